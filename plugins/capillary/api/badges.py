@@ -1,0 +1,260 @@
+"""Badges, their enrolments, and what the wrapped bulk call said of every customer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from types import MappingProxyType
+from typing import Final
+
+from capillary.api.envelope import error_code, read_envelope
+from capillary.api.errors import ReplyUnreadable
+from capillary.api.json_fields import NotJson, boolean, fields, instant, integer, read_json, text
+
+#: The platform's codes in a short phrase each. Sources: `reference/error-codes-request-workflow` (2xxx),
+#: the badge pages, `reference/errors-and-warnings`, `reference/authorisation`.
+CODE_MEANINGS: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        400: "a value is not one of those allowed",
+        401: "the credential was not accepted",
+        403: "not authorised",
+        404: "not found, or the customer has no such enrolment",
+        405: "method not allowed",
+        409: "the organisation's configuration exists already",
+        415: "content type not supported",
+        461: "search is busy",
+        500: "the platform failed inside",
+        503: "the platform is unavailable",
+        521: "several actions run for the same customer",
+        714: "the owner type is not allowed",
+        716: "the owner type is missing",
+        717: "the owner's reference id is missing",
+        720: "the dates are in the wrong order",
+        722: "the start lies in the past",
+        723: "the start cannot change once the badge is live",
+        724: "the expiry lies in the past",
+        725: "the badge name exists already",
+        728: "the badge has no owner",
+        732: "the group rank is missing",
+        733: "the group name exists already",
+        737: "the claim was not found",
+        744: "the redemption was refused",
+        750: "the event date lies in the future",
+        801: "only badges of type ISSUE_EARN can be enrolled for",
+        803: "the triggering module is missing",
+        804: "the request id is missing",
+        809: "the request id has been used before",
+        810: "the badge must be claimed first",
+        811: "the customer must be enrolled first",
+        812: "the customer id is missing",
+        814: "there is no active earn to revoke",
+        815: "the badge is not live",
+        816: "the event date lies outside the badge's duration",
+        826: "the window type cannot change",
+        900: "claimed already",
+        1026: "the customer was not found",
+        1028: "the customer identifier has a wrong type",
+        1039: "the badge is not active, not started or expired",
+        1040: "the customer has an active enrolment for this badge already",
+        1051: "enrolments or customers to revoke are missing",
+        1054: "the badge does not exist in this organisation",
+        1060: "more items than the platform takes in one call",
+        1061: "an attribution header is missing its partner",
+        1062: "an attribution header is wrong",
+        1064: "the organisation id is not valid",
+        2001: "the user has no permission for this",
+        2002: "the request was completed already",
+        2005: "the organisation header is missing or not valid",
+        2007: "the request id or the action name is not known",
+        2008: "the payload is not valid",
+        2009: "the request type is not supported",
+        2011: "the list cannot be sorted by this",
+        2012: "the sort order is not valid",
+        2013: "the credential could not be verified, or the identity service failed",
+        2014: "the earning entity id is not valid",
+        2015: "the goodwill points are not valid",
+        2018: "a configuration property is wrong",
+        2019: "a configuration property is wrong",
+        2020: "a configuration property is wrong",
+        2021: "the workflow is missing or inactive",
+        2022: "the wrapped call's address cannot be built",
+        2023: "the wrapped call's headers cannot be read",
+        2024: "the workflow could not be built or deployed",
+        2026: "the organisation header is missing",
+        2027: "the extension's hostname is missing",
+        2028: "the extension's path is missing",
+        2029: "the extension's method is missing",
+        2030: "the file could not be uploaded",
+        4000: "access is denied",
+        4001: "the authorisation status is unavailable for the moment",
+        999999: "the platform's validator failed",
+    }
+)
+
+#: Statuses of an enrolment that is over. Any other counts as enrolled: only REVOKED is exemplified
+#: (`reference/get-individual-badge-details-of-a-customer`), the bulk call answers ACTIVE or EXPIRED.
+ENDED: Final = frozenset({"REVOKED", "EXPIRED"})
+_COMMON: Final = ENDED | {"ACTIVE"}
+
+
+@dataclass(frozen=True, slots=True)
+class BulkItem:
+    """One customer's line in the answer of the bulk call.
+
+    `failed`: the line carries an error object; `error_code` is None when that has no readable code.
+    `status` is the platform's word in upper case.
+    """
+
+    customer_id: int = field(repr=False)
+    issued_id: str | None
+    status: str | None
+    error_code: int | None
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """The answer of the wrapped call, as the workflow stored it in `IntouchAPITask_Output`.
+
+    `items` is None when there is no `issuedBadges` list. `readable` is False when the body is no JSON object
+    (HTML, plain text, nothing). `unreadable_items` counts lines without a usable customer id; those customers
+    count as not listed.
+    """
+
+    http_status: int | None
+    items: tuple[BulkItem, ...] | None = field(repr=False)
+    error_codes: tuple[int, ...]
+    readable: bool
+    unreadable_items: int = 0
+
+
+def parse_execution(output: object) -> Execution:
+    """Read `IntouchAPITask_Output`; whatever it holds, an `Execution` comes back and nothing is raised."""
+    outer = fields(output)
+    body = outer.get("body")
+    if isinstance(body, str):
+        body = read_json(body)
+    http_status = integer(outer.get("status"))
+    if isinstance(body, NotJson) or not isinstance(body, dict):
+        return Execution(http_status=http_status, items=None, error_codes=(), readable=False)
+    data = body.get("data")
+    lines = data.get("issuedBadges") if isinstance(data, dict) else body.get("issuedBadges")
+    items: tuple[BulkItem, ...] | None = None
+    unreadable_items = 0
+    if isinstance(lines, list):
+        read = [_parse_item(line) for line in lines]
+        items = tuple([item for item in read if item is not None])
+        unreadable_items = len(read) - len(items)
+    return Execution(
+        http_status=http_status,
+        items=items,
+        error_codes=read_envelope(body).codes,
+        readable=True,
+        unreadable_items=unreadable_items,
+    )
+
+
+def _parse_item(line: object) -> BulkItem | None:
+    if not isinstance(line, dict):
+        return None
+    customer_id = line.get("customerId")
+    if type(customer_id) is not int:
+        customer_id = integer(customer_id)
+        if customer_id is None:
+            return None
+    error = line.get("error")
+    return BulkItem(
+        customer_id,
+        text(line.get("issuedId")),
+        _word(line.get("status")),
+        None if error is None else error_code(error),
+        error is not None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """The definition of a badge (`reference/get-badge-by-id`): what a pre-flight check asks.
+
+    Words are upper-cased (`LIVE`, `ISSUE_EARN`), None where nothing readable came; times are UTC.
+    """
+
+    id: str
+    name: str | None
+    status: str | None
+    active: bool | None
+    earn_type: str | None
+    starts_at: datetime | None
+    expires_at: datetime | None
+
+
+def parse_badge(data: object, *, cluster_timezone: tzinfo = UTC) -> Badge:
+    """Read the object under `data`; zone-less times are in `cluster_timezone`.
+
+    Raises:
+        ReplyUnreadable: there is no badge id.
+    """
+    badge = fields(data)
+    badge_id = text(badge.get("id"))
+    if badge_id is None:
+        raise ReplyUnreadable(what="badge", reason="it has no id")
+    return Badge(
+        id=badge_id,
+        name=text(badge.get("name")),
+        status=_word(badge.get("status")),
+        active=boolean(badge.get("active")),
+        earn_type=_word(badge.get("earnType")),
+        starts_at=instant(badge.get("startOnISO"), badge.get("startOn"), zone=cluster_timezone),
+        expires_at=instant(badge.get("expiresOnISO"), badge.get("expiresOn"), zone=cluster_timezone),
+    )
+
+
+def _word(value: object) -> str | None:
+    if isinstance(value, str) and value in _COMMON:
+        return value  # a page holds tens of thousands
+    word = text(value)
+    return None if word is None else word.upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Issual:
+    """One enrolment of a customer for a badge."""
+
+    issue_id: str | None
+    status: str | None
+    owner_type: str | None
+    reference_id: str | None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it counts as enrolled: anything the platform does not call revoked or expired."""
+        return self.status not in ENDED
+
+
+def parse_issuals(data: object) -> tuple[Issual, ...]:
+    """Read the enrolments under `data.issualDetails` of the management call.
+
+    An empty answer is evidence of absence, so it must be said and not merely missing.
+
+    Raises:
+        ReplyUnreadable: `issualDetails` is missing, or lists fewer enrolments than it counts.
+    """
+    outer = fields(data)
+    if "issualDetails" not in outer:
+        raise ReplyUnreadable(what="enrolments", reason="it has no issualDetails")
+    details = fields(outer["issualDetails"])
+    listed = details.get("issuals")
+    rows: list[object] = listed if isinstance(listed, list) else []
+    counted = integer(details.get("issuedCount")) or 0
+    if counted > len(rows):
+        raise ReplyUnreadable(what="enrolments", reason=f"{counted} are counted and {len(rows)} listed")
+    return tuple(
+        Issual(
+            issue_id=text(row.get("issueId")),
+            status=_word(row.get("issuedStatus")),
+            owner_type=text(row.get("ownerType")),
+            reference_id=text(row.get("ownerReferenceId")),
+        )
+        for row in map(fields, rows)
+    )

@@ -1,0 +1,230 @@
+"""Single calls with the account's credential, and reads that are paced, retried and renewed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from random import Random
+from types import MappingProxyType
+from typing import Final, Protocol, TypeVar
+
+from capillary.api import patience
+from capillary.api.answers import Answer, explain, read_answer, read_error, refused
+from capillary.api.credential import TOKEN_PATH, Credential
+from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
+from capillary.api.replies import ReadVerdict
+from capillary.api.settings import PlatformSettings
+from capillary.api.transport import ConnectFailed, Transport, TransportFailed
+
+HTTP_TOO_MANY: Final = 429
+_NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
+_TOKEN: Final = "OAuth token"  # noqa: S105 - what is asked for, in words
+
+T = TypeVar("T")
+
+
+class Pace(Protocol):
+    """The call budget of the account, shared by everybody who calls it."""
+
+    async def take(self) -> None:
+        """Wait for the account's next call slot and take it."""
+        ...
+
+    async def block(self, seconds: float) -> None:
+        """Let everybody of the account wait that long from now."""
+        ...
+
+
+class Calls:
+    """Makes the calls of one account; `Client` says which. `what` names a call in logs and errors."""
+
+    def __init__(
+        self,
+        settings: PlatformSettings,
+        *,
+        transport: Transport,
+        pace: Pace,
+        sleep: Callable[[float], Awaitable[None]],
+        monotonic: Callable[[], float],
+        random: Random,
+        now: Callable[[], datetime],
+        on_secret: Callable[[str], None],
+        log: logging.Logger,
+    ) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._pace = pace
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._random = random
+        self._now = now
+        self._log = log
+        self.credential = Credential(settings, monotonic=monotonic, on_secret=on_secret)
+        self._renewing = asyncio.Lock()
+        self._throttle = patience.Throttle(monotonic=monotonic, random=random)
+
+    async def clear(self) -> None:
+        """Wait for a call slot, then see to a credential that is valid for a while, with retries."""
+        await self._pace.take()
+        await self._retrying(_TOKEN, self._renew_if_due, attempts=patience.READ_ATTEMPTS)
+
+    async def read(
+        self,
+        what: str,
+        path: str,
+        parse: Callable[[Answer], T],
+        *,
+        params: Mapping[str, str] = _NO_PARAMS,
+        absent: frozenset[int] = frozenset(),
+        attempts: int = patience.READ_ATTEMPTS,
+    ) -> T | None:
+        """GET until `parse` has an answer; None when the platform answers with one of the `absent` codes.
+
+        Raises:
+            PlatformUnavailable: no usable answer within the attempts.
+            ReplyUnreadable: the last answer could not be parsed.
+            CallRefused: refused for good, a second 401 or code 2013 included.
+        """
+        renewed = False
+
+        async def once() -> T | None:
+            nonlocal renewed
+            await self._pace.take()
+            await self._renew_if_due()
+            headers = self.credential.headers()
+            if headers is None:
+                raise PlatformUnavailable(what=what, reason="the OAuth token ran out before the call")
+            answer = await self._ask(what, "GET", path, headers=headers, params=params)
+            if answer.status < 500 and not absent.isdisjoint(answer.envelope.codes):
+                return None
+            if answer.read_verdict is ReadVerdict.GOOD:
+                return _parsed(what, answer, parse)
+            if answer.read_verdict is ReadVerdict.RENEW:
+                self.credential.drop(headers)
+                if renewed:
+                    raise refused(answer, what=what, reason=self.explain(answer))
+                renewed = True
+            raise read_error(answer, what=what, reason=self.explain(answer))
+
+        return await self._retrying(what, once, attempts=attempts)
+
+    async def _renew_if_due(self) -> None:
+        if not self.credential.is_due:
+            return
+        async with self._renewing:
+            if not self.credential.is_due:
+                return
+            await self._pace.take()
+            asked_at = self._monotonic()
+            answer = await self._ask(
+                _TOKEN,
+                "POST",
+                TOKEN_PATH,
+                headers={"Accept": "application/json", "Content-Type": "application/json"},
+                json_body={"key": self._settings.oauth_key, "secret": self._settings.oauth_secret},
+            )
+            if answer.read_verdict is ReadVerdict.RENEW:
+                raise refused(answer, what=_TOKEN, reason=self.explain(answer))
+            if answer.read_verdict is not ReadVerdict.GOOD:
+                raise read_error(answer, what=_TOKEN, reason=self.explain(answer))
+            self.credential.accept(answer.payload, asked_at=asked_at)
+
+    async def _ask(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] = _NO_PARAMS,
+        json_body: object | None = None,
+    ) -> Answer:
+        try:
+            return await self.call(
+                what,
+                method,
+                path,
+                headers=headers,
+                timeout_s=self._settings.read_timeout_s,
+                params=params,
+                json_body=json_body,
+            )
+        except (ConnectFailed, TransportFailed) as error:
+            raise PlatformUnavailable(what=what, reason=str(error)) from error
+
+    async def call(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        params: Mapping[str, str] = _NO_PARAMS,
+        json_body: object | None = None,
+    ) -> Answer:
+        """Make exactly one call; HTTP 429 pauses the account. The path may hold a customer id: not logged.
+
+        Raises:
+            ConnectFailed: nothing left the machine.
+            TransportFailed: anything later.
+        """
+        started_at = self._monotonic()
+        reply = await self._transport.call(
+            method,
+            self._settings.base_url + path,
+            headers=headers,
+            timeout_s=timeout_s,
+            json_body=json_body,
+            params=params,
+        )
+        answer = read_answer(reply, now=self._now())
+        self._log.debug(
+            "%s: HTTP %d after %.2f s, code %s, trace %s",
+            what,
+            answer.status,
+            self._monotonic() - started_at,
+            answer.code,
+            answer.trace_id,
+        )
+        if answer.status == HTTP_TOO_MANY:
+            await self._pause_account(answer)
+        else:
+            self._throttle.answered()
+        return answer
+
+    async def _pause_account(self, answer: Answer) -> None:
+        pause_s = self._throttle.refused(answer.retry_after_s)
+        self._log.warning("%s: calls are limited, everybody waits %.0f s", self._settings.account, pause_s)
+        await self._pace.block(pause_s)
+
+    async def _retrying(self, what: str, once: Callable[[], Awaitable[T]], *, attempts: int) -> T:
+        retry = patience.retrying(
+            what,
+            attempts=attempts,
+            sleep=self._sleep,
+            monotonic=self._monotonic,
+            random=self._random,
+            log=self._log,
+        )
+        return await retry(once)
+
+    def explain(self, answer: Answer) -> str:
+        """Return the reason of an answer in words that may be logged."""
+        expires_at = self._settings.ui_token_expires_at
+        return explain(
+            answer,
+            secrets=(*self._settings.secrets(), *self.credential.secrets()),
+            ui_token_expired_at=expires_at if expires_at is not None and expires_at <= self._now() else None,
+        )
+
+
+def _parsed(what: str, answer: Answer, parse: Callable[[Answer], T]) -> T:
+    try:
+        return parse(answer)
+    except ReplyUnreadable as error:
+        raise ReplyUnreadable(
+            what=what, reason=error.reason, http_status=answer.status, trace_id=answer.trace_id
+        ) from error

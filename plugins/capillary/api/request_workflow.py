@@ -1,0 +1,257 @@
+"""Workflow requests: the platform's words, the body we send, and the replies we read.
+
+Replies are parsed here once into frozen values. The inner `Authorization` that the platform echoes in clear
+is dropped on the way, so nothing further in can leak it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from capillary.api.badges import Execution, parse_execution
+from capillary.api.errors import ReplyUnreadable
+from capillary.api.json_fields import fields, integer, text
+
+
+class RequestState(StrEnum):
+    """State of a workflow request, as the platform spells it."""
+
+    ADMIN_TASK = "AdminTask"  #: parked on the checker
+    APPROVED = "approved"  #: a checker said yes and the wrapped call was judged good
+    REJECTED = "rejected"  #: a checker said no; the wrapped call never runs
+    FAILED = "failed"  #: a checker said yes and the wrapped call was judged bad
+
+
+#: States that a request does not leave. Custom workflows have more states; unknown ones are waiting.
+DECIDED: Final = frozenset({RequestState.APPROVED, RequestState.REJECTED, RequestState.FAILED})
+
+#: Every request key of this project starts with it.
+KEY_PREFIX: Final = "cb1."
+REQUEST_TYPE: Final = "ISSUE-BADGE"
+REQUEST_WORKFLOW_PATH: Final = "/api_gateway/v2/request-workflow"
+#: The wrapped call (`reference/issue-badge-to-multiple-customers`).
+ISSUE_BULK_PATH: Final = "/api_gateway/v1/badges/badgeMeta/customer/issueBulk"
+#: Modules that may enrol, in the only spelling the bulk call takes (`reference/claim-badge`: not `LOYALTY`).
+OWNER_TYPES: Final = (
+    "Loyalty",
+    "Loyalty_Promotion",
+    "Referral_Campaigns",
+    "Journeys",
+    "Audience_Campaigns",
+    "Rewards_Catalog",
+    "Goodwill_Module",
+    "Milestones",
+    "Historical_Import",
+)
+#: Characters of the checker's message that are kept.
+MESSAGE_LIMIT: Final = 500
+#: Characters of an entity id; the public docs give examples of eight digits and no bound.
+ENTITY_ID_LIMIT: Final = 64
+
+_PAYLOAD: Final = "IntouchAPITask-Payload"
+_GREGORIAN_EPOCH: Final = datetime(1582, 10, 15, tzinfo=UTC)  # RFC 9562, UUID version 1
+
+
+def is_decided(state: str) -> bool:
+    """Return whether the platform will not move the request any more; an unknown state is waiting."""
+    return state in DECIDED
+
+
+def normalise_owner_type(owner_type: str) -> str:
+    """Return the owner type as the bulk call wants it, whatever case it was written in.
+
+    Raises:
+        ValueError: it is none of `OWNER_TYPES`.
+    """
+    wanted = owner_type.strip().replace("-", "_").replace(" ", "_").casefold()
+    for allowed in OWNER_TYPES:
+        if allowed.casefold() == wanted:
+            return allowed
+    raise ValueError(f"owner type {owner_type!r} is not one of {', '.join(OWNER_TYPES)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """On whose behalf a request is made: the till and the units above it, as the platform numbers them."""
+
+    till_id: str
+    store_id: str
+    zone_id: str
+    concept_id: str
+
+    def __post_init__(self) -> None:
+        for name in ("till_id", "store_id", "zone_id", "concept_id"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip() or len(value) > ENTITY_ID_LIMIT:
+                raise ValueError(
+                    f"entity: {name} must be a non-blank string of at most {ENTITY_ID_LIMIT} characters; "
+                    "take it from the organisation's till list"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class IssueBadgeRequest:
+    """One request to enrol customers for a badge; `key` is our id, sent as the inner `requestId`."""
+
+    key: str
+    badge_id: str
+    owner_type: str
+    reference_id: str
+    entity: Entity
+    hostname: str
+    customers: Sequence[int] = field(repr=False)
+
+
+def post_body(request: IssueBadgeRequest, *, authorization: str) -> dict[str, object]:
+    """Return the whole JSON body of the POST; `authorization` is the inner Basic header value.
+
+    `pathParams` and `queryParams` are always sent, since the page calls the second mandatory while its
+    example leaves it out; `customers` is always an array and `requestId` a string.
+    """
+    entity = request.entity
+    return {
+        "entityInfo": {
+            "tillId": entity.till_id,
+            "storeId": entity.store_id,
+            "zoneId": entity.zone_id,
+            "conceptId": entity.concept_id,
+        },
+        "payload": {
+            _PAYLOAD: {
+                "hostname": request.hostname,
+                "path": ISSUE_BULK_PATH,
+                "method": "POST",
+                "pathParams": {},
+                "queryParams": {},
+                "body": {
+                    "triggeredBy": {"ownerType": request.owner_type, "referenceId": request.reference_id},
+                    "customers": list(request.customers),
+                    "requestId": request.key,
+                    "badgeMetaId": request.badge_id,
+                },
+                "headers": {"Authorization": authorization, "content-type": "application/json"},
+            }
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowRequest:
+    """One workflow request as the platform shows it, without the echoed credential.
+
+    `request_type` is upper-case with hyphens. `customers` is None when they cannot be read. `human_decided`:
+    a checker's decision is in the details; without it a decided request was approved automatically.
+    `created_at` is UTC, taken from the version 1 UUID, since `startTime` is cluster-local and zone-less.
+    """
+
+    platform_request_id: str
+    request_type: str
+    state: str
+    request_key: str | None
+    customers: tuple[int, ...] | None = field(repr=False)
+    badge_id: str | None
+    human_decided: bool
+    checker_message: str | None = field(repr=False)
+    created_at: datetime | None
+    execution: Execution | None
+
+
+def parse_request(data: object) -> WorkflowRequest:
+    """Read the object under `data` of a POST or a single read, or one row of the list.
+
+    Raises:
+        ReplyUnreadable: there is no request id or no state.
+    """
+    request = fields(data)
+    platform_request_id = text(request.get("requestId"))
+    state = text(request.get("state"))
+    if platform_request_id is None or state is None:
+        missing = "request id" if platform_request_id is None else "state"
+        raise ReplyUnreadable(what="workflow request", reason=f"it has no {missing}")
+    details = fields(request.get("details"))
+    body = fields(fields(details.get(_PAYLOAD)).get("body"))
+    output = details.get("IntouchAPITask_Output")
+    return WorkflowRequest(
+        platform_request_id=platform_request_id,
+        request_type=(text(request.get("requestType")) or "").upper().replace("_", "-"),
+        state=state,
+        request_key=text(body.get("requestId")),
+        customers=_parse_customers(body.get("customers")),
+        badge_id=text(body.get("badgeMetaId")),
+        human_decided=details.get("AdminTask_Output") is not None,
+        checker_message=text(
+            fields(details.get("AdminTask-Payload")).get("actionMessage"), limit=MESSAGE_LIMIT
+        ),
+        created_at=_created_at(platform_request_id),
+        execution=None if output is None else parse_execution(output),
+    )
+
+
+def _parse_customers(value: object) -> tuple[int, ...] | None:
+    """Read an array of ids, or the bare number of the documented example; None when one cannot be read."""
+    if not isinstance(value, list):
+        single = integer(value)
+        return None if single is None else (single,)
+    if set(map(type, value)) <= {int}:
+        return tuple(value)
+    customers = [integer(customer) for customer in value]
+    readable = [customer for customer in customers if customer is not None]
+    return tuple(readable) if len(readable) == len(customers) else None
+
+
+def _created_at(platform_request_id: str) -> datetime | None:
+    try:
+        parsed = uuid.UUID(platform_request_id)
+        if parsed.version != 1:
+            return None
+        return _GREGORIAN_EPOCH + timedelta(microseconds=parsed.time // 10)
+    except (ValueError, OverflowError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of the list. `number` is the platform's own count of pages, whatever its base."""
+
+    rows: tuple[WorkflowRequest, ...]
+    unreadable_rows: int
+    number: int
+    total_pages: int
+    total_elements: int
+
+
+def parse_page(payload: object) -> Page:
+    """Read a whole reply of the list (`reference/get-all-requests`).
+
+    Raises:
+        ReplyUnreadable: there is no list of rows, or its pagination is missing.
+    """
+    reply = fields(payload)
+    data = reply.get("data")
+    if not isinstance(data, list):
+        raise ReplyUnreadable(what="list of requests", reason="it has no rows")
+    pagination = fields(reply.get("pagination"))
+    number = integer(pagination.get("number"))
+    total_pages = integer(pagination.get("totalPages"))
+    total_elements = integer(pagination.get("totalElements"))
+    if number is None or total_pages is None or total_elements is None:
+        raise ReplyUnreadable(what="list of requests", reason="its pagination is missing")
+    rows: list[WorkflowRequest] = []
+    unreadable_rows = 0
+    for row in data:
+        try:
+            rows.append(parse_request(row))
+        except ReplyUnreadable:
+            unreadable_rows += 1
+    return Page(
+        rows=tuple(rows),
+        unreadable_rows=unreadable_rows,
+        number=number,
+        total_pages=total_pages,
+        total_elements=total_elements,
+    )

@@ -1,0 +1,146 @@
+"""How one call leaves the machine, and what is known when it fails."""
+
+# ruff: noqa: N818 - named for what happened; the suffix would say nothing more
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Protocol
+
+import aiohttp
+
+from capillary.errors import TransientError
+
+#: Idle connections are closed by us before a server does it (uvicorn and Node.js: 5 s): a POST that meets a
+#: connection just closed by the server would be in doubt for nothing.
+KEEP_ALIVE_S: Final = 4.0
+#: Connections at once; the submitting code keeps fewer calls in flight.
+CONNECTIONS: Final = 32
+#: aiohttp raises these from its connector alone, before the first byte of the call is written.
+_BEFORE_SENDING: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+)
+_NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class ConnectFailed(TransientError):
+    """Nothing left the machine: name not found, connection refused, TLS failed, connecting took too long."""
+
+
+class TransportFailed(TransientError):
+    """The call was started and no whole answer came back: it may have been carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One whole answer. Header names are in lower case; the body is kept out of the repr."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class Transport(Protocol):
+    """Makes exactly one call; never repeats a POST, never follows a redirect."""
+
+    async def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        json_body: object | None = None,
+        params: Mapping[str, str] = _NO_PARAMS,
+    ) -> Reply:
+        """Return the whole answer, whatever its status.
+
+        Raises:
+            ConnectFailed: nothing left the machine.
+            TransportFailed: anything later.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close what is open; may be called twice."""
+        ...
+
+
+class AiohttpTransport:
+    """Transport over one aiohttp session, opened with the first call.
+
+    aiohttp repeats a read once by itself when a kept connection turns out closed; a POST is not in its
+    `IDEMPOTENT_METHODS` and goes out once. No cookies are kept and no environment variables are read.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_timeout_s: float = 10,
+        verify_tls: bool = True,
+        proxy: str | None = None,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        self._connect_timeout_s = connect_timeout_s
+        self._verify_tls = verify_tls
+        self._proxy = proxy
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+
+    async def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        json_body: object | None = None,
+        params: Mapping[str, str] = _NO_PARAMS,
+    ) -> Reply:
+        """Make one call (see `Transport.call`)."""
+        data = None if json_body is None else json.dumps(json_body, separators=(",", ":")).encode()
+        session = self._open()
+        failure: TransientError
+        try:
+            async with session.request(
+                method,
+                url,
+                params=params,
+                data=data,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=timeout_s, connect=self._connect_timeout_s),
+                allow_redirects=False,
+                proxy=self._proxy,
+                ssl=self._verify_tls,
+            ) as response:
+                body = await response.read()
+                lower = {name.lower(): value for name, value in response.headers.items()}
+                return Reply(status=response.status, headers=lower, body=body)
+        except _BEFORE_SENDING as error:
+            failure = ConnectFailed(f"no connection to the platform ({type(error).__name__})")
+        except (aiohttp.ClientError, OSError) as error:
+            failure = TransportFailed(f"no whole answer from the platform ({type(error).__name__})")
+        # Raised out here: aiohttp's errors carry the request with its headers, and would be chained.
+        raise failure
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEP_ALIVE_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close the session and let its TLS connections say goodbye."""
+        if self._session is not None and not self._session.closed:
+            await self._session.close()
+            await asyncio.sleep(0)

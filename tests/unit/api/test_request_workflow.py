@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from capillary.api.errors import ReplyUnreadable
+from capillary.api.json_fields import read_json
+from capillary.api.request_workflow import (
+    DECIDED,
+    OWNER_TYPES,
+    Entity,
+    RequestState,
+    is_decided,
+    normalise_owner_type,
+    parse_page,
+    parse_request,
+    post_body,
+)
+from tests.unit.api.documented import (
+    BADGE,
+    ECHOED,
+    KEY,
+    PLATFORM_ID,
+    bulk,
+    decided,
+    inner,
+    item,
+    page,
+    row,
+)
+from tests.unit.api.scripted import REQUEST
+
+
+@pytest.mark.parametrize("state", list(RequestState))
+def test_only_the_three_last_states_are_decided(state: RequestState) -> None:
+    assert is_decided(state) == (state is not RequestState.ADMIN_TASK)
+    assert is_decided(state.value) == (state in DECIDED)
+
+
+@pytest.mark.parametrize("state", ["ManagerTask", "Approved", "APPROVED", "Success", "", "pending"])
+def test_an_unknown_state_is_waiting(state: str) -> None:
+    assert not is_decided(state)
+
+
+@pytest.mark.parametrize("allowed", OWNER_TYPES)
+def test_owner_type_in_any_case(allowed: str) -> None:
+    for written in (allowed, allowed.upper(), allowed.lower(), f" {allowed.replace('_', ' ')} "):
+        assert normalise_owner_type(written) == allowed
+
+
+def test_an_unknown_owner_type_is_refused_with_the_allowed_ones() -> None:
+    with pytest.raises(ValueError, match="Goodwill_Module, Milestones"):
+        normalise_owner_type("Membership")
+
+
+@pytest.mark.parametrize("wrong", ["", "  ", "x" * 65, 501, None])
+def test_entity_ids_are_all_wanted(wrong: Any) -> None:  # noqa: ANN401 - wrong on purpose
+    with pytest.raises(ValueError, match="zone_id"):
+        Entity(till_id="1", store_id="2", zone_id=wrong, concept_id="4")
+
+
+def test_the_body_is_the_documented_one() -> None:
+    assert post_body(REQUEST, authorization="Basic eDp5") == {
+        "entityInfo": {"tillId": "501", "storeId": "502", "zoneId": "503", "conceptId": "504"},
+        "payload": {
+            "IntouchAPITask-Payload": {
+                "hostname": "https://platform.example",
+                "path": "/api_gateway/v1/badges/badgeMeta/customer/issueBulk",
+                "method": "POST",
+                "pathParams": {},
+                "queryParams": {},
+                "body": {
+                    "triggeredBy": {"ownerType": "Loyalty", "referenceId": "134"},
+                    "customers": [900001, 900002],
+                    "requestId": KEY,
+                    "badgeMetaId": BADGE,
+                },
+                "headers": {"Authorization": "Basic eDp5", "content-type": "application/json"},
+            }
+        },
+    }
+
+
+def test_the_documented_waiting_request() -> None:
+    request = parse_request(row())
+    assert request.platform_request_id == PLATFORM_ID
+    assert request.request_type == "ISSUE-BADGE"
+    assert request.state == RequestState.ADMIN_TASK
+    assert request.request_key == KEY
+    assert request.customers == (900001, 900002)
+    assert request.badge_id == BADGE
+    assert not request.human_decided
+    assert request.checker_message is None
+    assert request.created_at == datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+    assert request.execution is None
+
+
+def test_the_documented_approval() -> None:
+    request = parse_request(decided("approved", bulk(item(), item(900002)), message=" seen "))
+    assert request.human_decided
+    assert request.checker_message == "seen"
+    assert request.execution is not None
+    assert [line.customer_id for line in request.execution.items or ()] == [900001, 900002]
+
+
+def test_a_rejection_has_a_message_and_no_execution() -> None:
+    request = parse_request(decided("rejected", None, decision="rejected", message="x" * 600))
+    assert request.state == RequestState.REJECTED
+    assert request.human_decided
+    assert request.checker_message == "x" * 500
+    assert request.execution is None
+
+
+def test_an_automatic_approval_has_no_humans_output() -> None:
+    request = parse_request(row("approved", IntouchAPITask_Output=bulk(item())))
+    assert is_decided(request.state)
+    assert not request.human_decided
+
+
+def test_a_failure_without_output() -> None:
+    request = parse_request(decided("failed", None))
+    assert request.state == RequestState.FAILED
+    assert request.execution is None
+
+
+@pytest.mark.parametrize("reply_type", ["issue-badge", "ISSUE_BADGE", "Issue_badge", "ISSUE-BADGE"])
+def test_the_type_in_any_spelling(reply_type: str) -> None:
+    assert parse_request(row() | {"requestType": reply_type}).request_type == "ISSUE-BADGE"
+
+
+@pytest.mark.parametrize(
+    ("customers", "read"),
+    [
+        ((900001,), (900001,)),
+        (900001, (900001,)),
+        ([900001.0, "900002"], (900001, 900002)),
+        ([2**63], (2**63,)),
+        ([], ()),
+        ([1e300], None),
+        ([float(2**53)], None),
+        ([900001, None], None),
+        ([True], None),
+        (["\uff19\uff10\uff10"], None),
+        (["9e5"], None),
+        ([[1]], None),
+        (None, None),
+        ("all", None),
+        ({"id": 1}, None),
+    ],
+)
+def test_echoed_customers(customers: object, read: tuple[int, ...] | None) -> None:
+    request = parse_request(row() | {"details": {"IntouchAPITask-Payload": inner(customers)}})
+    assert request.customers == read
+
+
+@pytest.mark.parametrize(
+    ("key", "read"),
+    [("cb1.x", "cb1.x"), (42, "42"), (42.0, "42"), (None, None), ("  ", None), (True, None), ([], None)],
+)
+def test_the_inner_id_in_any_type(key: object, read: str | None) -> None:
+    request = parse_request(row() | {"details": {"IntouchAPITask-Payload": inner(key=key)}})
+    assert request.request_key == read
+
+
+@pytest.mark.parametrize(
+    "details",
+    [None, [], "x", {}, {"IntouchAPITask-Payload": None}, {"IntouchAPITask-Payload": {"body": "x"}}],
+)
+def test_details_that_cannot_be_read_leave_the_request(details: object) -> None:
+    request = parse_request(row() | {"details": details})
+    assert (request.request_key, request.customers, request.badge_id) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        "x",
+        {},
+        row() | {"requestId": None},
+        row() | {"requestId": " "},
+        row() | {"state": None},
+        row() | {"state": {}},
+    ],
+)
+def test_without_id_or_state_nothing_can_be_said(data: object) -> None:
+    with pytest.raises(ReplyUnreadable):
+        parse_request(data)
+
+
+@pytest.mark.parametrize(
+    "platform_id", ["4f2cb1f2-2f4e-4c19-9d3c-0a1b2c3d4e5f", "17", "ffffffff-ffff-1fff-bfff-ffffffffffff"]
+)
+def test_an_id_of_another_kind_tells_no_time_or_a_far_one(platform_id: str) -> None:
+    created_at = parse_request(row() | {"requestId": platform_id}).created_at
+    assert created_at is None or created_at.year > 5000
+
+
+def test_the_checkers_words_may_be_stored_anywhere() -> None:
+    raw = json.dumps(decided("rejected", None, message="bad\x00 \ud800 caf\u00e9"))
+    request = parse_request(read_json(raw.encode()))
+    assert request.checker_message == "bad  caf\u00e9"
+
+
+def test_the_echoed_credential_and_the_customers_are_gone() -> None:
+    shown = repr(parse_request(decided("approved", bulk(item(), item(900002)))))
+    assert ECHOED not in shown
+    assert "Y2FuYXJ5" not in shown
+    assert "90000" not in shown
+    assert "90000" not in repr(REQUEST)
+
+
+def test_a_page() -> None:
+    read = parse_page(page(row(), {"requestId": None}, row("approved"), "x", number=2.0, pages=7, total=650))
+    assert [request.state for request in read.rows] == ["AdminTask", "approved"]
+    assert (read.unreadable_rows, read.number, read.total_pages, read.total_elements) == (2, 2, 7, 650)
+
+
+def test_an_empty_page() -> None:
+    read = parse_page(page(pages=0))
+    assert (read.rows, read.unreadable_rows, read.total_elements) == ((), 0, 0)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        [],
+        {},
+        {"data": None, "pagination": page()["pagination"]},
+        {"data": {}, "pagination": page()["pagination"]},
+        {"data": []},
+        page(number=None),
+        page(pages="many"),
+        page(total=1.5),
+    ],
+)
+def test_a_page_without_rows_or_totals_proves_nothing(payload: object) -> None:
+    with pytest.raises(ReplyUnreadable):
+        parse_page(payload)
