@@ -64,12 +64,8 @@ def parse(arguments: Sequence[str] | None) -> Options:
         prog="python -m local_airflow", description="Real Airflow on one machine.", epilog=EXIT_CODES
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="run|up|clean")
-    run = commands.add_parser(
-        "run", help="run one campaign from extract to report and stop", epilog=EXIT_CODES
-    )
-    up = commands.add_parser(
-        "up", help="keep Airflow's UI and the sandbox's checker page running until Ctrl-C"
-    )
+    run = commands.add_parser("run", help="run one campaign from extract to report and stop", epilog=EXIT_CODES)
+    up = commands.add_parser("up", help="keep Airflow's UI and the sandbox's checker page running until Ctrl-C")
     commands.add_parser("clean", help="remove .airflow: Airflow's database, the samples, the logs")
     for parser_of, checker in ((run, "automatic"), (up, "manual")):
         parser_of.add_argument("--dags-folder", default=_variable("DAGS_FOLDER", str(DAGS)), metavar="PATH")
@@ -95,9 +91,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
         parser_of.add_argument("--port", type=int, default=_variable("PORT", None), help="of Airflow's UI")
         parser_of.add_argument("--sandbox-port", type=int, default=_variable("SANDBOX_PORT", None))
     run.add_argument("--campaign", default=_variable("CAMPAIGN", "gold_tier"), help="gold_tier by default")
-    run.add_argument(
-        "--params", default=_variable("PARAMS", "{}"), metavar="JSON", help="the run's parameters"
-    )
+    run.add_argument("--params", default=_variable("PARAMS", "{}"), metavar="JSON", help="the run's parameters")
     options = parser.parse_args(arguments)
     if getattr(options, "checker", "manual") not in CHECKERS:
         parser.error(f"CHECKER is {options.checker}: choose {' or '.join(CHECKERS)}")
@@ -153,9 +147,7 @@ class LocalAirflow:
         options = self._options
         sources = Sources.of(os.environ)
         if not options.dags_folder.is_dir():
-            raise CampaignUnavailableError(
-                f"DAGS_FOLDER is {options.dags_folder}: there is no such directory"
-            )
+            raise CampaignUnavailableError(f"DAGS_FOLDER is {options.dags_folder}: there is no such directory")
         api_port = self._api_port()
         port = None if sources.own_platform else sandbox_port(self._home, options.sandbox_port)
         environment = build_environment(
@@ -198,9 +190,7 @@ class LocalAirflow:
         asked = self._options.port
         if asked is not None:
             return asked_port(asked, variable="PORT")
-        return (
-            free_port() if self._options.command == "run" else asked_port(PREFERRED_API_PORT, variable="PORT")
-        )
+        return free_port() if self._options.command == "run" else asked_port(PREFERRED_API_PORT, variable="PORT")
 
     def _run(self, api: AirflowApi, environment: dict[str, str], sources: Sources) -> int:
         conf = _parameters(self._options.params)
@@ -261,9 +251,7 @@ def _parameters(text: str) -> dict[str, object]:
     try:
         parameters = json.loads(text or "{}")
     except ValueError as error:
-        raise CampaignUnavailableError(
-            f"PARAMS is no JSON ({error}): write PARAMS='{{\"canary\": false}}'"
-        ) from error
+        raise CampaignUnavailableError(f"PARAMS is no JSON ({error}): write PARAMS='{{\"canary\": false}}'") from error
     if not isinstance(parameters, dict):
         raise CampaignUnavailableError("PARAMS must be a JSON object: write PARAMS='{\"canary\": false}'")
     return parameters

@@ -135,10 +135,7 @@ class AirflowApi:
     def import_failures(self) -> list[ImportFailure]:
         """Files of the DAGs folder that cannot be loaded, at most 100."""
         reply = self._call("GET", "/importErrors?limit=100", what="list the import errors")
-        return [
-            ImportFailure(file=entry["filename"], trace=entry["stack_trace"])
-            for entry in reply["import_errors"]
-        ]
+        return [ImportFailure(file=entry["filename"], trace=entry["stack_trace"]) for entry in reply["import_errors"]]
 
     def ensure_pool(self, name: str, *, slots: int, description: str) -> None:
         """Make the pool unless it is there."""
@@ -168,9 +165,7 @@ class AirflowApi:
 
     def run_state(self, dag_id: str, run_id: str) -> RunState:
         """State of a run."""
-        reply = self._call(
-            "GET", f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}", what=f"show the run {run_id}"
-        )
+        reply = self._call("GET", f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}", what=f"show the run {run_id}")
         return RunState(reply["state"])
 
     def tasks(self, dag_id: str, run_id: str) -> list[TaskRow]:
@@ -213,9 +208,7 @@ class AirflowApi:
             return []
         return [entry if isinstance(entry, str) else _log_line(entry) for entry in content]
 
-    def _call(
-        self, method: str, path: str, *, what: str, body: Mapping[str, object] | None = None
-    ) -> dict[str, Any]:
+    def _call(self, method: str, path: str, *, what: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
         if not self._token:
             self._token = str(self._checked(self._http.get("/auth/token"), what="log in")["access_token"])
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}

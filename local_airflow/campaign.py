@@ -152,9 +152,7 @@ class CampaignRun:
 
     def _fresh_dags(self) -> list[str]:
         return [
-            dag.dag_id
-            for dag in self._api.dags()
-            if not dag.stale and dag.parsed_at and dag.parsed_at >= self._began
+            dag.dag_id for dag in self._api.dags() if not dag.stale and dag.parsed_at and dag.parsed_at >= self._began
         ]
 
     def _not_found(self) -> str:

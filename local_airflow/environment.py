@@ -90,9 +90,7 @@ def build_environment(
         "PYTHONPATH": _joined(os.pathsep, str(PLUGINS), str(CHECKOUT), user.get("PYTHONPATH", "")),
         "PYTHONUNBUFFERED": "1",
         # Tasks call Airflow, and may call the sandbox, on this machine: no proxy can reach them there.
-        **{
-            name: _joined(",", user.get(name, ""), LOOPBACK, "localhost") for name in ("NO_PROXY", "no_proxy")
-        },
+        **{name: _joined(",", user.get(name, ""), LOOPBACK, "localhost") for name in ("NO_PROXY", "no_proxy")},
     }
     speed = {
         # More than 8 tasks at once and SQLite's writers time out: "database is locked".

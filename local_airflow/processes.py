@@ -60,9 +60,7 @@ class Processes:
         self._logs = logs
         self._running: dict[str, _Running] = {}
 
-    def start(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], *, serves: bool = False
-    ) -> None:
+    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str], *, serves: bool = False) -> None:
         """Start it in a session of its own, with its output in NAME.log.
 
         Args:

@@ -108,7 +108,7 @@ class Startup:
             self._python("warehouse", "sandbox.warehouse", "--url", warehouse, "--customers", str(customers))
             steps.append("warehouse")
         ledger = [] if self._sources.own_ledger else ["--url", f"sqlite:///{self._home.ledger_db}"]
-        self._python("ledger", "capillary.ledger", "upgrade", *ledger)
+        self._python("ledger", "capillary", "ledger", "upgrade", *ledger)
         steps.append("ledger")
         migrating = not self._airflow_is_migrated()
         if migrating:

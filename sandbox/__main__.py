@@ -15,9 +15,7 @@ from sandbox.settings import CHECKER, MAKER, CheckerMode, SandboxSettings, Setti
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until it is interrupted; returns the exit code: 0, or 2 where a choice is not usable."""
     chosen = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=chosen.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    logging.basicConfig(level=chosen.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = SandboxSettings(
             organisation=chosen.organisation,

@@ -43,9 +43,7 @@ class Actor:
 class Access:
     """Checks credentials against the settings. Tokens are signed with a secret kept in the books."""
 
-    def __init__(
-        self, books: Books, settings: Callable[[], SandboxSettings], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, books: Books, settings: Callable[[], SandboxSettings], clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
         self._secret = books.secret("token signature").encode()
@@ -84,9 +82,7 @@ class Access:
         for client in settings.clients:
             if client.key == key and hmac.compare_digest(client.secret.encode(), secret.encode()):
                 token = self._signed(client.acts_as, "api", settings.token_ttl_s, client_id=client.key)
-                return ok(
-                    {"data": {"accessToken": token, "ttlSeconds": settings.token_ttl_s}, "errors": None}
-                )
+                return ok({"data": {"accessToken": token, "ttlSeconds": settings.token_ttl_s}, "errors": None})
         raise PlatformError(401, "key or secret is wrong.")
 
     def ui_token(self, username: str, *, ttl_s: int = UI_SESSION_S) -> str:

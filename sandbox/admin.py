@@ -100,9 +100,7 @@ def _add_book_routes(app: FastAPI, platform: Platform) -> None:
             found = platform.enrolments(badge_id)
         except LookupError as error:
             raise PlatformError(404, str(error)) from error
-        return _sent(
-            ok({str(customer): [asdict(each) for each in issuals] for customer, issuals in found.items()})
-        )
+        return _sent(ok({str(customer): [asdict(each) for each in issuals] for customer, issuals in found.items()}))
 
 
 def _made(make: Callable[[], Made]) -> Made:

@@ -31,9 +31,7 @@ def sandbox_app(platform: Platform) -> ASGIApp:
         with suppress(asyncio.CancelledError):
             await checker
 
-    app = FastAPI(
-        title="Sandbox platform", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
-    )
+    app = FastAPI(title="Sandbox platform", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     _add_workflow_routes(app, platform)
     _add_badge_routes(app, platform)
     add_checker_routes(app, platform)

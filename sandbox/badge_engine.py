@@ -215,9 +215,7 @@ def _revocations(document: dict[str, object]) -> list[tuple[int, str | None]]:
         for each in issuals:
             customer = whole(each.get("customerId")) if isinstance(each, dict) else None
             if customer is None:
-                raise PlatformError(
-                    400, "revokeIssuals needs customerId and issueId.", reference="revokeIssuals"
-                )
+                raise PlatformError(400, "revokeIssuals needs customerId and issueId.", reference="revokeIssuals")
             asked.append((customer, text(each, "issueId")))
     else:
         asked = [(customer, None) for customer in customer_ids(document)]

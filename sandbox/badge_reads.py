@@ -107,9 +107,7 @@ class BadgeReads:
 
     def _shown(self, badge: Badge) -> dict[str, object]:
         settings = self._platform.settings
-        return badge.document(
-            now=self._platform.clock(), zone=settings.zone, organisation=settings.organisation
-        )
+        return badge.document(now=self._platform.clock(), zone=settings.zone, organisation=settings.organisation)
 
     def _issual(self, row: IssualRow, now: float) -> dict[str, object]:
         zone = self._platform.settings.zone
@@ -125,9 +123,7 @@ class BadgeReads:
         }
 
 
-def _page(
-    badges: list[Badge], parameters: Mapping[str, str], size_name: str
-) -> tuple[list[Badge], dict[str, int]]:
+def _page(badges: list[Badge], parameters: Mapping[str, str], size_name: str) -> tuple[list[Badge], dict[str, int]]:
     """One page, zero-based, with the pagination that badge lists show."""
     number = _number(parameters, "page", 0)
     size = min(max(1, _number(parameters, size_name, DEFAULT_SIZE)), MAX_SIZE)

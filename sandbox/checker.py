@@ -93,9 +93,7 @@ def add_checker_routes(app: FastAPI, platform: Platform) -> None:
         now = platform.clock()
         books = platform.books
         waiting = books.requests("decided = 0", order="started, seq", limit=SHOWN_WAITING, bodies=False)
-        decided = books.requests(
-            "decided = 1", order="ended DESC, seq DESC", limit=SHOWN_DECIDED, bodies=False
-        )
+        decided = books.requests("decided = 1", order="ended DESC, seq DESC", limit=SHOWN_DECIDED, bodies=False)
         return HTMLResponse(
             templates.get_template("checker.html").render(
                 page=PAGE,
@@ -133,9 +131,7 @@ def add_checker_routes(app: FastAPI, platform: Platform) -> None:
     async def decide(request: Request) -> Response:
         form = dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
         if not hmac.compare_digest(form.get("token", "").encode(), form_token.encode()):
-            raise HTTPException(
-                403, "The form is not from this page, or the sandbox has restarted: reload the page."
-            )
+            raise HTTPException(403, "The form is not from this page, or the sandbox has restarted: reload the page.")
         message = form.get("message", "").strip()[:MESSAGE_LIMIT]
         action = form.get("action", "")
         if action == "approve_all":

@@ -29,9 +29,7 @@ class FaultKind(StrEnum):
     RESET = "reset"  #: the connection is reset in the middle of the reply's body; always after the commit
     HANG = "hang"  #: no reply for ``seconds``, then the connection closes
     DELAY = "delay"  #: the reply comes ``seconds`` late
-    STATUS = (
-        "status"  #: the HTTP status ``status`` in place of the reply, with ``code`` in an envelope if given
-    )
+    STATUS = "status"  #: the HTTP status ``status`` in place of the reply, with ``code`` in an envelope if given
     HTML = "html"  #: HTTP 200 with a page of HTML
     TRUNCATED = "truncated"  #: the first half of the reply's JSON, as if it were all; always after the commit
 
@@ -85,9 +83,7 @@ class Fault:
             raise FaultError("times: give 1 or more")
         if self.kind in (FaultKind.RESET, FaultKind.TRUNCATED) and self.when is When.BEFORE:
             raise FaultError(f"when: {self.kind} needs a reply to spoil; give after")
-        if self.retry_after is not None and not (
-            self.retry_after.isascii() and self.retry_after.isprintable()
-        ):
+        if self.retry_after is not None and not (self.retry_after.isascii() and self.retry_after.isprintable()):
             raise FaultError("retry_after: give printable ASCII")
 
 

@@ -106,9 +106,7 @@ class Gate:
             await self._play(fault, scope, receive, send)
 
     def _too_many(self, wait_s: float) -> Reply:
-        retry_after = (
-            (("retry-after", str(math.ceil(wait_s))),) if self._platform.settings.retry_after else ()
-        )
+        retry_after = (("retry-after", str(math.ceil(wait_s))),) if self._platform.settings.retry_after else ()
         return Reply(429, error_body(429, CODES[429].message), retry_after)
 
     async def _play(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:

@@ -102,9 +102,7 @@ def read_decision(document: dict[str, object]) -> Decision:
         raise PlatformError(2008, f"payload.{action}-Payload is mandatory.")
     decision, message = named.get("actionDecision"), named.get("actionMessage")
     if decision not in (APPROVED, REJECTED):
-        raise PlatformError(
-            2008, f"actionDecision must be {APPROVED} or {REJECTED}.", reference="actionDecision"
-        )
+        raise PlatformError(2008, f"actionDecision must be {APPROVED} or {REJECTED}.", reference="actionDecision")
     if not isinstance(message, str):
         raise PlatformError(2008, "actionMessage is mandatory.", reference="actionMessage")
     return Decision(request_id, action, str(decision), message)

@@ -38,9 +38,7 @@ class RequestPage:
     number: int
 
 
-def read_page(
-    books: Books, settings: SandboxSettings, parameters: Mapping[str, str], *, now: float
-) -> RequestPage:
+def read_page(books: Books, settings: SandboxSettings, parameters: Mapping[str, str], *, now: float) -> RequestPage:
     """The page that the query parameters ask for. A parameter without a value counts as absent."""
     given = {name: value.strip() for name, value in parameters.items()}
     column = SORT_COLUMNS.get(given.get("sortBy", ""))

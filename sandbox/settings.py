@@ -62,9 +62,7 @@ class Till:
 
     def __post_init__(self) -> None:
         if not BASIC_LOGIN.fullmatch(self.username) or not self.password:
-            raise SettingsError(
-                "till: needs a name without colon or blank, and a password; give USER:PASSWORD"
-            )
+            raise SettingsError("till: needs a name without colon or blank, and a password; give USER:PASSWORD")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,9 +168,7 @@ class SandboxSettings:
         _require(any(till.may_check for till in self.tills), "tills", "give one that may check")
         names = [till.username for till in self.tills]
         _require(len(set(names)) == len(names), "tills", "give every till a name of its own")
-        _require(
-            all(c.acts_as in names for c in self.clients), "clients", "let acts_as name one of the tills"
-        )
+        _require(all(c.acts_as in names for c in self.clients), "clients", "let acts_as name one of the tills")
         _require(self.page_base in (0, 1), "page_base", "give 0 or 1")
         _require(1 <= self.page_limit <= self.page_limit_max, "page_limit", "give 1 to page_limit_max")
         for each in fields(self):

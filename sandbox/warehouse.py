@@ -82,9 +82,7 @@ def seed(
         if found is not None:
             return WarehouseSummary(**asdict(found), created=False)
         _prepare(engine, seed=seed, month=_month(today))
-        return WarehouseSummary(
-            **asdict(_fill(engine, customers=customers, seed=seed, today=today)), created=True
-        )
+        return WarehouseSummary(**asdict(_fill(engine, customers=customers, seed=seed, today=today)), created=True)
     finally:
         engine.dispose()
 
@@ -122,9 +120,7 @@ def _prepare(engine: Engine, *, seed: int, month: str) -> None:
         EXAMPLE_WAREHOUSE.drop(engine)
     EXAMPLE_WAREHOUSE.create(engine)
     with engine.begin() as connection:
-        connection.execute(
-            insert(EXAMPLE_WAREHOUSE).values(month=month, seed=seed, finished=0, **asdict(Found()))
-        )
+        connection.execute(insert(EXAMPLE_WAREHOUSE).values(month=month, seed=seed, finished=0, **asdict(Found())))
     tables = [table for table in METADATA.sorted_tables if table is not EXAMPLE_WAREHOUSE]
     METADATA.create_all(engine, tables=tables)
     for index in INDEXES:
@@ -154,15 +150,11 @@ def _shown(engine: Engine) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: 0 when the warehouse is there, 2 when it cannot be."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sandbox.warehouse", description="Fill an example warehouse."
-    )
+    parser = argparse.ArgumentParser(prog="python -m sandbox.warehouse", description="Fill an example warehouse.")
     parser.add_argument("--url", required=True, help="SQLAlchemy URL, such as sqlite:///warehouse.db")
     parser.add_argument("--customers", type=int, default=DEFAULT_CUSTOMERS, help="default %(default)s")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="default %(default)s")
-    parser.add_argument(
-        "--today", type=date.fromisoformat, help="last day with purchases (YYYY-MM-DD), default today"
-    )
+    parser.add_argument("--today", type=date.fromisoformat, help="last day with purchases (YYYY-MM-DD), default today")
     options = parser.parse_args(arguments)
     try:
         summary = seed(options.url, customers=options.customers, seed=options.seed, today=options.today)
@@ -173,8 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The full text of a driver's error may hold the URL with its password.
         shown = make_url(options.url).render_as_string(hide_password=True)
         sys.stderr.write(
-            f"{shown} cannot be filled ({type(error).__name__}): "
-            "check that the database is there and may be written\n"
+            f"{shown} cannot be filled ({type(error).__name__}): check that the database is there and may be written\n"
         )
         return 2
     sys.stdout.write(f"{summary.sentence()}\n")

@@ -126,7 +126,5 @@ EXAMPLE_WAREHOUSE = Table(
 INDEXES = (
     Index("ix_slab_change_log_user", SLAB_CHANGE_LOG.c.dim_event_user_id),
     Index("ix_badges_issue_badge_customer", BADGES_ISSUE.c.dim_badgemeta_id, BADGES_ISSUE.c.dim_customer_id),
-    Index(
-        "ix_bill_lineitems_date_user", BILL_LINEITEMS.c.dim_event_date_id, BILL_LINEITEMS.c.dim_event_user_id
-    ),
+    Index("ix_bill_lineitems_date_user", BILL_LINEITEMS.c.dim_event_date_id, BILL_LINEITEMS.c.dim_event_user_id),
 )

@@ -273,9 +273,7 @@ def test_a_busy_api_is_asked_again_and_a_dead_one_given_up(console: Console) -> 
 
     def look() -> FinishedRun:
         display = PlainDisplay(console)
-        return follow(
-            api, "gold_tier", run_id, display=display, counting=no_counts, between_looks=lambda: None
-        )
+        return follow(api, "gold_tier", run_id, display=display, counting=no_counts, between_looks=lambda: None)
 
     silent = 4
     assert look().state is RunState.SUCCESS

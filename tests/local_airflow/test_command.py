@@ -69,9 +69,7 @@ def test_variables_of_make_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert parse(["run", "--campaign", "vip"]).campaign == "vip", "the command line comes first"
 
 
-def test_a_wrong_checker_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_wrong_checker_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("CHECKER", "nobody")
     with pytest.raises(SystemExit):
         parse(["run"])
@@ -92,9 +90,7 @@ def test_a_missing_dags_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFi
     assert f"DAGS_FOLDER is {tmp_path / 'none'}" in capsys.readouterr().err
 
 
-def test_a_taken_port_ends_it_before_anything_starts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_taken_port_ends_it_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = Home(tmp_path / "home")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

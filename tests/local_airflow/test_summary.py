@@ -42,9 +42,7 @@ REPORT: dict[str, Any] = {
 
 def printed(report: dict[str, Any], width: int = 100) -> str:
     text = io.StringIO()
-    print_report(
-        Report.parse(report), Console(file=text, width=width, markup=False, highlight=False, soft_wrap=True)
-    )
+    print_report(Report.parse(report), Console(file=text, width=width, markup=False, highlight=False, soft_wrap=True))
     return text.getvalue()
 
 

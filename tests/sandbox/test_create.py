@@ -122,9 +122,7 @@ async def test_payload_that_is_not_whole_is_refused(
 @pytest.mark.parametrize("sent", [b"", b"{", b"[]", b"\xff"], ids=repr)
 async def test_a_body_that_is_no_json_object_is_2008(sandbox: MakeCaller, sent: bytes) -> None:
     call = sandbox()
-    reply = await call.client.post(
-        "/api_gateway/v2/request-workflow/ISSUE-BADGE", content=sent, headers=call.maker
-    )
+    reply = await call.client.post("/api_gateway/v2/request-workflow/ISSUE-BADGE", content=sent, headers=call.maker)
     assert (reply.status_code, code_of(reply)) == (400, 2008)
 
 

@@ -215,9 +215,7 @@ async def test_a_second_decision_is_2002(sandbox: MakeCaller) -> None:
     ],
     ids=str,
 )
-async def test_a_decision_that_is_wrong_is_refused(
-    sandbox: MakeCaller, changes: dict[str, object], code: int
-) -> None:
+async def test_a_decision_that_is_wrong_is_refused(sandbox: MakeCaller, changes: dict[str, object], code: int) -> None:
     call = sandbox()
     request_id = await call.submit("key-1", [1])
     body = {
@@ -245,9 +243,7 @@ async def test_auto_approval_executes_at_once_and_leaves_no_human_traces(sandbox
 
 
 @pytest.mark.parametrize("mended", ["hostname", "path", "method", "header"])
-async def test_a_call_that_cannot_be_made_ends_failed_without_output(
-    sandbox: MakeCaller, mended: str
-) -> None:
+async def test_a_call_that_cannot_be_made_ends_failed_without_output(sandbox: MakeCaller, mended: str) -> None:
     call = sandbox()
     body = submission("key-1", [1])
     task = body["payload"][TASK]
@@ -263,9 +259,7 @@ async def test_a_call_that_cannot_be_made_ends_failed_without_output(
 
 
 @pytest.mark.parametrize("credential", ["Basic c2FuZGJveC1tYWtlcjpzYW5kYm94LW1ha2Vy", ""])
-async def test_the_inner_credential_is_used_when_the_call_is_executed(
-    sandbox: MakeCaller, credential: str
-) -> None:
+async def test_the_inner_credential_is_used_when_the_call_is_executed(sandbox: MakeCaller, credential: str) -> None:
     call = sandbox()
     body = submission("key-1", [1])
     body["payload"][TASK]["headers"]["Authorization"] = credential

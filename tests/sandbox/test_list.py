@@ -112,9 +112,7 @@ async def test_filters(sandbox: MakeCaller, parameters: dict[str, str | int], ke
     ],
     ids=str,
 )
-async def test_wrong_parameters_are_refused(
-    sandbox: MakeCaller, parameters: dict[str, str | int], code: int
-) -> None:
+async def test_wrong_parameters_are_refused(sandbox: MakeCaller, parameters: dict[str, str | int], code: int) -> None:
     call = await _filled(sandbox, 1)
     reply = await call.page(**parameters)
     assert (reply.status_code, code_of(reply)) == (400, code)

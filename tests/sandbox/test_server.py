@@ -96,9 +96,7 @@ def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> No
     ],
     ids=str,
 )
-def test_wrong_choices_name_the_remedy(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_choices_name_the_remedy(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert words in capsys.readouterr().err
 
@@ -152,9 +150,7 @@ def test_many_threads_submit_and_decide_at_once(credentials: dict[str, str]) -> 
         def work(first: int) -> None:
             with httpx.Client(base_url=sandbox.url, headers=credentials) as client:
                 for number in range(first, first + 20):
-                    assert (
-                        client.post(WORKFLOW, json=submission(f"key-{number}", [number])).status_code == 200
-                    )
+                    assert client.post(WORKFLOW, json=submission(f"key-{number}", [number])).status_code == 200
                     sandbox.approve(f"key-{number}")
 
         threads = [threading.Thread(target=work, args=(first,)) for first in (1, 101, 201, 301)]

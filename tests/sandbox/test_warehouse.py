@@ -46,9 +46,7 @@ def found(url: str, query: str, **parameters: object) -> list[object]:
         engine.dispose()
 
 
-def test_gold_finds_exactly_the_customers_counted_while_seeding(
-    url: str, warehouse: WarehouseSummary
-) -> None:
+def test_gold_finds_exactly_the_customers_counted_while_seeding(url: str, warehouse: WarehouseSummary) -> None:
     customers = found(url, "gold_tier", badge_id=Badge.GOLD.value)
     assert len(customers) == warehouse.gold_rows
     assert len(set(customers)) == warehouse.gold_eligible
@@ -56,18 +54,14 @@ def test_gold_finds_exactly_the_customers_counted_while_seeding(
     assert warehouse.gold_rows > warehouse.gold_eligible, "a customer promoted twice comes twice"
 
 
-def test_gold_leaves_out_the_barred_and_those_who_hold_the_badge(
-    url: str, warehouse: WarehouseSummary
-) -> None:
+def test_gold_leaves_out_the_barred_and_those_who_hold_the_badge(url: str, warehouse: WarehouseSummary) -> None:
     customers = set(found(url, "gold_tier", badge_id=Badge.GOLD.value))
     engine = create_engine(url)
     with engine.connect() as connection:
         users = {row.user_id: row for row in connection.execute(select(schema.USERS))}
         issues = list(connection.execute(select(schema.BADGES_ISSUE)))
     engine.dispose()
-    held = {
-        row.dim_customer_id for row in issues if row.dim_badgemeta_id == Badge.GOLD and row.isactive == "true"
-    }
+    held = {row.dim_customer_id for row in issues if row.dim_badgemeta_id == Badge.GOLD and row.isactive == "true"}
     expected = {
         user
         for user, row in users.items()
@@ -163,9 +157,7 @@ def test_a_seeding_that_died_is_begun_anew(fresh: str, monkeypatch: pytest.Monke
     assert len(found(fresh, "gold_tier", badge_id=Badge.GOLD.value)) == summary.gold_rows
 
 
-def test_a_database_of_somebody_else_is_refused_untouched(
-    fresh: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_database_of_somebody_else_is_refused_untouched(fresh: str, capsys: pytest.CaptureFixture[str]) -> None:
     engine = create_engine(fresh)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE users (name TEXT)"))
@@ -179,9 +171,7 @@ def test_a_database_of_somebody_else_is_refused_untouched(
     engine.dispose()
 
 
-def test_the_command_line_seeds_and_says_what_is_there(
-    fresh: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_line_seeds_and_says_what_is_there(fresh: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--url", fresh, "--customers", "100", "--today", "2026-11-23"]) == 0
     assert main(["--url", fresh, "--customers", "100", "--today", "2026-11-23"]) == 0
     first, second = capsys.readouterr().out.splitlines()

@@ -124,9 +124,7 @@ def post_error(answer: Answer, *, reason: str, request_key: str) -> PostError:
                 http_status=status, code=code, reason=reason, request_key=request_key, trace_id=trace_id
             )
         case PostVerdict.IN_DOUBT:
-            return InDoubt(
-                reason=reason, request_key=request_key, http_status=status, code=code, trace_id=trace_id
-            )
+            return InDoubt(reason=reason, request_key=request_key, http_status=status, code=code, trace_id=trace_id)
         case verdict:
             kinds = {PostVerdict.RATE_LIMITED: RateLimited, PostVerdict.UNAUTHORIZED: Unauthorized}
             return kinds.get(verdict, NotTaken)(
@@ -139,9 +137,7 @@ def post_error(answer: Answer, *, reason: str, request_key: str) -> PostError:
             )
 
 
-def read_error(
-    answer: Answer, *, what: str, reason: str
-) -> PlatformUnavailable | CallRefused | ReplyUnreadable:
+def read_error(answer: Answer, *, what: str, reason: str) -> PlatformUnavailable | CallRefused | ReplyUnreadable:
     """Return the error that an answer to a read becomes; a verdict `RENEW` counts as one more try."""
     verdict = answer.read_verdict
     if verdict is ReadVerdict.UNREADABLE:
@@ -160,6 +156,4 @@ def read_error(
 
 def refused(answer: Answer, *, what: str, reason: str) -> CallRefused:
     """Return the error of an answer to a read that repeating cannot mend."""
-    return CallRefused(
-        what=what, reason=reason, http_status=answer.status, code=answer.code, trace_id=answer.trace_id
-    )
+    return CallRefused(what=what, reason=reason, http_status=answer.status, code=answer.code, trace_id=answer.trace_id)

@@ -149,9 +149,7 @@ class Client:
         Raises, like every read, PlatformUnavailable and ReplyUnreadable after retries, CallRefused at once.
         """
         path = f"{REQUEST_WORKFLOW_PATH}/requests/{quote(platform_request_id, safe='')}"
-        return await self._calls.read(
-            "one request", path, lambda a: parse_request(a.data), absent=_NO_REQUEST
-        )
+        return await self._calls.read("one request", path, lambda a: parse_request(a.data), absent=_NO_REQUEST)
 
     async def list_requests(self, *, page: int, start_date: date, request_type: str | None = None) -> Page:
         """Return one page of the list, oldest first; the first page is 0 whatever the platform counts from.
@@ -216,9 +214,7 @@ class Client:
         Raises what a read raises; each names what to correct.
         """
         today = self._now().astimezone(ZoneInfo(self.settings.cluster_timezone)).date()
-        page = await self._list(
-            page=0, start_date=today, request_type=REQUEST_TYPE, limit=1, attempts=CHECK_ATTEMPTS
-        )
+        page = await self._list(page=0, start_date=today, request_type=REQUEST_TYPE, limit=1, attempts=CHECK_ATTEMPTS)
         settings = self.settings
         sentences = [
             f"{settings.account} answered {'OAuth' if settings.uses_oauth else 'the till'}",

@@ -4,8 +4,6 @@ Every error carries its facts as fields. None carries a payload, a header or a c
 ends with what to do.
 """
 
-# ruff: noqa: N818 - the names are the domain's words ("in doubt", "not taken"), which an Error suffix would blur
-
 from __future__ import annotations
 
 from capillary.errors import TerminalError, TransientError
@@ -57,8 +55,7 @@ class NotTaken(TransientError):
         self.retry_after_s = retry_after_s
         self.trace_id = trace_id
         super().__init__(
-            f"Request {request_key} was not taken: {reason}{_facts(http_status, code, trace_id)}. "
-            f"{self.remedy}."
+            f"Request {request_key} was not taken: {reason}{_facts(http_status, code, trace_id)}. {self.remedy}."
         )
 
 
@@ -124,8 +121,7 @@ class _Refused(TerminalError):
         self.request_key = request_key
         self.trace_id = trace_id
         super().__init__(
-            f"Request {request_key} {self.verdict}: {reason}{_facts(http_status, code, trace_id)}. "
-            f"{self.remedy}."
+            f"Request {request_key} {self.verdict}: {reason}{_facts(http_status, code, trace_id)}. {self.remedy}."
         )
 
 
@@ -195,9 +191,7 @@ class CallRefused(TerminalError):
 class ReplyUnreadable(TransientError):
     """A reply could not be parsed. Nothing may be concluded from it."""
 
-    def __init__(
-        self, *, what: str, reason: str, http_status: int | None = None, trace_id: str | None = None
-    ) -> None:
+    def __init__(self, *, what: str, reason: str, http_status: int | None = None, trace_id: str | None = None) -> None:
         self.what = what
         self.reason = reason
         self.http_status = http_status

@@ -184,9 +184,7 @@ def parse_request(data: object) -> WorkflowRequest:
         customers=_parse_customers(body.get("customers")),
         badge_id=text(body.get("badgeMetaId")),
         human_decided=details.get("AdminTask_Output") is not None,
-        checker_message=text(
-            fields(details.get("AdminTask-Payload")).get("actionMessage"), limit=MESSAGE_LIMIT
-        ),
+        checker_message=text(fields(details.get("AdminTask-Payload")).get("actionMessage"), limit=MESSAGE_LIMIT),
         created_at=_created_at(platform_request_id),
         execution=None if output is None else parse_execution(output),
     )

@@ -115,9 +115,7 @@ class PlatformSettings:
                 raise SettingsInvalid(
                     field=each.name, problem="it is neither true nor false", remedy="Write true or false"
                 )
-            if isinstance(value, str) and _CONTROL.search(
-                value if "password" in each.name else value.strip()
-            ):
+            if isinstance(value, str) and _CONTROL.search(value if "password" in each.name else value.strip()):
                 raise SettingsInvalid(
                     field=each.name,
                     problem="it holds a line break or another control character",
@@ -301,9 +299,7 @@ def _address(name: str, value: str, *, userinfo: bool = False) -> str:
     address = value.strip().strip("<>").strip().rstrip("/")
     problem = _address_problem(address, userinfo=userinfo)
     if problem:
-        raise SettingsInvalid(
-            field=name, problem=problem, remedy="Write it like https://eu.api.capillarytech.com"
-        )
+        raise SettingsInvalid(field=name, problem=problem, remedy="Write it like https://eu.api.capillarytech.com")
     return address
 
 

@@ -1,7 +1,5 @@
 """How one call leaves the machine, and what is known when it fails."""
 
-# ruff: noqa: N818 - named for what happened; the suffix would say nothing more
-
 from __future__ import annotations
 
 import asyncio

@@ -15,9 +15,7 @@ from capillary.api.request_workflow import parse_page, parse_request
 from tests.unit.api.documented import bulk, decided, item, page
 
 DOCUMENT = page(decided("approved", bulk(item(), item(error={"code": 1040}))))
-NAMES = sorted(
-    {part for part in json.dumps(DOCUMENT).split('"') if part.isidentifier() or "-" in part} - {"null"}
-)
+NAMES = sorted({part for part in json.dumps(DOCUMENT).split('"') if part.isidentifier() or "-" in part} - {"null"})
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(NAMES),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),

@@ -65,9 +65,7 @@ def test_a_line_of_the_bulk_call(line: object, read: BulkItem | None) -> None:
     assert execution.readable
 
 
-@pytest.mark.parametrize(
-    ("status", "read"), [(200, 200), (200.0, 200), ("201", 201), ("OK", None), (None, None)]
-)
+@pytest.mark.parametrize(("status", "read"), [(200, 200), (200.0, 200), ("201", 201), ("OK", None), (None, None)])
 def test_the_inner_status_in_any_type(status: object, read: int | None) -> None:
     assert parse_execution(bulk(item(), status=status)).http_status == read
 
@@ -171,9 +169,7 @@ def test_the_documented_badge() -> None:
     assert badge.expires_at.tzinfo is UTC
 
 
-@pytest.mark.parametrize(
-    ("given", "read"), [(True, True), ("false", False), (None, None), (1, None), ("x", None)]
-)
+@pytest.mark.parametrize(("given", "read"), [(True, True), ("false", False), (None, None), (1, None), ("x", None)])
 def test_active_is_never_guessed(given: object, read: bool | None) -> None:
     assert parse_badge({"id": BADGE, "active": given}).active is read
 
@@ -190,9 +186,7 @@ def issuals(*rows: object, count: object = None) -> dict[str, Any]:
 
 def test_the_documented_enrolments() -> None:
     row = {"issueId": ISSUED, "issuedStatus": "REVOKED", "ownerType": "Loyalty", "ownerReferenceId": "134"}
-    ended, live, unknown = parse_issuals(
-        issuals(row, row | {"issuedStatus": "ACTIVE"}, row | {"issuedStatus": None})
-    )
+    ended, live, unknown = parse_issuals(issuals(row, row | {"issuedStatus": "ACTIVE"}, row | {"issuedStatus": None}))
     assert ended == Issual(ISSUED, "REVOKED", "Loyalty", "134")
     assert (ended.is_active, live.is_active, unknown.is_active) == (False, True, True)
     assert not Issual(None, "EXPIRED", None, None).is_active

@@ -36,9 +36,7 @@ async def test_an_id_cannot_lead_elsewhere() -> None:
     assert wire.calls[0].url.endswith("/requests/..%2F..%2Fx%3Fy")
 
 
-@pytest.mark.parametrize(
-    "answer", [reply(400, errors(2007)), reply(404, errors(404)), reply(200, errors(2007))]
-)
+@pytest.mark.parametrize("answer", [reply(400, errors(2007)), reply(404, errors(404)), reply(200, errors(2007))])
 async def test_an_unknown_id_is_none(answer: Reply) -> None:
     assert await platform(answer).client().read_request(PLATFORM_ID) is None
 
@@ -155,9 +153,7 @@ async def test_a_long_retry_after_is_not_slept_away() -> None:
     ("retry_after", "low", "high"),
     [("17", 17, 17), ("Mon, 23 Nov 2026 09:00:40 GMT", 40, 40), ("0", 1, 2), ("-5", 1, 2), ("soon", 1, 2)],
 )
-async def test_a_limited_read_pauses_everybody_and_comes_back(
-    retry_after: str, low: float, high: float
-) -> None:
+async def test_a_limited_read_pauses_everybody_and_comes_back(retry_after: str, low: float, high: float) -> None:
     wire = platform(reply(429, errors(), Retry_After=retry_after), GOOD)
     assert await wire.client().read_request(PLATFORM_ID) is not None
     assert [low <= pause <= high for pause in (*wire.blocks, *wire.sleeps)] == [True, True]

@@ -127,9 +127,7 @@ def test_a_wrong_field_is_named_with_its_remedy(wrong: dict[str, object], field:
 def test_oauth_alone_is_refused_for_the_inner_call_and_says_why() -> None:
     with pytest.raises(SettingsInvalid, match="token would expire before a checker decides"):
         settings(login="", password="", oauth_key="k", oauth_secret="s")
-    alone = settings(
-        login="", password="", oauth_key="k", oauth_secret="s", inner_login="l", inner_password="p"
-    )
+    alone = settings(login="", password="", oauth_key="k", oauth_secret="s", inner_login="l", inner_password="p")
     assert alone.uses_oauth
     assert alone.basic_authorization == ""
 

@@ -191,9 +191,7 @@ async def test_a_till_needs_a_slot_alone() -> None:
     assert wire.events == ["slot"]
 
 
-@pytest.mark.parametrize(
-    ("ttl_s", "later_s", "tokens"), [(300, 239, 1), (300, 240, 2), (30, 14, 1), (30, 15, 2)]
-)
+@pytest.mark.parametrize(("ttl_s", "later_s", "tokens"), [(300, 239, 1), (300, 240, 2), (30, 14, 1), (30, 15, 2)])
 async def test_a_token_is_renewed_before_it_expires(ttl_s: int, later_s: float, tokens: int) -> None:
     wire = platform(token_reply(ttl_seconds=ttl_s), token_reply("token-2"))
     client = wire.client(oauth_settings())

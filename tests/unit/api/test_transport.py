@@ -35,11 +35,7 @@ class Server:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = next(
-                    (
-                        int(line[15:])
-                        for line in head.lower().split(b"\r\n")
-                        if line.startswith(b"content-length:")
-                    ),
+                    (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")),
                     0,
                 )
                 self.requests.append(head + await reader.readexactly(length))
@@ -182,9 +178,7 @@ async def test_connecting_takes_too_long() -> None:
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
         started_at = time.monotonic()
-        error = await failure_of(
-            AiohttpTransport(connect_timeout_s=0.2), f"http://127.0.0.1:{full.getsockname()[1]}/"
-        )
+        error = await failure_of(AiohttpTransport(connect_timeout_s=0.2), f"http://127.0.0.1:{full.getsockname()[1]}/")
     assert isinstance(error, ConnectFailed)
     assert time.monotonic() - started_at < 1
 

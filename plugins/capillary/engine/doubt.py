@@ -1,0 +1,177 @@
+"""What was sent and never answered. Doubt ends by evidence: the request is found, or its absence confirmed.
+
+Absence is confirmed by a reading of the whole list, begun after the request's ``doubt_from`` by the same
+credential user, that shows a control: a request of ours that the platform must have accepted later than the
+one in doubt, if it accepted that at all. A list that lags, hides or lies to this user would miss the control
+too. Without a control an hour must pass.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import select
+
+from capillary.api.client import Client
+from capillary.api.request_workflow import WorkflowRequest
+from capillary.api.settings import PlatformSettings
+from capillary.engine.platform_list import read_list
+from capillary.engine.runtime import Runtime
+from capillary.engine.send import SEND_WITHIN_S, Sender, Sent, doubt_after, seen_in
+from capillary.engine.watch import cluster_day, ids_of_keys
+from capillary.ledger import requests, scans
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.requests import ConfirmedAbsence
+from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
+
+#: The list is read from so long before the first send: days of two clocks and time zones fit in it.
+LOOK_BACK: Final = timedelta(days=2)
+#: Without a control, absence is judged by a reading begun so long after ``doubt_from``.
+WITHOUT_CONTROL: Final = timedelta(hours=1)
+
+_LOG: Final = logging.getLogger("capillary.doubt")
+
+
+@dataclass(frozen=True, slots=True)
+class InDoubt:
+    """A request in doubt whose absence may be judged now."""
+
+    request_id: int
+    key: str
+    tries: int
+    resends: int
+    sender: str
+    first_sent_at: datetime
+    last_sent_at: datetime
+    doubt_from: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What became of the requests in doubt: numbers of requests."""
+
+    found: int = 0
+    sent_again: int = 0
+    given_up: int = 0
+    still_in_doubt: int = 0
+
+
+async def resolve_doubt(sender: Sender) -> Resolved:
+    """Read the whole list once for everything in doubt of the account; send again what is confirmed absent.
+
+    Raises:
+        What a read and `Sender.send` raise. A trigger never calls this: it sends.
+    """
+    ledger, client, runtime = sender.ledger, sender.client, sender.runtime
+    begun, doubts = await runtime.ledger_call(lambda: _doubts(ledger, client.settings))
+    if not doubts:
+        return Resolved()
+    found, absences = await _absences(ledger, client, runtime, begun, doubts)
+    sent_again = given_up = 0
+    for absence, resends in absences:
+        if resends >= requests.MAX_RESENDS:
+            given_up += await runtime.ledger_call(lambda a=absence: _give_up(ledger, a))  # type: ignore[misc]
+            continue
+        sending = await sender.send(
+            absence.request_id,
+            lambda tx, a=absence: requests.resend(  # type: ignore[misc]
+                tx, a, sender=client.settings.sender, doubt_after=doubt_after(client.settings)
+            ),
+        )
+        sent_again += sending.sent is not Sent.ELSEWHERE
+    still = len(doubts) - found - sent_again - given_up
+    _LOG.info("doubt: %d found, %d sent again, %d given up, %d left", found, sent_again, given_up, still)
+    return Resolved(found, sent_again, given_up, still)
+
+
+async def _absences(
+    ledger: Ledger, client: Client, runtime: Runtime, begun: datetime, doubts: tuple[InDoubt, ...]
+) -> tuple[int, list[tuple[ConfirmedAbsence, int]]]:
+    by_key = {doubt.key: doubt for doubt in doubts}
+    seen_ids, found_keys = set[int](), set[str]()
+
+    def take(rows: tuple[WorkflowRequest, ...]) -> None:
+        with ledger.write() as tx:
+            known = ids_of_keys(tx, client.settings.account, [row.request_key for row in rows if row.request_key])
+            for row in rows:
+                if row.request_key in known:
+                    requests.record_sighting(tx, known[row.request_key], seen_in(row))
+                    seen_ids.add(known[row.request_key])
+                    found_keys.update({row.request_key} & by_key.keys())
+
+    async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
+        await runtime.ledger_call(lambda: take(rows))
+
+    since = min(doubt.first_sent_at for doubt in doubts) - LOOK_BACK
+    read = await read_list(client, since=cluster_day(since, client.settings), request_type=None, on_page=on_page)
+    if not read.whole:
+        return len(found_keys), []
+
+    def judge() -> list[tuple[ConfirmedAbsence, int]]:
+        with ledger.read() as tx:
+            trusted = scans.state(tx, client.settings.account).distrusted_at is None
+            control_sent_at = _newest_first_send(tx, seen_ids)
+        if not trusted:
+            return []
+        return [
+            (ConfirmedAbsence(doubt.request_id, doubt.tries, begun), doubt.resends)
+            for doubt in doubts
+            if doubt.key not in found_keys and _may_judge(doubt, begun, control_sent_at, client.settings)
+        ]
+
+    return len(found_keys), await runtime.ledger_call(judge)
+
+
+def _may_judge(doubt: InDoubt, begun: datetime, control_sent_at: datetime | None, settings: PlatformSettings) -> bool:
+    if doubt.sender != settings.sender or begun <= doubt.doubt_from:
+        return False
+    # Whatever arrived of the send in doubt had arrived by then; the control was not even sent before.
+    arrived_by = doubt.last_sent_at + timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s)
+    if control_sent_at is not None and control_sent_at > arrived_by:
+        return True
+    return begun > doubt.doubt_from + WITHOUT_CONTROL
+
+
+def _doubts(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, tuple[InDoubt, ...]]:
+    with ledger.read() as tx:
+        columns = badge_request.c
+        rows = tx.conn.execute(
+            select(
+                columns.id,
+                columns.key,
+                columns.tries,
+                columns.resends,
+                columns.sender,
+                columns.first_sent_at,
+                columns.last_sent_at,
+                columns.doubt_from,
+            )
+            .join(badge_occasion, badge_occasion.c.id == columns.occasion_id)
+            .where(
+                badge_occasion.c.account == settings.account,
+                columns.status == RequestStatus.SENDING,
+                columns.doubt_from < tx.now,
+            )
+            .order_by(columns.id)
+        )
+        return tx.now, tuple(InDoubt(*row) for row in rows)
+
+
+def _newest_first_send(tx: Transaction, request_ids: set[int]) -> datetime | None:
+    newest: datetime | None = None
+    ids = sorted(request_ids)
+    for start in range(0, len(ids), 500):
+        for sent_at in tx.conn.execute(
+            select(badge_request.c.first_sent_at).where(badge_request.c.id.in_(ids[start : start + 500]))
+        ).scalars():
+            if sent_at is not None and (newest is None or sent_at > newest):
+                newest = sent_at
+    return newest
+
+
+def _give_up(ledger: Ledger, absence: ConfirmedAbsence) -> bool:
+    with ledger.write() as tx:
+        return requests.give_up(tx, absence)

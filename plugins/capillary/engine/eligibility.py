@@ -1,0 +1,293 @@
+"""Who is eligible: stream the campaign's query and read every value of `customer_id` exactly."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from capillary.api.envelope import presentable
+from capillary.errors import CapillaryError, TerminalError, TransientError
+
+#: Largest customer id: the platform's and the ledger's ids are signed 64-bit.
+MAX_CUSTOMER_ID: Final = 2**63 - 1
+#: The column of the query that is read, in any case; warehouses fold names up or down.
+CUSTOMER_COLUMN: Final = "customer_id"
+#: Characters of a value's shape.
+SHAPE_LIMIT: Final = 40
+
+_MAX_DIGITS: Final = len(str(MAX_CUSTOMER_ID))
+_COLUMNS_NAMED: Final = 20
+_QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
+#: Primary result codes of SQLite (https://www.sqlite.org/rescode.html) that come as OperationalError and
+#: will come again: wrong SQL, a write in a read-only look, an authorisation refused, not a database.
+_SQLITE_TERMINAL: Final = frozenset(
+    {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOTADB}
+)
+#: PostgreSQL reports a write in a read-only transaction as an internal error.
+_READ_ONLY_TRANSACTION: Final = "25006"
+
+
+class Reason(StrEnum):
+    """Why a value is no customer id. The value itself is never repeated."""
+
+    NULL = "null"
+    BOOLEAN = "a boolean"
+    BYTES = "bytes: cast to bigint in the query"
+    FLOAT = "floating point: cast to bigint in the query"
+    NOT_FINITE = "not a number"
+    FRACTION = "not a whole number"
+    EMPTY = "empty text"
+    BLANKS = "blanks around it: trim in the query"
+    OTHER_DIGITS = "digits other than 0 to 9"
+    NOT_DIGITS = "text that is not digits only"
+    LEADING_ZEROS = "leading zeros"
+    TOO_SMALL = "zero or negative"
+    TOO_LARGE = "above 9223372036854775807"
+    OTHER_TYPE = "a type that holds no id: cast to bigint in the query"
+
+
+class InvalidId(TerminalError):
+    """A row's value is no customer id; `reason` says why. Mend the row or the query."""
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+        super().__init__(f"no customer id: {reason}")
+
+
+class QueryFailed(CapillaryError):
+    """The warehouse did not give all rows. `reason` is its own first line, without parameters and values."""
+
+    remedy = ""
+
+    def __init__(self, *, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The query for eligible customers failed: {reason}. {self.remedy}.")
+
+
+class QueryRefused(QueryFailed, TerminalError):
+    """The query as it stands cannot be run; nobody was planned."""
+
+    remedy = "Correct the campaign's SQL, or the rights of the connection warehouse"
+
+
+class QueryInterrupted(QueryFailed, TransientError):
+    """The warehouse was out of reach, busy, or stopped the query; the next try starts from the first row."""
+
+    remedy = "Clear the task once the connection warehouse answers again"
+
+
+class ColumnMissing(TerminalError):
+    """The query has no column `customer_id`, or more than one."""
+
+    def __init__(self, *, columns: Sequence[str]) -> None:
+        self.columns = tuple(columns)
+        several = sum(map(_is_customer_column, columns)) > 1
+        named = ", ".join(columns[:_COLUMNS_NAMED]) + (", …" if len(columns) > _COLUMNS_NAMED else "")
+        super().__init__(
+            f"The query has {'several columns' if several else 'no column'} {CUSTOMER_COLUMN} "
+            f"(its columns: {named or 'none'}). Select the customers AS {CUSTOMER_COLUMN}, once."
+        )
+
+
+class ParameterMissing(TerminalError):
+    """The query names parameters that nobody gives."""
+
+    def __init__(self, *, missing: Sequence[str], given: Sequence[str]) -> None:
+        self.missing = tuple(missing)
+        super().__init__(
+            f"The query wants {', '.join(f':{name}' for name in missing)}; "
+            f"given: {', '.join(given) or 'none'}. "
+            r"Add it to the campaign's parameters, or write \: for a colon that names none."
+        )
+
+
+def customer_id_of(value: object) -> int:
+    """Return the customer id, 1 to 2**63 - 1, exactly: nothing goes through a float.
+
+    Taken are integers, whole Decimals, and text of ASCII digits without sign, blanks or leading zeros.
+
+    Raises:
+        InvalidId: anything else.
+    """
+    if type(value) is int:  # nearly all rows
+        number = value
+    elif isinstance(value, str):
+        number = _from_text(value)
+    elif isinstance(value, bool):
+        raise InvalidId(Reason.BOOLEAN)
+    elif isinstance(value, int):
+        number = int(value)
+    elif isinstance(value, Decimal):
+        number = _from_decimal(value)
+    elif value is None:
+        raise InvalidId(Reason.NULL)
+    elif isinstance(value, float):
+        raise InvalidId(Reason.FLOAT)
+    elif isinstance(value, bytes | bytearray | memoryview):
+        raise InvalidId(Reason.BYTES)
+    else:
+        raise InvalidId(Reason.OTHER_TYPE)
+    if number < 1:
+        raise InvalidId(Reason.TOO_SMALL)
+    if number > MAX_CUSTOMER_ID:
+        raise InvalidId(Reason.TOO_LARGE)
+    return number
+
+
+def _from_text(value: str) -> int:
+    if not value or value.isspace():
+        raise InvalidId(Reason.EMPTY)
+    if not value.isdigit():
+        raise InvalidId(Reason.BLANKS if value.strip().isdigit() else Reason.NOT_DIGITS)
+    if not value.isascii():
+        raise InvalidId(Reason.OTHER_DIGITS)
+    if value[0] == "0" and len(value) > 1:
+        raise InvalidId(Reason.LEADING_ZEROS)
+    if len(value) > _MAX_DIGITS:
+        raise InvalidId(Reason.TOO_LARGE)
+    return int(value)
+
+
+def _from_decimal(value: Decimal) -> int:
+    if not value.is_finite():
+        raise InvalidId(Reason.NOT_FINITE)
+    if value.adjusted() >= _MAX_DIGITS and value > 0:  # before int(), which would write a million digits out
+        raise InvalidId(Reason.TOO_LARGE)
+    if value <= 0:
+        raise InvalidId(Reason.TOO_SMALL)
+    if value != value.to_integral_value():
+        raise InvalidId(Reason.FRACTION)
+    return int(value)
+
+
+def shape_of(value: object) -> str:
+    """Return what a value looks like without saying it, at most 40 characters.
+
+    Text keeps its printable ASCII signs; letters become `a`, digits `9`, all else `?`. Anything but text is
+    the name of its type.
+    """
+    if not isinstance(value, str):
+        return type(value).__name__[:SHAPE_LIMIT]
+    return "".join(map(_shape, value[:SHAPE_LIMIT]))
+
+
+def _shape(character: str) -> str:
+    if character.isalpha():
+        return "a"
+    if character.isnumeric():
+        return "9"
+    return character if character.isascii() and character.isprintable() else "?"
+
+
+def read_rows(
+    engine: Engine, sql: str, parameters: Mapping[str, object], *, partition_rows: int = 5000
+) -> Iterator[list[object]]:
+    """Yield the values of the column `customer_id` in lists of at most `partition_rows`, as they stream in.
+
+    `:name` in the SQL binds; parameters that the SQL does not name are left out. The look is read-only on
+    PostgreSQL and SQLite, and rolled back everywhere. Nothing is asked of the database before the first step.
+
+    Raises:
+        QueryRefused: the database says that the SQL is wrong or not allowed.
+        QueryInterrupted: the database is out of reach, busy, or ended the query.
+        ColumnMissing: no column `customer_id`, or several.
+        ParameterMissing: the SQL names a parameter that is not given.
+        ValueError: `partition_rows` is below 1.
+    """
+    if partition_rows < 1:
+        raise ValueError(f"partition_rows must be at least 1, not {partition_rows}")
+    statement = text(sql)
+    wanted = list(statement.compile().params)
+    missing = [name for name in wanted if name not in parameters]
+    if missing:
+        raise ParameterMissing(missing=missing, given=list(parameters))
+    bound = {name: parameters[name] for name in wanted}
+    try:
+        with engine.connect() as conn, _read_only(conn):
+            result = conn.execute(statement, bound, execution_options={"yield_per": partition_rows})
+            if not result.returns_rows:
+                raise QueryRefused(reason="it returns no rows; it must be one SELECT")
+            columns = list(result.keys())
+            at = [index for index, column in enumerate(columns) if _is_customer_column(column)]
+            if len(at) != 1:
+                raise ColumnMissing(columns=columns)
+            index = at[0]
+            for partition in result.partitions(partition_rows):
+                yield [row[index] for row in partition]
+    except SQLAlchemyError as error:
+        failed = QueryInterrupted if _may_pass(error) else QueryRefused
+        raise failed(reason=_first_line(error, engine)) from None  # its text holds SQL and parameters
+
+
+def _is_customer_column(column: str) -> bool:
+    return column.casefold() == CUSTOMER_COLUMN
+
+
+@contextmanager
+def _read_only(conn: Connection) -> Iterator[None]:
+    """Refuse writes on this connection, where the dialect allows it, and give it back as it was."""
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql("SET TRANSACTION READ ONLY")  # ends with the transaction
+        yield
+        return
+    if conn.dialect.name != "sqlite":
+        yield
+        return
+    before = conn.exec_driver_sql("PRAGMA query_only").scalar_one()
+    conn.exec_driver_sql("PRAGMA query_only=ON")
+    try:
+        yield
+    finally:
+        if not conn.invalidated:
+            conn.exec_driver_sql(f"PRAGMA query_only={before:d}")
+
+
+def _may_pass(error: SQLAlchemyError) -> bool:
+    """Return whether the same query may succeed later."""
+    if isinstance(error, PoolTimeout):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    if isinstance(error.orig, sqlite3.Error):
+        # sqlite3 gives errors that are not SQLite's own (text that is no UTF-8) no code
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        return isinstance(error, OperationalError) and code is not None and code & 0xFF not in _SQLITE_TERMINAL
+    if isinstance(error, InternalError):
+        sqlstate = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+        return sqlstate != _READ_ONLY_TRANSACTION
+    return isinstance(error, OperationalError | InterfaceError)
+
+
+def _first_line(error: SQLAlchemyError, engine: Engine) -> str:
+    """Return the first line of what the database said, without password, e-mail addresses and long numbers.
+
+    Complaints about data quote the data, so whatever they quote is masked too.
+    """
+    orig = getattr(error, "orig", None)
+    said = str(orig).strip() if isinstance(error, DBAPIError) else ""
+    if not said:
+        return type(orig or error).__name__
+    line = said.splitlines()[0]
+    if isinstance(error, DataError | IntegrityError):
+        line = _QUOTED.sub("***", line)
+    password = engine.url.password
+    return presentable(line, [str(password)] if password else []).rstrip(".")

@@ -1,0 +1,25 @@
+"""Why the engine stops, and what mends it."""
+
+from __future__ import annotations
+
+from capillary.errors import TerminalError, TransientError
+
+
+class SubmittingOff(TransientError):
+    """The connection's switch says that nothing may be submitted now."""
+
+
+class TooMuchDoubt(TransientError):
+    """As many requests are in doubt as may be in flight; sending more would only add to them."""
+
+
+class AutoApproved(TerminalError):
+    """The platform executed a request that no human has approved."""
+
+
+class LedgerBehind(TerminalError):
+    """The platform holds requests of ours that the ledger does not know."""
+
+
+class BodyChanged(TerminalError):
+    """What the ledger holds for a request is no longer what its key was made from. Nothing was sent."""

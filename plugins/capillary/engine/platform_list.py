@@ -1,0 +1,61 @@
+"""Read the platform's list of requests to its end, or know that it was not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from capillary.api.client import Client
+from capillary.api.request_workflow import WorkflowRequest
+
+#: More pages than this are no list: some platforms answer any page number with the same page.
+MAX_PAGES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ListRead:
+    """How a reading of the list went.
+
+    Attributes:
+        pages: calls made.
+        rows: rows seen.
+        whole: paged to the end with the page number moving, the totals adding up, and every row's inner id
+            readable: only such a reading can show that something is not there.
+    """
+
+    pages: int
+    rows: int
+    whole: bool
+
+
+async def read_list(
+    client: Client,
+    *,
+    since: date,
+    request_type: str | None,
+    on_page: Callable[[tuple[WorkflowRequest, ...]], Awaitable[None]],
+) -> ListRead:
+    """Read the list, oldest first, and hand every page on.
+
+    Args:
+        client: the platform.
+        since: first day of the list, in the cluster's time zone.
+        request_type: only this type. None for all: a filter could hide what is looked for.
+        on_page: takes the rows of a page; they are forgotten afterwards, so that memory stays flat.
+    """
+    rows, numbers, whole, total = 0, set[int](), True, 0
+    for number in range(MAX_PAGES):
+        page = await client.list_requests(page=number, start_date=since, request_type=request_type)
+        if page.number in numbers:
+            return ListRead(number + 1, rows, whole=False)
+        numbers.add(page.number)
+        found = len(page.rows) + page.unreadable_rows
+        rows += found
+        total = page.total_elements
+        whole = whole and page.unreadable_rows == 0 and all(row.request_key is not None for row in page.rows)
+        await on_page(page.rows)
+        if found == 0 or number + 1 >= page.total_pages:
+            return ListRead(number + 1, rows, whole=whole and rows == total)
+    return ListRead(MAX_PAGES, rows, whole=False)

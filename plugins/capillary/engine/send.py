@@ -1,0 +1,214 @@
+"""One request, one POST. The order is the promise: pace, credential, body, claim, send.
+
+Whatever could take long or fail without having sent anything comes before the claim; after the claim's
+commit the POST starts within `SEND_WITHIN_S` seconds or not at all. What was claimed and not clearly
+answered stays ``sending`` and is in doubt.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from sqlalchemy import select
+
+from capillary.api.client import Client
+from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
+from capillary.api.request_workflow import Entity, IssueBadgeRequest, WorkflowRequest, is_decided
+from capillary.api.settings import PlatformSettings
+from capillary.engine.errors import BodyChanged, SubmittingOff
+from capillary.engine.runtime import Runtime
+from capillary.ledger import requests
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.requests import Claim, Seen
+from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_spec
+from capillary.ledger.spec import Spec, request_key
+
+#: From the claim's transaction to the start of the POST, seconds. Doubt is judged on the assumption that a
+#: POST starts by then; a process that was frozen longer gives its claim back.
+SEND_WITHIN_S: Final = 5.0
+
+_LOG: Final = logging.getLogger("capillary.submit")
+
+
+class Sent(StrEnum):
+    """What became of one send."""
+
+    ACCEPTED = "accepted"  #: the platform answered with its request id
+    ELSEWHERE = "elsewhere"  #: somebody else has it; nothing was sent
+    NOT_TAKEN = "not taken"  #: certainly not taken; the request may be sent again
+    REFUSED = "refused"  #: refused for its own content
+    IN_DOUBT = "in doubt"  #: no trustworthy answer
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The end of one send.
+
+    Attributes:
+        sent: what became of it.
+        auto_approved: the platform executed it at once, without a human.
+        not_taken: why it was not taken.
+    """
+
+    sent: Sent
+    auto_approved: bool = False
+    not_taken: NotTaken | None = None
+
+
+T = TypeVar("T")
+ClaimOne = Callable[[Transaction], Claim | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Sends requests of one account.
+
+    Attributes:
+        ledger: the ledger.
+        client: the platform.
+        runtime: time and threads.
+        may_submit: asked before every POST: the connection's switch as it is now.
+    """
+
+    ledger: Ledger
+    client: Client
+    runtime: Runtime
+    may_submit: Callable[[], Awaitable[bool]]
+
+    async def send(self, request_id: int, claim: ClaimOne) -> Sending:
+        """Send one request once.
+
+        Args:
+            request_id: the ledger's id of the request.
+            claim: takes the claim in a transaction of this sender.
+
+        Raises:
+            EverythingRefused: every request would be refused; this one is planned again.
+            SubmittingOff: the switch is off; nothing was claimed.
+            BodyChanged: the ledger's rows are not what the key was made from; nothing was claimed.
+        """
+        await self.client.clear_to_send()
+        if not await self.may_submit():
+            raise SubmittingOff(
+                "submitting is switched off in the platform's connection; switch it on there and retry the task"
+            )
+        body = await self.runtime.ledger_call(lambda: self._body(request_id))
+        begun = self.runtime.monotonic()
+        held = await self.runtime.ledger_call(lambda: self._in_transaction(claim))
+        if held is None:
+            return Sending(Sent.ELSEWHERE)
+        held_up = self.runtime.monotonic() - begun > SEND_WITHIN_S
+        if held_up or held.key != body.key:
+            why = "the sender was held up before it sent" if held_up else "the request was planned anew meanwhile"
+            return await self._not_taken(held, NotTaken(reason=why))
+        try:
+            taken = await self.client.submit(body)
+        except NotTaken as error:
+            return await self._not_taken(held, error)
+        except RequestRefused as error:
+            return await self._refused(held, error)
+        except EverythingRefused as error:
+            await self._release(held, str(error))
+            raise
+        except InDoubt as error:
+            return await self._doubted(held, str(error))
+        return await self._accepted(held, taken)
+
+    async def _accepted(self, held: Claim, taken: WorkflowRequest) -> Sending:
+        seen = seen_in(taken)
+        await self.runtime.ledger_call(
+            lambda: self._in_transaction(lambda tx: requests.record_sighting(tx, held.request_id, seen))
+        )
+        _LOG.info("request %s accepted as %s, state %s", held.key, seen.platform_request_id, seen.state)
+        return Sending(Sent.ACCEPTED, auto_approved=seen.auto_approved)
+
+    async def _not_taken(self, held: Claim, error: NotTaken) -> Sending:
+        if await self._release(held, str(error)):
+            return Sending(Sent.NOT_TAKEN, not_taken=error)
+        return await self._doubted(held, str(error))
+
+    async def _refused(self, held: Claim, error: RequestRefused) -> Sending:
+        refused = await self.runtime.ledger_call(
+            lambda: self._in_transaction(lambda tx: requests.refuse(tx, held, code=error.code, reason=error.reason))
+        )
+        if not refused:
+            return await self._doubted(held, str(error))
+        _LOG.warning("request %s refused by the platform, code %s", held.key, error.code)
+        return Sending(Sent.REFUSED)
+
+    async def _doubted(self, held: Claim, reason: str) -> Sending:
+        await self.runtime.ledger_call(
+            lambda: self._in_transaction(lambda tx: requests.note_doubt(tx, held, reason=reason))
+        )
+        _LOG.warning("request %s is in doubt: %s", held.key, reason)
+        return Sending(Sent.IN_DOUBT)
+
+    async def _release(self, held: Claim, reason: str) -> bool:
+        released = await self.runtime.ledger_call(
+            lambda: self._in_transaction(lambda tx: requests.release(tx, held, reason=reason))
+        )
+        if released:
+            _LOG.info("request %s is planned again: %s", held.key, reason)
+        return released
+
+    def _in_transaction(self, work: Callable[[Transaction], T]) -> T:
+        with self.ledger.write() as tx:
+            return work(tx)
+
+    def _body(self, request_id: int) -> IssueBadgeRequest:
+        with self.ledger.read() as tx:
+            return body_of(tx, request_id)
+
+
+def doubt_after(settings: PlatformSettings) -> timedelta:
+    """Return how long after a claim absence may be judged: the send, its timeout, the list's lag."""
+    return timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s + settings.visibility_lag_s)
+
+
+def seen_in(row: WorkflowRequest) -> Seen:
+    """Return what a reply shows of a request, as the ledger records it."""
+    decided = is_decided(row.state)
+    return Seen(
+        platform_request_id=row.platform_request_id,
+        state=str(row.state),
+        decided=decided,
+        auto_approved=decided and not row.human_decided,
+        checker_message=row.checker_message,
+    )
+
+
+def body_of(tx: Transaction, request_id: int) -> IssueBadgeRequest:
+    """Build a request from the ledger alone, and refuse when it is not what its key was made from."""
+    row = tx.conn.execute(
+        select(badge_request.c.key, badge_request.c.attempt, badge_spec.c.config, badge_occasion.c.occasion)
+        .join(badge_spec, badge_spec.c.id == badge_request.c.spec_id)
+        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
+        .where(badge_request.c.id == request_id)
+    ).one()
+    spec = Spec.from_config(row.config)
+    customers = tuple(
+        tx.conn.execute(
+            select(badge_enrolment.c.customer_id)
+            .where(badge_enrolment.c.request_id == request_id)
+            .order_by(badge_enrolment.c.customer_id)
+        ).scalars()
+    )
+    if request_key(spec.fingerprint(), row.occasion, row.attempt, customers) != row.key:
+        raise BodyChanged(
+            f"request {row.key}: the ledger's spec or enrolments were changed after it was planned; nothing was "
+            "sent. Restore the rows, or ask who wrote to the ledger's tables"
+        )
+    return IssueBadgeRequest(
+        key=row.key,
+        badge_id=spec.badge_id,
+        owner_type=spec.owner_type,
+        reference_id=spec.reference_id,
+        entity=Entity(spec.till_id, spec.store_id, spec.zone_id, spec.concept_id),
+        hostname=spec.hostname,
+        customers=customers,
+    )

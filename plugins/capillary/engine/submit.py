@@ -1,0 +1,144 @@
+"""Send what one run planned. The first request goes alone: auto-approval shows there, before a second is out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import func, select
+
+from capillary.api.errors import NotTaken, Unauthorized
+from capillary.engine.errors import AutoApproved, LedgerBehind, TooMuchDoubt
+from capillary.engine.send import Sender, Sending, Sent, doubt_after
+from capillary.ledger import requests, scans
+from capillary.ledger.database import Transaction
+from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
+
+#: Requests of one task that are under way at once.
+IN_FLIGHT: Final = 8
+#: Sends in a row that the platform did not take, after which the task gives up until its retry.
+NOT_TAKEN_IN_A_ROW: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What one submitting task did. ``counts`` is by :class:`~capillary.engine.send.Sent`."""
+
+    counts: Mapping[Sent, int]
+    auto_approved: int
+
+
+async def submit_run(
+    sender: Sender,
+    badge_run_id: int,
+    *,
+    account: str,
+    lease: timedelta,
+    stop_on_auto_approval: bool = True,
+    in_flight: int = IN_FLIGHT,
+) -> Submitted:
+    """Send every planned request of the run, in order; come back when none is left.
+
+    Args:
+        sender: sends one request.
+        badge_run_id: the run that planned.
+        account: the platform's account.
+        lease: how long the run counts as alive without a sign of life.
+        stop_on_auto_approval: end before the second request when the platform executed the first by itself.
+        in_flight: most requests under way at once, and most in doubt before sending stops.
+
+    Raises:
+        LedgerBehind, SubmittingOff, TooMuchDoubt, AutoApproved, BodyChanged: see ``capillary.engine.errors``.
+        NotTaken: the platform took none of several sends in a row.
+        EverythingRefused: the platform would refuse every request.
+    """
+    counts: Counter[Sent] = Counter()
+    auto_approved, not_taken_in_a_row, width = 0, 0, 1
+
+    def claim(tx: Transaction, request_id: int) -> requests.Claim | None:
+        return requests.claim(
+            tx,
+            request_id,
+            badge_run_id=badge_run_id,
+            sender=sender.client.settings.sender,
+            doubt_after=doubt_after(sender.client.settings),
+        )
+
+    async def send(request_id: int) -> Sending:
+        return await sender.send(request_id, lambda tx: claim(tx, request_id))
+
+    def next_requests() -> list[int]:
+        with sender.ledger.write() as tx:
+            requests.keep_alive(tx, badge_run_id, lease=lease)
+            planned = _planned(tx, badge_run_id, width)
+            if planned:
+                _assert_may_send(tx, account, in_flight)
+            return planned
+
+    while batch := await sender.runtime.ledger_call(next_requests):
+        # All of a batch come to their end, whatever one of them raises: none is cut off in mid-call.
+        ends = await asyncio.gather(*(send(request_id) for request_id in batch), return_exceptions=True)
+        sendings = [end for end in ends if isinstance(end, Sending)]
+        counts.update(sending.sent for sending in sendings)
+        auto_approved += sum(sending.auto_approved for sending in sendings)
+        if errors := [end for end in ends if isinstance(end, BaseException)]:
+            raise errors[0]
+        if stop_on_auto_approval:
+            _assert_human(auto_approved)
+        refusals = [sending.not_taken for sending in sendings if sending.not_taken is not None]
+        not_taken_in_a_row = not_taken_in_a_row + len(refusals) if len(refusals) == len(sendings) else 0
+        if refusals and _stop(refusals, not_taken_in_a_row):
+            raise refusals[-1]
+        if any(sending.sent is Sent.ACCEPTED for sending in sendings):
+            width = in_flight
+    return Submitted(dict(counts), auto_approved)
+
+
+def _assert_human(auto_approved: int) -> None:
+    if auto_approved:
+        raise AutoApproved(
+            f"the platform executed {auto_approved} request(s) without a human's approval, and no further one was "
+            "sent. Switch auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or let the "
+            "campaign say on_auto_approved='accept'"
+        )
+
+
+def _stop(refusals: list[NotTaken], in_a_row: int) -> bool:
+    # A credential is renewed once by the client; a second 401 in a row is the connection's.
+    allowed = 2 if isinstance(refusals[-1], Unauthorized) else NOT_TAKEN_IN_A_ROW
+    return in_a_row >= allowed
+
+
+def _planned(tx: Transaction, badge_run_id: int, count: int) -> list[int]:
+    rows = tx.conn.execute(
+        select(badge_request.c.id)
+        .where(badge_request.c.badge_run_id == badge_run_id, badge_request.c.status == RequestStatus.PLANNED)
+        .order_by(badge_request.c.ordinal)
+        .limit(count)
+    )
+    return list(rows.scalars())
+
+
+def _assert_may_send(tx: Transaction, account: str, in_flight: int) -> None:
+    foreign_key = scans.state(tx, account).foreign_key
+    if foreign_key is not None:
+        raise LedgerBehind(
+            f"the platform holds request {foreign_key}, which this ledger does not know: the ledger was restored or "
+            "emptied, or a second installation submits for the same organisation. Nothing is sent before that is "
+            "cleared up"
+        )
+    in_doubt = tx.conn.execute(
+        select(func.count())
+        .select_from(badge_request)
+        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
+        .where(badge_occasion.c.account == account, badge_request.c.status == RequestStatus.SENDING)
+    ).scalar_one()
+    if in_doubt >= in_flight:
+        raise TooMuchDoubt(
+            f"{in_doubt} requests of {account} are in doubt, as many as may be in flight; nothing more is sent until "
+            "the platform's list has shown what became of them"
+        )

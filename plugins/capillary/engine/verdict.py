@@ -1,0 +1,205 @@
+"""Pass or fail of a run, and the sentence that says what to do. Pure: counts and a policy in, words out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+from capillary.ledger.schema import Outcome
+
+
+class Word(StrEnum):
+    """What a campaign makes of something that may be a fault."""
+
+    FAIL = "fail"  #: the run fails
+    WARN = "warn"  #: the run passes and says so
+    ACCEPT = "accept"  #: the run passes
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a campaign takes as a pass.
+
+    `tolerated_failures`: how many customers may end as failed or not accepted; a float is a share of the
+    planned ones (0.0 to 1.0), an int a count. Default: none.
+    """
+
+    tolerated_failures: float = 0.0
+    on_rejected: Word = Word.FAIL
+    on_auto_approved: Word = Word.FAIL
+    on_unconfirmed: Word = Word.FAIL
+
+    def __post_init__(self) -> None:
+        tolerated = self.tolerated_failures
+        is_count = type(tolerated) is int and tolerated >= 0
+        is_share = type(tolerated) is float and 0.0 <= tolerated <= 1.0
+        if not is_count and not is_share:
+            raise ValueError(
+                f"tolerated_failures must be a share from 0.0 to 1.0 or a whole number of customers, not {tolerated!r}"
+            )
+        for name in ("on_rejected", "on_auto_approved", "on_unconfirmed"):
+            if not isinstance(getattr(self, name), Word):
+                raise TypeError(f"{name} must be one of {', '.join(Word)}, given as a Word")
+
+    def tolerates(self, failures: int, planned: int) -> bool:
+        """Return whether so many failures pass; a share is taken exactly, 0.29 of 100 being 29."""
+        tolerated = self.tolerated_failures
+        if isinstance(tolerated, int):
+            return failures <= tolerated
+        return failures <= Decimal(str(tolerated)) * planned
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Counts of one run. Customers, unless the name says requests.
+
+    `planned` = `outcomes` + `open` + `discarded` (planned, never sent, given back to later runs). `left_over`
+    are eligible and not planned by this run: over its cap, or behind its canary. `waiting_reason` says in one
+    clause without full stop why nothing was planned or what holds the open ones up.
+    """
+
+    eligible: int
+    planned: int
+    open: int = 0
+    requests_open: int = 0
+    outcomes: Mapping[Outcome, int] = field(default_factory=dict)
+    auto_approved_requests: int = 0
+    deadline_passed: bool = False
+    canary: bool = False
+    left_over: int = 0
+    discarded: int = 0
+    waiting_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`passed`, and what to do. `warned`: it passed by a policy of `warn`, or with tolerated failures."""
+
+    passed: bool
+    sentence: str
+    warned: bool = False
+
+
+def judge(facts: Facts, policy: Policy) -> Verdict:
+    """Return the run's verdict. What fails it comes first in the sentence, then what it warns of."""
+    accounted = sum(facts.outcomes.values()) + facts.open + facts.discarded
+    if accounted != facts.planned:
+        return Verdict(
+            passed=False,
+            sentence=f"The ledger does not add up: {facts.planned} planned, {accounted} accounted for. "
+            "Switch submitting off in the connection and compare badge_run with badge_enrolment.",
+        )
+    if facts.planned == 0:
+        return Verdict(passed=True, sentence=_nothing_planned(facts))
+    problems = _unfinished(facts)
+    warnings: list[str] = []
+    for word, sentence in _doubtful_endings(facts, policy):
+        if word is Word.FAIL:
+            problems.append(sentence)
+        elif word is Word.WARN:
+            warnings.append(f"Warning: {sentence}")
+    sentences = [*problems, *warnings] or [_ended_well(facts)]
+    if facts.left_over or (facts.canary and problems):
+        sentences.append(_rest(facts, passed=not problems))
+    return Verdict(passed=not problems, sentence=" ".join(sentences), warned=bool(warnings) and not problems)
+
+
+def _nothing_planned(facts: Facts) -> str:
+    if facts.waiting_reason:
+        return f"Nothing was planned: {facts.waiting_reason}."
+    if facts.left_over:
+        return f"Nothing was planned; {_count(facts.left_over, 'customer')} are left for the next run."
+    if facts.eligible == 0:
+        return "Nothing left to do: the query returned nobody."
+    return f"Nothing left to do: of {facts.eligible} eligible, nobody is new on this occasion."
+
+
+def _unfinished(facts: Facts) -> list[str]:
+    problems: list[str] = []
+    if facts.open:
+        held = f" ({facts.waiting_reason})" if facts.waiting_reason else ""
+        still = f"{_count(facts.open, 'customer')} in {_count(facts.requests_open, 'request')} still open"
+        if facts.deadline_passed:
+            problems.append(
+                f"The deadline has passed with {still}{held}: have the checker decide, then clear wait; "
+                "nothing is lost and nothing is sent again."
+            )
+        else:
+            problems.append(f"Not finished, {still}{held}: clear wait, which goes on from here.")
+    if facts.discarded:
+        problems.append(
+            f"{_count(facts.discarded, 'customer')} never sent and given back: mend what stopped submit; "
+            "the next run takes them."
+        )
+    return problems
+
+
+def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
+    """Return what may be a fault, each with the policy's word for it."""
+    endings: list[tuple[Word, str]] = []
+    failures = facts.outcomes.get(Outcome.FAILED, 0) + facts.outcomes.get(Outcome.NOT_ACCEPTED, 0)
+    unconfirmed = facts.outcomes.get(Outcome.UNCONFIRMED, 0)
+    rejected = facts.outcomes.get(Outcome.REJECTED, 0)
+    if facts.auto_approved_requests:
+        endings.append(
+            (
+                policy.on_auto_approved,
+                f"{_count(facts.auto_approved_requests, 'request')} approved without a human: turn the "
+                "auto-approval flag of Issue_badge off in Member Care > Settings > Request workflows, "
+                "or set on_auto_approved.",
+            )
+        )
+    if unconfirmed:
+        endings.append(
+            (
+                policy.on_unconfirmed,
+                f"{_count(unconfirmed, 'customer')} unconfirmed: look at them on the platform, or retry outcome "
+                "unconfirmed, which leaves out whom the badge read shows as enrolled.",
+            )
+        )
+    if failures:
+        tolerated = policy.tolerates(failures, facts.planned)
+        endings.append(
+            (
+                Word.WARN if tolerated else Word.FAIL,
+                f"{failures} of {_count(facts.planned, 'customer')} failed or not accepted"
+                f"{', as tolerated' if tolerated else ''}: see the codes in the report, mend the cause, "
+                "then retry outcomes failed and not_accepted.",
+            )
+        )
+    if rejected:
+        endings.append(
+            (
+                policy.on_rejected,
+                f"{_count(rejected, 'customer')} rejected by the checker: read the checker's message, and retry "
+                "outcome rejected once its reason is gone.",
+            )
+        )
+    return endings
+
+
+def _ended_well(facts: Facts) -> str:
+    ended = ", ".join(f"{facts.outcomes[outcome]} {outcome}" for outcome in Outcome if facts.outcomes.get(outcome, 0))
+    return f"All of {_count(facts.planned, 'customer')} ended: {ended}."
+
+
+def _rest(facts: Facts, *, passed: bool) -> str:
+    """Say what becomes of those whom this run left out."""
+    left = _count(facts.left_over, "customer")
+    if not facts.canary:
+        return f"{left} left over the cap for the next run."
+    proven = (
+        passed
+        and facts.outcomes.get(Outcome.ENROLLED, 0) > 0
+        and not facts.outcomes.get(Outcome.UNCONFIRMED, 0)
+        and not facts.auto_approved_requests
+    )
+    if proven:
+        return f"The canary passed: the next run takes the {left} left."
+    return f"The configuration is not proven yet: the next run is a canary again, {left} left behind it."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,202 @@
+"""A connection to the ledger that can be trusted: SQLite or PostgreSQL, durable, of the right version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+
+from capillary.errors import TransientError
+from capillary.ledger.errors import LedgerRefused
+from capillary.ledger.migrate import assert_schema_current
+
+#: How long a SQLite writer waits for another one, seconds.
+BUSY_TIMEOUT_S = 30
+
+Clock = Callable[[], datetime]
+
+
+class LedgerUnavailable(TransientError):
+    """The ledger's database cannot be reached. It may be back at the next try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One open transaction and its time.
+
+    Attributes:
+        conn: the connection; everything executed on it is part of the transaction.
+        now: the ledger's clock when the transaction began, aware UTC.
+    """
+
+    conn: Connection
+    now: datetime
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the ledger is a SQLite file."""
+        return self.conn.dialect.name == "sqlite"
+
+
+class Ledger:
+    """The ledger's database.
+
+    Args:
+        url: SQLAlchemy URL; ``sqlite:///file`` or ``postgresql+psycopg://…``.
+        clock: replaces the ledger's clock (the simulation's time). Default: PostgreSQL's
+            ``clock_timestamp()``; for SQLite the machine's clock, since the file is the machine's own.
+        check_schema: refuse a schema that is missing or of another version than the code.
+
+    Raises:
+        LedgerRefused: another dialect, a SQLite database in memory, a file that is no database, or commits
+            that are not durable.
+        SchemaBehind: the tables are missing or of another version; the message names the command.
+        LedgerUnavailable: the database does not answer.
+    """
+
+    def __init__(self, url: str | URL, *, clock: Clock | None = None, check_schema: bool = True) -> None:
+        self.url = ledger_url(url)
+        self.engine = _engine(self.url)
+        self._clock = clock
+        try:
+            with self.engine.connect() as conn:
+                _assert_durable(conn)
+                if check_schema:
+                    assert_schema_current(conn)
+        except OperationalError as error:
+            self.engine.dispose()
+            raise LedgerUnavailable(
+                f"the ledger at {_place(self.url)} does not answer ({type(error.orig).__name__}); "
+                "check the connection badge_ledger and the database"
+            ) from None
+        except DatabaseError as error:
+            self.engine.dispose()
+            raise LedgerRefused(
+                f"the database at {_place(self.url)} cannot be read ({type(error.orig).__name__}): it is no "
+                "SQLite file, or its user may not read the ledger's tables; check the connection badge_ledger"
+            ) from None
+        except BaseException:
+            self.engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """One transaction that may write: committed at the end, rolled back on any exception.
+
+        SQLite takes its write lock at the start (``BEGIN IMMEDIATE``): a transaction that reads first
+        and writes later fails at once when somebody else wrote in between, whatever the busy timeout.
+        """
+        with self.engine.connect() as conn:
+            conn.execution_options(ledger_write=True)
+            with conn.begin():
+                yield Transaction(conn, self.now(conn))
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """One read-only look at the ledger; whatever it writes (temporary tables apart) is rolled back.
+
+        All its statements see the ledger as it was at the first one, so counts taken together add up.
+        """
+        with self.engine.connect() as conn:
+            if conn.dialect.name == "postgresql":
+                conn.execution_options(isolation_level="REPEATABLE READ")
+            yield Transaction(conn, self.now(conn))
+            conn.rollback()
+
+    def now(self, conn: Connection) -> datetime:
+        """The ledger's clock, aware UTC."""
+        if self._clock is not None:
+            return self._clock()
+        if conn.dialect.name == "sqlite":
+            return datetime.now(UTC)
+        now: datetime = conn.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return now.astimezone(UTC)
+
+
+def ledger_url(url: str | URL) -> URL:
+    """Return ``url`` with the driver this project uses, or refuse it.
+
+    Raises:
+        LedgerRefused: neither SQLite in a file nor PostgreSQL.
+    """
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, ValueError):
+        raise LedgerRefused(
+            "the ledger's address is no database URL; give connection badge_ledger as sqlite or postgres"
+        ) from None
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend == "sqlite":
+        if not parsed.database or ":memory:" in parsed.database or parsed.query.get("mode") == "memory":
+            raise LedgerRefused(
+                "the ledger must outlive the process: give connection badge_ledger a file, not SQLite in memory"
+            )
+        return parsed.set(drivername="sqlite")
+    raise LedgerRefused(
+        f"the ledger cannot live in {backend}: it needs keys that are enforced and rows that lock. "
+        "Point connection badge_ledger at PostgreSQL, or at a SQLite file on one machine"
+    )
+
+
+def _place(url: URL) -> str:
+    """Return where the database is, without who is asking: a password may hide in the query, too."""
+    return URL.create(url.get_backend_name(), host=url.host, port=url.port, database=url.database).render_as_string()
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, pool_size=5, connect_args={"connect_timeout": 10})
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
+    dbapi_connection.isolation_level = None  # the driver's implicit BEGIN is deferred; ours is _begin_sqlite
+    cursor = dbapi_connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_S * 1000}",
+        "temp_store=FILE",
+        "cache_size=-32000",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(conn: Connection) -> None:
+    conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("ledger_write") else "BEGIN DEFERRED")
+
+
+def _assert_durable(conn: Connection) -> None:
+    if conn.dialect.name == "sqlite":
+        level = conn.exec_driver_sql("PRAGMA synchronous").scalar_one()
+        if level < 2:
+            raise LedgerRefused("SQLite does not wait for the disk (PRAGMA synchronous below FULL)")
+        return
+    for setting in ("fsync", "synchronous_commit"):
+        if conn.exec_driver_sql(f"SHOW {setting}").scalar_one() == "off":
+            raise LedgerRefused(
+                f"PostgreSQL says {setting}=off: a commit may be lost in a crash, and a lost commit is a customer "
+                f"enrolled twice. Turn {setting} on for the ledger's database or role"
+            )

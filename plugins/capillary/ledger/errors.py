@@ -1,0 +1,29 @@
+"""What the ledger refuses, and what mends it."""
+
+from __future__ import annotations
+
+from capillary.errors import CapillaryError, TerminalError
+
+
+class LedgerRefused(TerminalError):
+    """The database behind the connection cannot keep the ledger's promises."""
+
+
+class SchemaBehind(TerminalError):
+    """The ledger's tables are missing or of another version than the code."""
+
+
+class OccasionTaken(TerminalError):
+    """The occasion belongs to another badge or another campaign."""
+
+
+class GuardRefused(TerminalError):
+    """A guard of the campaign says that this plan is not what its author had in mind. Nothing was written."""
+
+
+class EchoDiffers(TerminalError):
+    """The platform shows other customers under our key than the ledger holds. Nothing is settled."""
+
+
+class LedgerBroken(CapillaryError):
+    """A count that must hold does not. The transaction was rolled back."""

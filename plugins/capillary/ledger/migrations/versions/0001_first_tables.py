@@ -1,0 +1,299 @@
+"""The first tables and the views.
+
+A frozen picture: it stays as it is when ``capillary.ledger.schema`` moves on.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Create the tables, their indexes and the views."""
+    _create_occasions_and_specs()
+    _create_runs()
+    _create_requests()
+    _create_sightings()
+    _create_enrolments()
+    _create_account_tables()
+    _create_views()
+
+
+def _id() -> sa.types.TypeEngine[int]:
+    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _time(name: str, *, nullable: bool = False, comment: str | None = None) -> sa.Column[object]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, comment=comment)
+
+
+def _create_occasions_and_specs() -> None:
+    op.create_table(
+        "badge_occasion",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("account", sa.String(255), nullable=False, comment="scheme://host/organisation"),
+        sa.Column("campaign", sa.String(200), nullable=False),
+        sa.Column("occasion", sa.String(200), nullable=False),
+        sa.Column("badge_id", sa.String(24), nullable=False),
+        _time("created_at"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_badge_occasion")),
+        sa.UniqueConstraint("account", "occasion", name=op.f("uq_badge_occasion_account_occasion")),
+    )
+    op.create_table(
+        "badge_spec",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("account", sa.String(255), nullable=False),
+        sa.Column("fingerprint", sa.String(64), nullable=False),
+        sa.Column(
+            "config",
+            sa.Text(),
+            nullable=False,
+            comment="JSON, without secrets; requests are built from it alone",
+        ),
+        _time("created_at"),
+        _time(
+            "proven_at",
+            nullable=True,
+            comment="a human approved a request under it and somebody was enrolled",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_badge_spec")),
+        sa.UniqueConstraint("account", "fingerprint", name=op.f("uq_badge_spec_account_fingerprint")),
+    )
+
+
+def _create_runs() -> None:
+    op.create_table(
+        "badge_run",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("dag_id", sa.String(250), nullable=False),
+        sa.Column("run_id", sa.String(250), nullable=False),
+        sa.Column(
+            "task_id",
+            sa.String(270),
+            nullable=False,
+            comment="of the planning task; with [n] when it is mapped",
+        ),
+        sa.Column("capillary_conn_id", sa.String(250), nullable=False),
+        sa.Column("occasion_id", _id(), nullable=False),
+        sa.Column("spec_id", _id(), nullable=False),
+        sa.Column("eligible", sa.BigInteger(), nullable=False, comment="rows of the query"),
+        sa.Column("invalid", sa.BigInteger(), nullable=False),
+        sa.Column("duplicates", sa.BigInteger(), nullable=False),
+        sa.Column("known_before", sa.BigInteger(), nullable=False),
+        sa.Column("over_cap", sa.BigInteger(), nullable=False),
+        sa.Column("planned", sa.BigInteger(), nullable=False),
+        sa.Column("discarded", sa.BigInteger(), nullable=False, server_default=sa.text("0")),
+        sa.Column("canary", sa.Boolean(), nullable=False),
+        sa.Column("note", sa.Text()),
+        _time("planned_at"),
+        _time("alive_until", comment="renewed by the run's tasks and trigger"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_badge_run")),
+        sa.ForeignKeyConstraint(["occasion_id"], ["badge_occasion.id"], name=op.f("fk_badge_run_occasion_id")),
+        sa.ForeignKeyConstraint(["spec_id"], ["badge_spec.id"], name=op.f("fk_badge_run_spec_id")),
+        sa.UniqueConstraint("dag_id", "run_id", "task_id", name=op.f("uq_badge_run_dag_id_run_id_task_id")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_badge_run_occasion_id", "badge_run", ["occasion_id"])
+
+
+def _create_requests() -> None:
+    op.create_table(
+        "badge_request",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("key", sa.String(64), nullable=False, comment="sent as the inner requestId"),
+        sa.Column("badge_run_id", _id(), nullable=False),
+        sa.Column("occasion_id", _id(), nullable=False),
+        sa.Column("spec_id", _id(), nullable=False),
+        sa.Column("ordinal", sa.Integer(), nullable=False, comment="0-based within its run"),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("customers", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column(
+            "tries",
+            sa.Integer(),
+            nullable=False,
+            server_default=sa.text("0"),
+            comment="claims so far; never goes back",
+        ),
+        sa.Column("resends", sa.Integer(), nullable=False, server_default=sa.text("0"), comment="above 0: doubtful"),
+        sa.Column("sender", sa.String(64), comment="fingerprint of the credential user that sent it last"),
+        _time("first_sent_at", nullable=True),
+        _time("last_sent_at", nullable=True),
+        _time("doubt_from", nullable=True, comment="absence may be judged by a scan begun after this"),
+        sa.Column("error_code", sa.Integer()),
+        sa.Column("error", sa.Text()),
+        _time("settled_at", nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_badge_request")),
+        sa.ForeignKeyConstraint(["badge_run_id"], ["badge_run.id"], name=op.f("fk_badge_request_badge_run_id")),
+        sa.ForeignKeyConstraint(["occasion_id"], ["badge_occasion.id"], name=op.f("fk_badge_request_occasion_id")),
+        sa.ForeignKeyConstraint(["spec_id"], ["badge_spec.id"], name=op.f("fk_badge_request_spec_id")),
+        sa.UniqueConstraint("key", name=op.f("uq_badge_request_key")),
+        sa.UniqueConstraint("badge_run_id", "ordinal", name=op.f("uq_badge_request_badge_run_id_ordinal")),
+        sa.CheckConstraint(
+            "status IN ('planned', 'sending', 'waiting', 'settled')", name=op.f("ck_badge_request_status")
+        ),
+        sa.CheckConstraint("customers > 0", name=op.f("ck_badge_request_customers")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "ix_badge_request_open",
+        "badge_request",
+        ["status", "occasion_id"],
+        sqlite_where=sa.text("status <> 'settled'"),
+        postgresql_where=sa.text("status <> 'settled'"),
+    )
+    op.create_index("ix_badge_request_spec_id", "badge_request", ["spec_id"])
+    op.create_index("ix_badge_request_occasion_id_first_sent_at", "badge_request", ["occasion_id", "first_sent_at"])
+
+
+def _create_sightings() -> None:
+    op.create_table(
+        "badge_sighting",
+        sa.Column("platform_request_id", sa.String(64), nullable=False, comment="the outer requestId, a UUID"),
+        sa.Column("request_id", _id(), nullable=False),
+        sa.Column("state", sa.String(64), nullable=False, comment="the platform's word"),
+        sa.Column(
+            "auto_approved",
+            sa.Boolean(),
+            nullable=False,
+            comment="decided, and no human's decision in the details",
+        ),
+        sa.Column("checker_message", sa.Text()),
+        _time("seen_at"),
+        _time("terminal_seen_at", nullable=True),
+        sa.PrimaryKeyConstraint("platform_request_id", name=op.f("pk_badge_sighting")),
+        sa.ForeignKeyConstraint(["request_id"], ["badge_request.id"], name=op.f("fk_badge_sighting_request_id")),
+    )
+    op.create_index("ix_badge_sighting_request_id", "badge_sighting", ["request_id"])
+
+
+def _create_enrolments() -> None:
+    op.create_table(
+        "badge_enrolment",
+        sa.Column("occasion_id", _id(), nullable=False, autoincrement=False),
+        sa.Column("customer_id", sa.BigInteger(), nullable=False, autoincrement=False),
+        sa.Column("attempt", sa.Integer(), nullable=False, autoincrement=False),
+        sa.Column("request_id", _id(), nullable=False),
+        sa.Column("outcome", sa.String(16)),
+        sa.Column("issued_id", sa.String(64)),
+        sa.Column("error_code", sa.Integer()),
+        sa.PrimaryKeyConstraint("occasion_id", "customer_id", "attempt", name=op.f("pk_badge_enrolment")),
+        sa.ForeignKeyConstraint(["request_id"], ["badge_request.id"], name=op.f("fk_badge_enrolment_request_id")),
+        sa.CheckConstraint(
+            "outcome IN ('enrolled', 'already_enrolled', 'rejected', 'failed', 'not_accepted', 'unconfirmed')",
+            name=op.f("ck_badge_enrolment_outcome"),
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_badge_enrolment_request_id", "badge_enrolment", ["request_id"])
+    op.create_index(
+        "uq_badge_enrolment_open",
+        "badge_enrolment",
+        ["occasion_id", "customer_id"],
+        unique=True,
+        sqlite_where=sa.text("outcome IS NULL"),
+        postgresql_where=sa.text("outcome IS NULL"),
+    )
+    op.create_table(
+        "badge_invalid",
+        sa.Column("badge_run_id", _id(), nullable=False, autoincrement=False),
+        sa.Column("row_number", sa.BigInteger(), nullable=False, autoincrement=False, comment="1-based in the query"),
+        sa.Column("reason", sa.String(100), nullable=False),
+        sa.Column("shape", sa.String(40), nullable=False, comment="the value with letters as a and digits as 9"),
+        sa.PrimaryKeyConstraint("badge_run_id", "row_number", name=op.f("pk_badge_invalid")),
+        sa.ForeignKeyConstraint(["badge_run_id"], ["badge_run.id"], name=op.f("fk_badge_invalid_badge_run_id")),
+    )
+
+
+def _create_account_tables() -> None:
+    op.create_table(
+        "badge_pace",
+        sa.Column("account", sa.String(255), nullable=False),
+        _time("next_slot_at"),
+        _time("blocked_until", nullable=True, comment="the platform answered 429"),
+        sa.PrimaryKeyConstraint("account", name=op.f("pk_badge_pace")),
+    )
+    op.create_table(
+        "badge_scan",
+        sa.Column("account", sa.String(255), nullable=False),
+        _time("leased_until"),
+        sa.Column("leased_by", sa.String(200), nullable=False),
+        _time("read_at", nullable=True, comment="begin of the last list read that went to the end"),
+        _time("distrusted_at", nullable=True, comment="the list missed a request that a single read found"),
+        sa.Column(
+            "foreign_key",
+            sa.String(64),
+            comment="a key of ours on the platform that this ledger does not know",
+        ),
+        _time("foreign_seen_at", nullable=True),
+        sa.PrimaryKeyConstraint("account", name=op.f("pk_badge_scan")),
+    )
+
+
+# The columns of a run stand in GROUP BY one by one: only then does a database look at one run's rows
+# when it is asked for one run.
+_RUN = (
+    "r.id, r.dag_id, r.run_id, r.task_id, o.account, o.campaign, o.occasion, r.canary, r.eligible, r.invalid, "
+    "r.duplicates, r.known_before, r.over_cap, r.planned, r.discarded, r.planned_at"
+)
+
+_FUNNEL = f"""
+CREATE VIEW badge_funnel AS
+SELECT r.id AS badge_run_id, {_RUN.removeprefix("r.id, ")},
+    COUNT(CASE WHEN e.outcome = 'enrolled' THEN 1 END) AS enrolled,
+    COUNT(CASE WHEN e.outcome = 'already_enrolled' THEN 1 END) AS already_enrolled,
+    COUNT(CASE WHEN e.outcome = 'unconfirmed' THEN 1 END) AS unconfirmed,
+    COUNT(CASE WHEN e.outcome = 'failed' THEN 1 END) AS failed,
+    COUNT(CASE WHEN e.outcome = 'rejected' THEN 1 END) AS rejected,
+    COUNT(CASE WHEN e.outcome = 'not_accepted' THEN 1 END) AS not_accepted,
+    COUNT(CASE WHEN e.customer_id IS NOT NULL AND e.outcome IS NULL THEN 1 END) AS open
+FROM badge_run r
+JOIN badge_occasion o ON o.id = r.occasion_id
+LEFT JOIN badge_request q ON q.badge_run_id = r.id
+LEFT JOIN badge_enrolment e ON e.request_id = q.id
+GROUP BY {_RUN}
+"""  # noqa: S608 - constants of this file
+
+# Of several sightings of a request, one that still waits for a human comes first, then the one seen last.
+_WAITING = """
+CREATE VIEW badge_waiting AS
+SELECT o.account, o.campaign, o.occasion, r.dag_id, r.run_id, q.key, q.customers, q.status, q.tries, q.resends,
+    q.first_sent_at, s.platform_request_id, s.state, s.seen_at, {age} AS age_seconds
+FROM badge_request q
+JOIN badge_run r ON r.id = q.badge_run_id
+JOIN badge_occasion o ON o.id = q.occasion_id
+LEFT JOIN badge_sighting s ON s.platform_request_id = (
+    SELECT x.platform_request_id FROM badge_sighting x WHERE x.request_id = q.id
+    ORDER BY (x.terminal_seen_at IS NOT NULL), x.seen_at DESC, x.platform_request_id LIMIT 1
+)
+WHERE q.status <> 'settled'
+"""
+_AGE = {
+    "postgresql": "CAST(FLOOR(EXTRACT(EPOCH FROM (clock_timestamp() - q.first_sent_at))) AS BIGINT)",
+    "sqlite": "CAST(strftime('%s', 'now') AS INTEGER) - CAST(strftime('%s', q.first_sent_at) AS INTEGER)",
+}
+
+# CROSS JOIN tells SQLite to begin with the occasions: no index begins with the customer, and the key of
+# enrolments has the occasion first. To PostgreSQL it is a join like any other.
+_CUSTOMER_STATUS = """
+CREATE VIEW badge_customer_status AS
+SELECT o.account, o.campaign, o.occasion, e.customer_id, e.attempt, e.outcome, e.issued_id, e.error_code,
+    q.key AS request_key, q.status AS request_status
+FROM badge_occasion o
+CROSS JOIN badge_enrolment e
+JOIN badge_request q ON q.id = e.request_id
+WHERE e.occasion_id = o.id AND NOT EXISTS (
+    SELECT 1 FROM badge_enrolment later
+    WHERE later.occasion_id = e.occasion_id AND later.customer_id = e.customer_id AND later.attempt > e.attempt
+)
+"""
+
+
+def _create_views() -> None:
+    op.execute(_FUNNEL)
+    op.execute(_WAITING.format(age=_AGE[op.get_bind().dialect.name]))
+    op.execute(_CUSTOMER_STATUS)

@@ -1,0 +1,72 @@
+"""The account's call budget: one row, whatever the number of runs, campaigns and processes.
+
+Slots are spaced evenly. A caller that comes later than ``SLOT_GRACE_S`` after its slot drops it and takes
+another; the spacing leaves room for that, so that no window of 60 s ever holds more calls than the limit.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from math import ceil
+from typing import Any, Final
+
+from sqlalchemy import Row, select, update
+
+from capillary.ledger.database import Transaction
+from capillary.ledger.schema import badge_pace
+from capillary.ledger.upsert import insert_unless_there
+
+#: A slot may be used this long after its time, seconds.
+SLOT_GRACE_S: Final = 1.0
+_WINDOW_S: Final = 60.0
+
+
+def slot_spacing_s(calls_per_minute: int) -> float:
+    """Return the seconds between two slots.
+
+    A window of 60 s can hold the calls whose slots lie in 60 s plus the grace: with this spacing that is at
+    most ``calls_per_minute``. At one call a minute the spacing is a window and its grace.
+    """
+    # Up to the clock's microsecond: rounded down, the last call of a window would slip into it.
+    return ceil((_WINDOW_S + SLOT_GRACE_S) * 1e6 / calls_per_minute) / 1e6
+
+
+def take_slot(tx: Transaction, account: str, *, calls_per_minute: int) -> float:
+    """Take the account's next call slot.
+
+    Returns:
+        How long to wait for it, seconds; 0 when it is now.
+    """
+    row = _locked_row(tx, account)
+    slot = max(moment for moment in (tx.now, row.next_slot_at, row.blocked_until) if moment is not None)
+    tx.conn.execute(
+        update(badge_pace)
+        .where(badge_pace.c.account == account)
+        .values(next_slot_at=slot + timedelta(seconds=slot_spacing_s(calls_per_minute)))
+    )
+    return (slot - tx.now).total_seconds()
+
+
+def is_blocked(tx: Transaction, account: str) -> bool:
+    """Tell whether the platform asked the account to wait (429) and the time is not over."""
+    until = tx.conn.execute(
+        select(badge_pace.c.blocked_until).where(badge_pace.c.account == account)
+    ).scalar_one_or_none()
+    return until is not None and until > tx.now
+
+
+def block(tx: Transaction, account: str, *, seconds: float) -> None:
+    """The platform answered 429: nobody of the account calls for so long. A longer block stays."""
+    row = _locked_row(tx, account)
+    until = tx.now + timedelta(seconds=seconds)
+    if row.blocked_until is None or row.blocked_until < until:
+        tx.conn.execute(update(badge_pace).where(badge_pace.c.account == account).values(blocked_until=until))
+
+
+def _locked_row(tx: Transaction, account: str) -> Row[*tuple[Any, ...]]:
+    insert_unless_there(tx, badge_pace, {"account": account, "next_slot_at": tx.now})
+    return tx.conn.execute(
+        select(badge_pace.c.next_slot_at, badge_pace.c.blocked_until)
+        .where(badge_pace.c.account == account)
+        .with_for_update()
+    ).one()

@@ -1,0 +1,350 @@
+"""Every change a request can go through. Each is one conditional UPDATE: compare and set.
+
+A function that finds the request elsewhere than expected changes nothing and says so by its return value:
+somebody else was faster, and that is a result, not an error. Evidence (a sighting) is never refused.
+
+``tries`` counts claims and never goes back. It is the token that keeps a sender whose claim was answered,
+released or overtaken long ago from touching the claim of somebody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
+
+from capillary.ledger.database import Transaction
+from capillary.ledger.errors import LedgerBroken
+from capillary.ledger.schema import (
+    Outcome,
+    RequestStatus,
+    badge_enrolment,
+    badge_request,
+    badge_run,
+    badge_sighting,
+)
+from capillary.ledger.upsert import insert_unless_there
+
+#: How often a request may be sent again after its absence was confirmed: three sends in all.
+MAX_RESENDS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to send one request once.
+
+    Attributes:
+        request_id: the ledger's id of the request.
+        key: the request key.
+        tries: the claim's number; every later change by this sender names it.
+        doubtful: an earlier send may still be alive, so no refusal counts.
+        claimed_at: the ledger's clock at the claim.
+    """
+
+    request_id: int
+    key: str
+    tries: int
+    doubtful: bool
+    claimed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request on the platform, as a reply showed it.
+
+    Attributes:
+        platform_request_id: the outer ``requestId``.
+        state: the platform's word.
+        decided: whether the state is one that a request does not leave.
+        auto_approved: decided without a human's decision in the details.
+        checker_message: what the checker wrote.
+    """
+
+    platform_request_id: str
+    state: str
+    decided: bool
+    auto_approved: bool = False
+    checker_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmedAbsence:
+    """The evidence that a request in doubt is not on the platform (see ``capillary.engine.doubt``).
+
+    Attributes:
+        request_id: the ledger's id of the request.
+        tries: the claim that was in doubt when the scan began.
+        scan_begun_at: the ledger's clock when the scan of the list began.
+    """
+
+    request_id: int
+    tries: int
+    scan_begun_at: datetime
+
+
+def claim(tx: Transaction, request_id: int, *, badge_run_id: int, sender: str, doubt_after: timedelta) -> Claim | None:
+    """Planned → sending, for a run that owns the request. The intent is written before the act.
+
+    Args:
+        tx: the transaction; commit it before the POST.
+        request_id: the request to send.
+        badge_run_id: the run on whose behalf it is sent; only the run that planned a request sends it.
+        sender: fingerprint of the credential user.
+        doubt_after: POST timeout plus the list's visibility lag; absence can be judged only after that.
+
+    Returns:
+        The claim, or None when the request is no longer planned.
+    """
+    return _claimed(
+        tx,
+        request_id,
+        [
+            badge_request.c.status == RequestStatus.PLANNED,
+            badge_request.c.badge_run_id == badge_run_id,
+            badge_request.c.resends == 0,
+        ],
+        sender,
+        doubt_after,
+        resends=0,
+    )
+
+
+def resend(tx: Transaction, absence: ConfirmedAbsence, *, sender: str, doubt_after: timedelta) -> Claim | None:
+    """Sending → sending after confirmed absence: the same key once more, doubtful from now on.
+
+    Returns:
+        The new claim; None when the request moved, its doubt is younger than the scan, or it was sent
+        three times already (then :func:`give_up` is what is left).
+    """
+    return _claimed(
+        tx,
+        absence.request_id,
+        [*_still_absent(absence), badge_request.c.resends < MAX_RESENDS],
+        sender,
+        doubt_after,
+        resends=1,
+    )
+
+
+def release(tx: Transaction, held: Claim, *, reason: str) -> bool:
+    """Sending → planned by the sender: the platform has certainly not taken this try.
+
+    Refused (False) for a doubtful request: an earlier try may be alive whatever this one was answered.
+    """
+    return _moved(
+        tx.conn,
+        update(badge_request)
+        .where(*_held(held), badge_request.c.resends == 0)
+        .values(status=RequestStatus.PLANNED, doubt_from=None, error=reason),
+    )
+
+
+def refuse(tx: Transaction, held: Claim, *, code: int | None, reason: str) -> bool:
+    """Sending → settled by the sender: the platform refused the request for its own content.
+
+    Every customer of it becomes ``not_accepted``. Refused (False) for a doubtful request.
+    """
+    moved = _moved(
+        tx.conn,
+        update(badge_request)
+        .where(*_held(held), badge_request.c.resends == 0)
+        .values(status=RequestStatus.SETTLED, settled_at=tx.now, error_code=code, error=reason),
+    )
+    if moved:
+        _settle_all(tx.conn, held.request_id, Outcome.NOT_ACCEPTED, code)
+    return moved
+
+
+def note_doubt(tx: Transaction, held: Claim, *, reason: str) -> bool:
+    """Write down why a send is in doubt. The status stays ``sending``."""
+    return _moved(tx.conn, update(badge_request).where(*_held(held)).values(error=reason))
+
+
+def give_up(tx: Transaction, absence: ConfirmedAbsence) -> bool:
+    """Sending → settled after confirmed absence of the last send: every customer ``unconfirmed``."""
+    moved = _moved(
+        tx.conn,
+        update(badge_request)
+        .where(
+            badge_request.c.id == absence.request_id,
+            *_still_absent(absence),
+            badge_request.c.resends >= MAX_RESENDS,
+        )
+        .values(status=RequestStatus.SETTLED, settled_at=tx.now, error="sent three times and never found"),
+    )
+    if moved:
+        _settle_all(tx.conn, absence.request_id, Outcome.UNCONFIRMED, None)
+    return moved
+
+
+def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
+    """Any → waiting: a request of this key stands on the platform.
+
+    A new sighting opens the request whatever its status, settled included: there is something on the
+    platform that nobody has read yet. A known one has its state brought up to date; a decided state is
+    never taken back (two nodes of the platform may disagree for a while).
+
+    Returns:
+        Whether the sighting is new.
+    """
+    # The request's row is locked first, here and when settling: who settles has seen every sighting.
+    tx.conn.execute(update(badge_request).where(badge_request.c.id == request_id).values(status=badge_request.c.status))
+    values = {
+        "platform_request_id": seen.platform_request_id,
+        "request_id": request_id,
+        "state": seen.state,
+        "auto_approved": seen.auto_approved,
+        "checker_message": seen.checker_message,
+        "seen_at": tx.now,
+        "terminal_seen_at": tx.now if seen.decided else None,
+    }
+    if insert_unless_there(tx, badge_sighting, values):
+        tx.conn.execute(
+            update(badge_request)
+            .where(badge_request.c.id == request_id)
+            .values(status=RequestStatus.WAITING, settled_at=None, doubt_from=None)
+        )
+        return True
+    changed = update(badge_sighting).where(
+        badge_sighting.c.platform_request_id == seen.platform_request_id,
+        badge_sighting.c.request_id == request_id,
+    )
+    if seen.decided:
+        tx.conn.execute(
+            changed.values(
+                state=seen.state,
+                auto_approved=seen.auto_approved,
+                checker_message=seen.checker_message,
+                terminal_seen_at=func.coalesce(badge_sighting.c.terminal_seen_at, tx.now),
+            )
+        )
+    else:
+        tx.conn.execute(changed.where(badge_sighting.c.terminal_seen_at.is_(None)).values(state=seen.state))
+    return False
+
+
+def discard_unsent(tx: Transaction, *, badge_run_ids: Iterable[int]) -> int:
+    """Planned → gone: delete requests that were never sent, with exactly their enrolments.
+
+    A request with a sighting is never deleted, whatever its status says.
+
+    Returns:
+        How many customers are free to be planned again; the runs' ``discarded`` grows by it.
+    """
+    freed = 0
+    for run_id in badge_run_ids:
+        unsent = (
+            select(badge_request.c.id, badge_request.c.customers)
+            .where(
+                badge_request.c.badge_run_id == run_id,
+                badge_request.c.status == RequestStatus.PLANNED,
+                ~exists().where(badge_sighting.c.request_id == badge_request.c.id),
+            )
+            .with_for_update()
+        )
+        customers = 0
+        for request_id, size in tx.conn.execute(unsent).all():
+            # The request's own row decides: a claim between our look and this would leave it in place.
+            rows = tx.conn.execute(delete(badge_enrolment).where(badge_enrolment.c.request_id == request_id)).rowcount
+            gone = tx.conn.execute(
+                delete(badge_request).where(
+                    badge_request.c.id == request_id, badge_request.c.status == RequestStatus.PLANNED
+                )
+            ).rowcount
+            if rows != size or gone != 1:
+                raise LedgerBroken(
+                    f"request {request_id} of run {run_id} holds {rows} enrolments, {size} were planned; "
+                    "nothing was discarded"
+                )
+            customers += size
+        if customers:
+            tx.conn.execute(
+                update(badge_run).where(badge_run.c.id == run_id).values(discarded=badge_run.c.discarded + customers)
+            )
+        freed += customers
+    return freed
+
+
+def dead_runs(tx: Transaction, occasion_id: int) -> tuple[int, ...]:
+    """Return the occasion's runs whose lease is over; nobody sends on their behalf any more."""
+    rows = tx.conn.execute(
+        select(badge_run.c.id)
+        .where(badge_run.c.occasion_id == occasion_id, badge_run.c.alive_until < tx.now)
+        .order_by(badge_run.c.id)
+    )
+    return tuple(rows.scalars())
+
+
+def keep_alive(tx: Transaction, badge_run_id: int, *, lease: timedelta) -> None:
+    """Renew a run's lease; it is never shortened."""
+    until = tx.now + lease
+    tx.conn.execute(
+        update(badge_run)
+        .where(badge_run.c.id == badge_run_id, badge_run.c.alive_until < until)
+        .values(alive_until=until)
+    )
+
+
+def _claimed(
+    tx: Transaction,
+    request_id: int,
+    conditions: list[ColumnElement[bool]],
+    sender: str,
+    doubt_after: timedelta,
+    *,
+    resends: int,
+) -> Claim | None:
+    statement = (
+        update(badge_request)
+        .where(badge_request.c.id == request_id, *conditions)
+        .values(
+            status=RequestStatus.SENDING,
+            tries=badge_request.c.tries + 1,
+            resends=badge_request.c.resends + resends,
+            sender=sender,
+            first_sent_at=func.coalesce(badge_request.c.first_sent_at, tx.now),
+            last_sent_at=tx.now,
+            doubt_from=tx.now + doubt_after,
+            error=None,
+            error_code=None,
+        )
+        .returning(badge_request.c.key, badge_request.c.tries, badge_request.c.resends)
+    )
+    row = tx.conn.execute(statement).one_or_none()
+    if row is None:
+        return None
+    return Claim(request_id, row.key, row.tries, doubtful=row.resends > 0, claimed_at=tx.now)
+
+
+def _held(held: Claim) -> tuple[ColumnElement[bool], ...]:
+    return (
+        badge_request.c.id == held.request_id,
+        badge_request.c.status == RequestStatus.SENDING,
+        badge_request.c.tries == held.tries,
+    )
+
+
+def _still_absent(absence: ConfirmedAbsence) -> tuple[ColumnElement[bool], ...]:
+    return (
+        badge_request.c.status == RequestStatus.SENDING,
+        badge_request.c.tries == absence.tries,
+        badge_request.c.doubt_from < absence.scan_begun_at,
+    )
+
+
+def _settle_all(conn: Connection, request_id: int, outcome: Outcome, code: int | None) -> None:
+    size = conn.execute(select(badge_request.c.customers).where(badge_request.c.id == request_id)).scalar_one()
+    touched = conn.execute(
+        update(badge_enrolment)
+        .where(badge_enrolment.c.request_id == request_id, badge_enrolment.c.outcome.is_(None))
+        .values(outcome=outcome, error_code=code)
+    ).rowcount
+    if touched != size:
+        raise LedgerBroken(f"request {request_id} has {size} customers, {touched} were open; nothing was settled")
+
+
+def _moved(conn: Connection, statement: object) -> bool:
+    return conn.execute(statement).rowcount == 1  # type: ignore[call-overload, no-any-return]

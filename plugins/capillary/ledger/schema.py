@@ -1,0 +1,243 @@
+"""Tables of the ledger and the words in them.
+
+Times are UTC and come from the ledger's own clock (:attr:`capillary.ledger.database.Transaction.now`).
+Customer ids are the platform's numeric user ids: 1 to 2**63 - 1.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+
+class RequestStatus(StrEnum):
+    """Where a request stands in the ledger. The platform's word for a request is its *state*."""
+
+    PLANNED = "planned"  #: in the ledger only; nothing was sent, or what was sent was certainly not taken
+    SENDING = "sending"  #: a POST was claimed; until an answer is recorded, the request is in doubt
+    WAITING = "waiting"  #: seen on the platform; a human decides
+    SETTLED = "settled"  #: every customer of it has an outcome
+
+
+class Outcome(StrEnum):
+    """How an enrolment ended, strongest first. None (NULL) while it is open."""
+
+    ENROLLED = "enrolled"  #: the platform listed the customer with an issued id and without an error
+    ALREADY_ENROLLED = "already_enrolled"  #: error 1040, or the badge read showed an active enrolment
+    UNCONFIRMED = "unconfirmed"  #: nobody can tell from what the platform answered
+    FAILED = "failed"  #: the platform named an error for the customer or for the whole call
+    REJECTED = "rejected"  #: the checker said no
+    NOT_ACCEPTED = "not_accepted"  #: the platform refused the request when it was submitted
+
+
+#: Outcomes after which a customer has the badge's enrolment; such customers are never sent again.
+HAS_BADGE = frozenset({Outcome.ENROLLED, Outcome.ALREADY_ENROLLED})
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime. SQLite keeps it as text without zone, PostgreSQL as timestamptz."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times; SQLite compares text, so all of it must be UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("the ledger takes aware datetimes only")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the interface's
+        """Return aware UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives a self-numbering key only to INTEGER PRIMARY KEY.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+badge_occasion = Table(
+    "badge_occasion",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("account", String(255), nullable=False, comment="scheme://host/organisation"),
+    Column("campaign", String(200), nullable=False),
+    Column("occasion", String(200), nullable=False),
+    Column("badge_id", String(24), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("account", "occasion", name="uq_badge_occasion_account_occasion"),
+)
+
+badge_spec = Table(
+    "badge_spec",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("account", String(255), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("config", Text, nullable=False, comment="JSON, without secrets; requests are built from it alone"),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("proven_at", UtcDateTime, comment="a human approved a request under it and somebody was enrolled"),
+    UniqueConstraint("account", "fingerprint", name="uq_badge_spec_account_fingerprint"),
+)
+
+badge_run = Table(
+    "badge_run",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("dag_id", String(250), nullable=False),
+    Column("run_id", String(250), nullable=False),
+    Column("task_id", String(270), nullable=False, comment="of the planning task; with [n] when it is mapped"),
+    Column("capillary_conn_id", String(250), nullable=False),
+    Column("occasion_id", _Id, ForeignKey("badge_occasion.id"), nullable=False),
+    Column("spec_id", _Id, ForeignKey("badge_spec.id"), nullable=False),
+    Column("eligible", BigInteger, nullable=False, comment="rows of the query"),
+    Column("invalid", BigInteger, nullable=False),
+    Column("duplicates", BigInteger, nullable=False),
+    Column("known_before", BigInteger, nullable=False),
+    Column("over_cap", BigInteger, nullable=False),
+    Column("planned", BigInteger, nullable=False),
+    Column("discarded", BigInteger, nullable=False, server_default=text("0")),
+    Column("canary", Boolean, nullable=False),
+    Column("note", Text),
+    Column("planned_at", UtcDateTime, nullable=False),
+    Column("alive_until", UtcDateTime, nullable=False, comment="renewed by the run's tasks and trigger"),
+    UniqueConstraint("dag_id", "run_id", "task_id", name="uq_badge_run_dag_id_run_id_task_id"),
+    Index("ix_badge_run_occasion_id", "occasion_id"),
+    sqlite_autoincrement=True,  # an id that was deleted must never come back: a late sender names it
+)
+
+badge_request = Table(
+    "badge_request",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("key", String(64), nullable=False, unique=True, comment="sent as the inner requestId"),
+    Column("badge_run_id", _Id, ForeignKey("badge_run.id"), nullable=False),
+    Column("occasion_id", _Id, ForeignKey("badge_occasion.id"), nullable=False),
+    Column("spec_id", _Id, ForeignKey("badge_spec.id"), nullable=False),
+    Column("ordinal", Integer, nullable=False, comment="0-based within its run"),
+    Column("attempt", Integer, nullable=False),
+    Column("customers", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("tries", Integer, nullable=False, server_default=text("0"), comment="claims so far; never goes back"),
+    Column("resends", Integer, nullable=False, server_default=text("0"), comment="above 0: doubtful"),
+    Column("sender", String(64), comment="fingerprint of the credential user that sent it last"),
+    Column("first_sent_at", UtcDateTime),
+    Column("last_sent_at", UtcDateTime),
+    Column("doubt_from", UtcDateTime, comment="absence may be judged by a scan begun after this"),
+    Column("error_code", Integer),
+    Column("error", Text),
+    Column("settled_at", UtcDateTime),
+    CheckConstraint("status IN ('planned', 'sending', 'waiting', 'settled')", name="status"),
+    CheckConstraint("customers > 0", name="customers"),
+    UniqueConstraint("badge_run_id", "ordinal", name="uq_badge_request_badge_run_id_ordinal"),
+    Index(
+        "ix_badge_request_open",
+        "status",
+        "occasion_id",
+        sqlite_where=text("status <> 'settled'"),
+        postgresql_where=text("status <> 'settled'"),
+    ),
+    Index("ix_badge_request_spec_id", "spec_id"),
+    Index("ix_badge_request_occasion_id_first_sent_at", "occasion_id", "first_sent_at"),
+    sqlite_autoincrement=True,  # an id that was deleted must never come back: a late sender names it
+)
+
+badge_sighting = Table(
+    "badge_sighting",
+    metadata,
+    Column("platform_request_id", String(64), primary_key=True, comment="the outer requestId, a UUID"),
+    Column("request_id", _Id, ForeignKey("badge_request.id"), nullable=False),
+    Column("state", String(64), nullable=False, comment="the platform's word"),
+    Column("auto_approved", Boolean, nullable=False, comment="decided, and no human's decision in the details"),
+    Column("checker_message", Text),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("terminal_seen_at", UtcDateTime),
+    Index("ix_badge_sighting_request_id", "request_id"),
+)
+
+badge_enrolment = Table(
+    "badge_enrolment",
+    metadata,
+    Column("occasion_id", _Id, primary_key=True, autoincrement=False),
+    Column("customer_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("request_id", _Id, ForeignKey("badge_request.id"), nullable=False),
+    Column("outcome", String(16)),
+    Column("issued_id", String(64)),
+    Column("error_code", Integer),
+    CheckConstraint(
+        "outcome IN ('enrolled', 'already_enrolled', 'rejected', 'failed', 'not_accepted', 'unconfirmed')",
+        name="outcome",
+    ),
+    Index("ix_badge_enrolment_request_id", "request_id"),
+    Index(
+        "uq_badge_enrolment_open",
+        "occasion_id",
+        "customer_id",
+        unique=True,
+        sqlite_where=text("outcome IS NULL"),
+        postgresql_where=text("outcome IS NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+
+badge_invalid = Table(
+    "badge_invalid",
+    metadata,
+    Column("badge_run_id", _Id, ForeignKey("badge_run.id"), primary_key=True, autoincrement=False),
+    Column("row_number", BigInteger, primary_key=True, autoincrement=False, comment="1-based in the query"),
+    Column("reason", String(100), nullable=False),
+    Column("shape", String(40), nullable=False, comment="the value with letters as a and digits as 9"),
+)
+
+badge_pace = Table(
+    "badge_pace",
+    metadata,
+    Column("account", String(255), primary_key=True),
+    Column("next_slot_at", UtcDateTime, nullable=False),
+    Column("blocked_until", UtcDateTime, comment="the platform answered 429"),
+)
+
+badge_scan = Table(
+    "badge_scan",
+    metadata,
+    Column("account", String(255), primary_key=True),
+    Column("leased_until", UtcDateTime, nullable=False),
+    Column("leased_by", String(200), nullable=False),
+    Column("read_at", UtcDateTime, comment="begin of the last list read that went to the end"),
+    Column("distrusted_at", UtcDateTime, comment="the list missed a request that a single read found"),
+    Column("foreign_key", String(64), comment="a key of ours on the platform that this ledger does not know"),
+    Column("foreign_seen_at", UtcDateTime),
+)

@@ -1,0 +1,158 @@
+"""waiting → settled: every customer of a request gets an outcome, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, text, update
+
+from capillary.ledger.database import Transaction
+from capillary.ledger.errors import LedgerBroken
+from capillary.ledger.schema import (
+    Outcome,
+    RequestStatus,
+    badge_enrolment,
+    badge_request,
+    badge_sighting,
+    badge_spec,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How one enrolment ended.
+
+    Attributes:
+        outcome: the ledger's word.
+        issued_id: the platform's id of the enrolment, when it gave one.
+        error_code: the platform's code, when it gave one.
+    """
+
+    outcome: Outcome
+    issued_id: str | None = None
+    error_code: int | None = None
+
+
+def settle(tx: Transaction, request_id: int, *, sightings_read: Iterable[str], endings: Mapping[int, Ending]) -> bool:
+    """Settle a request whose every sighting is decided and was read whole.
+
+    Args:
+        tx: the transaction.
+        request_id: the request.
+        sightings_read: platform request ids whose results ``endings`` folds.
+        endings: an ending for every customer of the request. ``enrolled`` in the ledger is never overwritten.
+
+    Returns:
+        False, and nothing changed, when the request is not waiting, or a sighting was added or is undecided.
+
+    Raises:
+        LedgerBroken: ``endings`` are not for exactly the customers of the request.
+    """
+    locked = tx.conn.execute(
+        update(badge_request)
+        .where(badge_request.c.id == request_id, badge_request.c.status == RequestStatus.WAITING)
+        .values(status=RequestStatus.SETTLED, settled_at=tx.now)
+        .returning(badge_request.c.customers, badge_request.c.spec_id)
+    ).one_or_none()
+    if locked is None:
+        return False
+    sightings = tx.conn.execute(
+        select(
+            badge_sighting.c.platform_request_id,
+            badge_sighting.c.terminal_seen_at,
+            badge_sighting.c.auto_approved,
+        ).where(badge_sighting.c.request_id == request_id)
+    ).all()
+    read = frozenset(sightings_read)
+    if {row.platform_request_id for row in sightings} != read or any(row.terminal_seen_at is None for row in sightings):
+        tx.conn.execute(
+            update(badge_request)
+            .where(badge_request.c.id == request_id)
+            .values(status=RequestStatus.WAITING, settled_at=None)
+        )
+        return False
+    touched = _write(tx, request_id, endings)
+    if not touched == len(endings) == locked.customers:
+        raise LedgerBroken(
+            f"request {request_id} has {locked.customers} customers, {len(endings)} endings came and {touched} "
+            "fitted; nothing was settled"
+        )
+    if not any(row.auto_approved for row in sightings):
+        _prove(tx, request_id, locked.spec_id)
+    return True
+
+
+def _write(tx: Transaction, request_id: int, endings: Mapping[int, Ending]) -> int:
+    """Write the endings; returns how many rows of the request they fitted."""
+    if not endings:
+        return 0
+    if not tx.is_sqlite:
+        # One statement for all rows: a statement a row costs PostgreSQL ten times as much.
+        result = tx.conn.execute(
+            text(
+                "UPDATE badge_enrolment AS e SET "
+                "outcome = CASE WHEN e.outcome = 'enrolled' THEN e.outcome ELSE v.outcome END, "
+                "issued_id = CASE WHEN e.outcome = 'enrolled' THEN e.issued_id ELSE v.issued_id END, "
+                "error_code = CASE WHEN e.outcome = 'enrolled' THEN e.error_code ELSE v.error_code END "
+                "FROM unnest(CAST(:customers AS bigint[]), CAST(:outcomes AS text[]), "
+                "CAST(:issued AS text[]), CAST(:codes AS integer[])) "
+                "AS v(customer_id, outcome, issued_id, error_code) "
+                "WHERE e.request_id = :request_id AND e.customer_id = v.customer_id"
+            ),
+            {
+                "request_id": request_id,
+                "customers": list(endings),
+                "outcomes": [str(ending.outcome) for ending in endings.values()],
+                "issued": [ending.issued_id for ending in endings.values()],
+                "codes": [ending.error_code for ending in endings.values()],
+            },
+        )
+        return result.rowcount
+    request = tx.conn.execute(
+        select(badge_request.c.occasion_id, badge_request.c.attempt).where(badge_request.c.id == request_id)
+    ).one()
+    before = _changes(tx)
+    # The driver's own executemany: SQLAlchemy's costs six times as much, and this runs for every customer.
+    tx.conn.exec_driver_sql(
+        "UPDATE badge_enrolment SET "
+        "outcome = CASE WHEN outcome = 'enrolled' THEN outcome ELSE ? END, "
+        "issued_id = CASE WHEN outcome = 'enrolled' THEN issued_id ELSE ? END, "
+        "error_code = CASE WHEN outcome = 'enrolled' THEN error_code ELSE ? END "
+        "WHERE occasion_id = ? AND customer_id = ? AND attempt = ? AND request_id = ?",
+        [
+            (
+                str(ending.outcome),
+                ending.issued_id,
+                ending.error_code,
+                request.occasion_id,
+                customer,
+                request.attempt,
+                request_id,
+            )
+            for customer, ending in endings.items()
+        ],
+    )
+    return _changes(tx) - before
+
+
+def _changes(tx: Transaction) -> int:
+    # The driver's rowcount of an executemany is not reliable everywhere; SQLite itself counts.
+    count: int = tx.conn.exec_driver_sql("SELECT total_changes()").scalar_one()
+    return count
+
+
+def _prove(tx: Transaction, request_id: int, spec_id: int) -> None:
+    """A spec is proven by a human's approval after which somebody is enrolled and nobody unconfirmed."""
+    counts = tx.conn.execute(
+        select(
+            func.count().filter(badge_enrolment.c.outcome == Outcome.ENROLLED).label("enrolled"),
+            func.count().filter(badge_enrolment.c.outcome == Outcome.UNCONFIRMED).label("unconfirmed"),
+        ).where(badge_enrolment.c.request_id == request_id)
+    ).one()
+    if counts.enrolled and not counts.unconfirmed:
+        tx.conn.execute(
+            update(badge_spec)
+            .where(badge_spec.c.id == spec_id, badge_spec.c.proven_at.is_(None))
+            .values(proven_at=tx.now)
+        )

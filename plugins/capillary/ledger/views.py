@@ -1,0 +1,271 @@
+"""Questions people ask of the ledger: how far is a run, where did its customers go, what became of one of them.
+
+For SQL by hand there are the database's views ``badge_funnel``, ``badge_waiting`` and ``badge_customer_status``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+
+from sqlalchemy import URL, and_, case, exists, func, select
+
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.schema import (
+    HAS_BADGE,
+    Outcome,
+    RequestStatus,
+    badge_enrolment,
+    badge_occasion,
+    badge_request,
+    badge_run,
+    badge_sighting,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """Requests of a DAG run by where they stand, over all that its tasks planned.
+
+    Attributes:
+        requests: all of them: planned + sending + waiting + settled.
+        planned: not sent.
+        sending: being sent, or in doubt.
+        waiting: seen on the platform.
+        decided: waiting ones that the platform is through with, and settled ones.
+        settled: every customer has an outcome.
+    """
+
+    requests: int
+    planned: int
+    sending: int
+    waiting: int
+    decided: int
+    settled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """Where the customers of one plan went.
+
+    Attributes:
+        eligible: rows of the query.
+        invalid: rows that are no customer id.
+        duplicates: rows whose customer came before.
+        known_before: customers whom an earlier plan of the occasion holds.
+        over_cap: customers left for a later run.
+        planned: customers in the plan's requests.
+        discarded: planned ones taken back, because nothing of them was sent.
+        canary: whether the plan was held small under an unproven spec.
+        outcomes: customers by outcome; every outcome is there.
+        open: customers without an outcome.
+        requests: the plan's requests.
+        requests_open: those not settled.
+    """
+
+    eligible: int
+    invalid: int
+    duplicates: int
+    known_before: int
+    over_cap: int
+    planned: int
+    discarded: int
+    canary: bool
+    outcomes: Mapping[Outcome, int]
+    open: int
+    requests: int
+    requests_open: int
+
+    def balances(self) -> bool:
+        """Whether every row of the query and every planned customer is accounted for."""
+        read = self.invalid + self.duplicates + self.known_before + self.over_cap + self.planned
+        sent = sum(self.outcomes.values()) + self.open + self.discarded
+        return self.eligible == read and self.planned == sent
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCount:
+    """Customers of one plan who ended without the badge, by outcome and the platform's error code."""
+
+    outcome: Outcome
+    error_code: int | None
+    customers: int
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerAttempt:
+    """One attempt at enrolling a customer on an occasion.
+
+    Attributes:
+        attempt: numbered upwards within the occasion; the highest one counts.
+        outcome: None while it is open.
+        error_code: the platform's word on the customer; None where it named none.
+        request_key: under which the platform knows the request.
+        first_sent_at: None while nothing was sent.
+    """
+
+    campaign: str
+    occasion: str
+    badge_id: str
+    attempt: int
+    outcome: Outcome | None
+    issued_id: str | None
+    error_code: int | None
+    request_key: str
+    request_status: RequestStatus
+    dag_id: str
+    run_id: str
+    first_sent_at: datetime | None
+    settled_at: datetime | None
+
+
+def run_progress(ledger_url: str | URL, dag_id: str, run_id: str) -> RunProgress | None:
+    """Return how far a DAG run is, or None where the ledger knows no plan of it.
+
+    Raises:
+        LedgerRefused: see :class:`capillary.ledger.database.Ledger`.
+        LedgerUnavailable: same.
+        SchemaBehind: same.
+    """
+    with Ledger(ledger_url) as ledger, ledger.read() as tx:
+        return _run_progress(tx, dag_id, run_id)
+
+
+def _run_progress(tx: Transaction, dag_id: str, run_id: str) -> RunProgress | None:
+    seen = exists().where(badge_sighting.c.request_id == badge_request.c.id)
+    undecided = seen.where(badge_sighting.c.terminal_seen_at.is_(None))
+    status = badge_request.c.status
+    row = tx.conn.execute(
+        select(
+            func.count(badge_run.c.id.distinct()).label("plans"),
+            func.count(badge_request.c.id).label("requests"),
+            *(func.count(case((status == word, 1))).label(word) for word in RequestStatus),
+            func.count(case((and_(status == RequestStatus.WAITING, seen, ~undecided), 1))).label("terminal"),
+        )
+        .select_from(badge_run.outerjoin(badge_request, badge_request.c.badge_run_id == badge_run.c.id))
+        .where(badge_run.c.dag_id == dag_id, badge_run.c.run_id == run_id)
+    ).one()
+    if not row.plans:
+        return None
+    return RunProgress(
+        requests=row.requests,
+        planned=row.planned,
+        sending=row.sending,
+        waiting=row.waiting,
+        decided=row.terminal + row.settled,
+        settled=row.settled,
+    )
+
+
+def funnel(tx: Transaction, badge_run_id: int) -> Funnel:
+    """Return where the customers of a plan went.
+
+    Raises:
+        LookupError: the ledger has no such plan.
+    """
+    run = tx.conn.execute(select(badge_run).where(badge_run.c.id == badge_run_id)).one_or_none()
+    if run is None:
+        raise LookupError(f"the ledger has no plan {badge_run_id}: badge_run.id names none")
+    requests = tx.conn.execute(
+        select(
+            func.count().label("requests"),
+            func.count(case((badge_request.c.status != RequestStatus.SETTLED, 1))).label("requests_open"),
+        ).where(badge_request.c.badge_run_id == badge_run_id)
+    ).one()
+    outcomes = dict.fromkeys(Outcome, 0)
+    still_open = 0
+    for row in tx.conn.execute(
+        select(badge_enrolment.c.outcome, func.count().label("customers"))
+        .join(badge_request, badge_request.c.id == badge_enrolment.c.request_id)
+        .where(badge_request.c.badge_run_id == badge_run_id)
+        .group_by(badge_enrolment.c.outcome)
+    ):
+        if row.outcome is None:
+            still_open = row.customers
+        else:
+            outcomes[Outcome(row.outcome)] = row.customers
+    return Funnel(
+        eligible=run.eligible,
+        invalid=run.invalid,
+        duplicates=run.duplicates,
+        known_before=run.known_before,
+        over_cap=run.over_cap,
+        planned=run.planned,
+        discarded=run.discarded,
+        canary=run.canary,
+        outcomes=MappingProxyType(outcomes),
+        open=still_open,
+        requests=requests.requests,
+        requests_open=requests.requests_open,
+    )
+
+
+def failures(tx: Transaction, badge_run_id: int) -> tuple[FailureCount, ...]:
+    """Return a plan's customers who ended without the badge, by outcome and error code, the most first."""
+    customers = func.count().label("customers")
+    rows = tx.conn.execute(
+        select(badge_enrolment.c.outcome, badge_enrolment.c.error_code, customers)
+        .join(badge_request, badge_request.c.id == badge_enrolment.c.request_id)
+        .where(
+            badge_request.c.badge_run_id == badge_run_id,
+            badge_enrolment.c.outcome.is_not(None),
+            badge_enrolment.c.outcome.not_in(HAS_BADGE),
+        )
+        .group_by(badge_enrolment.c.outcome, badge_enrolment.c.error_code)
+        .order_by(
+            customers.desc(),
+            badge_enrolment.c.outcome,
+            badge_enrolment.c.error_code.is_(None),  # the databases disagree on where NULL goes
+            badge_enrolment.c.error_code,
+        )
+    )
+    return tuple(FailureCount(Outcome(row.outcome), row.error_code, row.customers) for row in rows)
+
+
+def customer_history(tx: Transaction, account: str, customer_id: int) -> tuple[CustomerAttempt, ...]:
+    """Return every attempt at a customer on an account, by occasion and attempt, oldest first."""
+    # Occasions first, then the enrolment's key: no index begins with the customer.
+    occasions = select(badge_occasion.c.id).where(badge_occasion.c.account == account)
+    rows = tx.conn.execute(
+        select(
+            badge_occasion.c.campaign,
+            badge_occasion.c.occasion,
+            badge_occasion.c.badge_id,
+            badge_enrolment.c.attempt,
+            badge_enrolment.c.outcome,
+            badge_enrolment.c.issued_id,
+            badge_enrolment.c.error_code,
+            badge_request.c.key,
+            badge_request.c.status,
+            badge_run.c.dag_id,
+            badge_run.c.run_id,
+            badge_request.c.first_sent_at,
+            badge_request.c.settled_at,
+        )
+        .select_from(badge_enrolment)
+        .join(badge_occasion, badge_occasion.c.id == badge_enrolment.c.occasion_id)
+        .join(badge_request, badge_request.c.id == badge_enrolment.c.request_id)
+        .join(badge_run, badge_run.c.id == badge_request.c.badge_run_id)
+        .where(badge_enrolment.c.occasion_id.in_(occasions), badge_enrolment.c.customer_id == customer_id)
+        .order_by(badge_occasion.c.id, badge_enrolment.c.attempt)
+    )
+    return tuple(
+        CustomerAttempt(
+            campaign=row.campaign,
+            occasion=row.occasion,
+            badge_id=row.badge_id,
+            attempt=row.attempt,
+            outcome=None if row.outcome is None else Outcome(row.outcome),
+            issued_id=row.issued_id,
+            error_code=row.error_code,
+            request_key=row.key,
+            request_status=RequestStatus(row.status),
+            dag_id=row.dag_id,
+            run_id=row.run_id,
+            first_sent_at=row.first_sent_at,
+            settled_at=row.settled_at,
+        )
+        for row in rows
+    )

@@ -1,0 +1,202 @@
+"""Whatever happens to a reply, the platform's books show each customer in one request, and nobody is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from capillary.api.errors import EverythingRefused
+from capillary.engine.doubt import resolve_doubt
+from capillary.engine.errors import AutoApproved, LedgerBehind, SubmittingOff
+from capillary.engine.send import Sent
+from capillary.engine.submit import submit_run
+from capillary.engine.watch import watch
+from capillary.ledger.schema import badge_enrolment, badge_request
+from tests.integration.conftest import LEASE, House
+
+CUSTOMERS = range(1_001, 1_201)
+
+
+async def submit(house: House, run_id: int | None, **options: bool) -> dict[Sent, int]:
+    assert run_id is not None
+    async with house.sender() as sender:
+        submitted = await submit_run(sender, run_id, account=house.settings.account, lease=LEASE, **options)
+    return dict(submitted.counts)
+
+
+async def look(house: House) -> int:
+    async with house.sender() as sender:
+        watched = await watch(sender.ledger, sender.client, sender.runtime)
+    assert watched.read.whole
+    return watched.settled
+
+
+def outcomes(house: House) -> dict[str | None, int]:
+    with house.ledger.read() as tx:
+        rows = tx.conn.execute(select(badge_enrolment.c.outcome, func.count()).group_by(badge_enrolment.c.outcome))
+        return {outcome: count for outcome, count in rows}  # noqa: C416 - Row is no pair to dict()
+
+
+def statuses(house: House) -> dict[str, int]:
+    with house.ledger.read() as tx:
+        rows = tx.conn.execute(select(badge_request.c.status, func.count()).group_by(badge_request.c.status))
+        return {status: count for status, count in rows}  # noqa: C416 - Row is no pair to dict()
+
+
+def assert_each_customer_once(house: House) -> None:
+    found = {customer: house.requests_of(customer) for customer in CUSTOMERS}
+    assert {customer: ids for customer, ids in found.items() if len(ids) != 1} == {}
+
+
+async def test_everybody_is_enrolled_on_the_platforms_word(house: House) -> None:
+    plan = house.plan(CUSTOMERS)
+    assert (plan.planned, plan.requests) == (200, 4)
+    assert await submit(house, plan.badge_run_id) == {Sent.ACCEPTED: 4}
+    assert await look(house) == 0
+    assert outcomes(house) == {None: 200}
+    house.sandbox.approve_all()
+    assert await look(house) == 4
+    assert outcomes(house) == {"enrolled": 200}
+    assert_each_customer_once(house)
+
+
+async def test_a_second_run_finds_nothing_left_to_do(house: House) -> None:
+    await submit(house, house.plan(CUSTOMERS).badge_run_id)
+    second = house.plan(CUSTOMERS, run="second")
+    assert (second.planned, second.known_before) == (0, 200)
+    assert await submit(house, second.badge_run_id) == {}
+    assert_each_customer_once(house)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("drop", {}),
+        ("reset", {}),
+        ("hang", {"seconds": 4.0}),
+        ("status", {"status": 500}),
+        ("status", {"status": 502}),
+        ("status", {"status": 504}),
+        ("html", {}),
+        ("truncated", {}),
+        ("status", {"status": 400, "code": 809}),
+    ],
+)
+async def test_a_reply_lost_after_the_commit_is_found_and_not_sent_again(
+    house: House, kind: str, options: dict[str, Any]
+) -> None:
+    plan = house.plan(CUSTOMERS)
+    house.sandbox.fault("submit", kind, when="after", **options)
+    assert await submit(house, plan.badge_run_id) == {Sent.ACCEPTED: 3, Sent.IN_DOUBT: 1}
+    assert statuses(house) == {"waiting": 3, "sending": 1}
+    # A retry of the task does not touch it; the next look at the list finds it.
+    assert await submit(house, plan.badge_run_id) == {}
+    await look(house)
+    assert statuses(house) == {"waiting": 4}
+    house.sandbox.approve_all()
+    await look(house)
+    assert outcomes(house) == {"enrolled": 200}
+    assert_each_customer_once(house)
+
+
+async def test_what_never_arrived_is_sent_again_under_the_same_key_once_its_absence_is_confirmed(
+    house: House,
+) -> None:
+    plan = house.plan(CUSTOMERS)
+    house.sandbox.fault("submit", "drop", when="before")
+    assert await submit(house, plan.badge_run_id) == {Sent.ACCEPTED: 3, Sent.IN_DOUBT: 1}
+    async with house.sender() as sender:
+        assert (await resolve_doubt(sender)).sent_again == 0, "too early to judge"
+        house.clock.shift = timedelta(minutes=30)
+        resolved = await resolve_doubt(sender)
+        assert (resolved.sent_again, resolved.still_in_doubt) == (0, 1), "no control was accepted later"
+        house.clock.shift = timedelta(hours=2)
+        assert (await resolve_doubt(sender)).sent_again == 1
+    assert statuses(house) == {"waiting": 4}
+    assert_each_customer_once(house)
+
+
+async def test_a_sender_that_dies_in_mid_call_leaves_a_doubt_and_no_twin(house: House) -> None:
+    plan = house.plan(CUSTOMERS)
+    house.sandbox.fault("submit", "hang", when="after", seconds=3.0)
+    task = asyncio.create_task(submit(house, plan.badge_run_id))
+    while not house.sandbox.platform.requests():  # noqa: ASYNC110 - the sandbox runs in a thread
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert statuses(house) == {"sending": 1, "planned": 3}
+    assert await submit(house, plan.badge_run_id) == {Sent.ACCEPTED: 3}
+    await look(house)
+    assert statuses(house) == {"waiting": 4}
+    assert_each_customer_once(house)
+
+
+async def test_a_429_is_obeyed_and_the_request_sent_later(house: House) -> None:
+    plan = house.plan(CUSTOMERS)
+    house.sandbox.fault("submit", "status", when="before", status=429, retry_after="1")
+    assert await submit(house, plan.badge_run_id) == {Sent.NOT_TAKEN: 1, Sent.ACCEPTED: 4}
+    arrivals = [arrival.at for arrival in house.sandbox.platform.arrivals if arrival.route == "submit"]
+    assert arrivals[1] - arrivals[0] >= 1
+    assert_each_customer_once(house)
+
+
+async def test_wrong_credentials_send_nothing_and_lose_nobody(house: House) -> None:
+    plan = house.plan(CUSTOMERS)
+    house.sandbox.fault("submit", "status", when="before", status=403, code=2001)
+    with pytest.raises(EverythingRefused, match="2001"):
+        await submit(house, plan.badge_run_id)
+    assert statuses(house) == {"planned": 4}
+    assert house.sandbox.platform.requests() == []
+
+
+async def test_a_request_refused_for_its_content_is_not_accepted(house: House) -> None:
+    plan = house.plan(CUSTOMERS)
+    house.sandbox.fault("submit", "status", when="before", status=400, code=2008)
+    assert await submit(house, plan.badge_run_id) == {Sent.REFUSED: 1, Sent.ACCEPTED: 3}
+    assert outcomes(house) == {"not_accepted": 50, None: 150}
+
+
+async def test_an_automatic_approval_is_noticed_before_a_second_request_goes_out(house: House) -> None:
+    house.sandbox.switch(auto_approve=True)
+    plan = house.plan(CUSTOMERS)
+    with pytest.raises(AutoApproved, match="without a human's approval"):
+        await submit(house, plan.badge_run_id)
+    assert len(house.sandbox.platform.requests()) == 1
+
+
+async def test_the_switch_stops_sending(house: House) -> None:
+    plan = house.plan(CUSTOMERS)
+    house.submitting[0] = False
+    with pytest.raises(SubmittingOff, match="switched off"):
+        await submit(house, plan.badge_run_id)
+    assert statuses(house) == {"planned": 4}
+
+
+async def test_a_ledger_behind_the_platform_stops_sending(house: House) -> None:
+    await submit(house, house.plan(CUSTOMERS).badge_run_id)
+    with house.ledger.write() as tx:
+        tx.conn.execute(badge_enrolment.delete())
+        tx.conn.exec_driver_sql("DELETE FROM badge_sighting")
+        tx.conn.execute(badge_request.delete())
+        tx.conn.exec_driver_sql("DELETE FROM badge_run")
+    plan = house.plan(CUSTOMERS, run="after the loss", size=20)
+    async with house.sender() as sender:
+        watched = await watch(sender.ledger, sender.client, sender.runtime)
+    assert watched.foreign_key is not None
+    with pytest.raises(LedgerBehind, match="does not know"):
+        await submit(house, plan.badge_run_id)
+    assert_each_customer_once(house)
+
+
+async def test_a_rejection_ends_the_request(house: House) -> None:
+    await submit(house, house.plan(CUSTOMERS).badge_run_id)
+    key = house.sandbox.platform.requests()[0].request_key
+    assert key is not None
+    assert house.sandbox.reject(key, "not this year") == 1
+    assert await look(house) == 1
+    assert outcomes(house) == {"rejected": 50, None: 150}

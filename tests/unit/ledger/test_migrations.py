@@ -1,0 +1,160 @@
+"""Migrations leave exactly the tables of the code, and tell when they have not run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import URL, Connection, column, inspect, table, text, update
+from sqlalchemy.engine.interfaces import ReflectedIndex
+
+from capillary.__main__ import main
+from capillary.ledger.database import Ledger
+from capillary.ledger.errors import SchemaBehind
+from capillary.ledger.migrate import UPGRADE_COMMAND, VERSION_TABLE, head_revision, upgrade
+from capillary.ledger.schema import metadata
+from tests.unit.ledger.conftest import EmptyDatabase, migrated
+
+PLUGINS = Path(__file__).parents[3] / "plugins"
+
+
+def constraints(conn: Connection) -> dict[str, object]:
+    """What Alembic does not compare: keys, checks, and conditions of indexes."""
+    found = inspect(conn)
+    return {
+        name: (
+            found.get_pk_constraint(name),
+            sorted(map(str, found.get_check_constraints(name))),
+            sorted(map(str, found.get_foreign_keys(name))),
+            sorted(map(str, found.get_unique_constraints(name))),
+            sorted(map(_in_words, found.get_indexes(name))),
+        )
+        for name in sorted(metadata.tables)
+    }
+
+
+def _in_words(index: ReflectedIndex) -> str:
+    options = {name: str(value) for name, value in index.get("dialect_options", {}).items()}
+    return str({**index, "dialect_options": options})
+
+
+def without_rowid(conn: Connection) -> list[str]:
+    rows = conn.execute(text("SELECT name FROM sqlite_master WHERE sql LIKE '%WITHOUT ROWID%' ORDER BY name"))
+    return list(rows.scalars())
+
+
+def self_numbering(conn: Connection) -> list[str]:
+    """Tables whose numbers are never given twice, even after a row was deleted."""
+    rows = conn.execute(text("SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%' ORDER BY name"))
+    return list(rows.scalars())
+
+
+def test_an_upgrade_leaves_exactly_the_tables_of_the_code(ledger: Ledger) -> None:
+    with ledger.read() as tx:
+        context = MigrationContext.configure(
+            tx.conn,
+            opts={"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True},
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_an_upgrade_leaves_exactly_the_constraints_of_the_code(ledger: Ledger, empty_database: EmptyDatabase) -> None:
+    backend = ledger.url.get_backend_name()
+    with Ledger(empty_database(backend), check_schema=False) as plain:
+        with plain.write() as tx:
+            metadata.create_all(tx.conn)
+        with plain.read() as tx, ledger.read() as upgraded:
+            assert constraints(upgraded.conn) == constraints(tx.conn)
+            if backend == "sqlite":
+                assert without_rowid(upgraded.conn) == without_rowid(tx.conn)
+                assert self_numbering(upgraded.conn) == self_numbering(tx.conn)
+
+
+def test_an_upgrade_of_a_current_ledger_changes_nothing(empty_url: URL) -> None:
+    with Ledger(empty_url, check_schema=False) as ledger:
+        assert upgrade(ledger.engine) == (None, head_revision())
+        assert upgrade(ledger.engine) == (head_revision(), head_revision())
+
+
+def test_two_threads_may_upgrade_at_once(empty_url: URL) -> None:
+    results: list[object] = []
+    started = threading.Barrier(2)
+
+    def run() -> None:
+        try:
+            with Ledger(empty_url, check_schema=False) as ledger:
+                started.wait(timeout=10)
+                results.append(upgrade(ledger.engine))
+        except BaseException as error:  # noqa: BLE001 - told by the assert below
+            results.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results, key=str) == [(head_revision(), head_revision()), (None, head_revision())]
+
+
+def test_two_processes_may_upgrade_a_new_file_at_once(empty_database: EmptyDatabase) -> None:
+    command = [sys.executable, "-m", "capillary", "ledger", "upgrade", "--url", str(empty_database("sqlite"))]
+    processes = [
+        subprocess.Popen(  # noqa: S603 - our own command
+            command, cwd=PLUGINS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    said = sorted(process.communicate(timeout=60) for process in processes)
+    assert said == [
+        (f"ledger: already at {head_revision()}\n", ""),
+        (f"ledger: migrated from nothing to {head_revision()}\n", ""),
+    ]
+    assert [process.returncode for process in processes] == [0, 0]
+
+
+def test_an_upgrade_that_fails_leaves_nothing_behind(empty_url: URL) -> None:
+    with Ledger(empty_url, check_schema=False) as ledger:
+        with ledger.write() as tx:
+            tx.conn.execute(text("CREATE TABLE badge_scan (account VARCHAR(1))"))
+        with pytest.raises(Exception, match="badge_scan"):
+            upgrade(ledger.engine)
+        with ledger.read() as tx:
+            assert inspect(tx.conn).get_table_names() == ["badge_scan"]
+
+
+def test_a_ledger_without_tables_names_the_command(empty_url: URL) -> None:
+    with pytest.raises(SchemaBehind, match="no tables yet") as caught:
+        Ledger(empty_url)
+    assert UPGRADE_COMMAND in str(caught.value)
+
+
+def test_a_newer_ledger_is_refused_and_not_touched(empty_url: URL) -> None:
+    with Ledger(migrated(empty_url)) as ledger:
+        with ledger.write() as tx:
+            tx.conn.execute(update(table(VERSION_TABLE, column("version_num"))).values(version_num="9999"))
+        with pytest.raises(SchemaBehind, match="9999, which this code does not know"):
+            Ledger(empty_url)
+        with pytest.raises(SchemaBehind, match="update the installed package"):
+            upgrade(ledger.engine)
+
+
+def test_the_command_migrates_checks_and_says_so(empty_url: URL, capsys: pytest.CaptureFixture[str]) -> None:
+    url = empty_url.render_as_string(hide_password=False)
+    assert main(["ledger", "check", "--url", url]) == 1
+    assert UPGRADE_COMMAND in capsys.readouterr().err
+    assert main(["ledger", "upgrade", "--url", url]) == 0
+    assert main(["ledger", "check", "--url", url]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"ledger: migrated from nothing to {head_revision()}",
+        f"ledger: at {head_revision()}, as the code needs it",
+    ]
+
+
+def test_the_command_refuses_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ledger", "upgrade", "--url", "duckdb:///ledger"]) == 1
+    assert "cannot live in duckdb" in capsys.readouterr().err

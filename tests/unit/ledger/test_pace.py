@@ -1,0 +1,76 @@
+"""No 60 s of an account ever hold more calls than its limit."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from capillary.ledger.database import Ledger
+from capillary.ledger.pace import SLOT_GRACE_S, block, is_blocked, slot_spacing_s, take_slot
+from tests.unit.ledger.conftest import Clock
+
+ACCOUNT = "https://platform.example/100"
+
+
+def _take(ledger: Ledger, *, limit: int, account: str = ACCOUNT) -> float:
+    with ledger.write() as tx:
+        return take_slot(tx, account, calls_per_minute=limit)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 13, 22])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_no_window_of_a_minute_holds_more_than_the_limit(ledger: Ledger, clock: Clock, limit: int, seed: int) -> None:
+    random = Random(seed)  # noqa: S311 - a simulated clock, no secret
+    begin, calls = clock.now, []
+    for number in range(3 * limit + 3):
+        wait = _take(ledger, limit=limit)
+        # The worst case first: late by the whole grace, then punctual; afterwards anything between.
+        late = SLOT_GRACE_S if number == 0 else random.choice([0.0, 0.0, SLOT_GRACE_S, random.random()])
+        calls.append(clock.now + timedelta(seconds=wait + late))
+        if random.random() < 0.1:
+            clock.advance(seconds=random.uniform(0, 100 / limit))
+    calls.sort()
+    assert calls[0] >= begin
+    windows = zip(calls, calls[limit:], strict=False)
+    assert all(later - call >= timedelta(seconds=60) for call, later in windows)
+
+
+def test_slots_are_spaced_evenly(ledger: Ledger) -> None:
+    waits = [_take(ledger, limit=10) for _ in range(4)]
+    assert waits[0] == 0
+    assert [round(b - a, 6) for a, b in pairwise(waits)] == [slot_spacing_s(10)] * 3
+
+
+def test_an_idle_account_saves_no_slots_up(ledger: Ledger, clock: Clock) -> None:
+    _take(ledger, limit=10)
+    clock.advance(hours=1)
+    assert _take(ledger, limit=10) == 0
+    assert _take(ledger, limit=10) == slot_spacing_s(10)
+
+
+def test_accounts_do_not_wait_for_each_other(ledger: Ledger) -> None:
+    assert _take(ledger, limit=1) == 0
+    assert _take(ledger, limit=1, account="another") == 0
+
+
+def test_a_block_holds_everybody_of_the_account_until_it_is_over(ledger: Ledger, clock: Clock) -> None:
+    with ledger.write() as tx:
+        assert not is_blocked(tx, ACCOUNT)
+        block(tx, ACCOUNT, seconds=90)
+        assert is_blocked(tx, ACCOUNT)
+        assert not is_blocked(tx, "another")
+    assert _take(ledger, limit=60) == 90
+    assert _take(ledger, limit=60) == pytest.approx(90 + slot_spacing_s(60), abs=1e-6)
+    clock.advance(seconds=90)
+    with ledger.read() as tx:
+        assert not is_blocked(tx, ACCOUNT)
+
+
+def test_a_shorter_block_does_not_end_a_longer_one(ledger: Ledger) -> None:
+    with ledger.write() as tx:
+        block(tx, ACCOUNT, seconds=90)
+        block(tx, ACCOUNT, seconds=5)
+    assert _take(ledger, limit=60) == 90
