@@ -12,6 +12,7 @@ from pathlib import PurePath
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
+from capillary.errors import TransientError
 from local_airflow.airflow_api import AirflowApi, RequestRejectedError, RunState
 from local_airflow.errors import CampaignUnavailableError, LocalAirflowError
 from local_airflow.follow import POLL_INTERVAL_S, Counting, FinishedRun, RequestCounts, display_for, follow
@@ -171,7 +172,7 @@ def ledger_counting(url: object) -> Counting:
         nonlocal known
         try:
             progress = views.run_progress(url, dag_id, run_id)
-        except SQLAlchemyError:
+        except (SQLAlchemyError, TransientError):
             # A busy ledger is asked again at the next look: this only shows.
             return known
         if progress is None:

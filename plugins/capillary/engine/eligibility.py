@@ -130,25 +130,29 @@ def customer_id_of(value: object) -> int:
         number = value
     elif isinstance(value, str):
         number = _from_text(value)
-    elif isinstance(value, bool):
-        raise InvalidId(Reason.BOOLEAN)
-    elif isinstance(value, int):
+    elif isinstance(value, int) and not isinstance(value, bool):
         number = int(value)
     elif isinstance(value, Decimal):
         number = _from_decimal(value)
-    elif value is None:
-        raise InvalidId(Reason.NULL)
-    elif isinstance(value, float):
-        raise InvalidId(Reason.FLOAT)
-    elif isinstance(value, bytes | bytearray | memoryview):
-        raise InvalidId(Reason.BYTES)
     else:
-        raise InvalidId(Reason.OTHER_TYPE)
+        raise InvalidId(_unfit_type(value))
     if number < 1:
         raise InvalidId(Reason.TOO_SMALL)
     if number > MAX_CUSTOMER_ID:
         raise InvalidId(Reason.TOO_LARGE)
     return number
+
+
+def _unfit_type(value: object) -> Reason:
+    if value is None:
+        return Reason.NULL
+    if isinstance(value, bool):
+        return Reason.BOOLEAN
+    if isinstance(value, float):
+        return Reason.FLOAT
+    if isinstance(value, bytes | bytearray | memoryview):
+        return Reason.BYTES
+    return Reason.OTHER_TYPE
 
 
 def _from_text(value: str) -> int:

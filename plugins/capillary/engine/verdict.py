@@ -110,7 +110,7 @@ def _nothing_planned(facts: Facts) -> str:
     if facts.waiting_reason:
         return f"Nothing was planned: {facts.waiting_reason}."
     if facts.left_over:
-        return f"Nothing was planned; {_count(facts.left_over, 'customer')} are left for the next run."
+        return f"Nothing was planned; {_count(facts.left_over, 'customer')} left for the next run."
     if facts.eligible == 0:
         return "Nothing left to do: the query returned nobody."
     return f"Nothing left to do: of {facts.eligible} eligible, nobody is new on this occasion."
@@ -146,17 +146,21 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
         endings.append(
             (
                 policy.on_auto_approved,
-                f"{_count(facts.auto_approved_requests, 'request')} approved without a human: turn the "
-                "auto-approval flag of Issue_badge off in Member Care > Settings > Request workflows, "
-                "or set on_auto_approved.",
+                (
+                    f"{_count(facts.auto_approved_requests, 'request')} approved without a human: turn the "
+                    "auto-approval flag of Issue_badge off in Member Care > Settings > Request workflows, "
+                    "or set on_auto_approved."
+                ),
             )
         )
     if unconfirmed:
         endings.append(
             (
                 policy.on_unconfirmed,
-                f"{_count(unconfirmed, 'customer')} unconfirmed: look at them on the platform, or retry outcome "
-                "unconfirmed, which leaves out whom the badge read shows as enrolled.",
+                (
+                    f"{_count(unconfirmed, 'customer')} unconfirmed: look at them on the platform, or retry outcome "
+                    "unconfirmed, which leaves out whom the badge read shows as enrolled."
+                ),
             )
         )
     if failures:
@@ -164,17 +168,21 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
         endings.append(
             (
                 Word.WARN if tolerated else Word.FAIL,
-                f"{failures} of {_count(facts.planned, 'customer')} failed or not accepted"
-                f"{', as tolerated' if tolerated else ''}: see the codes in the report, mend the cause, "
-                "then retry outcomes failed and not_accepted.",
+                (
+                    f"{failures} of {_count(facts.planned, 'customer')} failed or not accepted"
+                    f"{', as tolerated' if tolerated else ''}: see the codes in the report, mend the cause, "
+                    "then retry outcomes failed and not_accepted."
+                ),
             )
         )
     if rejected:
         endings.append(
             (
                 policy.on_rejected,
-                f"{_count(rejected, 'customer')} rejected by the checker: read the checker's message, and retry "
-                "outcome rejected once its reason is gone.",
+                (
+                    f"{_count(rejected, 'customer')} rejected by the checker: read the checker's message, and retry "
+                    "outcome rejected once its reason is gone."
+                ),
             )
         )
     return endings

@@ -465,10 +465,19 @@ def _names(order: Order) -> list[str]:
 
 
 def _customers_of_last_run(tx: Transaction, order: Order) -> int:
+    """Return the distinct customers of the last run that found any; 0 without one.
+
+    A run over an empty warehouse is passed over: it would leave the next one without a measure.
+    """
+    found = badge_run.c.eligible - badge_run.c.invalid - badge_run.c.duplicates
     last = tx.conn.execute(
-        select(badge_run.c.eligible - badge_run.c.invalid - badge_run.c.duplicates)
+        select(found)
         .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
-        .where(badge_occasion.c.account == order.spec.account, badge_occasion.c.campaign.in_(_names(order)))
+        .where(
+            badge_occasion.c.account == order.spec.account,
+            badge_occasion.c.campaign.in_(_names(order)),
+            found > 0,
+        )
         .order_by(badge_run.c.id.desc())
         .limit(1)
     ).scalar_one_or_none()

@@ -216,8 +216,9 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
         tx.conn.execute(
             changed.values(
                 state=seen.state,
-                auto_approved=seen.auto_approved,
-                checker_message=seen.checker_message,
+                # Once seen without a human's decision, it stays so: a poorer row must not prove a spec.
+                auto_approved=badge_sighting.c.auto_approved | seen.auto_approved,
+                checker_message=func.coalesce(seen.checker_message, badge_sighting.c.checker_message),
                 terminal_seen_at=func.coalesce(badge_sighting.c.terminal_seen_at, tx.now),
             )
         )
