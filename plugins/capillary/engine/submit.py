@@ -1,4 +1,8 @@
-"""Send what one run planned. The first request goes alone: auto-approval shows there, before a second is out."""
+"""Send what one run planned.
+
+The platform's list is read first: what an earlier try left in doubt may stand there, and so may requests that
+a restored ledger has forgotten. The first request goes alone: auto-approval shows there, before a second is out.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,10 @@ from typing import Final
 from sqlalchemy import func, select
 
 from capillary.api.errors import NotTaken, Unauthorized
+from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, LedgerBehind, TooMuchDoubt
 from capillary.engine.send import Sender, Sending, Sent, doubt_after
+from capillary.engine.watch import watch
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Transaction
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
@@ -79,6 +85,7 @@ async def submit_run(
                 _assert_may_send(tx, account, in_flight)
             return planned
 
+    await _look_first(sender, badge_run_id)
     while batch := await sender.runtime.ledger_call(next_requests):
         # All of a batch come to their end, whatever one of them raises: none is cut off in mid-call.
         ends = await asyncio.gather(*(send(request_id) for request_id in batch), return_exceptions=True)
@@ -96,6 +103,18 @@ async def submit_run(
         if any(sending.sent is Sent.ACCEPTED for sending in sendings):
             width = in_flight
     return Submitted(dict(counts), auto_approved)
+
+
+async def _look_first(sender: Sender, badge_run_id: int) -> None:
+    """Find what an earlier try left in doubt, and what this ledger forgot, before anything new is sent."""
+
+    def anything_planned() -> bool:
+        with sender.ledger.read() as tx:
+            return bool(_planned(tx, badge_run_id, 1))
+
+    if await sender.runtime.ledger_call(anything_planned):
+        await watch(sender.ledger, sender.client, sender.runtime)
+        await resolve_doubt(sender)
 
 
 def _assert_human(auto_approved: int) -> None:

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from capillary.engine.verdict import Facts, Policy, Word, judge
+from capillary.ledger.schema import Outcome
+
+STRICT = Policy()
+LENIENT = Policy(
+    tolerated_failures=1.0, on_rejected=Word.ACCEPT, on_auto_approved=Word.ACCEPT, on_unconfirmed=Word.ACCEPT
+)
+WARNING = Policy(tolerated_failures=1.0, on_rejected=Word.WARN, on_auto_approved=Word.WARN, on_unconfirmed=Word.WARN)
+
+
+def run(open_: int = 0, discarded: int = 0, **more: Any) -> Facts:  # noqa: ANN401 - counts by name
+    """A run whose ledger adds up; outcomes are given by their word."""
+    outcomes = {outcome: more.pop(outcome.value) for outcome in Outcome if outcome.value in more}
+    planned = sum(outcomes.values()) + open_ + discarded
+    return Facts(
+        **{"eligible": planned, "planned": planned, "open": open_, "discarded": discarded, "outcomes": outcomes} | more
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "policy", "passed", "warned", "says"),
+    [
+        (run(), STRICT, True, False, "the query returned nobody"),
+        (run(eligible=40), STRICT, True, False, "of 40 eligible, nobody is new"),
+        (run(eligible=40, left_over=1), STRICT, True, False, "Nothing was planned; 1 customer left for the next run."),
+        (run(waiting_reason="a canary is open"), STRICT, True, False, "Nothing was planned: a canary is open."),
+        (run(enrolled=3), STRICT, True, False, "All of 3 customers ended: 3 enrolled."),
+        (run(enrolled=1), STRICT, True, False, "All of 1 customer ended: 1 enrolled."),
+        (run(enrolled=2, already_enrolled=1), STRICT, True, False, "2 enrolled, 1 already_enrolled."),
+        (run(enrolled=3, left_over=5), STRICT, True, False, "5 customers left over the cap for the next run."),
+        (run(enrolled=3, deadline_passed=True), STRICT, True, False, "All of 3 customers ended"),
+        (run(3, requests_open=1), STRICT, False, False, "Not finished, 3 customers in 1 request still open: clear"),
+        (run(3, requests_open=2, waiting_reason="the account is paused"), STRICT, False, False, "(the account is paus"),
+        (run(1, requests_open=1, deadline_passed=True), STRICT, False, False, "The deadline has passed with 1 cust"),
+        (run(1, requests_open=1), LENIENT, False, False, "Not finished"),
+        (run(discarded=2), LENIENT, False, False, "2 customers never sent and given back"),
+        (run(enrolled=2, failed=1), STRICT, False, False, "1 of 3 customers failed or not accepted: see"),
+        (run(enrolled=2, not_accepted=1), STRICT, False, False, "1 of 3 customers failed or not accepted: see"),
+        (run(enrolled=2, failed=1), WARNING, True, True, "Warning: 1 of 3 customers failed or not accepted, as tol"),
+        (run(failed=1, not_accepted=1), Policy(tolerated_failures=1), False, False, "2 of 2 customers failed"),
+        (run(enrolled=2, rejected=1), STRICT, False, False, "1 customer rejected by the checker: read"),
+        (run(enrolled=2, rejected=1), WARNING, True, True, "Warning: 1 customer rejected"),
+        (run(enrolled=2, rejected=1), LENIENT, True, False, "All of 3 customers ended: 2 enrolled, 1 rejected."),
+        (run(enrolled=2, unconfirmed=1), STRICT, False, False, "1 customer unconfirmed: look"),
+        (run(enrolled=2, unconfirmed=1), WARNING, True, True, "Warning: 1 customer unconfirmed"),
+        (run(enrolled=2, unconfirmed=1), LENIENT, True, False, "2 enrolled, 1 unconfirmed."),
+        (run(enrolled=2, auto_approved_requests=1), STRICT, False, False, "1 request approved without a human: turn"),
+        (run(enrolled=2, auto_approved_requests=2), WARNING, True, True, "Warning: 2 requests approved"),
+        (run(enrolled=2, auto_approved_requests=2), LENIENT, True, False, "All of 2 customers ended"),
+        (run(enrolled=2, canary=True), STRICT, True, False, "All of 2 customers ended"),
+        (run(enrolled=2, canary=True, left_over=9), STRICT, True, False, "The canary passed: the next run takes the 9"),
+        (run(already_enrolled=2, canary=True, left_over=9), STRICT, True, False, "not proven yet"),
+        (run(enrolled=2, auto_approved_requests=1, canary=True, left_over=9), LENIENT, True, False, "not proven yet"),
+        (run(enrolled=2, unconfirmed=1, canary=True, left_over=9), LENIENT, True, False, "not proven yet"),
+        (run(2, requests_open=1, canary=True, left_over=9), STRICT, False, False, "is a canary again, 9 customers"),
+        (Facts(eligible=3, planned=3, outcomes={Outcome.ENROLLED: 2}), LENIENT, False, False, "3 planned, 2 accounted"),
+        (Facts(eligible=0, planned=0, open=1), LENIENT, False, False, "does not add up: 0 planned, 1 accounted"),
+    ],
+)
+def test_verdict(facts: Facts, policy: Policy, passed: bool, warned: bool, says: str) -> None:
+    verdict = judge(facts, policy)
+
+    assert (verdict.passed, verdict.warned) == (passed, warned)
+    assert says in verdict.sentence
+    assert verdict.sentence.endswith(".")
+
+
+def test_what_fails_the_run_comes_before_what_it_warns_of() -> None:
+    facts = run(1, requests_open=1, enrolled=1, rejected=1, unconfirmed=1)
+
+    verdict = judge(facts, Policy(on_unconfirmed=Word.WARN))
+
+    order = [verdict.sentence.index(part) for part in ("Not finished", "1 customer rejected", "Warning: 1 customer un")]
+    assert order == sorted(order)
+    assert not verdict.passed
+    assert not verdict.warned
+
+
+@pytest.mark.parametrize(
+    ("tolerated", "failures", "planned", "passes"),
+    [
+        (0.0, 0, 100, True),
+        (0.0, 1, 100, False),
+        (0, 1, 100, False),
+        (5, 5, 100, True),
+        (5, 6, 100, False),
+        (0.05, 5, 100, True),
+        (0.05, 6, 100, False),
+        (1.0, 100, 100, True),
+        (1, 100, 100, False),
+        (0.29, 29, 100, True),  # 0.29 * 100 is 28.999999999999996
+    ],
+)
+def test_a_float_is_a_share_and_an_int_a_count(tolerated: float, failures: int, planned: int, passes: bool) -> None:
+    assert Policy(tolerated_failures=tolerated).tolerates(failures, planned) is passes
+
+
+@pytest.mark.parametrize("tolerated", [-1, -0.1, 1.1, float("nan"), float("inf"), "0.1", None, True])
+def test_a_tolerance_that_is_neither_is_refused(tolerated: Any) -> None:  # noqa: ANN401 - wrong on purpose
+    with pytest.raises(ValueError, match="tolerated_failures must be a share"):
+        Policy(tolerated_failures=tolerated)
+
+
+@pytest.mark.parametrize("name", ["on_rejected", "on_auto_approved", "on_unconfirmed"])
+def test_a_policy_that_is_a_plain_word_is_refused(name: str) -> None:
+    plain: dict[str, Any] = {name: "warn"}
+
+    with pytest.raises(TypeError, match=f"{name} must be one of fail, warn, accept"):
+        Policy(**plain)
