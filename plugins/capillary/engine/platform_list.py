@@ -45,7 +45,7 @@ async def read_list(
         request_type: only this type. None for all: a filter could hide what is looked for.
         on_page: takes the rows of a page; they are forgotten afterwards, so that memory stays flat.
     """
-    rows, numbers, whole, total = 0, set[int](), True, 0
+    rows, numbers, ids, whole, total = 0, set[int](), set[str](), True, 0
     for number in range(MAX_PAGES):
         page = await client.list_requests(page=number, start_date=since, request_type=request_type)
         if page.number in numbers:
@@ -53,9 +53,12 @@ async def read_list(
         numbers.add(page.number)
         found = len(page.rows) + page.unreadable_rows
         rows += found
+        # A list that shrinks while it is read, or repeats a row, may have skipped another one.
+        ids.update(row.platform_request_id for row in page.rows)
+        whole = whole and page.total_elements >= total and page.unreadable_rows == 0
         total = page.total_elements
-        whole = whole and page.unreadable_rows == 0 and all(row.request_key is not None for row in page.rows)
+        whole = whole and all(row.request_key is not None for row in page.rows)
         await on_page(page.rows)
         if found == 0 or number + 1 >= page.total_pages:
-            return ListRead(number + 1, rows, whole=whole and rows == total)
+            return ListRead(number + 1, rows, whole=whole and rows == len(ids) == total)
     return ListRead(MAX_PAGES, rows, whole=False)

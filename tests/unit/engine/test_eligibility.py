@@ -185,6 +185,7 @@ def test_a_consumer_that_stops_early_leaves_the_connection_writable(warehouse: E
     rows.close()  # type: ignore[attr-defined]  # a generator
     with warehouse.begin() as conn:
         conn.execute(text("DELETE FROM member"))
+        assert conn.execute(text("SELECT count(*) FROM member")).scalar_one() == 0
 
 
 def test_the_missing_parameter_is_named(warehouse: Engine) -> None:
