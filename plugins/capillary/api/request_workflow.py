@@ -30,8 +30,6 @@ class RequestState(StrEnum):
 #: States that a request does not leave. Custom workflows have more states; unknown ones are waiting.
 DECIDED: Final = frozenset({RequestState.APPROVED, RequestState.REJECTED, RequestState.FAILED})
 
-#: Every request key of this project starts with it.
-KEY_PREFIX: Final = "cb1."
 REQUEST_TYPE: Final = "ISSUE-BADGE"
 REQUEST_WORKFLOW_PATH: Final = "/api_gateway/v2/request-workflow"
 #: The wrapped call (`reference/issue-badge-to-multiple-customers`).

@@ -20,8 +20,9 @@ from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.platform_list import read_list
 from capillary.engine.runtime import Runtime
-from capillary.engine.send import SEND_WITHIN_S, Sender, Sent, doubt_after, seen_in
-from capillary.engine.watch import cluster_day, ids_of_keys
+from capillary.engine.send import SEND_WITHIN_S, Sender, Sent, doubt_after
+from capillary.engine.sightings import record_rows
+from capillary.engine.watch import cluster_day
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.requests import ConfirmedAbsence
@@ -40,7 +41,6 @@ class InDoubt:
     """A request in doubt whose absence may be judged now."""
 
     request_id: int
-    key: str
     tries: int
     resends: int
     sender: str
@@ -90,39 +90,34 @@ async def resolve_doubt(sender: Sender) -> Resolved:
 async def _absences(
     ledger: Ledger, client: Client, runtime: Runtime, begun: datetime, doubts: tuple[InDoubt, ...]
 ) -> tuple[int, list[tuple[ConfirmedAbsence, int]]]:
-    by_key = {doubt.key: doubt for doubt in doubts}
-    seen_ids, found_keys = set[int](), set[str]()
+    seen_ids = set[int]()
 
     def take(rows: tuple[WorkflowRequest, ...]) -> None:
         with ledger.write() as tx:
-            known = ids_of_keys(tx, client.settings.account, [row.request_key for row in rows if row.request_key])
-            for row in rows:
-                if row.request_key in known:
-                    requests.record_sighting(tx, known[row.request_key], seen_in(row))
-                    seen_ids.add(known[row.request_key])
-                    found_keys.update({row.request_key} & by_key.keys())
+            seen_ids.update(record_rows(tx, client.settings.account, rows).rows)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         await runtime.ledger_call(lambda: take(rows))
 
     since = min(doubt.first_sent_at for doubt in doubts) - LOOK_BACK
     read = await read_list(client, since=cluster_day(since, client.settings), request_type=None, on_page=on_page)
+    found = sum(doubt.request_id in seen_ids for doubt in doubts)
     if not read.whole:
-        return len(found_keys), []
+        return found, []
 
     def judge() -> list[tuple[ConfirmedAbsence, int]]:
         with ledger.read() as tx:
-            trusted = scans.state(tx, client.settings.account).distrusted_at is None
+            known = scans.state(tx, client.settings.account)
             control_sent_at = _newest_first_send(tx, seen_ids)
-        if not trusted:
+        if not known.trusted or known.foreign_key is not None:
             return []
         return [
             (ConfirmedAbsence(doubt.request_id, doubt.tries, begun), doubt.resends)
             for doubt in doubts
-            if doubt.key not in found_keys and _may_judge(doubt, begun, control_sent_at, client.settings)
+            if doubt.request_id not in seen_ids and _may_judge(doubt, begun, control_sent_at, client.settings)
         ]
 
-    return len(found_keys), await runtime.ledger_call(judge)
+    return found, await runtime.ledger_call(judge)
 
 
 def _may_judge(doubt: InDoubt, begun: datetime, control_sent_at: datetime | None, settings: PlatformSettings) -> bool:
@@ -141,7 +136,6 @@ def _doubts(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, tuple
         rows = tx.conn.execute(
             select(
                 columns.id,
-                columns.key,
                 columns.tries,
                 columns.resends,
                 columns.sender,

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Final
 
 from capillary.api.client import Client
-from capillary.api.request_workflow import WorkflowRequest
+from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
 
 #: More pages than this are no list: some platforms answer any page number with the same page.
 MAX_PAGES: Final = 10_000
@@ -21,8 +21,8 @@ class ListRead:
     Attributes:
         pages: calls made.
         rows: rows seen.
-        whole: paged to the end with the page number moving, the totals adding up, and every row's inner id
-            readable: only such a reading can show that something is not there.
+        whole: paged to the end with the page number moving, the totals adding up, and the inner id of every
+            ISSUE-BADGE row readable: only such a reading can show that something is not there.
     """
 
     pages: int
@@ -57,8 +57,13 @@ async def read_list(
         ids.update(row.platform_request_id for row in page.rows)
         whole = whole and page.total_elements >= total and page.unreadable_rows == 0
         total = page.total_elements
-        whole = whole and all(row.request_key is not None for row in page.rows)
+        whole = whole and not any(_hides_its_key(row) for row in page.rows)
         await on_page(page.rows)
         if found == 0 or number + 1 >= page.total_pages:
             return ListRead(number + 1, rows, whole=whole and rows == len(ids) == total)
     return ListRead(MAX_PAGES, rows, whole=False)
+
+
+def _hides_its_key(row: WorkflowRequest) -> bool:
+    # Other types carry no request id of ours; a row without a readable type may be any of them.
+    return row.request_key is None and row.request_type in ("", REQUEST_TYPE)

@@ -18,13 +18,14 @@ from sqlalchemy import select
 
 from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
-from capillary.api.request_workflow import Entity, IssueBadgeRequest, WorkflowRequest, is_decided
+from capillary.api.request_workflow import Entity, IssueBadgeRequest, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.errors import BodyChanged, SubmittingOff
 from capillary.engine.runtime import Runtime
+from capillary.engine.sightings import seen_in
 from capillary.ledger import requests
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.requests import Claim, Seen
+from capillary.ledger.requests import Claim
 from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_spec
 from capillary.ledger.spec import Spec, request_key
 
@@ -168,18 +169,6 @@ class Sender:
 def doubt_after(settings: PlatformSettings) -> timedelta:
     """Return how long after a claim absence may be judged: the send, its timeout, the list's lag."""
     return timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s + settings.visibility_lag_s)
-
-
-def seen_in(row: WorkflowRequest) -> Seen:
-    """Return what a reply shows of a request, as the ledger records it."""
-    decided = is_decided(row.state)
-    return Seen(
-        platform_request_id=row.platform_request_id,
-        state=str(row.state),
-        decided=decided,
-        auto_approved=decided and not row.human_decided,
-        checker_message=row.checker_message,
-    )
 
 
 def body_of(tx: Transaction, request_id: int) -> IssueBadgeRequest:

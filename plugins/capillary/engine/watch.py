@@ -1,4 +1,8 @@
-"""One reading of the list for the whole account: what it shows of our requests is recorded and settled."""
+"""One reading of the list for the whole account: what it shows of our requests is recorded, and settled.
+
+Whoever waits for any request of the account reads for all; readers take turns (`capillary.ledger.scans`), so
+that there is one poll whatever the number of runs. What the list should show and does not is read one by one.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +15,18 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, select
 
 from capillary.api.client import Client
-from capillary.api.request_workflow import KEY_PREFIX, REQUEST_TYPE, WorkflowRequest
+from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.platform_list import ListRead, read_list
 from capillary.engine.runtime import Runtime
-from capillary.engine.send import seen_in
 from capillary.engine.settle import settle_rows
-from capillary.ledger import requests, scans
-from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
+from capillary.engine.sightings import Recorded, record_rows
+from capillary.ledger import scans
+from capillary.ledger.database import Ledger
+from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request, badge_sighting
 
+#: Most requests that one reading looks up singly because the list does not show them.
+SINGLE_READS: Final = 200
 #: The list filters by days of the cluster's time zone, inclusive or not nobody says: a day's room.
 _DAY: Final = timedelta(days=1)
 #: How far back an account without any request is searched for requests of ours.
@@ -38,21 +44,49 @@ class Watched:
         new_sightings: requests seen for the first time.
         settled: requests settled from what was read.
         foreign_key: a key of ours that the ledger does not know.
+        missed: requests that the list should have shown and a single read found.
     """
 
     read: ListRead
     new_sightings: int
     settled: int
     foreign_key: str | None
+    missed: int
+
+
+async def watch_in_turn(
+    ledger: Ledger, client: Client, runtime: Runtime, *, reader: str, older_than: timedelta, settle: bool
+) -> Watched | None:
+    """Do what `watch` does if it is this reader's turn; None if another one is at it, or was of late.
+
+    Args:
+        ledger: the ledger.
+        client: the platform.
+        runtime: time and threads.
+        reader: who reads, unlike any other reader; at most 200 characters.
+        older_than: how long ago the last reading must have begun.
+        settle: whether to settle what the rows decide; a trigger leaves that to a worker.
+    """
+    account = client.settings.account
+
+    def take_turn() -> bool:
+        with ledger.write() as tx:
+            return scans.lease(tx, account, by=reader, older_than=older_than)
+
+    def give_back() -> None:
+        with ledger.write() as tx:
+            scans.finish(tx, account, by=reader)
+
+    if not await runtime.ledger_call(take_turn):
+        return None
+    try:
+        return await watch(ledger, client, runtime, settle=settle, reader=reader)
+    finally:
+        await runtime.ledger_call(give_back)
 
 
 async def watch(
-    ledger: Ledger,
-    client: Client,
-    runtime: Runtime,
-    *,
-    request_type: str | None = REQUEST_TYPE,
-    since: date | None = None,
+    ledger: Ledger, client: Client, runtime: Runtime, *, settle: bool = True, reader: str | None = None
 ) -> Watched:
     """Read the list from the oldest open request on, record every sighting, settle what is decided.
 
@@ -60,52 +94,70 @@ async def watch(
         ledger: the ledger.
         client: the platform; the ledger's account is its.
         runtime: time and threads.
-        request_type: only this type; None for all.
-        since: first day; default: a day before the oldest open request was sent.
-    """
-    settings = client.settings
-    begun, first_day = await runtime.ledger_call(lambda: _begin(ledger, settings))
-    new, settled, foreign = 0, 0, None
+        settle: whether to settle what the rows decide.
+        reader: renews this reader's turn while it reads.
 
-    def take(rows: tuple[WorkflowRequest, ...]) -> None:
-        nonlocal new, settled, foreign
-        ours = [row for row in rows if row.request_key is not None and row.request_key.startswith(KEY_PREFIX)]
-        with ledger.write() as tx:
-            known = ids_of_keys(tx, settings.account, [row.request_key for row in ours if row.request_key])
-            for row in ours:
-                request_id = known.get(row.request_key or "")
-                if request_id is None:
-                    foreign = row.request_key
-                    scans.note_foreign_key(tx, settings.account, row.request_key or "")
-                    continue
-                new += requests.record_sighting(tx, request_id, seen_in(row))
-        settled += settle_rows(ledger, {known[row.request_key]: row for row in ours if row.request_key in known})
+    Raises:
+        PlatformUnavailable, ReplyUnreadable, CallRefused: the list could not be read.
+    """
+    account = client.settings.account
+    begun, first_day = await runtime.ledger_call(lambda: _begin(ledger, client.settings))
+    reading = _Reading(ledger, account, settle=settle, reader=reader)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
-        await runtime.ledger_call(lambda: take(rows))
+        await runtime.ledger_call(lambda: reading.take(rows))
 
-    read = await read_list(client, since=since or first_day, request_type=request_type, on_page=on_page)
-    if foreign is not None:
-        _LOG.error("the platform holds request %s, which this ledger does not know: submitting stops", foreign)
-
-    def end() -> None:
-        with ledger.write() as tx:
-            scans.note_read(tx, settings.account, begun_at=begun)
-
-    if read.whole:
-        await runtime.ledger_call(end)
-    _LOG.info("list read: %d pages, %d rows, %d new, %d settled", read.pages, read.rows, new, settled)
-    return Watched(read, new, settled, foreign)
-
-
-def ids_of_keys(tx: Transaction, account: str, keys: list[str]) -> dict[str, int]:
-    """Return the ledger's ids of request keys; a key of another account is unknown."""
-    rows = tx.conn.execute(
-        select(badge_request.c.key, badge_request.c.id)
-        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .where(badge_request.c.key.in_(keys), badge_occasion.c.account == account)
+    read = await read_list(client, since=first_day, request_type=REQUEST_TYPE, on_page=on_page)
+    missed = 0
+    for platform_request_id in await runtime.ledger_call(
+        lambda: _unseen(ledger, client.settings, begun, reading.seen, runtime)
+    ):
+        row = await client.read_request(platform_request_id)
+        if row is not None:
+            missed += 1
+            await runtime.ledger_call(lambda r=row: reading.take((r,)))  # type: ignore[misc]
+    if missed and read.whole:
+        await runtime.ledger_call(lambda: _distrust(ledger, account))
+        _LOG.error(
+            "the list of %s misses %d requests that single reads find: it proves no absence now", account, missed
+        )
+    if reading.foreign_key is not None:
+        _LOG.error("the platform holds %s, which this ledger does not know: submitting stops", reading.foreign_key)
+    _LOG.info(
+        "list read: %d pages, %d rows, %d new, %d settled, %d read singly",
+        read.pages,
+        read.rows,
+        reading.new,
+        reading.settled,
+        missed,
     )
-    return {row.key: row.id for row in rows}
+    return Watched(read, reading.new, reading.settled, reading.foreign_key, missed)
+
+
+class _Reading:
+    """What one reading has seen so far."""
+
+    def __init__(self, ledger: Ledger, account: str, *, settle: bool, reader: str | None) -> None:
+        self._ledger = ledger
+        self._account = account
+        self._settle = settle
+        self._reader = reader
+        self.seen = set[str]()
+        self.new = 0
+        self.settled = 0
+        self.foreign_key: str | None = None
+
+    def take(self, rows: tuple[WorkflowRequest, ...]) -> None:
+        """Record one page."""
+        with self._ledger.write() as tx:
+            recorded: Recorded = record_rows(tx, self._account, rows)
+            if self._reader is not None:
+                scans.renew(tx, self._account, by=self._reader)
+        self.seen.update(row.platform_request_id for row in rows)
+        self.new += recorded.new
+        self.foreign_key = recorded.foreign_key or self.foreign_key
+        if self._settle:
+            self.settled += settle_rows(self._ledger, recorded.rows)
 
 
 def cluster_day(moment: datetime, settings: PlatformSettings) -> date:
@@ -127,3 +179,27 @@ def _begin(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, date]:
         # Requests sent after the newest we know are what a restored ledger has forgotten.
         earliest = min((moment for moment in (oldest_open, newest) if moment), default=tx.now - _FIRST_LOOK)
         return tx.now, cluster_day(earliest, settings) - _DAY
+
+
+def _unseen(ledger: Ledger, settings: PlatformSettings, begun: datetime, seen: set[str], runtime: Runtime) -> list[str]:
+    """Return undecided requests that were on the platform long before the reading and are not in it."""
+    with ledger.read() as tx:
+        expected = tx.conn.execute(
+            select(badge_sighting.c.platform_request_id)
+            .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
+            .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
+            .where(
+                badge_occasion.c.account == settings.account,
+                badge_request.c.status == RequestStatus.WAITING,
+                badge_sighting.c.terminal_seen_at.is_(None),
+                badge_sighting.c.seen_at < begun - timedelta(seconds=settings.visibility_lag_s),
+            )
+        ).scalars()
+        unseen = [platform_request_id for platform_request_id in expected if platform_request_id not in seen]
+    # By lot, so that none waits for ever behind those that stay undecided.
+    return unseen if len(unseen) <= SINGLE_READS else runtime.random.sample(unseen, SINGLE_READS)
+
+
+def _distrust(ledger: Ledger, account: str) -> None:
+    with ledger.write() as tx:
+        scans.distrust(tx, account)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import or_, select, update
 
@@ -11,31 +12,35 @@ from capillary.ledger.database import Transaction
 from capillary.ledger.schema import badge_scan
 from capillary.ledger.upsert import insert_unless_there
 
+#: How long a reader may be silent before another one takes its turn.
+LEASE: Final = timedelta(minutes=5)
+#: How long a list that missed a request proves no absence.
+DISTRUST: Final = timedelta(hours=24)
+
 
 @dataclass(frozen=True, slots=True)
 class ScanState:
     """What the account's row says.
 
     Attributes:
-        read_at: begin of the last list read that went to the end.
-        distrusted_at: since when the list is known to miss requests.
+        read_at: when the list was last read, or began to be.
+        trusted: whether the list may prove that something is not there: it missed nothing for `DISTRUST`.
         foreign_key: a key with our prefix that the ledger does not know: the ledger is behind the platform.
     """
 
     read_at: datetime | None
-    distrusted_at: datetime | None
+    trusted: bool
     foreign_key: str | None
 
 
-def lease(tx: Transaction, account: str, *, by: str, older_than: timedelta, lasting: timedelta) -> bool:
-    """Take the right to read the list, when the last read is old enough and nobody else is reading.
+def lease(tx: Transaction, account: str, *, by: str, older_than: timedelta) -> bool:
+    """Take the turn to read the list, when the last reading is old enough and nobody else is at it.
 
     Args:
         tx: the transaction.
         account: the account.
-        by: who reads, for people who look.
-        older_than: how old the last complete read must be.
-        lasting: how long the right holds; a reader that dies gives it back by that.
+        by: who reads; unlike any other reader.
+        older_than: how long ago the last reading must have begun, whether or not it came to its end.
     """
     _ensure(tx, account)
     return (
@@ -46,24 +51,32 @@ def lease(tx: Transaction, account: str, *, by: str, older_than: timedelta, last
                 badge_scan.c.leased_until <= tx.now,
                 or_(badge_scan.c.read_at.is_(None), badge_scan.c.read_at <= tx.now - older_than),
             )
-            .values(leased_until=tx.now + lasting, leased_by=by)
+            .values(leased_until=tx.now + LEASE, leased_by=by, read_at=tx.now)
         ).rowcount
         == 1
     )
 
 
-def finish(tx: Transaction, account: str, *, by: str, begun_at: datetime, complete: bool) -> None:
-    """Give the right back; a complete reading counts from when it began."""
-    values: dict[str, datetime] = {"leased_until": tx.now}
-    if complete:
-        values["read_at"] = begun_at
+def renew(tx: Transaction, account: str, *, by: str) -> None:
+    """Keep the turn; one that was lost stays lost."""
     tx.conn.execute(
-        update(badge_scan).where(badge_scan.c.account == account, badge_scan.c.leased_by == by).values(values)
+        update(badge_scan)
+        .where(badge_scan.c.account == account, badge_scan.c.leased_by == by, badge_scan.c.leased_until > tx.now)
+        .values(leased_until=tx.now + LEASE)
+    )
+
+
+def finish(tx: Transaction, account: str, *, by: str) -> None:
+    """Give the turn back."""
+    tx.conn.execute(
+        update(badge_scan)
+        .where(badge_scan.c.account == account, badge_scan.c.leased_by == by)
+        .values(leased_until=tx.now, leased_by="")
     )
 
 
 def distrust(tx: Transaction, account: str) -> None:
-    """The list missed a request that a single read found: from now on it proves no absence."""
+    """The list missed a request that a single read found: for a day it proves no absence."""
     _ensure(tx, account)
     tx.conn.execute(update(badge_scan).where(badge_scan.c.account == account).values(distrusted_at=tx.now))
 
@@ -83,14 +96,11 @@ def state(tx: Transaction, account: str) -> ScanState:
             badge_scan.c.account == account
         )
     ).one_or_none()
-    return ScanState(None, None, None) if row is None else ScanState(*row)
+    if row is None:
+        return ScanState(None, trusted=True, foreign_key=None)
+    trusted = row.distrusted_at is None or row.distrusted_at <= tx.now - DISTRUST
+    return ScanState(row.read_at, trusted, row.foreign_key)
 
 
 def _ensure(tx: Transaction, account: str) -> None:
     insert_unless_there(tx, badge_scan, {"account": account, "leased_until": tx.now, "leased_by": ""})
-
-
-def note_read(tx: Transaction, account: str, *, begun_at: datetime) -> None:
-    """Remember a reading that went to the end, by whomever."""
-    _ensure(tx, account)
-    tx.conn.execute(update(badge_scan).where(badge_scan.c.account == account).values(read_at=begun_at))

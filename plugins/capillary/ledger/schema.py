@@ -236,7 +236,7 @@ badge_scan = Table(
     Column("account", String(255), primary_key=True),
     Column("leased_until", UtcDateTime, nullable=False),
     Column("leased_by", String(200), nullable=False),
-    Column("read_at", UtcDateTime, comment="begin of the last list read that went to the end"),
+    Column("read_at", UtcDateTime, comment="when the list was last read, or began to be"),
     Column("distrusted_at", UtcDateTime, comment="the list missed a request that a single read found"),
     Column("foreign_key", String(64), comment="a key of ours on the platform that this ledger does not know"),
     Column("foreign_seen_at", UtcDateTime),

@@ -222,7 +222,7 @@ def _create_account_tables() -> None:
         sa.Column("account", sa.String(255), nullable=False),
         _time("leased_until"),
         sa.Column("leased_by", sa.String(200), nullable=False),
-        _time("read_at", nullable=True, comment="begin of the last list read that went to the end"),
+        _time("read_at", nullable=True, comment="when the list was last read, or began to be"),
         _time("distrusted_at", nullable=True, comment="the list missed a request that a single read found"),
         sa.Column(
             "foreign_key",

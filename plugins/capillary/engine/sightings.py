@@ -1,0 +1,69 @@
+"""What rows of the platform's list say of our requests, written into the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from capillary.api.request_workflow import WorkflowRequest, is_decided
+from capillary.ledger import requests, scans
+from capillary.ledger.database import Transaction
+from capillary.ledger.requests import Seen
+from capillary.ledger.schema import badge_occasion, badge_request
+from capillary.ledger.spec import KEY_PREFIX
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What rows brought.
+
+    Attributes:
+        rows: the rows of our requests, by the ledger's id; of twins in one page the last.
+        new: sightings that are new.
+        foreign_key: a key of ours that the ledger does not know.
+    """
+
+    rows: Mapping[int, WorkflowRequest]
+    new: int
+    foreign_key: str | None
+
+
+def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) -> Recorded:
+    """Record a sighting for every row of ours; a key of ours that is unknown stops submitting."""
+    ours = {row.platform_request_id: row for row in rows if (row.request_key or "").startswith(KEY_PREFIX)}
+    ids = _ids_of_keys(tx, account, [row.request_key for row in ours.values() if row.request_key])
+    found: dict[int, WorkflowRequest] = {}
+    new, foreign_key = 0, None
+    for row in ours.values():
+        request_id = ids.get(row.request_key or "")
+        if request_id is None:
+            foreign_key = row.request_key or ""
+            scans.note_foreign_key(tx, account, foreign_key)
+            continue
+        found[request_id] = row
+        new += requests.record_sighting(tx, request_id, seen_in(row))
+    return Recorded(found, new, foreign_key)
+
+
+def seen_in(row: WorkflowRequest) -> Seen:
+    """Return what a reply shows of a request, as the ledger records it."""
+    decided = is_decided(row.state)
+    return Seen(
+        platform_request_id=row.platform_request_id,
+        state=str(row.state),
+        decided=decided,
+        auto_approved=decided and not row.human_decided,
+        checker_message=row.checker_message,
+    )
+
+
+def _ids_of_keys(tx: Transaction, account: str, keys: list[str]) -> dict[str, int]:
+    """Return the ledger's ids of request keys; a key of another account is unknown."""
+    found = tx.conn.execute(
+        select(badge_request.c.key, badge_request.c.id)
+        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
+        .where(badge_request.c.key.in_(keys), badge_occasion.c.account == account)
+    )
+    return {row.key: row.id for row in found}
