@@ -45,7 +45,7 @@ async def main(ledger_url: str, platform_url: str, badge_run_id: int) -> None:
     )
     async with client:
         sender = Sender(ledger, client, runtime, may_submit)
-        await submit_run(sender, badge_run_id, account=settings.account, lease=timedelta(hours=1))
+        await submit_run(sender, badge_run_id, lease=timedelta(hours=1))
 
 
 if __name__ == "__main__":

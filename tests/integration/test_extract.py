@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, func, select
 
-from capillary.engine.extract import extract
+from capillary.engine.eligibility import read_rows
+from capillary.engine.extract import plan_rows
 from capillary.ledger.errors import GuardRefused
 from capillary.ledger.plan import Guards, Order
 from capillary.ledger.schema import badge_enrolment, badge_invalid, metadata
@@ -52,12 +53,10 @@ def test_every_eligible_customer_is_planned_once(
     house: House, warehouse: tuple[str, WarehouseSummary], *, dry_run: bool
 ) -> None:
     url, summary = warehouse
-    plan = extract(
+    plan = plan_rows(
         house.ledger,
-        create_engine(url),
-        sql=(DAGS / "gold_tier.sql").read_text(),
-        parameters={"badge_id": GOLD_CIRCLE.badge_id},
-        order=order(GOLD_CIRCLE.badge_id, guards=Guards()),
+        read_rows(create_engine(url), (DAGS / "gold_tier.sql").read_text(), {"badge_id": GOLD_CIRCLE.badge_id}),
+        order(GOLD_CIRCLE.badge_id, guards=Guards()),
         dry_run=dry_run,
     )
     assert plan.planned == summary.gold_eligible > 0
@@ -71,12 +70,10 @@ def test_every_eligible_customer_is_planned_once(
 
 def test_malformed_ids_are_named_and_stop_nobody_else(house: House, warehouse: tuple[str, WarehouseSummary]) -> None:
     url, summary = warehouse
-    plan = extract(
+    plan = plan_rows(
         house.ledger,
-        create_engine(url),
-        sql=(DAGS / "new_arrivals.sql").read_text(),
-        parameters={"badge_id": NEW_ARRIVAL.badge_id},
-        order=order(NEW_ARRIVAL.badge_id, guards=Guards(max_invalid_share=None)),
+        read_rows(create_engine(url), (DAGS / "new_arrivals.sql").read_text(), {"badge_id": NEW_ARRIVAL.badge_id}),
+        order(NEW_ARRIVAL.badge_id, guards=Guards(max_invalid_share=None)),
     )
     assert (plan.planned, plan.invalid) == (summary.arrival_eligible, summary.arrival_invalid)
     with house.ledger.read() as tx:
@@ -88,11 +85,9 @@ def test_malformed_ids_are_named_and_stop_nobody_else(house: House, warehouse: t
 def test_a_refused_plan_writes_nothing(house: House, warehouse: tuple[str, WarehouseSummary]) -> None:
     url, _ = warehouse
     with pytest.raises(GuardRefused, match="max_requests_per_run=1"):
-        extract(
+        plan_rows(
             house.ledger,
-            create_engine(url),
-            sql="SELECT user_id AS customer_id FROM users",
-            parameters={},
-            order=order(GOLD_CIRCLE.badge_id, guards=Guards(max_requests=1, max_invalid_share=None)),
+            read_rows(create_engine(url), "SELECT user_id AS customer_id FROM users", {}),
+            order(GOLD_CIRCLE.badge_id, guards=Guards(max_requests=1, max_invalid_share=None)),
         )
     assert rows_in(house) == 0

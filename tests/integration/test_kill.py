@@ -19,7 +19,7 @@ CUSTOMERS = range(1, 401)
 
 async def finish(house: House, badge_run_id: int) -> None:
     async with house.sender() as sender:
-        await submit_run(sender, badge_run_id, account=house.settings.account, lease=LEASE)
+        await submit_run(sender, badge_run_id, lease=LEASE)
         await watch(sender.ledger, sender.client, sender.runtime)
 
 

@@ -23,3 +23,7 @@ class LedgerBehind(TerminalError):
 
 class BodyChanged(TerminalError):
     """What the ledger holds for a request is no longer what its key was made from. Nothing was sent."""
+
+
+class WrongAccount(TerminalError):
+    """The connection leads to another account than the one that the run was planned for."""

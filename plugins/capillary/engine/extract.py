@@ -1,38 +1,46 @@
-"""From the warehouse's rows to a plan: stream, validate, stage, judge, commit last."""
+"""From rows to a plan: validate, stage, judge, commit last."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Sequence
 
-from sqlalchemy import Engine
-
-from capillary.engine.eligibility import InvalidId, customer_id_of, read_rows, shape_of
+from capillary.engine.eligibility import InvalidId, customer_id_of, shape_of
 from capillary.ledger.database import Ledger
-from capillary.ledger.plan import Order, Plan, commit_plan
+from capillary.ledger.plan import Order, Plan, commit_plan, customers_to_read
 from capillary.ledger.staging import InvalidRow, staging
 
+#: Says which of the given customers hold no enrolment for the order's badge.
+WithoutBadge = Callable[[Sequence[int]], Sequence[int]]
 
-def extract(
+
+def plan_rows(
     ledger: Ledger,
-    warehouse: Engine,
-    *,
-    sql: str,
-    parameters: Mapping[str, object],
+    batches: Iterable[Sequence[object]],
     order: Order,
+    *,
     dry_run: bool = False,
+    without_badge: WithoutBadge | None = None,
 ) -> Plan:
-    """Plan the customers that a query finds; a dry run counts the same way and writes nothing.
+    """Plan the customers that rows name; a dry run counts the same way and writes nothing.
 
-    Memory stays flat whatever the query returns. A row that is no customer id is counted and kept with its
-    reason; it never stops the others (the guard ``max_invalid_share`` may).
+    Memory stays flat whatever the number of batches. A row that is no customer id is counted and kept with
+    its reason; it never stops the others (the guard ``max_invalid_share`` may).
+
+    Args:
+        ledger: the ledger.
+        batches: the values of the customers' column, as ``capillary.engine.eligibility.read_rows`` yields them.
+        order: what is wanted.
+        dry_run: commit nothing.
+        without_badge: asked of customers whose earlier attempts left it open whether they hold the badge;
+            only those it returns are planned again. Without it none of them is.
 
     Raises:
-        QueryFailed: the warehouse or the query (``capillary.engine.eligibility``).
+        QueryFailed: what the batches raise.
         GuardRefused, OccasionTaken: nothing was written (``capillary.ledger.plan``).
     """
     row_number = 0
     with staging(ledger) as stage:
-        for values in read_rows(warehouse, sql, parameters):
+        for values in batches:
             customers: list[tuple[int, int]] = []
             invalid: list[InvalidRow] = []
             for row_number, value in enumerate(values, start=row_number + 1):  # noqa: B020 - it counts on
@@ -41,4 +49,6 @@ def extract(
                 except InvalidId as error:
                     invalid.append(InvalidRow(row_number, str(error.reason), shape_of(value)))
             stage.add(customers, invalid)
+        if without_badge is not None and (unclear := customers_to_read(stage, order)):
+            stage.clear(without_badge(unclear))
         return commit_plan(stage, order, dry_run=dry_run)

@@ -20,13 +20,14 @@ from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.request_workflow import Entity, IssueBadgeRequest, WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine.errors import BodyChanged, SubmittingOff
+from capillary.engine.errors import BodyChanged, SubmittingOff, WrongAccount
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import seen_in
 from capillary.ledger import requests
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.requests import Claim
-from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_spec
+from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_run, badge_spec
 from capillary.ledger.spec import Spec, request_key
 
 #: From the claim's transaction to the start of the POST, seconds. Doubt is judged on the assumption that a
@@ -169,6 +170,28 @@ class Sender:
 def doubt_after(settings: PlatformSettings) -> timedelta:
     """Return how long after a claim absence may be judged: the send, its timeout, the list's lag."""
     return timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s + settings.visibility_lag_s)
+
+
+def assert_account(ledger: Ledger, badge_run_id: int, account: str) -> None:
+    """Refuse a connection that leads elsewhere than the run's plan.
+
+    Raises:
+        PlanUnknown: the ledger has no such run.
+        WrongAccount: it was planned for another account.
+    """
+    with ledger.read() as tx:
+        planned_for = tx.conn.execute(
+            select(badge_occasion.c.account)
+            .join(badge_run, badge_run.c.occasion_id == badge_occasion.c.id)
+            .where(badge_run.c.id == badge_run_id)
+        ).scalar_one_or_none()
+    if planned_for is None:
+        raise PlanUnknown(badge_run_id)
+    if planned_for != account:
+        raise WrongAccount(
+            f"run {badge_run_id} was planned for {planned_for}, and the platform's connection leads to {account}: "
+            "give the task the connection with which it was planned"
+        )
 
 
 def body_of(tx: Transaction, request_id: int) -> IssueBadgeRequest:

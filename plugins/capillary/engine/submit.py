@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from capillary.api.errors import NotTaken, Unauthorized
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, LedgerBehind, TooMuchDoubt
-from capillary.engine.send import Sender, Sending, Sent, doubt_after
+from capillary.engine.send import Sender, Sending, Sent, assert_account, doubt_after
 from capillary.engine.watch import watch
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Transaction
@@ -42,7 +42,6 @@ async def submit_run(
     sender: Sender,
     badge_run_id: int,
     *,
-    account: str,
     lease: timedelta,
     stop_on_auto_approval: bool = True,
     in_flight: int = IN_FLIGHT,
@@ -52,16 +51,19 @@ async def submit_run(
     Args:
         sender: sends one request.
         badge_run_id: the run that planned.
-        account: the platform's account.
         lease: how long the run counts as alive without a sign of life.
         stop_on_auto_approval: end before the second request when the platform executed the first by itself.
         in_flight: most requests under way at once, and most in doubt before sending stops.
 
     Raises:
-        LedgerBehind, SubmittingOff, TooMuchDoubt, AutoApproved, BodyChanged: see ``capillary.engine.errors``.
+        PlanUnknown: the ledger has no such run.
+        WrongAccount, LedgerBehind, SubmittingOff, TooMuchDoubt, AutoApproved, BodyChanged: see
+            ``capillary.engine.errors``.
         NotTaken: the platform took none of several sends in a row.
         EverythingRefused: the platform would refuse every request.
     """
+    account = sender.client.settings.account
+    await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, badge_run_id, account))
     counts: Counter[Sent] = Counter()
     auto_approved, not_taken_in_a_row, width = 0, 0, 1
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from capillary.ledger.schema import Outcome
+from capillary.ledger.views import Funnel
 
 
 class Word(StrEnum):
@@ -82,6 +83,23 @@ class Verdict:
     warned: bool = False
 
 
+def facts_of(funnel: Funnel, *, deadline_passed: bool = False, waiting_reason: str | None = None) -> Facts:
+    """Return what a run's funnel says, for `judge`."""
+    return Facts(
+        eligible=funnel.eligible,
+        planned=funnel.planned,
+        open=funnel.open,
+        requests_open=funnel.requests_open,
+        outcomes=funnel.outcomes,
+        auto_approved_requests=funnel.requests_auto_approved,
+        deadline_passed=deadline_passed,
+        canary=funnel.canary,
+        left_over=funnel.over_cap,
+        discarded=funnel.discarded,
+        waiting_reason=waiting_reason,
+    )
+
+
 def judge(facts: Facts, policy: Policy) -> Verdict:
     """Return the run's verdict. What fails it comes first in the sentence, then what it warns of."""
     accounted = sum(facts.outcomes.values()) + facts.open + facts.discarded
@@ -127,7 +145,10 @@ def _unfinished(facts: Facts) -> list[str]:
                 "nothing is lost and nothing is sent again."
             )
         else:
-            problems.append(f"Not finished, {still}{held}: clear wait, which goes on from here.")
+            problems.append(
+                f"Not finished, {still}{held}: clear the task that failed, which goes on from here; what is decided "
+                "meanwhile, badge_upkeep settles."
+            )
     if facts.discarded:
         problems.append(
             f"{_count(facts.discarded, 'customer')} never sent and given back: mend what stopped submit; "
@@ -206,7 +227,8 @@ def _rest(facts: Facts, *, passed: bool) -> str:
     )
     if proven:
         return f"The canary passed: the next run takes the {left} left."
-    return f"The configuration is not proven yet: the next run is a canary again, {left} left behind it."
+    behind = f", {left} left behind it" if facts.left_over else ""
+    return f"The configuration is not proven yet: the next run is a canary again{behind}."
 
 
 def _count(number: int, noun: str) -> str:

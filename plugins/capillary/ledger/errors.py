@@ -25,5 +25,16 @@ class EchoDiffers(TerminalError):
     """The platform shows other customers under our key than the ledger holds. Nothing is settled."""
 
 
+class PlanUnknown(TerminalError, LookupError):
+    """The ledger has no such plan."""
+
+    def __init__(self, badge_run_id: int) -> None:
+        self.badge_run_id = badge_run_id
+        super().__init__(
+            f"the ledger has no plan {badge_run_id} (badge_run.id): it was planned anew, or the ledger was restored or "
+            "emptied. Clear the task that plans, which makes a new one, or restore the ledger"
+        )
+
+
 class LedgerBroken(CapillaryError):
     """A count that must hold does not. The transaction was rolled back."""

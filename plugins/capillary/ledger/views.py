@@ -13,6 +13,7 @@ from types import MappingProxyType
 from sqlalchemy import URL, and_, case, exists, func, select
 
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.schema import (
     HAS_BADGE,
     Outcome,
@@ -63,6 +64,7 @@ class Funnel:
         open: customers without an outcome.
         requests: the plan's requests.
         requests_open: those not settled.
+        requests_auto_approved: those that the platform executed without a human's decision.
     """
 
     eligible: int
@@ -77,6 +79,7 @@ class Funnel:
     open: int
     requests: int
     requests_open: int
+    requests_auto_approved: int
 
     def balances(self) -> bool:
         """Whether every row of the query and every planned customer is accounted for."""
@@ -163,15 +166,17 @@ def funnel(tx: Transaction, badge_run_id: int) -> Funnel:
     """Return where the customers of a plan went.
 
     Raises:
-        LookupError: the ledger has no such plan.
+        PlanUnknown: the ledger has no such plan.
     """
     run = tx.conn.execute(select(badge_run).where(badge_run.c.id == badge_run_id)).one_or_none()
     if run is None:
-        raise LookupError(f"the ledger has no plan {badge_run_id}: badge_run.id names none")
+        raise PlanUnknown(badge_run_id)
+    unattended = exists().where(badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.auto_approved)
     requests = tx.conn.execute(
         select(
             func.count().label("requests"),
             func.count(case((badge_request.c.status != RequestStatus.SETTLED, 1))).label("requests_open"),
+            func.count(case((unattended, 1))).label("requests_auto_approved"),
         ).where(badge_request.c.badge_run_id == badge_run_id)
     ).one()
     outcomes = dict.fromkeys(Outcome, 0)
@@ -199,6 +204,7 @@ def funnel(tx: Transaction, badge_run_id: int) -> Funnel:
         open=still_open,
         requests=requests.requests,
         requests_open=requests.requests_open,
+        requests_auto_approved=requests.requests_auto_approved,
     )
 
 

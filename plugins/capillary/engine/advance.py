@@ -1,0 +1,78 @@
+"""Bring runs forward as far as the platform's answers allow: what a worker does when a wait resumes."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Final
+
+from capillary.api.errors import CallRefused, EverythingRefused, PlatformUnavailable, ReplyUnreadable
+from capillary.engine.doubt import resolve_doubt
+from capillary.engine.errors import SubmittingOff
+from capillary.engine.send import Sender, assert_account
+from capillary.engine.settle import decided_requests, settle_by_reading
+from capillary.engine.watch import watch_in_turn
+from capillary.ledger.requests import keep_alive
+from capillary.ledger.waiting import RunWait, run_wait
+
+#: Seconds between two looks whether another reader has given its turn back.
+_TURN_LOOK_S: Final = 1.0
+
+_LOG: Final = logging.getLogger("capillary.advance")
+
+
+async def advance(sender: Sender, badge_run_id: int, *, reader: str, lease: timedelta) -> RunWait:
+    """Find, resolve and settle what can be, and return what the run still waits for.
+
+    The list is read once for the whole account; where another reader is at it, that one is awaited, since it
+    may settle this run's requests, too. Doubt that cannot be resolved now stays: it must not end the wait.
+
+    Args:
+        sender: sends again what is confirmed absent.
+        badge_run_id: the run.
+        reader: who reads, unlike any other reader.
+        lease: how long the run counts as alive without a sign of life.
+
+    Raises:
+        PlanUnknown: the ledger has no such run.
+        WrongAccount: the run belongs to another account.
+        PlatformUnavailable, ReplyUnreadable, CallRefused: the platform's list could not be read.
+    """
+    account = sender.client.settings.account
+    await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, badge_run_id, account))
+    wait = await _look(sender, badge_run_id, lease)
+    while wait.undecided or wait.decided or wait.in_doubt:
+        turn = await watch_in_turn(
+            sender.ledger, sender.client, sender.runtime, reader=reader, older_than=timedelta(0), settle=True
+        )
+        if turn is not None:
+            break
+        await sender.runtime.sleep(_TURN_LOOK_S)
+        wait = await _look(sender, badge_run_id, lease)
+    await settle_decided(sender, badge_run_id)
+    if (await _look(sender, badge_run_id, lease)).doubt_due:
+        try:
+            await resolve_doubt(sender)
+        except (SubmittingOff, EverythingRefused, CallRefused, PlatformUnavailable, ReplyUnreadable) as error:
+            _LOG.error("requests in doubt stay in doubt: %s", error)
+    return await _look(sender, badge_run_id, lease)
+
+
+async def settle_decided(sender: Sender, badge_run_id: int) -> int:
+    """Settle the run's decided requests by single reads; return how many could be."""
+
+    def decided() -> tuple[int, ...]:
+        with sender.ledger.read() as tx:
+            return decided_requests(tx, badge_run_id)
+
+    left = await sender.runtime.ledger_call(decided)
+    return await settle_by_reading(sender.ledger, sender.client, sender.runtime, left)
+
+
+async def _look(sender: Sender, badge_run_id: int, lease: timedelta) -> RunWait:
+    def look() -> RunWait:
+        with sender.ledger.write() as tx:
+            keep_alive(tx, badge_run_id, lease=lease)
+            return run_wait(tx, badge_run_id)
+
+    return await sender.runtime.ledger_call(look)

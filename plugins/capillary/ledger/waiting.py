@@ -1,0 +1,87 @@
+"""What a run still waits for: the question of its sensor and its trigger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import and_, case, exists, func, select
+
+from capillary.ledger.database import Transaction
+from capillary.ledger.errors import PlanUnknown
+from capillary.ledger.schema import RequestStatus, badge_request, badge_run, badge_sighting
+
+
+@dataclass(frozen=True, slots=True)
+class RunWait:
+    """Requests of one plan by what they wait for: `requests` is the sum of the next five.
+
+    Attributes:
+        unsent: planned and not sent.
+        in_doubt: being sent, or without a trustworthy answer.
+        undecided: on the platform, and a human has not decided.
+        decided: decided on the platform, not settled in the ledger.
+        settled: every customer has an outcome.
+        doubt_due: those in doubt whose absence may be judged by now.
+        first_sent_at: when the first of them was sent; None while none was.
+        planned_at: when the run planned.
+    """
+
+    requests: int
+    unsent: int
+    in_doubt: int
+    undecided: int
+    decided: int
+    settled: int
+    doubt_due: int
+    first_sent_at: datetime | None
+    planned_at: datetime
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every request is settled."""
+        return self.settled == self.requests
+
+    @property
+    def work(self) -> int:
+        """Requests that a worker could bring forward now."""
+        return self.decided + self.doubt_due
+
+    @property
+    def needs_no_human(self) -> bool:
+        """Whether nothing is left for the checker: a worker can bring everything open forward."""
+        return self.undecided == 0 and self.in_doubt == self.doubt_due
+
+
+def run_wait(tx: Transaction, badge_run_id: int) -> RunWait:
+    """Return what a plan's requests wait for.
+
+    Raises:
+        PlanUnknown: the ledger has no such plan.
+    """
+    undecided = exists().where(
+        badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.terminal_seen_at.is_(None)
+    )
+    status = badge_request.c.status
+    waiting = status == RequestStatus.WAITING
+    row = tx.conn.execute(
+        select(
+            func.count(badge_request.c.id).label("requests"),
+            func.count(case((status == RequestStatus.PLANNED, 1))).label("unsent"),
+            func.count(case((status == RequestStatus.SENDING, 1))).label("in_doubt"),
+            func.count(case((and_(waiting, undecided), 1))).label("undecided"),
+            func.count(case((and_(waiting, ~undecided), 1))).label("decided"),
+            func.count(case((status == RequestStatus.SETTLED, 1))).label("settled"),
+            func.count(case((and_(status == RequestStatus.SENDING, badge_request.c.doubt_from < tx.now), 1))).label(
+                "doubt_due"
+            ),
+            func.min(badge_request.c.first_sent_at).label("first_sent_at"),
+            badge_run.c.planned_at,
+        )
+        .select_from(badge_run.outerjoin(badge_request, badge_request.c.badge_run_id == badge_run.c.id))
+        .where(badge_run.c.id == badge_run_id)
+        .group_by(badge_run.c.id, badge_run.c.planned_at)
+    ).one_or_none()
+    if row is None:
+        raise PlanUnknown(badge_run_id)
+    return RunWait(*row)

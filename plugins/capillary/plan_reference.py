@@ -1,0 +1,68 @@
+"""What one task hands to the next: a reference into the ledger and counts. Nothing else crosses XCom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from capillary.errors import TerminalError
+from capillary.ledger.plan import Plan
+
+
+class PlanMissing(TerminalError):
+    """A task was given no plan, or something that is none."""
+
+    def __init__(self, given: object) -> None:
+        super().__init__(
+            f"no plan was handed over ({type(given).__name__}): the task that plans has failed, or its XCom was "
+            "cleared. Look at its log, then clear it and what follows"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReference:
+    """One plan in the ledger.
+
+    Attributes:
+        badge_run_id: `badge_run.id`; None after a dry run, which writes nothing.
+        requests: approvals needed.
+        canary: held small under an unproven configuration.
+        waits_for_canary: nothing was planned, since the canary is not decided yet.
+        eligible, invalid, duplicates, known_before, over_cap, planned: customers, as `badge_run` counts them.
+    """
+
+    badge_run_id: int | None
+    requests: int
+    canary: bool
+    waits_for_canary: bool
+    eligible: int
+    invalid: int
+    duplicates: int
+    known_before: int
+    over_cap: int
+    planned: int
+
+    @classmethod
+    def of(cls, plan: Plan) -> PlanReference:
+        """Return the reference of a plan."""
+        return cls(**{name: getattr(plan, name) for name in cls.__slots__})
+
+    @classmethod
+    def parse(cls, value: object) -> PlanReference:
+        """Read it from XCom.
+
+        Raises:
+            PlanMissing: it is none.
+        """
+        if not isinstance(value, Mapping) or not set(cls.__slots__) <= set(value):
+            raise PlanMissing(value)
+        return cls(**{name: value[name] for name in cls.__slots__})
+
+    def to_xcom(self) -> dict[str, int | bool | None]:
+        """Return plain values."""
+        return asdict(self)
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether nothing was written."""
+        return self.badge_run_id is None
