@@ -11,7 +11,7 @@ from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import SubmittingOff
 from capillary.engine.send import Sender, assert_account
 from capillary.engine.settle import decided_requests, settle_by_reading
-from capillary.engine.watch import watch_in_turn
+from capillary.engine.watch import Watched, watch_in_turn
 from capillary.ledger.requests import keep_alive
 from capillary.ledger.waiting import RunWait, run_wait
 
@@ -42,10 +42,7 @@ async def advance(sender: Sender, badge_run_id: int, *, reader: str, lease: time
     await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, badge_run_id, account))
     wait = await _look(sender, badge_run_id, lease)
     while wait.undecided or wait.decided or wait.in_doubt:
-        turn = await watch_in_turn(
-            sender.ledger, sender.client, sender.runtime, reader=reader, older_than=timedelta(0), settle=True
-        )
-        if turn is not None:
+        if await _watch_if_free(sender, reader) is not None:
             break
         await sender.runtime.sleep(_TURN_LOOK_S)
         wait = await _look(sender, badge_run_id, lease)
@@ -58,6 +55,17 @@ async def advance(sender: Sender, badge_run_id: int, *, reader: str, lease: time
     return await _look(sender, badge_run_id, lease)
 
 
+async def take_turn_and_watch(sender: Sender, *, reader: str) -> Watched:
+    """Read the list and settle, as soon as no other reader is at it.
+
+    Raises:
+        PlatformUnavailable, ReplyUnreadable, CallRefused: the platform's list could not be read.
+    """
+    while (watched := await _watch_if_free(sender, reader)) is None:
+        await sender.runtime.sleep(_TURN_LOOK_S)
+    return watched
+
+
 async def settle_decided(sender: Sender, badge_run_id: int) -> int:
     """Settle the run's decided requests by single reads; return how many could be."""
 
@@ -67,6 +75,12 @@ async def settle_decided(sender: Sender, badge_run_id: int) -> int:
 
     left = await sender.runtime.ledger_call(decided)
     return await settle_by_reading(sender.ledger, sender.client, sender.runtime, left)
+
+
+async def _watch_if_free(sender: Sender, reader: str) -> Watched | None:
+    return await watch_in_turn(
+        sender.ledger, sender.client, sender.runtime, reader=reader, older_than=timedelta(0), settle=True
+    )
 
 
 async def _look(sender: Sender, badge_run_id: int, lease: timedelta) -> RunWait:

@@ -1,0 +1,30 @@
+"""Housekeeping for all badge campaigns: an hourly Airflow DAG that finishes what has no living run.
+
+A campaign's own tasks wait for its requests and settle them. What they left behind (a failed `submit`, a run
+that was marked failed, a worker that died) is found here: requests that the checker has decided are settled,
+requests in doubt are looked for and, when their absence is confirmed, sent again under the same key, and
+customers whose requests were never sent are given back to the next run. The ledger's schema is migrated first.
+
+It is safe to clear, to trigger by hand and to pause; while it is paused, nothing is lost and nothing moves. If
+`keep_house` fails, its last line names the account and what to do.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG
+
+from capillary.upkeep import BadgeUpkeepOperator, MigrateLedgerOperator
+
+with DAG(
+    dag_id="badge_upkeep",
+    schedule=timedelta(hours=1),
+    start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it as UTC
+    catchup=False,
+    max_active_runs=1,
+    tags=["badges"],
+    doc_md=__doc__,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+) as dag:
+    MigrateLedgerOperator(task_id="migrate_ledger") >> BadgeUpkeepOperator(task_id="keep_house")

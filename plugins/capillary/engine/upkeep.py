@@ -1,0 +1,60 @@
+"""Whatever has no living run: give back what was never sent, find, settle, resolve. One account at a time."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from capillary.engine.advance import settle_decided, take_turn_and_watch
+from capillary.engine.doubt import resolve_doubt
+from capillary.engine.errors import SubmittingOff
+from capillary.engine.send import Sender
+from capillary.ledger.open_work import dead_open_runs, open_runs
+from capillary.ledger.requests import discard_unsent
+
+_LOG: Final = logging.getLogger("capillary.upkeep")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was done for an account.
+
+    Attributes:
+        given_back: customers of dead runs whose requests were never sent.
+        settled: requests.
+        still_in_doubt: requests whose doubt could not be resolved yet.
+    """
+
+    given_back: int
+    settled: int
+    still_in_doubt: int
+
+
+async def keep_account(sender: Sender, *, reader: str) -> Kept:
+    """Bring everything open of the client's account forward.
+
+    Raises:
+        What reads of the platform raise, and what sending again raises, the switch apart.
+    """
+    account = sender.client.settings.account
+
+    def give_back() -> int:
+        with sender.ledger.write() as tx:
+            return discard_unsent(tx, badge_run_ids=dead_open_runs(tx, account))
+
+    def still_open() -> tuple[int, ...]:
+        with sender.ledger.read() as tx:
+            return open_runs(tx, account)
+
+    given_back = await sender.runtime.ledger_call(give_back)
+    watched = await take_turn_and_watch(sender, reader=reader)
+    settled = watched.settled
+    for badge_run_id in await sender.runtime.ledger_call(still_open):
+        settled += await settle_decided(sender, badge_run_id)
+    still_in_doubt = 0
+    try:
+        still_in_doubt = (await resolve_doubt(sender)).still_in_doubt
+    except SubmittingOff as error:
+        _LOG.warning("requests in doubt stay in doubt: %s", error)
+    return Kept(given_back, settled, still_in_doubt)

@@ -1,0 +1,283 @@
+"""Operators: plan who gets a badge, submit the requests, report how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from capillary.access import airflow_failures, open_ledger, open_sender
+from capillary.api.badges import CODE_MEANINGS
+from capillary.engine.eligibility import read_rows
+from capillary.engine.submit import IN_FLIGHT, submit_run
+from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
+from capillary.hooks import database_engine_of
+from capillary.ledger.database import Ledger
+from capillary.ledger.requests import discard_unsent
+from capillary.ledger.schema import Outcome
+from capillary.ledger.views import FailureCount, Funnel, failures, funnel
+from capillary.plan_reference import PlanReference
+from capillary.planning import RUN_LEASE, PlanningOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+#: Most customers that `IssueBadgeOperator` takes without a query.
+MAX_INLINE_CUSTOMERS: Final = 1_000
+
+
+class PlanBadgesOperator(PlanningOperator):
+    """Plan the customers that a query finds: stream, validate, judge the guards, commit last.
+
+    Returns a reference to the plan and its counts (`capillary.plan_reference.PlanReference`). Run again, it
+    keeps its plan once anything of it was sent, and plans anew before that.
+
+    Args:
+        sql: one SELECT with a column `customer_id`, or the name of a `.sql` file beside the DAG. Values belong
+            into `parameters`, which are bound (`:name`); Jinja would write them into the SQL.
+        parameters: values for the SQL's `:name`. Default: none.
+        occasion: the one time at which a customer may get this badge, at most 200 characters.
+        badge_id: 24 hex digits.
+        owner_type: the module on whose behalf, such as `Loyalty`.
+        reference_id: the owner's id within that module.
+        entity: till, store, zone and concept on whose behalf the request is made.
+        campaign: default: the DAG's id.
+        renamed_from: the campaign's former name, if it was renamed.
+        customers_per_request: default 500. The platform documents no maximum; one request is one approval.
+        customer_cap: most customers of this run, in the query's order; None for all.
+        canary: hold the run at ten customers while its configuration is unproven. Default True.
+        retry_outcomes: plan customers again whose last attempt ended so: rejected, failed, not_accepted,
+            unconfirmed.
+        guards: what makes a plan be refused (`capillary.ledger.plan.Guards`).
+        override_guards: a person looked, and lets the plan pass.
+        dry_run: count everything, write nothing, submit nothing.
+        note: a person's words about this run, kept in the ledger.
+        preflight: look at the badge first: it exists, is active, live and in its time. Default True.
+        capillary_conn_id, warehouse_conn_id, ledger_conn_id: Airflow connections.
+    """
+
+    template_fields: Sequence[str] = (*PlanningOperator.template_fields, "sql", "parameters", "warehouse_conn_id")
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        parameters: Mapping[str, object] | None = None,
+        warehouse_conn_id: str = "warehouse",
+        **kwargs: Any,  # noqa: ANN401 - the arguments above
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.parameters = parameters
+        self.warehouse_conn_id = warehouse_conn_id
+
+    def execute(self, context: Context) -> dict[str, int | bool | None]:
+        """Plan, and return the reference."""
+        with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
+            warehouse = database_engine_of(self.warehouse_conn_id)
+            try:
+                batches = read_rows(warehouse, self.sql, self.parameters or {})
+                return self.plan_customers(context, ledger, batches).to_xcom()
+            finally:
+                warehouse.dispose()
+
+
+class IssueBadgeOperator(PlanningOperator):
+    """Submit ISSUE-BADGE requests to the maker-checker workflow: each planned request once.
+
+    Either `plan`, or `customers` with the arguments of `PlanBadgesOperator` (all but `sql`). Run again after
+    any end it goes on from where the ledger stands: what was sent is never sent again while in doubt. Give it
+    retries: a refused connection, a 429 or a switched-off platform passes.
+
+    Returns the plan's reference and counts. Skips itself when nothing was planned.
+
+    Args:
+        plan: output of a `PlanBadgesOperator`.
+        customers: up to 1,000 platform customer ids, without a query.
+        on_auto_approved: `fail` ends after the first request when the platform executed it without a human;
+            `warn` and `accept` go on.
+        in_flight: most requests under way at once, default 8.
+    """
+
+    template_fields: Sequence[str] = (*PlanningOperator.template_fields, "plan", "customers")
+    ui_color = "#e6f4ea"
+
+    def __init__(
+        self,
+        *,
+        plan: object = None,
+        customers: Sequence[int | str] | None = None,
+        on_auto_approved: str = Word.FAIL,
+        in_flight: int = IN_FLIGHT,
+        **kwargs: Any,  # noqa: ANN401 - the arguments above
+    ) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+        self.customers = customers
+        self.on_auto_approved = on_auto_approved
+        self.in_flight = in_flight
+
+    def execute(self, context: Context) -> dict[str, int | bool | None]:
+        """Submit, and return the reference."""
+        with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
+            reference = self._reference(context, ledger)
+            if reference.badge_run_id is None or not reference.planned:
+                raise AirflowSkipException(
+                    "a dry run submits nothing" if reference.is_dry_run else "nothing was planned, nothing to submit"
+                )
+            asyncio.run(self._submit(ledger, reference.badge_run_id))
+            return reference.to_xcom()
+
+    def _reference(self, context: Context, ledger: Ledger) -> PlanReference:
+        if self.customers is None:
+            return PlanReference.parse(self.plan)
+        if self.plan is not None:
+            raise self.invalid("customers", "there is a plan, too", "Give one of plan and customers")
+        if len(self.customers) > MAX_INLINE_CUSTOMERS:
+            raise self.invalid(
+                "customers",
+                f"{len(self.customers)} are more than {MAX_INLINE_CUSTOMERS}",
+                "Put them into a table and give PlanBadgesOperator a query",
+            )
+        return self.plan_customers(context, ledger, [list(self.customers)])
+
+    async def _submit(self, ledger: Ledger, badge_run_id: int) -> None:
+        async with open_sender(ledger, self.capillary_conn_id) as sender:
+            submitted = await submit_run(
+                sender,
+                badge_run_id,
+                lease=RUN_LEASE,
+                stop_on_auto_approval=Word(self.on_auto_approved) is Word.FAIL,
+                in_flight=self.in_flight,
+            )
+        said = ", ".join(f"{count} {sent}" for sent, count in submitted.counts.items()) or "nothing was left to send"
+        self.log.info("requests: %s", said)
+
+
+class ReportBadgesOperator(BaseOperator):
+    """Say how a run ended: verdict, funnel, failures by code. Fails with the verdict.
+
+    What was planned and never sent is given back, so that a later run may take it. The report is the task's
+    `return_value`, also when it fails.
+
+    Args:
+        plan: output of a `PlanBadgesOperator`.
+        policy: what counts as a pass.
+        ledger_conn_id: Airflow connection of the ledger.
+    """
+
+    template_fields: Sequence[str] = ("plan", "ledger_conn_id")
+    ui_color = "#fef7e0"
+
+    def __init__(
+        self,
+        *,
+        plan: object,
+        policy: Policy | None = None,
+        ledger_conn_id: str = "badge_ledger",
+        **kwargs: Any,  # noqa: ANN401 - what every operator of Airflow takes
+    ) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+        self.policy = policy
+        self.ledger_conn_id = ledger_conn_id
+
+    def execute(self, context: Context) -> dict[str, object]:
+        """Return the report of a passing run."""
+        with airflow_failures():
+            reference = PlanReference.parse(self.plan)
+            verdict, counts, named = self._dry(reference) if reference.is_dry_run else self._judge(reference)
+        report = _report(reference, verdict, counts, named)
+        for name, customers in report["funnel"].items():
+            self.log.info("%-16s %10d", name, customers)
+        for failure in named:
+            self.log.warning(
+                "%d customers %s, code %s: %s",
+                failure.customers,
+                failure.outcome,
+                failure.error_code,
+                _meaning(failure.error_code),
+            )
+        if not verdict.passed:
+            context["ti"].xcom_push(key="return_value", value=report)
+            raise AirflowFailException(verdict.sentence)
+        (self.log.warning if verdict.warned else self.log.info)("%s", verdict.sentence)
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra = {"sentence": verdict.sentence, **report["funnel"]}
+        return report
+
+    def _judge(self, reference: PlanReference) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:
+        badge_run_id = reference.badge_run_id or 0
+        with open_ledger(self.ledger_conn_id) as ledger, ledger.write() as tx:
+            discard_unsent(tx, badge_run_ids=[badge_run_id])
+            counts = funnel(tx, badge_run_id)
+            named = failures(tx, badge_run_id)
+        reason = "the canary before this run is not decided yet" if reference.waits_for_canary else None
+        return judge(facts_of(counts, waiting_reason=reason), self.policy or Policy()), counts, named
+
+    def _dry(self, reference: PlanReference) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:
+        sentence = (
+            f"Dry run: {reference.planned} customers in {reference.requests} requests would be planned; nothing was "
+            "written, nothing submitted."
+        )
+        counts = Funnel(
+            eligible=reference.eligible,
+            invalid=reference.invalid,
+            duplicates=reference.duplicates,
+            known_before=reference.known_before,
+            over_cap=reference.over_cap,
+            planned=reference.planned,
+            discarded=0,
+            canary=reference.canary,
+            outcomes=dict.fromkeys(Outcome, 0),
+            open=0,
+            requests=reference.requests,
+            requests_open=0,
+            requests_auto_approved=0,
+        )
+        return Verdict(passed=True, sentence=sentence), counts, ()
+
+
+def _report(
+    reference: PlanReference, verdict: Verdict, counts: Funnel, named: Sequence[FailureCount]
+) -> dict[str, Any]:
+    return {
+        "verdict": "pass" if verdict.passed else "fail",
+        "sentence": verdict.sentence,
+        "dry_run": reference.is_dry_run,
+        "canary": counts.canary,
+        "left_over": counts.over_cap,
+        "requests": counts.requests,
+        "funnel": {
+            "eligible": counts.eligible,
+            "invalid": counts.invalid,
+            "duplicates": counts.duplicates,
+            "known_before": counts.known_before,
+            "over_cap": counts.over_cap,
+            "planned": counts.planned,
+            **{str(outcome): customers for outcome, customers in counts.outcomes.items()},
+            "discarded": counts.discarded,
+            "open": counts.open,
+        },
+        "failures": [
+            {
+                "outcome": str(failure.outcome),
+                "code": failure.error_code,
+                "meaning": _meaning(failure.error_code),
+                "customers": failure.customers,
+            }
+            for failure in named
+        ],
+    }
+
+
+def _meaning(code: int | None) -> str:
+    if code is None:
+        return "the platform gave no code"
+    return CODE_MEANINGS.get(code, "a code that the public docs do not name")

@@ -1,0 +1,167 @@
+"""The sensor: waits until a human has decided every request of a run, and settles what is decided."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+
+from capillary.access import airflow_failures, open_ledger, open_sender
+from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
+from capillary.engine.advance import advance
+from capillary.engine.verdict import Policy, Verdict, facts_of, judge
+from capillary.hooks import CapillaryHook
+from capillary.ledger.database import Ledger
+from capillary.ledger.views import Funnel, funnel
+from capillary.ledger.waiting import RunWait, run_wait
+from capillary.links import CheckerPageLink
+from capillary.plan_reference import PlanReference
+from capillary.planning import RUN_LEASE
+from capillary.triggers import BadgeRequestTrigger, Event
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+#: Airflow ends a deferral so long after the sensor's own deadline, should its trigger be gone by then.
+_BACKSTOP: Final = timedelta(minutes=10)
+
+
+class BadgeRequestSensor(BaseSensorOperator):
+    """Wait until every request of a run has left `AdminTask` and every customer of it has an outcome.
+
+    Looks once, then defers; `mode="reschedule"` (or `deferrable=False`) where there is no triggerer. Whenever it
+    resumes it settles what is decided and resolves what is in doubt. Clear it at any time: it reads the ledger
+    and goes on from there. Returns the plan's reference with the customers by outcome, or fails with the
+    verdict's sentence.
+
+    Args:
+        requests: output of an `IssueBadgeOperator` or a `PlanBadgesOperator`.
+        policy: what counts as a pass.
+        timeout: how long a human may take, counted from the first request sent; default 7 days. Clearing does
+            not start it anew.
+        poll_interval_s: seconds between the first polls, 10 or more, growing to 15 minutes; default 60.
+        settle_every: how often a part that is decided is settled while the rest waits; default 15 minutes.
+        deferrable: wait in the triggerer. Default True.
+        retries: default 3: a resumed task can be failed by no fault of its own.
+        capillary_conn_id, ledger_conn_id: Airflow connections.
+    """
+
+    template_fields: Sequence[str] = ("requests", "capillary_conn_id", "ledger_conn_id")
+    operator_extra_links = (CheckerPageLink(),)
+    ui_color = "#fce8e6"
+
+    def __init__(
+        self,
+        *,
+        requests: object,
+        policy: Policy | None = None,
+        timeout: timedelta | float = timedelta(days=7),
+        poll_interval_s: float = 60,
+        settle_every: timedelta = timedelta(minutes=15),
+        deferrable: bool = True,
+        retries: int = 3,
+        capillary_conn_id: str = CapillaryHook.default_conn_name,
+        ledger_conn_id: str = "badge_ledger",
+        **kwargs: Any,  # noqa: ANN401 - what every sensor of Airflow takes
+    ) -> None:
+        super().__init__(timeout=timeout, retries=retries, **kwargs)
+        self.requests = requests
+        self.policy = policy
+        self.poll_interval_s = max(10.0, poll_interval_s)
+        self.settle_every = settle_every
+        self.deferrable = deferrable
+        self.capillary_conn_id = capillary_conn_id
+        self.ledger_conn_id = ledger_conn_id
+
+    def execute(self, context: Context) -> Any:  # noqa: ANN401 - Airflow's signature
+        """Look once, then wait."""
+        if self.reschedule or not self.deferrable:
+            return super().execute(context)
+        return self._go_on()
+
+    def resume(self, context: Context, event: object = None) -> dict[str, object]:  # noqa: ARG002 - Airflow's
+        """Go on where the trigger called."""
+        status = event.get("status") if isinstance(event, dict) else None
+        if status not in set(Event):
+            raise AirflowException(f"the trigger came back without a word that is known ({type(event).__name__})")
+        # After failed polls this look is the one whose error is told.
+        return self._go_on(tolerant=status != Event.FAILED)
+
+    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's
+        """Look once; done when every customer has an outcome."""
+        ended = self._look(tolerant=True)
+        waits = isinstance(ended, BadgeRequestTrigger)
+        return PokeReturnValue(is_done=not waits, xcom_value=None if waits else ended)
+
+    def _go_on(self, *, tolerant: bool = True) -> dict[str, object]:
+        ended = self._look(tolerant=tolerant)
+        if isinstance(ended, BadgeRequestTrigger):
+            left = datetime.fromisoformat(ended.deadline) - datetime.now(UTC)
+            self.defer(trigger=ended, method_name="resume", timeout=max(left, timedelta(0)) + _BACKSTOP)
+        return ended
+
+    def _look(self, *, tolerant: bool) -> dict[str, object] | BadgeRequestTrigger:
+        """Bring the run forward; return how it ended, or what to wait with."""
+        with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
+            reference = PlanReference.parse(self.requests)
+            if reference.badge_run_id is None or not reference.planned:
+                raise AirflowSkipException("nothing was planned, nothing to wait for")
+            wait = asyncio.run(self._advance(ledger, reference.badge_run_id, tolerant=tolerant))
+            with ledger.read() as tx:
+                counts, now = funnel(tx, reference.badge_run_id), tx.now
+        deadline = (wait.first_sent_at or wait.planned_at) + timedelta(seconds=self.timeout)
+        self.log.info(
+            "%d requests: %d undecided, %d in doubt, %d decided, %d settled; deadline %s",
+            wait.requests,
+            wait.undecided,
+            wait.in_doubt,
+            wait.decided,
+            wait.settled,
+            f"{deadline:%Y-%m-%d %H:%M} UTC",
+        )
+        only_unsent_left = wait.settled + wait.unsent == wait.requests
+        if only_unsent_left or now >= deadline:
+            return self._ended(reference, counts, wait, late=not only_unsent_left)
+        return self._trigger(reference.badge_run_id, deadline, wait)
+
+    async def _advance(self, ledger: Ledger, badge_run_id: int, *, tolerant: bool) -> RunWait:
+        async with open_sender(ledger, self.capillary_conn_id) as sender:
+            try:
+                return await advance(
+                    sender, badge_run_id, reader=f"run {badge_run_id}, task {uuid.uuid4().hex[:12]}", lease=RUN_LEASE
+                )
+            except (PlatformUnavailable, ReplyUnreadable) as error:
+                if not tolerant:
+                    raise
+                self.log.warning("%s The wait goes on.", error)
+        with ledger.read() as tx:
+            return run_wait(tx, badge_run_id)
+
+    def _ended(self, reference: PlanReference, counts: Funnel, wait: RunWait, *, late: bool) -> dict[str, object]:
+        """Return the end of a run, or raise its verdict."""
+        reason = f"{wait.unsent} requests were never sent: clear submit" if wait.unsent else None
+        verdict: Verdict = judge(facts_of(counts, deadline_passed=late, waiting_reason=reason), self.policy or Policy())
+        if not verdict.passed:
+            raise (AirflowSensorTimeout if late else AirflowFailException)(verdict.sentence)
+        (self.log.warning if verdict.warned else self.log.info)("%s", verdict.sentence)
+        return {
+            **reference.to_xcom(),
+            "outcomes": {str(outcome): customers for outcome, customers in counts.outcomes.items() if customers},
+        }
+
+    def _trigger(self, badge_run_id: int, deadline: datetime, wait: RunWait) -> BadgeRequestTrigger:
+        return BadgeRequestTrigger(
+            badge_run_id=badge_run_id,
+            capillary_conn_id=self.capillary_conn_id,
+            ledger_conn_id=self.ledger_conn_id,
+            deadline=deadline.isoformat(),
+            poll_interval_s=self.poll_interval_s,
+            settle_every_s=self.settle_every.total_seconds(),
+            ended=wait.decided + wait.settled,
+            doubt_due=wait.doubt_due,
+        )

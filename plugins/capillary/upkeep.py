@@ -1,0 +1,94 @@
+"""The tasks of the housekeeping DAG `badge_upkeep`."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException
+
+from capillary.access import airflow_failures, open_ledger, open_sender
+from capillary.engine.errors import WrongAccount
+from capillary.engine.upkeep import Kept, keep_account
+from capillary.errors import CapillaryError
+from capillary.hooks import ledger_url_of
+from capillary.ledger.database import Ledger
+from capillary.ledger.migrate import upgrade
+from capillary.ledger.open_work import OpenAccount, open_accounts
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class MigrateLedgerOperator(BaseOperator):
+    """Bring the ledger's schema to the code's version; does nothing where it is.
+
+    Args:
+        ledger_conn_id: Airflow connection of the ledger.
+    """
+
+    template_fields: Sequence[str] = ("ledger_conn_id",)
+
+    def __init__(self, *, ledger_conn_id: str = "badge_ledger", **kwargs: Any) -> None:  # noqa: ANN401 - Airflow's
+        super().__init__(**kwargs)
+        self.ledger_conn_id = ledger_conn_id
+
+    def execute(self, context: Context) -> str | None:  # noqa: ARG002 - Airflow's signature
+        """Migrate, and return the revision."""
+        with airflow_failures(), Ledger(ledger_url_of(self.ledger_conn_id), check_schema=False) as ledger:
+            before, after = upgrade(ledger.engine)
+        self.log.info("the ledger is at %s%s", after, "" if before == after else f", before at {before}")
+        return after
+
+
+class BadgeUpkeepOperator(BaseOperator):
+    """Bring forward whatever is open in the ledger, whoever planned it: find, settle, resolve doubt, give back.
+
+    Every account is tried; the task fails, with retries, if one of them could not be done.
+
+    Args:
+        ledger_conn_id: Airflow connection of the ledger. Each account's own is the one that its last run used.
+    """
+
+    template_fields: Sequence[str] = ("ledger_conn_id",)
+
+    def __init__(self, *, ledger_conn_id: str = "badge_ledger", **kwargs: Any) -> None:  # noqa: ANN401 - Airflow's
+        super().__init__(**kwargs)
+        self.ledger_conn_id = ledger_conn_id
+
+    def execute(self, context: Context) -> int:  # noqa: ARG002 - Airflow's signature
+        """Keep house, and return how many requests were settled."""
+        settled, failed = 0, []
+        with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
+            with ledger.read() as tx:
+                accounts = open_accounts(tx)
+            for each in accounts:
+                try:
+                    kept = asyncio.run(self._keep(ledger, each))
+                except CapillaryError as error:
+                    failed.append(f"{each.account}: {error}")
+                    continue
+                settled += kept.settled
+                self.log.info(
+                    "%s: %d requests settled, %d still in doubt, %d unsent customers of dead runs given back",
+                    each.account,
+                    kept.settled,
+                    kept.still_in_doubt,
+                    kept.given_back,
+                )
+        if failed:
+            raise AirflowException("; ".join(failed))
+        return settled
+
+    async def _keep(self, ledger: Ledger, each: OpenAccount) -> Kept:
+        async with open_sender(ledger, each.capillary_conn_id) as sender:
+            account = sender.client.settings.account
+            if account != each.account:
+                raise WrongAccount(
+                    f"connection {each.capillary_conn_id!r} leads to {account} by now, and requests of "
+                    f"{each.account} are open: point it back until they are settled"
+                )
+            return await keep_account(sender, reader=f"upkeep {uuid.uuid4().hex[:12]}")
