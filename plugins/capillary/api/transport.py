@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -122,7 +123,7 @@ class AiohttpTransport:
                 lower = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(status=response.status, headers=lower, body=body)
         except _BEFORE_SENDING as error:
-            failure = ConnectFailed(f"no connection to the platform ({type(error).__name__})")
+            failure = ConnectFailed(f"no connection to {_authority(url)} ({type(error).__name__})")
         except (aiohttp.ClientError, OSError) as error:
             failure = TransportFailed(f"no whole answer from the platform ({type(error).__name__})")
         # Raised out here: aiohttp's errors carry the request with its headers, and would be chained.
@@ -142,3 +143,8 @@ class AiohttpTransport:
         if self._session is not None and not self._session.closed:
             await self._session.close()
             await asyncio.sleep(0)
+
+
+def _authority(url: str) -> str:
+    """Return host and port: the rest of an address may hold ids."""
+    return urlsplit(url).netloc.rpartition("@")[2]

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from sqlalchemy import update
+
+from capillary.engine.verdict import Policy, Word
+from capillary.ledger.schema import badge_enrolment
+from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
+from capillary.sensors import BadgeRequestSensor
+from tests.glue.conftest import BADGE, SQL, Place
+
+
+def plan(place: Place, run_id: str = "run", **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of operators
+    operator = PlanBadgesOperator(task_id="extract", **{"sql": SQL, **BADGE, **changes})
+    return operator.execute(place.context(run_id, "extract"))
+
+
+def submit(place: Place, reference: object) -> dict[str, Any]:
+    return IssueBadgeOperator(task_id="submit", plan=reference).execute(place.context(task_id="submit"))
+
+
+def report(place: Place, reference: object, **policy: Any) -> dict[str, Any]:  # noqa: ANN401 - same
+    operator = ReportBadgesOperator(task_id="report", plan=reference, policy=Policy(**policy))
+    return operator.execute(place.context(task_id="report"))
+
+
+def settle(place: Place, reference: object) -> None:
+    """Bring the ledger up to date as the sensor does, whatever its verdict."""
+    place.sandbox.approve_all()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BadgeRequestSensor, "_ended", lambda *_, **__: {})
+        BadgeRequestSensor(task_id="wait", requests=reference).execute(place.context(task_id="wait"))
+
+
+def test_from_the_query_to_a_report_that_adds_up(place: Place) -> None:
+    place.customers(*range(1_001, 1_121), 1_001, "not an id")
+    reference = plan(place)
+    assert (reference["eligible"], reference["duplicates"], reference["invalid"]) == (122, 1, 1)
+    assert (reference["planned"], reference["requests"]) == (120, 3)
+    assert submit(place, reference) == reference
+    settle(place, reference)
+    said = report(place, reference)
+    assert said["verdict"] == "pass"
+    assert said["funnel"] == {
+        "eligible": 122,
+        "invalid": 1,
+        "duplicates": 1,
+        "known_before": 0,
+        "over_cap": 0,
+        "planned": 120,
+        "enrolled": 120,
+        "already_enrolled": 0,
+        "rejected": 0,
+        "failed": 0,
+        "not_accepted": 0,
+        "unconfirmed": 0,
+        "discarded": 0,
+        "open": 0,
+    }
+    assert place.sent() == list(range(1_001, 1_121))
+
+
+def test_a_dry_run_counts_and_writes_nothing(place: Place) -> None:
+    reference = plan(place, dry_run=True)
+    assert reference["badge_run_id"] is None
+    assert (reference["planned"], reference["requests"], place.rows()) == (120, 3, 0)
+    with pytest.raises(AirflowSkipException, match="dry run"):
+        submit(place, reference)
+    assert report(place, reference)["sentence"].startswith("Dry run: 120 customers in 3 requests")
+    assert place.sandbox.platform.requests() == []
+
+
+def test_nobody_new_is_skipped_and_green(place: Place) -> None:
+    reference = plan(place)
+    submit(place, reference)
+    again = plan(place, "second")
+    assert (again["planned"], again["known_before"]) == (0, 120)
+    with pytest.raises(AirflowSkipException, match="nothing was planned"):
+        submit(place, again)
+    assert report(place, again)["verdict"] == "pass"
+
+
+def test_clearing_extract_keeps_the_plan_once_something_was_sent(place: Place) -> None:
+    reference = plan(place)
+    submit(place, reference)
+    place.customers(7, 8, 9)
+    assert plan(place) == reference
+    assert submit(place, reference) == reference
+    assert place.sent() == list(range(1_001, 1_121))
+
+
+def test_clearing_extract_plans_anew_before_that(place: Place) -> None:
+    plan(place)
+    place.customers(7, 8, 9)
+    assert plan(place)["planned"] == 3
+    assert place.outcomes() == {None: 3}
+
+
+def test_customers_without_a_query(place: Place) -> None:
+    operator = IssueBadgeOperator(task_id="issue", customers=[5, "6", "x"], **BADGE)
+    operator.guards = None
+    with pytest.raises(AirflowFailException, match="1 of 3 rows are no customer ids"):
+        operator.execute(place.context(task_id="issue"))
+    reference = IssueBadgeOperator(task_id="issue", customers=[5, "6"], **BADGE).execute(place.context(task_id="issue"))
+    assert (reference["planned"], place.sent()) == (2, [5, 6])
+    IssueBadgeOperator(task_id="issue", customers=[5, "6"], **BADGE).execute(place.context(task_id="issue"))
+    assert place.sent() == [5, 6]
+
+
+def test_more_customers_than_belong_into_a_dag_file(place: Place) -> None:
+    with pytest.raises(AirflowFailException, match=r"1001 are more than 1000.*query"):
+        IssueBadgeOperator(task_id="issue", customers=list(range(1, 1_002)), **BADGE).execute(place.context())
+    assert place.rows() == 0
+
+
+def test_the_switch_stops_sending_and_lets_the_retry_go_on(place: Place) -> None:
+    reference = plan(place)
+    place.platform(submitting=False)
+    with pytest.raises(AirflowException, match="switched off") as stopped:
+        submit(place, reference)
+    assert not isinstance(stopped.value, AirflowFailException)
+    assert place.sandbox.platform.requests() == []
+    place.platform()
+    submit(place, reference)
+    assert place.sent() == list(range(1_001, 1_121))
+
+
+def test_auto_approval_stops_before_the_second_request(place: Place) -> None:
+    place.sandbox.switch(auto_approve=True)
+    reference = plan(place)
+    with pytest.raises(AirflowFailException, match=r"without a human's approval"):
+        submit(place, reference)
+    assert len(place.sandbox.platform.requests()) == 1
+    with pytest.raises(AirflowFailException, match=r"1 request approved without a human"):
+        report(place, reference)
+    assert place.pushed.values["return_value"]["funnel"]["discarded"] == 70
+    assert place.statuses() == {"waiting": 1}
+
+
+def test_auto_approval_may_be_accepted(place: Place) -> None:
+    place.sandbox.switch(auto_approve=True)
+    reference = plan(place)
+    IssueBadgeOperator(task_id="submit", plan=reference, on_auto_approved="accept").execute(place.context())
+    settle(place, reference)
+    assert report(place, reference, on_auto_approved=Word.ACCEPT)["funnel"]["enrolled"] == 120
+
+
+def test_a_rejection_fails_the_report_and_is_told_in_full(place: Place) -> None:
+    reference = plan(place)
+    submit(place, reference)
+    place.sandbox.reject(place.request_keys()[0], "wrong tier")
+    settle(place, reference)
+    with pytest.raises(AirflowFailException, match=r"50 customers rejected by the checker"):
+        report(place, reference)
+    said = place.pushed.values["return_value"]
+    assert (said["verdict"], said["funnel"]["rejected"], said["funnel"]["enrolled"]) == ("fail", 50, 70)
+    assert said["failures"] == [
+        {"outcome": "rejected", "code": None, "meaning": "the platform gave no code", "customers": 50}
+    ]
+
+
+def test_the_rejected_are_planned_again_when_asked_for(place: Place) -> None:
+    reference = plan(place)
+    submit(place, reference)
+    for key in place.request_keys():
+        place.sandbox.reject(key)
+    settle(place, reference)
+    assert plan(place, "second")["planned"] == 0
+    again = plan(place, "third", retry_outcomes=["rejected"])
+    assert again["planned"] == 120
+    submit(place, again)
+    settle(place, again)
+    assert report(place, again)["funnel"]["enrolled"] == 120
+
+
+def test_the_unconfirmed_are_planned_again_only_without_the_badge(place: Place) -> None:
+    place.customers(1, 2)
+    submit(place, enrolled := plan(place, "first"))
+    settle(place, enrolled)
+    place.customers(3, 4)
+    submit(place, rejected := plan(place, "second"))
+    place.sandbox.reject(place.request_keys()[1])
+    settle(place, rejected)
+    with place.ledger.write() as tx:
+        tx.conn.execute(update(badge_enrolment).values(outcome="unconfirmed", issued_id=None))
+    place.customers(1, 2, 3, 4)
+    again = plan(place, "third", retry_outcomes=["unconfirmed"])
+    assert (again["planned"], again["known_before"]) == (2, 2)
+    submit(place, again)
+    assert place.sent() == [1, 2, 3, 3, 4, 4]
+
+
+def test_a_report_without_a_plan_fails(place: Place) -> None:
+    with pytest.raises(AirflowFailException, match=r"no plan was handed over"):
+        report(place, None)
+
+
+def test_a_plan_of_an_emptied_ledger_is_named(place: Place) -> None:
+    reference = {**plan(place), "badge_run_id": 4_711}
+    for task in (submit, report):
+        with pytest.raises(AirflowFailException, match=r"the ledger has no plan 4711"):
+            task(place, reference)
+
+
+def test_another_accounts_connection_is_refused(place: Place) -> None:
+    reference = plan(place)
+    place.platform(organisation_id="7")
+    with pytest.raises(AirflowFailException, match=r"planned for .*/100458.*leads to .*/7"):
+        submit(place, reference)
+    assert place.sandbox.platform.requests() == []

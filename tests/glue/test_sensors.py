@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+from airflow.sdk.serde import deserialize, serialize
+from airflow.triggers.base import TriggerEvent
+from sqlalchemy import update
+
+from capillary import triggers
+from capillary.engine.verdict import Policy, Word
+from capillary.ledger import scans
+from capillary.ledger.schema import badge_request
+from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
+from capillary.sensors import BadgeRequestSensor
+from capillary.triggers import BadgeRequestTrigger
+from sandbox.faults import Route
+from tests.glue.conftest import BADGE, SQL, Place
+
+
+@pytest.fixture
+def submitted(place: Place) -> dict[str, Any]:
+    """Three requests with the checker."""
+    plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context(task_id="extract"))
+    return IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context(task_id="submit"))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No quiet time, and polls without a pause to speak of."""
+    monkeypatch.setattr(triggers, "QUIET_S", 0.01)
+    monkeypatch.setattr(triggers, "_GROWTH", 1.0)
+
+
+def sensor(requests: object, **arguments: Any) -> BadgeRequestSensor:  # noqa: ANN401 - arguments of the sensor
+    return BadgeRequestSensor(task_id="wait", requests=requests, **arguments)
+
+
+def deferred(waiting: BadgeRequestSensor, place: Place) -> tuple[BadgeRequestTrigger, TaskDeferred]:
+    with pytest.raises(TaskDeferred) as end:
+        waiting.execute(place.context(task_id="wait"))
+    assert isinstance(end.value.trigger, BadgeRequestTrigger)
+    return end.value.trigger, end.value
+
+
+def fire(trigger: BadgeRequestTrigger, *, poll_interval_s: float = 0.05) -> TriggerEvent:
+    """Run a trigger as the triggerer does: made again from what it serialises to."""
+    _, facts = trigger.serialize()
+    kwargs: Any = deserialize(json.loads(json.dumps(serialize(facts))))
+    again = BadgeRequestTrigger(**kwargs)
+    again.poll_interval_s = poll_interval_s
+
+    async def first() -> TriggerEvent:
+        async with asyncio.timeout(10):
+            return await anext(again.run())
+
+    return asyncio.run(first())
+
+
+def test_it_looks_once_and_defers_with_references_only(place: Place, submitted: dict[str, Any]) -> None:
+    trigger, end = deferred(sensor(submitted), place)
+    assert (end.method_name, trigger.ended, trigger.doubt_due) == ("resume", 0, 0)
+    assert end.timeout is not None
+    assert timedelta(days=7) < end.timeout + timedelta(minutes=1) < timedelta(days=7, minutes=12)
+    path, facts = trigger.serialize()
+    assert path == "capillary.triggers.BadgeRequestTrigger"
+    assert set(map(type, facts.values())) <= {int, float, str}
+    assert "sandbox-maker" not in str(facts)
+
+
+def test_all_decided_calls_the_worker_which_settles(place: Place, submitted: dict[str, Any], quick: None) -> None:
+    trigger, _ = deferred(sensor(submitted), place)
+    place.sandbox.approve_all()
+    event = fire(trigger)
+    assert event.payload == {"status": "work"}
+    assert place.statuses() == {"waiting": 3}, "a trigger records, it does not settle"
+    ended = sensor(submitted).resume(place.context(), event.payload)
+    assert ended["outcomes"] == {"enrolled": 120}
+    assert (place.outcomes(), place.statuses()) == ({"enrolled": 120}, {"settled": 3})
+
+
+def test_what_is_decided_at_the_first_look_needs_no_trigger(place: Place, submitted: dict[str, Any]) -> None:
+    place.sandbox.approve_all()
+    assert sensor(submitted).execute(place.context())["outcomes"] == {"enrolled": 120}
+
+
+def test_a_part_is_settled_when_settle_every_has_passed(place: Place, submitted: dict[str, Any], quick: None) -> None:
+    waiting = sensor(submitted, settle_every=timedelta(seconds=0.2))
+    trigger, _ = deferred(waiting, place)
+    place.sandbox.approve(place.request_keys()[0])
+    assert fire(trigger).payload == {"status": "work"}
+    with pytest.raises(TaskDeferred) as end:
+        waiting.resume(place.context(), {"status": "work"})
+    assert place.statuses() == {"settled": 1, "waiting": 2}
+    assert isinstance(end.value.trigger, BadgeRequestTrigger)
+    assert end.value.trigger.ended == 1
+
+
+def test_a_part_calls_no_worker_before_that(place: Place, submitted: dict[str, Any], quick: None) -> None:
+    trigger, _ = deferred(sensor(submitted), place)
+    place.sandbox.approve(place.request_keys()[0])
+    trigger.deadline = (datetime.now(UTC) + timedelta(seconds=0.5)).isoformat()
+    assert fire(trigger).payload == {"status": "deadline"}
+
+
+def test_one_of_many_triggers_reads_the_list_for_all(place: Place, submitted: dict[str, Any], quick: None) -> None:
+    trigger, _ = deferred(sensor(submitted), place)
+    with place.ledger.write() as tx:
+        scans.lease(tx, f"{place.sandbox.url}/100458", by="another", older_than=timedelta(0))
+    before = place.sandbox.platform.calls[Route.LIST]
+    trigger.deadline = (datetime.now(UTC) + timedelta(seconds=0.4)).isoformat()
+    assert fire(trigger).payload == {"status": "deadline"}
+    assert place.sandbox.platform.calls[Route.LIST] == before
+
+
+def test_a_rejection_fails_without_retry(place: Place, submitted: dict[str, Any]) -> None:
+    for key in place.request_keys():
+        place.sandbox.reject(key, "not these")
+    with pytest.raises(AirflowFailException, match="120 customers rejected by the checker"):
+        sensor(submitted).execute(place.context())
+    assert place.outcomes() == {"rejected": 120}
+    accepted = sensor(submitted, policy=Policy(on_rejected=Word.ACCEPT)).execute(place.context())
+    assert accepted["outcomes"] == {"rejected": 120}
+
+
+def test_the_deadline_counts_from_the_first_send(place: Place, submitted: dict[str, Any]) -> None:
+    with place.ledger.write() as tx:
+        tx.conn.execute(update(badge_request).values(first_sent_at=tx.now - timedelta(hours=2)))
+    trigger, end = deferred(sensor(submitted, timeout=timedelta(hours=3)), place)
+    assert end.timeout is not None
+    assert end.timeout < timedelta(hours=1, minutes=11)
+    assert datetime.fromisoformat(trigger.deadline) - datetime.now(UTC) < timedelta(hours=1)
+    with pytest.raises(AirflowSensorTimeout, match=r"deadline has passed with 120 customers in 3 requests still open"):
+        sensor(submitted, timeout=timedelta(hours=1)).execute(place.context())
+    place.sandbox.approve_all()
+    late = sensor(submitted, timeout=timedelta(hours=1)).execute(place.context())
+    assert late["outcomes"] == {"enrolled": 120}, "cleared after the deadline it takes what was decided"
+
+
+@pytest.mark.parametrize("event", [None, {}, {"status": "succeeded"}, "work"])
+def test_an_unknown_event_fails_loudly(place: Place, submitted: dict[str, Any], event: object) -> None:
+    with pytest.raises(AirflowException, match="without a word that is known"):
+        sensor(submitted).resume(place.context(), event)
+
+
+def test_failed_polls_are_tolerated_and_then_a_worker_says_why(
+    place: Place, submitted: dict[str, Any], quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger, _ = deferred(sensor(submitted), place)
+    monkeypatch.setattr(triggers, "TOLERATED_FAILURES", 2)
+    place.connect(
+        "capillary",
+        conn_type="capillary",
+        host=place.sandbox.url,
+        login="sandbox-maker",
+        password="wrong",
+        extra={"organisation_id": "100458"},
+    )
+    assert fire(trigger).payload == {"status": "failed"}
+    with pytest.raises(AirflowFailException, match="password"):
+        sensor(submitted).resume(place.context(), {"status": "failed"})
+    place.platform()
+    place.sandbox.approve_all()
+    assert sensor(submitted).execute(place.context())["outcomes"] == {"enrolled": 120}
+
+
+def test_a_platform_that_is_away_does_not_end_the_wait(
+    place: Place, submitted: dict[str, Any], no_pauses: None
+) -> None:
+    place.sandbox.fault("list", "status", status=503, times=100)
+    deferred(sensor(submitted), place)
+
+
+def test_where_there_is_no_triggerer_it_pokes(place: Place, submitted: dict[str, Any]) -> None:
+    waiting = sensor(submitted, mode="reschedule")
+    assert not waiting.poke(place.context()).is_done
+    place.sandbox.approve_all()
+    done = waiting.poke(place.context())
+    assert done.is_done
+    assert done.xcom_value is not None
+    assert done.xcom_value["outcomes"] == {"enrolled": 120}
+
+
+def test_a_lost_reply_is_found_by_the_wait(place: Place) -> None:
+    plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context(task_id="extract"))
+    place.sandbox.fault("submit", "drop", times=1)
+    IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context(task_id="submit"))
+    place.sandbox.approve_all()
+    assert sensor(plan).execute(place.context())["outcomes"] == {"enrolled": 120}
+    assert place.sent() == list(range(1_001, 1_121))
+
+
+def test_nothing_planned_is_skipped(place: Place) -> None:
+    plan = PlanBadgesOperator(task_id="extract", sql=SQL, dry_run=True, **BADGE).execute(place.context())
+    with pytest.raises(AirflowSkipException, match="nothing to wait for"):
+        sensor(plan).execute(place.context())
+
+
+def test_requests_that_were_never_sent_are_not_waited_for(place: Place) -> None:
+    plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context())
+    with pytest.raises(AirflowFailException, match="3 requests were never sent: clear submit"):
+        sensor(plan).execute(place.context())
