@@ -1,0 +1,30 @@
+"""Gold tier: the badge Gold Circle 2026 for every customer of the gold tier, once and for ever.
+
+An Airflow DAG that runs each morning at 06:00 UTC. `gold_tier.sql` finds the gold customers who do not hold the
+badge; whoever was enrolled by an earlier run is left out, so a run has work only when somebody reached the tier.
+
+**Before it ends** a human approves each request in the platform's request list; until then `wait` is deferred. The
+first run under a new configuration takes ten customers (the canary), and the next one the rest.
+
+**If a task fails**, read the last line of its log: it says what to mend. Then clear the task, which goes on from where
+the ledger stands; nothing is sent twice. A guard that refused in `extract_eligible_customers` wants a look at the
+query's customers first, and then a run with *Override guards*. Customers whom the checker rejected, or whom the
+platform refused, come again by a run with *Retry outcomes*.
+"""
+
+from __future__ import annotations
+
+from capillary.campaign import BadgeCampaign, Entity, Policy
+
+dag = BadgeCampaign(
+    name="gold_tier",
+    sql="gold_tier.sql",
+    badge_id="a1b2c3d4e5f60718293a4b5c",
+    owner_type="Loyalty",
+    reference_id="134",
+    entity=Entity(till_id="50001", store_id="7001", zone_id="601", concept_id="501"),
+    schedule="0 6 * * *",
+    live=True,
+    policies=Policy(tolerated_failures=0.1),  # the platform has merged or removed some since the warehouse was loaded
+    tags=["tiers"],
+).dag()

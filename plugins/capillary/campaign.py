@@ -1,0 +1,358 @@
+"""A campaign: which customers, which badge, on whose behalf, when, under which limits; and the DAG it makes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from airflow.sdk import DAG, Asset, Context, CronTriggerTimetable, TriggerRule
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+from sqlalchemy import text
+
+from capillary.access import airflow_failures
+from capillary.api.request_workflow import Entity
+from capillary.campaign_fields import (
+    BOUND,
+    BOUND_PERIOD,
+    BadgeId,
+    Callback,
+    Callbacks,
+    Count,
+    EntityOrMapping,
+    Name,
+    OwnerType,
+    Parameters,
+    Pattern,
+    Reference,
+    Schedule,
+    ScheduleOrNone,
+    SoundGuards,
+    Span,
+    Sql,
+    Tags,
+    Words,
+    Zone,
+    calling_frame,
+    entity_of,
+    query_of,
+)
+from capillary.engine.verdict import Policy, Word
+from capillary.errors import TerminalError
+from capillary.ledger.plan import Guards
+from capillary.occasions import Occasion, ResolvedOccasion, zone_of
+from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
+from capillary.sensors import BadgeRequestSensor
+from capillary.trigger_form import TriggerForm, TriggerFormInvalid, form_fields
+from capillary.wrong_fields import meant, sentences, shown
+
+__all__ = [
+    "BadgeCampaign",
+    "CampaignInvalid",
+    "Entity",
+    "Guards",
+    "Policy",
+    "TriggerForm",
+    "TriggerFormInvalid",
+    "Word",
+]
+
+
+class CampaignInvalid(TerminalError):
+    """A campaign's fields cannot be used. One line per wrong field: what is wrong, and what to give."""
+
+    def __init__(self, where: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"{where}: {problem}" for problem in problems))
+
+
+class BadgeCampaign(BaseModel):
+    """One campaign. `dag()` makes its DAG; the file that names it holds both, and its docstring is the manual.
+
+    Raises:
+        CampaignInvalid: fields are wrong; every one of them is named, with what to give instead.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+    name: Name = Field(description="letters, digits, _ . and -, at most 200; it becomes the DAG's id")
+    sql: Sql = Field(description="the name of a .sql file beside this one, or a SELECT")
+    badge_id: BadgeId = Field(description="24 digits 0 to 9 and a to f, as on the badge's own page")
+    owner_type: OwnerType = Field(description="the module on whose behalf the badge is issued, such as Loyalty")
+    reference_id: Reference = Field(description="the owner's id within its module, as text")
+    entity: EntityOrMapping = Field(description="an Entity of till_id, store_id, zone_id and concept_id, each as text")
+    occasion: Pattern | None = Field(
+        default=None, description="text with {day}, {week} or {month} in it; nothing for once and for ever"
+    )
+    timezone: Zone = Field(default="UTC", description="an IANA name; its days count, and the cron's hours")
+    schedule: ScheduleOrNone = Field(
+        default=None, description="a cron expression, a timedelta, a timetable, an Asset or a list of them, or None"
+    )
+    start_date: InstanceOf[datetime] | None = Field(
+        default=None, description="a datetime (without zone: in `timezone`) or None"
+    )
+    live: bool = Field(default=False, description="True once its dry runs look right; until then every run is one")
+    renamed_from: Name | None = Field(default=None, description="the campaign's former name, or None")
+    parameters: Parameters = Field(default={}, description="a dict of values for the names (:name) in the SQL")
+    customers_per_request: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=500, description="1 to 10000 customers; one request is one approval by a human"
+    )
+    max_customers_per_run: Count | None = Field(default=None, description="1 or more customers, or None for all")
+    guards: SoundGuards = Field(default=Guards(), description="Guards(…), where None switches one off")
+    policies: InstanceOf[Policy] = Field(default=Policy(), description="Policy(…)")
+    canary: bool = Field(default=True, description="False takes all customers under an unproven configuration")
+    preflight: bool = Field(default=True, description="False plans without a look at the badge")
+    deadline: Span = Field(default=timedelta(days=7), description="a timedelta for the human's decision")
+    poll_interval_s: Annotated[float, Field(ge=10, le=3600)] = Field(
+        default=60, description="10 to 3600 seconds between the first polls"
+    )
+    settle_every: Span = Field(
+        default=timedelta(minutes=15), description="a timedelta between settling what is decided while the rest waits"
+    )
+    deferrable: bool = Field(
+        default=True, description="False wakes a worker at every poll, where there is no triggerer"
+    )
+    in_flight: Annotated[int, Field(ge=1, le=64)] = Field(default=8, description="1 to 64 requests under way at once")
+    capillary_conn_id: Words = Field(default="capillary", description="the id of an Airflow connection")
+    warehouse_conn_id: Words = Field(default="warehouse", description="the id of an Airflow connection")
+    ledger_conn_id: Words = Field(default="badge_ledger", description="the id of an Airflow connection")
+    tags: Tags = Field(default=(), description="a list of words of 1 to 100 characters")
+    owner: Words | None = Field(default=None, description="who answers for the campaign")
+    pool: Words = Field(default="default_pool", description="the name of an Airflow pool")
+    max_active_runs: Count = Field(default=16, description="1 or more; a run waits for its human, perhaps for days")
+    on_failure_callback: Callbacks = Field(
+        default=None, description="a function or notifier for Airflow to call when a run fails, or a list of them"
+    )
+    doc: str | None = Field(default=None, description="Markdown in place of the file's docstring")
+
+    _file: Path = PrivateAttr()
+    _docstring: str = PrivateAttr()
+    _query: str = PrivateAttr()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - pydantic's
+        frame = calling_frame()
+        name = given.get("name") if isinstance(given, Mapping) else None
+        where = f"{Path(frame.f_code.co_filename).name}, campaign {shown(name)}"
+        try:
+            campaign = handler(given)
+        except ValidationError as error:
+            raise CampaignInvalid(where, list(sentences(error, cls))) from None
+        if contradictions := list(campaign.contradictions()):
+            raise CampaignInvalid(where, contradictions)
+        return campaign
+
+    def model_post_init(self, _context: object, /) -> None:
+        """Keep what only the DAG file's frame tells."""
+        frame = calling_frame()
+        self._file = Path(frame.f_code.co_filename)
+        self._docstring = inspect.cleandoc(frame.f_globals.get("__doc__") or "")
+        self._query = query_of(self.sql)
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what is wrong between fields that are each right."""
+        if self.renamed_from == self.name:
+            yield "renamed_from: it is the campaign's own name. Give the former one, or nothing."
+        if "{{" in self._query or "{%" in self._query:
+            return  # Airflow renders the query first; which names it wants then cannot be told here
+        given = {*BOUND, *(BOUND_PERIOD if self.when.recurs else ()), *self.parameters}
+        for wanted in text(self._query).compile().params:
+            if wanted in BOUND_PERIOD and wanted not in given:
+                yield f"occasion: the query wants :{wanted}. Give one with {{day}}, {{week}} or {{month}} in it."
+            elif wanted not in given:
+                yield f"parameters: the query wants :{wanted}{meant(wanted, given)}. Give it a value in parameters."
+
+    @property
+    def when(self) -> Occasion:
+        """The campaign's occasion, in its time zone; without a pattern the campaign's name, once and for ever."""
+        return Occasion(self.occasion or self.name, self.timezone)
+
+    def dag(self) -> DAG:
+        """Return the campaign's DAG: extract_eligible_customers, submit, wait, report."""
+        doc = self.doc if self.doc is not None else self._docstring
+        start = self.start_date
+        with DAG(
+            dag_id=self.name,
+            description=doc.partition("\n")[0] or None,
+            schedule=self._timetable(),
+            start_date=start.replace(tzinfo=zone_of(self.timezone)) if start and start.tzinfo is None else start,
+            catchup=False,
+            max_active_runs=self.max_active_runs,
+            tags=sorted({"badges", *self.tags}),
+            params=form_fields(live=self.live, canary=self.canary, recurs=self.when.recurs),
+            doc_md=f"{doc}\n\n{_facts(self)}",
+            on_failure_callback=self._callbacks(),
+            default_args={
+                "pool": self.pool,
+                "retry_delay": timedelta(minutes=1),
+                "retry_exponential_backoff": 2,
+                "max_retry_delay": timedelta(minutes=15),
+                **({"owner": self.owner} if self.owner else {}),
+            },
+        ) as dag:
+            connections = {"capillary_conn_id": self.capillary_conn_id, "ledger_conn_id": self.ledger_conn_id}
+            extract = PlanCampaignOperator(task_id="extract_eligible_customers", badge_campaign=self, retries=3)
+            submit = IssueBadgeOperator(
+                task_id="submit",
+                plan=extract.output,
+                on_auto_approved=self.policies.on_auto_approved,
+                in_flight=self.in_flight,
+                retries=5,
+                **connections,
+            )
+            wait = BadgeRequestSensor(
+                task_id="wait",
+                requests=extract.output,
+                policy=self.policies,
+                timeout=self.deadline,
+                poll_interval_s=self.poll_interval_s,
+                settle_every=self.settle_every,
+                deferrable=self.deferrable,
+                mode="poke" if self.deferrable else "reschedule",
+                poke_interval=self.poll_interval_s,
+                retries=3,
+                **connections,
+            )
+            report = ReportBadgesOperator(
+                task_id="report",
+                plan=extract.output,
+                policy=self.policies,
+                ledger_conn_id=self.ledger_conn_id,
+                # Whatever became of the others: it judges by the ledger, and gives back what was not sent.
+                trigger_rule=TriggerRule.ALL_DONE,
+                outlets=[Asset(name=f"badges_{self.name}", uri=f"capillary://badges/{self.name}")],
+                retries=2,
+            )
+            extract >> submit >> wait >> report
+            dag.add_result(report.output)
+        dag.fileloc = str(self._file)
+        return dag
+
+    def _timetable(self) -> Any:  # noqa: ANN401 - Airflow's union of schedules names types of its core
+        if isinstance(self.schedule, str) and self.schedule != "@once":
+            return CronTriggerTimetable(self.schedule, timezone=self.timezone)
+        return self.schedule
+
+    def _callbacks(self) -> list[Callback] | None:
+        given = self.on_failure_callback
+        return None if given is None else [given] if callable(given) else list(given)
+
+
+class PlanCampaignOperator(PlanBadgesOperator):
+    """Plan one run of a campaign, as its fields and the trigger form say."""
+
+    def __init__(self, *, badge_campaign: BadgeCampaign, **kwargs: Any) -> None:  # noqa: ANN401 - any operator's
+        super().__init__(
+            # Airflow would take a text that ends in .sql for the name of a file.
+            sql=badge_campaign._query.rstrip() + "\n",  # noqa: SLF001 - the other half of this module
+            parameters=dict(badge_campaign.parameters),
+            occasion=badge_campaign.when.pattern,
+            badge_id=badge_campaign.badge_id,
+            owner_type=badge_campaign.owner_type,
+            reference_id=badge_campaign.reference_id,
+            entity=asdict(entity_of(badge_campaign.entity)),
+            renamed_from=badge_campaign.renamed_from,
+            customers_per_request=badge_campaign.customers_per_request,
+            customer_cap=badge_campaign.max_customers_per_run,
+            canary=badge_campaign.canary,
+            guards=badge_campaign.guards,
+            dry_run=not badge_campaign.live,
+            preflight=badge_campaign.preflight,
+            capillary_conn_id=badge_campaign.capillary_conn_id,
+            warehouse_conn_id=badge_campaign.warehouse_conn_id,
+            ledger_conn_id=badge_campaign.ledger_conn_id,
+            **kwargs,
+        )
+        self.badge_campaign = badge_campaign
+
+    def execute(self, context: Context) -> dict[str, int | bool | None]:
+        """Plan, and return the reference."""
+        campaign = self.badge_campaign
+        with airflow_failures():
+            form = TriggerForm.read(context["params"])
+            occasion = self._resolve(context, form)
+        if not campaign.live and not form.dry_run:
+            self.log.warning("%s is not live: a dry run, whatever the trigger form says", campaign.name)
+        caps = [cap for cap in (campaign.max_customers_per_run, form.customer_cap) if cap is not None]
+        self.occasion = occasion.name
+        self.parameters = {
+            **(self.parameters or {}),
+            "badge_id": self.badge_id,
+            "occasion": occasion.name,
+            "period_start": occasion.period_start,
+            "period_end": occasion.period_end,
+        }
+        self.is_dry_run = form.dry_run or not campaign.live
+        self.customer_cap = min(caps, default=None)
+        self.retry_outcomes = form.retry_outcomes
+        self.canary = form.canary
+        self.override_guards = form.override_guards
+        self.note = form.note
+        return super().execute(context)
+
+    def _resolve(self, context: Context, form: TriggerForm) -> ResolvedOccasion:
+        when = self.badge_campaign.when
+        if form.occasion_day is None:
+            run = context["dag_run"]
+            # Runs by hand or by an asset may have no logical date.
+            return when.resolve(run.logical_date or run.run_after)
+        if not when.recurs:
+            raise TriggerFormInvalid(
+                f"Trigger form, occasion_day: the occasion {when.pattern!r} is one for ever. Give no day, or put "
+                "{day}, {week} or {month} into the campaign's occasion."
+            )
+        return when.resolve_day(form.occasion_day)
+
+
+def _facts(campaign: BadgeCampaign) -> str:
+    """Return the campaign's facts as a Markdown table."""
+    guards, when = campaign.guards, campaign.when
+    limits = {
+        "customers per request": campaign.customers_per_request,
+        "customers per run": campaign.max_customers_per_run,
+        "requests per run": guards.max_requests,
+        "requests open": guards.max_open_requests,
+    }
+    entity = asdict(entity_of(campaign.entity))
+    facts = {
+        "badge": f"`{campaign.badge_id}`",
+        "on behalf of": f"{campaign.owner_type} {campaign.reference_id}; {_joined(entity)}",
+        "occasion": f"`{when.pattern}`, {f'in {when.timezone}' if when.recurs else 'once and for ever'}",
+        "schedule": _schedule_words(campaign.schedule, campaign.timezone),
+        "mode": "live" if campaign.live else "not live: every run is a dry run",
+        "at most": _joined({name: most for name, most in limits.items() if most is not None}),
+        "decision within": str(campaign.deadline).removesuffix(", 0:00:00"),
+        "query": "in the DAG file" if any(map(str.isspace, campaign.sql)) else f"`{campaign.sql}`",
+        "connections": f"{campaign.capillary_conn_id}, {campaign.warehouse_conn_id}, {campaign.ledger_conn_id}",
+    }
+    rows = [f"| {name} | {fact.replace('|', chr(92) + '|')} |" for name, fact in facts.items()]
+    return "\n".join(["| fact | |", "|---|---|", *rows])
+
+
+def _joined(named: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in named.items())
+
+
+def _schedule_words(schedule: Schedule | None, timezone: str) -> str:
+    if schedule is None:
+        return "by hand only"
+    if isinstance(schedule, str):
+        return f"`{schedule}`, in {timezone}"
+    if isinstance(schedule, Asset):
+        return f"when the asset {schedule.name} is updated"
+    if isinstance(schedule, Collection):
+        return f"when these assets are updated: {', '.join(getattr(each, 'name', str(each)) for each in schedule)}"
+    return str(schedule) if isinstance(schedule, timedelta) else type(schedule).__name__

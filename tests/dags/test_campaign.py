@@ -1,0 +1,270 @@
+"""A campaign's fields: what is refused when its file is read, and with which words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG, Asset, MultipleCronTriggerTimetable
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.trigger import CronTriggerTimetable
+
+from capillary import planning
+from capillary.campaign import (
+    BadgeCampaign,
+    CampaignInvalid,
+    Entity,
+    Guards,
+    Policy,
+    Word,
+)
+from capillary.campaign_fields import GUARD_BOUNDS
+from capillary.errors import TerminalError
+from capillary.trigger_form import RETRYABLE
+
+#: Airflow's own, while it reads plugins/capillary/.airflowignore.
+pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+ENTITY = {"till_id": "501", "store_id": "502", "zone_id": "503", "concept_id": "504"}
+GOOD: dict[str, Any] = {
+    "name": "vip",
+    "sql": "SELECT customer_id FROM vip",
+    "badge_id": "a1b2c3d4e5f60718293a4b5c",
+    "owner_type": "loyalty",
+    "reference_id": "134",
+    "entity": ENTITY,
+}
+PERIOD_SQL = "SELECT customer_id FROM vip WHERE day >= :period_start"
+
+
+def campaign(**fields: object) -> BadgeCampaign:
+    return BadgeCampaign(**{**GOOD, **fields})
+
+
+def task(dag: DAG, task_id: str) -> Any:  # noqa: ANN401 - a task of any class
+    return dag.task_dict[task_id]
+
+
+def dag_file(folder: Path, **fields: str) -> DagBag:
+    """Load a campaign's file; the fields are source text."""
+    written = {**{name: repr(value) for name, value in GOOD.items()}, **fields}
+    arguments = ", ".join(f"{name}={value}" for name, value in written.items())
+    (folder / "vips.py").write_text(
+        '"""The VIPs.\n\n    An Airflow DAG.\n"""\n'
+        f"from capillary.campaign import *\nBadgeCampaign({arguments}).dag()\n"
+    )
+    return DagBag(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("name", "", ["should match", "Give letters, digits"]),
+        ("name", "gold tier", ["'gold tier'", "it becomes the DAG's id"]),
+        ("name", "x" * 201, ["at most 200"]),
+        ("name", None, ["should be a valid string", "None"]),
+        ("sql", "", ["neither the name of a .sql file nor a query"]),
+        ("sql", " \n", ["neither the name of a .sql file nor a query"]),
+        ("sql", "vip", ["neither the name of a .sql file nor a query"]),
+        ("sql", "vip.sql", ["no file 'vip.sql' beside test_campaign.py", "there: none"]),
+        ("sql", "SELECT :tier AS customer_id", ["parameters:", ":tier", "Give it a value in parameters"]),
+        ("sql", "SELECT :badgeid AS customer_id", ["parameters:", "did you mean 'badge_id'"]),
+        ("sql", PERIOD_SQL, ["occasion:", ":period_start", "{month}"]),
+        ("badge_id", "gold", ["should match", "'gold'", "badge's own page"]),
+        ("badge_id", "A1B2C3D4E5F60718293A4B5C", ["Give 24 digits 0 to 9 and a to f"]),
+        ("owner_type", "Loyality", ["'Loyality' is not one of Loyalty", "Give the module"]),
+        ("reference_id", 134, ["should be a valid string, not 134", "as text"]),
+        ("reference_id", " 134", ["should match"]),
+        ("entity", {**ENTITY, "till_id": 501}, ["till_id must be a non-blank string", "Give an Entity"]),
+        ("entity", {**ENTITY, "til_id": "501"}, ["it has no 'til_id' (did you mean 'till_id'?)"]),
+        ("entity", {"till_id": "501"}, ["store_id, zone_id, concept_id missing"]),
+        ("entity", "501", ["it is '501'", "Give an Entity"]),
+        ("occasion", "vip {months}", ["no token {months}", "Did you mean {month}?"]),
+        ("occasion", "vip {month", ["a brace without its partner"]),
+        ("occasion", "", ["empty", "Give printable text"]),
+        ("timezone", "Asia/Calcuta", ["'Asia/Calcuta'", "Did you mean Asia/Calcutta?"]),
+        ("schedule", "every morning", ["'every morning' is no cron expression", "Give a cron expression"]),
+        ("schedule", "61 * * * *", ["no cron expression"]),
+        ("schedule", "@continuous", ["no cron expression"]),
+        ("schedule", 5, ["it is 5", "Give a cron expression"]),
+        ("schedule", [], ["it is []"]),
+        ("schedule", ["0 6 * * *"], ["it is ['0 6 * * *']"]),
+        ("start_date", "2026-11-23", ["instance of datetime", "Give a datetime"]),
+        ("live", "yes", ["should be a valid boolean, not 'yes'", "Give True once its dry runs look right"]),
+        ("live", 1, ["should be a valid boolean"]),
+        ("renamed_from", "vip", ["the campaign's own name", "Give the former one"]),
+        ("parameters", {"badge_id": "x"}, ["'badge_id' is bound by the campaign itself"]),
+        ("parameters", ["4711"], ["not list", "Give a dict of values"]),
+        ("parameters", {"min-spend": 3}, ["'min-spend' cannot be named in SQL"]),
+        ("customers_per_request", 0, ["greater than or equal to 1, not 0", "Give 1 to 10000"]),
+        ("customers_per_request", 10_001, ["less than or equal to 10000, not 10001"]),
+        ("customers_per_request", "500", ["should be a valid integer, not '500'"]),
+        ("max_customers_per_run", 0, ["greater than or equal to 1", "None for all"]),
+        ("guards", {"max_jump": 3}, ["instance of Guards", "Give Guards(…)"]),
+        ("guards", Guards(max_drop=2), ["max_drop should be a number from 0 to 1, not 2"]),
+        ("guards", Guards(max_requests=0), ["max_requests should be a number from 1 upwards, not 0"]),
+        ("policies", {"on_rejected": "warn"}, ["instance of Policy", "Give Policy(…)"]),
+        ("canary", None, ["should be a valid boolean"]),
+        ("deadline", 7, ["should be a valid timedelta, not 7", "Give a timedelta"]),
+        ("deadline", timedelta(0), ["greater than 0 seconds"]),
+        ("poll_interval_s", 1, ["greater than or equal to 10, not 1"]),
+        ("poll_interval_s", float("nan"), ["not nan"]),
+        ("settle_every", timedelta(seconds=-1), ["greater than 0 seconds"]),
+        ("in_flight", 0, ["greater than or equal to 1"]),
+        ("warehouse_conn_id", "", ["at least 1 character", "the id of an Airflow connection"]),
+        ("tags", "vip", ["Give a list of words"]),
+        ("tags", ["x" * 101], ["longer than 100 characters"]),
+        ("tags", ["vip", 5], ["should be a valid string at 1, not 5"]),
+        ("pool", "", ["at least 1 character"]),
+        ("max_active_runs", 0, ["greater than or equal to 1"]),
+        ("on_failure_callback", "page_me", ["'page_me' cannot be called", "Give a function or notifier"]),
+        ("doc", 5, ["should be a valid string"]),
+        ("max_customer_per_run", 5, ["there is no such field (did you mean 'max_customers_per_run'?)"]),
+        ("colour", "gold", ["there is no such field. The fields are name, sql"]),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_remedy(field: str, value: object, words: list[str]) -> None:
+    with pytest.raises(CampaignInvalid) as caught:
+        campaign(**{field: value})
+    said = str(caught.value)
+    who = value if field == "name" else "vip"
+    assert said.startswith(f"test_campaign.py, campaign {repr(who)[:60]}")
+    assert (f": {field}: " in said) or words[0].endswith(":"), said
+    assert [word for word in words if word not in said] == [], said
+    assert said.count("\n") == 0
+    assert said.endswith(".")
+    assert isinstance(caught.value, TerminalError)
+
+
+def test_every_wrong_field_is_named_at_once() -> None:
+    with pytest.raises(CampaignInvalid) as caught:
+        BadgeCampaign(name="vip", sql="vip.sql", badge_id="gold", live=1, liv=True)  # type: ignore[call-arg, arg-type]
+    named = [problem.partition(":")[0] for problem in caught.value.problems]
+    assert named == ["sql", "badge_id", "owner_type", "reference_id", "entity", "live", "liv"]
+    assert "owner_type: it is missing. Give the module" in str(caught.value)
+
+
+def test_every_field_says_what_to_give() -> None:
+    assert [name for name, field in BadgeCampaign.model_fields.items() if not field.description] == []
+
+
+def test_the_tables_beside_the_guards_and_outcomes_are_whole() -> None:
+    assert set(GUARD_BOUNDS) == {field.name for field in fields(Guards)}
+    assert set(RETRYABLE) == planning.RETRYABLE
+    assert campaign(guards=Guards(**dict.fromkeys(GUARD_BOUNDS, 1))).guards.max_jump == 1
+
+
+def test_parameters_of_any_kind_can_be_kept() -> None:
+    parameters = {"until": date(2026, 12, 1), "tiers": ["gold", "silver"], "share": 0.5}
+    dags = [campaign(parameters=parameters).dag() for _ in range(2)]
+    first, second = map(DagSerialization.serialize_dag, dags)
+    assert first == second
+    assert "2026-12-01" in json.dumps(first)
+
+
+def test_values_are_brought_into_one_form() -> None:
+    made = campaign()
+    assert (made.owner_type, made.entity) == ("Loyalty", Entity(**ENTITY))
+    assert campaign(owner_type="loyalty-promotion").owner_type == "Loyalty_Promotion"
+    assert made.when.pattern == "vip"
+
+
+def test_the_query_is_a_file_beside_the_campaign_or_text(tmp_path: Path) -> None:
+    (tmp_path / "vips.sql").write_text("SELECT customer_id FROM t -- as in other.sql\n\n")
+    bag = dag_file(tmp_path, sql="'vips.sql'")
+    assert bag.import_errors == {}
+    # With a line's end: Airflow takes a text that ends in .sql for a file's name.
+    assert task(bag.dags["vip"], "extract_eligible_customers").sql.endswith("-- as in other.sql\n")
+    assert task(campaign().dag(), "extract_eligible_customers").sql == "SELECT customer_id FROM vip\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "there is no file 'vip.sql' beside vips.py (there: vips.sql)"),
+        (b"  \n", "the file 'vip.sql' is empty"),
+        (b"SELECT '\xff'", "'vip.sql' cannot be read as UTF-8 text"),
+    ],
+)
+def test_a_missing_or_unreadable_query_is_an_import_error_with_words(
+    tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    (tmp_path / "vips.sql").write_text("SELECT 1 AS customer_id")
+    if content is not None:
+        (tmp_path / "vip.sql").write_bytes(content)
+    bag = dag_file(tmp_path, sql="'vip.sql'")
+    (said,) = bag.import_errors.values()
+    assert f"vips.py, campaign 'vip': sql: {words}" in said
+    assert bag.dags == {}
+
+
+def test_the_file_the_manual_and_the_dag_are_the_callers(tmp_path: Path) -> None:
+    dag = dag_file(tmp_path, schedule="'@daily'", timezone="'Asia/Kolkata'").dags["vip"]
+    manual = dag.doc_md or ""
+    assert (dag.fileloc, dag.description) == (str(tmp_path / "vips.py"), "The VIPs.")
+    assert manual.startswith("The VIPs.\n\nAn Airflow DAG.\n\n| fact |")
+    assert "`@daily`, in Asia/Kolkata" in manual
+    other = dag_file(tmp_path, doc="'Other words.'").dags["vip"].doc_md or ""
+    assert other.startswith("Other words.\n\n| fact |")
+    assert campaign().dag().fileloc == __file__
+
+
+def test_not_live_is_a_dry_run_unless_told_and_always_in_the_manual() -> None:
+    dag = campaign().dag()
+    assert dag.params["dry_run"] is True
+    assert "not live: every run is a dry run" in (dag.doc_md or "")
+    assert campaign(live=True).dag().params["dry_run"] is False
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (None, "by hand only"),
+        ("@once", "`@once`"),
+        (timedelta(hours=6), "6:00:00"),
+        (MultipleCronTriggerTimetable("0 6 * * *", timezone="UTC"), "MultipleCronTriggerTimetable"),
+        (CronTriggerTimetable("0 6 * * *", timezone="UTC"), "CronTriggerTimetable"),
+        (Asset("load"), "when the asset load is updated"),
+        ([Asset("load"), Asset("merge")], "when these assets are updated: load, merge"),
+        (Asset("load") | Asset("merge"), "AssetAny"),
+    ],
+)
+def test_airflows_schedules_are_taken(schedule: object, words: str) -> None:
+    assert words in (campaign(schedule=schedule).dag().doc_md or "")
+
+
+def test_the_fields_reach_the_tasks() -> None:
+    policy = Policy(on_rejected=Word.WARN, on_auto_approved=Word.ACCEPT)
+    seen: list[object] = []
+    dag = campaign(
+        policies=policy,
+        deadline=timedelta(days=2),
+        poll_interval_s=30,
+        in_flight=3,
+        deferrable=False,
+        pool="capillary",
+        owner="crm",
+        tags=["vip"],
+        start_date=datetime(2026, 11, 1),  # noqa: DTZ001 - the campaign's zone is added
+        timezone="Asia/Kolkata",
+        capillary_conn_id="cap_eu",
+        warehouse_conn_id="lake",
+        ledger_conn_id="books",
+        on_failure_callback=seen.append,
+    ).dag()
+    extract, submit, wait, report = tasks = [task(dag, each) for each in dag.task_dict]
+    assert (submit.in_flight, submit.on_auto_approved) == (3, "accept")
+    assert (wait.timeout, wait.poll_interval_s, wait.mode, wait.policy) == (172_800, 30, "reschedule", policy)
+    assert report.policy == policy
+    assert {each.pool for each in tasks} == {"capillary"}
+    assert {each.owner for each in tasks} == {"crm"}
+    assert [each.capillary_conn_id for each in tasks[:3]] == ["cap_eu"] * 3
+    assert [each.ledger_conn_id for each in tasks] == ["books"] * 4
+    assert extract.warehouse_conn_id == "lake"
+    assert dag.tags == {"badges", "vip"}
+    assert dag.start_date == datetime(2026, 10, 31, 18, 30, tzinfo=UTC)
+    assert dag.on_failure_callback == [seen.append]
