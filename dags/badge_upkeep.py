@@ -19,7 +19,8 @@ from capillary.upkeep import BadgeUpkeepOperator, MigrateLedgerOperator
 
 with DAG(
     dag_id="badge_upkeep",
-    schedule=timedelta(hours=1),
+    schedule="@hourly",
+    is_paused_upon_creation=False,  # what a failed run left would lie until somebody thought of it
     start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it as UTC
     catchup=False,
     max_active_runs=1,

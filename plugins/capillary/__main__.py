@@ -11,7 +11,8 @@ from sqlalchemy import URL
 
 from capillary.errors import CapillaryError
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import current_revision, upgrade
+from capillary.ledger.migrate import upgrade
+from capillary.ledger.revision import current_revision
 
 LEDGER_CONN_ID = "badge_ledger"
 

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import inspect, update
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import VERSION_TABLE
 from capillary.ledger.requests import MAX_RESENDS
+from capillary.ledger.revision import VERSION_TABLE
 from capillary.ledger.schema import Outcome, RequestStatus, metadata
 from tests.docs.conftest import ACCOUNT, RUN
 from tests.docs.ledger_size import bytes_per_customer

@@ -11,7 +11,7 @@ from capillary.api.request_workflow import WorkflowRequest, is_decided
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Transaction
 from capillary.ledger.requests import Seen
-from capillary.ledger.schema import badge_occasion, badge_request
+from capillary.ledger.schema import badge_occasion, badge_request, badge_sighting
 from capillary.ledger.spec import KEY_PREFIX
 
 
@@ -31,16 +31,21 @@ class Recorded:
 
 
 def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) -> Recorded:
-    """Record a sighting for every row of ours; a key of ours that is unknown stops submitting."""
-    ours = {row.platform_request_id: row for row in rows if (row.request_key or "").startswith(KEY_PREFIX)}
-    ids = _ids_of_keys(tx, account, [row.request_key for row in ours.values() if row.request_key])
+    """Record a sighting for every row of ours; a key of ours that is unknown stops submitting.
+
+    A row that does not show its key is ours when its platform request id was seen before.
+    """
+    by_id = {row.platform_request_id: row for row in rows}
+    ids_of_keys = _ids_of_keys(tx, account, {row.request_key for row in by_id.values() if row.request_key})
+    ids_seen = _ids_seen(tx, account, {row.platform_request_id for row in by_id.values() if not row.request_key})
     found: dict[int, WorkflowRequest] = {}
     new, foreign_key = 0, None
-    for row in ours.values():
-        request_id = ids.get(row.request_key or "")
+    for row in by_id.values():
+        request_id = ids_of_keys.get(row.request_key) if row.request_key else ids_seen.get(row.platform_request_id)
         if request_id is None:
-            foreign_key = row.request_key or ""
-            scans.note_foreign_key(tx, account, foreign_key)
+            if (row.request_key or "").startswith(KEY_PREFIX):
+                foreign_key = row.request_key
+                scans.note_foreign_key(tx, account, row.request_key or "")
             continue
         found[request_id] = row
         new += requests.record_sighting(tx, request_id, seen_in(row))
@@ -59,7 +64,7 @@ def seen_in(row: WorkflowRequest) -> Seen:
     )
 
 
-def _ids_of_keys(tx: Transaction, account: str, keys: list[str]) -> dict[str, int]:
+def _ids_of_keys(tx: Transaction, account: str, keys: set[str]) -> dict[str, int]:
     """Return the ledger's ids of request keys; a key of another account is unknown."""
     found = tx.conn.execute(
         select(badge_request.c.key, badge_request.c.id)
@@ -67,3 +72,15 @@ def _ids_of_keys(tx: Transaction, account: str, keys: list[str]) -> dict[str, in
         .where(badge_request.c.key.in_(keys), badge_occasion.c.account == account)
     )
     return {row.key: row.id for row in found}
+
+
+def _ids_seen(tx: Transaction, account: str, platform_request_ids: set[str]) -> dict[str, int]:
+    if not platform_request_ids:
+        return {}
+    found = tx.conn.execute(
+        select(badge_sighting.c.platform_request_id, badge_sighting.c.request_id)
+        .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
+        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
+        .where(badge_sighting.c.platform_request_id.in_(platform_request_ids), badge_occasion.c.account == account)
+    )
+    return {row.platform_request_id: row.request_id for row in found}

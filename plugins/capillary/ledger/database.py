@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from capillary.errors import TransientError
 from capillary.ledger.errors import LedgerRefused
-from capillary.ledger.migrate import assert_schema_current
+from capillary.ledger.revision import assert_schema_current
 
 #: How long a SQLite writer waits for another one, seconds.
 BUSY_TIMEOUT_S = 30
@@ -174,11 +176,24 @@ def _engine(url: URL) -> Engine:
     return engine
 
 
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+#: A new file is turned to WAL under a lock for which SQLite does not wait, whatever its busy timeout.
+_WAL_RETRY: Final = Retrying(
+    retry=retry_if_exception(_is_busy),
+    stop=stop_after_delay(BUSY_TIMEOUT_S),
+    wait=wait_random(0.01, 0.1),
+    reraise=True,
+)
+
+
 def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
     dbapi_connection.isolation_level = None  # the driver's implicit BEGIN is deferred; ours is _begin_sqlite
     cursor = dbapi_connection.cursor()
+    _WAL_RETRY(cursor.execute, "PRAGMA journal_mode=WAL")
     for pragma in (
-        "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
         f"busy_timeout={BUSY_TIMEOUT_S * 1000}",

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, column, inspect, table, text, update
 from sqlalchemy.engine.interfaces import ReflectedIndex
 
 from capillary.__main__ import main
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import SchemaBehind
-from capillary.ledger.migrate import UPGRADE_COMMAND, VERSION_TABLE, head_revision, upgrade
+from capillary.ledger.migrate import alembic_config, upgrade
+from capillary.ledger.revision import REVISIONS, UPGRADE_COMMAND, VERSION_TABLE
 from capillary.ledger.schema import metadata
 from tests.unit.ledger.conftest import EmptyDatabase, migrated
 
@@ -75,10 +77,15 @@ def test_an_upgrade_leaves_exactly_the_constraints_of_the_code(ledger: Ledger, e
                 assert self_numbering(upgraded.conn) == self_numbering(tx.conn)
 
 
+def test_the_code_knows_its_own_migrations() -> None:
+    written = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    assert tuple(script.revision for script in written)[::-1] == REVISIONS
+
+
 def test_an_upgrade_of_a_current_ledger_changes_nothing(empty_url: URL) -> None:
     with Ledger(empty_url, check_schema=False) as ledger:
-        assert upgrade(ledger.engine) == (None, head_revision())
-        assert upgrade(ledger.engine) == (head_revision(), head_revision())
+        assert upgrade(ledger.engine) == (None, REVISIONS[-1])
+        assert upgrade(ledger.engine) == (REVISIONS[-1], REVISIONS[-1])
 
 
 def test_two_threads_may_upgrade_at_once(empty_url: URL) -> None:
@@ -98,7 +105,7 @@ def test_two_threads_may_upgrade_at_once(empty_url: URL) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(results, key=str) == [(head_revision(), head_revision()), (None, head_revision())]
+    assert sorted(results, key=str) == [(REVISIONS[-1], REVISIONS[-1]), (None, REVISIONS[-1])]
 
 
 def test_two_processes_may_upgrade_a_new_file_at_once(empty_database: EmptyDatabase) -> None:
@@ -111,8 +118,8 @@ def test_two_processes_may_upgrade_a_new_file_at_once(empty_database: EmptyDatab
     ]
     said = sorted(process.communicate(timeout=60) for process in processes)
     assert said == [
-        (f"ledger: already at {head_revision()}\n", ""),
-        (f"ledger: migrated from nothing to {head_revision()}\n", ""),
+        (f"ledger: already at {REVISIONS[-1]}\n", ""),
+        (f"ledger: migrated from nothing to {REVISIONS[-1]}\n", ""),
     ]
     assert [process.returncode for process in processes] == [0, 0]
 
@@ -150,8 +157,8 @@ def test_the_command_migrates_checks_and_says_so(empty_url: URL, capsys: pytest.
     assert main(["ledger", "upgrade", "--url", url]) == 0
     assert main(["ledger", "check", "--url", url]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"ledger: migrated from nothing to {head_revision()}",
-        f"ledger: at {head_revision()}, as the code needs it",
+        f"ledger: migrated from nothing to {REVISIONS[-1]}",
+        f"ledger: at {REVISIONS[-1]}, as the code needs it",
     ]
 
 

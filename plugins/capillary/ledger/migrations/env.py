@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from capillary.ledger.migrate import VERSION_TABLE
+from capillary.ledger.revision import VERSION_TABLE
 from capillary.ledger.schema import metadata
 
 context.configure(

@@ -1,0 +1,99 @@
+"""What a reading of the list brings, and what it does when the list does not show all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from capillary.api.client import Client
+from capillary.api.request_workflow import WorkflowRequest
+from capillary.engine.sightings import record_rows
+from capillary.engine.submit import submit_run
+from capillary.engine.watch import watch, watch_in_turn
+from capillary.ledger import scans
+from capillary.ledger.schema import badge_sighting
+from tests.integration.conftest import LEASE, House
+
+
+async def submitted(house: House, customers: range = range(1, 101)) -> None:
+    plan = house.plan(customers)
+    assert plan.badge_run_id is not None
+    async with house.sender() as sender:
+        await submit_run(sender, plan.badge_run_id, lease=LEASE)
+
+
+def states(house: House) -> list[str]:
+    with house.ledger.read() as tx:
+        return list(tx.conn.execute(select(badge_sighting.c.state).order_by(badge_sighting.c.state)).scalars())
+
+
+def state(house: House) -> scans.ScanState:
+    with house.ledger.read() as tx:
+        return scans.state(tx, house.settings.account)
+
+
+async def test_readers_take_turns(house: House) -> None:
+    await submitted(house)
+    async with house.sender() as sender:
+        look = (sender.ledger, sender.client, sender.runtime)
+        minute = timedelta(minutes=1)
+        with house.ledger.write() as tx:
+            assert scans.lease(tx, house.settings.account, by="another", older_than=timedelta(0))
+        assert await watch_in_turn(*look, reader="me", older_than=timedelta(0), settle=False) is None
+        with house.ledger.write() as tx:
+            scans.finish(tx, house.settings.account, by="another")
+        assert await watch_in_turn(*look, reader="me", older_than=minute, settle=False) is None, "read of late"
+        assert await watch_in_turn(*look, reader="me", older_than=timedelta(0), settle=False) is not None
+
+
+async def test_a_reader_that_died_loses_its_turn_after_a_while(house: House) -> None:
+    await submitted(house)
+    with house.ledger.write() as tx:
+        scans.lease(tx, house.settings.account, by="dead", older_than=timedelta(0))
+    house.clock.shift = scans.LEASE + timedelta(seconds=1)
+    async with house.sender() as sender:
+        look = (sender.ledger, sender.client, sender.runtime)
+        assert await watch_in_turn(*look, reader="me", older_than=timedelta(0), settle=False) is not None
+        with house.ledger.write() as tx:
+            scans.renew(tx, house.settings.account, by="dead")
+            assert scans.lease(tx, house.settings.account, by="third", older_than=timedelta(0))
+
+
+async def test_a_turn_is_given_back_when_reading_fails(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await submitted(house)
+    async with house.sender() as sender:
+        look = (sender.ledger, sender.client, sender.runtime)
+        with monkeypatch.context() as patch:
+            patch.setattr(Client, "list_requests", lambda *_, **__: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                await watch_in_turn(*look, reader="me", older_than=timedelta(0), settle=False)
+        assert await watch_in_turn(*look, reader="you", older_than=timedelta(0), settle=False) is not None
+
+
+async def test_a_list_that_hides_requests_is_distrusted_and_they_are_read_singly(house: House) -> None:
+    await submitted(house)
+    house.sandbox.approve_all()
+    house.clock.shift = timedelta(minutes=1)
+    house.sandbox.switch(list_rows="hides")
+    async with house.sender() as sender:
+        watched = await watch(sender.ledger, sender.client, sender.runtime)
+    assert (watched.missed, watched.settled) == (1, 2)
+    assert states(house) == ["approved", "approved"]
+    assert not state(house).trusted
+    house.clock.shift += scans.DISTRUST
+    assert state(house).trusted
+
+
+async def test_a_row_without_its_details_is_known_by_the_platforms_id(house: House) -> None:
+    await submitted(house)
+    house.sandbox.approve_all()
+    async with house.sender() as sender:
+        page = await sender.client.list_requests(page=0, start_date=house.clock().date() - timedelta(days=1))
+    bare: list[WorkflowRequest] = [replace(row, request_key=None, customers=None, execution=None) for row in page.rows]
+    with house.ledger.write() as tx:
+        recorded = record_rows(tx, house.settings.account, bare)
+    assert (len(recorded.rows), recorded.new, recorded.foreign_key) == (2, 0, None)
+    assert states(house) == ["approved", "approved"]
