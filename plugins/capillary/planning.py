@@ -139,9 +139,12 @@ class PlanningOperator(BaseOperator):
             self.log.info("nothing planned: the canary before this run is not decided yet")
         return reference
 
-    def _order(self, context: Context, settings: PlatformSettings) -> Order:
-        ti = context["ti"]
-        map_index = ti.map_index if ti.map_index is not None else -1
+    def spec_of(self, settings: PlatformSettings) -> Spec:
+        """Return what the requests of this operator are built from.
+
+        Raises:
+            ArgumentInvalid: an argument is missing or wrong.
+        """
         entity = self._checked_entity()
         if not _BADGE_ID.fullmatch(self.badge_id):
             raise self.invalid("badge_id", "it is no badge id", "Give the 24 hex digits of the badge's own page")
@@ -149,9 +152,25 @@ class PlanningOperator(BaseOperator):
             owner_type = normalise_owner_type(self.owner_type)
         except ValueError as error:
             raise self.invalid("owner_type", str(error), "Give the module that issues the badge") from None
-        for argument in ("occasion", "reference_id"):
-            if not str(getattr(self, argument) or "").strip():
-                raise self.invalid(argument, "it is missing", "Give it to the operator")
+        if not str(self.reference_id or "").strip():
+            raise self.invalid("reference_id", "it is missing", "Give it to the operator")
+        return Spec(
+            account=settings.account,
+            badge_id=self.badge_id,
+            owner_type=owner_type,
+            reference_id=str(self.reference_id),
+            till_id=entity.till_id,
+            store_id=entity.store_id,
+            zone_id=entity.zone_id,
+            concept_id=entity.concept_id,
+            hostname=settings.inner_hostname,
+        )
+
+    def _order(self, context: Context, settings: PlatformSettings) -> Order:
+        ti = context["ti"]
+        map_index = ti.map_index if ti.map_index is not None else -1
+        if not str(self.occasion or "").strip():
+            raise self.invalid("occasion", "it is missing", "Give it to the operator")
         return Order(
             dag_id=ti.dag_id,
             run_id=ti.run_id,
@@ -160,17 +179,7 @@ class PlanningOperator(BaseOperator):
             campaign=self.campaign or ti.dag_id,
             occasion=self.occasion,
             renamed_from=self.renamed_from,
-            spec=Spec(
-                account=settings.account,
-                badge_id=self.badge_id,
-                owner_type=owner_type,
-                reference_id=str(self.reference_id),
-                till_id=entity.till_id,
-                store_id=entity.store_id,
-                zone_id=entity.zone_id,
-                concept_id=entity.concept_id,
-                hostname=settings.inner_hostname,
-            ),
+            spec=self.spec_of(settings),
             customers_per_request=self.customers_per_request,
             cap=self.customer_cap,
             canary=self.canary,

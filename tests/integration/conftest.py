@@ -41,9 +41,9 @@ class House:
     clock: ShiftedClock
     submitting: list[bool] = field(default_factory=lambda: [True])
 
-    def plan(self, customers: range, *, run: str = "run", size: int = 50) -> Plan:
-        """Plan the customers as one run's query found them."""
-        spec = Spec(
+    def spec(self) -> Spec:
+        """Return what this house's requests are built from."""
+        return Spec(
             account=self.settings.account,
             badge_id=GOLD_CIRCLE.badge_id,
             owner_type="Loyalty",
@@ -54,6 +54,9 @@ class House:
             concept_id="4",
             hostname=self.settings.base_url,
         )
+
+    def plan(self, customers: range, *, run: str = "run", size: int = 50) -> Plan:
+        """Plan the customers as one run's query found them."""
         order = Order(
             dag_id="gold",
             run_id=run,
@@ -61,7 +64,7 @@ class House:
             capillary_conn_id="capillary",
             campaign="gold",
             occasion="gold",
-            spec=spec,
+            spec=self.spec(),
             customers_per_request=size,
             canary=False,
         )

@@ -149,8 +149,8 @@ def _assert_may_send(tx: Transaction, account: str, in_flight: int) -> None:
     if foreign_key is not None:
         raise LedgerBehind(
             f"the platform holds request {foreign_key}, which this ledger does not know: the ledger was restored or "
-            "emptied, or a second installation submits for the same organisation. Nothing is sent before that is "
-            "cleared up"
+            "emptied, or a second installation submits for the same organisation. Nothing is sent before the ledger "
+            "has learned it: python -m capillary ledger import --dags <folder> --since <day>"
         )
     in_doubt = tx.conn.execute(
         select(func.count())

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Row, delete, exists, func, insert, select, text, update
+from sqlalchemy import Row, delete, exists, func, insert, select, text
 
 from capillary.ledger.database import Transaction
-from capillary.ledger.errors import GuardRefused, LedgerBroken, OccasionTaken
+from capillary.ledger.errors import GuardRefused, LedgerBroken
+from capillary.ledger.occasion import locked_occasion, locked_spec
 from capillary.ledger.requests import dead_runs, discard_unsent, keep_alive
 from capillary.ledger.schema import (
     HAS_BADGE,
@@ -26,11 +27,9 @@ from capillary.ledger.schema import (
     badge_occasion,
     badge_request,
     badge_run,
-    badge_spec,
 )
 from capillary.ledger.spec import Spec, request_key
 from capillary.ledger.staging import Staging
-from capillary.ledger.upsert import insert_unless_there
 
 #: Customers of a run under a spec that nobody has proven yet.
 CANARY_CUSTOMERS: Final = 10
@@ -175,8 +174,15 @@ def customers_to_read(staging: Staging, order: Order) -> tuple[int, ...]:
 
 
 def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int) -> Plan:
-    occasion_id = _locked_occasion(tx, order)
-    spec = _spec(tx, order)
+    occasion_id = locked_occasion(
+        tx,
+        account=order.spec.account,
+        campaign=order.campaign,
+        occasion=order.occasion,
+        badge_id=order.spec.badge_id,
+        renamed_from=order.renamed_from,
+    )
+    spec = locked_spec(tx, order.spec)
     earlier = tx.conn.execute(
         select(badge_run).where(
             badge_run.c.dag_id == order.dag_id,
@@ -244,58 +250,6 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
         planned=planned,
         requests=requests,
     )
-
-
-def _locked_occasion(tx: Transaction, order: Order) -> int:
-    insert_unless_there(
-        tx,
-        badge_occasion,
-        {
-            "account": order.spec.account,
-            "campaign": order.campaign,
-            "occasion": order.occasion,
-            "badge_id": order.spec.badge_id,
-            "created_at": tx.now,
-        },
-    )
-    row = tx.conn.execute(
-        select(badge_occasion)
-        .where(badge_occasion.c.account == order.spec.account, badge_occasion.c.occasion == order.occasion)
-        .with_for_update()
-    ).one()
-    if row.badge_id != order.spec.badge_id:
-        raise OccasionTaken(
-            f"occasion {order.occasion!r} belongs to badge {row.badge_id}, and campaign {order.campaign!r} wants "
-            f"badge {order.spec.badge_id} under it; give the campaign another occasion"
-        )
-    if row.campaign != order.campaign:
-        if row.campaign != order.renamed_from:
-            raise OccasionTaken(
-                f"occasion {order.occasion!r} belongs to campaign {row.campaign!r}; if {order.campaign!r} is that "
-                f"campaign under a new name, say renamed_from={row.campaign!r}, otherwise give it another occasion"
-            )
-        tx.conn.execute(update(badge_occasion).where(badge_occasion.c.id == row.id).values(campaign=order.campaign))
-    occasion_id: int = row.id
-    return occasion_id
-
-
-def _spec(tx: Transaction, order: Order) -> Row[*tuple[Any, ...]]:
-    fingerprint = order.spec.fingerprint()
-    insert_unless_there(
-        tx,
-        badge_spec,
-        {
-            "account": order.spec.account,
-            "fingerprint": fingerprint,
-            "config": order.spec.config(),
-            "created_at": tx.now,
-        },
-    )
-    return tx.conn.execute(
-        select(badge_spec.c.id, badge_spec.c.proven_at)
-        .where(badge_spec.c.account == order.spec.account, badge_spec.c.fingerprint == fingerprint)
-        .with_for_update()
-    ).one()
 
 
 def _anything_sent(tx: Transaction, badge_run_id: int) -> bool:

@@ -89,6 +89,13 @@ def note_foreign_key(tx: Transaction, account: str, key: str) -> None:
     )
 
 
+def clear_foreign_key(tx: Transaction, account: str) -> None:
+    """Everything of ours on the platform is known again."""
+    tx.conn.execute(
+        update(badge_scan).where(badge_scan.c.account == account).values(foreign_key=None, foreign_seen_at=None)
+    )
+
+
 def state(tx: Transaction, account: str) -> ScanState:
     """Return what is known of the account's list."""
     row = tx.conn.execute(

@@ -1,0 +1,165 @@
+"""A ledger behind the platform learns what it has forgotten: a restored backup, an emptied ledger.
+
+A key is the hash of spec, occasion, attempt and customers. The platform echoes the customers; spec and occasion
+come from the campaigns and from what the ledger still knows. Where they give the same key, it is proven what the
+request was, and it is written back. Nothing is guessed: what nobody can prove stays named, and submitting stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from sqlalchemy import select
+
+from capillary.api.client import Client
+from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
+from capillary.engine.platform_list import read_list
+from capillary.engine.runtime import Runtime
+from capillary.engine.sightings import record_rows, seen_in
+from capillary.ledger import scans
+from capillary.ledger.adopt import Forgotten, adopt
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.schema import badge_occasion, badge_request, badge_spec
+from capillary.ledger.spec import KEY_PREFIX, Spec, request_key
+
+#: Attempts that are tried when a key is proven.
+MAX_ATTEMPT: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a forgotten request may have been planned as."""
+
+    campaign: str
+    occasion: str
+    spec: Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import brought.
+
+    Attributes:
+        requests, customers: written back.
+        unproven: keys that no candidate gives.
+        clashing: keys whose customers stand in another request of the occasion.
+        whole: the list was read to its end.
+    """
+
+    requests: int
+    customers: int
+    unproven: tuple[str, ...]
+    clashing: tuple[str, ...]
+    whole: bool
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the ledger knows everything of ours again, so that submitting may go on."""
+        return self.whole and not self.unproven and not self.clashing
+
+
+async def import_forgotten(
+    ledger: Ledger,
+    client: Client,
+    runtime: Runtime,
+    *,
+    since: date,
+    candidates: Iterable[Candidate],
+    run_id: str,
+    capillary_conn_id: str,
+) -> Imported:
+    """Write back what the platform's list shows of ours and the ledger does not know.
+
+    Args:
+        ledger: the ledger.
+        client: the platform.
+        runtime: time and threads.
+        since: first day of the list, in the cluster's time zone.
+        candidates: what requests may have been planned as, beside what the ledger still knows.
+        run_id: names this import in `badge_run`.
+        capillary_conn_id: the connection with which the requests are watched from now on.
+
+    Raises:
+        PlatformUnavailable, ReplyUnreadable, CallRefused: the list could not be read; what was written stays.
+    """
+    account = client.settings.account
+    known = [*candidates, *await runtime.ledger_call(lambda: _known_candidates(ledger, account))]
+    adopted: list[int] = []
+    unproven, clashing = [], []
+
+    def take(rows: tuple[WorkflowRequest, ...]) -> None:
+        with ledger.write() as tx:
+            for row in _forgotten_rows(tx, rows):
+                key = row.request_key or ""
+                proven = _proven(row, known, tx)
+                if proven is None:
+                    unproven.append(key)
+                elif adopt(tx, proven, run_id=run_id, capillary_conn_id=capillary_conn_id):
+                    clashing.append(key)
+                else:
+                    adopted.append(len(proven.customers))
+            record_rows(tx, account, rows)
+
+    async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
+        await runtime.ledger_call(lambda: take(rows))
+
+    read = await read_list(client, since=since, request_type=REQUEST_TYPE, on_page=on_page)
+    imported = Imported(len(adopted), sum(adopted), tuple(unproven), tuple(clashing), read.whole)
+    if imported.is_complete:
+        await runtime.ledger_call(lambda: _clear(ledger, account))
+    return imported
+
+
+def _forgotten_rows(tx: Transaction, rows: Iterable[WorkflowRequest]) -> list[WorkflowRequest]:
+    """Return the rows of ours whose key the ledger does not know, one of each key."""
+    ours = {row.request_key: row for row in rows if (row.request_key or "").startswith(KEY_PREFIX)}
+    there = tx.conn.execute(select(badge_request.c.key).where(badge_request.c.key.in_(ours.keys()))).scalars()
+    known = set(there)
+    return [row for key, row in ours.items() if key not in known]
+
+
+def _proven(row: WorkflowRequest, candidates: list[Candidate], tx: Transaction) -> Forgotten | None:
+    if row.customers is None or row.request_key is None:
+        return None
+    customers = sorted(row.customers)  # as they are sent, whatever order the echo keeps
+    for candidate in candidates:
+        if candidate.spec.badge_id != row.badge_id:
+            continue
+        fingerprint = candidate.spec.fingerprint()
+        for attempt in range(1, MAX_ATTEMPT + 1):
+            if request_key(fingerprint, candidate.occasion, attempt, customers) == row.request_key:
+                return Forgotten(
+                    key=row.request_key,
+                    campaign=candidate.campaign,
+                    occasion=candidate.occasion,
+                    spec=candidate.spec,
+                    attempt=attempt,
+                    customers=customers,
+                    seen=seen_in(row),
+                    sent_at=row.created_at or tx.now,
+                )
+    return None
+
+
+def _known_candidates(ledger: Ledger, account: str) -> list[Candidate]:
+    """Return every occasion the ledger still knows, with every spec of its badge."""
+    with ledger.read() as tx:
+        specs = [
+            Spec.from_config(config)
+            for config in tx.conn.execute(select(badge_spec.c.config).where(badge_spec.c.account == account)).scalars()
+        ]
+        occasions = tx.conn.execute(select(badge_occasion).where(badge_occasion.c.account == account)).all()
+    return [
+        Candidate(occasion.campaign, occasion.occasion, spec)
+        for occasion in occasions
+        for spec in specs
+        if spec.badge_id == occasion.badge_id
+    ]
+
+
+def _clear(ledger: Ledger, account: str) -> None:
+    with ledger.write() as tx:
+        scans.clear_foreign_key(tx, account)

@@ -1,0 +1,87 @@
+"""Import into a ledger that is behind the platform: what campaigns may have planned, held against the list."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from airflow.dag_processing.dagbag import DagBag
+
+from capillary.access import platform_client, runtime_of
+from capillary.api.settings import PlatformSettings
+from capillary.campaign import PlanCampaignOperator
+from capillary.engine.adoption import Candidate, Imported, import_forgotten
+from capillary.errors import TerminalError
+from capillary.hooks import CapillaryHook
+from capillary.ledger.database import Ledger
+from capillary.planning import PlanningOperator
+
+#: Occasions are tried from so long before the list's first day: a run may be for an earlier period.
+LOOK_BACK: Final = timedelta(days=62)
+
+
+class CampaignsUnreadable(TerminalError):
+    """A file of the DAGs folder cannot be loaded, so that its campaigns' requests could not be told."""
+
+
+def import_from_platform(ledger: Ledger, *, capillary_conn_id: str, since: date, dags_folder: Path | None) -> Imported:
+    """Write back what the platform holds of ours and the ledger has forgotten.
+
+    Args:
+        ledger: the ledger.
+        capillary_conn_id: the platform's connection.
+        since: first day of the list to read, in the cluster's time zone.
+        dags_folder: where the campaigns are; None: only what the ledger itself still knows is tried.
+
+    Raises:
+        ConnectionMissing, SettingsInvalid: the connection cannot be used.
+        CampaignsUnreadable: a file of the folder cannot be loaded.
+        PlatformUnavailable, ReplyUnreadable, CallRefused: the list could not be read.
+    """
+    settings = CapillaryHook(capillary_conn_id).get_settings()
+    candidates = list(_candidates(dags_folder, settings, since)) if dags_folder else []
+    logging.getLogger(__name__).info("%d candidates from %s", len(candidates), dags_folder)
+
+    async def run() -> Imported:
+        runtime = runtime_of(threads=False)
+        async with platform_client(settings, ledger, runtime) as client:
+            return await import_forgotten(
+                ledger,
+                client,
+                runtime,
+                since=since,
+                candidates=candidates,
+                run_id=f"import__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}",
+                capillary_conn_id=capillary_conn_id,
+            )
+
+    return asyncio.run(run())
+
+
+def _candidates(folder: Path, settings: PlatformSettings, since: date) -> Iterator[Candidate]:
+    bag = DagBag(dag_folder=str(folder), collect_dags=True)
+    if bag.import_errors:
+        broken = ", ".join(sorted(bag.import_errors))
+        raise CampaignsUnreadable(
+            f"these files cannot be loaded, so that their requests could not be told: {broken}. Mend them, or move "
+            "them out of the folder"
+        )
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            # An operator that was given another one's plan has no badge of its own.
+            if isinstance(task, PlanningOperator) and task.badge_id:
+                spec = task.spec_of(settings)
+                for occasion in _occasions(task, since):
+                    yield Candidate(task.campaign or dag.dag_id, occasion, spec)
+
+
+def _occasions(task: PlanningOperator, since: date) -> set[str]:
+    if not isinstance(task, PlanCampaignOperator):
+        return {task.occasion} if task.occasion else set()
+    first = since - LOOK_BACK
+    days = (datetime.now(UTC).date() - first).days + 2
+    return {task.badge_campaign.when.resolve_day(first + timedelta(days=day)).name for day in range(days)}

@@ -1,0 +1,147 @@
+"""A ledger that is behind the platform: submitting stops, the import brings it up to date, the occasion goes on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from capillary.engine.adoption import Candidate, Imported, import_forgotten
+from capillary.engine.errors import LedgerBehind
+from capillary.engine.submit import submit_run
+from capillary.engine.watch import watch
+from capillary.ledger.database import Ledger
+from capillary.ledger.migrate import upgrade
+from capillary.ledger.plan import Plan
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
+from capillary.ledger.views import funnel
+from tests.integration.conftest import LEASE, House
+
+
+async def submit(house: House, plan: Plan) -> None:
+    assert plan.badge_run_id is not None
+    async with house.sender() as sender:
+        await submit_run(sender, plan.badge_run_id, lease=LEASE)
+
+
+async def bring_back(house: House, *candidates: Candidate) -> Imported:
+    async with house.sender() as sender:
+        return await import_forgotten(
+            sender.ledger,
+            sender.client,
+            sender.runtime,
+            since=house.clock().date() - timedelta(days=2),
+            candidates=candidates,
+            run_id="import__1",
+            capillary_conn_id="capillary",
+        )
+
+
+async def settle(house: House) -> None:
+    house.sandbox.approve_all()
+    async with house.sender() as sender:
+        await watch(sender.ledger, sender.client, sender.runtime)
+
+
+def outcomes(house: House) -> dict[str | None, int]:
+    with house.ledger.read() as tx:
+        rows = tx.conn.execute(select(badge_enrolment.c.outcome, func.count()).group_by(badge_enrolment.c.outcome))
+        return {row[0]: row[1] for row in rows}
+
+
+def emptied(house: House, tmp_path: Path) -> None:
+    """Give the house a ledger that knows nothing."""
+    url = f"sqlite:///{tmp_path}/emptied.db"
+    with Ledger(url, check_schema=False) as empty:
+        upgrade(empty.engine)
+    house.ledger.close()
+    house.ledger = Ledger(url, clock=house.clock)
+
+
+def gold(house: House) -> Candidate:
+    return Candidate("gold", "gold", house.spec())
+
+
+def each_customer_stands_once(house: House, customers: range) -> bool:
+    return all(len(house.requests_of(customer)) == 1 for customer in customers)
+
+
+async def test_an_emptied_ledger_learns_everything_again_and_the_occasion_goes_on(house: House, tmp_path: Path) -> None:
+    await submit(house, house.plan(range(11, 111)))
+    emptied(house, tmp_path)
+    # The warehouse has grown, so that no slice of the new plan is one of the old.
+    again = house.plan(range(1, 161), run="again")
+    with pytest.raises(LedgerBehind):
+        await submit(house, again)
+
+    imported = await bring_back(house, gold(house))
+    assert (imported.requests, imported.customers, imported.is_complete) == (2, 100, True)
+    after = house.plan(range(1, 161), run="after")
+    assert (after.planned, after.known_before) == (60, 100)
+    await submit(house, after)
+    await settle(house)
+    assert outcomes(house) == {"enrolled": 160}
+    assert each_customer_stands_once(house, range(1, 161))
+    with house.ledger.read() as tx:
+        runs = tx.conn.execute(select(badge_run.c.id)).scalars().all()
+        assert all(funnel(tx, badge_run_id).balances() for badge_run_id in runs)
+
+
+async def test_importing_twice_changes_nothing(house: House, tmp_path: Path) -> None:
+    await submit(house, house.plan(range(1, 101)))
+    emptied(house, tmp_path)
+    await bring_back(house, gold(house))
+    again = await bring_back(house, gold(house))
+    assert (again.requests, again.is_complete) == (0, True)
+    assert outcomes(house) == {None: 100}
+
+
+async def test_a_restored_ledger_needs_no_campaign_files(house: House) -> None:
+    await submit(house, house.plan(range(1, 101)))
+    await submit(house, house.plan(range(101, 151), run="second"))
+    with house.ledger.write() as tx:  # the backup was made before the second run
+        second = select(badge_request.c.id).where(badge_request.c.ordinal == 0, badge_request.c.customers == 50)
+        last = max(tx.conn.execute(second).scalars())
+        for statement in (
+            "DELETE FROM badge_enrolment WHERE request_id = :id",
+            "DELETE FROM badge_sighting WHERE request_id = :id",
+            "DELETE FROM badge_request WHERE id = :id",
+        ):
+            tx.conn.exec_driver_sql(statement, {"id": last})
+    imported = await bring_back(house)
+    assert (imported.requests, imported.customers, imported.is_complete) == (1, 50, True)
+    await settle(house)
+    assert outcomes(house) == {"enrolled": 150}
+
+
+async def test_what_nobody_can_prove_stays_named_and_submitting_stopped(house: House, tmp_path: Path) -> None:
+    await submit(house, house.plan(range(1, 101)))
+    emptied(house, tmp_path)
+    other = Candidate("gold", "another occasion", house.spec())
+    imported = await bring_back(house, other)
+    assert (imported.requests, len(imported.unproven), imported.is_complete) == (0, 2, False)
+    assert outcomes(house) == {}
+    with pytest.raises(LedgerBehind):
+        await submit(house, house.plan(range(201, 251)))
+
+
+async def test_customers_of_two_requests_are_left_to_a_human(house: House, tmp_path: Path) -> None:
+    await submit(house, house.plan(range(1, 51)))
+    emptied(house, tmp_path)
+    # A second ledger that did not look first: the fault that the check before sending prevents.
+    plan = house.plan(range(26, 76))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("capillary.engine.submit._look_first", _nothing)
+        await submit(house, plan)
+    imported = await bring_back(house, gold(house))
+    assert (imported.requests, len(imported.clashing), imported.is_complete) == (0, 1, False)
+    house.sandbox.reject(imported.clashing[0], "twice")
+    after = await bring_back(house, gold(house))
+    assert (after.requests, after.is_complete) == (1, True)
+    await settle(house)
+    assert outcomes(house) == {"enrolled": 50}
+
+
+async def _nothing(*_: object) -> None: ...
