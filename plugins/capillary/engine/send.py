@@ -100,6 +100,8 @@ class Sender:
                 "submitting is switched off in the platform's connection; switch it on there and retry the task"
             )
         body = await self.runtime.ledger_call(lambda: self._body(request_id))
+        if body is None:
+            return Sending(Sent.ELSEWHERE)
         begun = self.runtime.monotonic()
         held = await self.runtime.ledger_call(lambda: self._in_transaction(claim))
         if held is None:
@@ -162,7 +164,7 @@ class Sender:
         with self.ledger.write() as tx:
             return work(tx)
 
-    def _body(self, request_id: int) -> IssueBadgeRequest:
+    def _body(self, request_id: int) -> IssueBadgeRequest | None:
         with self.ledger.read() as tx:
             return body_of(tx, request_id)
 
@@ -194,14 +196,20 @@ def assert_account(ledger: Ledger, badge_run_id: int, account: str) -> None:
         )
 
 
-def body_of(tx: Transaction, request_id: int) -> IssueBadgeRequest:
-    """Build a request from the ledger alone, and refuse when it is not what its key was made from."""
+def body_of(tx: Transaction, request_id: int) -> IssueBadgeRequest | None:
+    """Build a request from the ledger alone; None when it was given back meanwhile.
+
+    Raises:
+        BodyChanged: it is not what its key was made from.
+    """
     row = tx.conn.execute(
         select(badge_request.c.key, badge_request.c.attempt, badge_spec.c.config, badge_occasion.c.occasion)
         .join(badge_spec, badge_spec.c.id == badge_request.c.spec_id)
         .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
         .where(badge_request.c.id == request_id)
-    ).one()
+    ).one_or_none()
+    if row is None:
+        return None
     spec = Spec.from_config(row.config)
     customers = tuple(
         tx.conn.execute(
