@@ -1,0 +1,237 @@
+"""docs/runbook.md quotes what the code prints, and names every error, state, status, outcome, guard and task."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from sqlalchemy import select
+
+import capillary
+from capillary.__main__ import _parser
+from capillary.api.request_workflow import RequestState
+from capillary.engine.submit import NOT_TAKEN_IN_A_ROW
+from capillary.engine.verdict import Facts, Policy, Word, judge
+from capillary.errors import CapillaryError, TerminalError, TransientError
+from capillary.ledger.database import BUSY_TIMEOUT_S, Ledger
+from capillary.ledger.plan import Guards
+from capillary.ledger.schema import Outcome, RequestStatus, badge_scan
+from capillary.planning import RUN_LEASE
+from tests.docs.conftest import ACCOUNT
+from tests.docs.markdown import ROOT, Section, code_of, sections
+
+PAGE: Final = ROOT / "docs" / "runbook.md"
+SECTIONS: Final = sections(PAGE)
+TEXT: Final = PAGE.read_text(encoding="utf-8")
+GAP: Final = "…"
+#: The sections whose tables begin with what is printed.
+QUOTING: Final = ("Sentences", "Verdicts", "A restored ledger, a second installation")
+#: These end no task: they are logged, or counted.
+NEVER_RAISED: Final = frozenset({"InvalidId", "RequestRefused", "InDoubt"})
+#: What `logging` fills in.
+_FILLED: Final = re.compile(r"%-?\d*[sdf]")
+#: Airflow's own, while it reads plugins/capillary/.airflowignore.
+pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+
+
+def part(title: str) -> list[Section]:
+    """Return the section of this title and those below it."""
+    start = next(number for number, each in enumerate(SECTIONS) if each.title == title)
+    found = [SECTIONS[start]]
+    for each in SECTIONS[start + 1 :]:
+        if each.level <= SECTIONS[start].level:
+            break
+        found.append(each)
+    return found
+
+
+def rows_of(title: str) -> Iterator[tuple[str, ...]]:
+    for each in part(title):
+        if any(line.startswith("|") for line in each.lines):
+            yield from each.rows()
+
+
+def errors() -> list[type[CapillaryError]]:
+    """Return every error class of the product, the three roots and private ones left out."""
+    for module in pkgutil.walk_packages(capillary.__path__, "capillary."):
+        if ".migrations" not in module.name and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+    def below(kind: type[CapillaryError]) -> Iterator[type[CapillaryError]]:
+        for each in kind.__subclasses__():
+            yield each
+            yield from below(each)
+
+    found = {each.__name__: each for each in below(CapillaryError) if each.__module__.startswith("capillary.")}
+    roots = {TransientError, TerminalError}
+    return [each for name, each in sorted(found.items()) if each not in roots and not name.startswith("_")]
+
+
+@cache
+def printed() -> tuple[str, ...]:
+    """Return every text of the product's source; what is filled in is a gap."""
+    found: list[str] = []
+    for file in (ROOT / "plugins" / "capillary").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                found.append(
+                    "".join(str(each.value) if isinstance(each, ast.Constant) else GAP for each in node.values)
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(_FILLED.sub(GAP, node.value))
+    return tuple(found)
+
+
+def quotes() -> list[str]:
+    return [quote for title in QUOTING for row in rows_of(title) for quote in code_of(row[0])]
+
+
+@pytest.mark.parametrize("kind", errors(), ids=lambda kind: kind.__name__)
+def test_every_error_is_named(kind: type[CapillaryError]) -> None:
+    assert f"`{kind.__name__}`" in TEXT
+
+
+def test_whether_an_error_is_tried_again_is_the_codes() -> None:
+    again = {each.__name__: "yes" if issubclass(each, TransientError) else "no" for each in errors()}
+    wrong = [
+        (row[1], row[2])
+        for row in rows_of("Sentences")
+        if len(row) == 4
+        for name in code_of(row[1])
+        if row[2] != ("–" if name in NEVER_RAISED else again[name])
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("quote", quotes())
+def test_a_quoted_sentence_is_one_that_is_printed(quote: str) -> None:
+    pieces = [piece.strip() for piece in quote.split(GAP) if len(piece.strip()) > 2]
+    assert [piece for piece in pieces if not any(piece in text for text in printed())] == []
+
+
+#: what the verdict is asked → every sentence it can answer with
+VERDICTS: Final = {
+    "nobody found": Facts(eligible=0, planned=0),
+    "nobody new": Facts(eligible=5, planned=0),
+    "canary open": Facts(eligible=5, planned=0, waiting_reason="the canary is open"),
+    "left over": Facts(eligible=5, planned=0, left_over=5),
+    "ended well": Facts(eligible=5, planned=5, outcomes={Outcome.ENROLLED: 5}),
+    "canary passed": Facts(eligible=9, planned=5, outcomes={Outcome.ENROLLED: 5}, canary=True, left_over=4),
+    "canary not proven": Facts(eligible=9, planned=5, outcomes={Outcome.ALREADY_ENROLLED: 5}, canary=True, left_over=4),
+    "over the cap": Facts(eligible=9, planned=5, outcomes={Outcome.ENROLLED: 5}, left_over=4),
+    "late": Facts(eligible=5, planned=5, open=5, requests_open=1, deadline_passed=True),
+    "open": Facts(eligible=5, planned=5, open=5, requests_open=1),
+    "given back": Facts(eligible=5, planned=5, discarded=5),
+    "auto-approved": Facts(eligible=5, planned=5, outcomes={Outcome.ENROLLED: 5}, auto_approved_requests=1),
+    "unconfirmed": Facts(eligible=5, planned=5, outcomes={Outcome.UNCONFIRMED: 5}),
+    "failed": Facts(eligible=5, planned=5, outcomes={Outcome.FAILED: 5}),
+    "rejected": Facts(eligible=5, planned=5, outcomes={Outcome.REJECTED: 5}),
+    "does not add up": Facts(eligible=5, planned=5),
+}
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_every_verdict_has_its_row(name: str) -> None:
+    patterns = [
+        re.compile(".*".join(map(re.escape, quote.split(GAP))))
+        for row in rows_of("Verdicts")
+        for quote in code_of(row[0])
+    ]
+    strict, warned = judge(VERDICTS[name], Policy()), judge(VERDICTS[name], Policy(tolerated_failures=5))
+    for verdict in (strict, warned):
+        assert [pattern.pattern for pattern in patterns if pattern.match(verdict.sentence)], verdict.sentence
+    later = {"canary passed", "canary not proven", "over the cap"}
+    if name in later:
+        assert len([pattern for pattern in patterns if pattern.search(strict.sentence)]) > 1
+
+
+def test_the_words_of_a_policy_are_those_that_the_page_recommends() -> None:
+    assert f"on_auto_approved=Word.{Word.ACCEPT.name}" in TEXT
+
+
+@pytest.mark.parametrize("word", [*RequestState, *RequestStatus, *Outcome])
+def test_every_state_status_and_outcome_has_its_row(word: str) -> None:
+    listed = [row[0].strip("`") for row in rows_of("States, statuses, outcomes")]
+    assert listed.count(word) == [*RequestState, *RequestStatus, *Outcome].count(word)
+
+
+@pytest.mark.parametrize("guard", [each.name for each in fields(Guards)])
+def test_every_guard_is_named(guard: str) -> None:
+    assert any(guard in row[0] or f"({guard}=" in row[1] for row in rows_of("Sentences") if len(row) == 2)
+
+
+def test_every_task_can_be_looked_up() -> None:
+    bag = DagBag(ROOT / "dags")
+    assert bag.import_errors == {}
+    tasks = {task_id for dag in bag.dags.values() for task_id in dag.task_ids}
+    cleared = {word for row in rows_of("Clearing a task") for word in code_of(row[0])}
+    assert cleared == tasks
+    assert {name for name in bag.dags if f"`{name}`" in TEXT} == {"badge_upkeep"}
+
+
+def test_the_numbers_are_the_codes() -> None:
+    assert NOT_TAKEN_IN_A_ROW == 5
+    words = " ".join(TEXT.split())
+    assert "five in a row" in words
+    assert f"{RUN_LEASE.total_seconds() / 3600:.0f} hours without a sign of life" in words
+    assert f"waits {BUSY_TIMEOUT_S} seconds for" in words
+
+
+SQL: Final = [content for each in SECTIONS for language, content in each.blocks if language == "sql"]
+#: query → the columns looked at, and the answer of the busy ledger
+ANSWERS: Final[dict[str, tuple[str, list[tuple[object, ...]]]]] = {
+    "What happened": ("outcome request_status", [(None, "waiting")]),
+    "What waits": (
+        "status state customers",
+        [
+            ("planned", None, 2),
+            ("sending", None, 2),
+            ("waiting", "AdminTask", 1),
+            ("waiting", "AdminTask", 2),
+            ("waiting", "AdminTask", 2),
+            ("waiting", "approved", 2),
+        ],
+    ),
+    "In doubt": ("in_doubt may_be_judged", [(1, 0)]),
+}
+
+
+@pytest.mark.parametrize(("sql", "title"), list(zip(SQL[:3], ANSWERS, strict=True)), ids=ANSWERS)
+def test_the_first_questions_are_answered(busy_ledger: Ledger, sql: str, title: str) -> None:
+    columns, expected = ANSWERS[title]
+    with busy_ledger.read() as tx:
+        rows = [dict(row) for row in tx.conn.exec_driver_sql(sql).mappings()]
+    assert sorted((tuple(row[column] for column in columns.split()) for row in rows), key=repr) == sorted(
+        expected, key=repr
+    )
+
+
+def test_the_keys_are_listed_and_the_mark_is_cleared_for_one_account(busy_ledger: Ledger) -> None:
+    keys, clear = SQL[3:]
+    assert ACCOUNT in clear
+    with busy_ledger.read() as tx:  # rolls back what it writes
+        sent = tx.conn.exec_driver_sql(keys.replace("2026-11-20", "1970-01-01")).all()
+        assert len(sent) == 6
+        assert tx.conn.execute(select(badge_scan.c.foreign_key)).scalars().all() == ["cb1.gold-tier.unknown"]
+        assert tx.conn.exec_driver_sql(clear).rowcount == 1
+        assert tx.conn.execute(select(badge_scan.c.foreign_key, badge_scan.c.foreign_seen_at)).all() == [(None, None)]
+
+
+def test_the_commands_are_the_packages() -> None:
+    commands = re.findall(r"python -m capillary (ledger [^`\n]*)", TEXT)
+    assert {command.split()[1] for command in commands} == {"upgrade", "import"}
+    for command in commands:
+        _parser().parse_args(command.split())
+
+
+def test_the_file_of_the_page_is_linked_from_the_campaigns() -> None:
+    assert "(runbook.md" in Path(ROOT / "docs" / "campaigns.md").read_text(encoding="utf-8")
