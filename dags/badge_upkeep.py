@@ -6,7 +6,7 @@ requests in doubt are looked for and, when their absence is confirmed, sent agai
 customers whose requests were never sent are given back to the next run. The ledger's schema is migrated first.
 
 It is safe to clear, to trigger by hand and to pause; while it is paused, nothing is lost and nothing moves. If
-`keep_house` fails, its last line names the account and what to do.
+`keep_house` fails, the error in its log names the account and what to do.
 """
 
 from __future__ import annotations

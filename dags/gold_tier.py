@@ -6,7 +6,7 @@ badge; whoever was enrolled by an earlier run is left out, so a run has work onl
 **Before it ends** a human approves each request in the platform's request list; until then `wait` is deferred. The
 first run under a new configuration takes ten customers (the canary), and the next one the rest.
 
-**If a task fails**, read the last line of its log: it says what to mend. Then clear the task, which goes on from where
+**If a task fails**, read the error in its log: it says what to mend. Then clear the task, which goes on from where
 the ledger stands; nothing is sent twice. A guard that refused in `extract_eligible_customers` wants a look at the
 query's customers first, and then a run with *Override guards*. Customers whom the checker rejected, or whom the
 platform refused, come again by a run with *Retry outcomes*.

@@ -7,7 +7,7 @@ finds few customers, or nobody.
 **Purchases after the last run** of a month are found by a run by hand with *Occasion of day* set to a day of that
 month: it counts the whole month, and enrols only whom the earlier runs have left.
 
-**If a task fails**, read the last line of its log: it says what to mend. Then clear the task, which goes on from where
+**If a task fails**, read the error in its log: it says what to mend. Then clear the task, which goes on from where
 the ledger stands; nothing is sent twice. A request that nobody decides within seven days fails `wait` and stays in the
 platform's list: have the checker decide, then clear `wait`.
 """

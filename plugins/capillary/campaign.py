@@ -166,6 +166,11 @@ class BadgeCampaign(BaseModel):
         """Yield what is wrong between fields that are each right."""
         if self.renamed_from == self.name:
             yield "renamed_from: it is the campaign's own name. Give the former one, or nothing."
+        elif self.renamed_from and self.occasion is None:
+            yield (
+                "renamed_from: the former campaign's occasion was its name, and another one would take everybody anew. "
+                f"Give occasion={self.renamed_from!r} as well."
+            )
         if "{{" in self._query or "{%" in self._query:
             return  # Airflow renders the query first; which names it wants then cannot be told here
         given = {*BOUND, *(BOUND_PERIOD if self.when.recurs else ()), *self.parameters}
@@ -233,7 +238,7 @@ class BadgeCampaign(BaseModel):
                 ledger_conn_id=self.ledger_conn_id,
                 # Whatever became of the others: it judges by the ledger, and gives back what was not sent.
                 trigger_rule=TriggerRule.ALL_DONE,
-                outlets=[Asset(name=f"badges_{self.name}", uri=f"capillary://badges/{self.name}")],
+                asset=Asset(name=f"badges_{self.name}", uri=f"capillary://badges/{self.name}"),
                 retries=2,
             )
             extract >> submit >> wait >> report

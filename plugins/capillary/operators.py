@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from capillary.access import airflow_failures, open_ledger, open_sender
@@ -169,6 +169,7 @@ class ReportBadgesOperator(BaseOperator):
     Args:
         plan: output of a `PlanBadgesOperator`.
         policy: what counts as a pass.
+        asset: updated by a run that passed and was no dry one, with the counts as the event's `extra`.
         ledger_conn_id: Airflow connection of the ledger.
     """
 
@@ -180,10 +181,15 @@ class ReportBadgesOperator(BaseOperator):
         *,
         plan: object,
         policy: Policy | None = None,
+        asset: Asset | None = None,
         ledger_conn_id: str = "badge_ledger",
         **kwargs: Any,  # noqa: ANN401 - what every operator of Airflow takes
     ) -> None:
+        if asset is not None:
+            # An outlet of its own would be updated by every success, a dry run's too.
+            kwargs["outlets"] = [*kwargs.get("outlets", []), AssetAlias(asset.name)]
         super().__init__(**kwargs)
+        self.asset = asset
         self.plan = plan
         self.policy = policy
         self.ledger_conn_id = ledger_conn_id
@@ -208,8 +214,9 @@ class ReportBadgesOperator(BaseOperator):
             context["ti"].xcom_push(key="return_value", value=report)
             raise AirflowFailException(verdict.sentence)
         (self.log.warning if verdict.warned else self.log.info)("%s", verdict.sentence)
-        for asset in self.outlets:
-            context["outlet_events"][asset].extra = {"sentence": verdict.sentence, **report["funnel"]}
+        if self.asset is not None and not reference.is_dry_run:
+            event = context["outlet_events"][AssetAlias(self.asset.name)]
+            event.add(self.asset, extra={"sentence": verdict.sentence, **report["funnel"]})
         return report
 
     def _judge(self, reference: PlanReference) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:

@@ -89,29 +89,28 @@ class BadgeRequestSensor(BaseSensorOperator):
         status = event.get("status") if isinstance(event, dict) else None
         if status not in set(Event):
             raise AirflowException(f"the trigger came back without a word that is known ({type(event).__name__})")
-        # After failed polls this look is the one whose error is told.
-        return self._go_on(tolerant=status != Event.FAILED)
+        return self._go_on()
 
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's
         """Look once; done when every customer has an outcome."""
-        ended = self._look(tolerant=True)
+        ended = self._look()
         waits = isinstance(ended, BadgeRequestTrigger)
         return PokeReturnValue(is_done=not waits, xcom_value=None if waits else ended)
 
-    def _go_on(self, *, tolerant: bool = True) -> dict[str, object]:
-        ended = self._look(tolerant=tolerant)
+    def _go_on(self) -> dict[str, object]:
+        ended = self._look()
         if isinstance(ended, BadgeRequestTrigger):
             left = datetime.fromisoformat(ended.deadline) - datetime.now(UTC)
             self.defer(trigger=ended, method_name="resume", timeout=max(left, timedelta(0)) + _BACKSTOP)
         return ended
 
-    def _look(self, *, tolerant: bool) -> dict[str, object] | BadgeRequestTrigger:
+    def _look(self) -> dict[str, object] | BadgeRequestTrigger:
         """Bring the run forward; return how it ended, or what to wait with."""
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
             reference = PlanReference.parse(self.requests)
             if reference.badge_run_id is None or not reference.planned:
                 raise AirflowSkipException("nothing was planned, nothing to wait for")
-            wait = asyncio.run(self._advance(ledger, reference.badge_run_id, tolerant=tolerant))
+            wait = asyncio.run(self._advance(ledger, reference.badge_run_id))
             with ledger.read() as tx:
                 counts, now = funnel(tx, reference.badge_run_id), tx.now
         deadline = (wait.first_sent_at or wait.planned_at) + timedelta(seconds=self.timeout)
@@ -129,22 +128,21 @@ class BadgeRequestSensor(BaseSensorOperator):
             return self._ended(reference, counts, wait, late=not only_unsent_left)
         return self._trigger(reference.badge_run_id, deadline, wait)
 
-    async def _advance(self, ledger: Ledger, badge_run_id: int, *, tolerant: bool) -> RunWait:
+    async def _advance(self, ledger: Ledger, badge_run_id: int) -> RunWait:
         async with open_sender(ledger, self.capillary_conn_id) as sender:
             try:
                 return await advance(
                     sender, badge_run_id, reader=f"run {badge_run_id}, task {uuid.uuid4().hex[:12]}", lease=RUN_LEASE
                 )
             except (PlatformUnavailable, ReplyUnreadable) as error:
-                if not tolerant:
-                    raise
-                self.log.warning("%s The wait goes on.", error)
+                # An outage shall not use the retries up: the deadline ends the wait, and nothing else.
+                self.log.error("%s The wait goes on.", error)  # noqa: TRY400 - the sentence says it all
         with ledger.read() as tx:
             return run_wait(tx, badge_run_id)
 
     def _ended(self, reference: PlanReference, counts: Funnel, wait: RunWait, *, late: bool) -> dict[str, object]:
         """Return the end of a run, or raise its verdict."""
-        reason = f"{wait.unsent} requests were never sent: clear submit" if wait.unsent else None
+        reason = f"{wait.unsent} requests were never sent; the next run takes them" if wait.unsent else None
         verdict: Verdict = judge(facts_of(counts, deadline_passed=late, waiting_reason=reason), self.policy or Policy())
         if not verdict.passed:
             raise (AirflowSensorTimeout if late else AirflowFailException)(verdict.sentence)

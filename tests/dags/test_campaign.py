@@ -97,6 +97,7 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("live", "yes", ["should be a valid boolean, not 'yes'", "Give True once its dry runs look right"]),
         ("live", 1, ["should be a valid boolean"]),
         ("renamed_from", "vip", ["the campaign's own name", "Give the former one"]),
+        ("renamed_from", "gold", ["take everybody anew", "Give occasion='gold'"]),
         ("parameters", {"badge_id": "x"}, ["'badge_id' is bound by the campaign itself"]),
         ("parameters", ["4711"], ["not list", "Give a dict of values"]),
         ("parameters", {"min-spend": 3}, ["'min-spend' cannot be named in SQL"]),

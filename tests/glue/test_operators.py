@@ -1,9 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from airflow.sdk import Asset, AssetAlias, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.execution_time.context import OutletEventAccessors
 from sqlalchemy import update
 
 from capillary.engine.verdict import Policy, Word
@@ -191,6 +193,20 @@ def test_the_unconfirmed_are_planned_again_only_without_the_badge(place: Place) 
     assert (again["planned"], again["known_before"]) == (2, 2)
     submit(place, again)
     assert place.sent() == [1, 2, 3, 3, 4, 4]
+
+
+def test_a_passing_run_updates_its_asset_and_a_dry_one_does_not(place: Place) -> None:
+    asset, events = Asset(name="badges_vip", uri="capillary://badges/vip"), OutletEventAccessors()
+    for dry_run in (True, False):
+        reference = plan(place, dry_run=dry_run)
+        if not dry_run:
+            submit(place, reference)
+            settle(place, reference)
+        operator = ReportBadgesOperator(task_id="report", plan=reference, asset=asset)
+        operator.execute(cast("Context", {**place.context(), "outlet_events": events}))
+        added = events[AssetAlias("badges_vip")].asset_alias_events
+        assert len(added) == (0 if dry_run else 1)
+    assert added[0].extra["enrolled"] == 120
 
 
 def test_a_report_without_a_plan_fails(place: Place) -> None:

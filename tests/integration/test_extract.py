@@ -84,7 +84,7 @@ def test_malformed_ids_are_named_and_stop_nobody_else(house: House, warehouse: t
 
 def test_a_refused_plan_writes_nothing(house: House, warehouse: tuple[str, WarehouseSummary]) -> None:
     url, _ = warehouse
-    with pytest.raises(GuardRefused, match="max_requests_per_run=1"):
+    with pytest.raises(GuardRefused, match="max_requests=1"):
         plan_rows(
             house.ledger,
             read_rows(create_engine(url), "SELECT user_id AS customer_id FROM users", {}),

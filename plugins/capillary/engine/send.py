@@ -100,11 +100,9 @@ class Sender:
                 "submitting is switched off in the platform's connection; switch it on there and retry the task"
             )
         body = await self.runtime.ledger_call(lambda: self._body(request_id))
-        if body is None:
-            return Sending(Sent.ELSEWHERE)
         begun = self.runtime.monotonic()
-        held = await self.runtime.ledger_call(lambda: self._in_transaction(claim))
-        if held is None:
+        held = await self.runtime.ledger_call(lambda: self._in_transaction(claim)) if body else None
+        if body is None or held is None:
             return Sending(Sent.ELSEWHERE)
         held_up = self.runtime.monotonic() - begun > SEND_WITHIN_S
         if held_up or held.key != body.key:

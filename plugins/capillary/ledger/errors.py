@@ -21,10 +21,6 @@ class GuardRefused(TerminalError):
     """A guard of the campaign says that this plan is not what its author had in mind. Nothing was written."""
 
 
-class EchoDiffers(TerminalError):
-    """The platform shows other customers under our key than the ledger holds. Nothing is settled."""
-
-
 class PlanUnknown(TerminalError, LookupError):
     """The ledger has no such plan."""
 

@@ -397,8 +397,7 @@ def _judge(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int
             )
     if guards.max_requests is not None and requests > guards.max_requests:
         refusals.append(
-            f"{requests} approvals needed, more than max_requests_per_run={guards.max_requests}: raise it, or cap "
-            "the customers"
+            f"{requests} approvals needed, more than max_requests={guards.max_requests}: raise it, or cap the customers"
         )
     if guards.max_open_requests is not None and requests:
         still_open = _open_requests(tx, order)
