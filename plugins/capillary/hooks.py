@@ -386,14 +386,17 @@ def _ledger_url(connection: Connection) -> URL:
         return URL.create("sqlite", database=path)
     if connection.conn_type in {"postgres", "postgresql"}:
         extras = json.loads(connection.extra or "{}")
+        query = {name: str(value) for name, value in extras.items() if name in _LIBPQ}
+        # A folder is a Unix socket's; as the host of a URL it would be read as part of the database's name.
+        is_socket = (connection.host or "").startswith("/")
         return URL.create(
             "postgresql+psycopg",
             username=connection.login or None,
             password=connection.password or None,
-            host=connection.host or None,
+            host=None if is_socket else connection.host or None,
             port=connection.port,
             database=connection.schema or None,
-            query={name: str(value) for name, value in extras.items() if name in _LIBPQ},
+            query=query | ({"host": connection.host or ""} if is_socket else {}),
         )
     raise LedgerRefused(
         f"{where} is of type {connection.conn_type!r}, and the ledger cannot live there: it needs keys that are "

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from airflow.sdk import Connection
 from airflow.sdk._shared.secrets_masker import _secrets_masker
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from capillary.api.errors import SettingsInvalid
 from capillary.api.settings import PlatformSettings
@@ -152,6 +152,9 @@ async def test_the_ledger_is_postgresql_or_a_file(monkeypatch: pytest.MonkeyPatc
     assert ledger_url_of("file") == "sqlite:////var/lib/badges/ledger.db"
     url = "postgresql+psycopg://badges:p%40ss%2Fword@db:5433/badge_ledger?sslmode=require"
     assert ledger_url_of("server") == await aledger_url_of("server") == url
+    define(monkeypatch, "socket", conn_type="postgres", host="/run/postgresql", login="me", schema="badge_ledger")
+    parsed = make_url(ledger_url_of("socket"))
+    assert (parsed.host, parsed.database, parsed.query["host"]) == (None, "badge_ledger", "/run/postgresql")
 
 
 @pytest.mark.parametrize(
