@@ -48,6 +48,10 @@ OWNER_TYPES: Final = (
 )
 #: Characters of the checker's message that are kept.
 MESSAGE_LIMIT: Final = 500
+#: Characters of a state that are kept; the known ones are shorter.
+STATE_LIMIT: Final = 64
+#: Most characters of a platform request id, which is a UUID.
+PLATFORM_ID_LIMIT: Final = 64
 #: Characters of an entity id; the public docs give examples of eight digits and no bound.
 ENTITY_ID_LIMIT: Final = 64
 
@@ -167,9 +171,10 @@ def parse_request(data: object) -> WorkflowRequest:
     """
     request = fields(data)
     platform_request_id = text(request.get("requestId"))
-    state = text(request.get("state"))
-    if platform_request_id is None or state is None:
-        missing = "request id" if platform_request_id is None else "state"
+    # A name of a custom workflow's node may be of any length; none that is cut is a word we know.
+    state = text(request.get("state"), limit=STATE_LIMIT)
+    if platform_request_id is None or len(platform_request_id) > PLATFORM_ID_LIMIT or state is None:
+        missing = "state" if state is None else "request id"
         raise ReplyUnreadable(what="workflow request", reason=f"it has no {missing}")
     details = fields(request.get("details"))
     body = fields(fields(details.get(_PAYLOAD)).get("body"))

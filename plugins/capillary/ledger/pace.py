@@ -6,7 +6,7 @@ another; the spacing leaves room for that, so that no window of 60 s ever holds 
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, Final
 
@@ -19,6 +19,9 @@ from capillary.ledger.upsert import insert_unless_there
 #: A slot may be used this long after its time, seconds.
 SLOT_GRACE_S: Final = 1.0
 _WINDOW_S: Final = 60.0
+#: A slot or block later than this, or than so many waiting callers explain, is from before the clock was set back.
+_FARTHEST: Final = timedelta(hours=1)
+_QUEUE: Final = 500
 
 
 def slot_spacing_s(calls_per_minute: int) -> float:
@@ -38,11 +41,14 @@ def take_slot(tx: Transaction, account: str, *, calls_per_minute: int) -> float:
         How long to wait for it, seconds; 0 when it is now.
     """
     row = _locked_row(tx, account)
-    slot = max(moment for moment in (tx.now, row.next_slot_at, row.blocked_until) if moment is not None)
+    spacing_s = slot_spacing_s(calls_per_minute)
+    farthest = tx.now + max(_FARTHEST, timedelta(seconds=_QUEUE * spacing_s))
+    known = [moment for moment in (row.next_slot_at, row.blocked_until) if moment is not None and moment <= farthest]
+    slot: datetime = max([tx.now, *known])
     tx.conn.execute(
         update(badge_pace)
         .where(badge_pace.c.account == account)
-        .values(next_slot_at=slot + timedelta(seconds=slot_spacing_s(calls_per_minute)))
+        .values(next_slot_at=slot + timedelta(seconds=spacing_s))
     )
     return (slot - tx.now).total_seconds()
 
@@ -52,7 +58,7 @@ def is_blocked(tx: Transaction, account: str) -> bool:
     until = tx.conn.execute(
         select(badge_pace.c.blocked_until).where(badge_pace.c.account == account)
     ).scalar_one_or_none()
-    return until is not None and until > tx.now
+    return until is not None and tx.now < until <= tx.now + _FARTHEST
 
 
 def block(tx: Transaction, account: str, *, seconds: float) -> None:

@@ -48,8 +48,13 @@ def lease(tx: Transaction, account: str, *, by: str, older_than: timedelta) -> b
             update(badge_scan)
             .where(
                 badge_scan.c.account == account,
-                badge_scan.c.leased_until <= tx.now,
-                or_(badge_scan.c.read_at.is_(None), badge_scan.c.read_at <= tx.now - older_than),
+                # What lies farther ahead than a lease can is from before the clock was set back.
+                or_(badge_scan.c.leased_until <= tx.now, badge_scan.c.leased_until > tx.now + LEASE),
+                or_(
+                    badge_scan.c.read_at.is_(None),
+                    badge_scan.c.read_at <= tx.now - older_than,
+                    badge_scan.c.read_at > tx.now,
+                ),
             )
             .values(leased_until=tx.now + LEASE, leased_by=by, read_at=tx.now)
         ).rowcount

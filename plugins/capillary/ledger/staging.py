@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.database import Ledger, LedgerUnavailable, Transaction
 
 #: Invalid rows kept with their reason; all are counted.
 INVALID_KEPT: Final = 10_000
@@ -96,6 +96,16 @@ class Staging:
             yield Transaction(self._conn, self._ledger.now(self._conn))
 
     def _add_customers(self, customers: Sequence[tuple[int, int]]) -> None:
+        try:
+            self._copy_in(customers)
+        except self._conn.dialect.loaded_dbapi.Error as error:
+            # The driver's own error is no SQLAlchemyError, and its text quotes the rows.
+            raise LedgerUnavailable(
+                f"the ledger's database broke off while customers were staged ({type(error).__name__}); nothing was "
+                "planned. Try again; if it stays, look at the database and its disk"
+            ) from None
+
+    def _copy_in(self, customers: Sequence[tuple[int, int]]) -> None:
         raw: Any = self._conn.connection.driver_connection
         if self._conn.dialect.name == "sqlite":
             raw.executemany("INSERT OR IGNORE INTO staged (row_number, customer_id) VALUES (?, ?)", customers)
