@@ -47,6 +47,7 @@ class Answer:
     envelope: Envelope = field(repr=False)
     retry_after_s: float | None
     trace_id: str | None
+    size: int = 0
 
     @property
     def is_good_status(self) -> bool:
@@ -86,6 +87,7 @@ def read_answer(reply: Reply, *, now: datetime) -> Answer:
         envelope=read_envelope(payload),
         retry_after_s=retry_after_s(reply.headers, now=now),
         trace_id=trace if _TRACE_ID.fullmatch(trace) else None,
+        size=len(reply.body),
     )
 
 

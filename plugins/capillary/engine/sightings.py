@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from capillary.api.request_workflow import WorkflowRequest, is_decided
 from capillary.ledger import requests, scans
@@ -38,6 +39,7 @@ def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) 
     by_id = {row.platform_request_id: row for row in rows}
     ids_of_keys = _ids_of_keys(tx, account, {row.request_key for row in by_id.values() if row.request_key})
     ids_seen = _ids_seen(tx, account, {row.platform_request_id for row in by_id.values() if not row.request_key})
+    known = _known(tx, by_id)
     found: dict[int, WorkflowRequest] = {}
     new, foreign_key = 0, None
     for row in by_id.values():
@@ -48,7 +50,9 @@ def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) 
                 scans.note_foreign_key(tx, account, row.request_key or "")
             continue
         found[request_id] = row
-        new += requests.record_sighting(tx, request_id, seen_in(row))
+        seen = seen_in(row)
+        if not _is_known(known.get(row.platform_request_id), request_id, seen):
+            new += requests.record_sighting(tx, request_id, seen)
     return Recorded(found, new, foreign_key)
 
 
@@ -84,3 +88,32 @@ def _ids_seen(tx: Transaction, account: str, platform_request_ids: set[str]) -> 
         .where(badge_sighting.c.platform_request_id.in_(platform_request_ids), badge_occasion.c.account == account)
     )
     return {row.platform_request_id: row.request_id for row in found}
+
+
+def _known(tx: Transaction, platform_request_ids: Iterable[str]) -> dict[str, Row[*tuple[Any, ...]]]:
+    """Return the sightings that the ledger holds already: most of a page, which nothing has to be written for."""
+    columns = badge_sighting.c
+    rows = tx.conn.execute(
+        select(
+            columns.platform_request_id,
+            columns.request_id,
+            columns.state,
+            columns.auto_approved,
+            columns.checker_message,
+            columns.terminal_seen_at,
+        ).where(columns.platform_request_id.in_(list(platform_request_ids)))
+    )
+    return {row.platform_request_id: row for row in rows}
+
+
+def _is_known(known: Row[*tuple[Any, ...]] | None, request_id: int, seen: Seen) -> bool:
+    """Return whether `record_sighting` would leave everything as it is."""
+    if known is None or known.request_id != request_id or known.state != seen.state:
+        return False
+    if not seen.decided:
+        return True
+    return (
+        known.terminal_seen_at is not None
+        and (known.auto_approved or not seen.auto_approved)
+        and seen.checker_message in (None, known.checker_message)
+    )

@@ -199,6 +199,9 @@ def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:  # noqa: 
         f"busy_timeout={BUSY_TIMEOUT_S * 1000}",
         "temp_store=FILE",
         "cache_size=-32000",
+        # Staged ids come in no order: with 2 MB of cache and a journal in a file every batch touches the disk.
+        "temp.cache_size=-32000",
+        "temp.journal_mode=MEMORY",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -202,7 +202,8 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
     waits = canary and _spec_is_open(tx, spec.id)
     caps = [cap for cap in (order.cap, CANARY_CUSTOMERS if canary else None, 0 if waits else None) if cap is not None]
     planned = min([fresh, *caps])
-    _keep_first(tx, planned)
+    if planned < fresh:
+        _keep_first(tx, planned)
     requests = _requests_needed(tx, order.customers_per_request)
     if not order.override_guards:
         _judge(tx, order, rows, invalid, distinct, requests)

@@ -143,6 +143,7 @@ def staging(ledger: Ledger) -> Iterator[Staging]:
                 text(
                     "CREATE TEMP TABLE fresh (attempt integer NOT NULL, customer_id bigint NOT NULL, "
                     "row_number bigint NOT NULL, PRIMARY KEY (attempt, customer_id))"
+                    f"{' WITHOUT ROWID' if conn.dialect.name == 'sqlite' else ''}"
                 )
             )
             conn.execute(
