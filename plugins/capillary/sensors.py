@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from capillary.access import airflow_failures, open_ledger, open_sender
 from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
-from capillary.engine.advance import advance
+from capillary.engine.advance import Advanced, advance
 from capillary.engine.verdict import Policy, Verdict, facts_of, judge
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
@@ -110,7 +110,8 @@ class BadgeRequestSensor(BaseSensorOperator):
             reference = PlanReference.parse(self.requests)
             if reference.badge_run_id is None or not reference.planned:
                 raise AirflowSkipException("nothing was planned, nothing to wait for")
-            wait = asyncio.run(self._advance(ledger, reference.badge_run_id))
+            advanced = asyncio.run(self._advance(ledger, reference.badge_run_id))
+            wait = advanced.wait
             with ledger.read() as tx:
                 counts, now = funnel(tx, reference.badge_run_id), tx.now
         deadline = (wait.first_sent_at or wait.planned_at) + timedelta(seconds=self.timeout)
@@ -126,9 +127,9 @@ class BadgeRequestSensor(BaseSensorOperator):
         only_unsent_left = wait.settled + wait.unsent == wait.requests
         if only_unsent_left or now >= deadline:
             return self._ended(reference, counts, wait, late=not only_unsent_left)
-        return self._trigger(reference.badge_run_id, deadline, wait)
+        return self._trigger(reference.badge_run_id, deadline, advanced)
 
-    async def _advance(self, ledger: Ledger, badge_run_id: int) -> RunWait:
+    async def _advance(self, ledger: Ledger, badge_run_id: int) -> Advanced:
         async with open_sender(ledger, self.capillary_conn_id) as sender:
             try:
                 return await advance(
@@ -138,7 +139,7 @@ class BadgeRequestSensor(BaseSensorOperator):
                 # An outage shall not use the retries up: the deadline ends the wait, and nothing else.
                 self.log.error("%s The wait goes on.", error)  # noqa: TRY400 - the sentence says it all
         with ledger.read() as tx:
-            return run_wait(tx, badge_run_id)
+            return Advanced(run_wait(tx, badge_run_id), held_up=True)
 
     def _ended(self, reference: PlanReference, counts: Funnel, wait: RunWait, *, late: bool) -> dict[str, object]:
         """Return the end of a run, or raise its verdict."""
@@ -152,7 +153,8 @@ class BadgeRequestSensor(BaseSensorOperator):
             "outcomes": {str(outcome): customers for outcome, customers in counts.outcomes.items() if customers},
         }
 
-    def _trigger(self, badge_run_id: int, deadline: datetime, wait: RunWait) -> BadgeRequestTrigger:
+    def _trigger(self, badge_run_id: int, deadline: datetime, advanced: Advanced) -> BadgeRequestTrigger:
+        wait = advanced.wait
         return BadgeRequestTrigger(
             badge_run_id=badge_run_id,
             capillary_conn_id=self.capillary_conn_id,
@@ -160,6 +162,7 @@ class BadgeRequestSensor(BaseSensorOperator):
             deadline=deadline.isoformat(),
             poll_interval_s=self.poll_interval_s,
             settle_every_s=self.settle_every.total_seconds(),
-            ended=wait.decided + wait.settled,
+            # Where this look could not do all there was, the same state calls a worker again.
+            ended=-1 if advanced.held_up else wait.decided + wait.settled,
             doubt_due=wait.doubt_due,
         )

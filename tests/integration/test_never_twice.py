@@ -197,3 +197,16 @@ async def test_a_rejection_ends_the_request(house: House) -> None:
     assert house.sandbox.reject(key, "not this year") == 1
     assert await look(house) == 1
     assert outcomes(house) == {"rejected": 50, None: 150}
+
+
+async def test_auto_approval_of_a_resent_request_stops_the_submission(house: House) -> None:
+    plan = house.plan(CUSTOMERS)
+    house.sandbox.fault("submit", "drop", when="before")
+    assert await submit(house, plan.badge_run_id) == {Sent.IN_DOUBT: 1, Sent.ACCEPTED: 3}
+    house.clock.shift = timedelta(hours=2)
+    house.sandbox.switch(auto_approve=True)
+    others = house.plan(range(2_001, 2_101), run="others")
+    with pytest.raises(AutoApproved):
+        await submit(house, others.badge_run_id)
+    assert_each_customer_once(house)
+    assert len(house.sandbox.platform.requests()) == 4, "the one that was sent again, and no new one"

@@ -68,9 +68,8 @@ class Calls:
         self._throttle = patience.Throttle(monotonic=monotonic, random=random)
 
     async def clear(self) -> None:
-        """Wait for a call slot, then see to a credential that is valid for a while, with retries."""
-        await self._pace.take()
-        await self._retrying(_TOKEN, self._renew_if_due, attempts=patience.READ_ATTEMPTS)
+        """See to a credential that is valid for a while, with retries, and wait for a call slot."""
+        await self._retrying(_TOKEN, self._take_slot, attempts=patience.READ_ATTEMPTS)
 
     async def read(
         self,
@@ -93,8 +92,7 @@ class Calls:
 
         async def once() -> T | None:
             nonlocal renewed
-            await self._pace.take()
-            await self._renew_if_due()
+            await self._take_slot()
             headers = self.credential.headers()
             if headers is None:
                 raise PlatformUnavailable(what=what, reason="the OAuth token ran out before the call")
@@ -111,6 +109,14 @@ class Calls:
             raise read_error(answer, what=what, reason=self.explain(answer))
 
         return await self._retrying(what, once, attempts=attempts)
+
+    async def _take_slot(self) -> None:
+        """Take the slot last: a renewal takes one of its own, and a slot used late is one call too many."""
+        await self._renew_if_due()
+        await self._pace.take()
+        if self.credential.is_due:  # it ran out while the slot was waited for
+            await self._renew_if_due()
+            await self._pace.take()
 
     async def _renew_if_due(self) -> None:
         if not self.credential.is_due:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -15,17 +16,35 @@ from capillary.engine.watch import Watched, watch_in_turn
 from capillary.ledger.requests import keep_alive
 from capillary.ledger.waiting import RunWait, run_wait
 
-#: Seconds between two looks whether another reader has given its turn back.
+#: How often, and how many seconds apart, another reader's turn is waited for: a reader that died keeps it for
+#: minutes, and a worker's slot is too dear to wait in.
+TURN_LOOKS: Final = 15
 _TURN_LOOK_S: Final = 1.0
+#: Most requests that are settled by single reads when the list could not be read.
+_SINGLY: Final = 20
 
 _LOG: Final = logging.getLogger("capillary.advance")
 
 
-async def advance(sender: Sender, badge_run_id: int, *, reader: str, lease: timedelta) -> RunWait:
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """Where a run stands.
+
+    Attributes:
+        wait: what it still waits for.
+        held_up: another reader kept the list, so that there may be more to do than was done.
+    """
+
+    wait: RunWait
+    held_up: bool
+
+
+async def advance(sender: Sender, badge_run_id: int, *, reader: str, lease: timedelta) -> Advanced:
     """Find, resolve and settle what can be, and return what the run still waits for.
 
-    The list is read once for the whole account; where another reader is at it, that one is awaited, since it
-    may settle this run's requests, too. Doubt that cannot be resolved now stays: it must not end the wait.
+    The list is read once for the whole account; where another reader is at it, that one is awaited for a few
+    seconds, since it may settle this run's requests, too. Doubt that cannot be resolved now stays: it must not
+    end the wait.
 
     Args:
         sender: sends again what is confirmed absent.
@@ -41,40 +60,45 @@ async def advance(sender: Sender, badge_run_id: int, *, reader: str, lease: time
     account = sender.client.settings.account
     await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, badge_run_id, account))
     wait = await _look(sender, badge_run_id, lease)
-    while wait.undecided or wait.decided or wait.in_doubt:
+    looks = 0
+    while (held_up := wait.undecided + wait.decided + wait.in_doubt > 0) and looks < TURN_LOOKS:
         if await _watch_if_free(sender, reader) is not None:
+            held_up = False
             break
+        looks += 1
         await sender.runtime.sleep(_TURN_LOOK_S)
         wait = await _look(sender, badge_run_id, lease)
-    await settle_decided(sender, badge_run_id)
+    await settle_decided(sender, badge_run_id, most=_SINGLY if held_up else None)
     if (await _look(sender, badge_run_id, lease)).doubt_due:
         try:
             await resolve_doubt(sender)
         except (SubmittingOff, EverythingRefused, CallRefused, PlatformUnavailable, ReplyUnreadable) as error:
             _LOG.error("requests in doubt stay in doubt: %s", error)
-    return await _look(sender, badge_run_id, lease)
+    return Advanced(await _look(sender, badge_run_id, lease), held_up)
 
 
-async def take_turn_and_watch(sender: Sender, *, reader: str) -> Watched:
-    """Read the list and settle, as soon as no other reader is at it.
+async def take_turn_and_watch(sender: Sender, *, reader: str) -> Watched | None:
+    """Read the list and settle; None where another reader kept it for so long that this one went on without.
 
     Raises:
         PlatformUnavailable, ReplyUnreadable, CallRefused: the platform's list could not be read.
     """
-    while (watched := await _watch_if_free(sender, reader)) is None:
+    for _ in range(TURN_LOOKS):
+        if (watched := await _watch_if_free(sender, reader)) is not None:
+            return watched
         await sender.runtime.sleep(_TURN_LOOK_S)
-    return watched
+    return None
 
 
-async def settle_decided(sender: Sender, badge_run_id: int) -> int:
-    """Settle the run's decided requests by single reads; return how many could be."""
+async def settle_decided(sender: Sender, badge_run_id: int, *, most: int | None = None) -> int:
+    """Settle the run's decided requests by single reads, at most so many; return how many could be."""
 
     def decided() -> tuple[int, ...]:
         with sender.ledger.read() as tx:
             return decided_requests(tx, badge_run_id)
 
     left = await sender.runtime.ledger_call(decided)
-    return await settle_by_reading(sender.ledger, sender.client, sender.runtime, left)
+    return await settle_by_reading(sender.ledger, sender.client, sender.runtime, left[:most])
 
 
 async def _watch_if_free(sender: Sender, reader: str) -> Watched | None:

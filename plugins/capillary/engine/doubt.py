@@ -57,10 +57,15 @@ class Resolved:
     sent_again: int = 0
     given_up: int = 0
     still_in_doubt: int = 0
+    auto_approved: int = 0
 
 
-async def resolve_doubt(sender: Sender) -> Resolved:
+async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -> Resolved:
     """Read the whole list once for everything in doubt of the account; send again what is confirmed absent.
+
+    Args:
+        sender: sends one request.
+        stop_on_auto_approval: send no further one after the platform executed one by itself; the next call goes on.
 
     Raises:
         What a read and `Sender.send` raise. A trigger never calls this: it sends.
@@ -70,7 +75,7 @@ async def resolve_doubt(sender: Sender) -> Resolved:
     if not doubts:
         return Resolved()
     found, absences = await _absences(ledger, client, runtime, begun, doubts)
-    sent_again = given_up = 0
+    sent_again = given_up = auto_approved = 0
     for absence, resends in absences:
         if resends >= requests.MAX_RESENDS:
             given_up += await runtime.ledger_call(lambda a=absence: _give_up(ledger, a))  # type: ignore[misc]
@@ -82,9 +87,13 @@ async def resolve_doubt(sender: Sender) -> Resolved:
             ),
         )
         sent_again += sending.sent is not Sent.ELSEWHERE
+        auto_approved += sending.auto_approved
+        if auto_approved and stop_on_auto_approval:
+            _LOG.error("a request was executed without a human: nothing more is sent again now")
+            break
     still = len(doubts) - found - sent_again - given_up
     _LOG.info("doubt: %d found, %d sent again, %d given up, %d left", found, sent_again, given_up, still)
-    return Resolved(found, sent_again, given_up, still)
+    return Resolved(found, sent_again, given_up, still, auto_approved)
 
 
 async def _absences(

@@ -65,7 +65,7 @@ async def submit_run(
     account = sender.client.settings.account
     await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, badge_run_id, account))
     counts: Counter[Sent] = Counter()
-    auto_approved, not_taken_in_a_row, width = 0, 0, 1
+    not_taken_in_a_row, width = 0, 1
 
     def claim(tx: Transaction, request_id: int) -> requests.Claim | None:
         return requests.claim(
@@ -87,7 +87,8 @@ async def submit_run(
                 _assert_may_send(tx, account, in_flight)
             return planned
 
-    await _look_first(sender, badge_run_id)
+    auto_approved = await _look_first(sender, badge_run_id, stop_on_auto_approval=stop_on_auto_approval)
+    _assert_human(auto_approved, stop=stop_on_auto_approval)
     while batch := await sender.runtime.ledger_call(next_requests):
         # All of a batch come to their end, whatever one of them raises: none is cut off in mid-call.
         ends = await asyncio.gather(*(send(request_id) for request_id in batch), return_exceptions=True)
@@ -96,8 +97,7 @@ async def submit_run(
         auto_approved += sum(sending.auto_approved for sending in sendings)
         if errors := [end for end in ends if isinstance(end, BaseException)]:
             raise errors[0]
-        if stop_on_auto_approval:
-            _assert_human(auto_approved)
+        _assert_human(auto_approved, stop=stop_on_auto_approval)
         refusals = [sending.not_taken for sending in sendings if sending.not_taken is not None]
         not_taken_in_a_row = not_taken_in_a_row + len(refusals) if len(refusals) == len(sendings) else 0
         if refusals and _stop(refusals, not_taken_in_a_row):
@@ -107,20 +107,25 @@ async def submit_run(
     return Submitted(dict(counts), auto_approved)
 
 
-async def _look_first(sender: Sender, badge_run_id: int) -> None:
-    """Find what an earlier try left in doubt, and what this ledger forgot, before anything new is sent."""
+async def _look_first(sender: Sender, badge_run_id: int, *, stop_on_auto_approval: bool) -> int:
+    """Find what an earlier try left in doubt, and what this ledger forgot, before anything new is sent.
+
+    Returns:
+        How many requests that were sent again the platform executed by itself.
+    """
 
     def anything_planned() -> bool:
         with sender.ledger.read() as tx:
             return bool(_planned(tx, badge_run_id, 1))
 
-    if await sender.runtime.ledger_call(anything_planned):
-        await watch(sender.ledger, sender.client, sender.runtime)
-        await resolve_doubt(sender)
+    if not await sender.runtime.ledger_call(anything_planned):
+        return 0
+    await watch(sender.ledger, sender.client, sender.runtime)
+    return (await resolve_doubt(sender, stop_on_auto_approval=stop_on_auto_approval)).auto_approved
 
 
-def _assert_human(auto_approved: int) -> None:
-    if auto_approved:
+def _assert_human(auto_approved: int, *, stop: bool) -> None:
+    if auto_approved and stop:
         raise AutoApproved(
             f"the platform executed {auto_approved} request(s) without a human's approval, and no further one was "
             "sent. Switch auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or let the "

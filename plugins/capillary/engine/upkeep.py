@@ -49,8 +49,8 @@ async def keep_account(sender: Sender, *, reader: str) -> Kept:
 
     given_back = await sender.runtime.ledger_call(give_back)
     watched = await take_turn_and_watch(sender, reader=reader)
-    settled = watched.settled
-    for badge_run_id in await sender.runtime.ledger_call(still_open):
+    settled = watched.settled if watched else 0
+    for badge_run_id in await sender.runtime.ledger_call(still_open) if watched else ():
         settled += await settle_decided(sender, badge_run_id)
     still_in_doubt = 0
     try:

@@ -188,7 +188,7 @@ async def test_a_credential_gets_one_second_chance(refusal: Reply) -> None:
 async def test_401_renews_the_token_once() -> None:
     wire = platform(token_reply(), reply(401), token_reply("token-2"), GOOD)
     assert await wire.client(oauth_settings()).read_request(PLATFORM_ID) is not None
-    assert wire.events == ["slot", "slot", TOKEN, READ_ONE, "slot", "slot", TOKEN, READ_ONE]
+    assert wire.events == ["slot", TOKEN, "slot", READ_ONE, "slot", TOKEN, "slot", READ_ONE]
     assert wire.calls[-1].headers["X-CAP-API-OAUTH-TOKEN"] == "token-2"
     assert wire.new_secrets == ["token-1", "token-2"]
 

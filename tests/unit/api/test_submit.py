@@ -171,12 +171,12 @@ async def test_a_cancelled_post_is_the_callers() -> None:
     assert len(wire.posts) == 1
 
 
-async def test_clearance_takes_a_slot_then_a_token_with_a_slot_of_its_own() -> None:
+async def test_clearance_sees_to_a_token_and_takes_the_slot_last() -> None:
     wire = platform(token_reply(), reply(200, {"data": row()}))
     client = wire.client(oauth_settings())
     await client.clear_to_send()
     await client.submit(REQUEST)
-    assert wire.events == ["slot", "slot", TOKEN, SUBMIT]
+    assert wire.events == ["slot", TOKEN, "slot", SUBMIT]
     token_call, post = wire.calls
     assert token_call.json_body == {"key": "key-one", "secret": OAUTH_SECRET}
     assert set(token_call.headers) == {"Accept", "Content-Type"}
@@ -264,7 +264,7 @@ async def test_the_token_call_is_repeated_with_a_slot_each() -> None:
         reply(503), ConnectFailed("no"), reply(200, {"data": {}}), reply(429, Retry_After="7"), token_reply()
     )
     await wire.client(oauth_settings()).clear_to_send()
-    assert wire.events == ["slot", *["slot", TOKEN] * 5]
+    assert wire.events == [*["slot", TOKEN] * 5, "slot"]
     assert wire.blocks == [7.0]
     assert wire.sleeps[-1] == 7.0
 
