@@ -99,13 +99,13 @@ class IssueBadgeOperator(PlanningOperator):
 
     Args:
         plan: output of a `PlanBadgesOperator`.
-        customers: up to 1,000 platform customer ids, without a query.
+        customers: up to 1,000 platform customer ids, without a query. Not templated: what is rendered, the UI shows.
         on_auto_approved: `fail` ends after the first request when the platform executed it without a human;
             `warn` and `accept` go on.
         in_flight: most requests under way at once, default 8.
     """
 
-    template_fields: Sequence[str] = (*PlanningOperator.template_fields, "plan", "customers")
+    template_fields: Sequence[str] = (*PlanningOperator.template_fields, "plan")
     ui_color = "#e6f4ea"
 
     def __init__(

@@ -32,7 +32,18 @@ def settle_rows(ledger: Ledger, rows: Mapping[int, WorkflowRequest]) -> int:
 
     Rows that are undecided, already settled, or one of several sightings are left as they are.
     """
-    return sum(_settle(ledger, request_id, [row]) for request_id, row in rows.items() if is_decided(row.state))
+    decided = {request_id: row for request_id, row in rows.items() if is_decided(row.state)}
+    if not decided:
+        return 0
+    with ledger.read() as tx:  # most of a list was settled long ago, and needs no transaction each
+        waiting = set(
+            tx.conn.execute(
+                select(badge_request.c.id).where(
+                    badge_request.c.id.in_(decided), badge_request.c.status == RequestStatus.WAITING
+                )
+            ).scalars()
+        )
+    return sum(_settle(ledger, request_id, [row]) for request_id, row in decided.items() if request_id in waiting)
 
 
 async def settle_by_reading(ledger: Ledger, client: Client, runtime: Runtime, request_ids: Iterable[int]) -> int:

@@ -16,9 +16,10 @@ from typing import Final
 from sqlalchemy import func, select
 
 from capillary.api.errors import NotTaken, Unauthorized
+from capillary.api.settings import PlatformSettings
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, LedgerBehind, TooMuchDoubt
-from capillary.engine.send import Sender, Sending, Sent, assert_account, doubt_after
+from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, doubt_after
 from capillary.engine.watch import watch
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Transaction
@@ -84,7 +85,7 @@ async def submit_run(
             requests.keep_alive(tx, badge_run_id, lease=lease)
             planned = _planned(tx, badge_run_id, width)
             if planned:
-                _assert_may_send(tx, account, in_flight)
+                _assert_may_send(tx, sender.client.settings, in_flight)
             return planned
 
     auto_approved = await _look_first(sender, badge_run_id, stop_on_auto_approval=stop_on_auto_approval)
@@ -149,7 +150,8 @@ def _planned(tx: Transaction, badge_run_id: int, count: int) -> list[int]:
     return list(rows.scalars())
 
 
-def _assert_may_send(tx: Transaction, account: str, in_flight: int) -> None:
+def _assert_may_send(tx: Transaction, settings: PlatformSettings, in_flight: int) -> None:
+    account = settings.account
     foreign_key = scans.state(tx, account).foreign_key
     if foreign_key is not None:
         raise LedgerBehind(
@@ -161,7 +163,13 @@ def _assert_may_send(tx: Transaction, account: str, in_flight: int) -> None:
         select(func.count())
         .select_from(badge_request)
         .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .where(badge_occasion.c.account == account, badge_request.c.status == RequestStatus.SENDING)
+        .where(
+            badge_occasion.c.account == account,
+            badge_request.c.status == RequestStatus.SENDING,
+            # Calls of other runs that are merely under way are in no doubt; what a killed sender left is, by then.
+            badge_request.c.error.is_not(None)
+            | (badge_request.c.last_sent_at < tx.now - timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s)),
+        )
     ).scalar_one()
     if in_doubt >= in_flight:
         raise TooMuchDoubt(

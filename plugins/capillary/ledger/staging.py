@@ -126,34 +126,34 @@ class Staging:
 def staging(ledger: Ledger) -> Iterator[Staging]:
     """Open a connection with empty staging tables; they are gone at the end."""
     with ledger.engine.connect() as conn:
-        with conn.begin():
-            if conn.dialect.name == "sqlite":
-                conn.execute(
-                    text("CREATE TEMP TABLE staged (customer_id INTEGER PRIMARY KEY, row_number INTEGER NOT NULL)")
-                )
-            else:
-                conn.execute(
-                    text("CREATE TEMP TABLE staged (customer_id bigint PRIMARY KEY, row_number bigint NOT NULL)")
-                )
-                conn.execute(text("CREATE TEMP TABLE staged_batch (row_number bigint, customer_id bigint)"))
-            conn.execute(
-                text("CREATE TEMP TABLE staged_invalid (row_number bigint PRIMARY KEY, reason text, shape text)")
-            )
-            conn.execute(
-                text(
-                    "CREATE TEMP TABLE fresh (attempt integer NOT NULL, customer_id bigint NOT NULL, "
-                    "row_number bigint NOT NULL, PRIMARY KEY (attempt, customer_id))"
-                    f"{' WITHOUT ROWID' if conn.dialect.name == 'sqlite' else ''}"
-                )
-            )
-            conn.execute(
-                text(
-                    "CREATE TEMP TABLE cut (attempt integer NOT NULL, slice bigint NOT NULL, "
-                    "request_id bigint NOT NULL, PRIMARY KEY (attempt, slice))"
-                )
-            )
-            conn.execute(text("CREATE TEMP TABLE cleared (customer_id bigint PRIMARY KEY)"))
         try:
+            with conn.begin():
+                if conn.dialect.name == "sqlite":
+                    conn.execute(
+                        text("CREATE TEMP TABLE staged (customer_id INTEGER PRIMARY KEY, row_number INTEGER NOT NULL)")
+                    )
+                else:
+                    conn.execute(
+                        text("CREATE TEMP TABLE staged (customer_id bigint PRIMARY KEY, row_number bigint NOT NULL)")
+                    )
+                    conn.execute(text("CREATE TEMP TABLE staged_batch (row_number bigint, customer_id bigint)"))
+                conn.execute(
+                    text("CREATE TEMP TABLE staged_invalid (row_number bigint PRIMARY KEY, reason text, shape text)")
+                )
+                conn.execute(
+                    text(
+                        "CREATE TEMP TABLE fresh (attempt integer NOT NULL, customer_id bigint NOT NULL, "
+                        "row_number bigint NOT NULL, PRIMARY KEY (attempt, customer_id))"
+                        f"{' WITHOUT ROWID' if conn.dialect.name == 'sqlite' else ''}"
+                    )
+                )
+                conn.execute(
+                    text(
+                        "CREATE TEMP TABLE cut (attempt integer NOT NULL, slice bigint NOT NULL, "
+                        "request_id bigint NOT NULL, PRIMARY KEY (attempt, slice))"
+                    )
+                )
+                conn.execute(text("CREATE TEMP TABLE cleared (customer_id bigint PRIMARY KEY)"))
             yield Staging(ledger, conn)
         finally:
             # A pooled connection would carry its temporary tables to the next user.
