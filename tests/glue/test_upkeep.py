@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 from airflow.sdk.exceptions import AirflowException
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.schema import badge_run
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.upkeep import BadgeUpkeepOperator, MigrateLedgerOperator
 from tests.glue.conftest import BADGE, SQL, Place
@@ -71,3 +71,20 @@ def test_the_ledger_is_migrated_once(place: Place, tmp_path_factory: pytest.Temp
     revision = migrate.execute(place.context())
     assert migrate.execute(place.context()) == revision
     Ledger(f"sqlite:///{new}").close()
+
+
+def test_a_twin_that_comes_late_is_found_though_nothing_is_open(place: Place) -> None:
+    plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context())
+    IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
+    place.sandbox.approve_all()
+    with place.ledger.write() as tx:  # as if each had been sent three times, and never found
+        tx.conn.execute(delete(badge_sighting))
+        tx.conn.execute(update(badge_request).values(status="settled", resends=2, settled_at=tx.now))
+        tx.conn.execute(update(badge_enrolment).values(outcome="unconfirmed"))
+    assert keep(place) == 3
+    assert place.outcomes() == {"enrolled": 120}
+    with place.ledger.write() as tx:
+        tx.conn.execute(update(badge_request).values(settled_at=tx.now - timedelta(days=8)))
+    before = sum(place.sandbox.platform.calls.values())
+    assert keep(place) == 0
+    assert sum(place.sandbox.platform.calls.values()) == before, "not for ever"

@@ -23,6 +23,7 @@ from capillary.engine.settle import settle_rows
 from capillary.engine.sightings import Recorded, record_rows
 from capillary.ledger import scans
 from capillary.ledger.database import Ledger
+from capillary.ledger.open_work import still_watched
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request, badge_sighting
 
 #: Most requests that one reading looks up singly because the list does not show them.
@@ -172,9 +173,7 @@ def _begin(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, date]:
             .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
             .where(badge_occasion.c.account == settings.account)
         )
-        oldest_open = tx.conn.execute(
-            of_account.where(badge_request.c.status.in_((RequestStatus.SENDING, RequestStatus.WAITING)))
-        ).one()[0]
+        oldest_open = tx.conn.execute(of_account.where(still_watched(tx))).one()[0]
         newest = tx.conn.execute(of_account).one()[1]
         # Requests sent after the newest we know are what a restored ledger has forgotten.
         earliest = min((moment for moment in (oldest_open, newest) if moment), default=tx.now - _FIRST_LOOK)

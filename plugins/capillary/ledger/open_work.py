@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 
 from capillary.ledger.database import Transaction
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request, badge_run
@@ -18,13 +20,23 @@ class OpenAccount:
     capillary_conn_id: str
 
 
+#: How long a request that was sent more than once is looked for after it was settled: a twin may come late.
+LATE_TWIN: Final = timedelta(days=7)
+
+
+def still_watched(tx: Transaction) -> ColumnElement[bool]:
+    """Return the condition for requests that a reading of the list must reach back to."""
+    late = (badge_request.c.resends > 0) & (badge_request.c.settled_at > tx.now - LATE_TWIN)
+    return badge_request.c.status.in_((RequestStatus.SENDING, RequestStatus.WAITING)) | late
+
+
 def open_accounts(tx: Transaction) -> tuple[OpenAccount, ...]:
-    """Return the accounts with requests that are not settled."""
+    """Return the accounts with requests that are not settled, or of which a twin may come late."""
     last_run = (
         select(badge_occasion.c.account, func.max(badge_run.c.id).label("badge_run_id"))
         .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
         .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
-        .where(badge_request.c.status != RequestStatus.SETTLED)
+        .where((badge_request.c.status != RequestStatus.SETTLED) | still_watched(tx))
         .group_by(badge_occasion.c.account)
         .subquery()
     )

@@ -1,0 +1,26 @@
+"""What the cases of a module share: forge, sandbox and an empty ledger; and a PostgreSQL server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import URL
+
+from tests.crashes.postgresql import ServerMissing, postgresql_server
+from tests.crashes.yard import Yard, yard
+
+
+@pytest.fixture(scope="session")
+def the_yard() -> Iterator[Yard]:
+    with yard() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[URL]:
+    try:
+        with postgresql_server() as url:
+            yield url
+    except ServerMissing as error:
+        pytest.skip(str(error))

@@ -1,0 +1,54 @@
+"""Faults that the process under test is given on purpose: what the judgement must see."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import update
+
+from capillary.engine import send, submit
+from capillary.ledger import requests
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.requests import Claim
+from capillary.ledger.schema import RequestStatus, badge_request
+
+
+class Plant(StrEnum):
+    """A mistake that a careful author could make."""
+
+    FORGETS_CLAIMS = "forgets claims"  #: a retry takes what was claimed and not answered as never sent
+    TRUSTS_SILENCE = "trusts silence"  #: a lost reply is taken as not sent
+
+
+def plant(fault: Plant) -> None:
+    """Build the fault into this process."""
+    {
+        Plant.FORGETS_CLAIMS: _forget_claims,
+        Plant.TRUSTS_SILENCE: _trust_silence,
+    }[fault]()
+
+
+def _forget_claims() -> None:
+    assert_account = send.assert_account
+
+    def forgetful(ledger: Ledger, badge_run_id: int, account: str) -> None:
+        assert_account(ledger, badge_run_id, account)
+        with ledger.write() as tx:
+            tx.conn.execute(
+                update(badge_request)
+                .where(badge_request.c.badge_run_id == badge_run_id, badge_request.c.status == RequestStatus.SENDING)
+                .values(status=RequestStatus.PLANNED, doubt_from=None)
+            )
+
+    async def look_away(*_args: object, **_kwargs: object) -> int:
+        return 0
+
+    submit.assert_account = forgetful  # type: ignore[attr-defined]
+    submit._look_first = look_away
+
+
+def _trust_silence() -> None:
+    def release(tx: Transaction, held: Claim, *, reason: str) -> bool:
+        return requests.release(tx, held, reason=reason)
+
+    send.requests.note_doubt = release  # type: ignore[attr-defined]

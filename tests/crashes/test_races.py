@@ -1,0 +1,23 @@
+"""T6: real processes over one ledger at once, on SQLite and on PostgreSQL.
+
+Fifty rounds of each are in the long form, `python -m tests.crashes --only races`.
+"""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import URL
+
+from tests.crashes.postgresql import empty_ledger
+from tests.crashes.races import RACES, Race, migrations, play
+from tests.crashes.yard import Yard
+
+
+@pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
+def test_on_sqlite(the_yard: Yard, race: Race) -> None:
+    assert play(the_yard, race, None) == []
+
+
+@pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
+def test_on_postgresql(the_yard: Yard, server: URL, race: Race) -> None:
+    assert play(the_yard, race, empty_ledger(server, tables=race is not migrations)) == []
