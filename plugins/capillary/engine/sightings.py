@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from capillary.api.request_workflow import WorkflowRequest, is_decided
+from capillary.api.request_workflow import RequestState, WorkflowRequest, is_decided
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Transaction
 from capillary.ledger.requests import Seen
@@ -63,7 +63,8 @@ def seen_in(row: WorkflowRequest) -> Seen:
         platform_request_id=row.platform_request_id,
         state=str(row.state),
         decided=decided,
-        auto_approved=decided and not row.human_decided,
+        # Nobody but a human rejects, whatever the details show.
+        auto_approved=decided and row.state != RequestState.REJECTED and not row.human_decided,
         checker_message=row.checker_message,
     )
 

@@ -1,0 +1,275 @@
+"""The whole engine under rules drawn at random: plans, tasks that meet mishaps and die, a checker, and time.
+
+The platform's books are judged after every rule. `STATES=all` in the environment plays 300 games of 40 rules.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import func, select
+
+from capillary.engine.advance import advance
+from capillary.engine.extract import plan_rows
+from capillary.engine.submit import submit_run
+from capillary.engine.upkeep import keep_account
+from capillary.ledger.database import Ledger
+from capillary.ledger.errors import GuardRefused
+from capillary.ledger.migrate import upgrade
+from capillary.ledger.plan import Guards, Order
+from capillary.ledger.requests import discard_unsent
+from capillary.ledger.schema import Outcome, badge_enrolment, badge_request
+from capillary.ledger.spec import Spec
+from capillary.ledger.views import funnel
+from sandbox.badges import GOLD_CIRCLE
+from tests.states.playground import Died, Mishap, Playground
+
+LEASE = timedelta(hours=6)
+CUSTOMERS = st.lists(st.integers(1, 9), min_size=1, max_size=6, unique=True)
+DEATH = st.one_of(st.none(), st.integers(0, 45))
+MISHAP = st.sampled_from(list(Mishap))
+SPARED = st.integers(0, 5)
+RETRIES = st.sets(st.sampled_from([Outcome.REJECTED, Outcome.FAILED, Outcome.UNCONFIRMED, Outcome.NOT_ACCEPTED]))
+NO_GUARDS = Guards(max_jump=None, max_invalid_share=None, max_requests=None, max_open_requests=None)
+
+
+class Game(RuleBasedStateMachine):
+    """Runs of one campaign on one occasion, all of them alive at once."""
+
+    template: ClassVar[Path]
+    ends: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="game-"))
+        shutil.copy(self.template, self.folder / "ledger.db")
+        self.world = Playground(self.folder)
+        self.runs: dict[str, int] = {}
+
+    @initialize(customers=CUSTOMERS)
+    def first_plan(self, customers: list[int]) -> None:
+        self._plan("run 0", customers, frozenset())
+
+    @rule(customers=CUSTOMERS, retry=RETRIES, dies=DEATH)
+    @precondition(lambda self: len(self.runs) < 6)
+    def plan(self, customers: list[int], retry: set[Outcome], dies: int | None) -> None:
+        """A new run of the DAG."""
+        self.world.dies_after = dies
+        self._plan(f"run {len(self.runs)}", customers, frozenset(retry))
+
+    @rule(number=st.integers(0, 5), customers=CUSTOMERS)
+    @precondition(lambda self: self.runs)
+    def clear(self, number: int, customers: list[int]) -> None:
+        """A person clears the task that plans; the warehouse has changed meanwhile."""
+        self._plan(list(self.runs)[number % len(self.runs)], customers, frozenset())
+
+    @rule(number=st.integers(0, 5), dies=DEATH, mishap=MISHAP, spared=SPARED)
+    @precondition(lambda self: self.runs)
+    def submit(self, number: int, dies: int | None, mishap: Mishap, spared: int) -> None:
+        run_id = self._prepare(number, dies, mishap, spared)
+        self._note(self.world.run(lambda sender: submit_run(sender, run_id, lease=LEASE)))
+
+    @rule(number=st.integers(0, 5), dies=DEATH, mishap=MISHAP, spared=SPARED)
+    @precondition(lambda self: self.runs)
+    def wait(self, number: int, dies: int | None, mishap: Mishap, spared: int) -> None:
+        run_id = self._prepare(number, dies, mishap, spared)
+        self._note(self.world.run(lambda sender: advance(sender, run_id, reader=f"run {run_id}", lease=LEASE)))
+
+    @rule(dies=DEATH, mishap=MISHAP, spared=SPARED)
+    def upkeep(self, dies: int | None, mishap: Mishap, spared: int) -> None:
+        self.world.dies_after, self.world.mishap, self.world.spared = dies, mishap, spared
+        self._note(self.world.run(lambda sender: keep_account(sender, reader="upkeep")))
+
+    @rule(number=st.integers(0, 5))
+    @precondition(lambda self: self.runs)
+    def report(self, number: int) -> None:
+        with self.world.ledger.write() as tx:
+            discard_unsent(tx, badge_run_ids=[self._run_id(number)])
+
+    @rule(number=st.integers(0, 9), approve=st.booleans())
+    def decide(self, number: int, approve: bool) -> None:
+        waiting = [request for request in self.world.platform.requests() if request.ended is None]
+        if waiting:
+            key = waiting[number % len(waiting)].request_key or ""
+            (self.world.platform.approve if approve else self.world.platform.reject)(key)
+
+    @rule(unknown=st.sets(st.integers(1, 9), max_size=3), whole=st.booleans())
+    def change_the_platform(self, unknown: set[int], whole: bool) -> None:
+        """Some customers it will not know, so that requests succeed in part; and it may hold outputs back."""
+        self.world.platform.switch(unknown_customers=frozenset(unknown), drop_output=not whole)
+
+    @rule()
+    def throw_the_switch(self) -> None:
+        self.world.submitting = not self.world.submitting
+
+    @rule(minutes=st.sampled_from([1, 16, 17, 70, 80, 420, 1_500]))
+    def pass_time(self, minutes: int) -> None:
+        self.world.pass_time(timedelta(minutes=minutes))
+
+    # What must hold ------------------------------------------------------------------------------------------
+
+    @invariant()
+    def nobody_is_twice_on_the_platform(self) -> None:
+        live: Counter[int] = Counter()
+        for request in self.world.platform.requests():
+            enrolled = (
+                {item.customer_id for item in request.execution.items if item.error_code is None}
+                if (request.execution)
+                else set()
+            )
+            live.update(request.customers if request.ended is None else enrolled)
+        assert [customer for customer, count in live.items() if count > 1] == []
+
+    @invariant()
+    def no_key_is_sent_twice(self) -> None:
+        keys = Counter(request.request_key for request in self.world.platform.requests())
+        assert [key for key, count in keys.items() if count > 1] == []
+
+    @invariant()
+    def every_run_adds_up(self) -> None:
+        with self.world.ledger.read() as tx:
+            for run_id in self.runs.values():
+                counts = funnel(tx, run_id)
+                spread = counts.invalid + counts.duplicates + counts.known_before + counts.over_cap + counts.planned
+                assert counts.eligible == spread
+                assert counts.planned == sum(counts.outcomes.values()) + counts.open + counts.discarded
+
+    @invariant()
+    def enrolled_is_the_platforms_word(self) -> None:
+        assert self._customers(Outcome.ENROLLED) <= self._enrolled_on_the_platform()
+
+    @invariant()
+    def nobody_is_open_twice(self) -> None:
+        with self.world.ledger.read() as tx:
+            twice = (
+                select(badge_enrolment.c.customer_id)
+                .where(badge_enrolment.c.outcome.is_(None))
+                .group_by(badge_enrolment.c.customer_id)
+                .having(func.count() > 1)
+            )
+            assert tx.conn.execute(twice).all() == []
+
+    def teardown(self) -> None:
+        """Once nothing goes wrong any more and the checker decides, everything comes to an end."""
+        try:
+            self._quiesce()
+        finally:
+            self.world.close()
+            shutil.rmtree(self.folder)
+
+    def _quiesce(self) -> None:
+        self.world.submitting = True
+        self.world.platform.switch(drop_output=False, unknown_customers=frozenset())
+        for _ in range(8):
+            self.world.pass_time(timedelta(hours=7))
+            self.world.platform.approve_all()
+            self._note(self.world.run(lambda sender: keep_account(sender, reader="upkeep")))
+        self.nobody_is_twice_on_the_platform()
+        self.no_key_is_sent_twice()
+        self.every_run_adds_up()
+        with self.world.ledger.read() as tx:
+            still = tx.conn.execute(
+                select(badge_request.c.status, func.count())
+                .where(badge_request.c.status != "settled")
+                .group_by(badge_request.c.status)
+            ).all()
+        assert still == [], "everything is decided"
+        known = self._customers(Outcome.ENROLLED) | self._customers(Outcome.ALREADY_ENROLLED)
+        unsure = self._customers(Outcome.UNCONFIRMED)
+        assert self._enrolled_on_the_platform() <= known | unsure, "nobody is lost"
+
+    # Helpers of the rules ------------------------------------------------------------------------------------
+
+    def _plan(self, run: str, customers: list[int], retry: frozenset[Outcome]) -> None:
+        settings_ = self.world.settings
+        order = Order(
+            dag_id="gold",
+            run_id=run,
+            task_id="extract",
+            capillary_conn_id="capillary",
+            campaign="gold",
+            occasion="gold",
+            spec=Spec(settings_.account, GOLD_CIRCLE.badge_id, "Loyalty", "42", "1", "2", "3", "4", settings_.base_url),
+            customers_per_request=2,
+            canary=False,
+            retry=retry,
+            guards=NO_GUARDS,
+            lease=LEASE,
+        )
+        try:
+            plan = plan_rows(self.world.ledger, [customers], order, without_badge=self._without_badge)
+        except (GuardRefused, Died):
+            return
+        finally:
+            self.world.dead, self.world.dies_after = False, None
+        assert plan.badge_run_id is not None
+        self.runs[run] = plan.badge_run_id
+
+    def _without_badge(self, customers: Sequence[int]) -> list[int]:
+        """What the badge read would answer."""
+        holders = self.world.platform.enrolments(GOLD_CIRCLE.badge_id)
+        return [customer for customer in customers if customer not in holders]
+
+    def _prepare(self, number: int, dies: int | None, mishap: Mishap, spared: int) -> int:
+        self.world.dies_after, self.world.mishap, self.world.spared = dies, mishap, spared
+        return self._run_id(number)
+
+    def _run_id(self, number: int) -> int:
+        return list(self.runs.values())[number % len(self.runs)]
+
+    def _note(self, end: str) -> None:
+        self.ends[end] += 1
+
+    def _customers(self, outcome: Outcome) -> set[int]:
+        with self.world.ledger.read() as tx:
+            found = select(badge_enrolment.c.customer_id).where(badge_enrolment.c.outcome == outcome)
+            return set(tx.conn.execute(found).scalars())
+
+    def _enrolled_on_the_platform(self) -> set[int]:
+        return set(self.world.platform.enrolments(GOLD_CIRCLE.badge_id))
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    path = tmp_path / "template.db"
+    with Ledger(f"sqlite:///{path}", check_schema=False) as ledger:
+        upgrade(ledger.engine)
+    return path
+
+
+def test_whatever_happens(template: Path) -> None:
+    long = os.environ.get("STATES") == "all"
+    Game.template = template
+    Game.ends.clear()
+    run_state_machine_as_test(
+        Game,
+        settings=settings(
+            max_examples=300 if long else 30,
+            stateful_step_count=40 if long else 25,
+            deadline=None,
+            derandomize=not long,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    print(f"\ntasks ended: {dict(Game.ends)}")  # noqa: T201 - how the games went is the result
+    assert Game.ends["died"] > 5
+    assert Game.ends["done"] > 50
