@@ -16,7 +16,7 @@ endif
 # Handed down to the commands as they are: no shell reads them.
 export CAMPAIGN DAGS_FOLDER PARAMS CUSTOMERS CHECKER CHECKER_DELAY PORT SANDBOX_PORT
 
-.PHONY: help install run up test bench faults audit constraints clean
+.PHONY: help install run up test bench chaos faults audit constraints clean
 
 help: ## List the commands and their variables
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -54,6 +54,10 @@ install: $(VENV)/installed ## Install into .venv; the other commands do it when 
 
 bench: $(VENV)/installed-dev ## Measure speed and memory; BENCH="million --customers 100000" chooses
 	@$(BIN)/python -m bench $(BENCH)
+
+chaos: $(VENV)/installed-dev ## Play SEEDS=2000 seeded worlds of faults against the engine, then the crash matrix with CRASHES="--double 400"
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),2000)
+	@$(if $(CRASHES),$(BIN)/python -m tests.crashes $(CRASHES),true)
 
 faults: $(VENV)/installed-dev ## Measure what a lost reply does to others and to this project, into docs/faults.md
 	@$(BIN)/python -m field $(FAULTS)

@@ -1,0 +1,282 @@
+"""Who acts in a world: DAG runs with their tasks and triggers, the upkeep, the operator at the switch.
+
+The scheduler's part (retries, clearing, giving up) is played here and cannot crash; what a task does is a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from capillary.api.badges import parse_issuals
+from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
+from capillary.engine.advance import Advanced, advance
+from capillary.engine.extract import plan_rows
+from capillary.engine.submit import Submitted, submit_run
+from capillary.engine.upkeep import Kept, keep_account
+from capillary.engine.watch import watch_in_turn
+from capillary.errors import CapillaryError, TerminalError, TransientError
+from capillary.ledger.plan import Guards, Order, Plan
+from capillary.ledger.requests import discard_unsent, keep_alive
+from capillary.ledger.views import funnel
+from capillary.ledger.waiting import run_wait
+from sandbox.badge_reads import BadgeReads
+from sandbox.documents import parse
+from tests.simulation.shape import HOUR, RunShape
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Ended, World
+
+#: As of the sensor's trigger (``capillary.triggers``).
+QUIET_S: Final = 30.0
+GROWTH: Final = 1.5
+FRESH: Final = 0.8
+TOLERATED_FAILURES: Final = 10
+SETTLE_EVERY_S: Final = 900.0
+#: Tries of a task before it counts as failed.
+TRIES: Final = {"extract": 4, "submit": 6, "wait": 4, "report": 3}
+
+
+@dataclass
+class DagRun:
+    """One run of a campaign, as Airflow drives it."""
+
+    world: World
+    number: int
+    shape: RunShape
+    badge_run_id: int | None = None
+
+    @property
+    def lease(self) -> timedelta:
+        """How long the run counts as alive without a sign of life."""
+        return timedelta(seconds=self.world.shape.lease)
+
+    def order(self) -> Order:
+        """Return what this run wants planned."""
+        shape = self.shape
+        name = f"campaign {shape.occasion}"
+        return Order(
+            dag_id=name,
+            run_id=f"run {self.number}",
+            task_id="extract",
+            capillary_conn_id="capillary",
+            campaign=name,
+            occasion=name,
+            spec=self.world.spec(shape.occasion),
+            customers_per_request=shape.size,
+            cap=shape.cap,
+            canary=shape.canary,
+            retry=shape.retry,
+            guards=Guards(max_jump=None, max_invalid_share=None),
+            lease=self.lease,
+        )
+
+    # What the tasks do --------------------------------------------------------------------------------------
+
+    async def extract(self) -> Plan:
+        """Plan what the warehouse's query yields."""
+        world = self.world
+        plan = plan_rows(world.ledger, self.shape.rows, self.order(), without_badge=self._without_badge)
+        if plan.badge_run_id is not None:
+            world.eligible_rows[plan.badge_run_id] = sum(map(len, self.shape.rows))
+            if plan.badge_run_id != self.badge_run_id:
+                self.badge_run_id = plan.badge_run_id
+        return plan
+
+    def _without_badge(self, customers: Sequence[int]) -> list[int]:
+        world = self.world
+        platform = world.platform_side.platform
+        badge_id = world.platform_side.badges[self.shape.occasion]
+        if world.faults.on and world.rng.random() < world.shape.fault:
+            raise PlatformUnavailable(what="enrolments", reason="it is away")
+        reads = BadgeReads(platform)
+        free = []
+        for customer in customers:
+            if not platform.settings.knows_customer(customer):
+                free.append(customer)
+                continue
+            reply = reads.enrolments(str(customer), badge_id, {}, {"includeStatistics": "true"})
+            if not any(issual.is_active for issual in parse_issuals(parse(reply.body, code=400)["data"])):
+                free.append(customer)
+        return free
+
+    async def submit(self, badge_run_id: int) -> Submitted:
+        """Send what was planned."""
+        world = self.world
+        return await submit_run(world.sender(), badge_run_id, lease=self.lease, in_flight=world.shape.in_flight)
+
+    async def look(self, badge_run_id: int) -> Advanced:
+        """Bring the run forward, as the sensor does."""
+        sender = self.world.sender()
+        reader = f"run {badge_run_id}, task {self.world.rng.random()}"
+        try:
+            return await advance(sender, badge_run_id, reader=reader, lease=self.lease)
+        except (PlatformUnavailable, ReplyUnreadable) as error:
+            self.world.note(f"the wait goes on: {error}")
+        with self.world.ledger.read() as tx:
+            return Advanced(run_wait(tx, badge_run_id), held_up=True)
+
+    async def trigger(self, badge_run_id: int, ended: int, doubt_due: int) -> str:
+        """Poll until a worker can bring the run forward; return why."""
+        world, runtime = self.world, self.world.runtime()
+        client = world.sender().client
+        begun, failures, interval = runtime.monotonic(), 0, world.shape.poll
+        reader = f"run {badge_run_id}, trigger {world.rng.random()}"
+        pause = QUIET_S
+        while True:
+            await runtime.sleep(pause)
+            try:
+                await watch_in_turn(
+                    world.ledger,
+                    client,
+                    runtime,
+                    reader=reader,
+                    older_than=timedelta(seconds=pause * FRESH),
+                    settle=False,
+                )
+                with world.ledger.write() as tx:
+                    keep_alive(tx, badge_run_id, lease=self.lease)
+                    wait = run_wait(tx, badge_run_id)
+            except (CapillaryError, SQLAlchemyError) as error:
+                failures += 1
+                if failures >= TOLERATED_FAILURES or not isinstance(error, TransientError | SQLAlchemyError):
+                    return "failed"
+            else:
+                failures = 0
+                changed = (wait.decided + wait.settled, wait.doubt_due) != (ended, doubt_due)
+                waited = runtime.monotonic() - begun
+                if wait.is_over or (wait.needs_no_human and changed) or (wait.work and waited >= SETTLE_EVERY_S):
+                    return "work"
+            pause = interval * runtime.random.uniform(0.9, 1.1)
+            interval = max(interval, min(interval * GROWTH, world.shape.max_poll))
+
+    async def report(self, badge_run_id: int) -> str:
+        """Give back what was never sent, and read the funnel."""
+        self.world.reported.add(badge_run_id)
+        with self.world.ledger.write() as tx:
+            discard_unsent(tx, badge_run_ids=[badge_run_id])
+            counts = funnel(tx, badge_run_id)
+        return f"{counts.open} open"
+
+    # What the scheduler does --------------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """From extract to report, with retries, clearings and the odd old try that still lives."""
+        world, rng = self.world, self.world.rng
+        await asyncio.sleep(self.shape.starts)
+        planned = await self.task("extract")
+        while not planned:
+            await asyncio.sleep(HOUR)
+            planned = await self.task("extract")
+        while True:
+            if rng.random() < world.shape.zombie:
+                # Cleared while its old try still lives.
+                self.start("submit")
+                await asyncio.sleep(rng.choice((0.0, 0.3, 20.0)))
+            if rng.random() < world.shape.replan:
+                await self.task("extract")
+            submitted = await self.task("submit")
+            if submitted and await self._wait():
+                await self.task("report")
+                return
+            if rng.random() < world.shape.abandon:
+                # Nobody looks at the failed run; its report, run after all that, has given back what was not sent.
+                if rng.random() < 0.5:
+                    await self.task("report")
+                return
+            await asyncio.sleep(rng.choice((600.0, 2 * HOUR)))
+
+    def start(self, name: str) -> asyncio.Task[Ended[object]]:
+        """Start one try of a task. It works on the plan that there is now."""
+        planned = self.badge_run_id or 0
+        work: dict[str, Callable[[], Awaitable[object]]] = {
+            "extract": self.extract,
+            "submit": lambda: self.submit(planned),
+            "wait": lambda: self.look(planned),
+            "report": lambda: self.report(planned),
+        }
+        return self.world.start(f"{name} of run {self.number}", work[name], badge_run_id=self.badge_run_id)
+
+    async def task(self, name: str) -> bool:
+        """Run one task with its retries; return whether it succeeded."""
+        for attempt in range(TRIES[name]):
+            ended = await asyncio.shield(self.start(name))
+            if ended.value is not None:
+                return True
+            if isinstance(ended.error, TerminalError):
+                return False
+            await asyncio.sleep(self.world.shape.retry_delay * 2**attempt)
+        return False
+
+    async def _wait(self) -> bool:
+        failures = 0
+        while failures < TRIES["wait"]:
+            looked = (await asyncio.shield(self.start("wait"))).value
+            if not isinstance(looked, Advanced):
+                failures += 1
+                await asyncio.sleep(self.world.shape.retry_delay)
+                continue
+            if looked.wait.settled + looked.wait.unsent == looked.wait.requests:
+                return True
+            called = False
+            while not called:
+                # A triggerer that died is replaced; its trigger begins anew.
+                called = (await self._defer(self.badge_run_id or 0, looked)).value is not None
+        return False
+
+    async def _defer(self, badge_run_id: int, looked: Advanced) -> Ended[str]:
+        wait = looked.wait
+        ended = -1 if looked.held_up else wait.decided + wait.settled
+        return await self.world.run(
+            f"trigger of run {self.number}",
+            lambda: self.trigger(badge_run_id, ended, wait.doubt_due),
+            badge_run_id=badge_run_id,
+        )
+
+
+async def keep_house(world: World) -> None:
+    """Run the upkeep every hour."""
+    while True:
+        await asyncio.sleep(HOUR)
+        await tidy(world)
+
+
+async def tidy(world: World) -> Ended[Kept]:
+    """Run the upkeep once."""
+    return await world.run("upkeep", lambda: keep_account(world.sender(), reader=f"upkeep {world.rng.random()}"))
+
+
+async def operate(world: World) -> None:
+    """Turn the switch when the operator does."""
+    for begins, ends in world.shape.switch_offs:
+        await asyncio.sleep(begins - world.now)
+        world.switch(on=False)
+        await asyncio.sleep(ends - begins)
+        world.switch(on=True)
+
+
+async def set_back(world: World, ledger_file: Path, empty: Path) -> None:
+    """Put an early copy of the ledger back, or an empty one; then the campaigns run once more."""
+    copy = ledger_file.with_suffix(".backup")
+    shutil.copyfile(empty, copy)
+    if world.rng.random() < 0.5:
+        await asyncio.sleep(world.rng.choice((0.5, 5.0, 900.0)))
+        world.ledger.engine.dispose()
+        shutil.copyfile(ledger_file, copy)
+    await asyncio.sleep(world.shape.horizon / 2)
+    world.end_processes()
+    await asyncio.sleep(world.shape.post_timeout)  # what was on its way has arrived
+    world.end_processes()
+    await asyncio.sleep(0)
+    world.note("the ledger is set back")
+    world.ledger.engine.dispose()
+    shutil.copyfile(copy, ledger_file)
+    world.eligible_rows.clear()
+    await asyncio.gather(*(DagRun(world, 50 + n, each).live() for n, each in enumerate(world.shape.runs)))

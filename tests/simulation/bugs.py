@@ -1,0 +1,403 @@
+"""Planted faults: each breaks one rule of the product, and the invariants must notice.
+
+The product has no switch for them; they replace its functions for as long as a simulation runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+from types import ModuleType
+from typing import Any, Final
+
+from sqlalchemy import func, select, text, update
+
+from capillary.api import client as api_client
+from capillary.api import request_workflow
+from capillary.api.answers import Answer
+from capillary.api.client import Client
+from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
+from capillary.api.request_workflow import WorkflowRequest
+from capillary.engine import doubt, outcomes, send, settle, submit, upkeep, watch
+from capillary.engine.errors import SubmittingOff
+from capillary.engine.outcomes import Reading, fold, read_outcomes
+from capillary.engine.platform_list import ListRead
+from capillary.engine.send import ClaimOne, Sender, Sending, Sent
+from capillary.ledger import pace, plan, requests, scans
+from capillary.ledger import settle as ledger_settle
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.plan import Order
+from capillary.ledger.requests import Claim
+from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_run, badge_sighting
+from capillary.ledger.settle import Ending
+from capillary.ledger.spec import KEY_PREFIX
+from tests.simulation import actors
+from tests.simulation.shape import Mode, Shape
+
+Patch = tuple[ModuleType | type, str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """One planted fault.
+
+    Attributes:
+        rule: what the product does in its place.
+        patches: owner, attribute and replacement.
+        needs: worlds in which it can show at all; a search passes the others over.
+        shown_by: a seed that showed it; where that does not any more, every seed is tried.
+    """
+
+    rule: str
+    patches: Sequence[Patch]
+    needs: Callable[[Shape], bool] = lambda _: True
+    shown_by: int = 0
+
+
+@contextmanager
+def planted(name: str) -> Iterator[Bug]:
+    """Plant a bug for the length of the block."""
+    bug = BUGS[name]
+    before = [(owner, attribute, owner.__dict__[attribute]) for owner, attribute, _ in bug.patches]
+    for owner, attribute, replacement in bug.patches:
+        setattr(owner, attribute, replacement)
+    try:
+        yield bug
+    finally:
+        for owner, attribute, original in before:
+            setattr(owner, attribute, original)
+
+
+# Sending ----------------------------------------------------------------------------------------------------
+
+
+async def _persist_after_send(self: Sender, request_id: int, claim: ClaimOne) -> Sending:
+    await self.client.clear_to_send()
+    if not await self.may_submit():
+        raise SubmittingOff("submitting is switched off")
+    body = await self.runtime.ledger_call(lambda: self._body(request_id))
+    if body is None:
+        return Sending(Sent.ELSEWHERE)
+    failure: Exception | None = None
+    taken: WorkflowRequest | None = None
+    try:
+        taken = await self.client.submit(body)
+    except (NotTaken, RequestRefused, EverythingRefused, InDoubt) as error:
+        failure = error
+    held = await self.runtime.ledger_call(lambda: self._in_transaction(claim))
+    if held is None:
+        return Sending(Sent.ELSEWHERE)
+    if taken is not None:
+        return await self._accepted(held, taken)
+    if isinstance(failure, NotTaken):
+        return await self._not_taken(held, failure)
+    if isinstance(failure, RequestRefused):
+        return await self._refused(held, failure)
+    return await self._doubted(held, str(failure))
+
+
+async def _release_on_timeout(self: Sender, held: Claim, reason: str) -> Sending:
+    if await self._release(held, reason):
+        return Sending(Sent.NOT_TAKEN, not_taken=NotTaken(reason=reason))
+    return Sending(Sent.IN_DOUBT)
+
+
+_SEND: Final = Sender.send
+
+
+async def _switch_ignored(self: Sender, request_id: int, claim: ClaimOne) -> Sending:
+    async def always() -> bool:
+        return True
+
+    return await _SEND(replace(self, may_submit=always), request_id, claim)
+
+
+def _trust_200(answer: Answer) -> WorkflowRequest | None:
+    taken = _TAKEN(answer)
+    if taken is None and answer.status == 200:
+        return WorkflowRequest("unknown", "ISSUE-BADGE", "AdminTask", None, None, None, False, None, None, None)
+    return taken
+
+
+_TAKEN: Final[Callable[[Answer], WorkflowRequest | None]] = api_client._taken
+
+
+def _claim_anything(
+    tx: Transaction, request_id: int, *, badge_run_id: int, sender: str, doubt_after: timedelta
+) -> Claim | None:
+    conditions = [badge_request.c.badge_run_id == badge_run_id]
+    return requests._claimed(tx, request_id, conditions, sender, doubt_after, resends=0)
+
+
+def _claim_for_others(
+    tx: Transaction, request_id: int, *, badge_run_id: int, sender: str, doubt_after: timedelta
+) -> Claim | None:
+    assert badge_run_id  # and nothing more is asked of it
+    conditions = [badge_request.c.status == RequestStatus.PLANNED, badge_request.c.resends == 0]
+    return requests._claimed(tx, request_id, conditions, sender, doubt_after, resends=0)
+
+
+def _planned_by_anybody(tx: Transaction, badge_run_id: int, count: int) -> list[int]:
+    found = tx.conn.execute(
+        select(badge_request.c.id)
+        .where(badge_request.c.status == RequestStatus.PLANNED)
+        .order_by(badge_request.c.badge_run_id == badge_run_id, badge_request.c.id)
+        .limit(count)
+    )
+    return list(found.scalars())
+
+
+def _late_release(tx: Transaction, held: Claim, *, reason: str) -> bool:
+    return requests._moved(
+        tx.conn,
+        update(badge_request)
+        .where(badge_request.c.id == held.request_id, badge_request.c.status == RequestStatus.SENDING)
+        .values(status=RequestStatus.PLANNED, doubt_from=None, error=reason),
+    )
+
+
+def _refuse_doubtful(tx: Transaction, held: Claim, *, code: int | None, reason: str) -> bool:
+    moved = requests._moved(
+        tx.conn,
+        update(badge_request)
+        .where(*requests._held(held))
+        .values(status=RequestStatus.SETTLED, settled_at=tx.now, error_code=code, error=reason),
+    )
+    if moved:
+        requests._settle_all(tx.conn, held.request_id, Outcome.NOT_ACCEPTED, code)
+    return moved
+
+
+# Doubt ------------------------------------------------------------------------------------------------------
+
+
+def _no_wait(_settings: object) -> timedelta:
+    return timedelta(0)
+
+
+def _blind_to_lag(settings: Any) -> timedelta:  # noqa: ANN401 - PlatformSettings
+    return timedelta(seconds=send.SEND_WITHIN_S + settings.post_timeout_s)
+
+
+def _no_control(in_doubt: doubt.InDoubt, begun: datetime, _control: datetime | None, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
+    return in_doubt.sender == settings.sender and begun > in_doubt.doubt_from
+
+
+async def _last_page_dropped(client: Client, **options: Any) -> ListRead:  # noqa: ANN401 - read_list's own
+    rows = pages = 0
+    while True:
+        page = await client.list_requests(page=pages, start_date=options["since"], request_type=options["request_type"])
+        pages += 1
+        if pages >= page.total_pages and pages > 1:
+            break
+        rows += len(page.rows)
+        await options["on_page"](page.rows)
+        if pages >= page.total_pages:
+            break
+    return ListRead(pages, rows, whole=True)
+
+
+# Planning ---------------------------------------------------------------------------------------------------
+
+
+def _key_of_size(fingerprint: str, occasion: str, attempt: int, customers: Sequence[int]) -> str:
+    content = f"{fingerprint} {occasion} {attempt} {len(tuple(customers))}"
+    return f"{KEY_PREFIX}x.{sha256(content.encode()).hexdigest()[:32]}"
+
+
+_FIND_FRESH: Final = plan._find_fresh
+
+
+def _open_ones_are_fresh(tx: Transaction, occasion_id: int, order: Order) -> int:
+    tx.conn.execute(text("DROP INDEX IF EXISTS uq_badge_enrolment_open"))
+    fresh = _FIND_FRESH(tx, occasion_id, order)
+    added = tx.conn.execute(
+        text(
+            "INSERT INTO fresh (attempt, customer_id, row_number) "
+            "SELECT max(e.attempt) + 1, s.customer_id, s.row_number "
+            "FROM staged s JOIN badge_enrolment e ON e.customer_id = s.customer_id AND e.occasion_id = :occasion_id "
+            "GROUP BY s.customer_id HAVING sum(e.outcome IS NULL) > 0"
+        ),
+        {"occasion_id": occasion_id},
+    ).rowcount
+    return fresh + added
+
+
+def _every_run_is_dead(tx: Transaction, occasion_id: int) -> tuple[int, ...]:
+    found = tx.conn.execute(select(badge_run.c.id).where(badge_run.c.occasion_id == occasion_id))
+    return tuple(found.scalars())
+
+
+def _discard_what_is_sent(tx: Transaction, *, badge_run_ids: Sequence[int]) -> int:
+    for run_id in badge_run_ids:
+        tx.conn.execute(
+            update(badge_request)
+            .where(badge_request.c.badge_run_id == run_id, badge_request.c.status == RequestStatus.SENDING)
+            .values(status=RequestStatus.PLANNED)
+        )
+    return _DISCARD(tx, badge_run_ids=badge_run_ids)
+
+
+_DISCARD: Final = requests.discard_unsent
+
+
+# Settling ---------------------------------------------------------------------------------------------------
+
+
+def _resend_on_failed_settle(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> bool:
+    if _SETTLE(ledger, request_id, rows):
+        return True
+    with ledger.write() as tx:
+        tx.conn.execute(
+            update(badge_request)
+            .where(badge_request.c.id == request_id, badge_request.c.status == RequestStatus.WAITING)
+            .values(status=RequestStatus.PLANNED, resends=0)
+        )
+    return False
+
+
+def _settle_by_what_came(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> bool:
+    with ledger.write() as tx:
+        customers = tuple(
+            tx.conn.execute(
+                select(badge_enrolment.c.customer_id).where(badge_enrolment.c.request_id == request_id)
+            ).scalars()
+        )
+        first_seen = tx.conn.execute(
+            select(func.min(badge_sighting.c.terminal_seen_at)).where(badge_sighting.c.request_id == request_id)
+        ).scalar_one()
+        give_up = first_seen is not None and tx.now - first_seen >= settle.OUTPUT_PATIENCE
+        readings = [read_outcomes(row, customers, give_up=give_up) for row in rows]
+        if any(reading.incomplete or reading.echo_differs for reading in readings):
+            return False
+        moved = requests._moved(
+            tx.conn,
+            update(badge_request)
+            .where(badge_request.c.id == request_id, badge_request.c.status == RequestStatus.WAITING)
+            .values(status=RequestStatus.SETTLED, settled_at=tx.now),
+        )
+        if moved:
+            ledger_settle._write(tx, request_id, fold([reading.by_customer for reading in readings]))
+        return moved
+
+
+_SETTLE: Final = settle._settle
+
+
+def _approved_means_enrolled(request: WorkflowRequest, customers: Sequence[int], *, give_up: bool = False) -> Reading:
+    if request.state == "approved":
+        return Reading(dict.fromkeys(customers, Ending(Outcome.ENROLLED, issued_id=request.platform_request_id)))
+    return read_outcomes(request, customers, give_up=give_up)
+
+
+def _never(*_: object, **__: object) -> None:
+    """Do nothing."""
+
+
+def _accepting_human(_auto_approved: int, *, stop: bool) -> None:
+    """Take the platform for a human."""
+
+
+def _broken(shape: Shape) -> bool:
+    return shape.mode is Mode.BROKEN
+
+
+def _restored(shape: Shape) -> bool:
+    return shape.mode is Mode.RESTORED
+
+
+BUGS: Final[Mapping[str, Bug]] = {
+    "persist-after-send": Bug("the claim is written before the POST", [(Sender, "send", _persist_after_send)]),
+    "release-on-timeout": Bug("no trustworthy answer leaves a doubt", [(Sender, "_doubted", _release_on_timeout)]),
+    "trust-200": Bug("a 200 without a request id proves nothing", [(api_client, "_taken", _trust_200)], shown_by=6),
+    "claim-without-compare": Bug("a claim is a compare-and-set", [(requests, "claim", _claim_anything)]),
+    "send-for-others": Bug(
+        "only the run that planned a request sends it",
+        [(requests, "claim", _claim_for_others), (submit, "_planned", _planned_by_anybody)],
+        shown_by=3,
+    ),
+    "late-release": Bug(
+        "a sender releases only its own claim, never a doubtful one",
+        [(requests, "release", _late_release)],
+        lambda shape: shape.freeze > 0.05 and shape.fault > 0.2,
+        shown_by=426,
+    ),
+    "refuse-although-doubtful": Bug(
+        "no refusal counts for a doubtful request",
+        [(requests, "refuse", _refuse_doubtful)],
+        lambda shape: shape.fault > 0.2,
+        shown_by=122,
+    ),
+    "switch-ignored": Bug(
+        "the switch is asked before every POST",
+        [(Sender, "send", _switch_ignored)],
+        lambda shape: bool(shape.switch_offs),
+        shown_by=21,
+    ),
+    "auto-approval-unnoticed": Bug(
+        "an auto-approval ends the wave",
+        [(submit, "_assert_human", _accepting_human)],
+        lambda shape: shape.auto_approve,
+        shown_by=51,
+    ),
+    "no-doubt-wait": Bug(
+        "absence is judged after doubt_from",
+        [(submit, "doubt_after", _no_wait), (doubt, "doubt_after", _no_wait)],
+        shown_by=3,
+    ),
+    "blind-to-lag": Bug(
+        "doubt lasts for the list's lag, too",
+        [(submit, "doubt_after", _blind_to_lag), (doubt, "doubt_after", _blind_to_lag)],
+        shown_by=3,
+    ),
+    "no-control": Bug("absence needs a control, or an hour", [(doubt, "_may_judge", _no_control)], shown_by=1),
+    "last-page-dropped": Bug(
+        "the list is read to its end",
+        [(doubt, "read_list", _last_page_dropped), (watch, "read_list", _last_page_dropped)],
+    ),
+    "foreign-key-ignored": Bug(
+        "an unknown key of ours stops submitting", [(scans, "note_foreign_key", _never)], _restored, shown_by=49
+    ),
+    "key-reused": Bug(
+        "other content, other key", [(plan, "request_key", _key_of_size), (send, "request_key", _key_of_size)]
+    ),
+    "open-ones-are-fresh": Bug(
+        "a customer with an open enrolment is not planned", [(plan, "_find_fresh", _open_ones_are_fresh)]
+    ),
+    "retry-without-a-look": Bug(
+        "who is unconfirmed is retried only after a look at the badge", [(plan, "_UNCERTAIN", "1 = 0")], shown_by=5
+    ),
+    "alive-run-discarded": Bug(
+        "only a dead run's requests are given back", [(plan, "dead_runs", _every_run_is_dead)], shown_by=3
+    ),
+    "sent-ones-discarded": Bug(
+        "what was sent is never given back",
+        [(each, "discard_unsent", _discard_what_is_sent) for each in (plan, upkeep, actors)],
+        shown_by=12,
+    ),
+    "resend-on-failed-settle": Bug(
+        "what waits is never sent again", [(settle, "_settle", _resend_on_failed_settle)], shown_by=7
+    ),
+    "unread-sighting": Bug(
+        "every sighting is read before settling", [(settle, "_settle", _settle_by_what_came)], _broken, shown_by=276
+    ),
+    "approved-means-enrolled": Bug("a state proves nothing", [(settle, "read_outcomes", _approved_means_enrolled)]),
+    "missing-means-enrolled": Bug(
+        "who is not listed is unconfirmed", [(outcomes, "_NOT_LISTED", Ending(Outcome.ENROLLED))], shown_by=37
+    ),
+    "unknown-state-decided": Bug(
+        "unknown states are waiting",
+        [(request_workflow, "DECIDED", request_workflow.DECIDED | {"ZoneTask"})],
+        lambda shape: shape.extra_node,
+        shown_by=4,
+    ),
+    "double-pace": Bug(
+        "one call budget",
+        [(pace, "slot_spacing_s", lambda calls_per_minute: 20.0 / calls_per_minute)],
+        lambda shape: shape.real_pace,
+        shown_by=12,
+    ),
+}

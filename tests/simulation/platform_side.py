@@ -1,0 +1,282 @@
+"""The sandbox's platform without HTTP: its nodes, its checker, and replies that are odder than the sandbox's own."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from capillary.api.client import MANAGEMENT_PATH
+from capillary.api.credential import TOKEN_PATH
+from capillary.api.request_workflow import REQUEST_TYPE, REQUEST_WORKFLOW_PATH
+from capillary.api.transport import Reply
+from sandbox.badge_reads import BadgeReads
+from sandbox.badges import GOLD_CIRCLE, Badge
+from sandbox.documents import parse
+from sandbox.faults import Route
+from sandbox.ids import RequestIds
+from sandbox.platform import Platform
+from sandbox.replies import PlatformError
+from sandbox.settings import CLIENT, MAKER, ListRows, PartialPolicy, SandboxSettings
+
+if TYPE_CHECKING:
+    from sandbox.books_schema import RequestRow
+    from tests.simulation.shape import Shape
+    from tests.simulation.virtual_time import VirtualLoop
+
+_LIST: Final = f"{REQUEST_WORKFLOW_PATH}/requests"
+_OUTPUT: Final = "IntouchAPITask_Output"
+_DECISION: Final = "AdminTask_Output"
+_UNDECIDED: Final = "AdminTask"
+
+
+def route_of(method: str, path: str) -> Route:
+    """Return the name of a call."""
+    if path == TOKEN_PATH:
+        return Route.TOKEN
+    if path == _LIST:
+        return Route.LIST
+    if path.startswith(_LIST):
+        return Route.GET
+    return Route.SUBMIT if method == "POST" else Route.BADGES
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """What is odd about the output of one request, once it is executed."""
+
+    kind: str
+    late_s: float = 0.0
+    place: int = 0
+
+
+#: Oddities that never say more than the truth.
+_KINDS: Final = ("missing line", "no id", "late output", "no output", "broken output", "ended status", "empty list")
+
+
+class PlatformSide:
+    """The platform of one world. What it holds is the truth by which the ledger is judged.
+
+    Attributes:
+        platform: the sandbox's platform; its books are read by the invariants.
+        badges: badge ids by occasion.
+        decided_at: when requests were decided, by platform request id.
+        told: issued ids that some reply has listed without error, by request key and customer.
+    """
+
+    def __init__(self, shape: Shape, rng: Random, loop: VirtualLoop, *, epoch: float) -> None:
+        self._shape = shape
+        self._rng = rng
+        self._loop = loop
+        self.platform = Platform(
+            SandboxSettings(
+                timezone=shape.timezone,
+                unknown_customers=shape.unknown_customers,
+                page_base=shape.page_base,
+                auto_approve=shape.auto_approve,
+                unknown_state="ZoneTask" if shape.extra_node else "",
+                partial_policy=PartialPolicy.FAILED if shape.fails_partly else PartialPolicy.APPROVED,
+                float_status=rng.random() < 0.2,
+            ),
+            clock=lambda: epoch + shape.skew + loop.time(),
+        )
+        ids = RequestIds()
+        ids._clock_sequence, ids._node = 7, 1 << 40  # the same ids for the same seed
+        self.platform.workflow._ids = ids
+        self._reads = BadgeReads(self.platform)
+        self.badges = [self._badge(occasion) for occasion in range(2)]
+        self._enrol_holders()
+        self.disturbed = True
+        self.decided_at: dict[str, float] = {}
+        self.told: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
+        self._oddities: dict[str, Oddity | None] = {}
+
+    def _badge(self, occasion: int) -> str:
+        badge = Badge(
+            badge_id=f"{occasion + 1:024x}",
+            name=f"Occasion {occasion}",
+            starts=GOLD_CIRCLE.starts,
+            expires=GOLD_CIRCLE.expires,
+            enrolled_for_days=1 if self._shape.short_badge else None,
+        )
+        return self.platform.catalogue.save(badge).badge_id
+
+    def _enrol_holders(self) -> None:
+        """Some customers hold the badge already, from elsewhere."""
+        if self._shape.holders:
+            self.platform.engine.issue_bulk(
+                {
+                    "triggeredBy": {"ownerType": "Loyalty", "referenceId": "elsewhere"},
+                    "customers": sorted(self._shape.holders),
+                    "requestId": "elsewhere",
+                    "badgeMetaId": self.badges[0],
+                },
+                now=self.platform.clock(),
+            )
+
+    def calm(self) -> None:
+        """From now on the platform is as the documentation has it."""
+        self.disturbed = False
+        self.platform.switch(list_lag_s=0.0, list_rows=ListRows.COMPLETE, auto_approve=False)
+
+    # Calls --------------------------------------------------------------------------------------------------
+
+    def serve(
+        self, method: str, path: str, headers: Mapping[str, str], params: Mapping[str, str], body: object
+    ) -> Reply:
+        """Answer one call at the moment at which it arrives."""
+        lower = {name.lower(): value for name, value in headers.items()}
+        route = route_of(method, path)
+        if self.disturbed and route is Route.LIST:
+            self._choose_node()
+        try:
+            reply = self._answer(route, path, lower, params, json.dumps(body).encode())
+        except PlatformError as error:
+            reply = error.reply()
+        payload = reply.body
+        if route in (Route.GET, Route.LIST) and reply.status == 200:
+            payload = self._as_shown(route, payload)
+        return Reply(reply.status, {name.lower(): value for name, value in reply.headers}, payload)
+
+    def _answer(self, route: Route, path: str, headers: dict[str, str], params: Mapping[str, str], body: bytes) -> Any:  # noqa: ANN401 - the sandbox's own reply
+        platform = self.platform
+        if route is Route.TOKEN:
+            return platform.access.generate_token(parse(body, code=400))
+        if route is Route.BADGES:
+            customer, _, badge_id = path.removeprefix(f"{MANAGEMENT_PATH}/").partition("/badge/")
+            platform.access.caller(headers)
+            return self._reads.enrolments(customer, badge_id, headers, params)
+        actor = platform.access.workflow_caller(headers)
+        platform.access.check_organisation(headers, needed=route is Route.SUBMIT)
+        if route is Route.SUBMIT:
+            return platform.workflow.create(actor, REQUEST_TYPE, parse(body, code=2008))
+        if route is Route.LIST:
+            return platform.workflow.read_list(params)
+        return platform.workflow.read(path.rpartition("/")[2])
+
+    def _choose_node(self) -> None:
+        """Each call of the list may meet another node, which lags by its own time."""
+        rows = ListRows.COMPLETE
+        if self._shape.hidden_rows:
+            rows = ListRows.HIDES
+        elif self._shape.shifting_pages and self._rng.random() < 0.5:
+            rows = ListRows.DUPLICATES
+        self.platform.switch(list_lag_s=self._rng.choice(self._shape.node_lags), list_rows=rows)
+
+    # What replies show --------------------------------------------------------------------------------------
+
+    def _as_shown(self, route: Route, payload: bytes) -> bytes:
+        document = json.loads(payload)
+        rows = document["data"] if route is Route.LIST else [document["data"]]
+        changed = [self._shown(row) for row in rows]  # every row, whatever the others are
+        return json.dumps(document).encode() if any(changed) else payload
+
+    def _shown(self, row: dict[str, Any]) -> bool:
+        """Change a row as this node and this request's oddity have it; return whether it was changed."""
+        decided_at = self.decided_at.get(row["requestId"])
+        if decided_at is None:
+            return False
+        age = self._loop.time() - decided_at
+        details = row["details"]
+        if self.disturbed and age < self._shape.stale_for and self._rng.random() < 0.5:
+            row.update(state=_UNDECIDED, endTime=None)
+            for name in (_OUTPUT, _DECISION, "AdminTask-Payload"):
+                details.pop(name, None)
+            return True
+        if row["requestId"] not in self._oddities:
+            self._oddities[row["requestId"]] = self._draw_oddity()
+        oddity = self._oddities[row["requestId"]]
+        return oddity is not None and _OUTPUT in details and _apply(oddity, details, age)
+
+    def _draw_oddity(self) -> Oddity | None:
+        if self._rng.random() >= self._shape.odd_outputs:
+            return None
+        return Oddity(
+            self._rng.choice(_KINDS), late_s=self._rng.choice((60.0, 600.0, 7200.0)), place=self._rng.randrange(100)
+        )
+
+    def note_told(self, payload: bytes) -> list[dict[str, Any]]:
+        """Remember what a delivered reply says of customers; return its rows."""
+        try:
+            data = json.loads(payload)["data"]
+        except (ValueError, KeyError, TypeError):
+            return []
+        rows = [row for row in (data if isinstance(data, list) else [data]) if isinstance(row, dict) and "state" in row]
+        rows = [row for row in rows if "details" in row]
+        for row in rows:
+            details = row["details"]
+            key = details["IntouchAPITask-Payload"]["body"].get("requestId")
+            for line in _lines(details):
+                said_well = line.get("error") is None and line.get("status") in (None, "ACTIVE")
+                if said_well and line.get("issuedId"):
+                    self.told[key, line["customerId"]].add(line["issuedId"])
+        return rows
+
+    # The checker --------------------------------------------------------------------------------------------
+
+    def arrived(self, row: RequestRow) -> None:
+        """A request is new: the checker will get to it, or never does."""
+        shape, rng = self._shape, self._rng
+        if row.decided:
+            self.decided_at[row.platform_request_id] = self._loop.time()
+            return
+        if not self.disturbed or rng.random() >= shape.ignore:
+            delay = rng.expovariate(1 / shape.decision_mean) if shape.decision_mean and self.disturbed else 1.0
+            self._loop.call_later(delay, self.decide, row.platform_request_id)
+
+    def decide(self, platform_request_id: str) -> None:
+        """The checker decides one request, on every node it has to pass."""
+        decision = "rejected" if self.disturbed and self._rng.random() < self._shape.reject else "approved"
+        while True:
+            rows = self.platform.books.requests("platform_request_id = ?", (platform_request_id,), bodies=True)
+            if not rows or rows[0].decided:
+                break
+            if not self.platform.decide(rows[0], decision, "seen"):
+                raise AssertionError(f"the checker could not decide {platform_request_id}")
+        self.decided_at.setdefault(platform_request_id, self._loop.time())
+
+    def decide_all(self) -> int:
+        """The checker clears his desk; returns how many requests were on it."""
+        rows = self.platform.books.requests("decided = 0", bodies=False)
+        for row in rows:
+            self.decide(row.platform_request_id)
+        return len(rows)
+
+
+def _apply(oddity: Oddity, details: dict[str, Any], age: float) -> bool:
+    if oddity.kind in ("late output", "no output"):
+        if oddity.kind == "late output" and age >= oddity.late_s:
+            return False
+        del details[_OUTPUT]
+        return True
+    if oddity.kind == "broken output":
+        details[_OUTPUT] = {"status": 502, "headers": {}, "body": "<html>Bad Gateway</html>"}
+        return True
+    lines = _lines(details)
+    if not lines:
+        return False
+    if oddity.kind == "empty list":
+        lines.clear()
+        return True
+    line = lines[oddity.place % len(lines)]
+    if oddity.kind == "missing line":
+        lines.remove(line)
+    elif line.get("error") is None:
+        line.update({"issuedId": None} if oddity.kind == "no id" else {"status": "REVOKED"})
+    return True
+
+
+def _lines(details: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the lines of the bulk call's answer; an empty list where there is none."""
+    body = (details.get(_OUTPUT) or {}).get("body")
+    data = body.get("data") if isinstance(body, dict) else None
+    lines = data.get("issuedBadges") if isinstance(data, dict) else None
+    return lines if isinstance(lines, list) else []
+
+
+#: The logins that worlds use.
+TILL: Final = replace(MAKER)
+OAUTH: Final = CLIENT

@@ -1,0 +1,212 @@
+"""What a seed draws before its world begins: sizes, rates, habits. Everything else is drawn on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+from typing import Final
+
+from capillary.ledger.schema import Outcome
+
+HOUR: Final = 3600.0
+MINUTE: Final = 60.0
+
+#: Of ten seeds in a row.
+_MODES: Final = "SSBSSSBSSR"
+
+
+class Mode(StrEnum):
+    """Which assumptions hold in a world."""
+
+    STRICT = "strict"  #: a POST arrives within its timeout and shows in the list within the lag: no breach at all
+    BROKEN = "broken"  #: that assumption is broken: twins under one key may come, and must be found and named
+    RESTORED = "restored"  #: the ledger is set back to an earlier copy: nothing more may be sent for known customers
+
+
+def mode_of(seed: int) -> Mode:
+    """Return the mode of a seed's world."""
+    return {"S": Mode.STRICT, "B": Mode.BROKEN, "R": Mode.RESTORED}[_MODES[seed % len(_MODES)]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunShape:
+    """One DAG run.
+
+    Attributes:
+        occasion: index of its occasion.
+        starts: seconds after the beginning.
+        rows: what the warehouse's query yields, in batches: ids, doubles and values that are none.
+        size: customers per request.
+        cap: most customers, or None.
+        canary: held small while the spec is unproven.
+        retry: outcomes after which customers are asked for again.
+    """
+
+    occasion: int
+    starts: float
+    rows: tuple[tuple[object, ...], ...]
+    size: int
+    cap: int | None
+    canary: bool
+    retry: frozenset[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One world. Rates are probabilities at each opportunity; times are seconds."""
+
+    seed: int
+    mode: Mode
+    runs: tuple[RunShape, ...]
+    horizon: float
+    # processes
+    crash: float
+    outage: float
+    slow_commit: float
+    freeze: float
+    zombie: float
+    replan: float
+    abandon: float
+    retry_delay: float
+    lease: float
+    in_flight: int
+    poll: float
+    max_poll: float
+    # network and platform
+    fault: float
+    storms: tuple[tuple[float, float, str], ...]
+    late_posts: float
+    post_timeout: float
+    visibility_lag: float
+    node_lags: tuple[float, ...]
+    stale_for: float
+    page_size: int
+    page_base: int
+    shifting_pages: bool
+    hidden_rows: bool
+    skew: float
+    timezone: str
+    calls_per_minute: int
+    real_pace: bool
+    oauth: bool
+    wall_jumps: bool
+    # people
+    decision_mean: float
+    reject: float
+    ignore: float
+    extra_node: bool
+    auto_approve: bool
+    fails_partly: bool
+    odd_outputs: float
+    unknown_customers: frozenset[int]
+    holders: frozenset[int]
+    short_badge: bool
+    switch_offs: tuple[tuple[float, float], ...]
+
+
+def draw_shape(seed: int) -> Shape:
+    """Return the shape of a seed's world."""
+    rng = Random(seed * 7919 + 17)  # noqa: S311 - chance that can be repeated
+    mode = mode_of(seed)
+    pool = rng.sample(range(100_001, 100_041), rng.randint(4, 9))
+    occasions = rng.choice((1, 1, 1, 2))
+    retries = rng.choice((0, 0, 1)) and mode is Mode.STRICT
+    horizon = rng.choice((0.6, 1.2, 1.2, 2.3)) * HOUR + (2 * HOUR if mode is not Mode.STRICT else 0)
+    runs = tuple(
+        _draw_run(rng, pool, occasion=rng.randrange(occasions), first=number == 0, retries=bool(retries))
+        for number in range(rng.choice((2, 2, 3)))
+    )
+    post_timeout = rng.choice((5.0, 30.0, 60.0))
+    lag = rng.choice((60.0, 60.0, 300.0, 900.0))
+    slow = rng.random() < 0.15
+    calm = rng.random() < 0.1
+    chaos = 0.0 if calm else 1.0
+    lags = tuple(rng.choice((0.0, 0.0, rng.uniform(0, 0.9 * lag))) for _ in range(rng.choice((1, 1, 2))))
+    hidden = False
+    late = 0.0
+    if mode is Mode.BROKEN:
+        late = rng.choice((0.0, 0.3, 0.6))
+        lags = tuple(rng.choice((each, rng.uniform(lag, lag + 5 * HOUR))) for each in lags)
+        hidden = rng.random() < 0.25
+    if mode is Mode.RESTORED:
+        lags, slow = (0.0,), False
+    return Shape(
+        seed=seed,
+        mode=mode,
+        runs=runs,
+        horizon=horizon,
+        crash=chaos * rng.choice((0.0, 0.0, 0.004, 0.02)),
+        outage=chaos * rng.choice((0.0, 0.0, 0.005)),
+        slow_commit=chaos * (0.02 if slow else 0.0),
+        freeze=chaos * rng.choice((0.0, 0.0, 0.02, 0.06)),
+        zombie=chaos * rng.choice((0.0, 0.5, 0.8)),
+        replan=chaos * rng.choice((0.0, 0.2)),
+        abandon=chaos * rng.choice((0.0, 0.3, 0.7)),
+        retry_delay=rng.choice((1.0, 5.0)) * MINUTE,
+        lease=rng.choice((0.5, 1, 6)) * HOUR,
+        in_flight=rng.choice((1, 2, 4, 8)),
+        poll=900.0,
+        max_poll=1800.0,
+        fault=chaos * rng.choice((0.05, 0.12, 0.3, 0.3)),
+        storms=_draw_storms(rng, horizon) if chaos else (),
+        late_posts=late,
+        post_timeout=post_timeout,
+        visibility_lag=lag,
+        node_lags=lags,
+        stale_for=chaos * rng.choice((0.0, 0.0, 120.0, 1200.0)),
+        page_size=rng.choice((2, 2, 3, 100)),
+        page_base=rng.choice((0, 0, 1)),
+        shifting_pages=bool(chaos) and rng.random() < 0.1,
+        hidden_rows=hidden,
+        skew=rng.choice((0.0, 0.0, 90.0, -90.0, 24 * HOUR, -24 * HOUR)),
+        timezone=rng.choice(("UTC", "Asia/Kolkata", "America/New_York")),
+        calls_per_minute=rng.choice((6, 20, 60)),
+        real_pace=rng.random() < 0.25,
+        oauth=rng.random() < 0.25,
+        wall_jumps=bool(chaos) and rng.random() < 0.3,
+        decision_mean=rng.choice((0.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR)),
+        reject=rng.choice((0.0, 0.0, 0.3)),
+        ignore=rng.choice((0.0, 0.0, 0.3)),
+        extra_node=rng.random() < 0.1,
+        auto_approve=rng.random() < 0.05,
+        fails_partly=rng.random() < 0.3,
+        odd_outputs=rng.choice((0.0, 0.2, 0.5)),
+        unknown_customers=frozenset(rng.sample(pool, 1)) if rng.random() < 0.2 else frozenset(),
+        holders=frozenset(rng.sample(pool, 1)) if rng.random() < 0.2 else frozenset(),
+        short_badge=rng.random() < 0.4,
+        switch_offs=_draw_switch(rng, horizon) if chaos else (),
+    )
+
+
+def _draw_run(rng: Random, pool: list[int], *, occasion: int, first: bool, retries: bool) -> RunShape:
+    customers: list[object] = list(rng.sample(pool, rng.randint(max(2, len(pool) // 2), len(pool))))
+    if rng.random() < 0.2:
+        customers.append(customers[0])
+    if rng.random() < 0.2:
+        customers.insert(rng.randrange(len(customers)), rng.choice((None, "", "abc", 0, -5, 1.5)))
+    cut = rng.randint(0, len(customers))
+    retry = (Outcome.REJECTED, Outcome.FAILED, Outcome.UNCONFIRMED, Outcome.NOT_ACCEPTED)
+    return RunShape(
+        occasion=occasion,
+        starts=0.0 if first else rng.choice((0.0, rng.uniform(0, 20 * MINUTE), rng.uniform(0, 3 * HOUR))),
+        rows=tuple(tuple(part) for part in (customers[:cut], customers[cut:]) if part),
+        size=rng.choice((1, 2, 2, 3)),
+        cap=rng.choice((None, None, None, 3)),
+        canary=rng.random() < 0.2,
+        retry=frozenset(retry) if retries else frozenset(),
+    )
+
+
+def _draw_storms(rng: Random, horizon: float) -> tuple[tuple[float, float, str], ...]:
+    if rng.random() < 0.75:
+        return ()
+    start = rng.uniform(0, horizon / 2)
+    return ((start, start + rng.choice((60.0, 600.0, 3600.0)), rng.choice(("429", "busy", "down", "500"))),)
+
+
+def _draw_switch(rng: Random, horizon: float) -> tuple[tuple[float, float], ...]:
+    if rng.random() < 0.8:
+        return ()
+    start = rng.uniform(0, horizon / 2)
+    return ((start, start + rng.choice((120.0, 3600.0))),)

@@ -1,0 +1,222 @@
+"""What really went over the wire, and the rules of sending: judged at each call, without asking the ledger.
+
+Seconds are virtual. A POST is *dead* when it was lost on the way or refused; it is *on its way* until it arrives.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from capillary.ledger.pace import SLOT_GRACE_S
+from sandbox.faults import Route
+from tests.simulation.shape import Mode
+
+if TYPE_CHECKING:
+    from tests.simulation.processes import Process
+    from tests.simulation.shape import Shape
+    from tests.simulation.world import World
+
+#: Design, 4.2: without a control an hour must pass.
+WITHOUT_CONTROL_S: Final = 3600.0
+#: The switch is asked before the claim; the POST starts within this, or not at all.
+SEND_WITHIN_S: Final = 5.0
+#: The ledger's times are rounded to microseconds.
+_ROUNDING_S: Final = 1e-3
+#: Codes and statuses by which the platform says that it has not taken a request (design, 4.2).
+_NOT_TAKEN_STATUSES: Final = frozenset({401, 403, 413, 429})
+_NOT_TAKEN_CODES: Final = frozenset({2001, 2008, 4001})
+
+
+class Word(StrEnum):
+    """What a sender was told of a POST."""
+
+    NOTHING = "nothing"  #: no answer, or none that can be trusted
+    TAKEN = "taken"  #: a request id
+    NOT_TAKEN = "not taken"  #: certainly not taken, or refused
+
+
+@dataclass(eq=False, slots=True)
+class Post:
+    """One POST of a request."""
+
+    key: str
+    customers: frozenset[int]
+    badge_id: str
+    process: Process | None
+    started: float
+    held: bool
+    lost: bool = False
+    platform_request_id: str | None = None
+    word: Word = Word.NOTHING
+
+    @property
+    def on_its_way(self) -> bool:
+        """Whether it may still arrive."""
+        return not self.lost and self.platform_request_id is None and self.word is not Word.NOT_TAKEN
+
+
+@dataclass(frozen=True, slots=True)
+class PageRead:
+    """One page of the list that came back to its reader."""
+
+    process: Process | None
+    asked: float
+    keys: frozenset[str]
+    is_last: bool
+
+
+class Wire:
+    """Everything that was sent in one world."""
+
+    def __init__(self, world: World, shape: Shape) -> None:
+        self._world = world
+        self._shape = shape
+        self.posts: list[Post] = []
+        self._by_key: defaultdict[str, list[Post]] = defaultdict(list)
+        self._by_customer: defaultdict[tuple[str, int], list[Post]] = defaultdict(list)
+        self._pages: deque[PageRead] = deque(maxlen=2_000)
+        self._starts: deque[float] = deque()
+        self._blocked_until = 0.0
+        self._block_noted = 0.0
+        self._off_since: float | None = None
+
+    # What the world tells -----------------------------------------------------------------------------------
+
+    def switched(self, *, on: bool) -> None:
+        """The operator turned the connection's switch."""
+        self._off_since = None if on else self._world.now
+
+    def blocked(self, seconds: float) -> None:
+        """The account's pace was told to wait, and the ledger holds it."""
+        self._blocked_until = max(self._blocked_until, self._world.now + seconds)
+        self._block_noted = self._world.now
+        self._world.note(f"everybody waits {seconds:.3f} s")
+
+    def page_read(self, process: Process | None, asked: float, rows: list[dict[str, Any]], body: bytes) -> None:
+        """A page of the list reached its reader."""
+        pagination = json.loads(body)["pagination"] if rows else {"number": 0, "totalPages": 0}
+        is_last = pagination["number"] + 1 >= pagination["totalPages"]
+        keys = (row["details"]["IntouchAPITask-Payload"]["body"].get("requestId") for row in rows)
+        self._pages.append(PageRead(process, asked, frozenset(key for key in keys if key), is_last))
+
+    def answered(self, post: Post, status: int, codes: frozenset[int], platform_request_id: str | None) -> None:
+        """The sender got an answer."""
+        if platform_request_id is not None:
+            post.word = Word.TAKEN
+        elif (status in _NOT_TAKEN_STATUSES or codes & _NOT_TAKEN_CODES) and 809 not in codes:
+            post.word = Word.NOT_TAKEN
+
+    # The rules ----------------------------------------------------------------------------------------------
+
+    def call_starts(self, route: Route) -> None:
+        """Judge the account's budget: I5."""
+        now, shape = self._world.now, self._shape
+        if not shape.real_pace:
+            return
+        self._starts.append(now)
+        while self._starts[0] <= now - 60.0:
+            self._starts.popleft()
+        if len(self._starts) > shape.calls_per_minute:
+            self._world.breach("I5", f"{len(self._starts)} calls in 60 s, {shape.calls_per_minute} are allowed")
+        if (
+            now < self._blocked_until
+            and now - self._block_noted > SLOT_GRACE_S
+            and self._blocked_until - now > _ROUNDING_S
+        ):
+            self._world.breach("I5", f"a {route} call went out though the account has to wait")
+
+    def post_starts(self, body: Mapping[str, Any], process: Process | None, *, held: bool) -> Post:
+        """Judge one POST before it goes out: I1, I4, and who may send."""
+        inner = body["payload"]["IntouchAPITask-Payload"]["body"]
+        post = Post(
+            inner["requestId"],
+            frozenset(inner["customers"]),
+            inner["badgeMetaId"],
+            process,
+            self._world.now,
+            held,
+        )
+        if self._off_since is not None and self._world.now > self._off_since + SEND_WITHIN_S and not held:
+            self._world.breach("switch", f"{post.key} was sent {self._world.now - self._off_since:.0f} s after it")
+        if self._shape.mode is not Mode.RESTORED:
+            self._judge_owner(post)
+            for earlier in self._by_key[post.key]:
+                self._judge_same_key(earlier, post)
+        for customer in sorted(post.customers):
+            for earlier in self._by_customer[post.badge_id, customer]:
+                if earlier.key != post.key:
+                    self._judge_other_key(earlier, post, customer)
+            self._by_customer[post.badge_id, customer].append(post)
+        self._by_key[post.key].append(post)
+        self.posts.append(post)
+        return post
+
+    def _judge_owner(self, post: Post) -> None:
+        """The first send of a request is its own run's; any run and the upkeep may send again."""
+        found = self._world.ledger.rows(
+            f"SELECT badge_run_id, resends FROM badge_request WHERE key = '{post.key}'"  # noqa: S608 - a key of ours
+        )
+        if not found:
+            self._world.breach("I2", f"{post.key} was sent, and the ledger does not hold it")
+        badge_run_id, resends = found[0]
+        if not resends and post.process is not None and post.process.auto_approved_seen:
+            self._world.breach("auto-approval", f"{post.key} was sent by a process that had seen an auto-approval")
+        if not resends and post.process is not None and post.process.badge_run_id != badge_run_id:
+            self._world.breach("owner", f"{post.process.name} sent {post.key}, which run {badge_run_id} had planned")
+
+    def _judge_same_key(self, earlier: Post, post: Post) -> None:
+        if earlier.customers != post.customers:
+            self._world.breach("I4", f"{post.key} was used again for other customers")
+        if earlier.word is Word.NOT_TAKEN:
+            return
+        if self._shape.mode is Mode.STRICT:
+            if earlier.platform_request_id is not None:
+                self._world.breach("I4", f"{post.key} was sent again though it stands on the platform")
+            if earlier.on_its_way:
+                self._world.breach("I4", f"{post.key} was sent again while it was on its way")
+        elif earlier.word is Word.TAKEN and not post.held:
+            self._world.breach("I4", f"{post.key} was sent again though the platform had said that it has it")
+        if earlier.held or post.held:
+            return
+        judged_from = earlier.started + self._shape.post_timeout + self._shape.visibility_lag
+        if post.started < judged_from:
+            self._world.breach(
+                "I4", f"{post.key} was sent again {judged_from - post.started:.0f} s before absence could be judged"
+            )
+        elif not self._shows_absence(earlier, post, judged_from):
+            self._world.breach("I4", f"{post.key} was sent again on a reading without a control")
+
+    def _shows_absence(self, earlier: Post, post: Post, judged_from: float) -> bool:
+        pages = [page for page in self._pages if page.process is post.process and page.asked >= judged_from]
+        if not any(page.is_last for page in pages):
+            return False
+        for page in pages:
+            if page.asked > judged_from + WITHOUT_CONTROL_S:
+                return True
+            for key in page.keys:
+                sent = self._by_key.get(key)
+                if sent and sent[0].started > earlier.started + self._shape.post_timeout:
+                    return True
+        return False
+
+    def _judge_other_key(self, earlier: Post, post: Post, customer: int) -> None:
+        """The same customer under another key: only when nothing of the earlier request can come to life."""
+        if earlier.word is Word.NOT_TAKEN:
+            return
+        facts = f"a customer went out under {post.key} while {earlier.key}"
+        if earlier.platform_request_id is None:
+            judged_from = earlier.started + self._shape.post_timeout + self._shape.visibility_lag
+            if earlier.on_its_way:
+                self._world.breach("I4", f"{facts} was on its way")
+            elif post.started < judged_from and not earlier.held:
+                self._world.breach("I4", f"{facts} was in doubt")
+            return
+        if not self._world.books.is_decided(earlier.platform_request_id):
+            self._world.breach("I1", f"{facts} waited for the checker")
+        elif self._world.books.is_enrolled(post.badge_id, customer, earlier.key):
+            self._world.breach("I1", f"{facts} had enrolled him")
