@@ -16,7 +16,7 @@ endif
 # Handed down to the commands as they are: no shell reads them.
 export CAMPAIGN DAGS_FOLDER PARAMS CUSTOMERS CHECKER CHECKER_DELAY PORT SANDBOX_PORT
 
-.PHONY: help install run up test bench chaos faults audit constraints clean
+.PHONY: help install run up test bench chaos fire faults audit constraints clean
 
 help: ## List the commands and their variables
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ bench: $(VENV)/installed-dev ## Measure speed and memory; BENCH="million --custo
 chaos: $(VENV)/installed-dev ## Play SEEDS=2000 seeded worlds of faults against the engine, then the crash matrix with CRASHES="--double 400"
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),2000)
 	@$(if $(CRASHES),$(BIN)/python -m tests.crashes $(CRASHES),true)
+
+fire: $(VENV)/installed-dev ## Kill real Airflow's processes under load: FIRE="--kills 50 --requests 200", FIRE=--people
+	@$(BIN)/python -m tests.fire $(FIRE)
 
 faults: $(VENV)/installed-dev ## Measure what a lost reply does to others and to this project, into docs/faults.md
 	@$(BIN)/python -m field $(FAULTS)

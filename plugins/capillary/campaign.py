@@ -209,7 +209,7 @@ class BadgeCampaign(BaseModel):
             },
         ) as dag:
             connections = {"capillary_conn_id": self.capillary_conn_id, "ledger_conn_id": self.ledger_conn_id}
-            extract = PlanCampaignOperator(task_id="extract_eligible_customers", badge_campaign=self, retries=3)
+            extract = PlanCampaignOperator(task_id="extract_eligible_customers", badge_campaign=self, retries=5)
             submit = IssueBadgeOperator(
                 task_id="submit",
                 plan=extract.output,
@@ -228,7 +228,8 @@ class BadgeCampaign(BaseModel):
                 deferrable=self.deferrable,
                 mode="poke" if self.deferrable else "reschedule",
                 poke_interval=self.poll_interval_s,
-                retries=3,
+                # It looks anew for days: deaths of workers that are no fault of its own shall not use them up.
+                retries=10,
                 **connections,
             )
             report = ReportBadgesOperator(
@@ -239,7 +240,7 @@ class BadgeCampaign(BaseModel):
                 # Whatever became of the others: it judges by the ledger, and gives back what was not sent.
                 trigger_rule=TriggerRule.ALL_DONE,
                 asset=Asset(name=f"badges_{self.name}", uri=f"capillary://badges/{self.name}"),
-                retries=2,
+                retries=5,
             )
             extract >> submit >> wait >> report
             dag.add_result(report.output)

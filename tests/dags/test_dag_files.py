@@ -47,7 +47,7 @@ def test_four_tasks_in_a_row_and_the_last_is_the_result(dag: DAG) -> None:
     assert [task.task_id for task in dag.tasks if task.returns_dag_result] == ["report"]
     report = dag.get_task("report")
     assert (report.trigger_rule, [alias.name for alias in report.outlets]) == ("all_done", [f"badges_{dag.dag_id}"])
-    assert {task.task_id: task.retries for task in dag.tasks} == dict(zip(TASKS, (3, 5, 3, 2), strict=True))
+    assert {task.task_id: task.retries for task in dag.tasks} == dict(zip(TASKS, (5, 5, 10, 5), strict=True))
 
 
 def test_airflow_can_keep_it(dag: DAG) -> None:

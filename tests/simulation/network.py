@@ -167,10 +167,11 @@ class SimulatedTransport:
         path = url.removeprefix(world.settings.base_url)
         route = route_of(method, path)
         fate = world.faults.draw(route, world.now)
+        # The budget is judged where the call begins: a machine that freezes behind that keeps none of its promises.
+        world.wire.call_starts(route)
         if fate.hold_s:
             world.note(f"{process.name if process else '?'} stands still for {fate.hold_s:.0f} s before it sends")
             await asyncio.sleep(fate.hold_s)
-        world.wire.call_starts(route)
         asked = world.now
         post = None
         if route is Route.SUBMIT and isinstance(json_body, dict):

@@ -1,0 +1,28 @@
+"""A short storm over real Airflow: a few kills, a few requests. `python -m tests.fire` is the long one."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.fire.campaigns import storm_campaigns
+from tests.fire.rig import running_rig
+from tests.fire.storm import CAMPAIGNS, CHECKER_DELAY_S, Order, storm
+
+KILLS, REQUESTS, SEED = 6, 20, 1
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("FIRE") != "1",
+    reason="it starts a whole Airflow on PostgreSQL and kills its processes for ten minutes: set FIRE=1",
+)
+
+
+def test_nobody_is_lost_or_doubled_while_processes_are_killed() -> None:
+    campaigns = storm_campaigns(CAMPAIGNS)
+    with running_rig(campaigns, checker_delay_s=CHECKER_DELAY_S) as rig:
+        outcome = storm(rig, campaigns, Order(kills=KILLS, requests=REQUESTS, seed=SEED), print)
+    assert sum(outcome.kills.values()) == KILLS
+    assert outcome.judgement.broken == ()
+    assert outcome.reached_quiet
+    assert outcome.judgement.requests >= REQUESTS
