@@ -52,13 +52,18 @@ def sample(matrix: Matrix, random: Random) -> Iterator[Case]:
                 break
 
 
+#: A request in doubt was sent once. Two more deaths in mid-POST use up its three sends, and it rightly ends as
+#: unconfirmed: such scenes are killed once.
+_SENT_AT_MOST_ONCE = tuple(scene for scene in SCENES if "in doubt" not in scene.name)
+
+
 def doubles(matrix: Matrix, random: Random, count: int) -> Iterator[Case]:
     """Kill at a point by lot and again in the rerun, until so many cases were killed twice.
 
     The others, whose rerun ended before it came so far, are returned, too.
     """
     while count > 0:
-        scene = random.choice(SCENES)
+        scene = random.choice(_SENT_AT_MOST_ONCE)
         fate = random.choice(fates_of(scene))
         points = matrix.points(scene.name, fate)
         strikes = random.choice(points), random.randint(1, len(points))

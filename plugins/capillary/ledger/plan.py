@@ -254,16 +254,13 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
 
 
 def _anything_sent(tx: Transaction, badge_run_id: int) -> bool:
-    return bool(
-        tx.conn.execute(
-            select(
-                exists().where(
-                    badge_request.c.badge_run_id == badge_run_id,
-                    (badge_request.c.status != RequestStatus.PLANNED) | (badge_request.c.tries > 0),
-                )
-            )
-        ).scalar_one()
-    )
+    # Locked: an old try of the run may still live, and claim one of them between this look and the next step.
+    rows = tx.conn.execute(
+        select(badge_request.c.status, badge_request.c.tries)
+        .where(badge_request.c.badge_run_id == badge_run_id)
+        .with_for_update()
+    ).all()
+    return any(row.status != RequestStatus.PLANNED or row.tries > 0 for row in rows)
 
 
 def _kept(tx: Transaction, run: Row[tuple[object, ...]]) -> Plan:
