@@ -18,7 +18,7 @@ from capillary.errors import TerminalError
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan import Guards, Order
-from capillary.ledger.schema import HAS_BADGE, Outcome
+from capillary.ledger.schema import RETRYABLE, Outcome
 from capillary.ledger.spec import Spec
 from capillary.links import CheckerPageLink
 from capillary.plan_reference import PlanReference
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 #: How long a run counts as alive without a sign of life; badge_upkeep takes over what it left.
 RUN_LEASE: Final = timedelta(hours=6)
-#: Outcomes after which a customer may be asked for again.
-RETRYABLE: Final = frozenset(Outcome) - HAS_BADGE
 
 _BADGE_ID: Final = re.compile(r"[0-9a-f]{24}")
 
@@ -202,7 +200,7 @@ class PlanningOperator(BaseOperator):
 
     def _checked_outcomes(self) -> frozenset[Outcome]:
         wanted = frozenset(self.retry_outcomes)
-        if unknown := wanted - RETRYABLE:
+        if unknown := wanted.difference(RETRYABLE):
             raise self.invalid(
                 "retry_outcomes",
                 f"{', '.join(sorted(unknown))} cannot be asked for again",

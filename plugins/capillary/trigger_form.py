@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, TypeAlias
 
 from airflow.sdk import Param
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from capillary.errors import TerminalError
+from capillary.ledger.schema import RETRYABLE
 from capillary.wrong_fields import sentences
-
-#: Outcomes that the trigger form offers for another attempt.
-RETRYABLE: Final = ("rejected", "failed", "not_accepted", "unconfirmed")
 
 
 class TriggerFormInvalid(TerminalError):
@@ -90,8 +88,8 @@ def form_fields(*, live: bool, canary: bool, recurs: bool) -> dict[str, Param]:
             title="Retry outcomes",
             description="Plan customers again whose last attempt on this occasion ended so.",
             type="array",
-            items={"type": "string", "enum": list(RETRYABLE)},
-            examples=list(RETRYABLE),
+            items={"type": "string", "enum": list(map(str, RETRYABLE))},
+            examples=list(map(str, RETRYABLE)),
             section="Advanced",
         ),
         "canary": Param(

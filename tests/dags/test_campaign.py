@@ -14,7 +14,6 @@ from airflow.sdk import DAG, Asset, MultipleCronTriggerTimetable
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.trigger import CronTriggerTimetable
 
-from capillary import planning
 from capillary.campaign import (
     BadgeCampaign,
     CampaignInvalid,
@@ -25,7 +24,7 @@ from capillary.campaign import (
 )
 from capillary.campaign_fields import GUARD_BOUNDS
 from capillary.errors import TerminalError
-from capillary.trigger_form import RETRYABLE
+from capillary.ledger.schema import HAS_BADGE, RETRYABLE, Outcome
 
 #: Airflow's own, while it reads plugins/capillary/.airflowignore.
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
@@ -155,7 +154,7 @@ def test_every_field_says_what_to_give() -> None:
 
 def test_the_tables_beside_the_guards_and_outcomes_are_whole() -> None:
     assert set(GUARD_BOUNDS) == {field.name for field in fields(Guards)}
-    assert set(RETRYABLE) == planning.RETRYABLE
+    assert set(RETRYABLE) == set(Outcome) - HAS_BADGE
     assert campaign(guards=Guards(**dict.fromkeys(GUARD_BOUNDS, 1))).guards.max_jump == 1
 
 

@@ -20,11 +20,11 @@ from capillary.campaign_fields import BOUND, BOUND_PERIOD, GUARD_BOUNDS
 from capillary.engine.eligibility import MAX_CUSTOMER_ID, Reason
 from capillary.engine.verdict import Policy, Word
 from capillary.ledger.plan import CANARY_CUSTOMERS, NOT_ACCEPTED_ATTEMPTS, Guards
-from capillary.ledger.schema import HAS_BADGE, Outcome
+from capillary.ledger.schema import HAS_BADGE, RETRYABLE, Outcome
 from capillary.occasions import OCCASION_LIMIT, Occasion
 from capillary.operators import MAX_INLINE_CUSTOMERS, IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
-from capillary.trigger_form import RETRYABLE, TriggerForm, form_fields
+from capillary.trigger_form import TriggerForm, form_fields
 from capillary.triggers import MAX_POLL_INTERVAL_S, QUIET_S, TOLERATED_FAILURES
 from tests.docs.markdown import ROOT, Section, code_of, sections
 

@@ -178,7 +178,9 @@ def test_a_platform_that_is_away_does_not_end_the_wait(
     place: Place, submitted: dict[str, Any], no_pauses: None
 ) -> None:
     place.sandbox.fault("list", "status", status=503, times=100)
-    deferred(sensor(submitted), place)
+    trigger, _ = deferred(sensor(submitted), place)
+    assert trigger.ended == -1, "what this look could not see calls a worker again"
+    assert place.statuses() == {"waiting": 3}
 
 
 def test_where_there_is_no_triggerer_it_pokes(place: Place, submitted: dict[str, Any]) -> None:

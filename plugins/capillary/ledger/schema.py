@@ -52,6 +52,9 @@ class Outcome(StrEnum):
 #: Outcomes after which a customer has the badge's enrolment; such customers are never sent again.
 HAS_BADGE = frozenset({Outcome.ENROLLED, Outcome.ALREADY_ENROLLED})
 
+#: Outcomes after which a customer may be asked for again, as the trigger form lists them: all others.
+RETRYABLE = (Outcome.REJECTED, Outcome.FAILED, Outcome.NOT_ACCEPTED, Outcome.UNCONFIRMED)
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC datetime. SQLite keeps it as text without zone, PostgreSQL as timestamptz."""
