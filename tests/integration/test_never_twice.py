@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import func, select
 
 from capillary.api.errors import EverythingRefused
 from capillary.engine.doubt import resolve_doubt
-from capillary.engine.errors import AutoApproved, LedgerBehind, SubmittingOff
+from capillary.engine.errors import AutoApproved, LedgerBehind, ListCutShort, SubmittingOff
 from capillary.engine.send import Sent
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
@@ -188,6 +189,21 @@ async def test_a_ledger_behind_the_platform_stops_sending(house: House) -> None:
     with pytest.raises(LedgerBehind, match="does not know"):
         await submit(house, plan.badge_run_id)
     assert_each_customer_once(house)
+
+
+async def test_a_list_that_cannot_be_read_to_its_end_holds_sending_back(house: House) -> None:
+    first = house.plan(CUSTOMERS)
+    await submit(house, first.badge_run_id)
+    later = house.plan(range(2_001, 2_051), run="later")
+    house.settings = replace(house.settings, page_size=2)
+    house.sandbox.switch(list_rows="duplicates")
+    for _ in range(2):
+        with pytest.raises(ListCutShort, match=r"read 3 times and never to its end \(last time 2 pages"):
+            await submit(house, later.badge_run_id)
+    assert len(house.sandbox.platform.requests()) == 4
+    assert statuses(house) == {"planned": 1, "waiting": 4}
+    house.sandbox.switch(list_rows="complete")
+    assert await submit(house, later.badge_run_id) == {Sent.ACCEPTED: 1}
 
 
 async def test_a_rejection_ends_the_request(house: House) -> None:

@@ -17,6 +17,10 @@ class AutoApproved(TerminalError):
     """The platform executed a request that no human has approved."""
 
 
+class ListCutShort(TransientError):
+    """The platform's list of requests could not be read to its end; who cannot see what stands there sends nothing."""
+
+
 class LedgerBehind(TerminalError):
     """The platform holds requests of ours that the ledger does not know."""
 

@@ -21,12 +21,14 @@ class ListRead:
     Attributes:
         pages: calls made.
         rows: rows seen.
-        whole: paged to the end with the page number moving, the totals adding up, and the inner id of every
-            ISSUE-BADGE row readable: only such a reading can show that something is not there.
+        to_the_end: paged to the end with the page number moving, the totals adding up, and every row readable.
+        whole: to the end, with the inner id of every ISSUE-BADGE row shown: only such a reading can show that
+            something is not there. A request that somebody made by hand may show none.
     """
 
     pages: int
     rows: int
+    to_the_end: bool
     whole: bool
 
 
@@ -45,23 +47,25 @@ async def read_list(
         request_type: only this type. None for all: a filter could hide what is looked for.
         on_page: takes the rows of a page; they are forgotten afterwards, so that memory stays flat.
     """
-    rows, numbers, ids, whole, total = 0, set[int](), set[str](), True, 0
+    rows, numbers, ids, total = 0, set[int](), set[str](), 0
+    consistent = every_key_shown = True
     for number in range(MAX_PAGES):
         page = await client.list_requests(page=number, start_date=since, request_type=request_type)
         if page.number in numbers:
-            return ListRead(number + 1, rows, whole=False)
+            return ListRead(number + 1, rows, to_the_end=False, whole=False)
         numbers.add(page.number)
         found = len(page.rows) + page.unreadable_rows
         rows += found
         # A list that shrinks while it is read, or repeats a row, may have skipped another one.
         ids.update(row.platform_request_id for row in page.rows)
-        whole = whole and page.total_elements >= total and page.unreadable_rows == 0
+        consistent = consistent and page.total_elements >= total and page.unreadable_rows == 0
         total = page.total_elements
-        whole = whole and not any(_hides_its_key(row) for row in page.rows)
+        every_key_shown = every_key_shown and not any(_hides_its_key(row) for row in page.rows)
         await on_page(page.rows)
         if found == 0 or number + 1 >= page.total_pages:
-            return ListRead(number + 1, rows, whole=whole and rows == len(ids) == total)
-    return ListRead(MAX_PAGES, rows, whole=False)
+            to_the_end = consistent and rows == len(ids) == total
+            return ListRead(number + 1, rows, to_the_end=to_the_end, whole=to_the_end and every_key_shown)
+    return ListRead(MAX_PAGES, rows, to_the_end=False, whole=False)
 
 
 def _hides_its_key(row: WorkflowRequest) -> bool:

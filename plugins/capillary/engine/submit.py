@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from capillary.api.errors import NotTaken, Unauthorized
 from capillary.api.settings import PlatformSettings
 from capillary.engine.doubt import resolve_doubt
-from capillary.engine.errors import AutoApproved, LedgerBehind, TooMuchDoubt
+from capillary.engine.errors import AutoApproved, LedgerBehind, ListCutShort, TooMuchDoubt
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, doubt_after
 from capillary.engine.watch import watch
 from capillary.ledger import requests, scans
@@ -27,6 +27,8 @@ from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
 
 #: Requests of one task that are under way at once.
 IN_FLIGHT: Final = 8
+#: Readings of the list before sending, until one of them came to its end: pages may shift under a reader.
+LIST_READINGS: Final = 3
 #: Sends in a row that the platform did not take, after which the task gives up until its retry.
 NOT_TAKEN_IN_A_ROW: Final = 5
 
@@ -58,7 +60,7 @@ async def submit_run(
 
     Raises:
         PlanUnknown: the ledger has no such run.
-        WrongAccount, LedgerBehind, SubmittingOff, TooMuchDoubt, AutoApproved, BodyChanged: see
+        WrongAccount, ListCutShort, LedgerBehind, SubmittingOff, TooMuchDoubt, AutoApproved, BodyChanged: see
             ``capillary.engine.errors``.
         NotTaken: the platform took none of several sends in a row.
         EverythingRefused: the platform would refuse every request.
@@ -121,8 +123,20 @@ async def _look_first(sender: Sender, badge_run_id: int, *, stop_on_auto_approva
 
     if not await sender.runtime.ledger_call(anything_planned):
         return 0
-    await watch(sender.ledger, sender.client, sender.runtime)
+    await _read_to_the_end(sender)
     return (await resolve_doubt(sender, stop_on_auto_approval=stop_on_auto_approval)).auto_approved
+
+
+async def _read_to_the_end(sender: Sender) -> None:
+    for _ in range(LIST_READINGS):
+        read = (await watch(sender.ledger, sender.client, sender.runtime)).read
+        if read.to_the_end:
+            return
+    raise ListCutShort(
+        f"the platform's list of requests was read {LIST_READINGS} times and never to its end (last time {read.pages} "
+        f"pages, {read.rows} rows), and nothing is sent: what this ledger forgot may stand on the part that did not "
+        "show. Retry later; if it stays, check page_base and page_size of the platform's connection"
+    )
 
 
 def _assert_human(auto_approved: int, *, stop: bool) -> None:
