@@ -126,15 +126,21 @@ class SimulatedLedger(Ledger):
     """The real ledger on a real SQLite file, with crash points around its transactions.
 
     The file is the test's alone: once the ledger has asserted its durable settings, waiting for the disk and
-    locking between processes are switched off.
+    locking between processes are switched off. It serves one world after the other: a ledger for each would compile
+    every statement anew.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], datetime], mishaps: Mishaps) -> None:
-        super().__init__(url, clock=clock, check_schema=False)
-        self._mishaps = mishaps
+    def __init__(self, url: str) -> None:
+        super().__init__(url, check_schema=False)
         event.listen(self.engine, "connect", _hurry)
-        event.listen(self.engine, "commit", lambda _: mishaps.before_commit())
+        event.listen(self.engine, "commit", lambda _: self._mishaps.before_commit())
         self.engine.dispose()
+
+    def serve(self, *, clock: Callable[[], datetime], mishaps: Mishaps) -> None:
+        """Be the ledger of a world, whose file was put in place."""
+        self.engine.dispose()
+        self._clock = clock
+        self._mishaps = mishaps
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:

@@ -16,6 +16,7 @@ from capillary.engine.eligibility import InvalidId, customer_id_of
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
 from tests.simulation.actors import DagRun, keep_house, operate, set_back, tidy
+from tests.simulation.processes import SimulatedLedger
 from tests.simulation.shape import HOUR, Mode, RunShape, draw_shape
 from tests.simulation.virtual_time import VirtualLoop
 from tests.simulation.world import Breach, Breached, World
@@ -54,28 +55,32 @@ class Simulation:
         shm = Path("/dev/shm")  # noqa: S108 - memory, where there is some
         self._folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
         self._template = self._folder / "template.db"
+        self._file = self._folder / "ledger.db"
+        self._ledger: SimulatedLedger
 
     def __enter__(self) -> Self:
         with Ledger(f"sqlite:///{self._template}", check_schema=False) as ledger:
             upgrade(ledger.engine)
         with Ledger(f"sqlite:///{self._template}"):
             pass  # the schema is the code's, and the ledger asserts that it is durable
+        self._ledger = SimulatedLedger(f"sqlite:///{self._file}")
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._ledger.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def run(self, seed: int) -> Verdict:
         """Play one seed."""
         shape = draw_shape(seed)
-        ledger_file = self._folder / "ledger.db"
-        shutil.copyfile(self._template, ledger_file)
+        self._ledger.close()
+        shutil.copyfile(self._template, self._file)
         loop = VirtualLoop()
         with _quiet_logs():
-            world = World(shape, ledger_file, loop)
+            world = World(shape, self._ledger, loop)
             loop.set_exception_handler(lambda _, context: _surprise(world, context))
             try:
-                loop.run_until_complete(_play(world, ledger_file, self._template))
+                loop.run_until_complete(_play(world, self._file, self._template))
             finally:
                 _cancel_all(loop)
                 loop.close()

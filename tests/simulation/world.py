@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random
 from typing import Any, Final, Generic, TypeVar
 
@@ -76,7 +75,7 @@ class World:
         free_from: nobody calls before, where there is no budget.
     """
 
-    def __init__(self, shape: Shape, ledger_file: Path, loop: VirtualLoop) -> None:
+    def __init__(self, shape: Shape, ledger: SimulatedLedger, loop: VirtualLoop) -> None:
         self.shape = shape
         self.loop = loop
         self.rng = Random(shape.seed)  # noqa: S311 - chance that can be repeated
@@ -92,7 +91,8 @@ class World:
         self.settings = _settings(shape)
         self.mishaps = Mishaps(shape, self.rng, loop, self)
         self.faults = Faults(shape, self.rng)
-        self.ledger = SimulatedLedger(f"sqlite:///{ledger_file}", clock=self.ledger_now, mishaps=self.mishaps)
+        self.ledger = ledger
+        ledger.serve(clock=self.ledger_now, mishaps=self.mishaps)
         self.platform_side = PlatformSide(shape, self.rng, loop, epoch=BEGINNING.timestamp())
         self.wire = Wire(self, shape)
         self.books = BooksCheck(self, shape, self.platform_side.platform.books)

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from capillary.api.client import Client
 from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
@@ -168,15 +168,14 @@ def cluster_day(moment: datetime, settings: PlatformSettings) -> date:
 
 def _begin(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, date]:
     with ledger.read() as tx:
-        of_account = (
-            select(func.min(badge_request.c.first_sent_at), func.max(badge_request.c.first_sent_at))
+        sent_at = badge_request.c.first_sent_at
+        oldest_open_and_newest = tx.conn.execute(
+            select(func.min(case((still_watched(tx), sent_at))), func.max(sent_at))
             .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
             .where(badge_occasion.c.account == settings.account)
-        )
-        oldest_open = tx.conn.execute(of_account.where(still_watched(tx))).one()[0]
-        newest = tx.conn.execute(of_account).one()[1]
+        ).one()
         # Requests sent after the newest we know are what a restored ledger has forgotten.
-        earliest = min((moment for moment in (oldest_open, newest) if moment), default=tx.now - _FIRST_LOOK)
+        earliest = min((moment for moment in oldest_open_and_newest if moment), default=tx.now - _FIRST_LOOK)
         return tx.now, cluster_day(earliest, settings) - _DAY
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import and_, case, exists, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, case, exists, func, select
 
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import PlanUnknown
@@ -53,35 +54,45 @@ class RunWait:
         return self.undecided == 0 and self.in_doubt == self.doubt_due
 
 
+def _count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.count(case((condition, 1)))
+
+
+def _question() -> Select[*tuple[Any, ...]]:
+    undecided = exists().where(
+        badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.terminal_seen_at.is_(None)
+    )
+    status = badge_request.c.status
+    sending, waiting = status == RequestStatus.SENDING, status == RequestStatus.WAITING
+    return (
+        select(
+            func.count(badge_request.c.id).label("requests"),
+            _count_if(status == RequestStatus.PLANNED).label("unsent"),
+            _count_if(sending).label("in_doubt"),
+            _count_if(waiting & undecided).label("undecided"),
+            _count_if(waiting & ~undecided).label("decided"),
+            _count_if(status == RequestStatus.SETTLED).label("settled"),
+            _count_if(sending & (badge_request.c.doubt_from < bindparam("now"))).label("doubt_due"),
+            func.min(badge_request.c.first_sent_at).label("first_sent_at"),
+            badge_run.c.planned_at,
+        )
+        .select_from(badge_run.outerjoin(badge_request, badge_request.c.badge_run_id == badge_run.c.id))
+        .where(badge_run.c.id == bindparam("badge_run_id"))
+        .group_by(badge_run.c.id, badge_run.c.planned_at)
+    )
+
+
+#: Built once: every trigger asks it at every poll.
+_QUESTION: Final = _question()
+
+
 def run_wait(tx: Transaction, badge_run_id: int) -> RunWait:
     """Return what a plan's requests wait for.
 
     Raises:
         PlanUnknown: the ledger has no such plan.
     """
-    undecided = exists().where(
-        badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.terminal_seen_at.is_(None)
-    )
-    status = badge_request.c.status
-    waiting = status == RequestStatus.WAITING
-    row = tx.conn.execute(
-        select(
-            func.count(badge_request.c.id).label("requests"),
-            func.count(case((status == RequestStatus.PLANNED, 1))).label("unsent"),
-            func.count(case((status == RequestStatus.SENDING, 1))).label("in_doubt"),
-            func.count(case((and_(waiting, undecided), 1))).label("undecided"),
-            func.count(case((and_(waiting, ~undecided), 1))).label("decided"),
-            func.count(case((status == RequestStatus.SETTLED, 1))).label("settled"),
-            func.count(case((and_(status == RequestStatus.SENDING, badge_request.c.doubt_from < tx.now), 1))).label(
-                "doubt_due"
-            ),
-            func.min(badge_request.c.first_sent_at).label("first_sent_at"),
-            badge_run.c.planned_at,
-        )
-        .select_from(badge_run.outerjoin(badge_request, badge_request.c.badge_run_id == badge_run.c.id))
-        .where(badge_run.c.id == badge_run_id)
-        .group_by(badge_run.c.id, badge_run.c.planned_at)
-    ).one_or_none()
+    row = tx.conn.execute(_QUESTION, {"badge_run_id": badge_run_id, "now": tx.now}).one_or_none()
     if row is None:
         raise PlanUnknown(badge_run_id)
     return RunWait(*row)
