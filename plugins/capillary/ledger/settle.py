@@ -87,28 +87,34 @@ def _write(tx: Transaction, request_id: int, endings: Mapping[int, Ending]) -> i
     """Write the endings; returns how many rows of the request they fitted."""
     if not endings:
         return 0
-    if not tx.is_sqlite:
-        # One statement for all rows: a statement a row costs PostgreSQL ten times as much.
-        result = tx.conn.execute(
-            text(
-                "UPDATE badge_enrolment AS e SET "
-                "outcome = CASE WHEN e.outcome = 'enrolled' THEN e.outcome ELSE v.outcome END, "
-                "issued_id = CASE WHEN e.outcome = 'enrolled' THEN e.issued_id ELSE v.issued_id END, "
-                "error_code = CASE WHEN e.outcome = 'enrolled' THEN e.error_code ELSE v.error_code END "
-                "FROM unnest(CAST(:customers AS bigint[]), CAST(:outcomes AS text[]), "
-                "CAST(:issued AS text[]), CAST(:codes AS integer[])) "
-                "AS v(customer_id, outcome, issued_id, error_code) "
-                "WHERE e.request_id = :request_id AND e.customer_id = v.customer_id"
-            ),
-            {
-                "request_id": request_id,
-                "customers": list(endings),
-                "outcomes": [str(ending.outcome) for ending in endings.values()],
-                "issued": [ending.issued_id for ending in endings.values()],
-                "codes": [ending.error_code for ending in endings.values()],
-            },
-        )
-        return result.rowcount
+    return (_write_to_sqlite if tx.is_sqlite else _write_to_postgresql)(tx, request_id, endings)
+
+
+def _write_to_postgresql(tx: Transaction, request_id: int, endings: Mapping[int, Ending]) -> int:
+    # One statement for all rows: a statement a row costs PostgreSQL ten times as much.
+    result = tx.conn.execute(
+        text(
+            "UPDATE badge_enrolment AS e SET "
+            "outcome = CASE WHEN e.outcome = 'enrolled' THEN e.outcome ELSE v.outcome END, "
+            "issued_id = CASE WHEN e.outcome = 'enrolled' THEN e.issued_id ELSE v.issued_id END, "
+            "error_code = CASE WHEN e.outcome = 'enrolled' THEN e.error_code ELSE v.error_code END "
+            "FROM unnest(CAST(:customers AS bigint[]), CAST(:outcomes AS text[]), "
+            "CAST(:issued AS text[]), CAST(:codes AS integer[])) "
+            "AS v(customer_id, outcome, issued_id, error_code) "
+            "WHERE e.request_id = :request_id AND e.customer_id = v.customer_id"
+        ),
+        {
+            "request_id": request_id,
+            "customers": list(endings),
+            "outcomes": [str(ending.outcome) for ending in endings.values()],
+            "issued": [ending.issued_id for ending in endings.values()],
+            "codes": [ending.error_code for ending in endings.values()],
+        },
+    )
+    return result.rowcount
+
+
+def _write_to_sqlite(tx: Transaction, request_id: int, endings: Mapping[int, Ending]) -> int:
     request = tx.conn.execute(
         select(badge_request.c.occasion_id, badge_request.c.attempt).where(badge_request.c.id == request_id)
     ).one()

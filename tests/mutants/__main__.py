@@ -1,0 +1,161 @@
+"""`python -m tests.mutants [--only PART] [--jobs N] [--mutants NAMES]`: change the code a little, and see what fails.
+
+The mutants are mutmut's, made in a copy of the project. Log lines and the words of messages are not mutated:
+`tests/docs` holds the messages to the runbook. Prints a table of modules and the mutants that no test killed; the
+exit code is 1 where less than `ENOUGH` of them were killed. Takes about an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.crashes.yard import scratch
+
+ROOT: Final = Path(__file__).parents[2]
+#: Share of the mutants that must be killed.
+ENOUGH: Final = 0.9
+#: What the copy needs to run the tests, apart from the plugins.
+COPIED: Final = ("tests", "sandbox", "dags", "pyproject.toml")
+#: Lines that are only the words of a message, and log lines.
+WORDS: Final = (r'^\s*f?"[^"]*"\s*$', r"_LOG\.", r"_LOG: Final")
+_RESULT: Final = re.compile(r"^\s*(?P<module>[\w.]+)\.(?P<name>x\S+__mutmut_\d+): (?P<status>.+)$", re.MULTILINE)
+_CAUGHT: Final = frozenset({"killed", "timeout", "caught by type check"})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Modules, and the tests that have to kill their mutants.
+
+    Attributes:
+        modules: paths under ``plugins/capillary``, without ``.py``.
+        tests: paths under ``tests``.
+        chosen: which of the tests, as for ``pytest -k``.
+        mutants: names of the mutants, as shell patterns; default all.
+    """
+
+    modules: Sequence[str]
+    tests: Sequence[str]
+    chosen: str = ""
+    mutants: Sequence[str] = ("*",)
+
+
+_LEDGER: Final = ("ledger/requests", "ledger/settle")
+_LEDGER_TESTS: Final = ("unit/ledger/test_requests.py", "unit/ledger/test_settle.py")
+
+PARTS: Final[Mapping[str, Part]] = {
+    "ledger": Part(_LEDGER, _LEDGER_TESTS, chosen="not postgresql"),
+    "postgresql": Part(_LEDGER, _LEDGER_TESTS, chosen="postgresql", mutants=("*postgresql*",)),
+    "replies": Part(
+        ("api/replies", "api/answers", "api/request_workflow", "engine/outcomes"), ("unit/api", "unit/engine")
+    ),
+    "submission": Part(
+        ("engine/send", "engine/submit", "engine/doubt"),
+        ("unit/engine", "integration/test_never_twice.py"),
+    ),
+}
+
+
+def main() -> int:
+    """Play the mutants of the parts that are asked for; return 1 when too many live."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("--only", choices=PARTS, help="one part alone")
+    parser.add_argument("--jobs", type=int, default=2, help="processes; default %(default)s")
+    parser.add_argument("--mutants", default="", help="of these names alone, as mutmut prints them; * stands for any")
+    asked = parser.parse_args()
+    statuses: dict[str, Counter[str]] = defaultdict(Counter)
+    for name in [asked.only] if asked.only else PARTS:
+        folder = scratch(f"mutants-{name}-")
+        try:
+            for module, status, diff in play(PARTS[name], folder, jobs=asked.jobs, mutants=asked.mutants):
+                statuses[module][status] += 1
+                if diff:
+                    _say(f"{status}: {diff}")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    _say(_table(statuses))
+    total = sum(statuses.values(), Counter[str]())
+    return 0 if _killed(total) >= ENOUGH * total.total() else 1
+
+
+def play(part: Part, folder: Path, *, jobs: int, mutants: str = "") -> list[tuple[str, str, str]]:
+    """Make and play the mutants of a part; return module, status and, of those that live, the change."""
+    _copy(part, folder)
+    mutmut = [str(Path(sys.executable).with_name("mutmut"))]
+    with tempfile.TemporaryFile() as log:
+        names = [mutants] if mutants else list(part.mutants)
+        done = subprocess.run(  # noqa: S603 - our own words
+            [*mutmut, "run", "--max-children", str(jobs), *names], cwd=folder, stdout=log, stderr=log, check=False
+        )
+        if done.returncode:
+            log.seek(0)
+            raise SystemExit(f"mutmut failed:\n{log.read().decode(errors='replace')[-3_000:]}")
+    listed = _output([*mutmut, "results", "--all", "true"], folder)
+    found = []
+    for match in _RESULT.finditer(listed):
+        module, name, status = match.group("module", "name", "status")
+        if status == "not checked":
+            continue
+        alive = status not in _CAUGHT
+        found.append((module, status, _output([*mutmut, "show", f"{module}.{name}"], folder) if alive else ""))
+    return found
+
+
+def _copy(part: Part, folder: Path) -> None:
+    # mutmut knows a module's name only below src.
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "plugins", folder / "src", ignore=ignored)
+    for name in COPIED:
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    settings = folder / "pyproject.toml"
+    settings.write_text(
+        settings.read_text().replace('pythonpath = ["plugins", "."]', 'pythonpath = ["src", "."]')
+        + "\n[tool.mutmut]\n"
+        + 'source_paths = ["src"]\n'
+        + f"only_mutate = {[f'src/capillary/{module}.py' for module in part.modules]}\n"
+        + "do_not_mutate_patterns = ["
+        + ", ".join(f"'''{pattern}'''" for pattern in WORDS)
+        + "]\n"
+        + 'also_copy = ["sandbox", "dags"]\n'
+        + f"pytest_add_cli_args = {['-p', 'no:cacheprovider', '-k', part.chosen]}\n"
+        + f"pytest_add_cli_args_test_selection = {[f'tests/{test}' for test in part.tests]}\n"
+    )
+
+
+def _output(command: Sequence[str], folder: Path) -> str:
+    return subprocess.run(  # noqa: S603 - our own words
+        command, cwd=folder, stdout=subprocess.PIPE, check=True, text=True
+    ).stdout
+
+
+def _killed(statuses: Counter[str]) -> int:
+    return sum(statuses[status] for status in _CAUGHT)
+
+
+def _table(statuses: Mapping[str, Counter[str]]) -> str:
+    lines = [f"{'module':<34}{'mutants':>9}{'killed':>9}{'alive':>9}{'share':>9}"]
+    rows = [*sorted(statuses.items()), ("all", sum(statuses.values(), Counter[str]()))]
+    for module, counts in rows:
+        total, killed = counts.total(), _killed(counts)
+        share = f"{killed / total:.1%}" if total else "-"
+        lines.append(f"{module:<34}{total:>9}{killed:>9}{total - killed:>9}{share:>9}")
+    return "\n".join(lines)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
