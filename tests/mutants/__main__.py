@@ -60,7 +60,7 @@ PARTS: Final[Mapping[str, Part]] = {
     ),
     "submission": Part(
         ("engine/send", "engine/submit", "engine/doubt"),
-        ("unit/engine", "integration/test_never_twice.py"),
+        ("unit/engine/test_send.py", "unit/engine/test_submit.py", "unit/engine/test_doubt.py"),
     ),
 }
 

@@ -1,0 +1,166 @@
+"""A sender at its desk: a real ledger in a file, a platform that answers by script, a clock that the test sets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from random import Random
+from typing import cast
+
+from sqlalchemy import Row, func, select
+
+from capillary.api.client import Client
+from capillary.api.request_workflow import IssueBadgeRequest, Page, WorkflowRequest
+from capillary.api.settings import PlatformSettings
+from capillary.engine.runtime import Runtime
+from capillary.engine.send import Sender
+from capillary.ledger.database import Ledger
+from capillary.ledger.plan import Plan
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
+from tests.unit.ledger.orders import ORDER, SPEC, plan
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+SETTINGS = PlatformSettings(
+    base_url="https://platform.example",
+    organisation_id="100",
+    login="till.one",
+    password="password",
+    cluster_timezone="Asia/Kolkata",
+    visibility_lag_s=100,
+    post_timeout_s=30,
+)
+LEASE = timedelta(hours=6)
+
+Answer = WorkflowRequest | Exception | Callable[[IssueBadgeRequest], Awaitable[WorkflowRequest]]
+
+
+def row(platform_request_id: str, key: str | None, state: str = "AdminTask", *, human: bool = False) -> WorkflowRequest:
+    """A request as the platform shows it."""
+    return WorkflowRequest(
+        platform_request_id=platform_request_id,
+        request_type="ISSUE-BADGE",
+        state=state,
+        request_key=key,
+        customers=None,
+        badge_id=None,
+        human_decided=human,
+        checker_message=None,
+        created_at=None,
+        execution=None,
+    )
+
+
+@dataclass
+class Desk:
+    """What a sender works with, and what it did.
+
+    Attributes:
+        answers: to POSTs, in order; after the last one every POST is accepted as ``p-<number>``.
+        listed: rows of the platform's list, in one page.
+        cut_short: readings of the list that claim more rows than they show.
+        events: calls in their order: ``clear``, ``asked``, ``post <key>``, ``list``.
+        lists: since when, and of which type, the list was read.
+        most_at_once: POSTs that were under way together.
+        second: of the sender's monotonic clock.
+    """
+
+    ledger: Ledger
+    now: list[datetime]
+    settings: PlatformSettings = SETTINGS
+    answers: list[Answer] = field(default_factory=list)
+    listed: list[WorkflowRequest] = field(default_factory=list)
+    cut_short: int = 0
+    events: list[str] = field(default_factory=list)
+    lists: list[tuple[date, str | None]] = field(default_factory=list)
+    posts: list[IssueBadgeRequest] = field(default_factory=list)
+    numbered: int = 0
+    under_way: int = 0
+    most_at_once: int = 0
+    second: float = 0.0
+    submitting: bool = True
+
+    # The client -----------------------------------------------------------------------------------------------
+
+    async def clear_to_send(self) -> None:
+        self.events.append("clear")
+
+    async def submit(self, request: IssueBadgeRequest) -> WorkflowRequest:
+        self.events.append(f"post {request.key}")
+        self.posts.append(request)
+        self.numbered += 1
+        self.under_way += 1
+        self.most_at_once = max(self.most_at_once, self.under_way)
+        answer = self.answers.pop(0) if self.answers else row(f"p-{self.numbered}", request.key)
+        await asyncio.sleep(0)
+        self.under_way -= 1
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, WorkflowRequest) else await answer(request)
+
+    async def list_requests(self, *, page: int, start_date: date, request_type: str | None = None) -> Page:
+        self.events.append("list")
+        self.lists.append((start_date, request_type))
+        more = 1 if self.cut_short else 0
+        self.cut_short -= more
+        return Page(tuple(self.listed), 0, page, total_pages=1, total_elements=len(self.listed) + more)
+
+    async def read_request(self, platform_request_id: str) -> WorkflowRequest | None:
+        return next((each for each in self.listed if each.platform_request_id == platform_request_id), None)
+
+    # The test -------------------------------------------------------------------------------------------------
+
+    @property
+    def sender(self) -> Sender:
+        """One sender; its monotonic clock is `second`."""
+
+        async def may_submit() -> bool:
+            self.events.append("asked")
+            return self.submitting
+
+        async def sleep(seconds: float) -> None:
+            self.second += seconds
+
+        runtime = Runtime(sleep=sleep, monotonic=lambda: self.second, random=Random(1))  # noqa: S311 - no secret
+        return Sender(self.ledger, cast("Client", self), runtime, may_submit)
+
+    def plan(self, customers: Iterable[int], run_id: str = "first", *, size: int = 3) -> Plan:
+        """Plan customers for this desk's account."""
+        spec = replace(SPEC, account=self.settings.account)
+        return plan(self.ledger, customers, replace(ORDER, run_id=run_id, spec=spec, customers_per_request=size))
+
+    def requests(self) -> list[Row[tuple[object, ...]]]:
+        """Return all requests in the order of their ids."""
+        return self._rows(select(badge_request).order_by(badge_request.c.id))
+
+    def statuses(self) -> list[str]:
+        """Return the status of every request in the order of their ids."""
+        return [each.status for each in self.requests()]
+
+    def outcomes(self) -> dict[str | None, int]:
+        """Count the customers by outcome."""
+        column = badge_enrolment.c.outcome
+        return {
+            each.outcome: each.customers
+            for each in self._rows(select(column, func.count().label("customers")).group_by(column))
+        }
+
+    def sightings(self) -> list[Row[tuple[object, ...]]]:
+        """Return all sightings by their platform request id."""
+        return self._rows(select(badge_sighting).order_by(badge_sighting.c.platform_request_id))
+
+    def alive_until(self, badge_run_id: int | None) -> datetime:
+        """Return the end of a run's lease."""
+        (run,) = self._rows(select(badge_run.c.alive_until).where(badge_run.c.id == badge_run_id))
+        until: datetime = run.alive_until
+        return until
+
+    def write(self, statement: object) -> None:
+        """Execute one statement on the ledger."""
+        with self.ledger.write() as tx:
+            tx.conn.execute(statement)  # type: ignore[call-overload]
+
+    def _rows(self, statement: object) -> list[Row[tuple[object, ...]]]:
+        with self.ledger.read() as tx:
+            return list(tx.conn.execute(statement).all())  # type: ignore[call-overload]

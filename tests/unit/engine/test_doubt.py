@@ -1,0 +1,207 @@
+"""Doubt ends by evidence: what is found, what is judged absent, and what proves nothing."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from capillary.api.errors import InDoubt, NotTaken
+from capillary.engine.doubt import LOOK_BACK, WITHOUT_CONTROL, Resolved, resolve_doubt
+from capillary.engine.send import SEND_WITHIN_S, doubt_after
+from capillary.engine.submit import submit_run
+from capillary.ledger import scans
+from capillary.ledger.schema import badge_request
+from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
+
+#: From a send until its absence may be judged.
+DOUBT = doubt_after(SETTINGS)
+#: From a send until everything that will arrive of it has arrived.
+CALL = timedelta(seconds=SEND_WITHIN_S + SETTINGS.post_timeout_s)
+JUST = timedelta(microseconds=1)
+
+
+async def leave_in_doubt(desk: Desk, count: int = 1) -> None:
+    """Submit requests of which no answer comes back, at `NOON`."""
+    plan = desk.plan(range(1, count + 1), size=1)
+    desk.answers = [InDoubt(reason="no answer")] * count
+    await submit_run(desk.sender, plan.badge_run_id or 0, lease=LEASE, in_flight=count + 1)
+    desk.events.clear()
+    desk.lists.clear()
+    desk.posts.clear()
+    assert desk.statuses() == ["sending"] * count
+
+
+def key(desk: Desk, number: int = 1) -> str:
+    """Return the key of a request, by its id."""
+    found: str = desk.requests()[number - 1].key
+    return found
+
+
+async def add_control(desk: Desk, *, after: timedelta) -> None:
+    """Have a request of another run accepted so long after `NOON`, and shown by the list from now on."""
+    now, desk.now[0] = desk.now[0], NOON + after
+    later = desk.plan([1_000], "control")
+    await submit_run(desk.sender, later.badge_run_id or 0, lease=LEASE, in_flight=100)
+    desk.listed.append(row("p-control", desk.requests()[-1].key))
+    desk.now[0] = now
+    desk.events.clear()
+    desk.posts.clear()
+
+
+async def resolve(desk: Desk, *, after: timedelta, **options: Any) -> Resolved:  # noqa: ANN401 - those of `resolve_doubt`
+    desk.now[0] = NOON + after
+    return await resolve_doubt(desk.sender, **options)
+
+
+async def test_where_nothing_is_in_doubt_nothing_is_read(desk: Desk) -> None:
+    desk.plan([1])
+    assert await resolve(desk, after=timedelta(days=1)) == Resolved(0, 0, 0, 0, 0)
+    assert desk.events == []
+
+
+async def test_a_doubt_that_is_young_is_not_looked_at(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    assert await resolve(desk, after=DOUBT) == Resolved()
+    assert desk.events == []
+
+
+async def test_what_stands_on_the_list_is_found(desk: Desk) -> None:
+    await leave_in_doubt(desk, 2)
+    desk.listed = [row("p-late", key(desk, 1))]
+    assert await resolve(desk, after=DOUBT + JUST) == Resolved(found=1, still_in_doubt=1)
+    assert desk.statuses() == ["waiting", "sending"]
+    assert [each.platform_request_id for each in desk.sightings()] == ["p-late"]
+
+
+async def test_the_whole_list_is_read_from_two_days_before_the_first_send(desk: Desk) -> None:
+    await leave_in_doubt(desk, 2)
+    # Late in the evening in UTC it is the next day in the cluster's zone.
+    sent_at = NOON.replace(hour=20)
+    desk.write(update(badge_request).where(badge_request.c.id == 2).values(first_sent_at=sent_at - timedelta(days=3)))
+    await resolve(desk, after=timedelta(days=1))
+    assert desk.lists == [(date(2026, 11, 21) - LOOK_BACK, None)]
+
+
+@pytest.mark.parametrize("control_after", [CALL + JUST, DOUBT])
+async def test_absence_beside_a_control_sends_the_same_key_again(desk: Desk, control_after: timedelta) -> None:
+    await leave_in_doubt(desk)
+    await add_control(desk, after=control_after)
+    assert await resolve(desk, after=DOUBT + JUST) == Resolved(sent_again=1)
+    assert [post.key for post in desk.posts] == [key(desk)]
+    found = desk.requests()[0]
+    assert (found.status, found.tries, found.resends, found.sender) == ("waiting", 2, 1, SETTINGS.sender)
+
+
+async def test_the_second_send_is_in_doubt_for_as_long_as_the_first(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    desk.answers = [InDoubt(reason="none again")]
+    after = DOUBT + WITHOUT_CONTROL + JUST
+    assert await resolve(desk, after=after) == Resolved(sent_again=1)
+    found = desk.requests()[0]
+    assert (found.status, found.doubt_from) == ("sending", NOON + after + DOUBT)
+
+
+async def test_a_control_that_was_sent_before_proves_nothing(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    await add_control(desk, after=CALL)
+    assert await resolve(desk, after=DOUBT + JUST) == Resolved(still_in_doubt=1)
+    assert desk.posts == []
+
+
+async def test_the_newest_of_the_controls_counts(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    await add_control(desk, after=CALL)
+    early = desk.requests()[-1].id
+    desk.now[0] = NOON + CALL + JUST
+    newest = desk.plan([2_000], "newest")
+    await submit_run(desk.sender, newest.badge_run_id or 0, lease=LEASE, in_flight=100)
+    desk.listed.append(row("p-newest", desk.requests()[-1].key))
+    # A request that this ledger never sent, found on the list, is no control and disturbs none.
+    desk.write(update(badge_request).where(badge_request.c.id == early).values(first_sent_at=None))
+    assert (await resolve(desk, after=DOUBT + JUST)).sent_again == 1
+
+
+@pytest.mark.parametrize(("more", "sent_again"), [(timedelta(0), 0), (JUST, 1)])
+async def test_without_a_control_an_hour_must_pass(desk: Desk, more: timedelta, sent_again: int) -> None:
+    await leave_in_doubt(desk)
+    assert (await resolve(desk, after=DOUBT + WITHOUT_CONTROL + more)).sent_again == sent_again
+
+
+async def test_another_credential_user_sees_another_list(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    desk.write(update(badge_request).values(sender="another"))
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(still_in_doubt=1)
+
+
+async def test_a_list_that_is_not_whole_finds_but_proves_no_absence(desk: Desk) -> None:
+    await leave_in_doubt(desk, 2)
+    desk.listed = [row("p-late", key(desk, 1))]
+    desk.cut_short = 1
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(found=1, still_in_doubt=1)
+
+
+async def test_a_list_that_hides_a_key_proves_no_absence(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    desk.listed = [row("p-keyless", None)]
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(still_in_doubt=1)
+
+
+async def test_a_list_that_is_distrusted_proves_no_absence_for_a_day(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    with desk.ledger.write() as tx:
+        scans.distrust(tx, SETTINGS.account)
+    assert await resolve(desk, after=scans.DISTRUST - JUST) == Resolved(still_in_doubt=1)
+    assert await resolve(desk, after=scans.DISTRUST) == Resolved(sent_again=1)
+
+
+async def test_a_key_that_is_not_known_proves_that_the_ledger_is_behind(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    desk.listed = [row("p-0", "cb1.spring.00000000000000000000000000000000")]
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(still_in_doubt=1)
+
+
+async def test_what_was_sent_three_times_is_given_up(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    for hours, ending in ((2, Resolved(sent_again=1)), (4, Resolved(sent_again=1)), (6, Resolved(given_up=1))):
+        desk.answers = [InDoubt(reason="no answer")]
+        assert await resolve(desk, after=timedelta(hours=hours)) == ending
+    assert (len(desk.posts), desk.statuses(), desk.outcomes()) == (2, ["settled"], {"unconfirmed": 1})
+
+
+async def test_one_that_somebody_else_sent_again_meanwhile_is_left_to_him(desk: Desk) -> None:
+    await leave_in_doubt(desk, 2)
+
+    async def meanwhile(request: Any) -> Any:  # noqa: ANN401 - whatever is sent
+        desk.write(update(badge_request).where(badge_request.c.id == 2).values(tries=7))
+        return row("p-again", request.key)
+
+    desk.answers = [meanwhile]
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(sent_again=1, still_in_doubt=1)
+    assert [post.key for post in desk.posts] == [key(desk, 1)]
+
+
+async def test_every_end_of_a_second_send_counts_as_sent(desk: Desk) -> None:
+    await leave_in_doubt(desk, 2)
+    desk.answers = [NotTaken(reason="no room")]
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(sent_again=2)
+    assert desk.statuses() == ["sending", "waiting"]
+
+
+@pytest.mark.parametrize(("stop", "sent"), [(True, 1), (False, 3)])
+async def test_the_first_automatic_approval_stops_sending_again(desk: Desk, stop: bool, sent: int) -> None:
+    await leave_in_doubt(desk, 3)
+    desk.answers = [row(f"p-{number}", None, "approved") for number in range(3)]
+    resolved = await resolve(desk, after=timedelta(hours=3), stop_on_auto_approval=stop)
+    assert resolved == Resolved(sent_again=sent, still_in_doubt=3 - sent, auto_approved=sent)
+
+
+async def test_the_doubts_of_another_account_are_not_ours(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    desk.settings = type(SETTINGS)(
+        base_url="https://elsewhere.example", organisation_id="100", login="till.one", password="password"
+    )
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved()
+    assert desk.events == []

@@ -1,0 +1,331 @@
+"""One run submitted: what is looked at first, how many go at once, and what stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from capillary.api.errors import InDoubt, NotTaken, RequestRefused, Unauthorized
+from capillary.engine.errors import AutoApproved, LedgerBehind, ListCutShort, TooMuchDoubt, WrongAccount
+from capillary.engine.send import SEND_WITHIN_S, Sent
+from capillary.engine.submit import IN_FLIGHT, LIST_READINGS, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
+from capillary.ledger import scans
+from capillary.ledger.errors import PlanUnknown
+from capillary.ledger.schema import badge_occasion, badge_request
+from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
+
+OTHER_KEY = "cb1.spring.00000000000000000000000000000000"
+
+
+async def submit(desk: Desk, badge_run_id: int | None = 1, **options: Any) -> Submitted:  # noqa: ANN401 - the options of `submit_run`
+    assert badge_run_id is not None
+    return await submit_run(desk.sender, badge_run_id, lease=LEASE, **options)
+
+
+def refused_times(count: int) -> list[Any]:
+    return [NotTaken(reason=f"no room {number}") for number in range(1, count + 1)]
+
+
+def in_doubt(desk: Desk, request_id: int, *, sent_before_s: float, error: str | None) -> None:
+    """Leave a request as a sender would that was killed, or got no answer."""
+    sent_at = desk.now[0] - timedelta(seconds=sent_before_s)
+    desk.write(
+        update(badge_request)
+        .where(badge_request.c.id == request_id)
+        .values(
+            status="sending",
+            tries=1,
+            sender=SETTINGS.sender,
+            first_sent_at=sent_at,
+            last_sent_at=sent_at,
+            doubt_from=desk.now[0] + timedelta(hours=1),
+            error=error,
+        )
+    )
+
+
+async def test_all_of_a_run_is_sent_in_order_the_first_one_alone(desk: Desk) -> None:
+    plan = desk.plan(range(1, 31))
+    assert await submit(desk, plan.badge_run_id) == Submitted({Sent.ACCEPTED: 10}, 0)
+    assert [post.customers[0] for post in desk.posts] == list(range(1, 31, 3))
+    assert desk.most_at_once == IN_FLIGHT == 8
+    assert desk.statuses() == ["waiting"] * 10
+    second_clear = [place for place, event in enumerate(desk.events) if event == "clear"][1]
+    assert sum(event.startswith("post") for event in desk.events[:second_clear]) == 1
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+async def test_no_more_than_asked_for_are_under_way_at_once(desk: Desk, in_flight: int) -> None:
+    desk.plan(range(1, 31))
+    await submit(desk, in_flight=in_flight)
+    assert (len(desk.posts), desk.most_at_once) == (10, in_flight)
+
+
+async def test_the_list_is_read_before_anything_is_sent(desk: Desk) -> None:
+    desk.plan([1])
+    await submit(desk)
+    assert [event.split()[0] for event in desk.events] == ["list", "clear", "asked", "post"]
+
+
+async def test_where_nothing_is_planned_nothing_is_read(desk: Desk) -> None:
+    desk.plan([1])
+    await submit(desk)
+    desk.events.clear()
+    assert await submit(desk) == Submitted({}, 0)
+    assert desk.events == []
+
+
+async def test_only_the_requests_of_the_run_are_sent(desk: Desk) -> None:
+    desk.plan([1])
+    second = desk.plan([2], "second")
+    await submit(desk, second.badge_run_id)
+    assert [post.customers for post in desk.posts] == [(2,)]
+    assert desk.statuses() == ["planned", "waiting"]
+
+
+async def test_the_runs_lease_is_renewed_before_each_batch(desk: Desk) -> None:
+    plan = desk.plan([1, 2, 3, 4])
+
+    async def two_hours(request: Any) -> Any:  # noqa: ANN401 - whatever is sent
+        desk.now[0] += timedelta(hours=2)
+        return row("p-x", request.key)
+
+    desk.answers = [two_hours]
+    await submit(desk, plan.badge_run_id)
+    assert desk.alive_until(plan.badge_run_id) == NOON + timedelta(hours=2) + LEASE
+
+
+async def test_another_account_or_an_unknown_run_stops_before_any_call(desk: Desk) -> None:
+    desk.plan([1])
+    with pytest.raises(PlanUnknown):
+        await submit(desk, 77)
+    desk.settings = type(SETTINGS)(
+        base_url="https://elsewhere.example", organisation_id="100", login="till.one", password="password"
+    )
+    with pytest.raises(WrongAccount):
+        await submit(desk)
+    assert desk.events == []
+
+
+# What was not taken -----------------------------------------------------------------------------------------
+
+
+async def test_what_was_not_taken_is_sent_again_until_so_many_in_a_row_were_not(desk: Desk) -> None:
+    desk.plan([1])
+    desk.answers = refused_times(NOT_TAKEN_IN_A_ROW - 1)
+    assert await submit(desk) == Submitted({Sent.NOT_TAKEN: 4, Sent.ACCEPTED: 1}, 0)
+    assert len({post.key for post in desk.posts}) == 1
+
+
+async def test_five_in_a_row_end_the_task_with_the_last_reason(desk: Desk) -> None:
+    desk.plan([1, 2, 3, 4])
+    desk.answers = refused_times(NOT_TAKEN_IN_A_ROW)
+    with pytest.raises(NotTaken) as caught:
+        await submit(desk)
+    assert caught.value.reason == "no room 5"
+    assert (len(desk.posts), desk.statuses()) == (5, ["planned", "planned"])
+    assert desk.most_at_once == 1, "nothing was accepted yet"
+
+
+async def test_one_that_is_taken_begins_the_count_anew(desk: Desk) -> None:
+    desk.plan(range(1, 10))
+    taken = row("p-taken", None)
+    desk.answers = [*refused_times(4), taken, *refused_times(4)]
+    counts = (await submit(desk, in_flight=1)).counts
+    assert counts == {Sent.NOT_TAKEN: 8, Sent.ACCEPTED: 3}
+
+
+async def test_a_batch_of_which_one_was_taken_begins_the_count_anew(desk: Desk) -> None:
+    desk.plan(range(1, 13))  # the first one alone, then three at once
+    first, other = row("p-first", None), row("p-other", None)
+    none = NotTaken(reason="no room")
+    desk.answers = [first, none, none, other, none, none, none, none, none]
+    assert (await submit(desk, in_flight=3)).counts == {Sent.NOT_TAKEN: 7, Sent.ACCEPTED: 4}
+
+
+async def test_a_batch_counts_all_of_what_was_not_taken(desk: Desk) -> None:
+    desk.plan(range(1, 13))
+    desk.answers = [row("p-first", None), *refused_times(9)]
+    with pytest.raises(NotTaken) as caught:
+        await submit(desk, in_flight=3)
+    assert (len(desk.posts), caught.value.reason) == (1 + 6, "no room 6")
+
+
+@pytest.mark.parametrize(("times", "stops"), [(1, False), (2, True)])
+async def test_a_credential_that_is_refused_twice_is_the_connections(desk: Desk, times: int, stops: bool) -> None:
+    desk.plan([1])
+    desk.answers = [Unauthorized(reason="no login") for _ in range(times)]
+    if stops:
+        with pytest.raises(Unauthorized):
+            await submit(desk)
+    else:
+        assert (await submit(desk)).counts == {Sent.NOT_TAKEN: 1, Sent.ACCEPTED: 1}
+
+
+async def test_other_ends_do_not_stop_the_run(desk: Desk) -> None:
+    desk.plan(range(1, 10))
+    desk.answers = [RequestRefused(http_status=400, code=2008, reason="bad"), InDoubt(reason="no answer")]
+    assert await submit(desk) == Submitted({Sent.REFUSED: 1, Sent.IN_DOUBT: 1, Sent.ACCEPTED: 1}, 0)
+    assert desk.most_at_once == 1, "only what was accepted opens the way"
+
+
+async def test_an_error_in_one_of_a_batch_cuts_none_of_the_others_off(desk: Desk) -> None:
+    desk.plan(range(1, 13))
+    broken = RuntimeError("the machine, not the platform")
+    desk.answers = [row("p-first", None), broken, row("p-two", None), row("p-three", None)]
+    with pytest.raises(RuntimeError) as caught:
+        await submit(desk, in_flight=3)
+    assert caught.value is broken
+    assert desk.statuses() == ["waiting", "sending", "waiting", "waiting"]
+
+
+# A human must have approved ---------------------------------------------------------------------------------
+
+
+async def test_an_automatic_approval_stops_before_the_second_request(desk: Desk) -> None:
+    desk.plan(range(1, 10))
+    desk.answers = [row("p-1", None, "approved")]
+    with pytest.raises(AutoApproved) as caught:
+        await submit(desk)
+    assert str(caught.value) == (
+        "the platform executed 1 request(s) without a human's approval, and no further one was sent. Switch "
+        "auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or let the campaign say "
+        "on_auto_approved='accept'"
+    )
+    assert desk.statuses() == ["waiting", "planned", "planned"]
+
+
+async def test_automatic_approvals_may_be_accepted_and_are_counted(desk: Desk) -> None:
+    desk.plan(range(1, 10))
+    desk.answers = [row(f"p-{number}", None, "approved") for number in (1, 2)]
+    submitted = await submit(desk, stop_on_auto_approval=False)
+    assert submitted == Submitted({Sent.ACCEPTED: 3}, 2)
+
+
+@pytest.mark.parametrize("stop", [True, False])
+async def test_what_was_sent_again_and_executed_by_itself_counts_too(desk: Desk, stop: bool) -> None:
+    desk.plan([1])
+    desk.answers = [InDoubt(reason="no answer")]
+    await submit(desk)
+    desk.now[0] += timedelta(hours=2)
+    later = desk.plan([2], "later")
+    desk.answers = [row("p-again", None, "approved")]
+    if stop:
+        with pytest.raises(AutoApproved, match=r"executed 1 request\(s\)"):
+            await submit(desk, later.badge_run_id)
+        assert desk.statuses() == ["waiting", "planned"]
+    else:
+        submitted = await submit(desk, later.badge_run_id, stop_on_auto_approval=False)
+        assert submitted == Submitted({Sent.ACCEPTED: 1}, 1)
+
+
+# The platform's list ----------------------------------------------------------------------------------------
+
+
+async def test_a_list_that_came_to_its_end_at_the_last_reading_will_do(desk: Desk) -> None:
+    desk.plan([1])
+    desk.cut_short = LIST_READINGS - 1
+    assert await submit(desk) == Submitted({Sent.ACCEPTED: 1}, 0)
+    assert desk.events.count("list") == LIST_READINGS == 3
+
+
+async def test_a_list_that_never_comes_to_its_end_holds_everything_back(desk: Desk) -> None:
+    desk.plan([1])
+    desk.cut_short = LIST_READINGS
+    with pytest.raises(ListCutShort) as caught:
+        await submit(desk)
+    assert str(caught.value) == (
+        "the platform's list of requests was read 3 times and never to its end (last time 1 pages, 0 rows), and "
+        "nothing is sent: what this ledger forgot may stand on the part that did not show. Retry later; if it stays, "
+        "check page_base and page_size of the platform's connection"
+    )
+    assert desk.posts == []
+
+
+async def test_a_key_that_the_ledger_does_not_know_stops_everything(desk: Desk) -> None:
+    desk.plan([1])
+    desk.listed = [row("p-0", OTHER_KEY)]
+    with pytest.raises(LedgerBehind) as caught:
+        await submit(desk)
+    assert str(caught.value) == (
+        f"the platform holds request {OTHER_KEY}, which this ledger does not know: the ledger was restored or emptied, "
+        "or a second installation submits for the same organisation. Nothing is sent before the ledger has learned "
+        "it: python -m capillary ledger import --dags <folder> --since <day>"
+    )
+    assert desk.posts == []
+
+
+async def test_a_key_that_shows_while_sending_stops_the_next_batch(desk: Desk) -> None:
+    desk.plan(range(1, 10))
+
+    async def meanwhile(request: Any) -> Any:  # noqa: ANN401 - whatever is sent
+        with desk.ledger.write() as tx:
+            scans.note_foreign_key(tx, desk.settings.account, OTHER_KEY)
+        return row("p-1", request.key)
+
+    desk.answers = [meanwhile]
+    with pytest.raises(LedgerBehind):
+        await submit(desk)
+    assert desk.statuses() == ["waiting", "planned", "planned"]
+
+
+async def test_what_an_earlier_try_left_in_doubt_is_found_first(desk: Desk) -> None:
+    desk.plan([1, 2, 3, 4])
+    desk.answers = [InDoubt(reason="no answer")]
+    await submit(desk)
+    desk.plan([5], "later")
+    (doubtful, *_) = desk.requests()
+    desk.listed = [row("p-late", doubtful.key)]
+    await submit(desk, 2)
+    assert desk.statuses() == ["waiting", "waiting", "waiting"]
+    assert "p-late" in {each.platform_request_id for each in desk.sightings()}
+
+
+# Too much doubt ---------------------------------------------------------------------------------------------
+
+CALL_S = SEND_WITHIN_S + SETTINGS.post_timeout_s
+
+
+@pytest.mark.parametrize(
+    ("left", "stops"),
+    [
+        ([{"sent_before_s": 1, "error": "no answer"}] * 2, True),
+        ([{"sent_before_s": 1, "error": "no answer"}], False),
+        ([{"sent_before_s": 1, "error": None}] * 2, False),  # merely under way
+        ([{"sent_before_s": CALL_S, "error": None}] * 2, False),
+        ([{"sent_before_s": CALL_S + 1, "error": None}] * 2, True),  # their sender is dead
+        ([{"sent_before_s": CALL_S + 1, "error": None}, {"sent_before_s": 1, "error": "no answer"}], True),
+    ],
+)
+async def test_as_many_doubts_as_may_be_in_flight_stop_sending(
+    desk: Desk, left: list[Mapping[str, Any]], stops: bool
+) -> None:
+    desk.plan(range(1, 7))
+    for request_id, how in enumerate(left, start=1):
+        in_doubt(desk, request_id, **how)
+    own = desk.plan([100], "own")
+    if not stops:
+        assert (await submit(desk, own.badge_run_id, in_flight=2)).counts == {Sent.ACCEPTED: 1}
+        return
+    with pytest.raises(TooMuchDoubt) as caught:
+        await submit(desk, own.badge_run_id, in_flight=2)
+    assert str(caught.value) == (
+        "2 requests of https://platform.example/100 are in doubt, as many as may be in flight; nothing more is sent "
+        "until the platform's list has shown what became of them"
+    )
+    assert desk.posts == []
+
+
+async def test_doubts_of_another_account_and_what_is_known_to_stand_there_count_nothing(desk: Desk) -> None:
+    desk.plan([1])
+    in_doubt(desk, 1, sent_before_s=1, error="no answer")
+    desk.write(update(badge_occasion).values(account="https://elsewhere.example/100", occasion="elsewhere"))
+    desk.plan([2], "waiting")
+    await submit(desk, 2)
+    desk.write(update(badge_request).where(badge_request.c.id == 2).values(error="an old word"))
+    own = desk.plan([3], "own")
+    assert (await submit(desk, own.badge_run_id, in_flight=1)).counts == {Sent.ACCEPTED: 1}
