@@ -19,10 +19,11 @@ from sqlalchemy import URL
 from tests.crashes import races, replies
 from tests.crashes.draw import doubles, every_single
 from tests.crashes.matrix import Case, Matrix
-from tests.crashes.postgresql import ServerMissing, empty_ledger, postgresql_server
+from tests.crashes.postgresql import empty_ledger
 from tests.crashes.replies import every_case
 from tests.crashes.table import table
 from tests.crashes.yard import Yard, yard
+from tests.postgresql import ServerMissing, running_server
 
 PARTS = ("crashes", "replies", "races")
 
@@ -78,9 +79,9 @@ def _replies(opened: Yard) -> int:
 def _races(opened: Yard, rounds: int) -> int:
     broken = _rounds(opened, "SQLite", rounds, lambda _: None)
     try:
-        with postgresql_server() as server:
+        with running_server() as server:
             broken += _rounds(
-                opened, "PostgreSQL", rounds, lambda race: empty_ledger(server, tables=race is not races.migrations)
+                opened, "PostgreSQL", rounds, lambda race: empty_ledger(server.url, tables=race is not races.migrations)
             )
     except ServerMissing as error:
         _say(f"races on PostgreSQL left out: {error}")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import URL
 
-from tests.crashes.postgresql import ServerMissing, postgresql_server
 from tests.crashes.yard import Yard, yard
+from tests.postgresql import ServerMissing, running_server
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def the_yard() -> Iterator[Yard]:
 @pytest.fixture(scope="session")
 def server() -> Iterator[URL]:
     try:
-        with postgresql_server() as url:
-            yield url
+        with running_server() as server:
+            yield server.url
     except ServerMissing as error:
         pytest.skip(str(error))

