@@ -51,7 +51,7 @@ def test_the_first_start_makes_two_databases_apart(compose: Document, server: Se
             "--no-psqlrc",
             "--file",
             script,
-            server.url.set(drivername="postgresql").render_as_string(hide_password=False),
+            address,
         ],
         {"AIRFLOW_DB_PASSWORD": "it's airflow's", "LEDGER_DB_PASSWORD": "it's \"the\" ledger's"},
     )
