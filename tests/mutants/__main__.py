@@ -13,8 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -72,23 +72,47 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes; default %(default)s")
     parser.add_argument("--mutants", default="", help="of these names alone, as mutmut prints them; * stands for any")
     asked = parser.parse_args()
-    statuses: dict[str, Counter[str]] = defaultdict(Counter)
+    fates: dict[str, Fate] = {}
     for name in [asked.only] if asked.only else PARTS:
         folder = scratch(f"mutants-{name}-")
         try:
-            for module, status, diff in play(PARTS[name], folder, jobs=asked.jobs, mutants=asked.mutants):
-                statuses[module][status] += 1
-                if diff:
-                    _say(f"{status}: {diff}")
+            for fate in play(PARTS[name], folder, jobs=asked.jobs, mutants=asked.mutants):
+                # What one part cannot kill another one may: SQLite never comes to a line of PostgreSQL's.
+                if fate.mutant not in fates or fate.is_killed:
+                    fates[fate.mutant] = fate
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    _say(_table(statuses))
-    total = sum(statuses.values(), Counter[str]())
-    return 0 if _killed(total) >= ENOUGH * total.total() else 1
+    for fate in fates.values():
+        if not fate.is_killed:
+            _say(fate.change)
+    _say(_table(fates.values()))
+    return 0 if sum(fate.is_killed for fate in fates.values()) >= ENOUGH * len(fates) else 1
 
 
-def play(part: Part, folder: Path, *, jobs: int, mutants: str = "") -> list[tuple[str, str, str]]:
-    """Make and play the mutants of a part; return module, status and, of those that live, the change."""
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a mutant.
+
+    Attributes:
+        module: whose it is.
+        mutant: its name.
+        status: mutmut's word.
+        change: what was changed, of one that lives.
+    """
+
+    module: str
+    mutant: str
+    status: str
+    change: str
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether a test noticed it."""
+        return self.status in _CAUGHT
+
+
+def play(part: Part, folder: Path, *, jobs: int, mutants: str = "") -> list[Fate]:
+    """Make and play the mutants of a part."""
     _copy(part, folder)
     mutmut = [str(Path(sys.executable).with_name("mutmut"))]
     with tempfile.TemporaryFile() as log:
@@ -105,8 +129,9 @@ def play(part: Part, folder: Path, *, jobs: int, mutants: str = "") -> list[tupl
         module, name, status = match.group("module", "name", "status")
         if status == "not checked":
             continue
-        alive = status not in _CAUGHT
-        found.append((module, status, _output([*mutmut, "show", f"{module}.{name}"], folder) if alive else ""))
+        mutant = f"{module}.{name}"
+        change = "" if status in _CAUGHT else _output([*mutmut, "show", mutant], folder)
+        found.append(Fate(module, mutant, status, change))
     return found
 
 
@@ -138,17 +163,16 @@ def _output(command: Sequence[str], folder: Path) -> str:
     ).stdout
 
 
-def _killed(statuses: Counter[str]) -> int:
-    return sum(statuses[status] for status in _CAUGHT)
-
-
-def _table(statuses: Mapping[str, Counter[str]]) -> str:
+def _table(fates: Iterable[Fate]) -> str:
+    rows: dict[str, list[Fate]] = defaultdict(list)
+    for fate in fates:
+        rows[fate.module].append(fate)
+        rows["all"].append(fate)
     lines = [f"{'module':<34}{'mutants':>9}{'killed':>9}{'alive':>9}{'share':>9}"]
-    rows = [*sorted(statuses.items()), ("all", sum(statuses.values(), Counter[str]()))]
-    for module, counts in rows:
-        total, killed = counts.total(), _killed(counts)
-        share = f"{killed / total:.1%}" if total else "-"
-        lines.append(f"{module:<34}{total:>9}{killed:>9}{total - killed:>9}{share:>9}")
+    for module, of_module in sorted(rows.items(), key=lambda each: (each[0] == "all", each[0])):
+        killed = sum(fate.is_killed for fate in of_module)
+        total = len(of_module)
+        lines.append(f"{module:<34}{total:>9}{killed:>9}{total - killed:>9}{killed / total:>9.1%}")
     return "\n".join(lines)
 
 

@@ -47,7 +47,13 @@ def test_an_unknown_state_is_waiting(state: str) -> None:
 
 @pytest.mark.parametrize("allowed", OWNER_TYPES)
 def test_owner_type_in_any_case(allowed: str) -> None:
-    for written in (allowed, allowed.upper(), allowed.lower(), f" {allowed.replace('_', ' ')} "):
+    for written in (
+        allowed,
+        allowed.upper(),
+        allowed.lower(),
+        allowed.replace("_", "-"),
+        f" {allowed.replace('_', ' ')} ",
+    ):
         assert normalise_owner_type(written) == allowed
 
 
@@ -60,6 +66,7 @@ def test_an_unknown_owner_type_is_refused_with_the_allowed_ones() -> None:
 def test_entity_ids_are_all_wanted(wrong: Any) -> None:  # noqa: ANN401 - wrong on purpose
     with pytest.raises(ValueError, match="zone_id"):
         Entity(till_id="1", store_id="2", zone_id=wrong, concept_id="4")
+    assert Entity(till_id="1", store_id="2", zone_id="x" * 64, concept_id="4").zone_id == "x" * 64
 
 
 def test_the_body_is_the_documented_one() -> None:
@@ -175,21 +182,28 @@ def test_details_that_cannot_be_read_leave_the_request(details: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "missing"),
     [
-        None,
-        [],
-        "x",
-        {},
-        row() | {"requestId": None},
-        row() | {"requestId": " "},
-        row() | {"state": None},
-        row() | {"state": {}},
+        (None, "state"),
+        ([], "state"),
+        ("x", "state"),
+        ({}, "state"),
+        (row() | {"requestId": None}, "request id"),
+        (row() | {"requestId": " "}, "request id"),
+        (row() | {"requestId": "x" * 65}, "request id"),
+        (row() | {"state": None}, "state"),
+        (row() | {"state": {}}, "state"),
     ],
 )
-def test_without_id_or_state_nothing_can_be_said(data: object) -> None:
-    with pytest.raises(ReplyUnreadable):
+def test_without_id_or_state_nothing_can_be_said(data: object, missing: str) -> None:
+    with pytest.raises(ReplyUnreadable) as caught:
         parse_request(data)
+    assert (caught.value.what, caught.value.reason) == ("workflow request", f"it has no {missing}")
+
+
+def test_the_longest_id_and_a_request_without_a_type() -> None:
+    read = parse_request({"requestId": "x" * 64, "state": "AdminTask"})
+    assert (read.platform_request_id, read.request_type, read.created_at) == ("x" * 64, "", None)
 
 
 @pytest.mark.parametrize(
@@ -226,19 +240,20 @@ def test_an_empty_page() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload",
+    ("payload", "reason"),
     [
-        None,
-        [],
-        {},
-        {"data": None, "pagination": page()["pagination"]},
-        {"data": {}, "pagination": page()["pagination"]},
-        {"data": []},
-        page(number=None),
-        page(pages="many"),
-        page(total=1.5),
+        (None, "it has no rows"),
+        ([], "it has no rows"),
+        ({}, "it has no rows"),
+        ({"data": None, "pagination": page()["pagination"]}, "it has no rows"),
+        ({"data": {}, "pagination": page()["pagination"]}, "it has no rows"),
+        ({"data": []}, "its pagination is missing"),
+        (page(number=None), "its pagination is missing"),
+        (page(pages="many"), "its pagination is missing"),
+        (page(total=1.5), "its pagination is missing"),
     ],
 )
-def test_a_page_without_rows_or_totals_proves_nothing(payload: object) -> None:
-    with pytest.raises(ReplyUnreadable):
+def test_a_page_without_rows_or_totals_proves_nothing(payload: object, reason: str) -> None:
+    with pytest.raises(ReplyUnreadable) as caught:
         parse_page(payload)
+    assert (caught.value.what, caught.value.reason) == ("list of requests", reason)

@@ -115,12 +115,16 @@ async def test_the_newest_of_the_controls_counts(desk: Desk) -> None:
     await leave_in_doubt(desk)
     await add_control(desk, after=CALL)
     early = desk.requests()[-1].id
-    desk.now[0] = NOON + CALL + JUST
-    newest = desk.plan([2_000], "newest")
-    await submit_run(desk.sender, newest.badge_run_id or 0, lease=LEASE, in_flight=100)
-    desk.listed.append(row("p-newest", desk.requests()[-1].key))
-    # A request that this ledger never sent, found on the list, is no control and disturbs none.
+    for name, sent_at in (("newest", NOON + CALL + JUST), ("never sent", None), ("older", NOON + CALL)):
+        desk.now[0] = NOON + CALL + JUST
+        other = desk.plan([2_000 + len(name)], name)
+        await submit_run(desk.sender, other.badge_run_id or 0, lease=LEASE, in_flight=100)
+        desk.listed.append(row(f"p-{name}", desk.requests()[-1].key))
+        newest_id = desk.requests()[-1].id
+        # A request that this ledger never sent, found on the list, is no control and disturbs none.
+        desk.write(update(badge_request).where(badge_request.c.id == newest_id).values(first_sent_at=sent_at))
     desk.write(update(badge_request).where(badge_request.c.id == early).values(first_sent_at=None))
+    desk.posts.clear()
     assert (await resolve(desk, after=DOUBT + JUST)).sent_again == 1
 
 
@@ -171,6 +175,16 @@ async def test_what_was_sent_three_times_is_given_up(desk: Desk) -> None:
     assert (len(desk.posts), desk.statuses(), desk.outcomes()) == (2, ["settled"], {"unconfirmed": 1})
 
 
+async def test_each_that_was_sent_three_times_is_given_up_and_the_others_go_on(desk: Desk) -> None:
+    await leave_in_doubt(desk, 3)
+    desk.write(update(badge_request).where(badge_request.c.id != 3).values(resends=2))
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(given_up=2, sent_again=1)
+    assert desk.statuses() == ["settled", "settled", "waiting"]
+    desk.events.clear()
+    assert await resolve(desk, after=timedelta(hours=6)) == Resolved()
+    assert desk.events == [], "what is settled is in doubt no more"
+
+
 async def test_one_that_somebody_else_sent_again_meanwhile_is_left_to_him(desk: Desk) -> None:
     await leave_in_doubt(desk, 2)
 
@@ -194,7 +208,8 @@ async def test_every_end_of_a_second_send_counts_as_sent(desk: Desk) -> None:
 async def test_the_first_automatic_approval_stops_sending_again(desk: Desk, stop: bool, sent: int) -> None:
     await leave_in_doubt(desk, 3)
     desk.answers = [row(f"p-{number}", None, "approved") for number in range(3)]
-    resolved = await resolve(desk, after=timedelta(hours=3), stop_on_auto_approval=stop)
+    options = {} if stop else {"stop_on_auto_approval": False}  # to stop is the default
+    resolved = await resolve(desk, after=timedelta(hours=3), **options)
     assert resolved == Resolved(sent_again=sent, still_in_doubt=3 - sent, auto_approved=sent)
 
 

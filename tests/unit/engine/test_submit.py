@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -77,6 +78,13 @@ async def test_where_nothing_is_planned_nothing_is_read(desk: Desk) -> None:
     desk.events.clear()
     assert await submit(desk) == Submitted({}, 0)
     assert desk.events == []
+
+
+async def test_the_order_is_the_plans_and_not_the_rows(desk: Desk) -> None:
+    desk.plan([1, 2, 3, 4])
+    desk.write(update(badge_request).values(ordinal=badge_request.c.id * -1))
+    await submit(desk)
+    assert [post.customers for post in desk.posts] == [(4,), (1, 2, 3)]
 
 
 async def test_only_the_requests_of_the_run_are_sent(desk: Desk) -> None:
@@ -176,7 +184,13 @@ async def test_other_ends_do_not_stop_the_run(desk: Desk) -> None:
 async def test_an_error_in_one_of_a_batch_cuts_none_of_the_others_off(desk: Desk) -> None:
     desk.plan(range(1, 13))
     broken = RuntimeError("the machine, not the platform")
-    desk.answers = [row("p-first", None), broken, row("p-two", None), row("p-three", None)]
+
+    async def slowly(request: Any) -> Any:  # noqa: ANN401 - whatever is sent
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return row(f"p-{request.customers[0]}", None)
+
+    desk.answers = [row("p-first", None), broken, slowly, slowly]
     with pytest.raises(RuntimeError) as caught:
         await submit(desk, in_flight=3)
     assert caught.value is broken
@@ -208,19 +222,19 @@ async def test_automatic_approvals_may_be_accepted_and_are_counted(desk: Desk) -
 
 @pytest.mark.parametrize("stop", [True, False])
 async def test_what_was_sent_again_and_executed_by_itself_counts_too(desk: Desk, stop: bool) -> None:
-    desk.plan([1])
-    desk.answers = [InDoubt(reason="no answer")]
+    desk.plan(range(1, 7))
+    desk.answers = [InDoubt(reason="no answer")] * 2
     await submit(desk)
     desk.now[0] += timedelta(hours=2)
-    later = desk.plan([2], "later")
-    desk.answers = [row("p-again", None, "approved")]
+    later = desk.plan([100], "later")
+    desk.answers = [row(f"p-again-{number}", None, "approved") for number in (1, 2)]
     if stop:
         with pytest.raises(AutoApproved, match=r"executed 1 request\(s\)"):
             await submit(desk, later.badge_run_id)
-        assert desk.statuses() == ["waiting", "planned"]
+        assert desk.statuses() == ["waiting", "sending", "planned"]
     else:
         submitted = await submit(desk, later.badge_run_id, stop_on_auto_approval=False)
-        assert submitted == Submitted({Sent.ACCEPTED: 1}, 1)
+        assert submitted == Submitted({Sent.ACCEPTED: 1}, 2)
 
 
 # The platform's list ----------------------------------------------------------------------------------------
