@@ -16,7 +16,7 @@ endif
 # Handed down to the commands as they are: no shell reads them.
 export CAMPAIGN DAGS_FOLDER PARAMS CUSTOMERS CHECKER CHECKER_DELAY PORT SANDBOX_PORT
 
-.PHONY: help install run up test bench chaos fire faults audit constraints clean
+.PHONY: help install run up test bench chaos mutants fire faults audit constraints clean
 
 help: ## List the commands and their variables
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -44,7 +44,7 @@ run: $(VENV)/installed ## Run one campaign through real Airflow, from extract to
 up: $(VENV)/installed ## Keep Airflow's UI and the sandbox's checker page running until Ctrl-C
 	@$(BIN)/python -m local_airflow up
 
-test: $(VENV)/installed-dev ## Check everything that CI checks: lint, format, types, tests
+test: $(VENV)/installed-dev ## Check lint, format and types, and run the tests
 	@echo '== ruff check' && $(BIN)/ruff check --quiet .
 	@echo '== ruff format --check' && $(BIN)/ruff format --quiet --check .
 	@echo '== mypy' && $(BIN)/mypy --no-error-summary .
@@ -58,6 +58,10 @@ bench: $(VENV)/installed-dev ## Measure speed and memory; BENCH="million --custo
 chaos: $(VENV)/installed-dev ## Play SEEDS=2000 seeded worlds of faults against the engine, then the crash matrix with CRASHES="--double 400"
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),2000)
 	@$(if $(CRASHES),$(BIN)/python -m tests.crashes $(CRASHES),true)
+
+mutants: $(VENV)/installed-dev ## Change transitions, submission and reply parsing a little, see what fails: MUTANTS="--only ledger"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python mutmut==3.8.1 -c constraints.txt
+	@$(BIN)/python -m tests.mutants $(MUTANTS)
 
 fire: $(VENV)/installed-dev ## Kill real Airflow's processes under load: FIRE="--kills 50 --requests 200", FIRE=--people
 	@$(BIN)/python -m tests.fire $(FIRE)
