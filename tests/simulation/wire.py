@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from capillary.ledger.pace import SLOT_GRACE_S
+from capillary.ledger.pace import SLOT_GRACE_S, START_WITHIN_S
 from sandbox.faults import Route
 from tests.simulation.shape import Mode
 
@@ -91,9 +91,9 @@ class Wire:
         """The operator turned the connection's switch."""
         self._off_since = None if on else self._world.now
 
-    def blocked(self, seconds: float) -> None:
-        """The account's pace was told to wait, and the ledger holds it."""
-        self._blocked_until = max(self._blocked_until, self._world.now + seconds)
+    def blocked(self, seconds: float, *, told_at: float) -> None:
+        """The account's pace was told to wait so long from `told_at` on, and the ledger holds it by now."""
+        self._blocked_until = max(self._blocked_until, told_at + seconds)
         self._block_noted = self._world.now
         self._world.note(f"everybody waits {seconds:.3f} s")
 
@@ -123,9 +123,11 @@ class Wire:
             self._starts.popleft()
         if len(self._starts) > shape.calls_per_minute:
             self._world.breach("I5", f"{len(self._starts)} calls in 60 s, {shape.calls_per_minute} are allowed")
+        # Who had his slot before goes on: a read at once, a POST once it is claimed.
+        under_way = SLOT_GRACE_S + (START_WITHIN_S if route is Route.SUBMIT else 0.0)
         if (
             now < self._blocked_until
-            and now - self._block_noted > SLOT_GRACE_S
+            and now - self._block_noted > under_way
             and self._blocked_until - now > _ROUNDING_S
         ):
             self._world.breach("I5", f"a {route} call went out though the account has to wait")
@@ -179,7 +181,7 @@ class Wire:
                 self._world.breach("I4", f"{post.key} was sent again though it stands on the platform")
             if earlier.on_its_way:
                 self._world.breach("I4", f"{post.key} was sent again while it was on its way")
-        elif earlier.word is Word.TAKEN and not post.held:
+        elif earlier.word is Word.TAKEN and self._was_written_down(earlier) and not post.held:
             self._world.breach("I4", f"{post.key} was sent again though the platform had said that it has it")
         if earlier.held or post.held:
             return
@@ -191,6 +193,11 @@ class Wire:
         elif not self._shows_absence(earlier, post, judged_from):
             self._world.breach("I4", f"{post.key} was sent again on a reading without a control")
 
+    def _was_written_down(self, post: Post) -> bool:
+        """Tell whether the sender lived to record the answer."""
+        seen = self._world.ledger.rows("SELECT platform_request_id FROM badge_sighting")
+        return (post.platform_request_id,) in seen
+
     def _shows_absence(self, earlier: Post, post: Post, judged_from: float) -> bool:
         pages = [page for page in self._pages if page.process is post.process and page.asked >= judged_from]
         if not any(page.is_last for page in pages):
@@ -199,8 +206,9 @@ class Wire:
             if page.asked > judged_from + WITHOUT_CONTROL_S:
                 return True
             for key in page.keys:
-                sent = self._by_key.get(key)
-                if sent and sent[0].started > earlier.started + self._shape.post_timeout:
+                # A send that was certainly not taken is none: the plan may have been made anew since.
+                sent = [each.started for each in self._by_key.get(key, ()) if each.word is not Word.NOT_TAKEN]
+                if sent and sent[0] > earlier.started + self._shape.post_timeout:
                     return True
         return False
 

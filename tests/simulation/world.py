@@ -260,8 +260,9 @@ class NotedPace(LedgerPace):
 
     async def block(self, seconds: float) -> None:
         """Let everybody of the account wait."""
+        told_at = self._world.now
         await super().block(seconds)
-        self._world.wire.blocked(seconds)
+        self._world.wire.blocked(seconds, told_at=told_at)
 
 
 class FreePace:

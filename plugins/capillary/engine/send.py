@@ -1,7 +1,7 @@
 """One request, one POST. The order is the promise: pace, credential, body, claim, send.
 
-Whatever could take long or fail without having sent anything comes before the claim; after the claim's
-commit the POST starts within `SEND_WITHIN_S` seconds or not at all. What was claimed and not clearly
+Whatever could take long or fail without having sent anything comes before the claim; the POST starts within
+`SEND_WITHIN_S` seconds of its slot in the account's pace or not at all. What was claimed and not clearly
 answered stays ``sending`` and is in doubt.
 """
 
@@ -26,13 +26,14 @@ from capillary.engine.sightings import seen_in
 from capillary.ledger import requests
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown
+from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.requests import Claim
 from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_run, badge_spec
 from capillary.ledger.spec import Spec, request_key
 
-#: From the claim's transaction to the start of the POST, seconds. Doubt is judged on the assumption that a
-#: POST starts by then; a process that was frozen longer gives its claim back.
-SEND_WITHIN_S: Final = 5.0
+#: From the taking of its slot, and so from the claim, to the start of the POST, seconds. Doubt is judged on the
+#: assumption that a POST starts by then; a process that was frozen longer gives its claim back.
+SEND_WITHIN_S: Final = START_WITHIN_S
 
 _LOG: Final = logging.getLogger("capillary.submit")
 
@@ -95,12 +96,12 @@ class Sender:
             BodyChanged: the ledger's rows are not what the key was made from; nothing was claimed.
         """
         await self.client.clear_to_send()
+        begun = self.runtime.monotonic()
         if not await self.may_submit():
             raise SubmittingOff(
                 "submitting is switched off in the platform's connection; switch it on there and retry the task"
             )
         body = await self.runtime.ledger_call(lambda: self._body(request_id))
-        begun = self.runtime.monotonic()
         held = await self.runtime.ledger_call(lambda: self._in_transaction(claim)) if body else None
         if body is None or held is None:
             return Sending(Sent.ELSEWHERE)

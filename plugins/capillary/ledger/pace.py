@@ -1,7 +1,8 @@
 """The account's call budget: one row, whatever the number of runs, campaigns and processes.
 
 Slots are spaced evenly. A caller that comes later than ``SLOT_GRACE_S`` after its slot drops it and takes
-another; the spacing leaves room for that, so that no window of 60 s ever holds more calls than the limit.
+another, and a call that has not started ``START_WITHIN_S`` after that is not made; the spacing leaves room for both,
+so that no window of 60 s ever holds more calls than the limit, however slow the ledger's commits are.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from capillary.ledger.database import Transaction
 from capillary.ledger.schema import badge_pace
 from capillary.ledger.upsert import insert_unless_there
 
-#: A slot may be used this long after its time, seconds.
+#: A slot may be taken this long after its time, seconds.
 SLOT_GRACE_S: Final = 1.0
+#: From there a call starts within this, seconds: a request is claimed in between.
+START_WITHIN_S: Final = 5.0
 _WINDOW_S: Final = 60.0
 #: A slot or block later than this, or than so many waiting callers explain, is from before the clock was set back.
 _FARTHEST: Final = timedelta(hours=1)
@@ -27,11 +30,11 @@ _QUEUE: Final = 500
 def slot_spacing_s(calls_per_minute: int) -> float:
     """Return the seconds between two slots.
 
-    A window of 60 s can hold the calls whose slots lie in 60 s plus the grace: with this spacing that is at
-    most ``calls_per_minute``. At one call a minute the spacing is a window and its grace.
+    A window of 60 s can hold the calls whose slots lie in 60 s plus the longest delay from slot to start: with this
+    spacing that is at most ``calls_per_minute``. At one call a minute the spacing is a window and that delay.
     """
     # Up to the clock's microsecond: rounded down, the last call of a window would slip into it.
-    return ceil((_WINDOW_S + SLOT_GRACE_S) * 1e6 / calls_per_minute) / 1e6
+    return ceil((_WINDOW_S + SLOT_GRACE_S + START_WITHIN_S) * 1e6 / calls_per_minute) / 1e6
 
 
 def take_slot(tx: Transaction, account: str, *, calls_per_minute: int) -> float:

@@ -11,7 +11,7 @@ from sqlalchemy import delete, update
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.request_workflow import Entity, IssueBadgeRequest, WorkflowRequest
 from capillary.engine.errors import BodyChanged, SubmittingOff, WrongAccount
-from capillary.engine.send import SEND_WITHIN_S, Sending, Sent, assert_account, body_of, doubt_after
+from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, body_of, doubt_after
 from capillary.ledger import requests
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import PlanUnknown
@@ -119,6 +119,19 @@ async def test_a_sender_that_was_held_up_gives_its_claim_back(desk: Desk) -> Non
     assert sending.not_taken.reason == "the sender was held up before it sent"
     (found,) = desk.requests()
     assert (desk.posts, found.status, found.error) == ([], "planned", str(sending.not_taken))
+
+
+async def test_the_time_runs_from_the_slot_and_not_from_the_claim(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.plan([1])
+    body = Sender._body
+
+    def slow_body(self: Sender, request_id: int) -> IssueBadgeRequest | None:
+        desk.second += SEND_WITHIN_S / 2 + 0.001
+        return body(self, request_id)
+
+    monkeypatch.setattr(Sender, "_body", slow_body)
+    sending = await send(desk, claim_takes_s=SEND_WITHIN_S / 2)
+    assert (sending.sent, desk.posts) == (Sent.NOT_TAKEN, [])
 
 
 async def test_a_request_that_was_planned_anew_between_body_and_claim_is_given_back(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.pace import SLOT_GRACE_S, block, is_blocked, slot_spacing_s, take_slot
+from capillary.ledger.pace import SLOT_GRACE_S, START_WITHIN_S, block, is_blocked, slot_spacing_s, take_slot
 from tests.unit.ledger.conftest import Clock
 
 ACCOUNT = "https://platform.example/100"
@@ -24,11 +24,11 @@ def _take(ledger: Ledger, *, limit: int, account: str = ACCOUNT) -> float:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_window_of_a_minute_holds_more_than_the_limit(ledger: Ledger, clock: Clock, limit: int, seed: int) -> None:
     random = Random(seed)  # noqa: S311 - a simulated clock, no secret
-    begin, calls = clock.now, []
+    begin, calls, latest = clock.now, [], SLOT_GRACE_S + START_WITHIN_S
     for number in range(3 * limit + 3):
         wait = _take(ledger, limit=limit)
-        # The worst case first: late by the whole grace, then punctual; afterwards anything between.
-        late = SLOT_GRACE_S if number == 0 else random.choice([0.0, 0.0, SLOT_GRACE_S, random.random()])
+        # The worst case first: as late as can be, then punctual; afterwards anything between.
+        late = latest if number == 0 else random.choice([0.0, 0.0, latest, latest * random.random()])
         calls.append(clock.now + timedelta(seconds=wait + late))
         if random.random() < 0.1:
             clock.advance(seconds=random.uniform(0, 100 / limit))
