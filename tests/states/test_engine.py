@@ -14,7 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -31,9 +30,7 @@ from capillary.engine.advance import advance
 from capillary.engine.extract import plan_rows
 from capillary.engine.submit import submit_run
 from capillary.engine.upkeep import keep_account
-from capillary.ledger.database import Ledger
 from capillary.ledger.errors import GuardRefused
-from capillary.ledger.migrate import upgrade
 from capillary.ledger.plan import Guards, Order
 from capillary.ledger.requests import discard_unsent
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_request
@@ -245,14 +242,6 @@ class Game(RuleBasedStateMachine):
 
     def _enrolled_on_the_platform(self) -> set[int]:
         return set(self.world.platform.enrolments(GOLD_CIRCLE.badge_id))
-
-
-@pytest.fixture
-def template(tmp_path: Path) -> Path:
-    path = tmp_path / "template.db"
-    with Ledger(f"sqlite:///{path}", check_schema=False) as ledger:
-        upgrade(ledger.engine)
-    return path
 
 
 def test_whatever_happens(template: Path) -> None:
