@@ -235,6 +235,7 @@ async def test_what_was_sent_again_and_executed_by_itself_counts_too(desk: Desk,
     else:
         submitted = await submit(desk, later.badge_run_id, stop_on_auto_approval=False)
         assert submitted == Submitted({Sent.ACCEPTED: 1}, 2)
+        assert desk.statuses() == ["waiting"] * 3
 
 
 # The platform's list ----------------------------------------------------------------------------------------
