@@ -275,9 +275,8 @@ async def set_back(world: World, ledger_file: Path, empty: Path) -> None:
     await asyncio.sleep(world.shape.post_timeout)  # what was on its way has arrived
     world.end_processes()
     await asyncio.sleep(0)
-    # The calls made before have left the platform's window: a ledger that is set back has forgotten them.
-    await asyncio.sleep(60.0)
     world.note("the ledger is set back")
+    world.wire.set_back()
     world.ledger.engine.dispose()
     shutil.copyfile(copy, ledger_file)
     world.eligible_rows.clear()

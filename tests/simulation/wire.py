@@ -91,6 +91,11 @@ class Wire:
         """The operator turned the connection's switch."""
         self._off_since = None if on else self._world.now
 
+    def set_back(self) -> None:
+        """The ledger was set back, and has forgotten the calls of the last minute: those are not counted any more."""
+        self._starts.clear()
+        self._blocked_until = 0.0
+
     def blocked(self, seconds: float, *, told_at: float) -> None:
         """The account's pace was told to wait so long from `told_at` on, and the ledger holds it by now."""
         self._blocked_until = max(self._blocked_until, told_at + seconds)
