@@ -38,6 +38,8 @@ def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) 
     A row that does not show its key is ours when its platform request id was seen before.
     """
     by_id = {row.platform_request_id: row for row in rows}
+    if not by_id:
+        return Recorded({}, 0, None)
     ids_of_keys = _ids_of_keys(tx, account, {row.request_key for row in by_id.values() if row.request_key})
     ids_seen = _ids_seen(tx, account, {row.platform_request_id for row in by_id.values() if not row.request_key})
     known = _known(tx, by_id)
