@@ -10,24 +10,11 @@ import pytest
 from capillary.api.client import Client
 from capillary.api.request_workflow import Page, WorkflowRequest
 from capillary.engine.platform_list import read_list
+from tests.unit.engine.desk import row
 
 
 def page(ids: str, number: int, total: int, *, keyless: bool = False, unreadable: int = 0) -> Page:
-    rows = tuple(
-        WorkflowRequest(
-            platform_request_id=name,
-            request_type="ISSUE-BADGE",
-            state="AdminTask",
-            request_key=None if keyless else f"cb1.x.{name}",
-            customers=None,
-            badge_id=None,
-            human_decided=False,
-            checker_message=None,
-            created_at=None,
-            execution=None,
-        )
-        for name in ids
-    )
+    rows = tuple(row(name, None if keyless else f"cb1.x.{name}") for name in ids)
     return Page(rows=rows, unreadable_rows=unreadable, number=number, total_pages=2, total_elements=total)
 
 
