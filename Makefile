@@ -16,7 +16,7 @@ endif
 # Handed down to the commands as they are: no shell reads them.
 export CAMPAIGN DAGS_FOLDER PARAMS CUSTOMERS CHECKER CHECKER_DELAY PORT SANDBOX_PORT
 
-.PHONY: help install run up test bench chaos mutants fire faults audit constraints clean
+.PHONY: help install run up test bench chaos mutants proof fire faults audit constraints clean
 
 help: ## List the commands and their variables
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ chaos: $(VENV)/installed-dev ## Play SEEDS=2000 seeded worlds of faults against 
 mutants: $(VENV)/installed-dev ## Change transitions, submission and reply parsing a little, see what fails: MUTANTS="--only ledger"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python mutmut==3.8.1 -c constraints.txt
 	@$(BIN)/python -m tests.mutants $(MUTANTS)
+
+proof: $(VENV)/installed-dev ## Run what is proven and write its table into docs/proof.md: PROOF="lag words"; all takes two hours
+	@$(BIN)/python -m tests.proof $(PROOF)
 
 fire: $(VENV)/installed-dev ## Kill real Airflow's processes under load: FIRE="--kills 50 --requests 200", FIRE=--people
 	@$(BIN)/python -m tests.fire $(FIRE)
