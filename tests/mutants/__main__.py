@@ -22,6 +22,7 @@ from typing import Final
 from tests.crashes.yard import scratch
 
 ROOT: Final = Path(__file__).parents[2]
+MUTMUT: Final = Path(sys.executable).with_name("mutmut")
 #: Share of the mutants that must be killed.
 ENOUGH: Final = 0.9
 #: What the copy needs to run the tests, apart from the plugins.
@@ -72,6 +73,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes; default %(default)s")
     parser.add_argument("--mutants", default="", help="of these names alone, as mutmut prints them; * stands for any")
     asked = parser.parse_args()
+    if not MUTMUT.exists():
+        parser.error("mutmut is not installed here: `make mutants` installs it")
     fates: dict[str, Fate] = {}
     for name in [asked.only] if asked.only else PARTS:
         folder = scratch(f"mutants-{name}-")
@@ -114,7 +117,7 @@ class Fate:
 def play(part: Part, folder: Path, *, jobs: int, mutants: str = "") -> list[Fate]:
     """Make and play the mutants of a part."""
     _copy(part, folder)
-    mutmut = [str(Path(sys.executable).with_name("mutmut"))]
+    mutmut = [str(MUTMUT)]
     with tempfile.TemporaryFile() as log:
         names = [mutants] if mutants else list(part.mutants)
         done = subprocess.run(  # noqa: S603 - our own words
