@@ -117,23 +117,22 @@ class Fate:
 def play(part: Part, folder: Path, *, jobs: int, mutants: str = "") -> list[Fate]:
     """Make and play the mutants of a part."""
     _copy(part, folder)
-    mutmut = [str(MUTMUT)]
     with tempfile.TemporaryFile() as log:
         names = [mutants] if mutants else list(part.mutants)
         done = subprocess.run(  # noqa: S603 - our own words
-            [*mutmut, "run", "--max-children", str(jobs), *names], cwd=folder, stdout=log, stderr=log, check=False
+            [str(MUTMUT), "run", "--max-children", str(jobs), *names], cwd=folder, stdout=log, stderr=log, check=False
         )
         if done.returncode:
             log.seek(0)
             raise SystemExit(f"mutmut failed:\n{log.read().decode(errors='replace')[-3_000:]}")
-    listed = _output([*mutmut, "results", "--all", "true"], folder)
+    listed = _output([str(MUTMUT), "results", "--all", "true"], folder)
     found = []
     for match in _RESULT.finditer(listed):
         module, name, status = match.group("module", "name", "status")
         if status == "not checked":
             continue
         mutant = f"{module}.{name}"
-        change = "" if status in _CAUGHT else _output([*mutmut, "show", mutant], folder)
+        change = "" if status in _CAUGHT else _output([str(MUTMUT), "show", mutant], folder)
         found.append(Fate(module, mutant, status, change))
     return found
 

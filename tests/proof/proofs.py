@@ -59,13 +59,13 @@ def mutants(printed: str) -> str | None:
 PASSED: Final = last(r"^\d+ (?:passed|failed|skipped)[^\n]*?(?= in [\d.]+s)")
 
 
-def tests(name: str, what: str, *paths: str) -> Proof:
+def by_tests(name: str, what: str, *paths: str) -> Proof:
     """Return the proof by tests that run in `make test` as they are."""
     return Proof(name, what, " ".join(("pytest", "-q", *(f"tests/{path}" for path in paths))), PASSED)
 
 
 PROOFS: Final = (
-    tests(
+    by_tests(
         "exploration",
         "every reachable state of one request: two processes, three sends, lost and late replies, a crash, a checker",
         "states/test_exploration.py",
@@ -125,41 +125,41 @@ PROOFS: Final = (
         mutants,
         "no",
     ),
-    tests(
+    by_tests(
         "engine", "the engine against its sandbox, any task, any mishap: 300 games of 40 rules", "states/test_engine.py"
     ),
-    tests(
+    by_tests(
         "lag",
         "a list that lags by 0 to 900 s, shifts its pages, repeats or hides rows, counts pages from 0 or 1",
         "states/test_platform_lag.py",
     ),
-    tests(
+    by_tests(
         "sending",
         "every answer to a POST, every reason to stop, what doubt ends by",
         "unit/engine/test_send.py",
         "unit/engine/test_submit.py",
         "unit/engine/test_doubt.py",
     ),
-    tests("words", "replies, each with its one word", "unit/engine/test_golden_replies.py"),
-    tests("rows", "values that are no customer ids, named before any call", "unit/engine/test_bad_rows.py"),
-    tests("guards", "guards, all before the first POST", "unit/ledger/test_guards.py"),
-    tests("waiting", "`Retry-After`", "unit/api/test_retry_after.py"),
-    tests(
+    by_tests("words", "replies, each with its one word", "unit/engine/test_golden_replies.py"),
+    by_tests("rows", "values that are no customer ids, named before any call", "unit/engine/test_bad_rows.py"),
+    by_tests("guards", "guards, all before the first POST", "unit/ledger/test_guards.py"),
+    by_tests("waiting", "`Retry-After`", "unit/api/test_retry_after.py"),
+    by_tests(
         "canaries",
         "secrets and customers' data in logs, XCom, rendered fields, triggers, events, errors, ledger",
         "glue/test_canaries.py",
     ),
-    tests(
+    by_tests(
         "database",
         "the database full, gone, read-only, locked, in conflict, at each commit",
         "integration/test_database_faults.py",
     ),
-    tests(
+    by_tests(
         "clocks",
         "clocks set back and forward, daylight saving, skew; one expected failure, below",
         "unit/ledger/test_clocks.py",
     ),
-    tests(
+    by_tests(
         "behind",
         "a ledger behind the platform: it stops, the import brings it back, the occasion goes on",
         "integration/test_adoption.py",

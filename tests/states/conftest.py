@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import URL
 
-from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from tests.unit.ledger.conftest import migrated
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("states") / "template.db"
-    with Ledger(f"sqlite:///{path}", check_schema=False) as ledger:
-        upgrade(ledger.engine)
+    migrated(URL.create("sqlite", database=str(path)))
     return path

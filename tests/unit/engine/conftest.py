@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import URL
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
 from tests.unit.engine.desk import NOON, Desk
+from tests.unit.ledger.conftest import migrated
 
 
 @pytest.fixture(scope="session")
 def _migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("desk") / "ledger.db"
-    with Ledger(f"sqlite:///{path}", check_schema=False) as ledger:
-        upgrade(ledger.engine)
+    migrated(URL.create("sqlite", database=str(path)))
     return path
 
 
