@@ -72,8 +72,8 @@ fire: $(VENV)/installed-dev ## Kill real Airflow's processes under load: FIRE="-
 faults: $(VENV)/installed-dev ## Measure what a lost reply does to others and to this project, into docs/faults.md
 	@$(BIN)/python -m field $(FAULTS)
 
-audit: $(VENV)/installed-dev ## Hold the pinned dependencies against the public list of vulnerabilities
-	@$(BIN)/uv tool run pip-audit==2.10.1 --requirement constraints.txt --no-deps --disable-pip --strict
+audit: $(VENV)/installed-dev ## Hold the pinned dependencies against what PyPI knows of vulnerabilities
+	@$(BIN)/python -m tests.audit
 
 constraints: $(VENV)/installed-dev ## Resolve requirements*.txt anew into constraints.txt, keeping what still fits
 	@$(BIN)/uv pip compile requirements.txt requirements-dev.txt --output-file constraints.txt --quiet \

@@ -1,0 +1,1 @@
+"""What is publicly known against the pinned dependencies."""
