@@ -87,7 +87,8 @@ class PlatformSide:
         ids._clock_sequence, ids._node = 7, 1 << 40  # the same ids for the same seed
         self.platform.workflow._ids = ids
         self._reads = BadgeReads(self.platform)
-        self.badges = [self._badge(occasion) for occasion in range(2)]
+        occasions = max((run.occasion for run in shape.runs), default=0) + 1
+        self.badges = [self._badge(occasion) for occasion in range(occasions)]
         self._enrol_holders()
         self.disturbed = True
         self.decided_at: dict[str, float] = {}

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
 from tests.simulation.actors import DagRun, keep_house, operate, set_back, tidy
 from tests.simulation.processes import SimulatedLedger
-from tests.simulation.shape import HOUR, Mode, RunShape, draw_shape
-from tests.simulation.virtual_time import VirtualLoop
+from tests.simulation.shape import HOUR, Mode, RunShape, Shape, draw_shape
+from tests.simulation.virtual_time import MAX_TURNS, VirtualLoop
 from tests.simulation.world import Breach, Breached, World
 
 #: Fault-free hours after which everything must be decided: a day of distrust, and three sends of a request.
@@ -49,13 +49,17 @@ class Verdict:
 
 
 class Simulation:
-    """Runs seeds, one after the other. Use as a context manager: it keeps a migrated ledger to copy from."""
+    """Runs seeds, one after the other. Use as a context manager: it keeps a migrated ledger to copy from.
+
+    Attributes:
+        ledger_file: the ledger of the world that is played, and of the last one.
+    """
 
     def __init__(self) -> None:
         shm = Path("/dev/shm")  # noqa: S108 - memory, where there is some
         self._folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
         self._template = self._folder / "template.db"
-        self._file = self._folder / "ledger.db"
+        self.ledger_file = self._folder / "ledger.db"
         self._ledger: SimulatedLedger
 
     def __enter__(self) -> Self:
@@ -63,7 +67,7 @@ class Simulation:
             upgrade(ledger.engine)
         with Ledger(f"sqlite:///{self._template}"):
             pass  # the schema is the code's, and the ledger asserts that it is durable
-        self._ledger = SimulatedLedger(f"sqlite:///{self._file}")
+        self._ledger = SimulatedLedger(f"sqlite:///{self.ledger_file}")
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -72,15 +76,20 @@ class Simulation:
 
     def run(self, seed: int) -> Verdict:
         """Play one seed."""
-        shape = draw_shape(seed)
+        return self.play(draw_shape(seed), lambda world: _story(world, self.ledger_file, self._template))
+
+    def play(
+        self, shape: Shape, story: Callable[[World], Coroutine[Any, Any, None]], *, max_turns: int = MAX_TURNS
+    ) -> Verdict:
+        """Play one story in a world of this shape."""
         self._ledger.close()
-        shutil.copyfile(self._template, self._file)
-        loop = VirtualLoop()
+        shutil.copyfile(self._template, self.ledger_file)
+        loop = VirtualLoop(max_turns=max_turns)
         with _quiet_logs():
             world = World(shape, self._ledger, loop)
             loop.set_exception_handler(lambda _, context: _surprise(world, context))
             try:
-                loop.run_until_complete(_play(world, self._file, self._template))
+                loop.run_until_complete(_play(world, story(world)))
             finally:
                 _cancel_all(loop)
                 loop.close()
@@ -88,7 +97,7 @@ class Simulation:
         breach = world.breached.result() if world.breached.done() else None
         keys = world.keys_on_platform
         return Verdict(
-            seed=seed,
+            seed=shape.seed,
             mode=shape.mode,
             breach=breach,
             lines=list(world.lines),
@@ -99,12 +108,12 @@ class Simulation:
         )
 
 
-async def _play(world: World, ledger_file: Path, empty: Path) -> None:
-    story = world.loop.create_task(_story(world, ledger_file, empty))
-    both: set[asyncio.Future[Any]] = {story, world.breached}
+async def _play(world: World, story: Coroutine[Any, Any, None]) -> None:
+    told = world.loop.create_task(story)
+    both: set[asyncio.Future[Any]] = {told, world.breached}
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    if story.done() and not world.breached.done():
-        error = story.exception()
+    if told.done() and not world.breached.done():
+        error = told.exception()
         if error is not None and not isinstance(error, Breached):
             raise error
     world.keys_on_platform = [each.key for each in world.books.on_platform()]
@@ -129,10 +138,10 @@ async def _story(world: World, ledger_file: Path, empty: Path) -> None:
         world.end_processes()
         world.books.check()
         return
-    await _settle_down(world, runs)
+    await settle_down(world, runs)
 
 
-async def _settle_down(world: World, runs: list[DagRun]) -> None:
+async def settle_down(world: World, runs: list[DagRun]) -> None:
     """Clear every task, let the checker decide and the upkeep tick, until nothing is open; then one more run."""
     if world.shape.mode is Mode.BROKEN:
         await asyncio.sleep(5 * HOUR)  # whatever is late has arrived by then

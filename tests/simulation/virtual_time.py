@@ -20,10 +20,11 @@ class Spinning(RuntimeError):
 class VirtualLoop(asyncio.BaseEventLoop):
     """A loop without sockets and threads. Time is in seconds since the world began."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_turns: int = MAX_TURNS) -> None:
         super().__init__()
         self._virtual_now = 0.0
         self._turns = 0
+        self._max_turns = max_turns
         self._selector = self  # asyncio's loop asks its selector to wait for the next timer
 
     def time(self) -> float:
@@ -37,8 +38,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def select(self, timeout: float | None) -> list[object]:
         """Jump to the next timer instead of waiting for it."""
         self._turns += 1
-        if self._turns > MAX_TURNS:
-            raise Spinning(f"more than {MAX_TURNS} turns of the loop by second {self._virtual_now:.0f}")
+        if self._turns > self._max_turns:
+            raise Spinning(f"more than {self._max_turns} turns of the loop by second {self._virtual_now:.0f}")
         if timeout is None:
             raise NothingLeft(f"nobody will ever wake up after second {self._virtual_now:.0f}")
         self._virtual_now += timeout

@@ -173,6 +173,7 @@ class World:
 
     async def _until_ended(self, process: Process, task: asyncio.Task[T]) -> Ended[T]:
         await asyncio.wait({task})
+        process.task = None  # what it returned is not kept as long as what it sent
         self.processes.remove(process)
         ended = self._end_of(process, task)
         with suppress(Breached):

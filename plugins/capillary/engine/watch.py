@@ -1,7 +1,8 @@
 """One reading of the list for the whole account: what it shows of our requests is recorded, and settled.
 
 Whoever waits for any request of the account reads for all; readers take turns (`capillary.ledger.scans`), so
-that there is one poll whatever the number of runs. What the list should show and does not is read one by one.
+that there is one poll whatever the number of runs. What the list does not show is read one by one: what it should
+have shown, and what a human left waiting for so long that reading the list from there would cost more calls.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, case, func, select
 
 from capillary.api.client import Client
 from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
@@ -22,12 +23,14 @@ from capillary.engine.runtime import Runtime
 from capillary.engine.settle import settle_rows
 from capillary.engine.sightings import Recorded, record_rows
 from capillary.ledger import scans
-from capillary.ledger.database import Ledger
-from capillary.ledger.open_work import still_watched
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.open_work import LATE_TWIN, forgotten, still_watched
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request, badge_sighting
 
 #: Most requests that one reading looks up singly because the list does not show them.
 SINGLE_READS: Final = 200
+#: Most requests that are left out of the list's days because their human has forgotten them.
+FORGOTTEN_READS: Final = 50
 #: The list filters by days of the cluster's time zone, inclusive or not nobody says: a day's room.
 _DAY: Final = timedelta(days=1)
 #: How far back an account without any request is searched for requests of ours.
@@ -102,20 +105,21 @@ async def watch(
         PlatformUnavailable, ReplyUnreadable, CallRefused: the list could not be read.
     """
     account = client.settings.account
-    begun, first_day = await runtime.ledger_call(lambda: _begin(ledger, client.settings))
+    begun, since = await runtime.ledger_call(lambda: _begin(ledger, client.settings))
     reading = _Reading(ledger, account, settle=settle, reader=reader)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         await runtime.ledger_call(lambda: reading.take(rows))
 
+    first_day = cluster_day(since, client.settings) - _DAY
     read = await read_list(client, since=first_day, request_type=REQUEST_TYPE, on_page=on_page)
-    missed = 0
-    for platform_request_id in await runtime.ledger_call(
-        lambda: _unseen(ledger, client.settings, begun, reading.seen, runtime)
-    ):
+    unseen = await runtime.ledger_call(lambda: _unseen(ledger, client.settings, begun, reading.seen, runtime))
+    singly = missed = 0
+    for platform_request_id, sent_at in unseen:
         row = await client.read_request(platform_request_id)
         if row is not None:
-            missed += 1
+            singly += 1
+            missed += sent_at is not None and sent_at >= since
             await runtime.ledger_call(lambda r=row: reading.take((r,)))  # type: ignore[misc]
     if missed and read.whole:
         await runtime.ledger_call(lambda: _distrust(ledger, account))
@@ -130,7 +134,7 @@ async def watch(
         read.rows,
         reading.new,
         reading.settled,
-        missed,
+        singly,
     )
     return Watched(read, reading.new, reading.settled, reading.foreign_key, missed)
 
@@ -166,24 +170,61 @@ def cluster_day(moment: datetime, settings: PlatformSettings) -> date:
     return moment.astimezone(ZoneInfo(settings.cluster_timezone)).date()
 
 
-def _begin(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, date]:
+def _begin(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, datetime]:
+    """Return now, and the first send from which on the list is read."""
     with ledger.read() as tx:
-        sent_at = badge_request.c.first_sent_at
-        oldest_open_and_newest = tx.conn.execute(
-            select(func.min(case((still_watched(tx), sent_at))), func.max(sent_at))
-            .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-            .where(badge_occasion.c.account == settings.account)
-        ).one()
+        oldest, newest = _first_and_last(tx, settings.account, still_watched(tx))
         # Requests sent after the newest we know are what a restored ledger has forgotten.
-        earliest = min((moment for moment in oldest_open_and_newest if moment), default=tx.now - _FIRST_LOOK)
-        return tx.now, cluster_day(earliest, settings) - _DAY
+        since = min((moment for moment in (oldest, newest) if moment), default=tx.now - _FIRST_LOOK)
+        if since < tx.now - LATE_TWIN:
+            since = _past_the_forgotten(tx, settings, since)
+        return tx.now, since
 
 
-def _unseen(ledger: Ledger, settings: PlatformSettings, begun: datetime, seen: set[str], runtime: Runtime) -> list[str]:
-    """Return undecided requests that were on the platform long before the reading and are not in it."""
+def _past_the_forgotten(tx: Transaction, settings: PlatformSettings, since: datetime) -> datetime:
+    """Return a later first send where reading the forgotten requests before it singly takes fewer calls.
+
+    One request that nobody decides would otherwise have every reading begin at its day, for ever.
+    """
+    sent_at = badge_request.c.first_sent_at
+    account = badge_occasion.c.account == settings.account
+    requests = badge_request.join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
+    oldest = tx.conn.execute(
+        select(sent_at).select_from(requests).where(account, forgotten(tx)).order_by(sent_at).limit(FORGOTTEN_READS)
+    )
+    if not (left_out := [moment for moment in oldest.scalars() if moment]):
+        return since
+    others = still_watched(tx) & ~(forgotten(tx) & (sent_at <= left_out[-1]))
+    later = min(moment for moment in _first_and_last(tx, settings.account, others) if moment)
+    rows_saved = tx.conn.execute(
+        select(func.count()).select_from(requests).where(account, sent_at >= since, sent_at < later)
+    ).scalar_one()
+    return later if rows_saved > len(left_out) * settings.page_size else since
+
+
+def _first_and_last(
+    tx: Transaction, account: str, watched: ColumnElement[bool]
+) -> tuple[datetime | None, datetime | None]:
+    """Return the first send of what is watched, and the first send of the account's newest request."""
+    sent_at = badge_request.c.first_sent_at
+    row = tx.conn.execute(
+        select(func.min(case((watched, sent_at))), func.max(sent_at))
+        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
+        .where(badge_occasion.c.account == account)
+    ).one()
+    return row[0], row[1]
+
+
+def _unseen(
+    ledger: Ledger, settings: PlatformSettings, begun: datetime, seen: set[str], runtime: Runtime
+) -> list[tuple[str, datetime | None]]:
+    """Return undecided requests that were on the platform long before the reading and are not in it.
+
+    Each with the first send of its request; a request that was found without having been sent has none.
+    """
     with ledger.read() as tx:
         expected = tx.conn.execute(
-            select(badge_sighting.c.platform_request_id)
+            select(badge_sighting.c.platform_request_id, badge_request.c.first_sent_at)
             .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
             .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
             .where(
@@ -192,8 +233,8 @@ def _unseen(ledger: Ledger, settings: PlatformSettings, begun: datetime, seen: s
                 badge_sighting.c.terminal_seen_at.is_(None),
                 badge_sighting.c.seen_at < begun - timedelta(seconds=settings.visibility_lag_s),
             )
-        ).scalars()
-        unseen = [platform_request_id for platform_request_id in expected if platform_request_id not in seen]
+        )
+        unseen = [(row[0], row[1]) for row in expected if row[0] not in seen]
     # By lot, so that none waits for ever behind those that stay undecided.
     return unseen if len(unseen) <= SINGLE_READS else runtime.random.sample(unseen, SINGLE_READS)
 

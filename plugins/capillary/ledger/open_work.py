@@ -30,6 +30,11 @@ def still_watched(tx: Transaction) -> ColumnElement[bool]:
     return badge_request.c.status.in_((RequestStatus.SENDING, RequestStatus.WAITING)) | late
 
 
+def forgotten(tx: Transaction) -> ColumnElement[bool]:
+    """Return the condition for requests that their human leaves waiting, after any twin of theirs has shown."""
+    return (badge_request.c.status == RequestStatus.WAITING) & (badge_request.c.last_sent_at < tx.now - LATE_TWIN)
+
+
 def open_accounts(tx: Transaction) -> tuple[OpenAccount, ...]:
     """Return the accounts with requests that are not settled, or of which a twin may come late."""
     last_run = (

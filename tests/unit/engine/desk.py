@@ -59,6 +59,7 @@ class Desk:
     Attributes:
         answers: to POSTs, in order; after the last one every POST is accepted as ``p-<number>``.
         listed: rows of the platform's list, in one page.
+        unlisted: rows that single reads alone find.
         cut_short: readings of the list that claim more rows than they show.
         events: calls in their order: ``clear``, ``asked``, ``post <key>``, ``list``.
         lists: since when, and of which type, the list was read.
@@ -71,6 +72,7 @@ class Desk:
     settings: PlatformSettings = SETTINGS
     answers: list[Answer] = field(default_factory=list)
     listed: list[WorkflowRequest] = field(default_factory=list)
+    unlisted: list[WorkflowRequest] = field(default_factory=list)
     cut_short: int = 0
     events: list[str] = field(default_factory=list)
     lists: list[tuple[date, str | None]] = field(default_factory=list)
@@ -107,7 +109,9 @@ class Desk:
         return Page(tuple(self.listed), 0, page, total_pages=1, total_elements=len(self.listed) + more)
 
     async def read_request(self, platform_request_id: str) -> WorkflowRequest | None:
-        return next((each for each in self.listed if each.platform_request_id == platform_request_id), None)
+        self.events.append(f"read {platform_request_id}")
+        rows = self.listed + self.unlisted
+        return next((each for each in rows if each.platform_request_id == platform_request_id), None)
 
     # The test -------------------------------------------------------------------------------------------------
 
