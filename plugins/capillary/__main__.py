@@ -98,6 +98,10 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
             f"{key} holds customers of another request of its occasion: have the checker reject one of the two"
             for key in imported.clashing
         ),
+        *(
+            f"{each} shows neither a key nor customers: if it is none of ours, give --since a day after it"
+            for each in imported.hidden
+        ),
         *([] if imported.whole else ["the platform's list could not be read to its end: try again"]),
     ]
     return "\n  ".join([f"{said}; submitting stays stopped:", *left]), False

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
+from capillary.api.client import Client
+from capillary.api.request_workflow import Page
 from capillary.engine.adoption import Candidate, Imported, import_forgotten
 from capillary.engine.errors import LedgerBehind
 from capillary.engine.submit import submit_run
@@ -142,6 +146,27 @@ async def test_customers_of_two_requests_are_left_to_a_human(house: House, tmp_p
     assert (after.requests, after.is_complete) == (1, True)
     await settle(house)
     assert outcomes(house) == {"enrolled": 50}
+
+
+@pytest.mark.parametrize(
+    ("customers", "hidden"), [(None, ("by-hand",)), ((), ("by-hand",)), ((1,), ())], ids=["nobody", "none", "somebody"]
+)
+async def test_a_row_that_shows_nothing_keeps_submitting_stopped(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, customers: tuple[int, ...] | None, hidden: object
+) -> None:
+    await submit(house, house.plan(range(1, 101)))
+    emptied(house, tmp_path)
+    really = Client.list_requests
+
+    async def with_one_more(client: Client, **options: Any) -> Page:  # noqa: ANN401 - those of `list_requests`
+        page = await really(client, **options)
+        another = replace(page.rows[0], platform_request_id="by-hand", request_key=None, customers=customers)
+        return replace(page, rows=(*page.rows, another), total_elements=page.total_elements + 1)
+
+    monkeypatch.setattr(Client, "list_requests", with_one_more)
+    imported = await bring_back(house, gold(house))
+    assert (imported.requests, imported.whole, imported.hidden) == (2, True, hidden)
+    assert imported.is_complete is not bool(hidden)
 
 
 async def _nothing(*_: object, **__: object) -> int:

@@ -32,7 +32,7 @@ async def submit(house: House, run_id: int | None, **options: bool) -> dict[Sent
 async def look(house: House) -> int:
     async with house.sender() as sender:
         watched = await watch(sender.ledger, sender.client, sender.runtime)
-    assert watched.read.whole
+    assert watched.read.to_the_end
     return watched.settled
 
 

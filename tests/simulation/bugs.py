@@ -197,7 +197,7 @@ async def _last_page_dropped(client: Client, **options: Any) -> ListRead:  # noq
         await options["on_page"](page.rows)
         if pages >= page.total_pages:
             break
-    return ListRead(pages, rows, to_the_end=True, whole=True)
+    return ListRead(pages, rows, to_the_end=True)
 
 
 # Planning ---------------------------------------------------------------------------------------------------

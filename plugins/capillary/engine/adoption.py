@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from capillary.api.client import Client
 from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
-from capillary.engine.platform_list import read_list
+from capillary.engine.platform_list import hides_its_key, read_list
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import record_rows, seen_in
 from capillary.ledger import scans
@@ -47,6 +47,7 @@ class Imported:
         unproven: keys that no candidate gives.
         clashing: keys whose customers stand in another request of the occasion.
         whole: the list was read to its end.
+        hidden: platform request ids of rows that show neither a key nor customers, and may be anybody's.
     """
 
     requests: int
@@ -54,11 +55,12 @@ class Imported:
     unproven: tuple[str, ...]
     clashing: tuple[str, ...]
     whole: bool
+    hidden: tuple[str, ...]
 
     @property
     def is_complete(self) -> bool:
         """Whether the ledger knows everything of ours again, so that submitting may go on."""
-        return self.whole and not self.unproven and not self.clashing
+        return self.whole and not self.hidden and not self.unproven and not self.clashing
 
 
 async def import_forgotten(
@@ -89,8 +91,11 @@ async def import_forgotten(
     known = [*candidates, *await runtime.ledger_call(lambda: _known_candidates(ledger, account))]
     adopted: list[int] = []
     unproven, clashing = [], []
+    hidden: list[str] = []
 
     def take(rows: tuple[WorkflowRequest, ...]) -> None:
+        # A row that shows customers and no key is none of ours: our bodies have one.
+        hidden.extend(row.platform_request_id for row in rows if hides_its_key(row) and not row.customers)
         with ledger.write() as tx:
             for row in _forgotten_rows(tx, rows):
                 key = row.request_key or ""
@@ -107,7 +112,9 @@ async def import_forgotten(
         await runtime.ledger_call(lambda: take(rows))
 
     read = await read_list(client, since=since, request_type=REQUEST_TYPE, on_page=on_page)
-    imported = Imported(len(adopted), sum(adopted), tuple(unproven), tuple(clashing), read.whole)
+    imported = Imported(
+        len(adopted), sum(adopted), tuple(unproven), tuple(clashing), read.to_the_end, tuple(hidden)
+    )
     if imported.is_complete:
         await runtime.ledger_call(lambda: _clear(ledger, account))
     return imported

@@ -3,12 +3,14 @@
 Absence is confirmed by a reading of the whole list, begun after the request's ``doubt_from`` by the same
 credential user, that shows a control: a request of ours that the platform must have accepted later than the
 one in doubt, if it accepted that at all. A list that lags, hides or lies to this user would miss the control
-too. Without a control an hour must pass.
+too. Without a control an hour must pass. A row that shows no key may be the request in doubt unless it shows
+customers, and all of them others.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,7 +20,7 @@ from sqlalchemy import select
 from capillary.api.client import Client
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine.platform_list import read_list
+from capillary.engine.platform_list import hides_its_key, read_list
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sent, doubt_after
 from capillary.engine.sightings import record_rows
@@ -26,7 +28,7 @@ from capillary.engine.watch import cluster_day
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.requests import ConfirmedAbsence
-from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
+from capillary.ledger.schema import RequestStatus, badge_enrolment, badge_occasion, badge_request
 
 #: The list is read from so long before the first send: days of two clocks and time zones fit in it.
 LOOK_BACK: Final = timedelta(days=2)
@@ -58,6 +60,30 @@ class Resolved:
     given_up: int = 0
     still_in_doubt: int = 0
     auto_approved: int = 0
+
+
+class _Keyless:
+    """Rows of the list that show no key, and whose customers they show."""
+
+    def __init__(self) -> None:
+        self._customers = set[int]()
+        self._show_nobody = False
+
+    def take(self, rows: Iterable[WorkflowRequest]) -> None:
+        """Look at rows of the list."""
+        for row in rows:
+            if hides_its_key(row):
+                self._customers.update(row.customers or ())
+                self._show_nobody |= not row.customers
+
+    def may_be(self, tx: Transaction, doubt: InDoubt) -> bool:
+        """Return whether one of them could be the request in doubt."""
+        if self._show_nobody:
+            return True
+        if not self._customers:
+            return False
+        customers = select(badge_enrolment.c.customer_id).where(badge_enrolment.c.request_id == doubt.request_id)
+        return not self._customers.isdisjoint(tx.conn.execute(customers).scalars())
 
 
 async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -> Resolved:
@@ -99,9 +125,10 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
 async def _absences(
     ledger: Ledger, client: Client, runtime: Runtime, begun: datetime, doubts: tuple[InDoubt, ...]
 ) -> tuple[int, list[tuple[ConfirmedAbsence, int]]]:
-    seen_ids = set[int]()
+    seen_ids, keyless = set[int](), _Keyless()
 
     def take(rows: tuple[WorkflowRequest, ...]) -> None:
+        keyless.take(rows)
         with ledger.write() as tx:
             seen_ids.update(record_rows(tx, client.settings.account, rows).rows)
 
@@ -111,20 +138,22 @@ async def _absences(
     since = min(doubt.first_sent_at for doubt in doubts) - LOOK_BACK
     read = await read_list(client, since=cluster_day(since, client.settings), request_type=None, on_page=on_page)
     found = sum(doubt.request_id in seen_ids for doubt in doubts)
-    if not read.whole:
+    if not read.to_the_end:
         return found, []
 
     def judge() -> list[tuple[ConfirmedAbsence, int]]:
         with ledger.read() as tx:
             known = scans.state(tx, client.settings.account)
+            if not known.trusted or known.foreign_key is not None:
+                return []
             control_sent_at = _newest_first_send(tx, seen_ids)
-        if not known.trusted or known.foreign_key is not None:
-            return []
-        return [
-            (ConfirmedAbsence(doubt.request_id, doubt.tries, begun), doubt.resends)
-            for doubt in doubts
-            if doubt.request_id not in seen_ids and _may_judge(doubt, begun, control_sent_at, client.settings)
-        ]
+            return [
+                (ConfirmedAbsence(doubt.request_id, doubt.tries, begun), doubt.resends)
+                for doubt in doubts
+                if doubt.request_id not in seen_ids
+                and _may_judge(doubt, begun, control_sent_at, client.settings)
+                and not keyless.may_be(tx, doubt)
+            ]
 
     return found, await runtime.ledger_call(judge)
 

@@ -21,15 +21,13 @@ class ListRead:
     Attributes:
         pages: calls made.
         rows: rows seen.
-        to_the_end: paged to the end with the page number moving, the totals adding up, and every row readable.
-        whole: to the end, with the inner id of every ISSUE-BADGE row shown: only such a reading can show that
-            something is not there. A request that somebody made by hand may show none.
+        to_the_end: paged to the end with the page number moving, the totals adding up, and every row readable: only
+            such a reading can show that something is not there.
     """
 
     pages: int
     rows: int
     to_the_end: bool
-    whole: bool
 
 
 async def read_list(
@@ -48,11 +46,11 @@ async def read_list(
         on_page: takes the rows of a page; they are forgotten afterwards, so that memory stays flat.
     """
     rows, numbers, ids, total = 0, set[int](), set[str](), 0
-    consistent = every_key_shown = True
+    consistent = True
     for number in range(MAX_PAGES):
         page = await client.list_requests(page=number, start_date=since, request_type=request_type)
         if page.number in numbers:
-            return ListRead(number + 1, rows, to_the_end=False, whole=False)
+            return ListRead(number + 1, rows, to_the_end=False)
         numbers.add(page.number)
         found = len(page.rows) + page.unreadable_rows
         rows += found
@@ -60,14 +58,15 @@ async def read_list(
         ids.update(row.platform_request_id for row in page.rows)
         consistent = consistent and page.total_elements >= total and page.unreadable_rows == 0
         total = page.total_elements
-        every_key_shown = every_key_shown and not any(_hides_its_key(row) for row in page.rows)
         await on_page(page.rows)
         if found == 0 or number + 1 >= page.total_pages:
-            to_the_end = consistent and rows == len(ids) == total
-            return ListRead(number + 1, rows, to_the_end=to_the_end, whole=to_the_end and every_key_shown)
-    return ListRead(MAX_PAGES, rows, to_the_end=False, whole=False)
+            return ListRead(number + 1, rows, to_the_end=consistent and rows == len(ids) == total)
+    return ListRead(MAX_PAGES, rows, to_the_end=False)
 
 
-def _hides_its_key(row: WorkflowRequest) -> bool:
-    # Other types carry no request id of ours; a row without a readable type may be any of them.
+def hides_its_key(row: WorkflowRequest) -> bool:
+    """Whether a row could be of ours for all that its key tells: somebody made it by hand, or it is not shown.
+
+    Other types carry no request id of ours; a row without a readable type may be any of them.
+    """
     return row.request_key is None and row.request_type in ("", REQUEST_TYPE)

@@ -121,7 +121,7 @@ async def watch(
             singly += 1
             missed += sent_at is not None and sent_at >= since
             await runtime.ledger_call(lambda r=row: reading.take((r,)))  # type: ignore[misc]
-    if missed and read.whole:
+    if missed and read.to_the_end:
         await runtime.ledger_call(lambda: _distrust(ledger, account))
         _LOG.error(
             "the list of %s misses %d requests that single reads find: it proves no absence now", account, missed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -147,10 +148,36 @@ async def test_a_list_that_is_not_whole_finds_but_proves_no_absence(desk: Desk) 
     assert await resolve(desk, after=timedelta(hours=3)) == Resolved(found=1, still_in_doubt=1)
 
 
-async def test_a_list_that_hides_a_key_proves_no_absence(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    ("request_type", "customers"),
+    [("ISSUE-BADGE", None), ("ISSUE-BADGE", ()), ("", None), ("ISSUE-BADGE", (1,)), ("", (2, 1))],
+    ids=["nobody", "an empty list", "no type", "its customer", "its customer and another"],
+)
+async def test_a_row_without_a_key_that_may_be_the_request_proves_no_absence(
+    desk: Desk, request_type: str, customers: tuple[int, ...] | None
+) -> None:
     await leave_in_doubt(desk)
-    desk.listed = [row("p-keyless", None)]
+    desk.listed = [replace(row("p-keyless", None), request_type=request_type, customers=customers)]
     assert await resolve(desk, after=timedelta(hours=3)) == Resolved(still_in_doubt=1)
+
+
+@pytest.mark.parametrize(
+    ("request_type", "customers"), [("ISSUE-BADGE", (2,)), ("", (2, 3)), ("EARN-BADGE", None), ("EARN-BADGE", (1,))]
+)
+async def test_a_row_without_a_key_that_cannot_be_the_request_is_left_alone(
+    desk: Desk, request_type: str, customers: tuple[int, ...] | None
+) -> None:
+    """Somebody made it by hand, for other customers or of another type."""
+    await leave_in_doubt(desk)
+    desk.listed = [replace(row("p-keyless", None), request_type=request_type, customers=customers)]
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(sent_again=1)
+
+
+async def test_a_row_without_a_key_holds_only_the_requests_that_it_may_be(desk: Desk) -> None:
+    await leave_in_doubt(desk, 3)
+    desk.listed = [replace(row(f"p-{customer}", None), customers=(customer, 99)) for customer in (1, 3)]
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(sent_again=1, still_in_doubt=2)
+    assert [post.key for post in desk.posts] == [key(desk, 2)]
 
 
 async def test_a_list_that_is_distrusted_proves_no_absence_for_a_day(desk: Desk) -> None:
