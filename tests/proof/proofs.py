@@ -84,6 +84,13 @@ PROOFS: Final = (
         last(r"^\d+ of \d+ planted bugs found$"),
     ),
     Proof(
+        "soak",
+        "a month of 200 campaigns, every day for a growing crowd, one call in a hundred failing: what each day takes",
+        "python -m tests.soak",
+        last(r"^\d+ days, .*$"),
+        "nine days of two campaigns",
+    ),
+    Proof(
         "crashes",
         "real processes, real `kill -9` before and after every commit and call of every task, then a second time",
         "python -m tests.crashes --only crashes --double 400",

@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - a command speaks by its output
-"""A month of many campaigns in one world: does anything grow? ``python -m tests.simulation.soak``.
+"""A month of many campaigns in one world: does anything grow? ``python -m tests.soak``.
 
 Every campaign runs once a day for a growing crowd of customers. One call in a hundred fails, processes die, and now and
 then the checker forgets a request for good. At the end of each day it is counted what that day took; the promises are
@@ -21,6 +21,7 @@ from typing import Final
 
 from sqlalchemy import event
 
+from capillary.ledger.open_work import LATE_TWIN
 from sandbox.faults import Route
 from tests.simulation.actors import DagRun, keep_house
 from tests.simulation.books import BooksCheck
@@ -37,7 +38,7 @@ NEW_CUSTOMERS: Final = 3
 MAX_TURNS: Final = 200_000_000
 #: The last third of the days may take so much of what the middle third took.
 MOST: Final = 1.25
-#: Seeds' numbers of runs end far below.
+#: The last runs, which `settle_down` adds, have numbers far below.
 _FIRST_NUMBER: Final = 10_000
 
 
@@ -218,12 +219,14 @@ def month(campaigns: int, *, seed: int = 0, forgets: float = 0.0) -> Shape:
 
 def main() -> int:
     """Play the month that the command line asks for; return 1 where a promise broke or something grew."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation.soak", description=__doc__)
-    parser.add_argument("--days", type=int, default=30, help="default %(default)s, at least 24")
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--days", type=int, default=30, help="default %(default)s")
     parser.add_argument("--campaigns", type=int, default=200, help="default %(default)s")
     parser.add_argument("--forgets", type=float, default=0.0005, help="share of requests that nobody ever decides")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    if asked.days < 3 * LATE_TWIN.days:
+        parser.error(f"--days must be at least {3 * LATE_TWIN.days}: in the first third nothing is forgotten yet")
     begun = time.monotonic()
     soak = Soak(month(asked.campaigns, seed=asked.seed, forgets=asked.forgets), days=asked.days)
     verdict = soak.run()

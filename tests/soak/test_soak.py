@@ -11,7 +11,7 @@ import pytest
 from capillary.engine import watch
 from capillary.ledger import open_work
 from tests.simulation.shape import HOUR, Shape
-from tests.simulation.soak import MOST, Soak, growth, month
+from tests.soak.__main__ import MOST, Soak, growth, month
 
 DAYS: Final = 9
 
