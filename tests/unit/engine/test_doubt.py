@@ -173,6 +173,12 @@ async def test_a_row_without_a_key_that_cannot_be_the_request_is_left_alone(
     assert await resolve(desk, after=timedelta(hours=3)) == Resolved(sent_again=1)
 
 
+async def test_a_row_that_shows_nobody_holds_whatever_comes_after_it(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    desk.listed = [row("p-nobody", None), replace(row("p-others", None), customers=(99,))]
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(still_in_doubt=1)
+
+
 async def test_a_row_without_a_key_holds_only_the_requests_that_it_may_be(desk: Desk) -> None:
     await leave_in_doubt(desk, 3)
     desk.listed = [replace(row(f"p-{customer}", None), customers=(customer, 99)) for customer in (1, 3)]
