@@ -112,9 +112,7 @@ async def import_forgotten(
         await runtime.ledger_call(lambda: take(rows))
 
     read = await read_list(client, since=since, request_type=REQUEST_TYPE, on_page=on_page)
-    imported = Imported(
-        len(adopted), sum(adopted), tuple(unproven), tuple(clashing), read.to_the_end, tuple(hidden)
-    )
+    imported = Imported(len(adopted), sum(adopted), tuple(unproven), tuple(clashing), read.to_the_end, tuple(hidden))
     if imported.is_complete:
         await runtime.ledger_call(lambda: _clear(ledger, account))
     return imported
