@@ -85,8 +85,8 @@ PROOFS: Final = (
     ),
     Proof(
         "soak",
-        "a month of 200 campaigns, every day for a growing crowd, one call in a hundred failing: what each day takes",
-        "python -m tests.soak",
+        "a month of 50 campaigns, every day for a growing crowd, one call in a hundred failing: what each day takes",
+        "python -m tests.soak --campaigns 50",
         last(r"^\d+ days, .*$"),
         "nine days of two campaigns",
     ),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, nullcontext
 from itertools import islice
+from multiprocessing.util import Finalize
 from typing import Final
 
 from tests.simulation.bugs import BUGS, planted
@@ -19,6 +20,8 @@ from tests.simulation.shape import draw_shape
 BUG_SEEDS: Final = 1_000
 
 _open: Final = ExitStack()
+# Also in the processes of a pool, which `atexit` does not reach.
+Finalize(None, _open.close, exitpriority=0)
 _here: list[Simulation] = []
 
 

@@ -13,7 +13,7 @@ import asyncio
 import gc
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields, replace
 from statistics import fmean
@@ -34,7 +34,7 @@ DAY: Final = 24 * HOUR
 DEADLINE: Final = 3 * DAY
 #: Customers that become eligible for a campaign each day.
 NEW_CUSTOMERS: Final = 3
-#: A month of 200 campaigns takes some 20 million.
+#: Far more than a month of 200 campaigns takes.
 MAX_TURNS: Final = 200_000_000
 #: The last third of the days may take so much of what the middle third took.
 MOST: Final = 1.25
@@ -79,10 +79,11 @@ class DailyBooks(BooksCheck):
 
 
 class Soak:
-    """One month. `days` has what each day took."""
+    """One month. `days` has what each day took; `on_day` is told of each when it has ended."""
 
-    def __init__(self, shape: Shape, *, days: int) -> None:
+    def __init__(self, shape: Shape, *, days: int, on_day: Callable[[Day], None] = lambda _: None) -> None:
         self._count = days
+        self._on_day = on_day
         self.shape = shape
         self.days: list[Day] = []
 
@@ -104,6 +105,7 @@ class Soak:
                 living.append(asyncio.ensure_future(_live(runs[-1])))
             await asyncio.sleep(DAY)
             self.days.append(meter.day(self._file.stat().st_size))
+            self._on_day(self.days[-1])
         await asyncio.gather(*living)
         house.cancel()
         world.calm()
@@ -217,6 +219,10 @@ def month(campaigns: int, *, seed: int = 0, forgets: float = 0.0) -> Shape:
     )
 
 
+def _tell(day: Day) -> None:
+    print("".join(f"{value:12.0f}" for value in astuple(day)), flush=True)
+
+
 def main() -> int:
     """Play the month that the command line asks for; return 1 where a promise broke or something grew."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
@@ -228,11 +234,10 @@ def main() -> int:
     if asked.days < 3 * LATE_TWIN.days:
         parser.error(f"--days must be at least {3 * LATE_TWIN.days}: in the first third nothing is forgotten yet")
     begun = time.monotonic()
-    soak = Soak(month(asked.campaigns, seed=asked.seed, forgets=asked.forgets), days=asked.days)
+    shape = month(asked.campaigns, seed=asked.seed, forgets=asked.forgets)
+    print("".join(f"{field.name:>12}" for field in fields(Day)), flush=True)
+    soak = Soak(shape, days=asked.days, on_day=_tell)
     verdict = soak.run()
-    print("".join(f"{field.name:>12}" for field in fields(Day)))
-    for day in soak.days:
-        print("".join(f"{value:12.0f}" for value in astuple(day)))
     if verdict.breach is not None:
         print("\n".join(verdict.lines[-50:]))
         print(f"{verdict.breach.invariant} broke at second {verdict.breach.at:.0f}: {verdict.breach.words}")
