@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from capillary.__main__ import main
+from capillary.engine.adoption import Imported
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
@@ -77,3 +78,26 @@ def test_a_ledger_that_knows_all_is_left_alone(place: Place, capsys: pytest.Capt
     assert main(["ledger", "import"]) == 0
     assert "0 requests with 0 customers imported" in capsys.readouterr().out
     assert place.statuses() == {"waiting": 3}
+
+
+@pytest.mark.parametrize(
+    ("whole", "hidden", "says"),
+    [
+        (True, ("by-hand", "by-hand-too"), ["by-hand shows neither", "by-hand-too shows neither"]),
+        (False, (), ["could not be read to its end"]),
+    ],
+)
+@pytest.mark.usefixtures("place")
+def test_what_kept_the_import_from_being_complete_is_said(
+    whole: bool,
+    hidden: tuple[str, ...],
+    says: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    imported = Imported(2, 100, (), (), whole, hidden)
+    monkeypatch.setattr("capillary.ledger_import.import_from_platform", lambda *_, **__: imported)
+    assert main(["ledger", "import"]) == 1
+    _, *lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == len(says)
+    assert all(word in line for word, line in zip(says, lines, strict=True))
