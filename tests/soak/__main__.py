@@ -101,7 +101,7 @@ class Soak:
         living: list[asyncio.Future[None]] = []
         for day in range(self._count):
             for shape in self.shape.runs:
-                runs.append(DagRun(world, _FIRST_NUMBER + len(runs), _on_day(shape, day, world)))
+                runs.append(DagRun(world, _FIRST_NUMBER + len(runs), _run_of(shape, day, world)))
                 living.append(asyncio.ensure_future(_live(runs[-1])))
             await asyncio.sleep(DAY)
             self.days.append(meter.day(self._file.stat().st_size))
@@ -168,7 +168,7 @@ async def _live(run: DagRun) -> None:
         await run.task("report")
 
 
-def _on_day(shape: RunShape, day: int, world: World) -> RunShape:
+def _run_of(shape: RunShape, day: int, world: World) -> RunShape:
     customers = tuple(range(100_001, 100_001 + NEW_CUSTOMERS * (day + 1)))
     return replace(shape, rows=(customers,), starts=world.rng.uniform(0.0, HOUR))
 
