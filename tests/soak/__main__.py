@@ -30,7 +30,7 @@ from tests.simulation.shape import HOUR, MINUTE, Mode, RunShape, Shape, draw_sha
 from tests.simulation.world import World
 
 DAY: Final = 24 * HOUR
-#: Seconds after which a run's `wait` fails: the campaign's default.
+#: Seconds after which a run's `wait` fails; shorter than a campaign's default, so that dead runs gather earlier.
 DEADLINE: Final = 3 * DAY
 #: Customers that become eligible for a campaign each day.
 NEW_CUSTOMERS: Final = 3
