@@ -122,6 +122,9 @@ class OneRequestLedger:
         self._conn.execute(
             insert(badge_run).values(
                 id=RUN,
+                account=ACCOUNT,
+                campaign="spring",
+                token="t" * 32,
                 dag_id="spring",
                 run_id="run",
                 task_id="extract",

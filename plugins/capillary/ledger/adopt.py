@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from secrets import token_hex
 
 from sqlalchemy import func, insert, select, update
 
@@ -147,6 +148,7 @@ def _run(
     of_spec = f"{run_id}__{occasion_id}_{spec_id}"
     found: int | None = tx.conn.execute(
         select(badge_run.c.id).where(
+            badge_run.c.account == forgotten.spec.account,
             badge_run.c.dag_id == forgotten.campaign,
             badge_run.c.run_id == of_spec,
             badge_run.c.task_id == IMPORT_TASK,
@@ -157,6 +159,9 @@ def _run(
     made: int = tx.conn.execute(
         insert(badge_run)
         .values(
+            account=forgotten.spec.account,
+            campaign=forgotten.campaign,
+            token=token_hex(16),
             dag_id=forgotten.campaign,
             run_id=of_spec,
             task_id=IMPORT_TASK,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
+from secrets import token_hex
 from typing import Final
 
 from sqlalchemy import Row, delete, exists, func, insert, select, text
@@ -185,6 +186,7 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
     spec = locked_spec(tx, order.spec)
     earlier = tx.conn.execute(
         select(badge_run).where(
+            badge_run.c.account == order.spec.account,
             badge_run.c.dag_id == order.dag_id,
             badge_run.c.run_id == order.run_id,
             badge_run.c.task_id == order.task_id,
@@ -211,6 +213,9 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
     run_id = tx.conn.execute(
         insert(badge_run)
         .values(
+            account=order.spec.account,
+            campaign=order.campaign,
+            token=token_hex(16),
             dag_id=order.dag_id,
             run_id=order.run_id,
             task_id=order.task_id,

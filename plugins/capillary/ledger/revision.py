@@ -12,7 +12,9 @@ from sqlalchemy import Connection, String, column, inspect, select, table
 from capillary.ledger.errors import SchemaBehind
 
 #: Every revision of `migrations/versions`, oldest first. The code needs the last one.
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001b",)
+#: Revisions of before the first release. Nothing migrates from them.
+RETIRED: Final = frozenset({"0001"})
 #: Its own table, so that the ledger may share a database with Airflow.
 VERSION_TABLE: Final = "badge_ledger_version"
 UPGRADE_COMMAND: Final = "python -m capillary ledger upgrade"
@@ -46,11 +48,16 @@ def assert_schema_current(conn: Connection) -> None:
 
 
 def assert_known(revision: str) -> None:
-    """Refuse a schema that a newer version of the code has made.
+    """Refuse a schema that this code cannot migrate: a newer version made it, or one from before the first release.
 
     Raises:
-        SchemaBehind: the code is behind, not the ledger.
+        SchemaBehind: which of the two, and what to do.
     """
+    if revision in RETIRED:
+        raise SchemaBehind(
+            f"the ledger's schema is at revision {revision}, from before the first release, and nothing migrates it to "
+            f"{REVISIONS[-1]}: keep this database for its records, and give connection badge_ledger a new, empty one"
+        )
     if revision not in REVISIONS:
         raise SchemaBehind(
             f"the ledger's schema is at revision {revision}, which this code does not know (it needs "

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Dialect,
     ForeignKey,
@@ -119,6 +120,9 @@ badge_run = Table(
     "badge_run",
     metadata,
     Column("id", _Id, primary_key=True),
+    Column("account", String(255), nullable=False),
+    Column("campaign", String(200), nullable=False),
+    Column("token", String(32), nullable=False, unique=True, comment="random; a row number comes back after a restore"),
     Column("dag_id", String(250), nullable=False),
     Column("run_id", String(250), nullable=False),
     Column("task_id", String(270), nullable=False, comment="of the planning task; with [n] when it is mapped"),
@@ -136,7 +140,8 @@ badge_run = Table(
     Column("note", Text),
     Column("planned_at", UtcDateTime, nullable=False),
     Column("alive_until", UtcDateTime, nullable=False, comment="renewed by the run's tasks and trigger"),
-    UniqueConstraint("dag_id", "run_id", "task_id", name="uq_badge_run_dag_id_run_id_task_id"),
+    # Two Airflows that share a ledger may have a DAG and a run of one name each.
+    UniqueConstraint("account", "dag_id", "run_id", "task_id", name="uq_badge_run_account_dag_id_run_id_task_id"),
     Index("ix_badge_run_occasion_id", "occasion_id"),
     sqlite_autoincrement=True,  # an id that was deleted must never come back: a late sender names it
 )
@@ -216,6 +221,17 @@ badge_enrolment = Table(
     sqlite_with_rowid=False,
 )
 
+badge_result = Table(
+    "badge_result",
+    metadata,
+    Column("request_id", _Id, ForeignKey("badge_request.id"), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("error_code", Integer),
+    Column("customers", Integer, nullable=False),
+    CheckConstraint("customers > 0", name="customers"),
+    Index("ix_badge_result_request_id", "request_id"),
+)
+
 badge_invalid = Table(
     "badge_invalid",
     metadata,
@@ -243,4 +259,41 @@ badge_scan = Table(
     Column("distrusted_at", UtcDateTime, comment="the list missed a request that a single read found"),
     Column("foreign_key", String(64), comment="a key of ours on the platform that this ledger does not know"),
     Column("foreign_seen_at", UtcDateTime),
+    Column("history_from", Date, comment="first day of the account's first reading, in the cluster's time zone"),
+    Column("history_to", Date, comment="the first reading has come to this day"),
+    Column("history_unread", Text, comment="days that the platform refused to list"),
+    Column("history_read_at", UtcDateTime, comment="when the first reading was through; nothing is sent before"),
+)
+
+badge_not_ours = Table(
+    "badge_not_ours",
+    metadata,
+    Column("account", String(255), primary_key=True),
+    Column(
+        "key", String(64), primary_key=True, comment="a key of our form, of which a person said that it is not ours"
+    ),
+    Column("said_at", UtcDateTime, nullable=False),
+    Column("said_by", String(200), nullable=False),
+)
+
+badge_stop = Table(
+    "badge_stop",
+    metadata,
+    Column("account", String(255), primary_key=True),
+    Column("campaign", String(200), primary_key=True, comment="empty: every campaign of the account"),
+    Column("stopped_at", UtcDateTime, comment="NULL: not stopped"),
+    Column("stopped_by", String(200)),
+    Column("reason", Text),
+    Column("resumed_at", UtcDateTime),
+    Column("resumed_by", String(200)),
+)
+
+badge_server = Table(
+    "badge_server",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, comment="1: there is one row"),
+    Column("system_identifier", String(32), nullable=False),
+    Column("timeline", String(8), nullable=False, comment="8 hex digits"),
+    Column("changed_at", UtcDateTime, comment="when one of the two was last found changed; NULL: never"),
+    CheckConstraint("id = 1", name="one_row"),
 )

@@ -150,6 +150,16 @@ def test_a_newer_ledger_is_refused_and_not_touched(empty_url: URL) -> None:
             upgrade(ledger.engine)
 
 
+def test_a_ledger_of_before_the_first_release_is_refused_and_not_touched(empty_url: URL) -> None:
+    with Ledger(migrated(empty_url)) as ledger:
+        with ledger.write() as tx:
+            tx.conn.execute(update(table(VERSION_TABLE, column("version_num"))).values(version_num="0001"))
+        with pytest.raises(SchemaBehind, match="at revision 0001, from before the first release"):
+            Ledger(empty_url)
+        with pytest.raises(SchemaBehind, match="give connection badge_ledger a new, empty one"):
+            upgrade(ledger.engine)
+
+
 def test_the_command_migrates_checks_and_says_so(empty_url: URL, capsys: pytest.CaptureFixture[str]) -> None:
     url = empty_url.render_as_string(hide_password=False)
     assert main(["ledger", "check", "--url", url]) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from secrets import token_hex
 
 import pytest
 from sqlalchemy import URL, Insert, insert, text, update
@@ -44,10 +45,12 @@ class Books:
     """Writes rows as plan, submit and settle would."""
 
     ledger: Ledger
+    account: str = ACCOUNT
     occasion_id: int = 0
     spec_id: int = 0
 
     def occasion(self, name: str = "gold", *, account: str = ACCOUNT) -> None:
+        self.account = account
         with self.ledger.write() as tx:
             self.occasion_id = inserted(
                 tx,
@@ -65,6 +68,9 @@ class Books:
             run: int = inserted(
                 tx,
                 insert(badge_run).values(
+                    account=self.account,
+                    campaign="gold",
+                    token=token_hex(16),
                     dag_id="gold",
                     run_id=run_id,
                     task_id=task_id,

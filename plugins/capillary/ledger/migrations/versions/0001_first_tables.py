@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "0001b"
 down_revision = None
 
 
@@ -20,6 +20,7 @@ def upgrade() -> None:
     _create_sightings()
     _create_enrolments()
     _create_account_tables()
+    _create_stop_and_server()
     _create_views()
 
 
@@ -69,6 +70,9 @@ def _create_runs() -> None:
     op.create_table(
         "badge_run",
         sa.Column("id", _id(), nullable=False),
+        sa.Column("account", sa.String(255), nullable=False),
+        sa.Column("campaign", sa.String(200), nullable=False),
+        sa.Column("token", sa.String(32), nullable=False, comment="random; a row number comes back after a restore"),
         sa.Column("dag_id", sa.String(250), nullable=False),
         sa.Column("run_id", sa.String(250), nullable=False),
         sa.Column(
@@ -94,7 +98,10 @@ def _create_runs() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_badge_run")),
         sa.ForeignKeyConstraint(["occasion_id"], ["badge_occasion.id"], name=op.f("fk_badge_run_occasion_id")),
         sa.ForeignKeyConstraint(["spec_id"], ["badge_spec.id"], name=op.f("fk_badge_run_spec_id")),
-        sa.UniqueConstraint("dag_id", "run_id", "task_id", name=op.f("uq_badge_run_dag_id_run_id_task_id")),
+        sa.UniqueConstraint("token", name=op.f("uq_badge_run_token")),
+        sa.UniqueConstraint(
+            "account", "dag_id", "run_id", "task_id", name=op.f("uq_badge_run_account_dag_id_run_id_task_id")
+        ),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_badge_run_occasion_id", "badge_run", ["occasion_id"])
@@ -199,6 +206,16 @@ def _create_enrolments() -> None:
         postgresql_where=sa.text("outcome IS NULL"),
     )
     op.create_table(
+        "badge_result",
+        sa.Column("request_id", _id(), nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
+        sa.Column("error_code", sa.Integer()),
+        sa.Column("customers", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["request_id"], ["badge_request.id"], name=op.f("fk_badge_result_request_id")),
+        sa.CheckConstraint("customers > 0", name=op.f("ck_badge_result_customers")),
+    )
+    op.create_index("ix_badge_result_request_id", "badge_result", ["request_id"])
+    op.create_table(
         "badge_invalid",
         sa.Column("badge_run_id", _id(), nullable=False, autoincrement=False),
         sa.Column("row_number", sa.BigInteger(), nullable=False, autoincrement=False, comment="1-based in the query"),
@@ -230,7 +247,49 @@ def _create_account_tables() -> None:
             comment="a key of ours on the platform that this ledger does not know",
         ),
         _time("foreign_seen_at", nullable=True),
+        sa.Column(
+            "history_from", sa.Date(), comment="first day of the account's first reading, in the cluster's time zone"
+        ),
+        sa.Column("history_to", sa.Date(), comment="the first reading has come to this day"),
+        sa.Column("history_unread", sa.Text(), comment="days that the platform refused to list"),
+        _time("history_read_at", nullable=True, comment="when the first reading was through; nothing is sent before"),
         sa.PrimaryKeyConstraint("account", name=op.f("pk_badge_scan")),
+    )
+    op.create_table(
+        "badge_not_ours",
+        sa.Column("account", sa.String(255), nullable=False),
+        sa.Column(
+            "key",
+            sa.String(64),
+            nullable=False,
+            comment="a key of our form, of which a person said that it is not ours",
+        ),
+        _time("said_at"),
+        sa.Column("said_by", sa.String(200), nullable=False),
+        sa.PrimaryKeyConstraint("account", "key", name=op.f("pk_badge_not_ours")),
+    )
+
+
+def _create_stop_and_server() -> None:
+    op.create_table(
+        "badge_stop",
+        sa.Column("account", sa.String(255), nullable=False),
+        sa.Column("campaign", sa.String(200), nullable=False, comment="empty: every campaign of the account"),
+        _time("stopped_at", nullable=True, comment="NULL: not stopped"),
+        sa.Column("stopped_by", sa.String(200)),
+        sa.Column("reason", sa.Text()),
+        _time("resumed_at", nullable=True),
+        sa.Column("resumed_by", sa.String(200)),
+        sa.PrimaryKeyConstraint("account", "campaign", name=op.f("pk_badge_stop")),
+    )
+    op.create_table(
+        "badge_server",
+        sa.Column("id", sa.Integer(), nullable=False, autoincrement=False, comment="1: there is one row"),
+        sa.Column("system_identifier", sa.String(32), nullable=False),
+        sa.Column("timeline", sa.String(8), nullable=False, comment="8 hex digits"),
+        _time("changed_at", nullable=True, comment="when one of the two was last found changed; NULL: never"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_badge_server")),
+        sa.CheckConstraint("id = 1", name=op.f("ck_badge_server_one_row")),
     )
 
 
