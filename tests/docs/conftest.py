@@ -84,10 +84,10 @@ def busy_ledger(request: pytest.FixtureRequest, empty_database: EmptyDatabase) -
 
 def plan(ledger: Ledger, order: Order, customers: range | list[int], *, invalid: int = 0) -> list[int]:
     """Plan the customers and return the ledger's ids of the requests, in order."""
-    with staging(ledger) as stage:
+    with staging() as stage:
         bad = [InvalidRow(len(customers) + n, "leading zeros", "9999") for n in range(1, invalid + 1)]
         stage.add(list(enumerate(customers, start=1)), bad)
-        planned = commit_plan(stage, order)
+        planned = commit_plan(ledger, stage, order)
     with ledger.read() as tx:
         return list(
             tx.conn.execute(

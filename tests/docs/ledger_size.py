@@ -48,11 +48,11 @@ def bytes_per_customer(url: str, customers: int) -> float:
         upgrade(ledger.engine)
     with Ledger(url) as ledger:
         empty = _size(ledger)
-        with staging(ledger) as stage:
+        with staging() as stage:
             for first in range(1, customers + 1, BATCH):
                 rows = range(first, min(first + BATCH, customers + 1))
                 stage.add([(row, FIRST_CUSTOMER + 7 * row) for row in rows], [])
-            plan = commit_plan(stage, ORDER)
+            plan = commit_plan(ledger, stage, ORDER)
         with ledger.read() as tx:
             requests = tx.conn.execute(select(badge_request.c.id)).scalars().all()
         for request_id in requests:

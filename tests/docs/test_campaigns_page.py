@@ -19,7 +19,8 @@ from capillary.campaign import BadgeCampaign
 from capillary.campaign_fields import BOUND, BOUND_PERIOD, GUARD_BOUNDS
 from capillary.engine.eligibility import MAX_CUSTOMER_ID, Reason
 from capillary.engine.verdict import Policy, Word
-from capillary.ledger.plan import CANARY_CUSTOMERS, NOT_ACCEPTED_ATTEMPTS, Guards
+from capillary.ledger.candidates import NOT_ACCEPTED_ATTEMPTS
+from capillary.ledger.plan import CANARY_CUSTOMERS, Guards
 from capillary.ledger.schema import HAS_BADGE, RETRYABLE, Outcome
 from capillary.occasions import OCCASION_LIMIT, Occasion
 from capillary.operators import MAX_INLINE_CUSTOMERS, IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator

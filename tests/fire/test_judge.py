@@ -74,9 +74,9 @@ class World:
             customers_per_request=5,
             canary=False,
         )
-        with staging(self.ledger) as stage:
+        with staging() as stage:
             stage.add(list(enumerate(sorted(self.warehouse.customers()), start=1)), [])
-            plan = commit_plan(stage, order)
+            plan = commit_plan(self.ledger, stage, order)
         badge_run_id = plan.badge_run_id or 0
         runtime = Runtime(sleep=asyncio.sleep, monotonic=time.monotonic, random=Random(1))  # noqa: S311 - jitter
         pace = LedgerPace(self.ledger, self.settings.account, calls_per_minute=6000, runtime=runtime)

@@ -68,9 +68,9 @@ class House:
             customers_per_request=size,
             canary=False,
         )
-        with staging(self.ledger) as stage:
+        with staging() as stage:
             stage.add(list(enumerate(customers, start=1)), [])
-            return commit_plan(stage, order)
+            return commit_plan(self.ledger, stage, order)
 
     @asynccontextmanager
     async def sender(self) -> AsyncIterator[Sender]:

@@ -79,9 +79,9 @@ def planned(house: House, customers: range, *, campaign: str, run: str) -> int:
         canary=False,
         guards=Guards(max_requests=None, max_open_requests=None),
     )
-    with staging(house.ledger) as stage:
+    with staging() as stage:
         stage.add(list(enumerate(customers, start=1)), [])
-        plan = commit_plan(stage, order)
+        plan = commit_plan(house.ledger, stage, order)
     assert plan.badge_run_id is not None
     return plan.badge_run_id
 

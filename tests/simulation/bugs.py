@@ -5,7 +5,7 @@ The product has no switch for them; they replace its functions for as long as a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -26,14 +26,14 @@ from capillary.engine.errors import SubmittingOff
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import ListRead
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
-from capillary.ledger import pace, plan, requests, scans
+from capillary.ledger import candidates, cut, pace, plan, requests, scans
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.plan import Order
 from capillary.ledger.requests import Claim
 from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_run, badge_sighting
 from capillary.ledger.settle import Ending
 from capillary.ledger.spec import KEY_PREFIX
+from capillary.ledger.staging import Attempt
 from tests.simulation import actors
 from tests.simulation.shape import Mode, Shape
 
@@ -208,22 +208,20 @@ def _key_of_size(fingerprint: str, occasion: str, attempt: int, customers: Seque
     return f"{KEY_PREFIX}x.{sha256(content.encode()).hexdigest()[:32]}"
 
 
-_FIND_FRESH: Final = plan._find_fresh
+_MAY_BE_PLANNED: Final = candidates.may_be_planned
 
 
-def _open_ones_are_fresh(tx: Transaction, occasion_id: int, order: Order) -> int:
+def _open_ones_may_be_planned(tx: Transaction, occasion_id: int, retry: Iterable[Outcome]) -> Iterator[Attempt]:
     tx.conn.execute(text("DROP INDEX IF EXISTS uq_badge_enrolment_open"))
-    fresh = _FIND_FRESH(tx, occasion_id, order)
-    added = tx.conn.execute(
+    open_ones = tx.conn.execute(
         text(
-            "INSERT INTO fresh (attempt, customer_id, row_number) "
-            "SELECT max(e.attempt) + 1, s.customer_id, s.row_number "
-            "FROM staged s JOIN badge_enrolment e ON e.customer_id = s.customer_id AND e.occasion_id = :occasion_id "
-            "GROUP BY s.customer_id HAVING sum(e.outcome IS NULL) > 0"
+            "SELECT max(e.attempt) + 1, s.customer_id "
+            "FROM staged_copy s JOIN badge_enrolment e ON e.customer_id = s.customer_id "
+            "AND e.occasion_id = :occasion_id GROUP BY s.customer_id HAVING sum(e.outcome IS NULL) > 0"
         ),
         {"occasion_id": occasion_id},
-    ).rowcount
-    return fresh + added
+    ).all()
+    return iter(sorted([*_MAY_BE_PLANNED(tx, occasion_id, retry), *((row[0], row[1]) for row in open_ones)]))
 
 
 def _every_run_is_dead(tx: Transaction, occasion_id: int) -> tuple[int, ...]:
@@ -362,13 +360,15 @@ BUGS: Final[Mapping[str, Bug]] = {
         "an unknown key of ours stops submitting", [(scans, "note_foreign_key", _never)], _restored, shown_by=49
     ),
     "key-reused": Bug(
-        "other content, other key", [(plan, "request_key", _key_of_size), (send, "request_key", _key_of_size)]
+        "other content, other key", [(cut, "request_key", _key_of_size), (send, "request_key", _key_of_size)]
     ),
     "open-ones-are-fresh": Bug(
-        "a customer with an open enrolment is not planned", [(plan, "_find_fresh", _open_ones_are_fresh)]
+        "a customer with an open enrolment is not planned", [(plan, "may_be_planned", _open_ones_may_be_planned)]
     ),
     "retry-without-a-look": Bug(
-        "who is unconfirmed is retried only after a look at the badge", [(plan, "_UNCERTAIN", "1 = 0")], shown_by=5
+        "who is unconfirmed is retried only after a look at the badge",
+        [(candidates, "_UNCERTAIN", "1 = 0")],
+        shown_by=5,
     ),
     "alive-run-discarded": Bug(
         "only a dead run's requests are given back", [(plan, "dead_runs", _every_run_is_dead)], shown_by=3

@@ -23,8 +23,9 @@ def plan_rows(
 ) -> Plan:
     """Plan the customers that rows name; a dry run counts the same way and writes nothing.
 
-    Memory stays flat whatever the number of batches. A row that is no customer id is counted and kept with
-    its reason; it never stops the others (the guard ``max_invalid_share`` may).
+    Memory stays flat whatever the number of batches, and a slow warehouse holds no connection of the ledger. A row
+    that is no customer id is counted and kept with its reason; it never stops the others (the guard
+    ``max_invalid_share`` may).
 
     Args:
         ledger: the ledger.
@@ -36,10 +37,12 @@ def plan_rows(
 
     Raises:
         QueryFailed: what the batches raise.
+        StagingFailed: the worker's disk takes no rows; said before the query runs where it takes none at all.
         GuardRefused, OccasionTaken: nothing was written (``capillary.ledger.plan``).
     """
     row_number = 0
-    with staging(ledger) as stage:
+    with staging() as staged:
+        ledger.let_go()
         for values in batches:
             customers: list[tuple[int, int]] = []
             invalid: list[InvalidRow] = []
@@ -48,7 +51,7 @@ def plan_rows(
                     customers.append((row_number, customer_id_of(value)))
                 except InvalidId as error:
                     invalid.append(InvalidRow(row_number, str(error.reason), shape_of(value)))
-            stage.add(customers, invalid)
-        if without_badge is not None and (unclear := customers_to_read(stage, order)):
-            stage.clear(without_badge(unclear))
-        return commit_plan(stage, order, dry_run=dry_run)
+            staged.add(customers, invalid)
+        if without_badge is not None and (unclear := customers_to_read(ledger, staged, order)):
+            staged.clear((customer, unclear[customer]) for customer in without_badge(list(unclear)))
+        return commit_plan(ledger, staged, order, dry_run=dry_run)

@@ -90,6 +90,13 @@ class Ledger:
         """Give all connections back."""
         self.engine.dispose()
 
+    def let_go(self) -> None:
+        """Close the connections that are idle now; the next transaction opens another one.
+
+        For whoever waits long: a server ends idle connections, and has few.
+        """
+        self.engine.dispose()
+
     def __enter__(self) -> Self:
         return self
 
@@ -166,7 +173,15 @@ def _engine(url: URL) -> Engine:
     # hide_parameters: a database error would otherwise carry customer ids into the task's log.
     if url.get_backend_name() != "sqlite":
         return create_engine(
-            url, hide_parameters=True, pool_pre_ping=True, pool_size=5, connect_args={"connect_timeout": 10}
+            url,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            pool_size=5,
+            # The driver writes it into every BEGIN. A role's own default, such as repeatable read, would fail
+            # whoever waited for a row.
+            isolation_level="READ COMMITTED",
+            # A prepared statement outlives its transaction, and behind a pooler the next one is on another connection.
+            connect_args={"connect_timeout": 10, "prepare_threshold": None},
         )
     engine = create_engine(
         url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
@@ -199,7 +214,7 @@ def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:  # noqa: 
         f"busy_timeout={BUSY_TIMEOUT_S * 1000}",
         "temp_store=FILE",
         "cache_size=-32000",
-        # Staged ids come in no order: with 2 MB of cache and a journal in a file every batch touches the disk.
+        # With 2 MB of cache and a journal in a file every batch of a copied plan touches the disk.
         "temp.cache_size=-32000",
         "temp.journal_mode=MEMORY",
     ):

@@ -1,27 +1,26 @@
 """– → planned: staged customers become requests, in one transaction under the occasion's lock.
 
-The order matters. Dead runs are tidied first, so that their customers are free; then the customers without
-a row are found, the guards are judged, the requests are cut from exactly those customers, and the commit
-comes last: a refused or crashed plan leaves nothing behind.
+The order matters. Dead runs are tidied first, so that their customers are free; then the customers that may be planned
+are found, the guards are judged, the requests are cut from exactly those customers, and the commit comes last: a
+refused or crashed plan leaves nothing behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import groupby
 from secrets import token_hex
 from typing import Final
 
-from sqlalchemy import Row, delete, exists, func, insert, select, text
+from sqlalchemy import Row, delete, exists, func, insert, select
 
-from capillary.ledger.database import Transaction
+from capillary.ledger.candidates import is_new, may_be_planned, planning, unclear
+from capillary.ledger.cut import Cut, cut
+from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import GuardRefused, LedgerBroken
 from capillary.ledger.occasion import locked_occasion, locked_spec
 from capillary.ledger.requests import dead_runs, discard_unsent, keep_alive
 from capillary.ledger.schema import (
-    HAS_BADGE,
     Outcome,
     RequestStatus,
     badge_invalid,
@@ -29,14 +28,11 @@ from capillary.ledger.schema import (
     badge_request,
     badge_run,
 )
-from capillary.ledger.spec import Spec, request_key
-from capillary.ledger.staging import Staging
+from capillary.ledger.spec import Spec
+from capillary.ledger.staging import Staged, Staging
 
 #: Customers of a run under a spec that nobody has proven yet.
 CANARY_CUSTOMERS: Final = 10
-#: Attempts up to which a refused submission is planned again by itself.
-NOT_ACCEPTED_ATTEMPTS: Final = 3
-_PARTITION_ROWS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +120,10 @@ class Plan:
     requests: int
 
 
+class _CopyNeeded(Exception):
+    """No error: the occasion was new a moment ago, and is not any more."""
+
+
 class _DryRun(Exception):
     """No error: it rolls the transaction back."""
 
@@ -131,17 +131,29 @@ class _DryRun(Exception):
         self.plan = plan
 
 
-def commit_plan(staging: Staging, order: Order, *, dry_run: bool = False) -> Plan:
+def commit_plan(ledger: Ledger, staged: Staging, order: Order, *, dry_run: bool = False) -> Plan:
     """Plan the staged customers; a dry run goes the same way and rolls back.
 
     Raises:
         GuardRefused: a guard refused; the message names all that did.
         OccasionTaken: the occasion belongs to another badge or campaign.
+        StagingFailed: the worker's disk failed.
+        LedgerUnavailable: the ledger's database stopped the copying; nothing was planned.
+        LedgerBroken: a count that must hold does not.
     """
-    staged = staging.count()
+    staged.count()
+    # On a new occasion everybody staged is new: neither a copy nor an anti-join tells more.
+    with_copy = not _occasion_is_new(ledger, order)
     try:
-        with staging.write() as tx:
-            plan = _plan(tx, order, staged.rows, staged.invalid, staged.distinct)
+        return _commit(ledger, staged, order, with_copy=with_copy, dry_run=dry_run)
+    except _CopyNeeded:  # another run planned the occasion's first customers meanwhile
+        return _commit(ledger, staged, order, with_copy=True, dry_run=dry_run)
+
+
+def _commit(ledger: Ledger, staged: Staging, order: Order, *, with_copy: bool, dry_run: bool) -> Plan:
+    try:
+        with planning(ledger, staged, with_copy=with_copy) as tx:
+            plan = _plan(tx, order, staged, with_copy=with_copy)
             if dry_run:
                 raise _DryRun(plan)  # noqa: TRY301 - an exception makes the transaction roll back
             return plan
@@ -153,28 +165,33 @@ def commit_plan(staging: Staging, order: Order, *, dry_run: bool = False) -> Pla
         )
 
 
-def customers_to_read(staging: Staging, order: Order) -> tuple[int, ...]:
-    """Return the staged customers whose retry needs a look at the badge first: nobody knows what they have.
+def customers_to_read(ledger: Ledger, staged: Staging, order: Order) -> dict[int, int]:
+    """Return the staged customers whose retry needs a look at the badge first, with their latest attempt.
 
-    Call it when everything is staged, read each customer's badge, and give those without an enrolment to
-    :meth:`Staging.clear`; the others stay as they are.
+    Nobody knows what they have. Call it when everything is staged, read each customer's badge while no transaction of
+    the ledger is open, and give those without an enrolment, with that attempt, to :meth:`Staging.clear`; the others
+    stay as they are.
     """
-    with staging.write() as tx:
-        occasion_id = tx.conn.execute(
-            select(badge_occasion.c.id).where(
-                badge_occasion.c.account == order.spec.account, badge_occasion.c.occasion == order.occasion
-            )
-        ).scalar_one_or_none()
-        if occasion_id is None:
-            return ()
-        found = tx.conn.execute(
-            text(f"SELECT s.customer_id {_RETRIES} AND {_UNCERTAIN} ORDER BY s.customer_id"),
-            _retry_parameters(occasion_id, order),
+    with ledger.read() as tx:
+        occasion_id = _occasion_id(tx, order)
+        return {} if occasion_id is None else staged.those_staged(unclear(tx, occasion_id, order.retry))
+
+
+def _occasion_is_new(ledger: Ledger, order: Order) -> bool:
+    with ledger.read() as tx:
+        occasion_id = _occasion_id(tx, order)
+        return occasion_id is None or is_new(tx, occasion_id)
+
+
+def _occasion_id(tx: Transaction, order: Order) -> int | None:
+    return tx.conn.execute(
+        select(badge_occasion.c.id).where(
+            badge_occasion.c.account == order.spec.account, badge_occasion.c.occasion == order.occasion
         )
-        return tuple(found.scalars())
+    ).scalar_one_or_none()
 
 
-def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int) -> Plan:
+def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) -> Plan:
     occasion_id = locked_occasion(
         tx,
         account=order.spec.account,
@@ -199,16 +216,23 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
         _forget(tx, earlier.id)
     discard_unsent(tx, badge_run_ids=dead_runs(tx, occasion_id))
 
-    fresh = _find_fresh(tx, occasion_id, order)
+    counts = staged.staged
+    fresh = _take(tx, occasion_id, order, staged, with_copy=with_copy)
     canary = order.canary and spec.proven_at is None
     waits = canary and _spec_is_open(tx, spec.id)
     caps = [cap for cap in (order.cap, CANARY_CUSTOMERS if canary else None, 0 if waits else None) if cap is not None]
     planned = min([fresh, *caps])
     if planned < fresh:
-        _keep_first(tx, planned)
-    requests = _requests_needed(tx, order.customers_per_request)
+        staged.keep_first(planned)
+    requests = sum(-(-customers // order.customers_per_request) for customers in staged.taken().values())
     if not order.override_guards:
-        _judge(tx, order, rows, invalid, distinct, requests)
+        _judge(tx, order, counts, requests)
+    known_before, over_cap = counts.distinct - fresh, fresh - planned
+    if min(counts.duplicates, known_before, over_cap, planned) < 0:
+        raise LedgerBroken(
+            f"the plan does not add up: {counts.rows} rows, {counts.invalid} invalid, {counts.distinct} customers, "
+            f"{fresh} of them new, {planned} to be planned; nothing was planned"
+        )
 
     run_id = tx.conn.execute(
         insert(badge_run)
@@ -222,11 +246,11 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
             capillary_conn_id=order.capillary_conn_id,
             occasion_id=occasion_id,
             spec_id=spec.id,
-            eligible=rows,
-            invalid=invalid,
-            duplicates=rows - invalid - distinct,
-            known_before=distinct - fresh,
-            over_cap=fresh - planned,
+            eligible=counts.rows,
+            invalid=counts.invalid,
+            duplicates=counts.duplicates,
+            known_before=known_before,
+            over_cap=over_cap,
             planned=planned,
             canary=canary,
             note=order.note,
@@ -235,27 +259,38 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
         )
         .returning(badge_run.c.id)
     ).scalar_one()
-    tx.conn.execute(
-        text(
-            "INSERT INTO badge_invalid (badge_run_id, row_number, reason, shape) "
-            "SELECT :run, row_number, reason, shape FROM staged_invalid"
-        ),
-        {"run": run_id},
-    )
-    _cut(tx, order, run_id=run_id, occasion_id=occasion_id, spec_id=spec.id, planned=planned)
+    for part in staged.invalid_rows():
+        tx.conn.execute(insert(badge_invalid), [_invalid(run_id, *row) for row in part])
+    whose = Cut(run_id, occasion_id, spec.id, order.spec.fingerprint(), order.occasion)
+    cut(tx, whose, staged.slices(order.customers_per_request), requests=requests, planned=planned)
     return Plan(
         badge_run_id=run_id,
         kept=False,
         canary=canary,
         waits_for_canary=waits and fresh > 0,
-        eligible=rows,
-        invalid=invalid,
-        duplicates=rows - invalid - distinct,
-        known_before=distinct - fresh,
-        over_cap=fresh - planned,
+        eligible=counts.rows,
+        invalid=counts.invalid,
+        duplicates=counts.duplicates,
+        known_before=known_before,
+        over_cap=over_cap,
         planned=planned,
         requests=requests,
     )
+
+
+def _take(tx: Transaction, occasion_id: int, order: Order, staged: Staging, *, with_copy: bool) -> int:
+    """Take the customers that may be planned; return how many."""
+    if not with_copy:
+        if not is_new(tx, occasion_id):
+            raise _CopyNeeded
+        staged.take_everybody()
+    else:
+        staged.take(may_be_planned(tx, occasion_id, order.retry))
+    return sum(staged.taken().values())
+
+
+def _invalid(badge_run_id: int, row_number: int, reason: str, shape: str) -> dict[str, object]:
+    return {"badge_run_id": badge_run_id, "row_number": row_number, "reason": reason, "shape": shape}
 
 
 def _anything_sent(tx: Transaction, badge_run_id: int) -> bool:
@@ -298,68 +333,6 @@ def _forget(tx: Transaction, badge_run_id: int) -> None:
     tx.conn.execute(delete(badge_run).where(badge_run.c.id == badge_run_id))
 
 
-# A customer may be planned again when every earlier attempt is settled without the badge and the latest one
-# ended with an outcome that was asked for, or was refused by the platform few times enough.
-_RETRIES: Final = f"""
-    FROM staged s
-    JOIN badge_enrolment e ON e.occasion_id = :occasion_id AND e.customer_id = s.customer_id
-    JOIN badge_request r ON r.id = e.request_id
-    WHERE NOT EXISTS (
-        SELECT 1 FROM badge_enrolment o JOIN badge_request q ON q.id = o.request_id
-        WHERE o.occasion_id = e.occasion_id AND o.customer_id = e.customer_id
-          AND (o.attempt > e.attempt OR o.outcome IS NULL OR q.status <> 'settled'
-               OR o.outcome IN ({", ".join(f"'{outcome}'" for outcome in sorted(HAS_BADGE))}))
-    )
-    AND (
-        (e.outcome = 'not_accepted' AND e.attempt < {NOT_ACCEPTED_ATTEMPTS})
-        OR (e.outcome = 'not_accepted' AND :retry_not_accepted = 1)
-        OR (e.outcome = 'rejected' AND :retry_rejected = 1)
-        OR (e.outcome = 'failed' AND :retry_failed = 1)
-        OR (e.outcome = 'unconfirmed' AND :retry_unconfirmed = 1)
-    )
-"""  # noqa: S608 - words of this module; values are bound
-#: What the platform did with the earlier attempts is not known for certain.
-_UNCERTAIN: Final = """
-    EXISTS (
-        SELECT 1 FROM badge_enrolment o JOIN badge_request q ON q.id = o.request_id
-        WHERE o.occasion_id = e.occasion_id AND o.customer_id = e.customer_id
-          AND (o.outcome = 'unconfirmed' OR q.resends > 0)
-    )
-"""
-
-
-def _retry_parameters(occasion_id: int, order: Order) -> dict[str, int]:
-    outcomes = (Outcome.NOT_ACCEPTED, Outcome.REJECTED, Outcome.FAILED, Outcome.UNCONFIRMED)
-    return {
-        "occasion_id": occasion_id,
-        **{f"retry_{outcome}": int(outcome in order.retry) for outcome in outcomes},
-    }
-
-
-def _find_fresh(tx: Transaction, occasion_id: int, order: Order) -> int:
-    """Fill the table ``fresh`` with the customers that may be planned; return how many."""
-    tx.conn.execute(text("DELETE FROM fresh"))
-    tx.conn.execute(
-        text(
-            "INSERT INTO fresh (attempt, customer_id, row_number) "
-            "SELECT 1, s.customer_id, s.row_number FROM staged s WHERE NOT EXISTS ("
-            "SELECT 1 FROM badge_enrolment e "
-            "WHERE e.occasion_id = :occasion_id AND e.customer_id = s.customer_id)"
-        ),
-        {"occasion_id": occasion_id},
-    )
-    tx.conn.execute(
-        text(
-            "INSERT INTO fresh (attempt, customer_id, row_number) "  # noqa: S608 - words of this module
-            f"SELECT e.attempt + 1, s.customer_id, s.row_number {_RETRIES} "
-            f"AND (NOT {_UNCERTAIN} OR s.customer_id IN (SELECT customer_id FROM cleared))"
-        ),
-        _retry_parameters(occasion_id, order),
-    )
-    fresh: int = tx.conn.execute(text("SELECT count(*) FROM fresh")).scalar_one()
-    return fresh
-
-
 def _spec_is_open(tx: Transaction, spec_id: int) -> bool:
     return bool(
         tx.conn.execute(
@@ -368,24 +341,9 @@ def _spec_is_open(tx: Transaction, spec_id: int) -> bool:
     )
 
 
-def _keep_first(tx: Transaction, customers: int) -> None:
-    """Keep the first customers in the query's order; the rest is over the cap."""
-    tx.conn.execute(
-        text(
-            "DELETE FROM fresh WHERE row_number > coalesce("
-            "(SELECT max(row_number) FROM (SELECT row_number FROM fresh ORDER BY row_number LIMIT :n) first), 0)"
-        ),
-        {"n": customers},
-    )
-
-
-def _requests_needed(tx: Transaction, customers_per_request: int) -> int:
-    per_attempt = tx.conn.execute(text("SELECT count(*) FROM fresh GROUP BY attempt")).scalars()
-    return sum(-(-count // customers_per_request) for count in per_attempt)
-
-
-def _judge(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int, requests: int) -> None:
+def _judge(tx: Transaction, order: Order, counts: Staged, requests: int) -> None:
     guards, refusals = order.guards, []
+    rows, invalid, distinct = counts.rows, counts.invalid, counts.distinct
     if distinct < guards.min_customers:
         refusals.append(f"{distinct} customers, fewer than min_customers={guards.min_customers}")
     if guards.max_invalid_share is not None and rows and invalid / rows > guards.max_invalid_share:
@@ -456,63 +414,3 @@ def _open_requests(tx: Transaction, order: Order) -> int:
             badge_request.c.status != RequestStatus.SETTLED,
         )
     ).scalar_one()
-
-
-def _cut(tx: Transaction, order: Order, *, run_id: int, occasion_id: int, spec_id: int, planned: int) -> None:
-    """Cut requests from the fresh customers, in the order of their ids, and enrol exactly those."""
-    fingerprint = order.spec.fingerprint()
-    requests = [
-        {
-            "key": request_key(fingerprint, order.occasion, attempt, customers),
-            "badge_run_id": run_id,
-            "occasion_id": occasion_id,
-            "spec_id": spec_id,
-            "ordinal": ordinal,
-            "attempt": attempt,
-            "customers": len(customers),
-            "status": RequestStatus.PLANNED,
-        }
-        for ordinal, (attempt, customers) in enumerate(_slices(tx, order.customers_per_request))
-    ]
-    if not requests:
-        return
-    tx.conn.execute(insert(badge_request), requests)
-    tx.conn.execute(
-        text(
-            "INSERT INTO cut (attempt, slice, request_id) "
-            "SELECT attempt, ordinal - min(ordinal) OVER (PARTITION BY attempt), id "
-            "FROM badge_request WHERE badge_run_id = :run_id"
-        ),
-        {"run_id": run_id},
-    )
-    # CROSS JOIN keeps SQLite from going through all customers once for every request.
-    enrolled = tx.conn.execute(
-        text(
-            "INSERT INTO badge_enrolment (occasion_id, customer_id, attempt, request_id) "
-            "SELECT :occasion_id, f.customer_id, f.attempt, c.request_id FROM ("
-            "SELECT attempt, customer_id, "
-            "(row_number() OVER (PARTITION BY attempt ORDER BY customer_id) - 1) / :size AS slice FROM fresh) f "
-            "CROSS JOIN cut c WHERE c.attempt = f.attempt AND c.slice = f.slice"
-        ),
-        {"occasion_id": occasion_id, "size": order.customers_per_request},
-    ).rowcount
-    if enrolled != planned:
-        raise LedgerBroken(f"{planned} customers were to be planned, {enrolled} were; nothing was planned")
-
-
-def _slices(tx: Transaction, size: int) -> Iterator[tuple[int, list[int]]]:
-    result = tx.conn.execute(
-        text("SELECT attempt, customer_id FROM fresh ORDER BY attempt, customer_id"),
-        # On the statement: as an option of the connection it would turn every INSERT into a cursor.
-        execution_options={"yield_per": _PARTITION_ROWS},
-    )
-    rows = (row for part in result.partitions(_PARTITION_ROWS) for row in part)
-    for attempt, group in groupby(rows, key=lambda row: row[0]):
-        batch: list[int] = []
-        for _, customer in group:
-            batch.append(customer)
-            if len(batch) == size:
-                yield attempt, batch
-                batch = []
-        if batch:
-            yield attempt, batch

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import Row, func, select
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.plan import Guards, Order, Plan, commit_plan
+from capillary.ledger.plan import Guards, Order, Plan, commit_plan, customers_to_read
 from capillary.ledger.requests import Claim, Seen, claim, record_sighting
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_request, metadata
 from capillary.ledger.settle import Ending, settle
@@ -61,10 +61,11 @@ def plan(
     """Stage the customers in the order given, then the invalid rows, and commit the plan."""
     rows = list(enumerate(customers, start=1))
     bad = [InvalidRow(len(rows) + n, "not a number", "aaa") for n in range(1, invalid + 1)]
-    with staging(ledger) as staged:
+    with staging() as staged:
         staged.add(rows, bad)
-        staged.clear(cleared)
-        return commit_plan(staged, order, dry_run=dry_run)
+        latest = customers_to_read(ledger, staged, order)
+        staged.clear((customer, latest[customer]) for customer in cleared if customer in latest)
+        return commit_plan(ledger, staged, order, dry_run=dry_run)
 
 
 def snapshot(ledger: Ledger) -> dict[str, list[tuple[object, ...]]]:

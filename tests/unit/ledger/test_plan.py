@@ -57,10 +57,10 @@ def test_every_row_of_the_query_is_counted_once(ledger: Ledger) -> None:
 
 
 def test_batches_with_the_same_customer_stage_it_once(ledger: Ledger) -> None:
-    with staging(ledger) as staged:
+    with staging() as staged:
         staged.add([(1, 5), (2, 6)], [])
         staged.add([(3, 5), (4, 7)], [])
-        made = commit_plan(staged, ORDER)
+        made = commit_plan(ledger, staged, ORDER)
     assert (made.eligible, made.duplicates, made.planned) == (4, 1, 3)
 
 
@@ -359,29 +359,29 @@ def test_a_customer_of_a_doubtful_request_is_read_first(ledger: Ledger, clock: C
             endings=dict.fromkeys([1, 2], Ending(Outcome.REJECTED)),
         )
     order = run("second", retry=frozenset({Outcome.REJECTED}))
-    with staging(ledger) as staged:
+    with staging() as staged:
         staged.add([(1, 1), (2, 2), (3, 3)], [])
-        assert customers_to_read(staged, order) == (1, 2)
-        staged.clear([2])
-        made = commit_plan(staged, order)
+        assert customers_to_read(ledger, staged, order) == {1: 1, 2: 1}
+        staged.clear([(2, 1)])
+        made = commit_plan(ledger, staged, order)
     assert (made.planned, made.known_before) == (2, 1)
     assert [customers_of(ledger, row.id) for row in requests_of(ledger, made)] == [[3], [2]]
 
 
 def test_nobody_is_read_on_a_new_occasion(ledger: Ledger) -> None:
-    with staging(ledger) as staged:
+    with staging() as staged:
         staged.add([(1, 1)], [])
-        assert customers_to_read(staged, ORDER) == ()
+        assert customers_to_read(ledger, staged, ORDER) == {}
 
 
 def test_two_plans_at_once_take_no_customer_twice(ledger: Ledger) -> None:
     start = Barrier(4)
 
     def one(number: int) -> int:
-        with staging(ledger) as staged:
+        with staging() as staged:
             staged.add([(n, n) for n in range(number + 1, number + 201)], [])
             start.wait(timeout=10)
-            return commit_plan(staged, run(f"run {number}", customers_per_request=50)).planned
+            return commit_plan(ledger, staged, run(f"run {number}", customers_per_request=50)).planned
 
     with ThreadPoolExecutor(4) as pool:
         planned = list(pool.map(one, [0, 50, 100, 150]))

@@ -1,0 +1,124 @@
+"""Cut requests from the customers of a plan and write them with exactly those enrolments, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+from sqlalchemy import insert, text
+
+from capillary.ledger.candidates import copy_in
+from capillary.ledger.database import Transaction
+from capillary.ledger.errors import LedgerBroken
+from capillary.ledger.schema import RequestStatus, badge_request
+from capillary.ledger.spec import request_key
+
+#: Customers that are written at once; memory holds so many and one request more.
+_PART_CUSTOMERS: Final = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """To whom the requests belong, and what their keys are made from."""
+
+    badge_run_id: int
+    occasion_id: int
+    spec_id: int
+    fingerprint: str
+    occasion: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    request_id: int
+    ordinal: int
+    attempt: int
+    customers: list[int]
+
+
+def cut(tx: Transaction, whose: Cut, slices: Iterable[tuple[int, list[int]]], *, requests: int, planned: int) -> None:
+    """Write a planned request for each slice, and an enrolment for each of its customers.
+
+    Args:
+        tx: the plan's transaction, the occasion's row locked.
+        whose: the run and what it plans.
+        slices: attempt and customers of each request, ascending.
+        requests: how many slices there are.
+        planned: how many customers.
+
+    Raises:
+        LedgerBroken: the slices are not so many, or do not hold so many customers.
+    """
+    ids = _request_ids(tx, requests)
+    done_requests = done_customers = 0
+    for part in _parts(slices, ids):
+        tx.conn.execute(insert(badge_request), [_request(whose, each) for each in part])
+        (_enrol_in_sqlite if tx.is_sqlite else _enrol_in_postgresql)(tx, whose.occasion_id, part)
+        done_requests += len(part)
+        done_customers += sum(len(each.customers) for each in part)
+    if (done_requests, done_customers) != (requests, planned):
+        raise LedgerBroken(
+            f"{planned} customers were to be planned in {requests} requests, it were {done_customers} in "
+            f"{done_requests}; nothing was planned"
+        )
+
+
+def _parts(slices: Iterable[tuple[int, list[int]]], ids: list[int]) -> Iterator[list[_Slice]]:
+    part: list[_Slice] = []
+    waiting = 0
+    for (ordinal, request_id), (attempt, customers) in zip(enumerate(ids), slices, strict=True):
+        part.append(_Slice(request_id, ordinal, attempt, customers))
+        waiting += len(customers)
+        if waiting >= _PART_CUSTOMERS:
+            yield part
+            part, waiting = [], 0
+    if part:
+        yield part
+
+
+def _request(whose: Cut, each: _Slice) -> dict[str, object]:
+    return {
+        "id": each.request_id,
+        "key": request_key(whose.fingerprint, whose.occasion, each.attempt, each.customers),
+        "badge_run_id": whose.badge_run_id,
+        "occasion_id": whose.occasion_id,
+        "spec_id": whose.spec_id,
+        "ordinal": each.ordinal,
+        "attempt": each.attempt,
+        "customers": len(each.customers),
+        "status": RequestStatus.PLANNED,
+    }
+
+
+def _request_ids(tx: Transaction, count: int) -> list[int]:
+    """Take ids beforehand, so that requests and enrolments are written without asking in between."""
+    if tx.is_sqlite:
+        # Numbers of deleted rows count as well (AUTOINCREMENT); the write lock keeps others out.
+        last = tx.conn.execute(text("SELECT seq FROM sqlite_sequence WHERE name = 'badge_request'")).scalar() or 0
+        return list(range(last + 1, last + 1 + count))
+    numbers = text("SELECT nextval(pg_get_serial_sequence('badge_request', 'id')) FROM generate_series(1, :count)")
+    return list(tx.conn.execute(numbers, {"count": count}).scalars())
+
+
+def _enrol_in_sqlite(tx: Transaction, occasion_id: int, part: list[_Slice]) -> None:
+    rows = chain.from_iterable(
+        [(occasion_id, customer, each.attempt, each.request_id) for customer in each.customers] for each in part
+    )
+    tx.conn.exec_driver_sql(
+        "INSERT INTO badge_enrolment (occasion_id, customer_id, attempt, request_id) VALUES (?, ?, ?, ?)", list(rows)
+    )
+
+
+def _enrol_in_postgresql(tx: Transaction, occasion_id: int, part: list[_Slice]) -> None:
+    copy_in(
+        tx.conn,
+        "badge_enrolment (occasion_id, customer_id, attempt, request_id)",
+        (_lines(occasion_id, each) for each in part),
+    )
+
+
+def _lines(occasion_id: int, each: _Slice) -> str:
+    end = f"\t{each.attempt}\t{each.request_id}\n"
+    return f"{occasion_id}\t" + f"{end}{occasion_id}\t".join(map(str, each.customers)) + end
