@@ -5,12 +5,28 @@ Fifty rounds of each are in the long form, `python -m tests.crashes --only races
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import pytest
 from sqlalchemy import URL
 
 from tests.crashes.postgresql import empty_ledger
 from tests.crashes.races import RACES, Race, migrations, play
 from tests.crashes.yard import Yard
+from tests.pooler import PoolerMissing, running_pooler
+
+
+@pytest.fixture(scope="module")
+def pooler(server: URL) -> Iterator[URL]:
+    """A PgBouncer before the server; skipped where none can be started, but not in CI."""
+    try:
+        with running_pooler(server) as url:
+            yield url
+    except PoolerMissing as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
@@ -21,3 +37,9 @@ def test_on_sqlite(the_yard: Yard, race: Race) -> None:
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
 def test_on_postgresql(the_yard: Yard, server: URL, race: Race) -> None:
     assert play(the_yard, race, empty_ledger(server, tables=race is not migrations)) == []
+
+
+@pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
+def test_behind_a_pooler(the_yard: Yard, server: URL, pooler: URL, race: Race) -> None:
+    empty_ledger(server, tables=race is not migrations)
+    assert play(the_yard, race, pooler) == []

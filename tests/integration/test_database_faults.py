@@ -15,7 +15,7 @@ from datetime import timedelta
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 import pytest
@@ -115,7 +115,7 @@ def breaks(engine: Engine, breaker: Breaker) -> None:
         return
 
     class BreakingCursor(sqlite3.Cursor):
-        def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:  # noqa: ANN401 - the driver's
+        def executemany(self, sql: str, parameters: Any, /) -> Self:  # noqa: ANN401 - the driver's
             breaker.at_batch -= 1
             if breaker.at_batch == -1:
                 raise breaker.error()

@@ -16,6 +16,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from capillary.errors import TransientError
 from capillary.ledger.errors import LedgerRefused
 from capillary.ledger.revision import assert_schema_current
+from capillary.ledger.startup_options import assert_options_hold
 
 #: How long a SQLite writer waits for another one, seconds.
 BUSY_TIMEOUT_S = 30
@@ -68,6 +69,7 @@ class Ledger:
         try:
             with self.engine.connect() as conn:
                 _assert_durable(conn)
+                assert_options_hold(conn, self.url)
                 if check_schema:
                     assert_schema_current(conn)
         except OperationalError as error:
