@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -85,7 +86,7 @@ class DagRun:
         world = self.world
         plan = plan_rows(world.ledger, self.shape.rows, self.order(), without_badge=self._without_badge)
         if plan.badge_run_id is not None:
-            world.eligible_rows[plan.badge_run_id] = sum(map(len, self.shape.rows))
+            world.eligible_rows[plan.badge_run_id] = tuple(chain.from_iterable(self.shape.rows))
             if plan.badge_run_id != self.badge_run_id:
                 self.badge_run_id = plan.badge_run_id
         return plan

@@ -198,20 +198,24 @@ class BooksCheck:
         """I2 for every run, counted here and not by the ledger's own view."""
         rows = self._world.ledger.rows
         now = self._world.ledger_now().replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
-        held = dict(
-            rows(
-                "SELECT r.badge_run_id, count(*) FROM badge_enrolment e JOIN badge_request r ON r.id = e.request_id "
-                "GROUP BY r.badge_run_id"
-            )
-        )
+        customers = defaultdict[int, set[object]](set)
+        held = Counter[int]()
+        for run, customer in rows(
+            "SELECT r.badge_run_id, e.customer_id FROM badge_enrolment e JOIN badge_request r ON r.id = e.request_id"
+        ):
+            customers[run].add(customer)
+            held[run] += 1
         for run, eligible, read, planned, discarded, alive_until in rows(
             "SELECT id, eligible, invalid + duplicates + known_before + over_cap + planned, planned, discarded, "
             "alive_until FROM badge_run"
         ):
-            if eligible != read or planned != held.get(run, 0) + discarded:
+            if eligible != read or planned != held[run] + discarded:
                 self._world.breach("I2", f"the funnel of run {run} does not add up")
-            if eligible != self._world.eligible_rows.get(run, eligible):
-                self._world.breach("I2", f"run {run} counts {eligible} rows, others came")
+            came = self._world.eligible_rows.get(run)
+            if came is not None and eligible != len(came):
+                self._world.breach("I2", f"run {run} counts {eligible} rows, {len(came)} came")
+            if came is not None and not customers[run] <= set(came):
+                self._world.breach("I2", f"run {run} holds customers that its query did not return")
             before, alive = self._runs.get(run, (0, now))
             if discarded > before and alive > now and run not in self._world.reported:
                 self._world.breach("I2", f"run {run} is alive, and what it had planned was given back")

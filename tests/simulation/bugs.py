@@ -13,7 +13,7 @@ from hashlib import sha256
 from types import ModuleType
 from typing import Any, Final
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 
 from capillary.api import client as api_client
 from capillary.api import request_workflow
@@ -33,7 +33,7 @@ from capillary.ledger.requests import Claim
 from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_run, badge_sighting
 from capillary.ledger.settle import Ending
 from capillary.ledger.spec import KEY_PREFIX
-from capillary.ledger.staging import Attempt
+from capillary.ledger.staging import Attempt, Staging
 from tests.simulation import actors
 from tests.simulation.shape import Mode, Shape
 
@@ -224,6 +224,20 @@ def _open_ones_may_be_planned(tx: Transaction, occasion_id: int, retry: Iterable
     return iter(sorted([*_MAY_BE_PLANNED(tx, occasion_id, retry), *((row[0], row[1]) for row in open_ones)]))
 
 
+_COPY: Final = candidates._copy_to_sqlite
+#: What the last plan has left in the session that the next one is given.
+_LEFT_BEHIND: Final[list[int]] = []
+
+
+def _copy_in_a_strangers_session(conn: Connection, staged: Staging) -> None:
+    _COPY(conn, staged)
+    own = [customer for part in staged.ids() for customer in part]
+    if left := _LEFT_BEHIND[: len(own)]:
+        conn.exec_driver_sql("DELETE FROM staged_copy")
+        conn.exec_driver_sql("INSERT INTO staged_copy VALUES (?)", [(customer,) for customer in left])
+    _LEFT_BEHIND[:] = own
+
+
 def _every_run_is_dead(tx: Transaction, occasion_id: int) -> tuple[int, ...]:
     found = tx.conn.execute(select(badge_run.c.id).where(badge_run.c.occasion_id == occasion_id))
     return tuple(found.scalars())
@@ -364,6 +378,10 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "open-ones-are-fresh": Bug(
         "a customer with an open enrolment is not planned", [(plan, "may_be_planned", _open_ones_may_be_planned)]
+    ),
+    "strangers-session": Bug(
+        "a plan sees its own rows, whatever session a pooler gives it",
+        [(candidates, "_copy_to_sqlite", _copy_in_a_strangers_session)],
     ),
     "retry-without-a-look": Bug(
         "who is unconfirmed is retried only after a look at the badge",

@@ -85,7 +85,7 @@ class World:
         self.submitting = True
         self.free_from = 0.0
         self.reported: set[int] = set()
-        self.eligible_rows: dict[int, int] = {}
+        self.eligible_rows: dict[int, tuple[object, ...]] = {}
         self.processes: list[Process] = []
         self._wall_shift = timedelta()
         self.settings = _settings(shape)
