@@ -18,6 +18,8 @@ MEMORY_BOUND_MIB: Final = 300
 TIME_BOUND_S: Final = 120
 #: A loop that is held up longer is what Airflow's triggerer complains of (`triggerer_job_runner`, 0.2 s).
 BLOCK_BOUND_MS: Final = 200
+#: Most seconds that planning on PostgreSQL may take, as a multiple of the bare COPY of the same customers.
+EXTRACT_BOUND: Final = 12
 _MILLION: Final = 1_000_000
 
 Say = Callable[[str], None]
@@ -53,7 +55,7 @@ def measure(database: Database, folder: Path, *, customers: int, conninfo: str, 
     say("floor")
     floor = _floor(database, folder, customers=customers, conninfo=conninfo)
     costs = _tasks(database, folder, warehouse, customers=customers, say=say)
-    return Part(f"million, {database.name}: {customers:,} customers", _figures(costs, floor, customers))
+    return Part(f"million, {database.name}: {customers:,} customers", _figures(costs, floor, customers, database.name))
 
 
 def _floor(database: Database, folder: Path, *, customers: int, conninfo: str) -> Floor:
@@ -122,7 +124,8 @@ def _tasks(database: Database, folder: Path, warehouse: Path, *, customers: int,
     return {"extract": extract, "submit": submit, "defer": defer, "trigger": trigger, "resume": resume}
 
 
-def _figures(costs: Mapping[str, Cost], floor: Floor, customers: int) -> list[Figure]:
+def _figures(costs: Mapping[str, Cost], floor: Floor, customers: int, database: str) -> list[Figure]:
+    extract_bound_s = EXTRACT_BOUND * floor.insert_s if database == "postgresql" else None
     floors = {
         "extract": ("extract", floor.insert_s),
         "submit": ("submit", floor.submit_s),
@@ -133,7 +136,8 @@ def _figures(costs: Mapping[str, Cost], floor: Floor, customers: int) -> list[Fi
     for name, (shown, least_s) in floors.items():
         cost = costs[name]
         note = f"CPU {cost.cpu_s:.1f} s with imports; {customers / cost.work_s:,.0f} customers a second"
-        figures.append(Figure(shown, cost.work_s, "s", floor=least_s, note=note))
+        bound_s = extract_bound_s if name == "extract" else None
+        figures.append(Figure(shown, cost.work_s, "s", bound=bound_s, floor=least_s, note=note))
         figures.append(Figure("  its peak memory", cost.peak_mib, "MiB", bound=MEMORY_BOUND_MIB))
     tasks = [costs[name] for name in floors]
     trigger = costs["trigger"]
