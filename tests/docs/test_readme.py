@@ -25,6 +25,7 @@ def test_every_make_command_exists() -> None:
 def test_ci_runs_the_readmes_commands_and_nothing_else() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     commands = [line for line in script.splitlines() if line and not line.startswith(("#", "set ", "cd "))]
+    commands.remove("bash .ci/debian")  # packages for the tests
     assert sorted(commands) == sorted(line.split("#")[0].strip() for line in blocks("sh")[0].splitlines())
 
 
