@@ -167,7 +167,7 @@ def _refuse_doubtful(tx: Transaction, held: Claim, *, code: int | None, reason: 
         .values(status=RequestStatus.SETTLED, settled_at=tx.now, error_code=code, error=reason),
     )
     if moved:
-        requests._settle_all(tx.conn, held.request_id, Outcome.NOT_ACCEPTED, code)
+        requests._settle_all(tx, held.request_id, Outcome.NOT_ACCEPTED, code)
     return moved
 
 

@@ -228,7 +228,15 @@ badge_result = Table(
     Column("outcome", String(16), nullable=False),
     Column("error_code", Integer),
     Column("customers", Integer, nullable=False),
+    Column(
+        "without_row",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="of these: erased since, or an import's twin, whose customers stand in another request",
+    ),
     CheckConstraint("customers > 0", name="customers"),
+    CheckConstraint("without_row BETWEEN 0 AND customers", name="without_row"),
     Index("ix_badge_result_request_id", "request_id"),
 )
 

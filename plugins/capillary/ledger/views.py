@@ -21,6 +21,7 @@ from capillary.ledger.schema import (
     badge_enrolment,
     badge_occasion,
     badge_request,
+    badge_result,
     badge_run,
     badge_sighting,
 )
@@ -60,8 +61,9 @@ class Funnel:
         planned: customers in the plan's requests.
         discarded: planned ones taken back, because nothing of them was sent.
         canary: whether the plan was held small under an unproven spec.
-        outcomes: customers by outcome; every outcome is there.
-        open: customers without an outcome.
+        outcomes: customers by outcome, as counted when their requests were settled; every outcome is there.
+        open: customers without an outcome: those of requests that are not settled, less those whose request was
+            settled before and is open again.
         requests: the plan's requests.
         requests_open: those not settled.
         requests_auto_approved: those that the platform executed without a human's decision.
@@ -172,25 +174,29 @@ def funnel(tx: Transaction, badge_run_id: int) -> Funnel:
     if run is None:
         raise PlanUnknown(badge_run_id)
     unattended = exists().where(badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.auto_approved)
+    is_open = badge_request.c.status != RequestStatus.SETTLED
     requests = tx.conn.execute(
         select(
             func.count().label("requests"),
-            func.count(case((badge_request.c.status != RequestStatus.SETTLED, 1))).label("requests_open"),
+            func.count(case((is_open, 1))).label("requests_open"),
+            func.coalesce(func.sum(case((is_open, badge_request.c.customers))), 0).label("customers_open"),
             func.count(case((unattended, 1))).label("requests_auto_approved"),
         ).where(badge_request.c.badge_run_id == badge_run_id)
     ).one()
     outcomes = dict.fromkeys(Outcome, 0)
-    still_open = 0
+    still_open = requests.customers_open
     for row in tx.conn.execute(
-        select(badge_enrolment.c.outcome, func.count().label("customers"))
-        .join(badge_request, badge_request.c.id == badge_enrolment.c.request_id)
+        select(
+            badge_result.c.outcome,
+            func.sum(badge_result.c.customers).label("customers"),
+            func.sum(case((is_open, badge_result.c.customers), else_=0)).label("of_open_requests"),
+        )
+        .join(badge_request, badge_request.c.id == badge_result.c.request_id)
         .where(badge_request.c.badge_run_id == badge_run_id)
-        .group_by(badge_enrolment.c.outcome)
+        .group_by(badge_result.c.outcome)
     ):
-        if row.outcome is None:
-            still_open = row.customers
-        else:
-            outcomes[Outcome(row.outcome)] = row.customers
+        outcomes[Outcome(row.outcome)] = row.customers
+        still_open -= row.of_open_requests
     return Funnel(
         eligible=run.eligible,
         invalid=run.invalid,
@@ -210,21 +216,17 @@ def funnel(tx: Transaction, badge_run_id: int) -> Funnel:
 
 def failures(tx: Transaction, badge_run_id: int) -> tuple[FailureCount, ...]:
     """Return a plan's customers who ended without the badge, by outcome and error code, the most first."""
-    customers = func.count().label("customers")
+    customers = func.sum(badge_result.c.customers).label("customers")
     rows = tx.conn.execute(
-        select(badge_enrolment.c.outcome, badge_enrolment.c.error_code, customers)
-        .join(badge_request, badge_request.c.id == badge_enrolment.c.request_id)
-        .where(
-            badge_request.c.badge_run_id == badge_run_id,
-            badge_enrolment.c.outcome.is_not(None),
-            badge_enrolment.c.outcome.not_in(HAS_BADGE),
-        )
-        .group_by(badge_enrolment.c.outcome, badge_enrolment.c.error_code)
+        select(badge_result.c.outcome, badge_result.c.error_code, customers)
+        .join(badge_request, badge_request.c.id == badge_result.c.request_id)
+        .where(badge_request.c.badge_run_id == badge_run_id, badge_result.c.outcome.not_in(HAS_BADGE))
+        .group_by(badge_result.c.outcome, badge_result.c.error_code)
         .order_by(
             customers.desc(),
-            badge_enrolment.c.outcome,
-            badge_enrolment.c.error_code.is_(None),  # the databases disagree on where NULL goes
-            badge_enrolment.c.error_code,
+            badge_result.c.outcome,
+            badge_result.c.error_code.is_(None),  # the databases disagree on where NULL goes
+            badge_result.c.error_code,
         )
     )
     return tuple(FailureCount(Outcome(row.outcome), row.error_code, row.customers) for row in rows)
