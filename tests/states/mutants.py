@@ -125,7 +125,7 @@ def refuse_although_doubtful(patch: pytest.MonkeyPatch) -> None:
             .values(status=RequestStatus.SETTLED, settled_at=tx.now, error_code=code, error=reason),
         )
         if moved:
-            requests._settle_all(tx.conn, held.request_id, Outcome.NOT_ACCEPTED, code)
+            requests._settle_all(tx, held.request_id, Outcome.NOT_ACCEPTED, code)
         return moved
 
     patch.setattr(requests, "refuse", refuse)
