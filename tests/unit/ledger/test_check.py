@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
+from capillary.__main__ import main
 from capillary.ledger.check import NAMED, faults
 from capillary.ledger.database import Ledger
 from capillary.ledger.schema import Outcome
@@ -162,3 +163,25 @@ def test_of_many_faults_of_one_kind_the_first_are_named_and_the_others_counted(l
     told = found(ledger, "UPDATE badge_request SET customers = customers + 1")
     assert len([sentence for sentence in told if " holds " in sentence]) == NAMED
     assert "… and 3 more of this kind" in told
+
+
+def test_the_command_ends_with_0_on_a_right_ledger(
+    ledger: Ledger, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert key
+    assert main(["ledger", "check", "--deep", "--url", ledger.url.render_as_string(hide_password=False)]) == 0
+    assert capsys.readouterr().out.endswith("every row keeps its rules\n")
+
+
+def test_the_command_ends_with_1_and_names_every_fault(
+    ledger: Ledger, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ledger.write() as tx:
+        tx.conn.execute(text("UPDATE badge_enrolment SET error_code = 816 WHERE customer_id = 1"))
+    url = ledger.url.render_as_string(hide_password=False)
+    assert main(["ledger", "check", "--url", url]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["ledger", "check", "--deep", "--url", url]) == 1
+    told = capsys.readouterr().err
+    assert f"\n  request {key}: 3 customers with a row are counted as failed, no code, 2 rows say so\n" in told
+    assert f"\n  request {key}: 0 customers with a row are counted as failed, code 816, 1 rows say so\n" in told

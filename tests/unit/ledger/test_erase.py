@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, text
 
+from capillary.__main__ import main
 from capillary.ledger.check import faults
 from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Ledger
@@ -192,3 +193,33 @@ def test_an_erasure_waits_for_a_request_that_is_being_settled_again(ledger: Ledg
         assert asked.result(timeout=20) == Erased(enrolments=1, occasions=1)
     assert counts(ledger, first) == [("enrolled", None, 1, 0), ("rejected", None, 2, 1)]
     assert is_right(ledger)
+
+
+def test_the_command_prints_numbers_and_no_id(ledger: Ledger, first: int, capsys: pytest.CaptureFixture[str]) -> None:
+    customer = 987_654_321
+    settle_as(ledger, requests_of(ledger, plan(ledger, [customer], run("big")))[0].id, Outcome.ENROLLED)
+    url = ledger.url.render_as_string(hide_password=False)
+    command = ["ledger", "erase", "--url", url, "--customer", str(customer)]
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert told.out == "ledger: 1 rows of the customer erased, on 1 occasions; the counts stay\n"
+    assert main(command) == 1
+    assert "nothing was erased" in capsys.readouterr().err
+    assert str(customer) not in told.out + told.err
+    assert customers_of(ledger, first) == [1, 2, 3]
+    assert is_right(ledger)
+
+
+def test_the_command_ends_with_1_where_the_customer_is_open_or_not_named(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan(ledger, [987_654_321])
+    before = snapshot(ledger)
+    url = ledger.url.render_as_string(hide_password=False)
+    assert main(["ledger", "erase", "--url", url, "--customer", "987654321"]) == 1
+    told = capsys.readouterr().err
+    assert "not settled" in told
+    assert "987654321" not in told
+    assert main(["ledger", "erase", "--url", url]) == 1
+    assert "needs --customer" in capsys.readouterr().err
+    assert snapshot(ledger) == before
