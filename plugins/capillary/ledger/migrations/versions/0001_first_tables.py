@@ -222,7 +222,7 @@ def _create_enrolments() -> None:
         sa.CheckConstraint("customers > 0", name=op.f("ck_badge_result_customers")),
         sa.CheckConstraint("without_row BETWEEN 0 AND customers", name=op.f("ck_badge_result_without_row")),
     )
-    op.create_index("ix_badge_result_request_id", "badge_result", ["request_id"])
+    op.create_index("ix_badge_result_request_id", "badge_result", ["request_id", "outcome", "error_code", "customers"])
     op.create_table(
         "badge_invalid",
         sa.Column("badge_run_id", _id(), nullable=False, autoincrement=False),
