@@ -72,3 +72,10 @@ def count_without_rows(tx: Transaction, request_id: int, outcome: Outcome, custo
     tx.conn.execute(
         insert(badge_result).values(request_id=request_id, outcome=outcome, customers=customers, without_row=customers)
     )
+
+
+def customers_without_row(tx: Transaction, request_id: int) -> int:
+    """Return how many customers of a request have no row: erased since, or an import's twin."""
+    without_row = func.coalesce(func.sum(badge_result.c.without_row), 0)
+    found: int = tx.conn.execute(select(without_row).where(badge_result.c.request_id == request_id)).scalar_one()
+    return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select, text, update
 
-from capillary.ledger.counts import count_outcomes
+from capillary.ledger.counts import count_outcomes, customers_without_row
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.schema import (
@@ -41,7 +41,8 @@ def settle(tx: Transaction, request_id: int, *, sightings_read: Iterable[str], e
         tx: the transaction.
         request_id: the request.
         sightings_read: platform request ids whose results ``endings`` folds.
-        endings: an ending for every customer of the request. ``enrolled`` in the ledger is never overwritten.
+        endings: an ending for every customer of the request who has a row. ``enrolled`` in the ledger is never
+            overwritten.
 
     Returns:
         False, and nothing changed, when the request is not waiting, or a sighting was added or is undecided.
@@ -73,9 +74,12 @@ def settle(tx: Transaction, request_id: int, *, sightings_read: Iterable[str], e
         )
         return False
     touched = _write(tx, request_id, endings)
-    if not touched == len(endings) == locked.customers:
+    held = locked.customers
+    if touched < held:
+        held -= customers_without_row(tx, request_id)
+    if not touched == len(endings) == held:
         raise LedgerBroken(
-            f"request {request_id} has {locked.customers} customers, {len(endings)} endings came and {touched} "
+            f"request {request_id} has {held} customers, {len(endings)} endings came and {touched} "
             "fitted; nothing was settled"
         )
     counts = count_outcomes(tx, request_id)
