@@ -77,9 +77,13 @@ def _fill(ledger: Ledger, *, runs: int, customers_per_run: int) -> None:
         tx.conn.execute(insert(badge_run), [_run(tx, number, customers_per_run) for number in range(1, runs + 1)])
         requests = runs * per_run
         shape = {"per_run": per_run, "size": CUSTOMERS_PER_REQUEST, "waiting_from": requests - WAITING_REQUESTS}
-        for rows, statement in ((requests, _REQUESTS), (requests * CUSTOMERS_PER_REQUEST, _ENROLMENTS)):
+        for rows, statement in (
+            (requests, _REQUESTS),
+            (requests, _SIGHTINGS),
+            (requests * CUSTOMERS_PER_REQUEST, _ENROLMENTS),
+        ):
             series = _SERIES_SQLITE if tx.is_sqlite else _SERIES_POSTGRESQL
-            tx.conn.execute(text(f"{statement} FROM ({series}) n"), {**shape, "rows": rows})
+            tx.conn.execute(text(f"{statement} FROM ({series}) n"), {**shape, "rows": rows, "now": tx.now})
         tx.conn.execute(text(_RESULTS))
     with ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         if conn.dialect.name == "postgresql":
@@ -115,6 +119,10 @@ _REQUESTS: Final = """
 INSERT INTO badge_request (id, key, badge_run_id, occasion_id, spec_id, ordinal, attempt, customers, status, tries)
 SELECT i + 1, 'cb1.bench.' || i, 1 + i / :per_run, 1, 1, i % :per_run, 1, :size,
     CASE WHEN i < :waiting_from THEN 'settled' ELSE 'waiting' END, 1
+"""
+_SIGHTINGS: Final = """
+INSERT INTO badge_sighting (platform_request_id, request_id, state, auto_approved, seen_at, terminal_seen_at)
+SELECT 'e71c-11f1-8f3e-325096b39f47-' || i, i + 1, 'approved', 1 = 0, :now, :now
 """
 # Of a settled request 10 failed by two codes, 5 had the badge, 1 is unconfirmed, and the others are enrolled.
 _ENROLMENTS: Final = """

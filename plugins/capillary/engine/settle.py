@@ -106,7 +106,7 @@ def _settle(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> boo
             if not customers:
                 _LOG.error(
                     "request %s was seen again, and every customer of it was erased or stands in another request; "
-                    "nothing is settled. Look at it on the checker's page; where it still waits there, have it rejected",
+                    "nothing is settled. Look at it on the checker's page; if it still waits there, have it rejected",
                     request.key,
                 )
                 return False

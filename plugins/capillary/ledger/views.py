@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any, Final
 
-from sqlalchemy import URL, and_, case, exists, func, select
+from sqlalchemy import URL, Select, and_, bindparam, case, exists, func, select, true
 
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown
@@ -164,39 +165,53 @@ def _run_progress(tx: Transaction, dag_id: str, run_id: str) -> RunProgress | No
     )
 
 
+def _funnel_statement() -> Select[Any]:
+    """Return one statement for a funnel: the plan's row, once for each outcome that is counted, or once without."""
+    of_run = badge_request.c.badge_run_id == bindparam("badge_run_id")
+    is_open = badge_request.c.status != RequestStatus.SETTLED
+    unattended = exists().where(badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.auto_approved)
+    requests = (
+        select(
+            func.count().label("requests"),
+            func.count(case((is_open, 1))).label("requests_open"),
+            func.coalesce(func.sum(case((is_open, badge_request.c.customers))), 0).label("customers_of_open"),
+            func.count(case((unattended, 1))).label("requests_auto_approved"),
+        )
+        .where(of_run)
+        .subquery("requests")
+    )
+    counted = (
+        select(
+            badge_result.c.outcome,
+            func.sum(badge_result.c.customers).label("customers"),
+            func.sum(case((is_open, badge_result.c.customers), else_=0)).label("counted_of_open"),
+        )
+        .join(badge_request, badge_request.c.id == badge_result.c.request_id)
+        .where(of_run)
+        .group_by(badge_result.c.outcome)
+        .subquery("counted")
+    )
+    return (
+        select(badge_run, requests, counted)
+        .select_from(badge_run.join(requests, true()).outerjoin(counted, true()))
+        .where(badge_run.c.id == bindparam("badge_run_id"))
+    )
+
+
+_FUNNEL: Final = _funnel_statement()
+
+
 def funnel(tx: Transaction, badge_run_id: int) -> Funnel:
-    """Return where the customers of a plan went.
+    """Return where the customers of a plan went, from the counts that are kept.
 
     Raises:
         PlanUnknown: the ledger has no such plan.
     """
-    run = tx.conn.execute(select(badge_run).where(badge_run.c.id == badge_run_id)).one_or_none()
-    if run is None:
+    rows = tx.conn.execute(_FUNNEL, {"badge_run_id": badge_run_id}).all()
+    if not rows:
         raise PlanUnknown(badge_run_id)
-    unattended = exists().where(badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.auto_approved)
-    is_open = badge_request.c.status != RequestStatus.SETTLED
-    requests = tx.conn.execute(
-        select(
-            func.count().label("requests"),
-            func.count(case((is_open, 1))).label("requests_open"),
-            func.coalesce(func.sum(case((is_open, badge_request.c.customers))), 0).label("customers_open"),
-            func.count(case((unattended, 1))).label("requests_auto_approved"),
-        ).where(badge_request.c.badge_run_id == badge_run_id)
-    ).one()
-    outcomes = dict.fromkeys(Outcome, 0)
-    still_open = requests.customers_open
-    for row in tx.conn.execute(
-        select(
-            badge_result.c.outcome,
-            func.sum(badge_result.c.customers).label("customers"),
-            func.sum(case((is_open, badge_result.c.customers), else_=0)).label("of_open_requests"),
-        )
-        .join(badge_request, badge_request.c.id == badge_result.c.request_id)
-        .where(badge_request.c.badge_run_id == badge_run_id)
-        .group_by(badge_result.c.outcome)
-    ):
-        outcomes[Outcome(row.outcome)] = row.customers
-        still_open -= row.of_open_requests
+    run, counted = rows[0], [row for row in rows if row.outcome is not None]
+    outcomes = dict.fromkeys(Outcome, 0) | {Outcome(row.outcome): row.customers for row in counted}
     return Funnel(
         eligible=run.eligible,
         invalid=run.invalid,
@@ -207,10 +222,10 @@ def funnel(tx: Transaction, badge_run_id: int) -> Funnel:
         discarded=run.discarded,
         canary=run.canary,
         outcomes=MappingProxyType(outcomes),
-        open=still_open,
-        requests=requests.requests,
-        requests_open=requests.requests_open,
-        requests_auto_approved=requests.requests_auto_approved,
+        open=run.customers_of_open - sum(row.counted_of_open for row in counted),
+        requests=run.requests,
+        requests_open=run.requests_open,
+        requests_auto_approved=run.requests_auto_approved,
     )
 
 
