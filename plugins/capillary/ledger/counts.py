@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Final
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, text
 
 from capillary.ledger.database import Transaction
-from capillary.ledger.schema import Outcome, badge_enrolment, badge_result
+from capillary.ledger.schema import Outcome, badge_result
 
 
 def count_outcomes(tx: Transaction, request_id: int) -> Mapping[Outcome, int]:
@@ -28,20 +29,12 @@ def count_outcomes(tx: Transaction, request_id: int) -> Mapping[Outcome, int]:
     Returns:
         Customers with a row, by outcome; 0 for an outcome that nobody has.
     """
-    before = tx.conn.execute(
-        delete(badge_result)
-        .where(badge_result.c.request_id == request_id)
-        .returning(badge_result.c.outcome, badge_result.c.error_code, badge_result.c.without_row)
-    ).all()
-    without_row = {(row.outcome, row.error_code): row.without_row for row in before if row.without_row}
-    held = {
-        (row.outcome, row.error_code): row.customers
-        for row in tx.conn.execute(
-            select(badge_enrolment.c.outcome, badge_enrolment.c.error_code, func.count().label("customers"))
-            .where(badge_enrolment.c.request_id == request_id, badge_enrolment.c.outcome.is_not(None))
-            .group_by(badge_enrolment.c.outcome, badge_enrolment.c.error_code)
-        )
-    }
+    rows = tx.conn.execute(_NOW_AND_BEFORE, {"request_id": request_id}).all()
+    held = {(row.outcome, row.error_code): row.customers for row in rows if row.now}
+    before = {(row.outcome, row.error_code): row.customers for row in rows if not row.now}
+    if before:
+        tx.conn.execute(delete(badge_result).where(badge_result.c.request_id == request_id))
+    without_row = {ending: customers for ending, customers in before.items() if customers}
     counted = [
         {
             "request_id": request_id,
@@ -58,6 +51,15 @@ def count_outcomes(tx: Transaction, request_id: int) -> Mapping[Outcome, int]:
     for (outcome, _), customers in held.items():
         found[Outcome(outcome)] += customers
     return found
+
+
+# One statement for both: this runs for every request, and most were never counted before.
+_NOW_AND_BEFORE: Final = text(
+    "SELECT 1 AS now, outcome, error_code, COUNT(*) AS customers FROM badge_enrolment "
+    "WHERE request_id = :request_id AND outcome IS NOT NULL GROUP BY outcome, error_code "
+    "UNION ALL "
+    "SELECT 0, outcome, error_code, without_row FROM badge_result WHERE request_id = :request_id"
+)
 
 
 def count_without_rows(tx: Transaction, request_id: int, outcome: Outcome, customers: int) -> None:
