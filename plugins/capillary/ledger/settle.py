@@ -77,7 +77,7 @@ def settle(tx: Transaction, request_id: int, *, sightings_read: Iterable[str], e
     held = locked.customers
     if touched < held:
         held -= customers_without_row(tx, request_id)
-    if not touched == len(endings) == held:
+    if not 0 < touched == len(endings) == held:
         raise LedgerBroken(
             f"request {request_id} has {held} customers, {len(endings)} endings came and {touched} "
             "fitted; nothing was settled"
