@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event, func, select, text, update
 
+from capillary.ledger import counts
 from capillary.ledger.adopt import Forgotten, adopt
 from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Ledger, Transaction
@@ -337,3 +340,15 @@ def test_the_funnel_and_the_failures_ask_no_enrolment(ledger: Ledger, planned: P
         failures(tx, planned.badge_run_id or 0)
     assert [sql for sql in asked if "badge_result" in sql]
     assert not [sql for sql in asked if "badge_enrolment" in sql]
+
+
+def test_every_module_that_sets_an_outcome_counts() -> None:
+    package = Path(counts.__file__).parents[1]
+    sources = {path: path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    setting = {
+        path.name
+        for path, source in sources.items()
+        if re.search(r"update\(badge_enrolment\)|UPDATE badge_enrolment", source)
+    }
+    assert setting == {"requests.py", "settle.py"}
+    assert all("count_outcomes(tx, " in sources[package / "ledger" / name] for name in setting)
