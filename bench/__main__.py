@@ -1,4 +1,4 @@
-"""`python -m bench [million] [polls] [--customers N] [--database sqlite|postgresql|both]`: what `make bench` calls."""
+"""`python -m bench [PART …] [--customers N] [--database sqlite|postgresql|both]`: what `make bench` calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final
 from rich.console import Console
 from sqlalchemy import URL
 
-from bench import million, polls
+from bench import counts, million, polls
 from bench.figures import Part, show
 from bench.machine import facts, load
 from bench.measured import BenchFailed
@@ -27,7 +27,7 @@ from bench.surroundings import (
     sqlite_ledger,
 )
 
-PARTS: Final = ("million", "polls")
+PARTS: Final = ("million", "polls", "counts")
 DATABASES: Final = ("sqlite", "postgresql")
 MAX_CUSTOMERS: Final = 10_000_000
 _LOG_COLUMNS: Final = 140
@@ -79,6 +79,8 @@ def _on(kind: str, names: Sequence[str], place: Path, *, customers: int, log: Co
             if name == "million":
                 conninfo = _conninfo(create_database(server, "floor")) if server else ""
                 yield million.measure(database, part_folder, customers=customers, conninfo=conninfo, say=say)
+            elif name == "counts":
+                yield counts.measure(database, part_folder, say=say)
             else:
                 yield polls.measure(database, part_folder, say=say)
 
@@ -106,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Speed and memory against bounds, and against a floor measured in the same run.",
         epilog=EXIT_CODES,
     )
-    parser.add_argument("names", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: both")
+    parser.add_argument("names", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
     parser.add_argument("--customers", type=int, default=1_000_000, metavar="N", help="of million; default %(default)s")
     parser.add_argument(
         "--database",

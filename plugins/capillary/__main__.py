@@ -1,4 +1,4 @@
-"""Commands of the package: ``python -m capillary ledger upgrade|check|import``."""
+"""Commands of the package: ``python -m capillary ledger upgrade|check|import|erase``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from capillary.errors import CapillaryError
+from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger
+from capillary.ledger.erase import erase
 from capillary.ledger.migrate import upgrade
 from capillary.ledger.revision import current_revision
 
@@ -26,16 +28,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; default: those of the process.
 
     Returns:
-        0, or 1 after a sentence on standard error. ``check`` says 1 where the schema is not the code's, ``import``
-        where something of ours on the platform is still unknown.
+        0, or 1 after a sentence on standard error. ``check`` says 1 where the schema is not the code's or, with
+        ``--deep``, a rule is broken, ``import`` where something of ours on the platform is still unknown, ``erase``
+        where nothing was erased.
     """
     arguments = _parser().parse_args(argv)
     try:
         url = arguments.url or _url_of_connection(arguments.conn_id)
         if arguments.command == "import":
             said, done = _import(url, arguments)
+        elif arguments.command == "check":
+            said, done = _check(url, deep=arguments.deep)
+        elif arguments.command == "erase":
+            said, done = _erase(url, arguments.customer, arguments.account)
         else:
-            said, done = (_upgrade(url) if arguments.command == "upgrade" else _check(url)), True
+            said, done = _upgrade(url), True
     except CapillaryError as error:
         sys.stderr.write(f"ledger: {error}\n")
         return 1
@@ -49,8 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     ledger = rooms.add_parser("ledger", help="the ledger's tables, and what the platform knows of them")
     ledger.add_argument(
         "command",
-        choices=["upgrade", "check", "import"],
-        help="upgrade: migrate; check: only tell; import: write back what the platform holds and the ledger forgot",
+        choices=["upgrade", "check", "import", "erase"],
+        help="upgrade: migrate; check: only tell; import: write back what the platform holds and the ledger forgot; "
+        "erase: take one customer out",
     )
     ledger.add_argument("--url", help="SQLAlchemy URL of the ledger; default: that of --conn-id")
     ledger.add_argument("--conn-id", default=LEDGER_CONN_ID, help="Airflow connection (default: %(default)s)")
@@ -63,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
         default=datetime.now(UTC).date() - timedelta(days=30),
         help="import: first day of the list, as 2026-11-01 (default: 30 days ago)",
     )
+    ledger.add_argument("--deep", action="store_true", help="check: hold every row against the ledger's rules, too")
+    ledger.add_argument("--customer", type=int, metavar="ID", help="erase: the platform's id of the customer")
+    ledger.add_argument("--account", help="erase: whose customer, where several accounts know the id")
     ledger.add_argument("--dags", type=Path, help="import: folder of the campaigns that planned the requests")
     return parser
 
@@ -73,9 +84,23 @@ def _upgrade(url: str | URL) -> str:
     return f"already at {after}" if before == after else f"migrated from {before or 'nothing'} to {after}"
 
 
-def _check(url: str | URL) -> str:
+def _check(url: str | URL, *, deep: bool) -> tuple[str, bool]:
     with Ledger(url) as ledger, ledger.read() as tx:
-        return f"at {current_revision(tx.conn)}, as the code needs it"
+        at = f"at {current_revision(tx.conn)}, as the code needs it"
+        found = faults(tx) if deep else ()
+    if found:
+        return "\n  ".join([f"{at}; its rows break its rules. Keep everything, and report:", *found]), False
+    return (f"{at}; every row keeps its rules" if deep else at), True
+
+
+def _erase(url: str | URL, customer_id: int | None, account: str | None) -> tuple[str, bool]:
+    if customer_id is None:
+        return "erase needs --customer ID, the platform's id of the customer", False
+    with Ledger(url) as ledger, ledger.write() as tx:
+        erased = erase(tx, customer_id, account=account)
+    if not erased.enrolments:
+        return "no row of this customer is here; nothing was erased", False
+    return f"{erased.enrolments} rows of the customer erased, on {erased.occasions} occasions; the counts stay", True
 
 
 def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:

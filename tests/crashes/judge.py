@@ -6,6 +6,7 @@ from collections import Counter
 
 from sqlalchemy import func, select
 
+from capillary.ledger.check import faults
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_request, badge_run, badge_sighting
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.faults import Route
@@ -76,6 +77,7 @@ def _never_lost(world: World) -> list[str]:
             if still_open:
                 found.append(f"I8: {still_open} enrolments of run {run.run_id} are open")
         known = set(tx.conn.execute(select(badge_enrolment.c.customer_id)).scalars())
+        found += [f"I2: {fault}" for fault in faults(tx)]
     if lost := set(world.customers) - known:
         found.append(f"I2: the ledger has lost {len(lost)} customers")
     return found

@@ -228,7 +228,7 @@ def test_the_keys_are_listed_and_the_mark_is_cleared_for_one_account(busy_ledger
 
 def test_the_commands_are_the_packages() -> None:
     commands = re.findall(r"python -m capillary (ledger [^`\n]*)", TEXT)
-    assert {command.split()[1] for command in commands} == {"upgrade", "import"}
+    assert {command.split()[1] for command in commands} == {"upgrade", "import", "check"}
     for command in commands:
         _parser().parse_args(command.split())
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import httpx
 from sqlalchemy import func, select
 
+from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.schema import (
     Outcome,
@@ -102,6 +103,7 @@ def judge(rig: Judged, campaigns: Collection[str] | None = None) -> Judgement:
             if (campaigns is None or run.dag_id in campaigns) and not funnel(tx, run.id).balances()
         ]
         unsettled = _unsettled(tx, campaigns)
+        broken = faults(tx)
     lost = {customer for customer in customers if latest.get(customer) is None}
     enrolled = {customer for customer, outcome in latest.items() if outcome == Outcome.ENROLLED}
     keys = Counter(record["request_key"] for record in ours)
@@ -113,6 +115,7 @@ def judge(rig: Judged, campaigns: Collection[str] | None = None) -> Judgement:
         (strangers, f"I1: {len(strangers)} customers were sent whom nobody asked for"),
         (lost, f"I2: {len(lost)} customers have no outcome"),
         (unbalanced, f"I2: the funnel does not add up for {', '.join(unbalanced)}"),
+        (broken, f"I2: the ledger breaks {len(broken)} of its own rules: {'; '.join(broken[:3])}"),
         (enrolled - issued.keys(), f"I3: {len(enrolled - issued.keys())} customers are enrolled by the ledger alone"),
         (issued.keys() - enrolled, f"I3: {len(issued.keys() - enrolled)} customers are enrolled by the platform alone"),
         (unknown, f"I3: {len(unknown)} requests on the platform are unknown to the ledger"),

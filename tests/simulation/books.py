@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from capillary.ledger.check import faults
 from capillary.ledger.schema import HAS_BADGE, Outcome, RequestStatus
 from capillary.ledger.spec import KEY_PREFIX
 from capillary.ledger.views import funnel
@@ -126,6 +127,7 @@ class BooksCheck:
         platform = self.on_platform()
         enrolled = self.enrolled()
         self._check_once(enrolled)
+        self._check_kept_counts()
         if self._shape.mode is Mode.STRICT:
             for key, count in Counter(each.key for each in platform).items():
                 if count > 1:
@@ -221,6 +223,22 @@ class BooksCheck:
                 self._world.breach("I2", f"run {run} is alive, and what it had planned was given back")
             self._runs[run] = (discarded, alive_until)
 
+    def _check_kept_counts(self) -> None:
+        """What the ledger keeps of a request's outcomes is what its rows say, at every moment."""
+        rows = self._world.ledger.rows
+        held = Counter(
+            (row[0], row[1], row[2])
+            for row in rows("SELECT request_id, outcome, error_code FROM badge_enrolment WHERE outcome IS NOT NULL")
+        )
+        kept = Counter[tuple[int, str, int | None]]()
+        for request_id, outcome, code, customers in rows(
+            "SELECT request_id, outcome, error_code, customers FROM badge_result"
+        ):
+            kept[request_id, outcome, code] += customers
+        if kept != held:
+            wrong = min({each[0] for each in kept.keys() | held.keys() if kept[each] != held[each]})
+            self._world.breach("I2", f"what is kept of request {wrong} is not what its rows say")
+
     def _check_sightings(self, platform: list[OnPlatform]) -> None:
         truth = {each.platform_request_id: each.key for each in platform}
         for platform_request_id, key in self._world.ledger.rows(
@@ -242,8 +260,11 @@ class BooksCheck:
         runs = self._world.ledger.rows("SELECT id FROM badge_run")
         with self._world.ledger.read() as tx:
             balances = funnel(tx, self._world.rng.choice(runs)[0]).balances()
+            broken = faults(tx)
         if not balances:
             self._world.breach("I2", "the ledger's own funnel does not add up")
+        if broken:
+            self._world.breach("I2", f"the ledger's own check says: {broken[0]}")
         if not self.is_quiet():
             states = Counter(each.status for each in self.in_ledger())
             self._world.breach("I8", f"still open after the last fault-free tick: {dict(states)}")

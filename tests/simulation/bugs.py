@@ -5,6 +5,7 @@ The product has no switch for them; they replace its functions for as long as a 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from hashlib import sha256
 from types import ModuleType
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from capillary.api import client as api_client
 from capillary.api import request_workflow
@@ -26,11 +27,19 @@ from capillary.engine.errors import SubmittingOff
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import ListRead
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
-from capillary.ledger import candidates, cut, pace, plan, requests, scans
+from capillary.ledger import candidates, counts, cut, pace, plan, requests, scans
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.requests import Claim
-from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_run, badge_sighting
+from capillary.ledger.requests import Claim, ConfirmedAbsence
+from capillary.ledger.schema import (
+    Outcome,
+    RequestStatus,
+    badge_enrolment,
+    badge_request,
+    badge_result,
+    badge_run,
+    badge_sighting,
+)
 from capillary.ledger.settle import Ending
 from capillary.ledger.spec import KEY_PREFIX
 from capillary.ledger.staging import Attempt, Staging
@@ -167,7 +176,7 @@ def _refuse_doubtful(tx: Transaction, held: Claim, *, code: int | None, reason: 
         .values(status=RequestStatus.SETTLED, settled_at=tx.now, error_code=code, error=reason),
     )
     if moved:
-        requests._settle_all(tx.conn, held.request_id, Outcome.NOT_ACCEPTED, code)
+        requests._settle_all(tx, held.request_id, Outcome.NOT_ACCEPTED, code)
     return moved
 
 
@@ -293,10 +302,43 @@ def _settle_by_what_came(ledger: Ledger, request_id: int, rows: list[WorkflowReq
         )
         if moved:
             ledger_settle._write(tx, request_id, fold([reading.by_customer for reading in readings]))
+            counts.count_outcomes(tx, request_id)
         return moved
 
 
 _SETTLE: Final = settle._settle
+
+
+def _kept_from_before(tx: Transaction, request_id: int) -> Mapping[Outcome, int]:
+    known = tx.conn.execute(select(badge_result.c.customers).where(badge_result.c.request_id == request_id)).first()
+    return Counter() if known else _COUNT(tx, request_id)
+
+
+def _added_to_before(tx: Transaction, request_id: int) -> Mapping[Outcome, int]:
+    before = tx.conn.execute(select(badge_result).where(badge_result.c.request_id == request_id)).mappings().all()
+    counted = _COUNT(tx, request_id)
+    if before:
+        tx.conn.execute(insert(badge_result), [dict(row) for row in before])
+    return counted
+
+
+def _give_up_uncounted(tx: Transaction, absence: ConfirmedAbsence) -> bool:
+    given_up = _GIVE_UP(tx, absence)
+    if given_up:
+        tx.conn.execute(delete(badge_result).where(badge_result.c.request_id == absence.request_id))
+    return given_up
+
+
+def _refusal_uncounted(tx: Transaction, held: Claim, *, code: int | None, reason: str) -> bool:
+    refused = _REFUSE(tx, held, code=code, reason=reason)
+    if refused:
+        tx.conn.execute(delete(badge_result).where(badge_result.c.request_id == held.request_id))
+    return refused
+
+
+_COUNT: Final = counts.count_outcomes
+_GIVE_UP: Final = requests.give_up
+_REFUSE: Final = requests.refuse
 
 
 def _approved_means_enrolled(request: WorkflowRequest, customers: Sequence[int], *, give_up: bool = False) -> Reading:
@@ -401,6 +443,19 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "unread-sighting": Bug(
         "every sighting is read before settling", [(settle, "_settle", _settle_by_what_came)], _broken, shown_by=276
+    ),
+    "counts-of-before-kept": Bug(
+        "settling again counts anew", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken, shown_by=126
+    ),
+    "counts-added-up": Bug(
+        "settling again counts in place of what was counted",
+        [(ledger_settle, "count_outcomes", _added_to_before)],
+        _broken,
+        shown_by=126,
+    ),
+    "refusal-uncounted": Bug("a refused request is counted", [(requests, "refuse", _refusal_uncounted)], shown_by=9),
+    "giving-up-uncounted": Bug(
+        "a request that is given up is counted", [(requests, "give_up", _give_up_uncounted)], shown_by=16
     ),
     "approved-means-enrolled": Bug("a state proves nothing", [(settle, "read_outcomes", _approved_means_enrolled)]),
     "missing-means-enrolled": Bug(

@@ -13,6 +13,7 @@ from capillary.engine import settle
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.ledger import requests
 from capillary.ledger import settle as ledger_settle
+from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.requests import Claim, ConfirmedAbsence, Seen
 from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_run, badge_sighting
@@ -125,7 +126,7 @@ def refuse_although_doubtful(patch: pytest.MonkeyPatch) -> None:
             .values(status=RequestStatus.SETTLED, settled_at=tx.now, error_code=code, error=reason),
         )
         if moved:
-            requests._settle_all(tx.conn, held.request_id, Outcome.NOT_ACCEPTED, code)
+            requests._settle_all(tx, held.request_id, Outcome.NOT_ACCEPTED, code)
         return moved
 
     patch.setattr(requests, "refuse", refuse)
@@ -186,7 +187,9 @@ def settle_with_an_unread_sighting(patch: pytest.MonkeyPatch) -> None:
                 .values(status=RequestStatus.SETTLED, settled_at=tx.now),
             )
             endings = fold([read_outcomes(row, CUSTOMERS).by_customer for row in rows])
-            return moved and ledger_settle._write(tx, request_id, endings) == len(endings)
+            written = moved and ledger_settle._write(tx, request_id, endings) == len(endings)
+            count_outcomes(tx, request_id)
+            return written
 
     patch.setattr(settle, "_settle", settled)
 

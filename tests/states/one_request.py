@@ -7,6 +7,7 @@ now, so that two moments at which the same may happen are the same value, and no
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -166,6 +167,10 @@ class OneRequestLedger:
                 "VALUES (1, ?, 1, ?, ?)",
                 [(customer, REQUEST, outcome) for customer, outcome in zip(CUSTOMERS, rows.outcomes, strict=True)],
             )
+            self._raw.executemany(
+                "INSERT INTO badge_result (request_id, outcome, customers) VALUES (?, ?, ?)",
+                [(REQUEST, *count) for count in Counter(filter(None, rows.outcomes)).items()],
+            )
         self._raw.executemany(
             "INSERT INTO badge_sighting (platform_request_id, request_id, state, auto_approved, seen_at, "
             "terminal_seen_at) VALUES (?, ?, ?, 0, ?, ?)",
@@ -183,7 +188,9 @@ class OneRequestLedger:
             "SELECT platform_request_id, state, terminal_seen_at IS NOT NULL FROM badge_sighting "
             "ORDER BY platform_request_id"
         )
-        outcomes = self._raw.execute("SELECT outcome FROM badge_enrolment ORDER BY customer_id")
+        outcomes = self._raw.execute("SELECT outcome FROM badge_enrolment ORDER BY customer_id").fetchall()
+        kept = dict(self._raw.execute("SELECT outcome, customers FROM badge_result").fetchall())
+        assert kept == Counter(outcome for (outcome,) in outcomes if outcome), "the kept counts are not the rows'"
         (discarded,) = self._raw.execute("SELECT discarded FROM badge_run").fetchone()
         return Rows(
             request,

@@ -7,7 +7,8 @@ A request seen once is settled from the very row of the list that showed it deci
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -18,6 +19,7 @@ from capillary.api.request_workflow import WorkflowRequest, is_decided
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.runtime import Runtime
 from capillary.ledger import settle as ledger_settle
+from capillary.ledger.counts import customers_without_row
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.schema import RequestStatus, badge_enrolment, badge_request, badge_sighting
 
@@ -78,7 +80,9 @@ def decided_requests(tx: Transaction, badge_run_id: int) -> tuple[int, ...]:
 def _settle(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> bool:
     with ledger.write() as tx:
         request = tx.conn.execute(
-            select(badge_request.c.key, badge_request.c.status).where(badge_request.c.id == request_id)
+            select(badge_request.c.key, badge_request.c.status, badge_request.c.customers).where(
+                badge_request.c.id == request_id
+            )
         ).one()
         if request.status != RequestStatus.WAITING:
             return False
@@ -98,6 +102,15 @@ def _settle(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> boo
                 select(badge_enrolment.c.customer_id).where(badge_enrolment.c.request_id == request_id)
             ).scalars()
         )
+        if request.customers > len(customers):
+            if not customers:
+                _LOG.error(
+                    "request %s was seen again, and every customer of it was erased or stands in another request; "
+                    "nothing is settled. Look at it on the checker's page; if it still waits there, have it rejected",
+                    request.key,
+                )
+                return False
+            rows = [_without(row, customers, customers_without_row(tx, request_id)) for row in rows]
         readings = [read_outcomes(row, customers, give_up=not patient) for row in rows]
         if _alarmed(request.key, readings) or any(reading.incomplete for reading in readings):
             return False
@@ -107,6 +120,14 @@ def _settle(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> boo
             sightings_read=[row.platform_request_id for row in rows],
             endings=fold([reading.by_customer for reading in readings]),
         )
+
+
+def _without(row: WorkflowRequest, customers: Sequence[int], erased: int) -> WorkflowRequest:
+    """Return a row without the customers who were erased, where it shows exactly so many besides those left."""
+    shown = set(row.customers or ())
+    if len(shown - set(customers)) != erased or not shown.issuperset(customers):
+        return row
+    return replace(row, customers=tuple(customers))
 
 
 def _alarmed(key: str, readings: list[Reading]) -> bool:

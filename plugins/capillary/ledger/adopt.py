@@ -9,10 +9,11 @@ from secrets import token_hex
 
 from sqlalchemy import func, insert, select, update
 
+from capillary.ledger.counts import count_without_rows
 from capillary.ledger.database import Transaction
 from capillary.ledger.occasion import locked_occasion, locked_spec
 from capillary.ledger.requests import Seen, discard_unsent, record_sighting
-from capillary.ledger.schema import RequestStatus, badge_enrolment, badge_request, badge_run
+from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_run
 from capillary.ledger.spec import Spec
 
 #: `badge_run.task_id` of what was imported.
@@ -58,7 +59,7 @@ def adopt(tx: Transaction, forgotten: Forgotten, *, run_id: str, capillary_conn_
     Returns:
         How many of its customers stand in another request of the occasion, under the same attempt or open. Above
         0 nothing was written: a human must decide which of the two requests is rejected. One that is rejected
-        already touches nobody; it is written back settled, without customers.
+        already touches nobody; it is written back settled and counted as rejected, without rows of its customers.
 
     Raises:
         OccasionTaken: the occasion belongs to another badge or campaign.
@@ -108,19 +109,20 @@ def adopt(tx: Transaction, forgotten: Forgotten, *, run_id: str, capillary_conn_
             .where(badge_request.c.id == request_id)
             .values(status=RequestStatus.SETTLED, settled_at=tx.now, error=_TWIN)
         )
-        return 0
-    tx.conn.execute(
-        insert(badge_enrolment),
-        [
-            {
-                "occasion_id": occasion_id,
-                "customer_id": customer,
-                "attempt": forgotten.attempt,
-                "request_id": request_id,
-            }
-            for customer in forgotten.customers
-        ],
-    )
+        count_without_rows(tx, request_id, Outcome.REJECTED, size)
+    else:
+        tx.conn.execute(
+            insert(badge_enrolment),
+            [
+                {
+                    "occasion_id": occasion_id,
+                    "customer_id": customer,
+                    "attempt": forgotten.attempt,
+                    "request_id": request_id,
+                }
+                for customer in forgotten.customers
+            ],
+        )
     tx.conn.execute(
         update(badge_run)
         .where(badge_run.c.id == badge_run_id)

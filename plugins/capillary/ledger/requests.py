@@ -19,6 +19,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
+from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.schema import (
@@ -157,7 +158,7 @@ def refuse(tx: Transaction, held: Claim, *, code: int | None, reason: str) -> bo
         .values(status=RequestStatus.SETTLED, settled_at=tx.now, error_code=code, error=reason),
     )
     if moved:
-        _settle_all(tx.conn, held.request_id, Outcome.NOT_ACCEPTED, code)
+        _settle_all(tx, held.request_id, Outcome.NOT_ACCEPTED, code)
     return moved
 
 
@@ -179,7 +180,7 @@ def give_up(tx: Transaction, absence: ConfirmedAbsence) -> bool:
         .values(status=RequestStatus.SETTLED, settled_at=tx.now, error="sent three times and never found"),
     )
     if moved:
-        _settle_all(tx.conn, absence.request_id, Outcome.UNCONFIRMED, None)
+        _settle_all(tx, absence.request_id, Outcome.UNCONFIRMED, None)
     return moved
 
 
@@ -339,15 +340,16 @@ def _still_absent(absence: ConfirmedAbsence) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _settle_all(conn: Connection, request_id: int, outcome: Outcome, code: int | None) -> None:
-    size = conn.execute(select(badge_request.c.customers).where(badge_request.c.id == request_id)).scalar_one()
-    touched = conn.execute(
+def _settle_all(tx: Transaction, request_id: int, outcome: Outcome, code: int | None) -> None:
+    size = tx.conn.execute(select(badge_request.c.customers).where(badge_request.c.id == request_id)).scalar_one()
+    touched = tx.conn.execute(
         update(badge_enrolment)
         .where(badge_enrolment.c.request_id == request_id, badge_enrolment.c.outcome.is_(None))
         .values(outcome=outcome, error_code=code)
     ).rowcount
     if touched != size:
         raise LedgerBroken(f"request {request_id} has {size} customers, {touched} were open; nothing was settled")
+    count_outcomes(tx, request_id)
 
 
 def _moved(conn: Connection, statement: object) -> bool:

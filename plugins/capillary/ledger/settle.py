@@ -1,18 +1,18 @@
-"""waiting → settled: every customer of a request gets an outcome, in one transaction."""
+"""waiting → settled: every customer of a request gets an outcome and is counted, in one transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import select, text, update
 
+from capillary.ledger.counts import count_outcomes, customers_without_row
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.schema import (
     Outcome,
     RequestStatus,
-    badge_enrolment,
     badge_request,
     badge_sighting,
     badge_spec,
@@ -41,7 +41,8 @@ def settle(tx: Transaction, request_id: int, *, sightings_read: Iterable[str], e
         tx: the transaction.
         request_id: the request.
         sightings_read: platform request ids whose results ``endings`` folds.
-        endings: an ending for every customer of the request. ``enrolled`` in the ledger is never overwritten.
+        endings: an ending for every customer of the request who has a row. ``enrolled`` in the ledger is never
+            overwritten.
 
     Returns:
         False, and nothing changed, when the request is not waiting, or a sighting was added or is undecided.
@@ -73,13 +74,19 @@ def settle(tx: Transaction, request_id: int, *, sightings_read: Iterable[str], e
         )
         return False
     touched = _write(tx, request_id, endings)
-    if not touched == len(endings) == locked.customers:
+    held = locked.customers
+    if touched < held:
+        held -= customers_without_row(tx, request_id)
+    if not 0 < touched == len(endings) == held:
         raise LedgerBroken(
-            f"request {request_id} has {locked.customers} customers, {len(endings)} endings came and {touched} "
+            f"request {request_id} has {held} customers, {len(endings)} endings came and {touched} "
             "fitted; nothing was settled"
         )
-    if not any(row.auto_approved for row in sightings):
-        _prove(tx, request_id, locked.spec_id)
+    counts = count_outcomes(tx, request_id)
+    # A spec is proven by a human's approval after which somebody is enrolled and nobody unconfirmed.
+    unattended = any(row.auto_approved for row in sightings)
+    if counts[Outcome.ENROLLED] and not counts[Outcome.UNCONFIRMED] and not unattended:
+        _prove(tx, locked.spec_id)
     return True
 
 
@@ -148,17 +155,7 @@ def _changes(tx: Transaction) -> int:
     return count
 
 
-def _prove(tx: Transaction, request_id: int, spec_id: int) -> None:
-    """A spec is proven by a human's approval after which somebody is enrolled and nobody unconfirmed."""
-    counts = tx.conn.execute(
-        select(
-            func.count().filter(badge_enrolment.c.outcome == Outcome.ENROLLED).label("enrolled"),
-            func.count().filter(badge_enrolment.c.outcome == Outcome.UNCONFIRMED).label("unconfirmed"),
-        ).where(badge_enrolment.c.request_id == request_id)
-    ).one()
-    if counts.enrolled and not counts.unconfirmed:
-        tx.conn.execute(
-            update(badge_spec)
-            .where(badge_spec.c.id == spec_id, badge_spec.c.proven_at.is_(None))
-            .values(proven_at=tx.now)
-        )
+def _prove(tx: Transaction, spec_id: int) -> None:
+    tx.conn.execute(
+        update(badge_spec).where(badge_spec.c.id == spec_id, badge_spec.c.proven_at.is_(None)).values(proven_at=tx.now)
+    )

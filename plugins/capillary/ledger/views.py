@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any, Final
 
-from sqlalchemy import URL, and_, case, exists, func, select
+from sqlalchemy import URL, Select, and_, bindparam, case, exists, func, select, true
 
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown
@@ -21,6 +22,7 @@ from capillary.ledger.schema import (
     badge_enrolment,
     badge_occasion,
     badge_request,
+    badge_result,
     badge_run,
     badge_sighting,
 )
@@ -60,8 +62,9 @@ class Funnel:
         planned: customers in the plan's requests.
         discarded: planned ones taken back, because nothing of them was sent.
         canary: whether the plan was held small under an unproven spec.
-        outcomes: customers by outcome; every outcome is there.
-        open: customers without an outcome.
+        outcomes: customers by outcome, as counted when their requests were settled; every outcome is there.
+        open: customers without an outcome: those of requests that are not settled, less those whose request was
+            settled before and is open again.
         requests: the plan's requests.
         requests_open: those not settled.
         requests_auto_approved: those that the platform executed without a human's decision.
@@ -162,35 +165,53 @@ def _run_progress(tx: Transaction, dag_id: str, run_id: str) -> RunProgress | No
     )
 
 
+def _funnel_statement() -> Select[Any]:
+    """Return one statement for a funnel: the plan's row, once for each outcome that is counted, or once without."""
+    of_run = badge_request.c.badge_run_id == bindparam("badge_run_id")
+    is_open = badge_request.c.status != RequestStatus.SETTLED
+    unattended = exists().where(badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.auto_approved)
+    requests = (
+        select(
+            func.count().label("requests"),
+            func.count(case((is_open, 1))).label("requests_open"),
+            func.coalesce(func.sum(case((is_open, badge_request.c.customers))), 0).label("customers_of_open"),
+            func.count(case((unattended, 1))).label("requests_auto_approved"),
+        )
+        .where(of_run)
+        .subquery("requests")
+    )
+    counted = (
+        select(
+            badge_result.c.outcome,
+            func.sum(badge_result.c.customers).label("customers"),
+            func.sum(case((is_open, badge_result.c.customers), else_=0)).label("counted_of_open"),
+        )
+        .join(badge_request, badge_request.c.id == badge_result.c.request_id)
+        .where(of_run)
+        .group_by(badge_result.c.outcome)
+        .subquery("counted")
+    )
+    return (
+        select(badge_run, requests, counted)
+        .select_from(badge_run.join(requests, true()).outerjoin(counted, true()))
+        .where(badge_run.c.id == bindparam("badge_run_id"))
+    )
+
+
+_FUNNEL: Final = _funnel_statement()
+
+
 def funnel(tx: Transaction, badge_run_id: int) -> Funnel:
-    """Return where the customers of a plan went.
+    """Return where the customers of a plan went, from the counts that are kept.
 
     Raises:
         PlanUnknown: the ledger has no such plan.
     """
-    run = tx.conn.execute(select(badge_run).where(badge_run.c.id == badge_run_id)).one_or_none()
-    if run is None:
+    rows = tx.conn.execute(_FUNNEL, {"badge_run_id": badge_run_id}).all()
+    if not rows:
         raise PlanUnknown(badge_run_id)
-    unattended = exists().where(badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.auto_approved)
-    requests = tx.conn.execute(
-        select(
-            func.count().label("requests"),
-            func.count(case((badge_request.c.status != RequestStatus.SETTLED, 1))).label("requests_open"),
-            func.count(case((unattended, 1))).label("requests_auto_approved"),
-        ).where(badge_request.c.badge_run_id == badge_run_id)
-    ).one()
-    outcomes = dict.fromkeys(Outcome, 0)
-    still_open = 0
-    for row in tx.conn.execute(
-        select(badge_enrolment.c.outcome, func.count().label("customers"))
-        .join(badge_request, badge_request.c.id == badge_enrolment.c.request_id)
-        .where(badge_request.c.badge_run_id == badge_run_id)
-        .group_by(badge_enrolment.c.outcome)
-    ):
-        if row.outcome is None:
-            still_open = row.customers
-        else:
-            outcomes[Outcome(row.outcome)] = row.customers
+    run, counted = rows[0], [row for row in rows if row.outcome is not None]
+    outcomes = dict.fromkeys(Outcome, 0) | {Outcome(row.outcome): row.customers for row in counted}
     return Funnel(
         eligible=run.eligible,
         invalid=run.invalid,
@@ -201,30 +222,26 @@ def funnel(tx: Transaction, badge_run_id: int) -> Funnel:
         discarded=run.discarded,
         canary=run.canary,
         outcomes=MappingProxyType(outcomes),
-        open=still_open,
-        requests=requests.requests,
-        requests_open=requests.requests_open,
-        requests_auto_approved=requests.requests_auto_approved,
+        open=run.customers_of_open - sum(row.counted_of_open for row in counted),
+        requests=run.requests,
+        requests_open=run.requests_open,
+        requests_auto_approved=run.requests_auto_approved,
     )
 
 
 def failures(tx: Transaction, badge_run_id: int) -> tuple[FailureCount, ...]:
     """Return a plan's customers who ended without the badge, by outcome and error code, the most first."""
-    customers = func.count().label("customers")
+    customers = func.sum(badge_result.c.customers).label("customers")
     rows = tx.conn.execute(
-        select(badge_enrolment.c.outcome, badge_enrolment.c.error_code, customers)
-        .join(badge_request, badge_request.c.id == badge_enrolment.c.request_id)
-        .where(
-            badge_request.c.badge_run_id == badge_run_id,
-            badge_enrolment.c.outcome.is_not(None),
-            badge_enrolment.c.outcome.not_in(HAS_BADGE),
-        )
-        .group_by(badge_enrolment.c.outcome, badge_enrolment.c.error_code)
+        select(badge_result.c.outcome, badge_result.c.error_code, customers)
+        .join(badge_request, badge_request.c.id == badge_result.c.request_id)
+        .where(badge_request.c.badge_run_id == badge_run_id, badge_result.c.outcome.not_in(HAS_BADGE))
+        .group_by(badge_result.c.outcome, badge_result.c.error_code)
         .order_by(
             customers.desc(),
-            badge_enrolment.c.outcome,
-            badge_enrolment.c.error_code.is_(None),  # the databases disagree on where NULL goes
-            badge_enrolment.c.error_code,
+            badge_result.c.outcome,
+            badge_result.c.error_code.is_(None),  # the databases disagree on where NULL goes
+            badge_result.c.error_code,
         )
     )
     return tuple(FailureCount(Outcome(row.outcome), row.error_code, row.customers) for row in rows)

@@ -9,6 +9,7 @@ from secrets import token_hex
 import pytest
 from sqlalchemy import URL, Insert, insert, text, update
 
+from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.schema import (
     Outcome,
@@ -122,6 +123,7 @@ class Books:
                         issued_id=f"i{customer}" if outcome is Outcome.ENROLLED else None,
                     )
                 )
+            count_outcomes(tx, request)
         return request
 
     def sighting(self, request: int, name: str, state: str, *, terminal: bool, after_s: int = 0) -> None:
