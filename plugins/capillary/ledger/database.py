@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ __all__ = ["BUSY_TIMEOUT_S", "Clock", "Ledger", "LedgerUnavailable", "Transactio
 
 #: How long a SQLite writer waits for another one, seconds.
 BUSY_TIMEOUT_S = 30
+
+_UNFIT: Final = re.compile("[\x00\ud800-\udfff]")
 
 Clock = Callable[[], datetime]
 
@@ -134,6 +137,12 @@ def ledger_url(url: str | URL) -> URL:
         raise LedgerRefused(
             "the ledger's address is no database URL; give connection badge_ledger as sqlite or postgres"
         ) from None
+    for part in (parsed.username, parsed.password, parsed.host, parsed.database):
+        if part is not None and _UNFIT.search(part):
+            raise LedgerRefused(
+                "the ledger's address holds a character that no address may hold (NUL, or half of a pair); write "
+                "connection badge_ledger anew"
+            )
     if backend in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
         assert_said_once(parsed)

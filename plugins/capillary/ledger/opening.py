@@ -103,7 +103,7 @@ _CONNECTING: Final[tuple[tuple[tuple[str, ...], _Kind, str, str], ...]] = (
         "correct the extras of the connection; sslmode, for one, is require or verify-full",
     ),
     (
-        ("bad value for", "connection option", "definition of service", "service file"),
+        ("bad value for", "invalid port number", "connection option", "definition of service", "service file"),
         LedgerRefused,
         "cannot be asked: a parameter of the connection cannot be used",
         "correct the extras of the connection, or the service file that they name",
@@ -179,6 +179,11 @@ def explained(url: URL) -> Iterator[None]:
     except (AssertionError, NotImplementedError):  # SQLAlchemy cannot read the version, psycopg a time
         raise LedgerRefused(
             f"the server at {place_of(url)} answers as PostgreSQL would not: the ledger needs PostgreSQL itself"
+        ) from None
+    except UnicodeError:  # of a host that is no name, or of a label of more than 63 characters
+        raise LedgerRefused(
+            f"the host of the ledger at {place_of(url)} is no name that a network knows: correct it in connection "
+            "badge_ledger"
         ) from None
     except DATABASE_ERRORS as error:
         raise reason_of(error, url) from None
