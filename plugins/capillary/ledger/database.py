@@ -25,7 +25,7 @@ __all__ = ["BUSY_TIMEOUT_S", "Clock", "Ledger", "LedgerUnavailable", "Transactio
 #: How long a SQLite writer waits for another one, seconds.
 BUSY_TIMEOUT_S = 30
 
-_UNFIT: Final = re.compile("[\x00\ud800-\udfff]")
+_UNFIT: Final = re.compile(r"[\x00\ud800-\udfff]")
 
 Clock = Callable[[], datetime]
 
