@@ -53,8 +53,8 @@ class ParameterRefused(LedgerRefused):
 def driver_missing(error: ImportError) -> LedgerRefused:
     """Return what it becomes that psycopg, or the libpq that it needs, is not installed."""
     return LedgerRefused(
-        f"the driver psycopg cannot be loaded ({type(error).__name__}), and a ledger in PostgreSQL needs it. Install "
-        "apache-airflow-providers-postgres, or psycopg[binary]"
+        f"the driver psycopg cannot be loaded ({type(error).__name__}), and connection badge_ledger needs it for "
+        "PostgreSQL. Install apache-airflow-providers-postgres, or psycopg[binary]"
     )
 
 
@@ -137,6 +137,10 @@ def _assert_workable(name: str, value: str) -> None:
         raise ParameterRefused(name, "a connection for replication runs no plain SQL", "Remove it")
     if name == "client_encoding" and value.lower().replace("-", "") not in {"utf8", "unicode"}:
         raise ParameterRefused(name, "the ledger's words need UTF-8", "Remove it, or write utf8")
+    if name == "port" and not (value.isascii() and value.isdigit() and 0 < int(value) < 65_536):
+        raise ParameterRefused(
+            name, "it is no port", "Write a number from 1 to 65535; several hosts are host:port each"
+        )
     if name == "connect_timeout" and not (value.isascii() and value.isdigit() and int(value) > 0):
         raise ParameterRefused(
             name, "a host that says nothing would be waited for without end", "Write seconds from 1 upwards"

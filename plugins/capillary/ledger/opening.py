@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from capillary.errors import CapillaryError
 from capillary.ledger.errors import LedgerRefused, LedgerUnavailable
@@ -37,6 +37,24 @@ _LOOK: Final = "look at the database and its host"
 #: Words of libpq, of the server and of poolers before the login → whether it passes, the problem, the remedy.
 _CONNECTING: Final[tuple[tuple[tuple[str, ...], _Kind, str, str], ...]] = (
     (
+        ("invalid ", " value"),
+        LedgerRefused,
+        "cannot be asked: a parameter of the connection has a value that libpq does not know",
+        "correct the extras of the connection; sslmode, for one, is require or verify-full",
+    ),
+    (
+        ("bad value for", "invalid port number", "connection option", "definition of service", "service file"),
+        LedgerRefused,
+        "cannot be asked: a parameter of the connection cannot be used",
+        "correct the extras of the connection, or the service file that they name",
+    ),
+    (
+        ("too many connections", "connection slots", "no more connections allowed", "too many clients"),
+        LedgerUnavailable,
+        "has no connection left",
+        "raise max_connections or the role's CONNECTION LIMIT, or run fewer tasks at once",
+    ),
+    (
         ("password authentication failed", "no password supplied", "authentication failed"),
         LedgerUnavailable,
         "does not take the login",
@@ -49,16 +67,16 @@ _CONNECTING: Final[tuple[tuple[tuple[str, ...], _Kind, str, str], ...]] = (
         "allow it in the server's pg_hba.conf, or correct sslmode",
     ),
     (
-        ("is not permitted to log in", "connect privilege", 'role "'),
+        ("is not permitted to log in", "connect privilege"),
         LedgerRefused,
         "does not let this user in",
         "correct the user, or give it LOGIN and CONNECT on the database",
     ),
     (
-        ("too many connections", "connection slots", "no more connections allowed", "too many clients"),
-        LedgerUnavailable,
-        "has no connection left",
-        "raise max_connections or the role's CONNECTION LIMIT, or run fewer tasks at once",
+        ('role "', "does not exist"),
+        LedgerRefused,
+        "knows no user of this name",
+        "correct the user, or create it",
     ),
     (
         ("starting up", "shutting down", "in recovery mode", "not yet accepting", "cannot connect now"),
@@ -96,23 +114,11 @@ _CONNECTING: Final[tuple[tuple[tuple[str, ...], _Kind, str, str], ...]] = (
         "stands behind a pooler that refuses a parameter of the connection",
         "remove options from the connection, or allow it in the pooler's ignore_startup_parameters",
     ),
-    (
-        ("invalid ", " value"),
-        LedgerRefused,
-        "cannot be asked: a parameter of the connection has a value that libpq does not know",
-        "correct the extras of the connection; sslmode, for one, is require or verify-full",
-    ),
-    (
-        ("bad value for", "invalid port number", "connection option", "definition of service", "service file"),
-        LedgerRefused,
-        "cannot be asked: a parameter of the connection cannot be used",
-        "correct the extras of the connection, or the service file that they name",
-    ),
     (("connection refused",), LedgerUnavailable, "does not answer: nothing listens there", _LOOK),
     (("timeout", "timed out"), LedgerUnavailable, "does not answer in time", _LOOK),
 )
 #: Entries whose words must all be there; of the others one is enough.
-_ALL_WORDS: Final = frozenset({("database", "does not exist"), ("invalid ", " value")})
+_ALL_WORDS: Final = frozenset({("database", "does not exist"), ('role "', "does not exist"), ("invalid ", " value")})
 
 #: SQLSTATE, or its class of two characters → same. Source: PostgreSQL documentation, appendix A.
 _STATES: Final[dict[str, tuple[_Kind, str, str]]] = {
@@ -178,7 +184,13 @@ def explained(url: URL) -> Iterator[None]:
         raise driver_missing(error) from None
     except (AssertionError, NotImplementedError):  # SQLAlchemy cannot read the version, psycopg a time
         raise LedgerRefused(
-            f"the server at {place_of(url)} answers as PostgreSQL would not: the ledger needs PostgreSQL itself"
+            f"the server at {place_of(url)} answers as PostgreSQL would not: give connection badge_ledger "
+            "PostgreSQL itself"
+        ) from None
+    except ArgumentError:
+        raise LedgerRefused(
+            f"the ledger's address {place_of(url)} cannot be read: correct host, port and parameters of connection "
+            "badge_ledger"
         ) from None
     except UnicodeError:  # of a host that is no name, or of a label of more than 63 characters
         raise LedgerRefused(

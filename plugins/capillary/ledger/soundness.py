@@ -205,8 +205,12 @@ def _assert_sqlite_writes(conn: Connection) -> None:
     (patience_ms,) = driver.execute("PRAGMA busy_timeout").fetchone()
     driver.execute("PRAGMA busy_timeout=0")  # who is locked out has found a file that can be written
     try:
-        driver.execute("BEGIN IMMEDIATE")
-        driver.execute("ROLLBACK")
+        driver.execute("BEGIN IMMEDIATE")  # granted in a file that may only be read, too
+        try:
+            (number,) = driver.execute("PRAGMA user_version").fetchone()
+            driver.execute(f"PRAGMA user_version={number}")
+        finally:
+            driver.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
             raise
