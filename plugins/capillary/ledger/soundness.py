@@ -21,7 +21,13 @@ _TIMEOUTS: Final = ("statement_timeout", "lock_timeout", "idle_in_transaction_se
 _SETTINGS: Final = (
     *("server_version_num", "server_encoding", "transaction_read_only", "fsync", "synchronous_commit"),
     *("array_nulls", "DateStyle", "search_path"),
-    *_TIMEOUTS,
+)
+# One by one: the view pg_settings costs 10 ms on a new connection, and a trigger opens one for every poll.
+_ASKED: Final = text("SELECT " + ", ".join(f"current_setting('{name}') AS \"{name}\"" for name in _SETTINGS))
+#: In seconds; NULL where the server has no such setting.
+_ASKED_TIMEOUTS: Final = text(
+    "SELECT "
+    + ", ".join(f"extract(epoch FROM current_setting('{name}', true)::interval) AS {name}" for name in _TIMEOUTS)
 )
 _RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
@@ -44,7 +50,7 @@ def assert_sound(conn: Connection) -> None:
     _assert_postgresql_is_whole(settings)
     _assert_postgresql_is_durable(settings)
     _assert_postgresql_writes(conn, settings)
-    _assert_patient(conn, settings)
+    _assert_patient(conn)
 
 
 def assert_rights(conn: Connection) -> None:
@@ -112,11 +118,8 @@ _TABLES: Final = text("""
 
 
 def _settings(conn: Connection) -> dict[str, str]:
-    rows = conn.execute(
-        text("SELECT name, setting FROM pg_settings WHERE name = ANY(CAST(:names AS text[]))"),
-        {"names": list(_SETTINGS)},
-    )
-    return {row.name: row.setting for row in rows}
+    """Return settings as the server writes them."""
+    return dict(conn.execute(_ASKED).mappings().one())
 
 
 def _assert_postgresql_is_whole(settings: dict[str, str]) -> None:
@@ -180,12 +183,11 @@ def _assert_postgresql_writes(conn: Connection, settings: dict[str, str]) -> Non
         )
 
 
-def _assert_patient(conn: Connection, settings: dict[str, str]) -> None:
-    for name in _TIMEOUTS:
-        milliseconds = int(settings.get(name, "0"))
-        if 0 < milliseconds < LEAST_TIMEOUT_S * 1000:
+def _assert_patient(conn: Connection) -> None:
+    for name, seconds in conn.execute(_ASKED_TIMEOUTS).mappings().one().items():
+        if seconds is not None and 0 < seconds < LEAST_TIMEOUT_S:
             raise LedgerRefused(
-                f"PostgreSQL says {name}={milliseconds} ms, in which a large plan cannot end: ALTER ROLE "
+                f"PostgreSQL says {name}={float(seconds):g} s, in which a large plan cannot end: ALTER ROLE "
                 f"{_quoted(conn, 'current_user')} SET {name} to 0 or to {LEAST_TIMEOUT_S} s or more"
             )
 

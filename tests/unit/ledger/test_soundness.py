@@ -193,10 +193,10 @@ def test_a_database_that_cannot_hold_every_word_is_refused(database: URL, encodi
         ("DateStyle", "'SQL, DMY'", "DateStyle=SQL"),
         ("array_nulls", "off", "array_nulls=off"),
         ("synchronous_commit", "off", "synchronous_commit=off"),
-        ("statement_timeout", "'100ms'", "statement_timeout=100 ms"),
-        ("lock_timeout", "'59s'", "lock_timeout=59000 ms"),
-        ("idle_in_transaction_session_timeout", "'1s'", "idle_in_transaction_session_timeout=1000 ms"),
-        ("transaction_timeout", "'30s'", "transaction_timeout=30000 ms"),
+        ("statement_timeout", "'100ms'", "statement_timeout=0.1 s"),
+        ("lock_timeout", "'59s'", "lock_timeout=59 s"),
+        ("idle_in_transaction_session_timeout", "'1s'", "idle_in_transaction_session_timeout=1 s"),
+        ("transaction_timeout", "'30s'", "transaction_timeout=30 s"),
     ],
 )
 def test_a_setting_with_which_no_run_could_end_well_is_named(
@@ -215,6 +215,7 @@ def test_a_setting_with_which_no_run_could_end_well_is_named(
         ("client_encoding", "latin1"),
         ("default_transaction_isolation", "serializable"),
         ("statement_timeout", "'60s'"),
+        ("lock_timeout", "'1d'"),
         ("synchronous_commit", "remote_apply"),
         ("IntervalStyle", "sql_standard"),
         ("extra_float_digits", "-15"),
