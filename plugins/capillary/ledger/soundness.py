@@ -26,7 +26,7 @@ _SETTINGS: Final = (
 _ASKED: Final = text("SELECT " + ", ".join(f"current_setting('{name}') AS \"{name}\"" for name in _SETTINGS))
 #: In seconds; NULL where the server has no such setting.
 _ASKED_TIMEOUTS: Final = text(
-    "SELECT "
+    "SELECT "  # noqa: S608 - names of this module
     + ", ".join(f"extract(epoch FROM current_setting('{name}', true)::interval) AS {name}" for name in _TIMEOUTS)
 )
 _RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
