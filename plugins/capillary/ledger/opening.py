@@ -63,7 +63,7 @@ _CONNECTING: Final[tuple[tuple[tuple[str, ...], _Kind, str, str], ...]] = (
     (
         ("no pg_hba.conf entry", "pg_hba.conf rejects"),
         LedgerRefused,
-        "lets this machine, user or database not in",
+        "refuses this machine, user or database",
         "allow it in the server's pg_hba.conf, or correct sslmode",
     ),
     (
@@ -97,13 +97,29 @@ _CONNECTING: Final[tuple[tuple[tuple[str, ...], _Kind, str, str], ...]] = (
         "correct the database's name, or create it",
     ),
     (
+        ("no such database",),
+        LedgerRefused,
+        "stands behind a pooler that has no database of this name",
+        "correct the database's name, or add it to the pooler's configuration",
+    ),
+    (
+        ("no such user",),
+        LedgerRefused,
+        "stands behind a pooler that knows no user of this name",
+        "correct the user, or add it to the pooler's configuration",
+    ),
+    (
         ("resolve host", "translate host name", "name or service not known"),
         LedgerUnavailable,
         "cannot be found: no address is known for its host",
         "correct the host, or look at the name service",
     ),
     (
-        ("ssl", "certificate", "tls"),
+        # Not every word of TLS: a connection that is closed while it is encrypted passes.
+        (
+            *("does not support ssl", "certificate", "private key file", "alert ", "wrong version number"),
+            *("unsupported protocol", "channel binding"),
+        ),
         LedgerRefused,
         "and this machine agree on no TLS",
         "correct sslmode, sslrootcert, sslcert and sslkey, or the server's certificate",
