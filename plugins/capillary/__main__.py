@@ -16,6 +16,7 @@ from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger
 from capillary.ledger.erase import erase
 from capillary.ledger.migrate import upgrade
+from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.revision import current_revision
 
 LEDGER_CONN_ID = "badge_ledger"
@@ -45,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             said, done = _upgrade(url), True
     except CapillaryError as error:
         sys.stderr.write(f"ledger: {error}\n")
+        return 1
+    except DATABASE_ERRORS as error:
+        sys.stderr.write(f"ledger: {broke_off(error)}\n")
         return 1
     (sys.stdout if done else sys.stderr).write(f"ledger: {said}\n")
     return 0 if done else 1

@@ -10,7 +10,6 @@ from random import SystemRandom
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.log import mask_secret
-from sqlalchemy.exc import SQLAlchemyError
 
 from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
@@ -21,6 +20,7 @@ from capillary.engine.send import Sender
 from capillary.errors import CapillaryError, TransientError
 from capillary.hooks import CapillaryHook, ledger_url_of
 from capillary.ledger.database import Ledger
+from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 
 
 @contextmanager
@@ -35,19 +35,16 @@ def airflow_failures() -> Iterator[None]:
         raise AirflowException(str(error)) from None
     except CapillaryError as error:
         raise AirflowFailException(str(error)) from None
-    except SQLAlchemyError as error:
-        kind = type(getattr(error, "orig", None) or error).__name__
-        raise AirflowException(
-            f"the ledger's database broke off ({kind}); what was not committed is undone, and the task goes on from "
-            "there when it is tried again. If it stays, look at the database behind the ledger's connection"
-        ) from None
+    except DATABASE_ERRORS as error:
+        raise AirflowException(str(broke_off(error))) from None
 
 
 def open_ledger(conn_id: str) -> Ledger:
     """Return the ledger behind a connection; close it.
 
     Raises:
-        ConnectionMissing, LedgerRefused, SchemaBehind, LedgerUnavailable: it cannot be used, and why.
+        ConnectionMissing, ConnectionInvalid, LedgerRefused, SchemaBehind: it cannot be used, and why.
+        SchemaDiffers, LedgerUnavailable: it cannot be used now.
     """
     return Ledger(ledger_url_of(conn_id))
 

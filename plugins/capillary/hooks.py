@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from random import SystemRandom
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -19,13 +18,15 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from airflow.sdk.log import amask_secret, mask_secret
 from sqlalchemy import URL, Engine
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from capillary.api.client import Client
 from capillary.api.errors import SettingsInvalid
 from capillary.api.settings import PlatformSettings
 from capillary.api.transport import AiohttpTransport
-from capillary.errors import CapillaryError, TerminalError
-from capillary.ledger.errors import LedgerRefused
+from capillary.errors import CapillaryError, TerminalError, TransientError
+from capillary.ledger.libpq import ParameterRefused, secrets_of
+from capillary.ledger_address import ledger_address
 
 #: How long a person waits for the connection's test, seconds.
 TEST_TIMEOUT_S: Final = 30.0
@@ -42,26 +43,6 @@ _OWN_FIELDS: Final = {
 _KINDS: Final = {each.name: str(each.type) for each in fields(PlatformSettings)}
 #: Every extra that is read; another one is refused, since a misspelt `submitting` would submit.
 EXTRAS: Final = frozenset(_KINDS) - frozenset(_OWN_FIELDS) | {INNER_CONN_ID}
-#: Extras of a PostgreSQL connection that are libpq's own (PostgreSQL documentation, 34.1.2).
-_LIBPQ: Final = frozenset(
-    {
-        "application_name",
-        "channel_binding",
-        "gssencmode",
-        "keepalives",
-        "keepalives_count",
-        "keepalives_idle",
-        "keepalives_interval",
-        "options",
-        "sslcert",
-        "sslcrl",
-        "sslkey",
-        "sslmode",
-        "sslrootcert",
-        "target_session_attrs",
-        "tcp_user_timeout",
-    }
-)
 _YES_OR_NO: Final = {"true": True, "false": False, "on": True, "off": False, "yes": True, "no": False}
 
 
@@ -78,11 +59,23 @@ class ConnectionMissing(TerminalError):
 
 
 class ConnectionUnusable(TerminalError):
-    """The connection is of a kind that cannot do what is asked of it."""
+    """The connection is of a kind that cannot do what is asked of it, or cannot be read."""
+
+
+class ConnectionsUnreadable(TransientError):
+    """Airflow's database, where a command looks for connections, does not give them."""
+
+    def __init__(self, conn_id: str, error: Exception) -> None:
+        kind = type(getattr(error, "orig", None) or error).__name__
+        super().__init__(
+            f"Airflow's database does not give connection {conn_id!r} ({kind}). Migrate it with `airflow db migrate`, "
+            "or look at its address and FERNET_KEY, or define the connection in the environment variable "
+            f"AIRFLOW_CONN_{conn_id.upper()}."
+        )
 
 
 class ConnectionInvalid(SettingsInvalid):
-    """A field of a Capillary connection is missing or wrong; names the connection and its form's field."""
+    """A field of a connection is missing or wrong; names the connection and its form's field."""
 
     def __init__(self, *, conn_id: str, field: str, problem: str, remedy: str) -> None:
         super().__init__(field=field, problem=problem, remedy=remedy)
@@ -221,18 +214,21 @@ def ledger_url_of(conn_id: str) -> str:
     """Return the SQLAlchemy URL of the ledger behind a connection of type sqlite or postgres.
 
     Raises:
-        ConnectionMissing: there is no such connection.
+        ConnectionMissing, ConnectionUnusable, ConnectionsUnreadable: there is no such connection, or none to be read.
+        ConnectionInvalid: an extra that would not be honoured.
         LedgerRefused: another database, or a SQLite file whose place depends on the working directory.
     """
     url = _ledger_url(_connection(conn_id))
-    mask_secret(_masked_part(url))
+    for secret in secrets_of(url):
+        mask_secret(secret)
     return url.render_as_string(hide_password=False)
 
 
 async def aledger_url_of(conn_id: str) -> str:
     """Do what `ledger_url_of` does, for triggers."""
     url = _ledger_url(await _aconnection(conn_id))
-    await amask_secret(_masked_part(url))
+    for secret in secrets_of(url):
+        await amask_secret(secret)
     return url.render_as_string(hide_password=False)
 
 
@@ -241,9 +237,11 @@ def database_engine_of(conn_id: str) -> Engine:
 
     Raises:
         ConnectionMissing: there is no such connection.
-        ConnectionUnusable: it is no database, or its provider is not installed.
+        ConnectionInvalid: its extra is no JSON object.
+        ConnectionUnusable: it is no database, its provider is not installed, or its fields make no address.
     """
     connection = _connection(conn_id)
+    _json_object(connection, example="{}")
     try:
         hook = connection.get_hook()  # type: ignore[no-untyped-call] # Airflow's own
     except (AirflowException, ImportError, AttributeError) as error:  # the last: `generic` names no hook class
@@ -256,7 +254,13 @@ def database_engine_of(conn_id: str) -> Engine:
             f"Connection {conn_id!r} of type {connection.conn_type!r} is no SQL database. "
             "Name one whose provider builds on common-sql, such as postgres, sqlite or snowflake."
         )
-    return hook.get_sqlalchemy_engine()
+    try:
+        return hook.get_sqlalchemy_engine()
+    except (AirflowException, ArgumentError, ImportError, TypeError, ValueError) as error:  # each provider's own
+        raise ConnectionUnusable(
+            f"Connection {conn_id!r} of type {connection.conn_type!r} makes no address of a database "
+            f"({type(error).__name__}). Correct its fields and its extra, or install that database's driver."
+        ) from None
 
 
 def _connection(conn_id: str) -> Connection:
@@ -265,7 +269,7 @@ def _connection(conn_id: str) -> Connection:
     except AirflowNotFoundException:
         stored = None if _in_a_task() else _stored_connection(conn_id)
     if stored is None:
-        raise ConnectionMissing(conn_id)
+        raise _missing(conn_id)
     return stored
 
 
@@ -273,7 +277,18 @@ async def _aconnection(conn_id: str) -> Connection:
     try:
         return await BaseHook.aget_connection(conn_id)
     except AirflowNotFoundException:
-        raise ConnectionMissing(conn_id) from None
+        raise _missing(conn_id) from None
+
+
+def _missing(conn_id: str) -> ConnectionMissing | ConnectionUnusable:
+    """Return what it is that Airflow finds no connection: one in the environment that cannot be read counts as none."""
+    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+    if os.environ.get(variable):
+        return ConnectionUnusable(
+            f"The environment variable {variable} is neither JSON nor a URI that can be read; its port must be a "
+            'number. Write it like {"conn_type": "postgres", "host": "…"}.'
+        )
+    return ConnectionMissing(conn_id)
 
 
 def _in_a_task() -> bool:
@@ -287,16 +302,18 @@ def _in_a_task() -> bool:
 def _stored_connection(conn_id: str) -> Connection | None:
     """Return the connection from Airflow's database: outside a task, Airflow's own look-up leaves it out."""
     from airflow.secrets.metastore import MetastoreBackend  # noqa: PLC0415 - needs a database: commands alone
+    from cryptography.fernet import InvalidToken  # noqa: PLC0415 - same
 
-    stored = MetastoreBackend().get_connection(conn_id)
-    if stored is None:
-        return None
     names = ("conn_id", "conn_type", "host", "schema", "login", "password", "port", "extra")
-    return Connection(**{name: getattr(stored, name) for name in names})
+    try:
+        stored = MetastoreBackend().get_connection(conn_id)
+        return None if stored is None else Connection(**{name: getattr(stored, name) for name in names})
+    except (SQLAlchemyError, AirflowException, InvalidToken) as error:
+        raise ConnectionsUnreadable(conn_id, error) from None
 
 
-def _extras(connection: Connection) -> Mapping[str, object]:
-    """Return the extras that say something. Airflow's own reader takes broken JSON for no extras at all."""
+def _json_object(connection: Connection, *, example: str) -> dict[str, object]:
+    """Return a connection's extra. Airflow's own reader takes broken JSON for no extras at all."""
     try:
         found = json.loads(connection.extra or "{}")
     except ValueError:
@@ -306,8 +323,14 @@ def _extras(connection: Connection) -> Mapping[str, object]:
             conn_id=connection.conn_id,
             field="extra",
             problem="it is no JSON object",
-            remedy='Write it like {"organisation_id": "100458"}',
+            remedy=f"Write it like {example}",
         )
+    return found
+
+
+def _extras(connection: Connection) -> Mapping[str, object]:
+    """Return the extras of a platform's connection that say something."""
+    found = _json_object(connection, example='{"organisation_id": "100458"}')
     for name in found:
         if name not in EXTRAS:
             close = difflib.get_close_matches(name, EXTRAS, n=1)
@@ -375,35 +398,10 @@ def _base_url(connection: Connection) -> str:
 
 
 def _ledger_url(connection: Connection) -> URL:
-    where = f"Connection {connection.conn_id!r}"
-    if connection.conn_type == "sqlite":
-        path = connection.host or ""
-        if not Path(path).is_absolute():
-            raise LedgerRefused(
-                f"{where} does not name a SQLite file by its whole path, so that every process would keep a "
-                "ledger of its own. Write an absolute path into its host"
-            )
-        return URL.create("sqlite", database=path)
-    if connection.conn_type in {"postgres", "postgresql"}:
-        extras = json.loads(connection.extra or "{}")
-        query = {name: str(value) for name, value in extras.items() if name in _LIBPQ}
-        # A folder is a Unix socket's; as the host of a URL it would be read as part of the database's name.
-        is_socket = (connection.host or "").startswith("/")
-        return URL.create(
-            "postgresql+psycopg",
-            username=connection.login or None,
-            password=connection.password or None,
-            host=None if is_socket else connection.host or None,
-            port=connection.port,
-            database=connection.schema or None,
-            query=query | ({"host": connection.host or ""} if is_socket else {}),
-        )
-    raise LedgerRefused(
-        f"{where} is of type {connection.conn_type!r}, and the ledger cannot live there: it needs keys that are "
-        "enforced and rows that lock. Make it postgres, or sqlite on one machine"
-    )
-
-
-def _masked_part(url: URL) -> str:
-    """Return the password as the URL writes it, which differs from the plain one where it is escaped."""
-    return urlsplit(url.render_as_string(hide_password=False)).password or ""
+    extras = _json_object(connection, example='{"sslmode": "require"}')
+    try:
+        return ledger_address(connection, extras)
+    except ParameterRefused as error:
+        raise ConnectionInvalid(
+            conn_id=connection.conn_id, field=error.name, problem=error.problem, remedy=error.remedy
+        ) from None

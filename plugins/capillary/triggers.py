@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator
@@ -11,15 +10,15 @@ from enum import StrEnum
 from typing import Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from sqlalchemy.exc import SQLAlchemyError
 
 from capillary.access import platform_client, runtime_of
-from capillary.engine.runtime import Runtime
+from capillary.engine.runtime import Runtime, in_ledger_thread
 from capillary.engine.send import assert_account
 from capillary.engine.watch import watch_in_turn
 from capillary.errors import CapillaryError, TransientError
 from capillary.hooks import CapillaryHook, aledger_url_of
 from capillary.ledger.database import Ledger
+from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.requests import keep_alive
 from capillary.ledger.waiting import RunWait, run_wait
 from capillary.planning import RUN_LEASE
@@ -36,6 +35,9 @@ _GROWTH: Final = 1.5
 _JITTER: Final = 0.1
 #: Another reader's poll counts as this one's when it is younger than this share of the pause before it.
 _FRESH: Final = 0.8
+
+#: What a poll may fail with; anything else is a fault of this project and ends the trigger.
+_FAILURES: Final[tuple[type[Exception], ...]] = (CapillaryError, *DATABASE_ERRORS)
 
 _LOG: Final = logging.getLogger("capillary.trigger")
 
@@ -111,10 +113,10 @@ class BadgeRequestTrigger(BaseTrigger):
             await runtime.sleep(pause_s)
             try:
                 wait = await self._poll(runtime, reader, fresh=timedelta(seconds=pause_s * _FRESH))
-            except (CapillaryError, SQLAlchemyError) as error:
+            except _FAILURES as error:
                 failures += 1
                 _LOG.warning("poll %d in a row failed: %s", failures, _said(error))
-                if failures >= TOLERATED_FAILURES or not isinstance(error, TransientError | SQLAlchemyError):
+                if failures >= TOLERATED_FAILURES or not isinstance(error, (TransientError, *DATABASE_ERRORS)):
                     yield _event(Event.FAILED)
                     return
             else:
@@ -133,12 +135,12 @@ class BadgeRequestTrigger(BaseTrigger):
         settings = await CapillaryHook(self.capillary_conn_id).aget_settings()
         url = await aledger_url_of(self.ledger_conn_id)
         # Opened for each poll: a thousand waiting triggers hold no connection.
-        ledger = await asyncio.to_thread(Ledger, url)
+        ledger = await in_ledger_thread(lambda: Ledger(url), drop=Ledger.close)
         try:
-            await asyncio.to_thread(assert_account, ledger, self.badge_run_id, settings.account)
+            await runtime.ledger_call(lambda: assert_account(ledger, self.badge_run_id, settings.account))
             async with platform_client(settings, ledger, runtime) as client:
                 await watch_in_turn(ledger, client, runtime, reader=reader, older_than=fresh, settle=False)
-            return await asyncio.to_thread(self._look, ledger)
+            return await runtime.ledger_call(lambda: self._look(ledger))
         finally:
             ledger.close()
 
@@ -160,6 +162,4 @@ def _event(event: Event) -> TriggerEvent:
 
 def _said(error: Exception) -> str:
     """Return an error's words; a database's own quote values."""
-    return (
-        str(error) if isinstance(error, CapillaryError) else f"the ledger's database broke off ({type(error).__name__})"
-    )
+    return str(error if isinstance(error, CapillaryError) else broke_off(error))

@@ -52,10 +52,15 @@ MESSAGE_LIMIT: Final = 500
 STATE_LIMIT: Final = 64
 #: Most characters of a platform request id, which is a UUID.
 PLATFORM_ID_LIMIT: Final = 64
+#: Characters of a request key that are kept. Ours have 61 at most, so that a key that was cut is none of ours.
+KEY_LIMIT: Final = 64
 #: Characters of an entity id; the public docs give examples of eight digits and no bound.
 ENTITY_ID_LIMIT: Final = 64
 
 _PAYLOAD: Final = "IntouchAPITask-Payload"
+#: The platform's request workflow is younger than the first, and this code older than the second.
+_CREATED_FROM: Final = datetime(2015, 1, 1, tzinfo=UTC)
+_CREATED_BEFORE: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _GREGORIAN_EPOCH: Final = datetime(1582, 10, 15, tzinfo=UTC)  # RFC 9562, UUID version 1
 
 
@@ -183,7 +188,7 @@ def parse_request(data: object) -> WorkflowRequest:
         platform_request_id=platform_request_id,
         request_type=(text(request.get("requestType")) or "").upper().replace("_", "-"),
         state=state,
-        request_key=text(body.get("requestId")),
+        request_key=text(body.get("requestId"), limit=KEY_LIMIT),
         customers=_parse_customers(body.get("customers")),
         badge_id=text(body.get("badgeMetaId")),
         human_decided=details.get("AdminTask_Output") is not None,
@@ -210,9 +215,11 @@ def _created_at(platform_request_id: str) -> datetime | None:
         parsed = uuid.UUID(platform_request_id)
         if parsed.version != 1:
             return None
-        return _GREGORIAN_EPOCH + timedelta(microseconds=parsed.time // 10)
+        created_at = _GREGORIAN_EPOCH + timedelta(microseconds=parsed.time // 10)
     except (ValueError, OverflowError):
         return None
+    # Sixty bits hold the years 1582 to 5236: an id that only looks like version 1 says nothing of the time.
+    return created_at if _CREATED_FROM <= created_at < _CREATED_BEFORE else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,10 @@ from capillary.api.errors import SettingsInvalid
 from capillary.api.json_fields import fields as json_object
 from capillary.api.json_fields import instant, read_json
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Halves of a surrogate pair, too: neither a header nor the ledger can hold them.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+#: Characters of an account that the ledger keeps.
+ACCOUNT_LIMIT: Final = 255
 _ORGANISATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HEADER_FIELDS: Final = ("ui_token", "oauth_key", "oauth_secret")
@@ -100,6 +103,12 @@ class PlatformSettings:
         self._check_words()
         self._check_numbers()
         self._check_credentials()
+        if len(self.account) > ACCOUNT_LIMIT:
+            raise SettingsInvalid(
+                field="base_url",
+                problem=f"with the organisation id it is {len(self.account)} characters long",
+                remedy=f"Give an address with which it has at most {ACCOUNT_LIMIT}",
+            )
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

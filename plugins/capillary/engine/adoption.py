@@ -144,7 +144,8 @@ def _proven(row: WorkflowRequest, candidates: list[Candidate], tx: Transaction) 
                     attempt=attempt,
                     customers=customers,
                     seen=seen_in(row),
-                    sent_at=row.created_at or tx.now,
+                    # A send in the future would have every reading of the list begin after it.
+                    sent_at=min(row.created_at or tx.now, tx.now),
                 )
     return None
 

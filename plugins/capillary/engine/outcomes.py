@@ -8,6 +8,7 @@ from typing import Final
 
 from capillary.api.badges import CODE_MEANINGS, BulkItem, Execution
 from capillary.api.request_workflow import RequestState, WorkflowRequest, is_decided
+from capillary.ledger.bounds import code_kept
 from capillary.ledger.schema import Outcome
 from capillary.ledger.settle import Ending
 
@@ -19,8 +20,7 @@ ALREADY: Final = 1040
 BROKE: Final = frozenset({500, 503})
 #: First HTTP status of the server's own failures.
 _SERVER_ERROR: Final = 500
-#: What the ledger's columns hold; PostgreSQL refuses the whole request for one value beyond them.
-_MAX_CODE: Final = 2**31 - 1
+#: What the ledger's column holds; PostgreSQL refuses the whole request for one value beyond it.
 _MAX_ISSUED_ID: Final = 64
 
 
@@ -114,14 +114,10 @@ def _line(item: BulkItem) -> Ending:
         if issued_id is not None and item.status in (None, "ACTIVE"):
             return Ending(Outcome.ENROLLED, issued_id=issued_id if len(issued_id) <= _MAX_ISSUED_ID else None)
         return Ending(Outcome.UNCONFIRMED)
-    code = _kept(item.error_code)
+    code = code_kept(item.error_code)
     if code is None or code == SAYS_NOTHING:
         return Ending(Outcome.UNCONFIRMED, error_code=code)
     return Ending(Outcome.ALREADY_ENROLLED if code == ALREADY else Outcome.FAILED, error_code=code)
-
-
-def _kept(code: int | None) -> int | None:
-    return code if code is not None and abs(code) <= _MAX_CODE else None
 
 
 def _whole_call(execution: Execution, *, approved: bool) -> Ending:
@@ -132,7 +128,7 @@ def _whole_call(execution: Execution, *, approved: bool) -> Ending:
     one contradicts itself unless the wrapped call answered 4xx.
     """
     codes = execution.error_codes
-    first = _kept(codes[0]) if codes else None
+    first = code_kept(codes[0]) if codes else None
     if SAYS_NOTHING in codes:
         return Ending(Outcome.UNCONFIRMED, error_code=SAYS_NOTHING)
     status = execution.http_status

@@ -9,11 +9,12 @@ from secrets import token_hex
 
 from sqlalchemy import func, insert, select, update
 
+from capillary.ledger.bounds import checked
 from capillary.ledger.counts import count_without_rows
 from capillary.ledger.database import Transaction
 from capillary.ledger.occasion import locked_occasion, locked_spec
 from capillary.ledger.requests import Seen, discard_unsent, record_sighting
-from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_run
+from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_occasion, badge_request, badge_run
 from capillary.ledger.spec import Spec
 
 #: `badge_run.task_id` of what was imported.
@@ -44,6 +45,16 @@ class Forgotten:
     seen: Seen
     sent_at: datetime
 
+    def __post_init__(self) -> None:
+        """Refuse what the ledger's columns cannot hold.
+
+        Raises:
+            ValueUnfit: naming it.
+        """
+        checked(badge_request.c.key, "key", self.key)
+        checked(badge_run.c.campaign, "campaign", self.campaign)
+        checked(badge_occasion.c.occasion, "occasion", self.occasion)
+
 
 def adopt(tx: Transaction, forgotten: Forgotten, *, run_id: str, capillary_conn_id: str) -> int:
     """Write a forgotten request back, waiting; badge_upkeep or the next `wait` settles it.
@@ -63,7 +74,9 @@ def adopt(tx: Transaction, forgotten: Forgotten, *, run_id: str, capillary_conn_
 
     Raises:
         OccasionTaken: the occasion belongs to another badge or campaign.
+        ValueUnfit: `capillary_conn_id` is longer than the ledger keeps.
     """
+    checked(badge_run.c.capillary_conn_id, "capillary_conn_id", capillary_conn_id)
     occasion_id = locked_occasion(
         tx,
         account=forgotten.spec.account,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,22 +11,24 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
-from capillary.errors import TransientError
-from capillary.ledger.errors import LedgerRefused
+from capillary.ledger.errors import LedgerRefused, LedgerUnavailable
+from capillary.ledger.libpq import ParameterRefused, assert_said_once, checked, defaults_for
+from capillary.ledger.opening import explained
 from capillary.ledger.revision import assert_schema_current
+from capillary.ledger.soundness import assert_rights, assert_sound
 from capillary.ledger.startup_options import assert_options_hold
+
+__all__ = ["BUSY_TIMEOUT_S", "Clock", "Ledger", "LedgerUnavailable", "Transaction", "ledger_url"]
 
 #: How long a SQLite writer waits for another one, seconds.
 BUSY_TIMEOUT_S = 30
 
+_UNFIT: Final = re.compile(r"[\x00\ud800-\udfff]")
+
 Clock = Callable[[], datetime]
-
-
-class LedgerUnavailable(TransientError):
-    """The ledger's database cannot be reached. It may be back at the next try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,37 +59,28 @@ class Ledger:
         check_schema: refuse a schema that is missing or of another version than the code.
 
     Raises:
-        LedgerRefused: another dialect, a SQLite database in memory, a file that is no database, or commits
-            that are not durable.
-        SchemaBehind: the tables are missing or of another version; the message names the command.
-        LedgerUnavailable: the database does not answer.
+        LedgerRefused: another dialect, a SQLite database in memory, a parameter that libpq does not know, or a
+            database that cannot keep the ledger's promises (`capillary.ledger.soundness`).
+        SchemaBehind: the tables are missing; the message names the command.
+        SchemaDiffers: the tables are of another version than the code, as while an update is rolled out.
+        LedgerUnavailable: the database does not answer, or takes no writes now.
     """
 
     def __init__(self, url: str | URL, *, clock: Clock | None = None, check_schema: bool = True) -> None:
         self.url = ledger_url(url)
-        self.engine = _engine(self.url)
         self._clock = clock
-        try:
-            with self.engine.connect() as conn:
-                _assert_durable(conn)
-                assert_options_hold(conn, self.url)
-                if check_schema:
-                    assert_schema_current(conn)
-        except OperationalError as error:
-            self.engine.dispose()
-            raise LedgerUnavailable(
-                f"the ledger at {_place(self.url)} does not answer ({type(error.orig).__name__}); "
-                "check the connection badge_ledger and the database"
-            ) from None
-        except DatabaseError as error:
-            self.engine.dispose()
-            raise LedgerRefused(
-                f"the database at {_place(self.url)} cannot be read ({type(error.orig).__name__}): it is no "
-                "SQLite file, or its user may not read the ledger's tables; check the connection badge_ledger"
-            ) from None
-        except BaseException:
-            self.engine.dispose()
-            raise
+        with explained(self.url):
+            self.engine = _engine(self.url)
+            try:
+                with self.engine.connect() as conn:
+                    assert_sound(conn)
+                    assert_options_hold(conn, self.url)
+                    if check_schema:
+                        assert_schema_current(conn)
+                        assert_rights(conn)
+            except BaseException:
+                self.engine.dispose()
+                raise
 
     def close(self) -> None:
         """Give all connections back."""
@@ -152,8 +146,16 @@ def ledger_url(url: str | URL) -> URL:
         raise LedgerRefused(
             "the ledger's address is no database URL; give connection badge_ledger as sqlite or postgres"
         ) from None
+    for part in (parsed.username, parsed.password, parsed.host, parsed.database):
+        if part is not None and _UNFIT.search(part):
+            raise LedgerRefused(
+                "the ledger's address holds a character that no address may hold (NUL, or half of a pair); write "
+                "connection badge_ledger anew"
+            )
     if backend in ("postgresql", "postgres"):
-        return parsed.set(drivername="postgresql+psycopg")
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        assert_said_once(parsed)
+        return parsed.set(query=_parameters(parsed))
     if backend == "sqlite":
         if not parsed.database or ":memory:" in parsed.database or parsed.query.get("mode") == "memory":
             raise LedgerRefused(
@@ -166,9 +168,13 @@ def ledger_url(url: str | URL) -> URL:
     )
 
 
-def _place(url: URL) -> str:
-    """Return where the database is, without who is asking: a password may hide in the query, too."""
-    return URL.create(url.get_backend_name(), host=url.host, port=url.port, database=url.database).render_as_string()
+def _parameters(url: URL) -> dict[str, str | tuple[str, ...]]:
+    """Return the address's own parameters, checked; libpq's form for several hosts is SQLAlchemy's own."""
+    several = {name: value for name, value in url.query.items() if isinstance(value, tuple)}
+    for name in several:
+        if name not in {"host", "hostaddr", "port"}:
+            raise ParameterRefused(name, "it is given twice", "Leave one of the two out")
+    return {**checked({name: value for name, value in url.query.items() if name not in several}), **several}
 
 
 def _engine(url: URL) -> Engine:
@@ -183,7 +189,7 @@ def _engine(url: URL) -> Engine:
             # whoever waited for a row.
             isolation_level="READ COMMITTED",
             # A prepared statement outlives its transaction, and behind a pooler the next one is on another connection.
-            connect_args={"connect_timeout": 10, "prepare_threshold": None},
+            connect_args={**defaults_for(url), "prepare_threshold": None},
         )
     engine = create_engine(
         url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
@@ -226,17 +232,3 @@ def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:  # noqa: 
 
 def _begin_sqlite(conn: Connection) -> None:
     conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("ledger_write") else "BEGIN DEFERRED")
-
-
-def _assert_durable(conn: Connection) -> None:
-    if conn.dialect.name == "sqlite":
-        level = conn.exec_driver_sql("PRAGMA synchronous").scalar_one()
-        if level < 2:
-            raise LedgerRefused("SQLite does not wait for the disk (PRAGMA synchronous below FULL)")
-        return
-    for setting in ("fsync", "synchronous_commit"):
-        if conn.exec_driver_sql(f"SHOW {setting}").scalar_one() == "off":
-            raise LedgerRefused(
-                f"PostgreSQL says {setting}=off: a commit may be lost in a crash, and a lost commit is a customer "
-                f"enrolled twice. Turn {setting} on for the ledger's database or role"
-            )

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from capillary.errors import CapillaryError, TerminalError
+from capillary.errors import CapillaryError, TerminalError, TransientError
 
 
 class LedgerRefused(TerminalError):
     """The database behind the connection cannot keep the ledger's promises."""
 
 
+class LedgerUnavailable(TransientError):
+    """The ledger's database cannot be reached, or takes no writes. It may be back at the next try."""
+
+
 class SchemaBehind(TerminalError):
-    """The ledger's tables are missing or of another version than the code."""
+    """The ledger's tables are missing, or from before the first release."""
+
+
+class SchemaDiffers(TransientError):
+    """The ledger's tables are of another version than the code, as while an update is rolled out: it passes."""
+
+
+class ValueUnfit(TerminalError):
+    """A name or a person's words cannot be kept as they are. Nothing was written."""
 
 
 class OccasionTaken(TerminalError):

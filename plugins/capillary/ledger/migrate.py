@@ -9,7 +9,9 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, text
 
+from capillary.ledger.opening import explained
 from capillary.ledger.revision import REVISIONS, assert_known, current_revision
+from capillary.ledger.soundness import assert_may_create
 
 # Any number will do, as long as two upgrades use the same.
 _ADVISORY_LOCK = 0x63617031
@@ -25,9 +27,11 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
         The revision before (None: the schema was empty) and the revision now.
 
     Raises:
-        SchemaBehind: the database is at a revision that this code does not know.
+        SchemaBehind, SchemaDiffers: the database is at a revision that this code does not know.
+        LedgerRefused: the user may not make tables.
+        LedgerUnavailable: the database broke off.
     """
-    with engine.connect() as conn:
+    with explained(engine.url), engine.connect() as conn:
         conn.execution_options(ledger_write=True)
         with conn.begin():
             if conn.dialect.name == "postgresql":
@@ -35,6 +39,8 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
             before = current_revision(conn)
             if before is not None:
                 assert_known(before)
+            if before != REVISIONS[-1]:
+                assert_may_create(conn)
             config = alembic_config()
             config.attributes["connection"] = conn
             with _ALEMBIC:

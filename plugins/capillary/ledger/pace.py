@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row, select, update
 
+from capillary.ledger.bounds import checked
 from capillary.ledger.database import Transaction
 from capillary.ledger.schema import badge_pace
 from capillary.ledger.upsert import insert_unless_there
@@ -73,6 +74,7 @@ def block(tx: Transaction, account: str, *, seconds: float) -> None:
 
 
 def _locked_row(tx: Transaction, account: str) -> Row[*tuple[Any, ...]]:
+    checked(badge_pace.c.account, "account", account)
     insert_unless_there(tx, badge_pace, {"account": account, "next_slot_at": tx.now})
     return tx.conn.execute(
         select(badge_pace.c.next_slot_at, badge_pace.c.blocked_until)

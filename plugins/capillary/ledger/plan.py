@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import Row, delete, exists, func, insert, select
 
+from capillary.ledger.bounds import checked
 from capillary.ledger.candidates import is_new, may_be_planned, planning, unclear
 from capillary.ledger.cut import Cut, cut
 from capillary.ledger.database import Ledger, Transaction
@@ -93,6 +94,19 @@ class Order:
     override_guards: bool = False
     lease: timedelta = timedelta(hours=6)
     note: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what the ledger's columns cannot hold, before a row of the warehouse is read.
+
+        Raises:
+            ValueUnfit: naming the first.
+        """
+        checked(badge_occasion.c.account, "account", self.spec.account)
+        checked(badge_occasion.c.badge_id, "badge_id", self.spec.badge_id)
+        checked(badge_occasion.c.occasion, "occasion", self.occasion)
+        for name in ("dag_id", "run_id", "task_id", "capillary_conn_id", "campaign", "note"):
+            if (value := getattr(self, name)) is not None:
+                checked(badge_run.c[name], name, value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ released or overtaken long ago from touching the claim of somebody else.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
+from capillary.ledger.bounds import checked, code_kept, cut
 from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import LedgerBroken
@@ -142,7 +143,7 @@ def release(tx: Transaction, held: Claim, *, reason: str) -> bool:
         tx.conn,
         update(badge_request)
         .where(*_held(held), badge_request.c.resends == 0)
-        .values(status=RequestStatus.PLANNED, doubt_from=None, error=reason),
+        .values(status=RequestStatus.PLANNED, doubt_from=None, error=cut(badge_request.c.error, reason)),
     )
 
 
@@ -151,6 +152,7 @@ def refuse(tx: Transaction, held: Claim, *, code: int | None, reason: str) -> bo
 
     Every customer of it becomes ``not_accepted``. Refused (False) for a doubtful request.
     """
+    code, reason = code_kept(code), cut(badge_request.c.error, reason)
     moved = _moved(
         tx.conn,
         update(badge_request)
@@ -164,7 +166,7 @@ def refuse(tx: Transaction, held: Claim, *, code: int | None, reason: str) -> bo
 
 def note_doubt(tx: Transaction, held: Claim, *, reason: str) -> bool:
     """Write down why a send is in doubt. The status stays ``sending``."""
-    return _moved(tx.conn, update(badge_request).where(*_held(held)).values(error=reason))
+    return _moved(tx.conn, update(badge_request).where(*_held(held)).values(error=cut(badge_request.c.error, reason)))
 
 
 def give_up(tx: Transaction, absence: ConfirmedAbsence) -> bool:
@@ -193,7 +195,12 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
 
     Returns:
         Whether the sighting is new.
+
+    Raises:
+        ValueUnfit: the platform's id is longer than the ledger keeps; cut, it could be another request's. The parser
+            takes a row with such an id for unreadable before it comes here.
     """
+    seen = _kept(seen)
     # The request's row is locked first, here and when settling: who settles has seen every sighting.
     tx.conn.execute(update(badge_request).where(badge_request.c.id == request_id).values(status=badge_request.c.status))
     values = {
@@ -294,6 +301,18 @@ def keep_alive(tx: Transaction, badge_run_id: int, *, lease: timedelta) -> None:
     )
 
 
+def _kept(seen: Seen) -> Seen:
+    message = seen.checker_message
+    return replace(
+        seen,
+        platform_request_id=checked(
+            badge_sighting.c.platform_request_id, "platform request id", seen.platform_request_id
+        ),
+        state=cut(badge_sighting.c.state, seen.state),
+        checker_message=None if message is None else cut(badge_sighting.c.checker_message, message),
+    )
+
+
 def _claimed(
     tx: Transaction,
     request_id: int,
@@ -303,6 +322,7 @@ def _claimed(
     *,
     resends: int,
 ) -> Claim | None:
+    checked(badge_request.c.sender, "sender", sender)
     statement = (
         update(badge_request)
         .where(badge_request.c.id == request_id, *conditions)

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, String, column, inspect, select, table
 
-from capillary.ledger.errors import SchemaBehind
+from capillary.ledger.errors import SchemaBehind, SchemaDiffers
 
 #: Every revision of `migrations/versions`, oldest first. The code needs the last one.
 REVISIONS: Final = ("0001b",)
@@ -34,7 +34,9 @@ def assert_schema_current(conn: Connection) -> None:
     """Refuse to work on a schema that is not the code's.
 
     Raises:
-        SchemaBehind: with the command that mends it.
+        SchemaBehind: there are no tables, or none that this code can migrate; with the command that mends it.
+        SchemaDiffers: they are of another version. In an update workers and ledger change one after the other, and
+            what waits for days must not fail for it.
     """
     current, needed = current_revision(conn), REVISIONS[-1]
     if current == needed:
@@ -42,8 +44,9 @@ def assert_schema_current(conn: Connection) -> None:
     if current is None:
         raise SchemaBehind(f"the ledger has no tables yet; create them with: {UPGRADE_COMMAND}")
     assert_known(current)
-    raise SchemaBehind(
-        f"the ledger's schema is at revision {current}, the code needs {needed}; migrate with: {UPGRADE_COMMAND}"
+    raise SchemaDiffers(
+        f"the ledger's schema is at revision {current}, the code needs {needed}; migrate with: {UPGRADE_COMMAND}, or "
+        "wait for badge_upkeep, which does it"
     )
 
 
@@ -51,7 +54,8 @@ def assert_known(revision: str) -> None:
     """Refuse a schema that this code cannot migrate: a newer version made it, or one from before the first release.
 
     Raises:
-        SchemaBehind: which of the two, and what to do.
+        SchemaBehind: it is from before the first release.
+        SchemaDiffers: a newer version made it.
     """
     if revision in RETIRED:
         raise SchemaBehind(
@@ -59,7 +63,7 @@ def assert_known(revision: str) -> None:
             f"{REVISIONS[-1]}: keep this database for its records, and give connection badge_ledger a new, empty one"
         )
     if revision not in REVISIONS:
-        raise SchemaBehind(
+        raise SchemaDiffers(
             f"the ledger's schema is at revision {revision}, which this code does not know (it needs "
             f"{REVISIONS[-1]}): the ledger was migrated by a newer version; update the installed package"
         )

@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import or_, select, update
 
+from capillary.ledger.bounds import checked, cut
 from capillary.ledger.database import Transaction
 from capillary.ledger.schema import badge_scan
 from capillary.ledger.upsert import insert_unless_there
@@ -41,7 +42,11 @@ def lease(tx: Transaction, account: str, *, by: str, older_than: timedelta) -> b
         account: the account.
         by: who reads; unlike any other reader.
         older_than: how long ago the last reading must have begun, whether or not it came to its end.
+
+    Raises:
+        ValueUnfit: `by` is longer than the ledger keeps; cut, it could be another reader.
     """
+    checked(badge_scan.c.leased_by, "reader", by)
     _ensure(tx, account)
     return (
         tx.conn.execute(
@@ -87,10 +92,14 @@ def distrust(tx: Transaction, account: str) -> None:
 
 
 def note_foreign_key(tx: Transaction, account: str, key: str) -> None:
-    """A key of ours stands on the platform that the ledger does not know: submitting must stop."""
+    """A key of ours stands on the platform that the ledger does not know: submitting must stop.
+
+    A key that is longer than any of ours is kept cut: it stops submitting all the same.
+    """
     _ensure(tx, account)
+    kept = cut(badge_scan.c.foreign_key, key)
     tx.conn.execute(
-        update(badge_scan).where(badge_scan.c.account == account).values(foreign_key=key, foreign_seen_at=tx.now)
+        update(badge_scan).where(badge_scan.c.account == account).values(foreign_key=kept, foreign_seen_at=tx.now)
     )
 
 
@@ -115,4 +124,5 @@ def state(tx: Transaction, account: str) -> ScanState:
 
 
 def _ensure(tx: Transaction, account: str) -> None:
+    checked(badge_scan.c.account, "account", account)
     insert_unless_there(tx, badge_scan, {"account": account, "leased_until": tx.now, "leased_by": ""})

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import select, text, update
 
+from capillary.ledger.bounds import code_kept, cut
 from capillary.ledger.counts import count_outcomes, customers_without_row
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.schema import (
     Outcome,
     RequestStatus,
+    badge_enrolment,
     badge_request,
     badge_sighting,
     badge_spec,
@@ -50,6 +52,7 @@ def settle(tx: Transaction, request_id: int, *, sightings_read: Iterable[str], e
     Raises:
         LedgerBroken: ``endings`` are not for exactly the customers of the request.
     """
+    endings = {customer: _kept(ending) for customer, ending in endings.items()}
     locked = tx.conn.execute(
         update(badge_request)
         .where(badge_request.c.id == request_id, badge_request.c.status == RequestStatus.WAITING)
@@ -88,6 +91,16 @@ def settle(tx: Transaction, request_id: int, *, sightings_read: Iterable[str], e
     if counts[Outcome.ENROLLED] and not counts[Outcome.UNCONFIRMED] and not unattended:
         _prove(tx, locked.spec_id)
     return True
+
+
+def _kept(ending: Ending) -> Ending:
+    """Return an ending as the columns hold it; an id that does not fit is left out, the outcome stands."""
+    issued_id, code = ending.issued_id, code_kept(ending.error_code)
+    if issued_id is not None and issued_id != cut(badge_enrolment.c.issued_id, issued_id):
+        issued_id = None
+    if code == ending.error_code and issued_id == ending.issued_id:
+        return ending  # nearly all
+    return Ending(ending.outcome, issued_id, code)
 
 
 def _write(tx: Transaction, request_id: int, endings: Mapping[int, Ending]) -> int:

@@ -133,7 +133,7 @@ def run_progress(ledger_url: str | URL, dag_id: str, run_id: str) -> RunProgress
     Raises:
         LedgerRefused: see :class:`capillary.ledger.database.Ledger`.
         LedgerUnavailable: same.
-        SchemaBehind: same.
+        SchemaBehind, SchemaDiffers: same.
     """
     with Ledger(ledger_url) as ledger, ledger.read() as tx:
         return _run_progress(tx, dag_id, run_id)

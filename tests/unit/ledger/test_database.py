@@ -85,7 +85,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LedgerUnavailable, match=r"nowhere/ledger\.db"):
+    with pytest.raises(LedgerRefused, match=r"nowhere/ledger\.db cannot be opened: its folder is missing"):
         Ledger(f"sqlite:///{tmp_path}/nowhere/ledger.db")
 
 

@@ -15,8 +15,10 @@ from sqlalchemy import URL, Connection, column, inspect, table, text, update
 from sqlalchemy.engine.interfaces import ReflectedIndex
 
 from capillary.__main__ import main
+from capillary.errors import TransientError
+from capillary.ledger import revision
 from capillary.ledger.database import Ledger
-from capillary.ledger.errors import SchemaBehind
+from capillary.ledger.errors import LedgerRefused, SchemaBehind, SchemaDiffers
 from capillary.ledger.migrate import alembic_config, upgrade
 from capillary.ledger.revision import REVISIONS, UPGRADE_COMMAND, VERSION_TABLE
 from capillary.ledger.schema import metadata
@@ -128,7 +130,7 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(empty_url: URL) -> None:
     with Ledger(empty_url, check_schema=False) as ledger:
         with ledger.write() as tx:
             tx.conn.execute(text("CREATE TABLE badge_scan (account VARCHAR(1))"))
-        with pytest.raises(Exception, match="badge_scan"):
+        with pytest.raises(LedgerRefused, match="a table of the ledger's name"):
             upgrade(ledger.engine)
         with ledger.read() as tx:
             assert inspect(tx.conn).get_table_names() == ["badge_scan"]
@@ -144,10 +146,22 @@ def test_a_newer_ledger_is_refused_and_not_touched(empty_url: URL) -> None:
     with Ledger(migrated(empty_url)) as ledger:
         with ledger.write() as tx:
             tx.conn.execute(update(table(VERSION_TABLE, column("version_num"))).values(version_num="9999"))
-        with pytest.raises(SchemaBehind, match="9999, which this code does not know"):
+        with pytest.raises(SchemaDiffers, match="9999, which this code does not know") as caught:
             Ledger(empty_url)
-        with pytest.raises(SchemaBehind, match="update the installed package"):
+        assert isinstance(caught.value, TransientError), "a worker that is not updated yet must not end a wait"
+        with pytest.raises(SchemaDiffers, match="update the installed package"):
             upgrade(ledger.engine)
+
+
+def test_a_ledger_that_is_not_migrated_yet_passes(empty_url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other order of an update: the worker is new, and badge_upkeep has not migrated yet."""
+    migrated(empty_url)
+    monkeypatch.setattr(revision, "REVISIONS", (*REVISIONS, "9999"))
+    with pytest.raises(SchemaDiffers, match=f"at revision {REVISIONS[-1]}, the code needs 9999") as caught:
+        Ledger(empty_url)
+    assert isinstance(caught.value, TransientError)
+    assert UPGRADE_COMMAND in str(caught.value)
+    assert "badge_upkeep" in str(caught.value)
 
 
 def test_a_ledger_of_before_the_first_release_is_refused_and_not_touched(empty_url: URL) -> None:

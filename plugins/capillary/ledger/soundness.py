@@ -1,0 +1,226 @@
+"""Whether a database can keep the ledger's promises: asked when the ledger is opened, not in the middle of a run."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, text
+
+from capillary.ledger.errors import LedgerRefused, LedgerUnavailable
+from capillary.ledger.schema import metadata
+
+#: Oldest PostgreSQL that is taken: the oldest that Airflow 3.3 takes. As `server_version_num` has it.
+OLDEST_POSTGRESQL: Final = 130_000
+#: Oldest SQLite that is taken: the first with RETURNING.
+OLDEST_SQLITE: Final = (3, 35, 0)
+#: Shortest of the server's own limits on statements, locks and transactions that is taken, seconds; 0 is none.
+LEAST_TIMEOUT_S: Final = 60
+
+_TIMEOUTS: Final = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
+_SETTINGS: Final = (
+    *("server_version_num", "server_encoding", "transaction_read_only", "fsync", "synchronous_commit"),
+    *("array_nulls", "DateStyle", "search_path"),
+)
+# One by one: the view pg_settings costs 10 ms on a new connection, and a trigger opens one for every poll.
+_ASKED: Final = text("SELECT " + ", ".join(f"current_setting('{name}') AS \"{name}\"" for name in _SETTINGS))
+#: In seconds; NULL where the server has no such setting.
+_ASKED_TIMEOUTS: Final = text(
+    "SELECT "  # noqa: S608 - names of this module
+    + ", ".join(f"extract(epoch FROM current_setting('{name}', true)::interval) AS {name}" for name in _TIMEOUTS)
+)
+_RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+def assert_sound(conn: Connection) -> None:
+    """Refuse a database that cannot keep the ledger's promises, or cannot do so now.
+
+    Call it before anything else is done on the connection.
+
+    Raises:
+        LedgerRefused: of another kind or version than is needed, not durable, in another encoding, or its user lacks a
+            right.
+        LedgerUnavailable: it takes no writes now.
+    """
+    if conn.dialect.name == "sqlite":
+        _assert_sqlite_writes(conn)
+        _assert_sqlite_is_durable(conn)
+        return
+    settings = _settings(conn)
+    _assert_postgresql_is_whole(settings)
+    _assert_postgresql_is_durable(settings)
+    _assert_postgresql_writes(conn, settings)
+    _assert_patient(conn)
+
+
+def assert_rights(conn: Connection) -> None:
+    """Refuse a user who may not do with the ledger's tables what tasks do, or from whom rows are hidden.
+
+    Raises:
+        LedgerRefused: naming the tables and the statement that mends it.
+    """
+    if conn.dialect.name == "sqlite":
+        return
+    role = _quoted(conn, "current_user")
+    lacking: dict[str, list[str]] = {}
+    for row in conn.execute(_TABLES, {"tables": sorted(metadata.tables), "rights": list(_RIGHTS)}):
+        if row.missing:
+            raise LedgerRefused(
+                f"the ledger's table {row.name} is missing though its schema is current: restore it from the backup"
+            )
+        if row.hidden:
+            raise LedgerRefused(
+                f"row-level security hides rows of {row.name} from {role}, and a customer who is not seen is sent "
+                f"again. Give {role} BYPASSRLS, or disable row level security on the ledger's tables"
+            )
+        lacking.setdefault(row.name, []).append(row.lacks)
+    if lacking:
+        told = "; ".join(f"{name}: {', '.join(rights)}" for name, rights in lacking.items())
+        raise LedgerRefused(
+            f"the user {role} lacks rights on the ledger's tables ({told}). As their owner: GRANT SELECT, INSERT, "
+            f"UPDATE, DELETE ON ALL TABLES IN SCHEMA {_quoted(conn, 'current_schema()')} TO {role}; and GRANT USAGE ON "
+            "ALL SEQUENCES likewise"
+        )
+
+
+def assert_may_create(conn: Connection) -> None:
+    """Refuse a user who may not make tables where the ledger's would stand.
+
+    Raises:
+        LedgerRefused: with the statement that mends it.
+    """
+    if conn.dialect.name == "sqlite":
+        return
+    if not conn.execute(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")).scalar_one():
+        role, schema = _quoted(conn, "current_user"), _quoted(conn, "current_schema()")
+        raise LedgerRefused(
+            f"the user {role} may not make tables in schema {schema} (from PostgreSQL 15 on only its owner may). As "
+            f"its owner: GRANT CREATE ON SCHEMA {schema} TO {role}; or give the ledger a database that {role} owns"
+        )
+
+
+_TABLES: Final = text("""
+    SELECT t.name, r.id IS NULL AS missing, coalesce(row_security_active(r.id), false) AS hidden, p.lacks
+    FROM unnest(CAST(:tables AS text[])) AS t(name)
+    CROSS JOIN LATERAL (SELECT to_regclass(quote_ident(t.name))::oid AS id) r
+    CROSS JOIN LATERAL (
+        SELECT p.name AS lacks FROM unnest(CAST(:rights AS text[])) AS p(name)
+        WHERE NOT has_table_privilege(r.id, p.name)
+        UNION ALL
+        SELECT 'USAGE of its sequence' FROM pg_depend d JOIN pg_class s ON s.oid = d.objid
+        WHERE d.refobjid = r.id AND d.deptype IN ('a', 'i')
+          AND CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE') ELSE false END
+        UNION ALL
+        SELECT NULL WHERE r.id IS NULL OR row_security_active(r.id)
+    ) p
+    ORDER BY t.name, p.lacks NULLS FIRST
+""")
+
+
+def _settings(conn: Connection) -> dict[str, str]:
+    """Return settings as the server writes them."""
+    return dict(conn.execute(_ASKED).mappings().one())
+
+
+def _assert_postgresql_is_whole(settings: dict[str, str]) -> None:
+    version = int(settings["server_version_num"])
+    if version < OLDEST_POSTGRESQL:
+        raise LedgerRefused(
+            f"the ledger's PostgreSQL is of version {version // 10_000}, too old: give connection badge_ledger one of "
+            f"version {OLDEST_POSTGRESQL // 10_000} or later"
+        )
+    if settings["server_encoding"] != "UTF8":
+        raise LedgerRefused(
+            f"the ledger's database is in encoding {settings['server_encoding']}, which cannot hold every word of the "
+            "platform: create one with ENCODING 'UTF8' and give it to connection badge_ledger"
+        )
+    # psycopg cannot read times in another style, and sends arrays that hold NULL.
+    for name, wanted in (("DateStyle", "ISO"), ("array_nulls", "on")):
+        if not settings[name].startswith(wanted):
+            raise LedgerRefused(
+                f"PostgreSQL says {name}={settings[name]}, with which its driver misreads values: set {name} to "
+                f"{wanted} for the ledger's database or role"
+            )
+
+
+def _assert_postgresql_is_durable(settings: dict[str, str]) -> None:
+    for setting in ("fsync", "synchronous_commit"):
+        if settings[setting] == "off":
+            raise LedgerRefused(
+                f"PostgreSQL says {setting}=off: a commit may be lost in a crash, and a lost commit is a customer "
+                f"enrolled twice. Turn {setting} on for the ledger's database or role"
+            )
+
+
+def _assert_postgresql_writes(conn: Connection, settings: dict[str, str]) -> None:
+    row: Row[Any] = conn.execute(
+        text(
+            "SELECT pg_is_in_recovery() AS standby, current_schema() AS schema, "
+            "has_database_privilege(current_database(), 'TEMPORARY') AS temporary"
+        )
+    ).one()
+    if row.standby:
+        # It passes by itself when a failover ends: a task that waits for days must not fail for it.
+        raise LedgerUnavailable(
+            "the ledger's PostgreSQL is a standby, which takes no writes: point connection badge_ledger at the "
+            "primary, or wait for the end of a failover"
+        )
+    if settings["transaction_read_only"] == "on":
+        raise LedgerUnavailable(
+            "the ledger's PostgreSQL takes no writes (default_transaction_read_only=on, as some services set it when "
+            "the disk is nearly full): turn it off for the ledger's database or role"
+        )
+    if row.schema is None:
+        raise LedgerRefused(
+            f"the search path ({settings['search_path']}) names no schema that exists and that "
+            f"{_quoted(conn, 'current_user')} may use: create the schema, grant USAGE on it, or correct the search path"
+        )
+    if not row.temporary:
+        role, database = _quoted(conn, "current_user"), _quoted(conn, "current_database()")
+        raise LedgerRefused(
+            f"the user {role} may not make temporary tables, which planning needs: GRANT TEMPORARY ON DATABASE "
+            f"{database} TO {role}"
+        )
+
+
+def _assert_patient(conn: Connection) -> None:
+    for name, seconds in conn.execute(_ASKED_TIMEOUTS).mappings().one().items():
+        if seconds is not None and 0 < seconds < LEAST_TIMEOUT_S:
+            raise LedgerRefused(
+                f"PostgreSQL says {name}={float(seconds):g} s, in which a large plan cannot end: ALTER ROLE "
+                f"{_quoted(conn, 'current_user')} SET {name} to 0 or to {LEAST_TIMEOUT_S} s or more"
+            )
+
+
+def _quoted(conn: Connection, name: str) -> str:
+    said: str = conn.execute(text(f"SELECT quote_ident({name})")).scalar_one()
+    return said
+
+
+def _assert_sqlite_writes(conn: Connection) -> None:
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise LedgerRefused(
+            f"this Python comes with SQLite {sqlite3.sqlite_version}, too old: use one with "
+            f"{'.'.join(map(str, OLDEST_SQLITE))} or later, or give the ledger PostgreSQL"
+        )
+    driver: Any = conn.connection.driver_connection
+    (patience_ms,) = driver.execute("PRAGMA busy_timeout").fetchone()
+    driver.execute("PRAGMA busy_timeout=0")  # who is locked out has found a file that can be written
+    try:
+        driver.execute("BEGIN IMMEDIATE")  # granted in a file that may only be read, too
+        try:
+            (number,) = driver.execute("PRAGMA user_version").fetchone()
+            driver.execute(f"PRAGMA user_version={number}")
+        finally:
+            driver.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={patience_ms}")
+
+
+def _assert_sqlite_is_durable(conn: Connection) -> None:
+    level = conn.exec_driver_sql("PRAGMA synchronous").scalar_one()
+    if level < 2:
+        raise LedgerRefused("SQLite does not wait for the disk (PRAGMA synchronous below FULL)")
