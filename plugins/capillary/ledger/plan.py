@@ -19,6 +19,7 @@ from sqlalchemy import Row, delete, exists, func, insert, select, text
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import GuardRefused, LedgerBroken
 from capillary.ledger.occasion import locked_occasion, locked_spec
+from capillary.ledger.plan_id import OpenPlan, PlanId
 from capillary.ledger.requests import dead_runs, discard_unsent, keep_alive
 from capillary.ledger.schema import (
     HAS_BADGE,
@@ -104,7 +105,7 @@ class Plan:
     """What was planned. ``eligible = invalid + duplicates + known_before + over_cap + planned``.
 
     Attributes:
-        badge_run_id: the ledger's id of the plan; None after a dry run.
+        badge_run_id, token: the ledger's id of the plan, and what no other plan has; None after a dry run.
         kept: an earlier try of this task had planned, and something of it was sent: that plan holds.
         canary: the run was capped because the spec is unproven.
         waits_for_canary: nothing was planned since a request under the unproven spec is still open.
@@ -112,6 +113,7 @@ class Plan:
     """
 
     badge_run_id: int | None
+    token: str | None
     kept: bool
     canary: bool
     waits_for_canary: bool
@@ -122,6 +124,11 @@ class Plan:
     over_cap: int
     planned: int
     requests: int
+
+    @property
+    def plan_id(self) -> PlanId | None:
+        """What is handed on; None after a dry run."""
+        return None if self.badge_run_id is None or self.token is None else PlanId(self.badge_run_id, self.token)
 
 
 class _DryRun(Exception):
@@ -149,7 +156,8 @@ def commit_plan(staging: Staging, order: Order, *, dry_run: bool = False) -> Pla
         plan = outcome.plan
         return Plan(
             badge_run_id=None,
-            **{name: getattr(plan, name) for name in Plan.__slots__ if name != "badge_run_id"},
+            token=None,
+            **{name: getattr(plan, name) for name in Plan.__slots__ if name not in ("badge_run_id", "token")},
         )
 
 
@@ -210,12 +218,13 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
     if not order.override_guards:
         _judge(tx, order, rows, invalid, distinct, requests)
 
+    token = token_hex(16)
     run_id = tx.conn.execute(
         insert(badge_run)
         .values(
             account=order.spec.account,
             campaign=order.campaign,
-            token=token_hex(16),
+            token=token,
             dag_id=order.dag_id,
             run_id=order.run_id,
             task_id=order.task_id,
@@ -245,6 +254,7 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
     _cut(tx, order, run_id=run_id, occasion_id=occasion_id, spec_id=spec.id, planned=planned)
     return Plan(
         badge_run_id=run_id,
+        token=token,
         kept=False,
         canary=canary,
         waits_for_canary=waits and fresh > 0,
@@ -279,6 +289,7 @@ def _kept(tx: Transaction, run: Row[tuple[object, ...]]) -> Plan:
     ).scalar_one()
     return Plan(
         badge_run_id=run.id,
+        token=run.token,
         kept=True,
         canary=run.canary,
         waits_for_canary=False,
@@ -292,7 +303,7 @@ def _kept(tx: Transaction, run: Row[tuple[object, ...]]) -> Plan:
     )
 
 
-def _forget(tx: Transaction, badge_run_id: int) -> None:
+def _forget(tx: Transaction, badge_run_id: OpenPlan) -> None:
     discard_unsent(tx, badge_run_ids=[badge_run_id])
     tx.conn.execute(delete(badge_invalid).where(badge_invalid.c.badge_run_id == badge_run_id))
     tx.conn.execute(delete(badge_run).where(badge_run.c.id == badge_run_id))

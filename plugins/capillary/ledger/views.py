@@ -14,6 +14,7 @@ from sqlalchemy import URL, and_, case, exists, func, select
 
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.schema import (
     HAS_BADGE,
     Outcome,
@@ -162,7 +163,7 @@ def _run_progress(tx: Transaction, dag_id: str, run_id: str) -> RunProgress | No
     )
 
 
-def funnel(tx: Transaction, badge_run_id: int) -> Funnel:
+def funnel(tx: Transaction, badge_run_id: OpenPlan) -> Funnel:
     """Return where the customers of a plan went.
 
     Raises:
@@ -208,7 +209,7 @@ def funnel(tx: Transaction, badge_run_id: int) -> Funnel:
     )
 
 
-def failures(tx: Transaction, badge_run_id: int) -> tuple[FailureCount, ...]:
+def failures(tx: Transaction, badge_run_id: OpenPlan) -> tuple[FailureCount, ...]:
     """Return a plan's customers who ended without the badge, by outcome and error code, the most first."""
     customers = func.count().label("customers")
     rows = tx.conn.execute(
