@@ -153,20 +153,19 @@ async def _send_planned(
         sendings = [end for end in ends if isinstance(end, Sending)]
         so_far.counts.update(sending.sent for sending in sendings)
         so_far.auto_approved += sum(sending.auto_approved for sending in sendings)
+        errors = [end for end in ends if isinstance(end, BaseException)]
         # What ends the task goes before what is waited for.
-        if errors := sorted((end for end in ends if isinstance(end, BaseException)), key=_is_waited_for):
-            raise errors[0]
+        if ending := [error for error in errors if not isinstance(error, ServerChanged)]:
+            raise ending[0]
         _assert_human(so_far.auto_approved, stop=stop_on_auto_approval)
+        if errors:
+            raise errors[0]
         refusals = [sending.not_taken for sending in sendings if sending.not_taken is not None]
         not_taken_in_a_row = not_taken_in_a_row + len(refusals) if len(refusals) == len(sendings) else 0
         if refusals and _stop(refusals, not_taken_in_a_row):
             raise refusals[-1]
         if any(sending.sent is Sent.ACCEPTED for sending in sendings):
             width = in_flight
-
-
-def _is_waited_for(error: BaseException) -> bool:
-    return isinstance(error, ServerChanged)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from capillary.ledger.requests import (
     resend,
 )
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
+from capillary.ledger.server import told, unread_change
 from tests.unit.engine.desk import LEASE, SETTINGS, Desk, row
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import DOUBT, ORDER, SPEC, absence, plan, request, requests_of, run, send, snapshot
@@ -438,3 +439,11 @@ def test_customers_of_a_stranger_are_still_the_strangers(ledger: Ledger, empty: 
     with ledger.read() as tx:
         customers = tx.conn.execute(badge_enrolment.select().where(badge_enrolment.c.request_id == 1)).all()
     assert sorted(each.customer_id for each in customers) == [91, 92, 93]
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_a_file_has_no_server_and_is_not_held(ledger: Ledger, clock: Clock) -> None:
+    with ledger.write() as tx:
+        assert told(tx) is None
+        assert unread_change(tx, list_read_at=clock.now, doubt_after=DOUBT) is None
+    assert snapshot(ledger)["badge_server"] == []
