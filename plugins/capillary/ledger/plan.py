@@ -113,7 +113,7 @@ class Plan:
     """
 
     badge_run_id: int | None
-    token: str | None
+    token: str | None = field(repr=False)  # says nothing in a log
     kept: bool
     canary: bool
     waits_for_canary: bool

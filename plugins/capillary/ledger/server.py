@@ -67,11 +67,18 @@ def told(tx: Transaction) -> Server | None:
     return Server(*(each[0] if (each := _asked(tx, question)) else "" for question in _ONE_BY_ONE))
 
 
+def note_first(tx: Transaction) -> None:
+    """Write the server down where none is known yet: when the tables are made, so that every backup holds it."""
+    if (server := told(tx)) is not None:
+        insert_unless_there(tx, badge_server, {"id": 1, **_values(server)})
+
+
 def unread_change(tx: Transaction, *, list_read_at: datetime, doubt_after: timedelta) -> Change | None:
     """Return the last change of the server, unless the list was read since it must show what came before it.
 
     Asked in the transaction of every claim. A change that is found here is written down: commit the transaction,
-    though nothing is claimed in it. The very first server is no change.
+    though nothing is claimed in it. The very first server is no change, and neither is one that begins or ceases to
+    tell something.
 
     Args:
         tx: the transaction of the claim.
@@ -97,20 +104,30 @@ def _changed_at(tx: Transaction, server: Server) -> datetime | None:
             if insert_unless_there(tx, badge_server, {"id": 1, **_values(server)}):
                 return None
             continue
-        is_same = tuple(row)[:3] == astuple(server)
+        known = Server(*row[:3])
+        now = _completed(server, known)
+        is_same = not any(was and was != is_now for was, is_now in zip(astuple(known), astuple(now), strict=True))
         changed_at: datetime | None = row.changed_at
         # A change in the future is from before the clock was set back.
-        if is_same and (changed_at is None or changed_at <= tx.now):
+        is_over = changed_at is None or changed_at <= tx.now
+        if now == known and is_over:
             return changed_at
+        if not (is_same and is_over):
+            changed_at = tx.now
         as_read = (columns.system_identifier, columns.timeline, columns.requests_file)
         written = tx.conn.execute(
             update(badge_server)
             .where(*(column == value for column, value in zip(as_read, row[:3], strict=True)))
-            .values(**_values(server), changed_at=tx.now)
+            .values(**_values(now), changed_at=changed_at)
         ).rowcount
         if written:
-            return tx.now
+            return changed_at
     return tx.now
+
+
+def _completed(server: Server, known: Server) -> Server:
+    """Return what is told now, and where the server refuses what it told before."""
+    return Server(*(now or before for now, before in zip(astuple(server), astuple(known), strict=True)))
 
 
 def _values(server: Server) -> dict[str, str]:

@@ -24,11 +24,12 @@ from capillary.errors import TransientError
 from capillary.ledger import server
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown
+from capillary.ledger.migrate import upgrade
 from capillary.ledger.requests import Claim
 from capillary.ledger.schema import badge_request, badge_run, badge_server
 from capillary.ledger.server import Change, Server, told, unread_change
 from tests.unit.engine.desk import LEASE, SETTINGS, Desk, row
-from tests.unit.ledger.conftest import Clock
+from tests.unit.ledger.conftest import Clock, EmptyDatabase, migrated
 from tests.unit.ledger.orders import ORDER, SPEC, plan
 
 pytestmark = pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
@@ -36,8 +37,8 @@ pytestmark = pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True
 DOUBT = doubt_after(SETTINGS)
 JUST = timedelta(microseconds=1)
 #: Each of what the server tells, as it was before the server changed.
-BEFORE = [{"system_identifier": "7"}, {"timeline": "000000FE"}, {"requests_file": "1"}, {"timeline": ""}]
-changes = pytest.mark.parametrize("before", BEFORE, ids=lambda each: " ".join(each) + "".join(each.values()))
+BEFORE = [{"system_identifier": "7"}, {"timeline": "000000FE"}, {"requests_file": "1"}]
+changes = pytest.mark.parametrize("before", BEFORE, ids=" ".join)
 
 
 def look(ledger: Ledger, list_read_at: datetime) -> Change | None:
@@ -54,6 +55,10 @@ def change(ledger: Ledger, **before: object) -> None:
     """Let the ledger remember another server than it lives on."""
     with ledger.write() as tx:
         assert tx.conn.execute(update(badge_server).values(**before)).rowcount == 1
+
+
+def server_of(each: Row[tuple[object, ...]]) -> Server:
+    return Server(each.system_identifier, each.timeline, each.requests_file)
 
 
 # What is told -----------------------------------------------------------------------------------------------
@@ -134,6 +139,34 @@ def test_a_change_is_written_down_and_lasts_until_the_list_shows_what_came_befor
     assert look(ledger, found + DOUBT + JUST) is None
     change(ledger, **before)
     assert look(ledger, clock.now) == Change(clock.now, clock.now + DOUBT), "it changed again"
+
+
+@pytest.mark.parametrize("name", ["system_identifier", "timeline", "requests_file"])
+def test_a_server_that_begins_or_ceases_to_tell_something_is_no_change(
+    ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    look(ledger, clock.now)
+    (everything,) = kept(ledger)
+    change(ledger, **{name: ""})
+    assert look(ledger, clock.now) is None
+    assert kept(ledger) == [everything]
+    now = server_of(everything)
+    monkeypatch.setattr(server, "told", lambda _: replace(now, **{name: ""}))
+    assert look(ledger, clock.now) is None
+    assert kept(ledger) == [everything]
+    monkeypatch.setattr(server, "told", lambda _: replace(now, **{name: "7"}))
+    assert look(ledger, clock.now) == Change(clock.now, clock.now + DOUBT)
+
+
+def test_a_migrated_ledger_knows_its_server_before_the_first_claim(empty_database: EmptyDatabase, clock: Clock) -> None:
+    with Ledger(migrated(empty_database("postgresql")), clock=clock) as made:
+        with made.write() as tx:
+            server_now = told(tx)
+            assert server_now is not None
+            assert server_of(kept(made)[0]) == server_now
+        change(made, timeline="000000FE")
+        upgrade(made.engine)
+        assert kept(made)[0].timeline == "000000FE", "what claims have to find stays"
 
 
 def test_two_who_find_a_change_at_once_find_the_same_one(ledger: Ledger, clock: Clock) -> None:
