@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk.exceptions import TaskDeferred
@@ -21,6 +21,7 @@ from capillary.access import open_ledger, open_sender
 from capillary.engine.send import Sender, Sent, doubt_after
 from capillary.engine.submit import IN_FLIGHT
 from capillary.ledger.database import Transaction
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.requests import Claim, claim
 from capillary.ledger.schema import badge_request
 from capillary.sensors import BadgeRequestSensor
@@ -29,7 +30,7 @@ from capillary.sensors import BadgeRequestSensor
 def _open(order: dict[str, Any]) -> Mapping[str, object]:
     """Return a trigger for every run, as its sensor defers with."""
     size, requests = order["customers_per_request"], order["requests_per_run"]
-    plans: list[dict[str, int | bool | None]] = []
+    plans: list[dict[str, int | bool | str | None]] = []
     for number in range(order["campaigns"] * order["runs_each"]):
         campaign, run_id = f"campaign_{number % order['campaigns']}", f"run_{number // order['campaigns']}"
         sql = f"SELECT customer_id FROM earned LIMIT {size * requests} OFFSET {number * size * requests}"  # noqa: S608 - numbers
@@ -44,31 +45,36 @@ async def _send_all() -> None:
     with open_ledger("badge_ledger") as ledger:
         with ledger.read() as tx:
             rows = tx.conn.execute(select(badge_request.c.id, badge_request.c.badge_run_id)).all()
+            begun = tx.now
         async with open_sender(ledger, "capillary") as sender:
             waiting = iter([(row.id, row.badge_run_id) for row in rows])
 
             async def worker() -> None:
                 for request_id, badge_run_id in waiting:
-                    await _send(sender, request_id, badge_run_id)
+                    await _send(sender, request_id, badge_run_id, begun)
 
             await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
 
 
-async def _send(sender: Sender, request_id: int, badge_run_id: int) -> None:
+async def _send(sender: Sender, request_id: int, badge_run_id: int, list_read_at: datetime) -> None:
     settings = sender.client.settings
 
     def claimed(tx: Transaction) -> Claim | None:
         return claim(
-            tx, request_id, badge_run_id=badge_run_id, sender=settings.sender, doubt_after=doubt_after(settings)
+            tx,
+            request_id,
+            badge_run_id=OpenPlan(badge_run_id),
+            sender=settings.sender,
+            doubt_after=doubt_after(settings),
         )
 
-    sending = await sender.send(request_id, claimed)
+    sending = await sender.send(request_id, claimed, list_read_at=list_read_at)
     if sending.sent is not Sent.ACCEPTED:
         raise RuntimeError(f"request {request_id} should have been accepted, and was {sending.sent}")
 
 
 def _run_of(plan: Mapping[str, object]) -> dict[str, object]:
-    return {"badge_run_id": plan["badge_run_id"]}
+    return {name: plan[name] for name in ("badge_run_id", "token")}
 
 
 def _deferred(plan: object) -> tuple[str, dict[str, Any]]:

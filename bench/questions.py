@@ -15,6 +15,7 @@ from sqlalchemy import insert, select, text
 from bench.measured import answer
 from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.schema import badge_occasion, badge_run, badge_spec
 from capillary.ledger.views import failures, funnel
 
@@ -149,7 +150,7 @@ def _rows(tx: Transaction, sql: str, expected: int) -> None:
 
 def _funnels(tx: Transaction, runs: Sequence[int]) -> None:
     for badge_run_id in runs:
-        if not funnel(tx, badge_run_id).balances():
+        if not funnel(tx, OpenPlan(badge_run_id)).balances():
             raise RuntimeError(f"the funnel of run {badge_run_id} does not add up")
 
 

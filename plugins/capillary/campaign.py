@@ -284,7 +284,7 @@ class PlanCampaignOperator(PlanBadgesOperator):
         )
         self.badge_campaign = badge_campaign
 
-    def execute(self, context: Context) -> dict[str, int | bool | None]:
+    def execute(self, context: Context) -> dict[str, int | bool | str | None]:
         """Plan, and return the reference."""
         campaign = self.badge_campaign
         with airflow_failures():

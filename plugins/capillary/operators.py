@@ -16,6 +16,7 @@ from capillary.engine.submit import IN_FLIGHT, submit_run
 from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
 from capillary.hooks import database_engine_of
 from capillary.ledger.database import Ledger
+from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import discard_unsent
 from capillary.ledger.schema import Outcome
 from capillary.ledger.views import FailureCount, Funnel, failures, funnel
@@ -77,7 +78,7 @@ class PlanBadgesOperator(PlanningOperator):
         self.parameters = parameters
         self.warehouse_conn_id = warehouse_conn_id
 
-    def execute(self, context: Context) -> dict[str, int | bool | None]:
+    def execute(self, context: Context) -> dict[str, int | bool | str | None]:
         """Plan, and return the reference."""
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
             warehouse = database_engine_of(self.warehouse_conn_id)
@@ -123,15 +124,15 @@ class IssueBadgeOperator(PlanningOperator):
         self.on_auto_approved = on_auto_approved
         self.in_flight = in_flight
 
-    def execute(self, context: Context) -> dict[str, int | bool | None]:
+    def execute(self, context: Context) -> dict[str, int | bool | str | None]:
         """Submit, and return the reference."""
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
             reference = self._reference(context, ledger)
-            if reference.badge_run_id is None or not reference.planned:
+            if (plan := reference.plan_id) is None or not reference.planned:
                 raise AirflowSkipException(
                     "a dry run submits nothing" if reference.is_dry_run else "nothing was planned, nothing to submit"
                 )
-            asyncio.run(self._submit(ledger, reference.badge_run_id))
+            asyncio.run(self._submit(ledger, plan))
             return reference.to_xcom()
 
     def _reference(self, context: Context, ledger: Ledger) -> PlanReference:
@@ -147,11 +148,11 @@ class IssueBadgeOperator(PlanningOperator):
             )
         return self.plan_customers(context, ledger, [list(self.customers)])
 
-    async def _submit(self, ledger: Ledger, badge_run_id: int) -> None:
+    async def _submit(self, ledger: Ledger, plan: PlanId) -> None:
         async with open_sender(ledger, self.capillary_conn_id) as sender:
             submitted = await submit_run(
                 sender,
-                badge_run_id,
+                plan,
                 lease=RUN_LEASE,
                 stop_on_auto_approval=Word(self.on_auto_approved) is Word.FAIL,
                 in_flight=self.in_flight,
@@ -198,7 +199,8 @@ class ReportBadgesOperator(BaseOperator):
         """Return the report of a passing run."""
         with airflow_failures():
             reference = PlanReference.parse(self.plan)
-            verdict, counts, named = self._dry(reference) if reference.is_dry_run else self._judge(reference)
+            plan = reference.plan_id
+            verdict, counts, named = self._dry(reference) if plan is None else self._judge(reference, plan)
         report = _report(reference, verdict, counts, named)
         for name, customers in report["funnel"].items():
             self.log.info("%-16s %10d", name, customers)
@@ -219,9 +221,9 @@ class ReportBadgesOperator(BaseOperator):
             event.add(self.asset, extra={"sentence": verdict.sentence, **report["funnel"]})
         return report
 
-    def _judge(self, reference: PlanReference) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:
-        badge_run_id = reference.badge_run_id or 0
+    def _judge(self, reference: PlanReference, plan: PlanId) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:
         with open_ledger(self.ledger_conn_id) as ledger, ledger.write() as tx:
+            badge_run_id = open_plan(tx, plan)
             discard_unsent(tx, badge_run_ids=[badge_run_id])
             counts = funnel(tx, badge_run_id)
             named = failures(tx, badge_run_id)

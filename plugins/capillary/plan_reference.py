@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from capillary.errors import TerminalError
 from capillary.ledger.plan import Plan
+from capillary.ledger.plan_id import PlanId
 
 
 class PlanMissing(TerminalError):
@@ -25,6 +26,7 @@ class PlanReference:
 
     Attributes:
         badge_run_id: `badge_run.id`; None after a dry run, which writes nothing.
+        token: `badge_run.token`, compared whenever the plan is opened; None after a dry run.
         requests: approvals needed.
         canary: held small under an unproven configuration.
         waits_for_canary: nothing was planned, since the canary is not decided yet.
@@ -32,6 +34,7 @@ class PlanReference:
     """
 
     badge_run_id: int | None
+    token: str | None
     requests: int
     canary: bool
     waits_for_canary: bool
@@ -52,15 +55,24 @@ class PlanReference:
         """Read it from XCom.
 
         Raises:
-            PlanMissing: it is none.
+            PlanMissing: it is none; a number without its token, or a token alone, is none either.
         """
         if not isinstance(value, Mapping) or not set(cls.__slots__) <= set(value):
             raise PlanMissing(value)
-        return cls(**{name: value[name] for name in cls.__slots__})
+        reference = cls(**{name: value[name] for name in cls.__slots__})
+        dry = reference.badge_run_id is None and reference.token is None
+        if not dry and not (isinstance(reference.badge_run_id, int) and isinstance(reference.token, str)):
+            raise PlanMissing(value)
+        return reference
 
-    def to_xcom(self) -> dict[str, int | bool | None]:
+    def to_xcom(self) -> dict[str, int | bool | str | None]:
         """Return plain values."""
         return asdict(self)
+
+    @property
+    def plan_id(self) -> PlanId | None:
+        """The plan in the ledger; None after a dry run."""
+        return None if self.badge_run_id is None or self.token is None else PlanId(self.badge_run_id, self.token)
 
     @property
     def is_dry_run(self) -> bool:

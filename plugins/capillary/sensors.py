@@ -17,6 +17,7 @@ from capillary.engine.advance import Advanced, advance
 from capillary.engine.verdict import Policy, Verdict, facts_of, judge
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
+from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.views import Funnel, funnel
 from capillary.ledger.waiting import RunWait, run_wait
 from capillary.links import CheckerPageLink
@@ -108,12 +109,12 @@ class BadgeRequestSensor(BaseSensorOperator):
         """Bring the run forward; return how it ended, or what to wait with."""
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
             reference = PlanReference.parse(self.requests)
-            if reference.badge_run_id is None or not reference.planned:
+            if (plan := reference.plan_id) is None or not reference.planned:
                 raise AirflowSkipException("nothing was planned, nothing to wait for")
-            advanced = asyncio.run(self._advance(ledger, reference.badge_run_id))
+            advanced = asyncio.run(self._advance(ledger, plan))
             wait = advanced.wait
             with ledger.read() as tx:
-                counts, now = funnel(tx, reference.badge_run_id), tx.now
+                counts, now = funnel(tx, open_plan(tx, plan)), tx.now
         deadline = (wait.first_sent_at or wait.planned_at) + timedelta(seconds=self.timeout)
         self.log.info(
             "%d requests: %d undecided, %d in doubt, %d decided, %d settled; deadline %s",
@@ -127,19 +128,18 @@ class BadgeRequestSensor(BaseSensorOperator):
         only_unsent_left = wait.settled + wait.unsent == wait.requests
         if only_unsent_left or now >= deadline:
             return self._ended(reference, counts, wait, late=not only_unsent_left)
-        return self._trigger(reference.badge_run_id, deadline, advanced)
+        return self._trigger(plan, deadline, advanced)
 
-    async def _advance(self, ledger: Ledger, badge_run_id: int) -> Advanced:
+    async def _advance(self, ledger: Ledger, plan: PlanId) -> Advanced:
         async with open_sender(ledger, self.capillary_conn_id) as sender:
             try:
-                return await advance(
-                    sender, badge_run_id, reader=f"run {badge_run_id}, task {uuid.uuid4().hex[:12]}", lease=RUN_LEASE
-                )
+                reader = f"run {plan.badge_run_id}, task {uuid.uuid4().hex[:12]}"
+                return await advance(sender, plan, reader=reader, lease=RUN_LEASE)
             except (PlatformUnavailable, ReplyUnreadable) as error:
                 # An outage shall not use the retries up: the deadline ends the wait, and nothing else.
                 self.log.error("%s The wait goes on.", error)  # noqa: TRY400 - the sentence says it all
         with ledger.read() as tx:
-            return Advanced(run_wait(tx, badge_run_id), held_up=True)
+            return Advanced(run_wait(tx, open_plan(tx, plan)), held_up=True)
 
     def _ended(self, reference: PlanReference, counts: Funnel, wait: RunWait, *, late: bool) -> dict[str, object]:
         """Return the end of a run, or raise its verdict."""
@@ -153,10 +153,11 @@ class BadgeRequestSensor(BaseSensorOperator):
             "outcomes": {str(outcome): customers for outcome, customers in counts.outcomes.items() if customers},
         }
 
-    def _trigger(self, badge_run_id: int, deadline: datetime, advanced: Advanced) -> BadgeRequestTrigger:
+    def _trigger(self, plan: PlanId, deadline: datetime, advanced: Advanced) -> BadgeRequestTrigger:
         wait = advanced.wait
         return BadgeRequestTrigger(
-            badge_run_id=badge_run_id,
+            badge_run_id=plan.badge_run_id,
+            token=plan.token,
             capillary_conn_id=self.capillary_conn_id,
             ledger_conn_id=self.ledger_conn_id,
             deadline=deadline.isoformat(),

@@ -19,6 +19,7 @@ from capillary.errors import CapillaryError, TransientError
 from capillary.hooks import CapillaryHook, aledger_url_of
 from capillary.ledger.database import Ledger
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
+from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import keep_alive
 from capillary.ledger.waiting import RunWait, run_wait
 from capillary.planning import RUN_LEASE
@@ -57,7 +58,7 @@ class BadgeRequestTrigger(BaseTrigger):
     ledger. Restarted elsewhere it begins anew: the deadline is a moment, not a duration.
 
     Args:
-        badge_run_id: the run, `badge_run.id`.
+        badge_run_id, token: the plan, `badge_run.id` and `badge_run.token`.
         capillary_conn_id, ledger_conn_id: Airflow connections.
         deadline: ISO time with zone.
         poll_interval_s: seconds between the first polls, growing to 15 minutes.
@@ -70,6 +71,7 @@ class BadgeRequestTrigger(BaseTrigger):
         self,
         *,
         badge_run_id: int,
+        token: str,
         capillary_conn_id: str,
         ledger_conn_id: str,
         deadline: str,
@@ -80,6 +82,7 @@ class BadgeRequestTrigger(BaseTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow's own
         self.badge_run_id = badge_run_id
+        self.token = token
         self.capillary_conn_id = capillary_conn_id
         self.ledger_conn_id = ledger_conn_id
         self.deadline = deadline
@@ -92,6 +95,7 @@ class BadgeRequestTrigger(BaseTrigger):
         """Return what Airflow needs to make this trigger again."""
         names = (
             "badge_run_id",
+            "token",
             "capillary_conn_id",
             "ledger_conn_id",
             "deadline",
@@ -137,7 +141,7 @@ class BadgeRequestTrigger(BaseTrigger):
         # Opened for each poll: a thousand waiting triggers hold no connection.
         ledger = await in_ledger_thread(lambda: Ledger(url), drop=Ledger.close)
         try:
-            await runtime.ledger_call(lambda: assert_account(ledger, self.badge_run_id, settings.account))
+            await runtime.ledger_call(lambda: assert_account(ledger, self._plan(), settings.account))
             async with platform_client(settings, ledger, runtime) as client:
                 await watch_in_turn(ledger, client, runtime, reader=reader, older_than=fresh, settle=False)
             return await runtime.ledger_call(lambda: self._look(ledger))
@@ -146,8 +150,12 @@ class BadgeRequestTrigger(BaseTrigger):
 
     def _look(self, ledger: Ledger) -> RunWait:
         with ledger.write() as tx:
-            keep_alive(tx, self.badge_run_id, lease=RUN_LEASE)
-            return run_wait(tx, self.badge_run_id)
+            badge_run_id = open_plan(tx, self._plan())
+            keep_alive(tx, badge_run_id, lease=RUN_LEASE)
+            return run_wait(tx, badge_run_id)
+
+    def _plan(self) -> PlanId:
+        return PlanId(self.badge_run_id, self.token)
 
     def _calls_for_a_worker(self, wait: RunWait, waited_s: float) -> bool:
         if wait.is_over:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import update
@@ -9,6 +10,7 @@ from sqlalchemy import update
 from capillary.engine import send, submit
 from capillary.ledger import requests
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import Claim
 from capillary.ledger.schema import RequestStatus, badge_request
 
@@ -31,17 +33,19 @@ def plant(fault: Plant) -> None:
 def _forget_claims() -> None:
     assert_account = send.assert_account
 
-    def forgetful(ledger: Ledger, badge_run_id: int, account: str) -> None:
-        assert_account(ledger, badge_run_id, account)
+    def forgetful(ledger: Ledger, plan: PlanId, account: str) -> None:
+        assert_account(ledger, plan, account)
         with ledger.write() as tx:
             tx.conn.execute(
                 update(badge_request)
-                .where(badge_request.c.badge_run_id == badge_run_id, badge_request.c.status == RequestStatus.SENDING)
+                .where(
+                    badge_request.c.badge_run_id == open_plan(tx, plan), badge_request.c.status == RequestStatus.SENDING
+                )
                 .values(status=RequestStatus.PLANNED, doubt_from=None)
             )
 
-    async def look_away(*_args: object, **_kwargs: object) -> int:
-        return 0
+    async def look_away(*_args: object, **_kwargs: object) -> submit._Looked:
+        return submit._Looked(0, datetime.now(UTC))
 
     submit.assert_account = forgetful  # type: ignore[attr-defined]
     submit._look_first = look_away

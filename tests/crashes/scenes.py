@@ -151,6 +151,7 @@ def _deferred(world: World) -> dict[str, Any]:
     return arguments | {
         "trigger": {
             "badge_run_id": arguments["plan"]["badge_run_id"],
+            "token": arguments["plan"]["token"],
             "capillary_conn_id": "capillary",
             "ledger_conn_id": "badge_ledger",
             "deadline": (world.clock.now() + timedelta(days=7)).isoformat(),

@@ -16,6 +16,7 @@ from sqlalchemy import select, text
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.migrate import upgrade
 from capillary.ledger.plan import Guards, Order, commit_plan
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.requests import Seen, claim, record_sighting
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_request, metadata
 from capillary.ledger.settle import Ending, settle
@@ -62,7 +63,7 @@ def bytes_per_customer(url: str, customers: int) -> float:
 
 
 def _send_and_settle(tx: Transaction, request_id: int, badge_run_id: int) -> None:
-    claim(tx, request_id, badge_run_id=badge_run_id, sender="0" * 16, doubt_after=timedelta(minutes=16))
+    claim(tx, request_id, badge_run_id=OpenPlan(badge_run_id), sender="0" * 16, doubt_after=timedelta(minutes=16))
     platform_request_id = f"{request_id:08x}-e71c-11f1-8f3e-325096b39f47"
     record_sighting(tx, request_id, Seen(platform_request_id, "approved", decided=True))
     customers = tx.conn.execute(

@@ -77,7 +77,7 @@ class World:
         with staging() as stage:
             stage.add(list(enumerate(sorted(self.warehouse.customers()), start=1)), [])
             plan = commit_plan(self.ledger, stage, order)
-        badge_run_id = plan.badge_run_id or 0
+        assert plan.plan_id is not None
         runtime = Runtime(sleep=asyncio.sleep, monotonic=time.monotonic, random=Random(1))  # noqa: S311 - jitter
         pace = LedgerPace(self.ledger, self.settings.account, calls_per_minute=6000, runtime=runtime)
         transport = AiohttpTransport(connect_timeout_s=2, verify_tls=True, proxy=None)
@@ -95,9 +95,9 @@ class World:
 
         async with client:
             sender = Sender(self.ledger, client, runtime, may_submit)
-            await submit_run(sender, badge_run_id, lease=LEASE)
+            await submit_run(sender, plan.plan_id, lease=LEASE)
             self.platform.approve_all()
-            await advance(sender, badge_run_id, reader="test", lease=LEASE)
+            await advance(sender, plan.plan_id, reader="test", lease=LEASE)
 
 
 @pytest.fixture

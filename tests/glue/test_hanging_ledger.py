@@ -49,6 +49,7 @@ def silent_host() -> Iterator[tuple[int, list[socket.socket]]]:
 def trigger() -> BadgeRequestTrigger:
     return BadgeRequestTrigger(
         badge_run_id=1,
+        token="t" * 32,
         capillary_conn_id="capillary",
         ledger_conn_id="badge_ledger",
         deadline=(datetime.now(UTC) + timedelta(hours=1)).isoformat(),

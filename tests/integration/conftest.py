@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from sqlalchemy import select
 
 from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
@@ -22,6 +23,8 @@ from capillary.engine.send import Sender
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
 from capillary.ledger.plan import Order, Plan, commit_plan
+from capillary.ledger.plan_id import PlanId
+from capillary.ledger.schema import badge_run
 from capillary.ledger.spec import Spec
 from capillary.ledger.staging import staging
 from sandbox.badges import GOLD_CIRCLE
@@ -71,6 +74,12 @@ class House:
         with staging() as stage:
             stage.add(list(enumerate(customers, start=1)), [])
             return commit_plan(self.ledger, stage, order)
+
+    def plan_id(self, badge_run_id: int) -> PlanId:
+        """Return what a task holds of a plan that the ledger has now."""
+        with self.ledger.read() as tx:
+            token = tx.conn.execute(select(badge_run.c.token).where(badge_run.c.id == badge_run_id)).scalar_one()
+        return PlanId(badge_run_id, token)
 
     @asynccontextmanager
     async def sender(self) -> AsyncIterator[Sender]:

@@ -1,4 +1,4 @@
-"""A process that submits one run and may be killed at any moment: `dying_sender.py LEDGER_URL PLATFORM_URL RUN`."""
+"""A process that submits one run and may be killed at any moment: `dying_sender.py LEDGER PLATFORM RUN TOKEN`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
 from capillary.engine.submit import submit_run
 from capillary.ledger.database import Ledger
+from capillary.ledger.plan_id import PlanId
 
 
-async def main(ledger_url: str, platform_url: str, badge_run_id: int) -> None:
+async def main(ledger_url: str, platform_url: str, plan: PlanId) -> None:
     """Submit the run as an Airflow task would."""
     settings = PlatformSettings(
         base_url=platform_url,
@@ -45,8 +46,8 @@ async def main(ledger_url: str, platform_url: str, badge_run_id: int) -> None:
     )
     async with client:
         sender = Sender(ledger, client, runtime, may_submit)
-        await submit_run(sender, badge_run_id, lease=timedelta(hours=1))
+        await submit_run(sender, plan, lease=timedelta(hours=1))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], PlanId(int(sys.argv[3]), sys.argv[4])))

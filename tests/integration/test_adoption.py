@@ -27,7 +27,7 @@ from tests.integration.conftest import LEASE, House
 async def submit(house: House, plan: Plan) -> None:
     assert plan.badge_run_id is not None
     async with house.sender() as sender:
-        await submit_run(sender, plan.badge_run_id, lease=LEASE)
+        await submit_run(sender, house.plan_id(plan.badge_run_id), lease=LEASE)
 
 
 async def bring_back(house: House, *candidates: Candidate) -> Imported:

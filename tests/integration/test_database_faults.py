@@ -15,7 +15,7 @@ from datetime import timedelta
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import psycopg
 import pytest
@@ -37,6 +37,7 @@ from capillary.ledger.candidates import copy_in
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
 from capillary.ledger.plan import Order
+from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import discard_unsent
 from capillary.ledger.schema import badge_enrolment, badge_run, metadata
 from capillary.ledger.spec import Spec
@@ -183,12 +184,16 @@ async def sender_of(house: House) -> AsyncIterator[Sender]:
         yield Sender(house.ledger, client, runtime, may_submit)
 
 
+#: What no ledger has.
+NOT_PLANNED: Final = PlanId(0, "not planned yet")
+
+
 @dataclass
 class Campaign:
     """One run of a campaign, task by task: four customers in two requests."""
 
     house: House
-    badge_run_id: int = 0
+    plan: PlanId = NOT_PLANNED
     customers: range = range(700_001, 700_005)
 
     def run(self, task: Task) -> None:
@@ -216,21 +221,22 @@ class Campaign:
             canary=False,
         )
         plan = plan_rows(self.house.ledger, [list(self.customers[:3]), list(self.customers[3:])], order)
-        assert plan.badge_run_id is not None
+        assert plan.plan_id is not None
         assert plan.planned == 4
-        self.badge_run_id = plan.badge_run_id
+        self.plan = plan.plan_id
 
     def _report(self) -> None:
         with self.house.ledger.write() as tx:
-            discard_unsent(tx, badge_run_ids=[self.badge_run_id])
-            funnel(tx, self.badge_run_id)
+            badge_run_id = open_plan(tx, self.plan)
+            discard_unsent(tx, badge_run_ids=[badge_run_id])
+            funnel(tx, badge_run_id)
 
     async def _online(self, task: Task) -> None:
         async with sender_of(self.house) as sender:
             if task is Task.SUBMIT:
-                await submit_run(sender, self.badge_run_id, lease=LEASE)
+                await submit_run(sender, self.plan, lease=LEASE)
             elif task is Task.WAIT:
-                await advance(sender, self.badge_run_id, reader="task", lease=LEASE)
+                await advance(sender, self.plan, reader="task", lease=LEASE)
             else:
                 await keep_account(sender, reader="upkeep")
 
@@ -247,7 +253,7 @@ class Campaign:
         for customer in self.customers:
             assert len(self.house.requests_of(customer)) == 1
         with self.house.ledger.read() as tx:
-            counts = funnel(tx, self.badge_run_id)
+            counts = funnel(tx, open_plan(tx, self.plan))
             runs = tx.conn.execute(select(badge_run.c.id)).all()
             rows = tx.conn.execute(
                 select(badge_enrolment.c.customer_id, badge_enrolment.c.outcome).where(

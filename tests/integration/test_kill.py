@@ -19,7 +19,7 @@ CUSTOMERS = range(1, 401)
 
 async def finish(house: House, badge_run_id: int) -> None:
     async with house.sender() as sender:
-        await submit_run(sender, badge_run_id, lease=LEASE)
+        await submit_run(sender, house.plan_id(badge_run_id), lease=LEASE)
         await watch(sender.ledger, sender.client, sender.runtime)
 
 
@@ -35,6 +35,7 @@ def test_a_killed_sender_leaves_nobody_twice_and_nobody_behind(house: House) -> 
             house.ledger.url.render_as_string(hide_password=False),
             house.sandbox.url,
             str(plan.badge_run_id),
+            str(plan.token),
         ],
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'plugins'}{os.pathsep}{ROOT}"},
     )

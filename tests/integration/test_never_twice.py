@@ -25,7 +25,7 @@ CUSTOMERS = range(1_001, 1_201)
 async def submit(house: House, run_id: int | None, **options: bool) -> dict[Sent, int]:
     assert run_id is not None
     async with house.sender() as sender:
-        submitted = await submit_run(sender, run_id, lease=LEASE, **options)
+        submitted = await submit_run(sender, house.plan_id(run_id), lease=LEASE, **options)
     return dict(submitted.counts)
 
 

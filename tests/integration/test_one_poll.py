@@ -23,6 +23,7 @@ from capillary.engine.submit import IN_FLIGHT
 from capillary.ledger import scans
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan import Guards, Order, commit_plan
+from capillary.ledger.plan_id import PlanId
 from capillary.ledger.requests import claim, record_sighting
 from capillary.ledger.schema import badge_request, badge_scan, badge_sighting
 from capillary.ledger.spec import Spec
@@ -116,10 +117,11 @@ async def submitted(house: House, *, runs: int, requests: int) -> list[int]:
     return ids
 
 
-def trigger(badge_run_id: int) -> BadgeRequestTrigger:
+def trigger(plan: PlanId) -> BadgeRequestTrigger:
     """Make a run's trigger as the triggerer does: from what it serialises to."""
     waiting = BadgeRequestTrigger(
-        badge_run_id=badge_run_id,
+        badge_run_id=plan.badge_run_id,
+        token=plan.token,
         capillary_conn_id="capillary",
         ledger_conn_id="badge_ledger",
         deadline=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
@@ -140,9 +142,9 @@ async def first_event(waiting: BadgeRequestTrigger) -> object:
 
 
 @asynccontextmanager
-async def waiting(badge_run_ids: Sequence[int]) -> AsyncIterator[list[asyncio.Task[object]]]:
+async def waiting(house: House, badge_run_ids: Sequence[int]) -> AsyncIterator[list[asyncio.Task[object]]]:
     """Run the triggers in this loop; whoever still waits at the end is cancelled."""
-    tasks = [asyncio.create_task(first_event(trigger(badge_run_id))) for badge_run_id in badge_run_ids]
+    tasks = [asyncio.create_task(first_event(trigger(house.plan_id(badge_run_id)))) for badge_run_id in badge_run_ids]
     try:
         yield tasks
     finally:
@@ -195,7 +197,7 @@ async def test_one_reader_an_interval_reads_for_all(
     each = 42
     runs = await submitted(house, runs=RUNS, requests=each)
     before, known = len(list_reads(house)), len(readings())
-    async with waiting(runs) as tasks:
+    async with waiting(house, runs) as tasks:
         await until(lambda: len(readings()) - known >= 2)
         assert not any(task.done() for task in tasks), "nothing is decided yet"
         house.sandbox.approve_all()
@@ -212,7 +214,7 @@ async def test_one_reader_an_interval_reads_for_all(
 async def died_in_mid_read(house: House, badge_run_id: int) -> datetime:
     """Let a trigger be cancelled between two pages; return until when its turn lasts."""
     before = len(list_reads(house))
-    async with waiting([badge_run_id]):
+    async with waiting(house, [badge_run_id]):
         await until(lambda: len(list_reads(house)) - before >= 2)
     assert len(list_reads(house)) - before < 3, "it should have died in mid-read"
     with house.ledger.read() as tx:
@@ -233,7 +235,7 @@ async def test_a_killed_readers_turn_is_taken_over_after_its_lease(
     assert leased_until > datetime.now(UTC)
     before = len(list_reads(house))
     house.sandbox.switch(latency_s=0.0)
-    async with waiting(runs[1:]) as tasks:
+    async with waiting(house, runs[1:]) as tasks:
         assert await asyncio.wait_for(tasks[0], 10) == {"status": "work"}
     arrived = list_reads(house)[before:]
     assert arrived[0] >= leased_until.timestamp(), "nobody reads while the turn is somebody's"
@@ -250,6 +252,6 @@ async def test_a_cancelled_reader_gives_its_turn_back(house: House, airflow: Non
     with house.ledger.write() as tx:
         tx.conn.execute(update(badge_scan).values(read_at=tx.now - timedelta(minutes=1)))
     house.sandbox.switch(latency_s=0.0)
-    async with waiting(runs[1:]) as tasks:
+    async with waiting(house, runs[1:]) as tasks:
         assert await asyncio.wait_for(tasks[0], 10) == {"status": "work"}
     assert recorded(house) == dict.fromkeys(runs, 55)

@@ -24,6 +24,7 @@ from capillary.ledger.database import Ledger, LedgerUnavailable
 from capillary.ledger.errors import LedgerRefused
 from capillary.ledger.migrate import upgrade
 from capillary.ledger.plan import Guards, Order, Plan
+from capillary.ledger.plan_id import PlanId
 from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_run, metadata
 from capillary.ledger.spec import Spec
 from sandbox.server import running_sandbox
@@ -73,6 +74,11 @@ def pooled_url(migrated: URL) -> URL:
         for table in reversed(metadata.sorted_tables):
             tx.conn.execute(table.delete())
     return migrated
+
+
+def plan_id(plan: Plan) -> PlanId:
+    assert plan.plan_id is not None
+    return plan.plan_id
 
 
 def order(campaign: str, badge: str, run_id: str) -> Order:
@@ -152,12 +158,12 @@ async def test_a_run_goes_from_plan_to_outcome(pooled_url: URL) -> None:
         house = House(ledger, sandbox, settings_of(sandbox.url), clock)
         first = house.plan(range(1, 8), size=2, run="first")
         async with house.sender() as sender:
-            await submit_run(sender, first.badge_run_id or 0, lease=LEASE)
+            await submit_run(sender, plan_id(first), lease=LEASE)
             sandbox.approve_all()
-            await advance(sender, first.badge_run_id or 0, reader="task", lease=LEASE)
+            await advance(sender, plan_id(first), reader="task", lease=LEASE)
             second = house.plan(range(1, 10), size=2, run="second")
             assert (second.known_before, second.planned) == (7, 2)
-            await submit_run(sender, second.badge_run_id or 0, lease=LEASE)
+            await submit_run(sender, plan_id(second), lease=LEASE)
             sandbox.approve_all()
             kept = await keep_account(sender, reader="upkeep")
         assert kept.settled == 1

@@ -22,7 +22,7 @@ async def submitted(house: House, customers: range = range(1, 101)) -> None:
     plan = house.plan(customers)
     assert plan.badge_run_id is not None
     async with house.sender() as sender:
-        await submit_run(sender, plan.badge_run_id, lease=LEASE)
+        await submit_run(sender, house.plan_id(plan.badge_run_id), lease=LEASE)
 
 
 def states(house: House) -> list[str]:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,7 +27,9 @@ from capillary.engine.upkeep import Kept, keep_account
 from capillary.engine.watch import watch_in_turn
 from capillary.errors import CapillaryError, TerminalError, TransientError
 from capillary.ledger.plan import Guards, Order, Plan
+from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import discard_unsent, keep_alive
+from capillary.ledger.server import Server, note_first
 from capillary.ledger.views import funnel
 from capillary.ledger.waiting import run_wait
 from sandbox.badge_reads import BadgeReads
@@ -41,6 +45,10 @@ GROWTH: Final = 1.5
 FRESH: Final = 0.8
 TOLERATED_FAILURES: Final = 10
 SETTLE_EVERY_S: Final = 900.0
+#: What a task works on whose run has planned nothing.
+NO_PLAN: Final = PlanId(0, "")
+#: Copies of the ledger that are kept while a failover may come.
+_COPIES: Final = 8
 #: Tries of a task before it counts as failed.
 TRIES: Final = {"extract": 4, "submit": 6, "wait": 4, "report": 3}
 
@@ -52,7 +60,12 @@ class DagRun:
     world: World
     number: int
     shape: RunShape
-    badge_run_id: int | None = None
+    plan: PlanId | None = None
+
+    @property
+    def badge_run_id(self) -> int | None:
+        """The number of its plan."""
+        return None if self.plan is None else self.plan.badge_run_id
 
     @property
     def lease(self) -> timedelta:
@@ -87,8 +100,7 @@ class DagRun:
         plan = plan_rows(world.ledger, self.shape.rows, self.order(), without_badge=self._without_badge)
         if plan.badge_run_id is not None:
             world.eligible_rows[plan.badge_run_id] = tuple(chain.from_iterable(self.shape.rows))
-            if plan.badge_run_id != self.badge_run_id:
-                self.badge_run_id = plan.badge_run_id
+            self.plan = plan.plan_id
         return plan
 
     def _without_badge(self, customers: Sequence[int]) -> list[int]:
@@ -108,28 +120,28 @@ class DagRun:
                 free.append(customer)
         return free
 
-    async def submit(self, badge_run_id: int) -> Submitted:
+    async def submit(self, plan: PlanId) -> Submitted:
         """Send what was planned."""
         world = self.world
-        return await submit_run(world.sender(), badge_run_id, lease=self.lease, in_flight=world.shape.in_flight)
+        return await submit_run(world.sender(), plan, lease=self.lease, in_flight=world.shape.in_flight)
 
-    async def look(self, badge_run_id: int) -> Advanced:
+    async def look(self, plan: PlanId) -> Advanced:
         """Bring the run forward, as the sensor does."""
         sender = self.world.sender()
-        reader = f"run {badge_run_id}, task {self.world.rng.random()}"
+        reader = f"run {plan.badge_run_id}, task {self.world.rng.random()}"
         try:
-            return await advance(sender, badge_run_id, reader=reader, lease=self.lease)
+            return await advance(sender, plan, reader=reader, lease=self.lease)
         except (PlatformUnavailable, ReplyUnreadable) as error:
             self.world.note(f"the wait goes on: {error}")
         with self.world.ledger.read() as tx:
-            return Advanced(run_wait(tx, badge_run_id), held_up=True)
+            return Advanced(run_wait(tx, open_plan(tx, plan)), held_up=True)
 
-    async def trigger(self, badge_run_id: int, ended: int, doubt_due: int) -> str:
+    async def trigger(self, plan: PlanId, ended: int, doubt_due: int) -> str:
         """Poll until a worker can bring the run forward; return why."""
         world, runtime = self.world, self.world.runtime()
         client = world.sender().client
         begun, failures, interval = runtime.monotonic(), 0, world.shape.poll
-        reader = f"run {badge_run_id}, trigger {world.rng.random()}"
+        reader = f"run {plan.badge_run_id}, trigger {world.rng.random()}"
         pause = QUIET_S
         while True:
             await runtime.sleep(pause)
@@ -143,6 +155,7 @@ class DagRun:
                     settle=False,
                 )
                 with world.ledger.write() as tx:
+                    badge_run_id = open_plan(tx, plan)
                     keep_alive(tx, badge_run_id, lease=self.lease)
                     wait = run_wait(tx, badge_run_id)
             except (CapillaryError, SQLAlchemyError) as error:
@@ -158,10 +171,11 @@ class DagRun:
             pause = interval * runtime.random.uniform(0.9, 1.1)
             interval = max(interval, min(interval * GROWTH, world.shape.max_poll))
 
-    async def report(self, badge_run_id: int) -> str:
+    async def report(self, plan: PlanId) -> str:
         """Give back what was never sent, and read the funnel."""
-        self.world.reported.add(badge_run_id)
+        self.world.reported.add(plan.badge_run_id)
         with self.world.ledger.write() as tx:
+            badge_run_id = open_plan(tx, plan)
             discard_unsent(tx, badge_run_ids=[badge_run_id])
             counts = funnel(tx, badge_run_id)
         return f"{counts.open} open"
@@ -196,14 +210,14 @@ class DagRun:
 
     def start(self, name: str) -> asyncio.Task[Ended[object]]:
         """Start one try of a task. It works on the plan that there is now."""
-        planned = self.badge_run_id or 0
+        planned = self.plan or NO_PLAN
         work: dict[str, Callable[[], Awaitable[object]]] = {
             "extract": self.extract,
             "submit": lambda: self.submit(planned),
             "wait": lambda: self.look(planned),
             "report": lambda: self.report(planned),
         }
-        return self.world.start(f"{name} of run {self.number}", work[name], badge_run_id=self.badge_run_id)
+        return self.world.start(f"{name} of run {self.number}", work[name], plan=self.plan)
 
     async def task(self, name: str) -> bool:
         """Run one task with its retries; return whether it succeeded."""
@@ -229,16 +243,16 @@ class DagRun:
             called = False
             while not called:
                 # A triggerer that died is replaced; its trigger begins anew.
-                called = (await self._defer(self.badge_run_id or 0, looked)).value is not None
+                called = (await self._defer(self.plan or NO_PLAN, looked)).value is not None
         return False
 
-    async def _defer(self, badge_run_id: int, looked: Advanced) -> Ended[str]:
+    async def _defer(self, plan: PlanId, looked: Advanced) -> Ended[str]:
         wait = looked.wait
         ended = -1 if looked.held_up else wait.decided + wait.settled
         return await self.world.run(
             f"trigger of run {self.number}",
-            lambda: self.trigger(badge_run_id, ended, wait.doubt_due),
-            badge_run_id=badge_run_id,
+            lambda: self.trigger(plan, ended, wait.doubt_due),
+            plan=plan,
         )
 
 
@@ -282,3 +296,44 @@ async def set_back(world: World, ledger_file: Path, empty: Path) -> None:
     shutil.copyfile(copy, ledger_file)
     world.eligible_rows.clear()
     await asyncio.gather(*(DagRun(world, 50 + n, each).live() for n, each in enumerate(world.shape.runs)))
+
+
+async def fail_over(world: World, ledger_file: Path) -> None:
+    """Let the ledger's server fail over while requests go out: its last commits are lost, and everybody lives on."""
+    with world.ledger.write() as tx:
+        note_first(tx)
+    chance = Random(world.shape.seed * 1_299_709 + 3)  # noqa: S311 - chance that can be repeated
+    lost_s, posts, later_s = (
+        chance.choice((0.5, 5.0, 60.0)),
+        chance.choice((1, 1, 2, 4)),
+        chance.choice((0.0, 0.2, 20.0)),
+    )
+    copies: deque[tuple[float, Path]] = deque()
+    number = 0
+    while len(world.wire.posts) < posts or world.now < world.wire.posts[-1].started + later_s:
+        copy = ledger_file.with_suffix(f".{number % _COPIES}")
+        shutil.copyfile(ledger_file, copy)
+        copies.append((world.now, copy))
+        while len(copies) > 1 and copies[1][0] < world.now - lost_s:
+            copies.popleft()
+        number += 1
+        await asyncio.sleep(lost_s / 4)
+    _lose(world, ledger_file, copies[0][1], chance)
+    world.eligible_rows.clear()
+    others = [DagRun(world, 50 + n, each) for n, each in enumerate(reversed(world.shape.runs))]
+    await asyncio.gather(*(each.live() for each in others))
+
+
+def _lose(world: World, ledger_file: Path, copy: Path, chance: Random) -> None:
+    world.note("the ledger's server fails over")
+    world.wire.set_back()
+    world.ledger.engine.dispose()
+    shutil.copyfile(copy, ledger_file)
+    world.server = Server("7", "00000002", "1")
+    world.faults.failed_over = True
+    senders = {post.process for post in world.wire.posts if post.started > world.now - world.shape.post_timeout}
+    for process in world.processes:
+        # Who sent of late may handle his answer long after: when others have his numbers.
+        if process in senders and chance.random() < 0.7:
+            wait = world.shape.post_timeout + world.shape.visibility_lag + chance.choice((1.0, 60.0, 600.0, HOUR))
+            process.frozen_until = max(process.frozen_until, world.now + wait)

@@ -133,6 +133,7 @@ class BooksCheck:
                 if count > 1:
                     self._world.breach("I4", f"{key} stands {count} times on the platform")
         if self._shape.mode is Mode.RESTORED:
+            self._check_sightings(platform)
             return
         ledger = self.in_ledger()
         self._check_words(ledger, platform, enrolled)

@@ -14,7 +14,7 @@ from hashlib import sha256
 from types import ModuleType
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, text, update
 
 from capillary.api import client as api_client
 from capillary.api import request_workflow
@@ -22,14 +22,16 @@ from capillary.api.answers import Answer
 from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.request_workflow import WorkflowRequest
-from capillary.engine import doubt, outcomes, send, settle, submit, upkeep, watch
+from capillary.engine import advance, doubt, outcomes, send, settle, submit, upkeep, watch
 from capillary.engine.errors import SubmittingOff
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import ListRead
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
-from capillary.ledger import candidates, counts, cut, pace, plan, requests, scans
+from capillary.engine.sightings import seen_in
+from capillary.ledger import candidates, counts, cut, pace, plan, requests, scans, server
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.plan_id import OpenPlan, PlanId
 from capillary.ledger.requests import Claim, ConfirmedAbsence
 from capillary.ledger.schema import (
     Outcome,
@@ -83,7 +85,8 @@ def planted(name: str) -> Iterator[Bug]:
 # Sending ----------------------------------------------------------------------------------------------------
 
 
-async def _persist_after_send(self: Sender, request_id: int, claim: ClaimOne) -> Sending:
+async def _persist_after_send(self: Sender, request_id: int, claim: ClaimOne, *, list_read_at: datetime) -> Sending:
+    assert list_read_at  # and nothing is asked of it
     await self.client.clear_to_send()
     if not await self.may_submit():
         raise SubmittingOff("submitting is switched off")
@@ -117,11 +120,11 @@ async def _release_on_timeout(self: Sender, held: Claim, reason: str) -> Sending
 _SEND: Final = Sender.send
 
 
-async def _switch_ignored(self: Sender, request_id: int, claim: ClaimOne) -> Sending:
+async def _switch_ignored(self: Sender, request_id: int, claim: ClaimOne, *, list_read_at: datetime) -> Sending:
     async def always() -> bool:
         return True
 
-    return await _SEND(replace(self, may_submit=always), request_id, claim)
+    return await _SEND(replace(self, may_submit=always), request_id, claim, list_read_at=list_read_at)
 
 
 def _trust_200(answer: Answer) -> WorkflowRequest | None:
@@ -178,6 +181,34 @@ def _refuse_doubtful(tx: Transaction, held: Claim, *, code: int | None, reason: 
     if moved:
         requests._settle_all(tx, held.request_id, Outcome.NOT_ACCEPTED, code)
     return moved
+
+
+def _by_number(_tx: Transaction, plan: PlanId) -> OpenPlan:
+    return OpenPlan(plan.badge_run_id)
+
+
+def _held_by_number(held: Claim) -> tuple[ColumnElement[bool], ...]:
+    return (
+        badge_request.c.id == held.request_id,
+        badge_request.c.status == RequestStatus.SENDING,
+        badge_request.c.tries == held.tries,
+    )
+
+
+async def _accepted_by_number(self: Sender, held: Claim, taken: WorkflowRequest) -> Sending:
+    seen = seen_in(taken)
+
+    def record(tx: Transaction) -> None:
+        if tx.conn.execute(select(badge_request.c.id).where(badge_request.c.id == held.request_id)).first():
+            requests.record_sighting(tx, held.request_id, seen)
+
+    self._in_transaction(record)
+    return Sending(Sent.ACCEPTED, auto_approved=seen.auto_approved)
+
+
+def _no_change(_tx: Transaction, *, list_read_at: datetime, doubt_after: timedelta) -> None:
+    assert list_read_at
+    assert doubt_after
 
 
 # Doubt ------------------------------------------------------------------------------------------------------
@@ -252,7 +283,7 @@ def _every_run_is_dead(tx: Transaction, occasion_id: int) -> tuple[int, ...]:
     return tuple(found.scalars())
 
 
-def _discard_what_is_sent(tx: Transaction, *, badge_run_ids: Sequence[int]) -> int:
+def _discard_what_is_sent(tx: Transaction, *, badge_run_ids: Sequence[OpenPlan]) -> int:
     for run_id in badge_run_ids:
         tx.conn.execute(
             update(badge_request)
@@ -363,6 +394,10 @@ def _restored(shape: Shape) -> bool:
     return shape.mode is Mode.RESTORED
 
 
+def _fails_over(shape: Shape) -> bool:
+    return shape.fails_over
+
+
 BUGS: Final[Mapping[str, Bug]] = {
     "persist-after-send": Bug("the claim is written before the POST", [(Sender, "send", _persist_after_send)]),
     "release-on-timeout": Bug("no trustworthy answer leaves a doubt", [(Sender, "_doubted", _release_on_timeout)]),
@@ -414,6 +449,24 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "foreign-key-ignored": Bug(
         "an unknown key of ours stops submitting", [(scans, "note_foreign_key", _never)], _restored, shown_by=49
+    ),
+    "answer-by-number": Bug(
+        "an answer is recorded for the key that was sent", [(Sender, "_accepted", _accepted_by_number)], _fails_over
+    ),
+    "claim-by-number": Bug(
+        "a sender changes the claim that it took, whoever has its number",
+        [(requests, "_held", _held_by_number)],
+        _fails_over,
+    ),
+    "plan-by-number": Bug(
+        "a plan is opened by its number and its token",
+        [(each, "open_plan", _by_number) for each in (send, submit, advance, actors)],
+        _fails_over,
+    ),
+    "timeline-unseen": Bug(
+        "after a failover nothing is sent before the list must show what was",
+        [(server, "unread_change", _no_change)],
+        _fails_over,
     ),
     "key-reused": Bug(
         "other content, other key", [(cut, "request_key", _key_of_size), (send, "request_key", _key_of_size)]

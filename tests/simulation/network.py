@@ -76,6 +76,7 @@ class Faults:
         self._shape = shape
         self._rng = rng
         self.on = True
+        self.failed_over = False
 
     def draw(self, route: Route, now: float) -> Disturbance:
         """Return what happens to a call that starts now."""
@@ -93,6 +94,10 @@ class Faults:
             if not hold_s:
                 out_s = rng.uniform(shape.post_timeout, 4 * 3600.0)
                 return Disturbance("late", out_s, back_s)
+        if route is Route.SUBMIT and shape.fails_over and rng.random() < 0.5:
+            # Refusals that come late, and doubts that they may meet once the numbers are another one's.
+            kind = "lost" if self.failed_over else rng.choice(("limited", "busy", "2008"))
+            return Disturbance(kind, out_s, back_s)
         if rng.random() >= shape.fault * (2 if route is Route.SUBMIT else 1):
             return Disturbance("", out_s, back_s, hold_s)
         kind = rng.choice(_OF_POSTS if route is Route.SUBMIT and rng.random() < 0.6 else _BEFORE + _AFTER)

@@ -18,6 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.plan_id import PlanId
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,18 +39,23 @@ class Process:
 
     Attributes:
         name: what it does, and its number.
-        badge_run_id: the run on whose behalf it works, if any.
+        plan: on whose behalf it works, if any.
         alive: not killed.
         frozen_until: it does not move before.
         auto_approved_seen: it was told that the platform executed a request without a human.
     """
 
     name: str
-    badge_run_id: int | None = None
+    plan: PlanId | None = None
     alive: bool = True
     frozen_until: float = 0.0
     auto_approved_seen: bool = False
     task: asyncio.Task[Any] | None = field(default=None, repr=False)
+
+    @property
+    def badge_run_id(self) -> int | None:
+        """The number of its plan."""
+        return None if self.plan is None else self.plan.badge_run_id
 
 
 #: Whose code is running; tasks that a process starts inherit it.

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+import pytest
+
 from capillary.engine.eligibility import InvalidId, customer_id_of
+from capillary.ledger import server
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
-from tests.simulation.actors import DagRun, keep_house, operate, set_back, tidy
+from tests.simulation.actors import DagRun, fail_over, keep_house, operate, set_back, tidy
 from tests.simulation.processes import SimulatedLedger
 from tests.simulation.shape import HOUR, Mode, RunShape, Shape, draw_shape
 from tests.simulation.virtual_time import MAX_TURNS, VirtualLoop
@@ -85,8 +88,9 @@ class Simulation:
         self._ledger.close()
         shutil.copyfile(self._template, self.ledger_file)
         loop = VirtualLoop(max_turns=max_turns)
-        with _quiet_logs():
+        with _quiet_logs(), pytest.MonkeyPatch.context() as patch:
             world = World(shape, self._ledger, loop)
+            patch.setattr(server, "told", lambda _: world.server)
             loop.set_exception_handler(lambda _, context: _surprise(world, context))
             try:
                 loop.run_until_complete(_play(world, story(world)))
@@ -125,7 +129,8 @@ async def _story(world: World, ledger_file: Path, empty: Path) -> None:
     acting = [asyncio.ensure_future(run.live()) for run in runs]
     acting += [asyncio.ensure_future(each) for each in (keep_house(world), operate(world))]
     if shape.mode is Mode.RESTORED:
-        acting.append(asyncio.ensure_future(set_back(world, ledger_file, empty)))
+        lost = fail_over(world, ledger_file) if shape.fails_over else set_back(world, ledger_file, empty)
+        acting.append(asyncio.ensure_future(lost))
     await asyncio.sleep(shape.horizon)
     for each in acting:
         each.cancel()

@@ -21,7 +21,9 @@ class Mode(StrEnum):
 
     STRICT = "strict"  #: a POST arrives within its timeout and shows in the list within the lag: no breach at all
     BROKEN = "broken"  #: that assumption is broken: twins under one key may come, and must be found and named
-    RESTORED = "restored"  #: the ledger is set back to an earlier copy: nothing more may be sent for known customers
+    #: The ledger is set back to an earlier copy: nothing more may be sent for known customers. Nobody lives through
+    #: that; or its server fails over and everybody does.
+    RESTORED = "restored"
 
 
 def mode_of(seed: int) -> Mode:
@@ -103,6 +105,8 @@ class Shape:
     holders: frozenset[int]
     short_badge: bool
     switch_offs: tuple[tuple[float, float], ...]
+    # the ledger's server
+    fails_over: bool
 
 
 def draw_shape(seed: int) -> Shape:
@@ -129,8 +133,11 @@ def draw_shape(seed: int) -> Shape:
         late = rng.choice((0.0, 0.3, 0.6))
         lags = tuple(rng.choice((each, rng.uniform(lag, lag + 5 * HOUR))) for each in lags)
         hidden = rng.random() < 0.25
+    # Drawn apart, so that every other draw of a seed stays what it was.
+    server = Random(seed * 104_729 + 29)  # noqa: S311 - chance that can be repeated
+    fails_over = mode is Mode.RESTORED and server.random() < 0.6
     if mode is Mode.RESTORED:
-        lags, slow = (0.0,), False
+        lags, slow = (server.uniform(0, 0.9 * lag) if fails_over else 0.0,), False
     return Shape(
         seed=seed,
         mode=mode,
@@ -176,6 +183,7 @@ def draw_shape(seed: int) -> Shape:
         holders=frozenset(rng.sample(pool, 1)) if rng.random() < 0.2 else frozenset(),
         short_badge=rng.random() < 0.4,
         switch_offs=_draw_switch(rng, horizon) if chaos else (),
+        fails_over=fails_over,
     )
 
 

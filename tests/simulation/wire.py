@@ -150,6 +150,7 @@ class Wire:
         )
         if self._off_since is not None and self._world.now > self._off_since + SEND_WITHIN_S and not held:
             self._world.breach("switch", f"{post.key} was sent {self._world.now - self._off_since:.0f} s after it")
+        self._judge_plan(post)
         if self._shape.mode is not Mode.RESTORED:
             self._judge_owner(post)
             for earlier in self._by_key[post.key]:
@@ -162,6 +163,16 @@ class Wire:
         self._by_key[post.key].append(post)
         self.posts.append(post)
         return post
+
+    def _judge_plan(self, post: Post) -> None:
+        """A number may be another plan's after a restore: its token says whose request was sent."""
+        mine = post.process.plan if post.process is not None else None
+        found = self._world.ledger.rows(
+            "SELECT r.token, q.resends FROM badge_request q JOIN badge_run r ON r.id = q.badge_run_id "  # noqa: S608 - a key of ours
+            f"WHERE q.key = '{post.key}'"
+        )
+        if mine is not None and found and not found[0][1] and found[0][0] != mine.token:
+            self._world.breach("owner", f"{post.key} was sent for a plan that had the number of its own before")
 
     def _judge_owner(self, post: Post) -> None:
         """The first send of a request is its own run's; any run and the upkeep may send again."""

@@ -21,6 +21,8 @@ from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
 from capillary.errors import CapillaryError
 from capillary.ledger.errors import LedgerBroken
+from capillary.ledger.plan_id import PlanId
+from capillary.ledger.server import Server
 from capillary.ledger.spec import Spec
 from sandbox.settings import CLIENT, MAKER
 from tests.simulation.books import BooksCheck
@@ -71,6 +73,7 @@ class World:
         reported: runs whose report has given back what was not sent.
         eligible_rows: rows that the warehouse gave to each plan.
         submitting: the connection's switch.
+        server: what the ledger's server tells of itself; None where it is a file.
         breached: set to the first breach.
         free_from: nobody calls before, where there is no budget.
     """
@@ -83,6 +86,7 @@ class World:
         self._digest = hashlib.sha256()
         self.breached: asyncio.Future[Breach] = loop.create_future()
         self.submitting = True
+        self.server = Server("7", "00000001", "1") if shape.fails_over else None
         self.free_from = 0.0
         self.reported: set[int] = set()
         self.eligible_rows: dict[int, tuple[object, ...]] = {}
@@ -153,11 +157,11 @@ class World:
     # Processes ----------------------------------------------------------------------------------------------
 
     def start(
-        self, name: str, work: Callable[[], Awaitable[T]], *, badge_run_id: int | None = None
+        self, name: str, work: Callable[[], Awaitable[T]], *, plan: PlanId | None = None
     ) -> asyncio.Task[Ended[T]]:
         """Start a process; the task ends with it, and is not itself part of it."""
         self._numbers += 1
-        process = Process(f"{name} #{self._numbers}", badge_run_id)
+        process = Process(f"{name} #{self._numbers}", plan)
         self.processes.append(process)
 
         async def body() -> T:
@@ -167,9 +171,9 @@ class World:
         process.task = self.loop.create_task(body())
         return self.loop.create_task(self._until_ended(process, process.task))
 
-    async def run(self, name: str, work: Callable[[], Awaitable[T]], *, badge_run_id: int | None = None) -> Ended[T]:
+    async def run(self, name: str, work: Callable[[], Awaitable[T]], *, plan: PlanId | None = None) -> Ended[T]:
         """Start a process and wait for its end. A cancelled waiter leaves the process as it is."""
-        return await asyncio.shield(self.start(name, work, badge_run_id=badge_run_id))
+        return await asyncio.shield(self.start(name, work, plan=plan))
 
     async def _until_ended(self, process: Process, task: asyncio.Task[T]) -> Ended[T]:
         await asyncio.wait({task})

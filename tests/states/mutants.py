@@ -15,6 +15,7 @@ from capillary.ledger import requests
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.requests import Claim, ConfirmedAbsence, Seen
 from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_run, badge_sighting
 from capillary.ledger.settle import Ending
@@ -28,7 +29,7 @@ def claim_whatever_the_status(patch: pytest.MonkeyPatch) -> None:
     """A claim that looks at the run alone."""
 
     def claim(
-        tx: Transaction, request_id: int, *, badge_run_id: int, sender: str, doubt_after: timedelta
+        tx: Transaction, request_id: int, *, badge_run_id: OpenPlan, sender: str, doubt_after: timedelta
     ) -> Claim | None:
         mine = [badge_request.c.badge_run_id == badge_run_id]
         return requests._claimed(tx, request_id, mine, sender, doubt_after, resends=0)
@@ -40,7 +41,7 @@ def doubt_from_the_claim_on(patch: pytest.MonkeyPatch) -> None:
     """A claim that leaves the POST no time to arrive and to show."""
 
     def claim(
-        tx: Transaction, request_id: int, *, badge_run_id: int, sender: str, doubt_after: timedelta
+        tx: Transaction, request_id: int, *, badge_run_id: OpenPlan, sender: str, doubt_after: timedelta
     ) -> Claim | None:
         return _PRODUCT_CLAIM(tx, request_id, badge_run_id=badge_run_id, sender=sender, doubt_after=timedelta(0))
 

@@ -33,6 +33,7 @@ from capillary.engine.submit import submit_run
 from capillary.engine.upkeep import keep_account
 from capillary.ledger.errors import GuardRefused
 from capillary.ledger.plan import Guards, Order
+from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import discard_unsent
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_request
 from capillary.ledger.spec import Spec
@@ -60,7 +61,7 @@ class Game(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="game-"))
         shutil.copy(self.template, self.folder / "ledger.db")
         self.world = Playground(self.folder)
-        self.runs: dict[str, int] = {}
+        self.runs: dict[str, PlanId] = {}
 
     @initialize(customers=CUSTOMERS)
     def first_plan(self, customers: list[int]) -> None:
@@ -82,14 +83,15 @@ class Game(RuleBasedStateMachine):
     @rule(number=st.integers(0, 5), dies=DEATH, mishap=MISHAP, spared=SPARED)
     @precondition(lambda self: self.runs)
     def submit(self, number: int, dies: int | None, mishap: Mishap, spared: int) -> None:
-        run_id = self._prepare(number, dies, mishap, spared)
-        self._note(self.world.run(lambda sender: submit_run(sender, run_id, lease=LEASE)))
+        plan = self._prepare(number, dies, mishap, spared)
+        self._note(self.world.run(lambda sender: submit_run(sender, plan, lease=LEASE)))
 
     @rule(number=st.integers(0, 5), dies=DEATH, mishap=MISHAP, spared=SPARED)
     @precondition(lambda self: self.runs)
     def wait(self, number: int, dies: int | None, mishap: Mishap, spared: int) -> None:
-        run_id = self._prepare(number, dies, mishap, spared)
-        self._note(self.world.run(lambda sender: advance(sender, run_id, reader=f"run {run_id}", lease=LEASE)))
+        plan = self._prepare(number, dies, mishap, spared)
+        reader = f"run {plan.badge_run_id}"
+        self._note(self.world.run(lambda sender: advance(sender, plan, reader=reader, lease=LEASE)))
 
     @rule(dies=DEATH, mishap=MISHAP, spared=SPARED)
     def upkeep(self, dies: int | None, mishap: Mishap, spared: int) -> None:
@@ -100,7 +102,7 @@ class Game(RuleBasedStateMachine):
     @precondition(lambda self: self.runs)
     def report(self, number: int) -> None:
         with self.world.ledger.write() as tx:
-            discard_unsent(tx, badge_run_ids=[self._run_id(number)])
+            discard_unsent(tx, badge_run_ids=[open_plan(tx, self._plan_id(number))])
 
     @rule(number=st.integers(0, 9), approve=st.booleans())
     def decide(self, number: int, approve: bool) -> None:
@@ -144,8 +146,8 @@ class Game(RuleBasedStateMachine):
     @invariant()
     def every_run_adds_up(self) -> None:
         with self.world.ledger.read() as tx:
-            for run_id in self.runs.values():
-                counts = funnel(tx, run_id)
+            for plan in self.runs.values():
+                counts = funnel(tx, open_plan(tx, plan))
                 spread = counts.invalid + counts.duplicates + counts.known_before + counts.over_cap + counts.planned
                 assert counts.eligible == spread
                 assert counts.planned == sum(counts.outcomes.values()) + counts.open + counts.discarded
@@ -218,19 +220,19 @@ class Game(RuleBasedStateMachine):
             return
         finally:
             self.world.dead, self.world.dies_after = False, None
-        assert plan.badge_run_id is not None
-        self.runs[run] = plan.badge_run_id
+        assert plan.plan_id is not None
+        self.runs[run] = plan.plan_id
 
     def _without_badge(self, customers: Sequence[int]) -> list[int]:
         """What the badge read would answer."""
         holders = self.world.platform.enrolments(GOLD_CIRCLE.badge_id)
         return [customer for customer in customers if customer not in holders]
 
-    def _prepare(self, number: int, dies: int | None, mishap: Mishap, spared: int) -> int:
+    def _prepare(self, number: int, dies: int | None, mishap: Mishap, spared: int) -> PlanId:
         self.world.dies_after, self.world.mishap, self.world.spared = dies, mishap, spared
-        return self._run_id(number)
+        return self._plan_id(number)
 
-    def _run_id(self, number: int) -> int:
+    def _plan_id(self, number: int) -> PlanId:
         return list(self.runs.values())[number % len(self.runs)]
 
     def _note(self, end: str) -> None:

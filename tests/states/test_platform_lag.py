@@ -62,10 +62,10 @@ def submit_all(world: Playground, mishap: Mishap) -> None:
         lease=LEASE,
     )
     plan = plan_rows(world.ledger, [list(CUSTOMERS)], order, without_badge=lambda _: ())
-    run_id = plan.badge_run_id
-    assert run_id is not None
+    plan_id = plan.plan_id
+    assert plan_id is not None
     world.mishap, world.spared = mishap, 1  # the list is read first
-    assert world.run(lambda sender: submit_run(sender, run_id, lease=LEASE)) == "done"
+    assert world.run(lambda sender: submit_run(sender, plan_id, lease=LEASE)) == "done"
     arrived = len(world.platform.requests())
     assert arrived == (3 if mishap is Mishap.LOST else 4)
 

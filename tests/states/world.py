@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, cast
 
 from capillary.api.badges import BulkItem, Execution
@@ -24,6 +25,7 @@ from capillary.engine import send, settle, sightings
 from capillary.engine.runtime import Runtime
 from capillary.ledger import requests
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.requests import Claim, ConfirmedAbsence
 from tests.states.one_request import (
     ACCOUNT,
@@ -111,6 +113,8 @@ class Reading(NamedTuple):
 
 Actor = Idle | Claimed | Posted | Answered | Scanning | Absent | Reading
 IDLE: Final = Idle()
+#: All that the sender's code asks of its client while it writes an answer down.
+_CLIENT: Final = cast("Client", SimpleNamespace(settings=SimpleNamespace(account=ACCOUNT)))
 
 
 class Flying(NamedTuple):
@@ -232,7 +236,7 @@ class World:
                 yield "records the list", rows, IDLE, None
 
     def _judge(self, state: State, tries: int, begun: int) -> Iterator[tuple[str, Rows, Actor, None]]:
-        absence = ConfirmedAbsence(REQUEST, tries, moment(begun))
+        absence = ConfirmedAbsence(REQUEST, KEY, tries, moment(begun))
         if state.rows.request is not None and state.rows.request.resends >= requests.MAX_RESENDS:
             rows, _ = self.ledger.change(
                 state.rows, ("give up", tries, begun), lambda tx: requests.give_up(tx, absence)
@@ -264,7 +268,7 @@ class World:
         """Let the sender's own code write an answer down."""
 
         def handle(tx: Transaction) -> None:
-            sender = send.Sender(cast("Ledger", OneTransaction(tx)), cast("Client", None), Runtime(), cast("Any", None))
+            sender = send.Sender(cast("Ledger", OneTransaction(tx)), _CLIENT, Runtime(), cast("Any", None))
             held = Claim(REQUEST, KEY, actor.tries, doubtful=actor.doubtful, claimed_at=NOW)
             match answer:
                 case "accepted":
@@ -373,7 +377,7 @@ def run(coroutine: Coroutine[Any, Any, object]) -> None:
 
 
 def _claim(tx: Transaction) -> tuple[int, bool] | None:
-    return _held(requests.claim(tx, REQUEST, badge_run_id=RUN, sender="till", doubt_after=DOUBT))
+    return _held(requests.claim(tx, REQUEST, badge_run_id=OpenPlan(RUN), sender="till", doubt_after=DOUBT))
 
 
 def _held(claim: Claim | None) -> tuple[int, bool] | None:
@@ -381,7 +385,7 @@ def _held(claim: Claim | None) -> tuple[int, bool] | None:
 
 
 def _discard(tx: Transaction) -> int:
-    return requests.discard_unsent(tx, badge_run_ids=[RUN])
+    return requests.discard_unsent(tx, badge_run_ids=[OpenPlan(RUN)])
 
 
 def _answer(state: State, tries: int, word: str, twin: int = -1) -> State:

@@ -9,10 +9,11 @@ from typing import Final
 
 from capillary.api.errors import CallRefused, EverythingRefused, PlatformUnavailable, ReplyUnreadable
 from capillary.engine.doubt import resolve_doubt
-from capillary.engine.errors import SubmittingOff
+from capillary.engine.errors import ServerChanged, SubmittingOff
 from capillary.engine.send import Sender, assert_account
 from capillary.engine.settle import decided_requests, settle_by_reading
 from capillary.engine.watch import Watched, watch_in_turn
+from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import keep_alive
 from capillary.ledger.waiting import RunWait, run_wait
 
@@ -39,7 +40,7 @@ class Advanced:
     held_up: bool
 
 
-async def advance(sender: Sender, badge_run_id: int, *, reader: str, lease: timedelta) -> Advanced:
+async def advance(sender: Sender, plan: PlanId, *, reader: str, lease: timedelta) -> Advanced:
     """Find, resolve and settle what can be, and return what the run still waits for.
 
     The list is read once for the whole account; where another reader is at it, that one is awaited for a few
@@ -48,18 +49,18 @@ async def advance(sender: Sender, badge_run_id: int, *, reader: str, lease: time
 
     Args:
         sender: sends again what is confirmed absent.
-        badge_run_id: the run.
+        plan: the run's plan.
         reader: who reads, unlike any other reader.
         lease: how long the run counts as alive without a sign of life.
 
     Raises:
-        PlanUnknown: the ledger has no such run.
+        PlanUnknown: the ledger has no such plan.
         WrongAccount: the run belongs to another account.
         PlatformUnavailable, ReplyUnreadable, CallRefused: the platform's list could not be read.
     """
     account = sender.client.settings.account
-    await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, badge_run_id, account))
-    wait = await _look(sender, badge_run_id, lease)
+    await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, plan, account))
+    wait = await _look(sender, plan, lease)
     looks = 0
     while (held_up := wait.undecided + wait.decided + wait.in_doubt > 0) and looks < TURN_LOOKS:
         if await _watch_if_free(sender, reader) is not None:
@@ -67,14 +68,21 @@ async def advance(sender: Sender, badge_run_id: int, *, reader: str, lease: time
             break
         looks += 1
         await sender.runtime.sleep(_TURN_LOOK_S)
-        wait = await _look(sender, badge_run_id, lease)
-    await settle_decided(sender, badge_run_id, most=_SINGLY if held_up else None)
-    if (await _look(sender, badge_run_id, lease)).doubt_due:
+        wait = await _look(sender, plan, lease)
+    await settle_decided(sender, plan, most=_SINGLY if held_up else None)
+    if (await _look(sender, plan, lease)).doubt_due:
         try:
             await resolve_doubt(sender)
-        except (SubmittingOff, EverythingRefused, CallRefused, PlatformUnavailable, ReplyUnreadable) as error:
+        except (
+            SubmittingOff,
+            ServerChanged,
+            EverythingRefused,
+            CallRefused,
+            PlatformUnavailable,
+            ReplyUnreadable,
+        ) as error:
             _LOG.error("requests in doubt stay in doubt: %s", error)
-    return Advanced(await _look(sender, badge_run_id, lease), held_up)
+    return Advanced(await _look(sender, plan, lease), held_up)
 
 
 async def take_turn_and_watch(sender: Sender, *, reader: str) -> Watched | None:
@@ -90,12 +98,12 @@ async def take_turn_and_watch(sender: Sender, *, reader: str) -> Watched | None:
     return None
 
 
-async def settle_decided(sender: Sender, badge_run_id: int, *, most: int | None = None) -> int:
+async def settle_decided(sender: Sender, plan: PlanId, *, most: int | None = None) -> int:
     """Settle the run's decided requests by single reads, at most so many; return how many could be."""
 
     def decided() -> tuple[int, ...]:
         with sender.ledger.read() as tx:
-            return decided_requests(tx, badge_run_id)
+            return decided_requests(tx, open_plan(tx, plan))
 
     left = await sender.runtime.ledger_call(decided)
     return await settle_by_reading(sender.ledger, sender.client, sender.runtime, left[:most])
@@ -107,9 +115,10 @@ async def _watch_if_free(sender: Sender, reader: str) -> Watched | None:
     )
 
 
-async def _look(sender: Sender, badge_run_id: int, lease: timedelta) -> RunWait:
+async def _look(sender: Sender, plan: PlanId, lease: timedelta) -> RunWait:
     def look() -> RunWait:
         with sender.ledger.write() as tx:
+            badge_run_id = open_plan(tx, plan)
             keep_alive(tx, badge_run_id, lease=lease)
             return run_wait(tx, badge_run_id)
 

@@ -43,6 +43,7 @@ class InDoubt:
     """A request in doubt whose absence may be judged now."""
 
     request_id: int
+    key: str
     tries: int
     resends: int
     sender: str
@@ -111,6 +112,7 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
             lambda tx, a=absence: requests.resend(  # type: ignore[misc]
                 tx, a, sender=client.settings.sender, doubt_after=doubt_after(client.settings)
             ),
+            list_read_at=absence.scan_begun_at,
         )
         sent_again += sending.sent is not Sent.ELSEWHERE
         auto_approved += sending.auto_approved
@@ -125,19 +127,19 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
 async def _absences(
     ledger: Ledger, client: Client, runtime: Runtime, begun: datetime, doubts: tuple[InDoubt, ...]
 ) -> tuple[int, list[tuple[ConfirmedAbsence, int]]]:
-    seen_ids, keyless = set[int](), _Keyless()
+    seen_keys, keyless = set[str](), _Keyless()
 
     def take(rows: tuple[WorkflowRequest, ...]) -> None:
         keyless.take(rows)
         with ledger.write() as tx:
-            seen_ids.update(record_rows(tx, client.settings.account, rows).rows)
+            seen_keys.update(record_rows(tx, client.settings.account, rows).keys)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         await runtime.ledger_call(lambda: take(rows))
 
     since = min(doubt.first_sent_at for doubt in doubts) - LOOK_BACK
     read = await read_list(client, since=cluster_day(since, client.settings), request_type=None, on_page=on_page)
-    found = sum(doubt.request_id in seen_ids for doubt in doubts)
+    found = sum(doubt.key in seen_keys for doubt in doubts)
     if not read.to_the_end:
         return found, []
 
@@ -146,11 +148,11 @@ async def _absences(
             known = scans.state(tx, client.settings.account)
             if not known.trusted or known.foreign_key is not None:
                 return []
-            control_sent_at = _newest_first_send(tx, seen_ids)
+            control_sent_at = _newest_first_send(tx, seen_keys)
             return [
-                (ConfirmedAbsence(doubt.request_id, doubt.tries, begun), doubt.resends)
+                (ConfirmedAbsence(doubt.request_id, doubt.key, doubt.tries, begun), doubt.resends)
                 for doubt in doubts
-                if doubt.request_id not in seen_ids
+                if doubt.key not in seen_keys
                 and _may_judge(doubt, begun, control_sent_at, client.settings)
                 and not keyless.may_be(tx, doubt)
             ]
@@ -174,6 +176,7 @@ def _doubts(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, tuple
         rows = tx.conn.execute(
             select(
                 columns.id,
+                columns.key,
                 columns.tries,
                 columns.resends,
                 columns.sender,
@@ -192,12 +195,12 @@ def _doubts(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, tuple
         return tx.now, tuple(InDoubt(*row) for row in rows)
 
 
-def _newest_first_send(tx: Transaction, request_ids: set[int]) -> datetime | None:
+def _newest_first_send(tx: Transaction, request_keys: set[str]) -> datetime | None:
     newest: datetime | None = None
-    ids = sorted(request_ids)
-    for start in range(0, len(ids), 500):
+    keys = sorted(request_keys)
+    for start in range(0, len(keys), 500):
         for sent_at in tx.conn.execute(
-            select(badge_request.c.first_sent_at).where(badge_request.c.id.in_(ids[start : start + 500]))
+            select(badge_request.c.first_sent_at).where(badge_request.c.key.in_(keys[start : start + 500]))
         ).scalars():
             if sent_at is not None and (newest is None or sent_at > newest):
                 newest = sent_at

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from capillary.errors import TerminalError, TransientError
+from capillary.ledger.server import Change
 
 
 class SubmittingOff(TransientError):
     """The connection's switch says that nothing may be submitted now."""
+
+
+class ServerChanged(TransientError):
+    """The ledger's database has failed over or was restored: what its last commits had sent may not show yet."""
+
+    def __init__(self, change: Change) -> None:
+        self.over_at = change.over_at
+        super().__init__(
+            "the ledger's database failed over to another server or was restored (found at "
+            f"{change.found_at:%Y-%m-%d %H:%M:%S} UTC), so its last commits may be lost, and the platform's list may "
+            f"not show yet what they had sent. Nothing is sent before {change.over_at:%Y-%m-%d %H:%M:%S} UTC, and then "
+            "after another reading of the list; submit waits for it by itself, there is nothing to do"
+        )
 
 
 class TooMuchDoubt(TransientError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeVar
 
@@ -20,13 +20,13 @@ from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.request_workflow import Entity, IssueBadgeRequest, WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine.errors import BodyChanged, SubmittingOff, WrongAccount
+from capillary.engine.errors import BodyChanged, ServerChanged, SubmittingOff, WrongAccount
 from capillary.engine.runtime import Runtime
-from capillary.engine.sightings import seen_in
-from capillary.ledger import requests
+from capillary.engine.sightings import record_accepted, seen_in
+from capillary.ledger import requests, server
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.pace import START_WITHIN_S
+from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import Claim
 from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_run, badge_spec
 from capillary.ledger.spec import Spec, request_key
@@ -83,14 +83,17 @@ class Sender:
     runtime: Runtime
     may_submit: Callable[[], Awaitable[bool]]
 
-    async def send(self, request_id: int, claim: ClaimOne) -> Sending:
+    async def send(self, request_id: int, claim: ClaimOne, *, list_read_at: datetime) -> Sending:
         """Send one request once.
 
         Args:
             request_id: the ledger's id of the request.
             claim: takes the claim in a transaction of this sender.
+            list_read_at: when the reading of the platform's list began on which this send relies, by the ledger's
+                clock.
 
         Raises:
+            ServerChanged: the list was read too soon after the ledger's server changed; nothing was claimed.
             EverythingRefused: every request would be refused; this one is planned again.
             SubmittingOff: the switch is off; nothing was claimed.
             BodyChanged: the ledger's rows are not what the key was made from; nothing was claimed.
@@ -102,9 +105,11 @@ class Sender:
                 "submitting is switched off in the platform's connection; switch it on there and retry the task"
             )
         body = await self.runtime.ledger_call(lambda: self._body(request_id))
-        held = await self.runtime.ledger_call(lambda: self._in_transaction(claim)) if body else None
+        held = await self.runtime.ledger_call(lambda: self._claimed(claim, list_read_at)) if body else None
         if body is None or held is None:
             return Sending(Sent.ELSEWHERE)
+        if isinstance(held, server.Change):
+            raise ServerChanged(held)
         held_up = self.runtime.monotonic() - begun > SEND_WITHIN_S
         if held_up or held.key != body.key:
             why = "the sender was held up before it sent" if held_up else "the request was planned anew meanwhile"
@@ -123,11 +128,13 @@ class Sender:
         return await self._accepted(held, taken)
 
     async def _accepted(self, held: Claim, taken: WorkflowRequest) -> Sending:
-        seen = seen_in(taken)
-        await self.runtime.ledger_call(
-            lambda: self._in_transaction(lambda tx: requests.record_sighting(tx, held.request_id, seen))
+        seen, account = seen_in(taken), self.client.settings.account
+        known = await self.runtime.ledger_call(
+            lambda: self._in_transaction(lambda tx: record_accepted(tx, account, held.key, seen))
         )
         _LOG.info("request %s accepted as %s, state %s", held.key, seen.platform_request_id, seen.state)
+        if not known:
+            _LOG.error("this ledger does not know %s any more, it was restored meanwhile: submitting stops", held.key)
         return Sending(Sent.ACCEPTED, auto_approved=seen.auto_approved)
 
     async def _not_taken(self, held: Claim, error: NotTaken) -> Sending:
@@ -159,6 +166,12 @@ class Sender:
             _LOG.info("request %s is planned again: %s", held.key, reason)
         return released
 
+    def _claimed(self, claim: ClaimOne, list_read_at: datetime) -> Claim | server.Change | None:
+        with self.ledger.write() as tx:
+            change = server.unread_change(tx, list_read_at=list_read_at, doubt_after=doubt_after(self.client.settings))
+            # Not raised in here: what was found is to be committed.
+            return change or claim(tx)
+
     def _in_transaction(self, work: Callable[[Transaction], T]) -> T:
         with self.ledger.write() as tx:
             return work(tx)
@@ -173,7 +186,7 @@ def doubt_after(settings: PlatformSettings) -> timedelta:
     return timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s + settings.visibility_lag_s)
 
 
-def assert_account(ledger: Ledger, badge_run_id: int, account: str) -> None:
+def assert_account(ledger: Ledger, plan: PlanId, account: str) -> None:
     """Refuse a connection that leads elsewhere than the run's plan.
 
     Raises:
@@ -184,13 +197,11 @@ def assert_account(ledger: Ledger, badge_run_id: int, account: str) -> None:
         planned_for = tx.conn.execute(
             select(badge_occasion.c.account)
             .join(badge_run, badge_run.c.occasion_id == badge_occasion.c.id)
-            .where(badge_run.c.id == badge_run_id)
-        ).scalar_one_or_none()
-    if planned_for is None:
-        raise PlanUnknown(badge_run_id)
+            .where(badge_run.c.id == open_plan(tx, plan))
+        ).scalar_one()
     if planned_for != account:
         raise WrongAccount(
-            f"run {badge_run_id} was planned for {planned_for}, and the platform's connection leads to {account}: "
+            f"run {plan.badge_run_id} was planned for {planned_for}, and the platform's connection leads to {account}: "
             "give the task the connection with which it was planned"
         )
 

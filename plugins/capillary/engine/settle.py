@@ -21,6 +21,7 @@ from capillary.engine.runtime import Runtime
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.counts import customers_without_row
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.schema import RequestStatus, badge_enrolment, badge_request, badge_sighting
 
 #: How long a decided request without any output may stay waiting for it.
@@ -60,7 +61,7 @@ async def settle_by_reading(ledger: Ledger, client: Client, runtime: Runtime, re
     return settled
 
 
-def decided_requests(tx: Transaction, badge_run_id: int) -> tuple[int, ...]:
+def decided_requests(tx: Transaction, badge_run_id: OpenPlan) -> tuple[int, ...]:
     """Return the run's requests that wait in the ledger though the platform has decided all their sightings."""
     undecided = exists().where(
         badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.terminal_seen_at.is_(None)
@@ -83,14 +84,15 @@ def _settle(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> boo
             select(badge_request.c.key, badge_request.c.status, badge_request.c.customers).where(
                 badge_request.c.id == request_id
             )
-        ).one()
-        if request.status != RequestStatus.WAITING:
+        ).one_or_none()
+        if request is None or request.status != RequestStatus.WAITING:
             return False
         sightings = tx.conn.execute(
             select(badge_sighting.c.platform_request_id, badge_sighting.c.terminal_seen_at).where(
                 badge_sighting.c.request_id == request_id
             )
         ).all()
+        # The platform's ids also tell whether the number is still that of the request whose rows these are.
         if {row.platform_request_id for row in rows} != {sighting.platform_request_id for sighting in sightings}:
             return False
         decided_at = [sighting.terminal_seen_at for sighting in sightings]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy import Row, select
 from capillary.api.request_workflow import RequestState, WorkflowRequest, is_decided
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Transaction
+from capillary.ledger.errors import RequestGone
 from capillary.ledger.requests import Seen
 from capillary.ledger.schema import badge_occasion, badge_request, badge_sighting
 from capillary.ledger.spec import KEY_PREFIX
@@ -23,11 +25,13 @@ class Recorded:
 
     Attributes:
         rows: the rows of our requests, by the ledger's id; of twins in one page the last.
+        keys: the keys of our requests.
         new: sightings that are new.
         foreign_key: a key of ours that the ledger does not know.
     """
 
     rows: Mapping[int, WorkflowRequest]
+    keys: frozenset[str]
     new: int
     foreign_key: str | None
 
@@ -39,16 +43,20 @@ def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) 
     """
     by_id = {row.platform_request_id: row for row in rows}
     if not by_id:
-        return Recorded({}, 0, None)
-    ids_of_keys = _ids_of_keys(tx, account, {row.request_key for row in by_id.values() if row.request_key})
-    ids_seen = _ids_seen(tx, account, {row.platform_request_id for row in by_id.values() if not row.request_key})
+        return Recorded({}, frozenset(), 0, None)
+    keys_seen = _keys_seen(tx, {row.platform_request_id for row in by_id.values() if not row.request_key})
+    shown = {row.request_key for row in by_id.values() if row.request_key}
+    ids_of_keys = _ids_of_keys(tx, account, shown.union(keys_seen.values()))
     known = _known(tx, by_id)
     ours: list[tuple[int, WorkflowRequest]] = []
+    keys = set[str]()
     foreign_key = None
     for row in by_id.values():
-        request_id = ids_of_keys.get(row.request_key) if row.request_key else ids_seen.get(row.platform_request_id)
-        if request_id is not None:
+        key = row.request_key or keys_seen.get(row.platform_request_id)
+        request_id = ids_of_keys.get(key) if key else None
+        if request_id is not None and key:
             ours.append((request_id, row))
+            keys.add(key)
         elif (row.request_key or "").startswith(KEY_PREFIX):
             foreign_key = row.request_key
     new = 0
@@ -56,10 +64,28 @@ def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) 
     for request_id, row in sorted(ours, key=itemgetter(0)):
         seen = seen_in(row)
         if not _is_known(known.get(row.platform_request_id), request_id, seen):
-            new += requests.record_sighting(tx, request_id, seen)
+            try:
+                new += requests.record_sighting(tx, request_id, seen)
+            except RequestGone:
+                foreign_key = row.request_key or foreign_key
     if foreign_key is not None:
         scans.note_foreign_key(tx, account, foreign_key)
-    return Recorded(dict(ours), new, foreign_key)
+    return Recorded(dict(ours), frozenset(keys), new, foreign_key)
+
+
+def record_accepted(tx: Transaction, account: str, key: str, seen: Seen) -> bool:
+    """Record the reply to a POST of this key; return whether the ledger knows the key.
+
+    One that it does not know, since it was restored to before the plan, stops submitting: whoever has the request's
+    number by now has nothing to do with the reply.
+    """
+    request_id = _ids_of_keys(tx, account, {key}).get(key)
+    if request_id is not None:
+        with suppress(RequestGone):
+            requests.record_sighting(tx, request_id, seen)
+            return True
+    scans.note_foreign_key(tx, account, key)
+    return False
 
 
 def seen_in(row: WorkflowRequest) -> Seen:
@@ -85,16 +111,15 @@ def _ids_of_keys(tx: Transaction, account: str, keys: set[str]) -> dict[str, int
     return {row.key: row.id for row in found}
 
 
-def _ids_seen(tx: Transaction, account: str, platform_request_ids: set[str]) -> dict[str, int]:
+def _keys_seen(tx: Transaction, platform_request_ids: set[str]) -> dict[str, str]:
     if not platform_request_ids:
         return {}
     found = tx.conn.execute(
-        select(badge_sighting.c.platform_request_id, badge_sighting.c.request_id)
+        select(badge_sighting.c.platform_request_id, badge_request.c.key)
         .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
-        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .where(badge_sighting.c.platform_request_id.in_(platform_request_ids), badge_occasion.c.account == account)
+        .where(badge_sighting.c.platform_request_id.in_(platform_request_ids))
     )
-    return {row.platform_request_id: row.request_id for row in found}
+    return {row.platform_request_id: row.key for row in found}
 
 
 def _known(tx: Transaction, platform_request_ids: Iterable[str]) -> dict[str, Row[*tuple[Any, ...]]]:

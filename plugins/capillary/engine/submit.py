@@ -7,10 +7,11 @@ a restored ledger has forgotten. The first request goes alone: auto-approval sho
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import func, select
@@ -18,11 +19,12 @@ from sqlalchemy import func, select
 from capillary.api.errors import NotTaken, Unauthorized
 from capillary.api.settings import PlatformSettings
 from capillary.engine.doubt import resolve_doubt
-from capillary.engine.errors import AutoApproved, LedgerBehind, ListCutShort, TooMuchDoubt
+from capillary.engine.errors import AutoApproved, LedgerBehind, ListCutShort, ServerChanged, TooMuchDoubt
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, doubt_after
 from capillary.engine.watch import watch
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Transaction
+from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
 
 #: Requests of one task that are under way at once.
@@ -31,6 +33,12 @@ IN_FLIGHT: Final = 8
 LIST_READINGS: Final = 3
 #: Sends in a row that the platform did not take, after which the task gives up until its retry.
 NOT_TAKEN_IN_A_ROW: Final = 5
+#: Longest sleep, seconds, while the list catches up with what a change of the ledger's server may have lost.
+_CATCH_UP_LOOK_S: Final = 60.0
+#: Of a submission that has read no list: before any change.
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+
+_LOG: Final = logging.getLogger("capillary.submit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +49,17 @@ class Submitted:
     auto_approved: int
 
 
+@dataclass
+class _SoFar:
+    """What a submitting task has done up to now."""
+
+    counts: Counter[Sent] = field(default_factory=Counter)
+    auto_approved: int = 0
+
+
 async def submit_run(
     sender: Sender,
-    badge_run_id: int,
+    plan: PlanId,
     *,
     lease: timedelta,
     stop_on_auto_approval: bool = True,
@@ -51,80 +67,133 @@ async def submit_run(
 ) -> Submitted:
     """Send every planned request of the run, in order; come back when none is left.
 
+    Where the ledger's server has changed it waits, within the task, until the platform's list must show what was
+    sent before, and reads it again.
+
     Args:
         sender: sends one request.
-        badge_run_id: the run that planned.
+        plan: the run's plan.
         lease: how long the run counts as alive without a sign of life.
         stop_on_auto_approval: end before the second request when the platform executed the first by itself.
         in_flight: most requests under way at once, and most in doubt before sending stops.
 
     Raises:
-        PlanUnknown: the ledger has no such run.
+        PlanUnknown: the ledger has no such plan.
         WrongAccount, ListCutShort, LedgerBehind, SubmittingOff, TooMuchDoubt, AutoApproved, BodyChanged: see
             ``capillary.engine.errors``.
         NotTaken: the platform took none of several sends in a row.
         EverythingRefused: the platform would refuse every request.
     """
     account = sender.client.settings.account
-    await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, badge_run_id, account))
-    counts: Counter[Sent] = Counter()
+    await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, plan, account))
+    so_far = _SoFar()
+    while True:
+        try:
+            await _send_planned(
+                sender, plan, so_far, lease=lease, stop_on_auto_approval=stop_on_auto_approval, in_flight=in_flight
+            )
+        except ServerChanged as changed:
+            _LOG.warning("%s", changed)
+            await _catch_up(sender, plan, changed.over_at, lease)
+        else:
+            return Submitted(dict(so_far.counts), so_far.auto_approved)
+
+
+async def _catch_up(sender: Sender, plan: PlanId, over_at: datetime, lease: timedelta) -> None:
+    """Sleep until the ledger's clock is past a moment; the run stays alive."""
+
+    def left_s() -> float:
+        with sender.ledger.write() as tx:
+            requests.keep_alive(tx, open_plan(tx, plan), lease=lease)
+            return (over_at - tx.now).total_seconds()
+
+    while (left := await sender.runtime.ledger_call(left_s)) >= 0:
+        await sender.runtime.sleep(min(left + 0.001, _CATCH_UP_LOOK_S))
+
+
+async def _send_planned(
+    sender: Sender,
+    plan: PlanId,
+    so_far: _SoFar,
+    *,
+    lease: timedelta,
+    stop_on_auto_approval: bool,
+    in_flight: int,
+) -> None:
+    """Read the list, then send what is planned, in order, until none is left."""
     not_taken_in_a_row, width = 0, 1
 
     def claim(tx: Transaction, request_id: int) -> requests.Claim | None:
         return requests.claim(
             tx,
             request_id,
-            badge_run_id=badge_run_id,
+            badge_run_id=open_plan(tx, plan),
             sender=sender.client.settings.sender,
             doubt_after=doubt_after(sender.client.settings),
         )
 
     async def send(request_id: int) -> Sending:
-        return await sender.send(request_id, lambda tx: claim(tx, request_id))
+        return await sender.send(request_id, lambda tx: claim(tx, request_id), list_read_at=looked.list_read_at)
 
     def next_requests() -> list[int]:
         with sender.ledger.write() as tx:
+            badge_run_id = open_plan(tx, plan)
             requests.keep_alive(tx, badge_run_id, lease=lease)
             planned = _planned(tx, badge_run_id, width)
             if planned:
                 _assert_may_send(tx, sender.client.settings, in_flight)
             return planned
 
-    auto_approved = await _look_first(sender, badge_run_id, stop_on_auto_approval=stop_on_auto_approval)
-    _assert_human(auto_approved, stop=stop_on_auto_approval)
+    looked = await _look_first(sender, plan, stop_on_auto_approval=stop_on_auto_approval)
+    so_far.auto_approved += looked.auto_approved
+    _assert_human(so_far.auto_approved, stop=stop_on_auto_approval)
     while batch := await sender.runtime.ledger_call(next_requests):
         # All of a batch come to their end, whatever one of them raises: none is cut off in mid-call.
         ends = await asyncio.gather(*(send(request_id) for request_id in batch), return_exceptions=True)
         sendings = [end for end in ends if isinstance(end, Sending)]
-        counts.update(sending.sent for sending in sendings)
-        auto_approved += sum(sending.auto_approved for sending in sendings)
-        if errors := [end for end in ends if isinstance(end, BaseException)]:
+        so_far.counts.update(sending.sent for sending in sendings)
+        so_far.auto_approved += sum(sending.auto_approved for sending in sendings)
+        errors = [end for end in ends if isinstance(end, BaseException)]
+        # What ends the task goes before what is waited for.
+        if ending := [error for error in errors if not isinstance(error, ServerChanged)]:
+            raise ending[0]
+        _assert_human(so_far.auto_approved, stop=stop_on_auto_approval)
+        if errors:
             raise errors[0]
-        _assert_human(auto_approved, stop=stop_on_auto_approval)
         refusals = [sending.not_taken for sending in sendings if sending.not_taken is not None]
         not_taken_in_a_row = not_taken_in_a_row + len(refusals) if len(refusals) == len(sendings) else 0
         if refusals and _stop(refusals, not_taken_in_a_row):
             raise refusals[-1]
         if any(sending.sent is Sent.ACCEPTED for sending in sendings):
             width = in_flight
-    return Submitted(dict(counts), auto_approved)
 
 
-async def _look_first(sender: Sender, badge_run_id: int, *, stop_on_auto_approval: bool) -> int:
-    """Find what an earlier try left in doubt, and what this ledger forgot, before anything new is sent.
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What the look before sending brought.
 
-    Returns:
-        How many requests that were sent again the platform executed by itself.
+    Attributes:
+        auto_approved: requests that were sent again and that the platform executed by itself.
+        list_read_at: when the reading of the list began, by the ledger's clock.
     """
 
-    def anything_planned() -> bool:
-        with sender.ledger.read() as tx:
-            return bool(_planned(tx, badge_run_id, 1))
+    auto_approved: int
+    list_read_at: datetime
 
-    if not await sender.runtime.ledger_call(anything_planned):
-        return 0
+
+async def _look_first(sender: Sender, plan: PlanId, *, stop_on_auto_approval: bool) -> _Looked:
+    """Find what an earlier try left in doubt, and what this ledger forgot, before anything new is sent."""
+
+    def anything_planned() -> tuple[bool, datetime]:
+        with sender.ledger.read() as tx:
+            return bool(_planned(tx, open_plan(tx, plan), 1)), tx.now
+
+    anything, begun = await sender.runtime.ledger_call(anything_planned)
+    if not anything:
+        return _Looked(0, _NEVER)
     await _read_to_the_end(sender)
-    return (await resolve_doubt(sender, stop_on_auto_approval=stop_on_auto_approval)).auto_approved
+    resolved = await resolve_doubt(sender, stop_on_auto_approval=stop_on_auto_approval)
+    return _Looked(resolved.auto_approved, begun)
 
 
 async def _read_to_the_end(sender: Sender) -> None:
@@ -154,7 +223,7 @@ def _stop(refusals: list[NotTaken], in_a_row: int) -> bool:
     return in_a_row >= allowed
 
 
-def _planned(tx: Transaction, badge_run_id: int, count: int) -> list[int]:
+def _planned(tx: Transaction, badge_run_id: OpenPlan, count: int) -> list[int]:
     rows = tx.conn.execute(
         select(badge_request.c.id)
         .where(badge_request.c.badge_run_id == badge_run_id, badge_request.c.status == RequestStatus.PLANNED)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from capillary.engine.advance import settle_decided, take_turn_and_watch
 from capillary.engine.doubt import resolve_doubt
-from capillary.engine.errors import SubmittingOff
+from capillary.engine.errors import ServerChanged, SubmittingOff
 from capillary.engine.send import Sender
+from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.open_work import dead_open_runs, open_runs
+from capillary.ledger.plan_id import PlanId
 from capillary.ledger.requests import discard_unsent
 
 _LOG: Final = logging.getLogger("capillary.upkeep")
@@ -43,18 +46,20 @@ async def keep_account(sender: Sender, *, reader: str) -> Kept:
         with sender.ledger.write() as tx:
             return discard_unsent(tx, badge_run_ids=dead_open_runs(tx, account))
 
-    def still_open() -> tuple[int, ...]:
+    def still_open() -> tuple[PlanId, ...]:
         with sender.ledger.read() as tx:
             return open_runs(tx, account)
 
     given_back = await sender.runtime.ledger_call(give_back)
     watched = await take_turn_and_watch(sender, reader=reader)
     settled = watched.settled if watched else 0
-    for badge_run_id in await sender.runtime.ledger_call(still_open) if watched else ():
-        settled += await settle_decided(sender, badge_run_id)
+    for plan in await sender.runtime.ledger_call(still_open) if watched else ():
+        # A run that plans anew meanwhile has nothing that was sent.
+        with suppress(PlanUnknown):
+            settled += await settle_decided(sender, plan)
     still_in_doubt = 0
     try:
         still_in_doubt = (await resolve_doubt(sender)).still_in_doubt
-    except SubmittingOff as error:
+    except (SubmittingOff, ServerChanged) as error:
         _LOG.warning("requests in doubt stay in doubt: %s", error)
     return Kept(given_back, settled, still_in_doubt)

@@ -34,13 +34,24 @@ class GuardRefused(TerminalError):
 
 
 class PlanUnknown(TerminalError, LookupError):
-    """The ledger has no such plan."""
+    """The ledger has no such plan, or gave its number to another one after a restore."""
 
     def __init__(self, badge_run_id: int) -> None:
         self.badge_run_id = badge_run_id
         super().__init__(
             f"the ledger has no plan {badge_run_id} (badge_run.id): it was planned anew, or the ledger was restored or "
             "emptied. Clear the task that plans, which makes a new one, or restore the ledger"
+        )
+
+
+class RequestGone(TransientError, LookupError):
+    """A request left the ledger while the platform's word on it was written down."""
+
+    def __init__(self, request_id: int) -> None:
+        super().__init__(
+            f"request {request_id} (badge_request.id) left the ledger while a reply about it was recorded: it was "
+            "given back, or the ledger was restored. Nothing was recorded; try again, which reads the platform's list "
+            "once more"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
@@ -9,8 +10,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, text
 
+from capillary.ledger.database import Transaction
 from capillary.ledger.opening import explained
 from capillary.ledger.revision import REVISIONS, assert_known, current_revision
+from capillary.ledger.server import note_first
 from capillary.ledger.soundness import assert_may_create
 
 # Any number will do, as long as two upgrades use the same.
@@ -45,6 +48,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
             config.attributes["connection"] = conn
             with _ALEMBIC:
                 command.upgrade(config, "head")
+            note_first(Transaction(conn, datetime.now(UTC)))
             return before, REVISIONS[-1]
 
 

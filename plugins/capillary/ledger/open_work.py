@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, func, select
 
 from capillary.ledger.database import Transaction
+from capillary.ledger.plan_id import OpenPlan, PlanId
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request, badge_run
 
 
@@ -53,19 +54,19 @@ def open_accounts(tx: Transaction) -> tuple[OpenAccount, ...]:
     return tuple(OpenAccount(*row) for row in rows)
 
 
-def open_runs(tx: Transaction, account: str) -> tuple[int, ...]:
+def open_runs(tx: Transaction, account: str) -> tuple[PlanId, ...]:
     """Return the account's runs with requests that are not settled."""
     return _runs(tx, account, dead=False)
 
 
-def dead_open_runs(tx: Transaction, account: str) -> tuple[int, ...]:
+def dead_open_runs(tx: Transaction, account: str) -> tuple[OpenPlan, ...]:
     """Return those of `open_runs` whose lease is over: nobody sends on their behalf any more."""
-    return _runs(tx, account, dead=True)
+    return tuple(OpenPlan(run.badge_run_id) for run in _runs(tx, account, dead=True))
 
 
-def _runs(tx: Transaction, account: str, *, dead: bool) -> tuple[int, ...]:
+def _runs(tx: Transaction, account: str, *, dead: bool) -> tuple[PlanId, ...]:
     statement = (
-        select(badge_run.c.id)
+        select(badge_run.c.id, badge_run.c.token)
         .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
         .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
         .where(badge_occasion.c.account == account, badge_request.c.status != RequestStatus.SETTLED)
@@ -74,4 +75,4 @@ def _runs(tx: Transaction, account: str, *, dead: bool) -> tuple[int, ...]:
     )
     if dead:
         statement = statement.where(badge_run.c.alive_until < tx.now)
-    return tuple(tx.conn.execute(statement).scalars())
+    return tuple(PlanId(*row) for row in tx.conn.execute(statement))

@@ -20,6 +20,7 @@ from capillary.ledger.cut import Cut, cut
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import GuardRefused, LedgerBroken
 from capillary.ledger.occasion import locked_occasion, locked_spec
+from capillary.ledger.plan_id import OpenPlan, PlanId
 from capillary.ledger.requests import dead_runs, discard_unsent, keep_alive
 from capillary.ledger.schema import (
     Outcome,
@@ -114,7 +115,7 @@ class Plan:
     """What was planned. ``eligible = invalid + duplicates + known_before + over_cap + planned``.
 
     Attributes:
-        badge_run_id: the ledger's id of the plan; None after a dry run.
+        badge_run_id, token: the ledger's id of the plan, and what no other plan has; None after a dry run.
         kept: an earlier try of this task had planned, and something of it was sent: that plan holds.
         canary: the run was capped because the spec is unproven.
         waits_for_canary: nothing was planned since a request under the unproven spec is still open.
@@ -122,6 +123,7 @@ class Plan:
     """
 
     badge_run_id: int | None
+    token: str | None = field(repr=False)  # says nothing in a log
     kept: bool
     canary: bool
     waits_for_canary: bool
@@ -132,6 +134,11 @@ class Plan:
     over_cap: int
     planned: int
     requests: int
+
+    @property
+    def plan_id(self) -> PlanId | None:
+        """What is handed on; None after a dry run."""
+        return None if self.badge_run_id is None or self.token is None else PlanId(self.badge_run_id, self.token)
 
 
 class _CopyNeeded(Exception):
@@ -175,7 +182,8 @@ def _commit(ledger: Ledger, staged: Staging, order: Order, *, with_copy: bool, d
         plan = outcome.plan
         return Plan(
             badge_run_id=None,
-            **{name: getattr(plan, name) for name in Plan.__slots__ if name != "badge_run_id"},
+            token=None,
+            **{name: getattr(plan, name) for name in Plan.__slots__ if name not in ("badge_run_id", "token")},
         )
 
 
@@ -248,12 +256,13 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
             f"{fresh} of them new, {planned} to be planned; nothing was planned"
         )
 
+    token = token_hex(16)
     run_id = tx.conn.execute(
         insert(badge_run)
         .values(
             account=order.spec.account,
             campaign=order.campaign,
-            token=token_hex(16),
+            token=token,
             dag_id=order.dag_id,
             run_id=order.run_id,
             task_id=order.task_id,
@@ -279,6 +288,7 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
     cut(tx, whose, staged.slices(order.customers_per_request), requests=requests, planned=planned)
     return Plan(
         badge_run_id=run_id,
+        token=token,
         kept=False,
         canary=canary,
         waits_for_canary=waits and fresh > 0,
@@ -328,6 +338,7 @@ def _kept(tx: Transaction, run: Row[tuple[object, ...]]) -> Plan:
     ).scalar_one()
     return Plan(
         badge_run_id=run.id,
+        token=run.token,
         kept=True,
         canary=run.canary,
         waits_for_canary=False,
@@ -341,7 +352,7 @@ def _kept(tx: Transaction, run: Row[tuple[object, ...]]) -> Plan:
     )
 
 
-def _forget(tx: Transaction, badge_run_id: int) -> None:
+def _forget(tx: Transaction, badge_run_id: OpenPlan) -> None:
     discard_unsent(tx, badge_run_ids=[badge_run_id])
     tx.conn.execute(delete(badge_invalid).where(badge_invalid.c.badge_run_id == badge_run_id))
     tx.conn.execute(delete(badge_run).where(badge_run.c.id == badge_run_id))

@@ -6,8 +6,9 @@ somebody else was faster, and that is a result, not an error. Evidence (a sighti
 Who locks several requests in one transaction does so in the order of their ids, before any other row: two who
 lock the same ones in two orders would each wait for the other.
 
-``tries`` counts claims and never goes back. It is the token that keeps a sender whose claim was answered,
-released or overtaken long ago from touching the claim of somebody else.
+``tries`` counts claims and never goes back. It keeps a sender whose claim was answered, released or overtaken long
+ago from touching the claim of somebody else. In a restored ledger it does go back, and numbers are given out
+again: so a sender names its request's key, too, and the moment of its claim.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, 
 from capillary.ledger.bounds import checked, code_kept, cut
 from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Transaction
-from capillary.ledger.errors import LedgerBroken
+from capillary.ledger.errors import LedgerBroken, RequestGone
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.schema import (
     Outcome,
     RequestStatus,
@@ -44,7 +46,7 @@ class Claim:
     Attributes:
         request_id: the ledger's id of the request.
         key: the request key.
-        tries: the claim's number; every later change by this sender names it.
+        tries: the claim's number; every later change by this sender names it, with the key and the moment.
         doubtful: an earlier send may still be alive, so no refusal counts.
         claimed_at: the ledger's clock at the claim.
     """
@@ -81,16 +83,20 @@ class ConfirmedAbsence:
 
     Attributes:
         request_id: the ledger's id of the request.
+        key: the request key.
         tries: the claim that was in doubt when the scan began.
         scan_begun_at: the ledger's clock when the scan of the list began.
     """
 
     request_id: int
+    key: str
     tries: int
     scan_begun_at: datetime
 
 
-def claim(tx: Transaction, request_id: int, *, badge_run_id: int, sender: str, doubt_after: timedelta) -> Claim | None:
+def claim(
+    tx: Transaction, request_id: int, *, badge_run_id: OpenPlan, sender: str, doubt_after: timedelta
+) -> Claim | None:
     """Planned → sending, for a run that owns the request. The intent is written before the act.
 
     Args:
@@ -175,7 +181,6 @@ def give_up(tx: Transaction, absence: ConfirmedAbsence) -> bool:
         tx.conn,
         update(badge_request)
         .where(
-            badge_request.c.id == absence.request_id,
             *_still_absent(absence),
             badge_request.c.resends >= MAX_RESENDS,
         )
@@ -193,16 +198,24 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
     platform that nobody has read yet. A known one has its state brought up to date; a decided state is
     never taken back (two nodes of the platform may disagree for a while).
 
+    Args:
+        tx: the transaction.
+        request_id: found in this transaction by the key, or by the platform request id, that the reply shows.
+        seen: what the reply shows.
+
     Returns:
         Whether the sighting is new.
 
     Raises:
         ValueUnfit: the platform's id is longer than the ledger keeps; cut, it could be another request's. The parser
             takes a row with such an id for unreadable before it comes here.
+        RequestGone: the ledger holds no such request any more.
     """
     seen = _kept(seen)
     # The request's row is locked first, here and when settling: who settles has seen every sighting.
-    tx.conn.execute(update(badge_request).where(badge_request.c.id == request_id).values(status=badge_request.c.status))
+    locked = update(badge_request).where(badge_request.c.id == request_id).values(status=badge_request.c.status)
+    if not _moved(tx.conn, locked):
+        raise RequestGone(request_id)
     values = {
         "platform_request_id": seen.platform_request_id,
         "request_id": request_id,
@@ -238,7 +251,7 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
     return False
 
 
-def discard_unsent(tx: Transaction, *, badge_run_ids: Iterable[int]) -> int:
+def discard_unsent(tx: Transaction, *, badge_run_ids: Iterable[OpenPlan]) -> int:
     """Planned → gone: delete requests that were never sent, with exactly their enrolments.
 
     A request with a sighting is never deleted, whatever its status says.
@@ -281,17 +294,17 @@ def discard_unsent(tx: Transaction, *, badge_run_ids: Iterable[int]) -> int:
     return freed
 
 
-def dead_runs(tx: Transaction, occasion_id: int) -> tuple[int, ...]:
+def dead_runs(tx: Transaction, occasion_id: int) -> tuple[OpenPlan, ...]:
     """Return the occasion's runs whose lease is over; nobody sends on their behalf any more."""
     rows = tx.conn.execute(
         select(badge_run.c.id)
         .where(badge_run.c.occasion_id == occasion_id, badge_run.c.alive_until < tx.now)
         .order_by(badge_run.c.id)
     )
-    return tuple(rows.scalars())
+    return tuple(map(OpenPlan, rows.scalars()))
 
 
-def keep_alive(tx: Transaction, badge_run_id: int, *, lease: timedelta) -> None:
+def keep_alive(tx: Transaction, badge_run_id: OpenPlan, *, lease: timedelta) -> None:
     """Renew a run's lease; it is never shortened."""
     until = tx.now + lease
     tx.conn.execute(
@@ -347,13 +360,18 @@ def _claimed(
 def _held(held: Claim) -> tuple[ColumnElement[bool], ...]:
     return (
         badge_request.c.id == held.request_id,
+        badge_request.c.key == held.key,
         badge_request.c.status == RequestStatus.SENDING,
         badge_request.c.tries == held.tries,
+        # A restored ledger may hold the same request under the same number, claimed by another sender.
+        badge_request.c.last_sent_at == held.claimed_at,
     )
 
 
 def _still_absent(absence: ConfirmedAbsence) -> tuple[ColumnElement[bool], ...]:
     return (
+        badge_request.c.id == absence.request_id,
+        badge_request.c.key == absence.key,
         badge_request.c.status == RequestStatus.SENDING,
         badge_request.c.tries == absence.tries,
         badge_request.c.doubt_from < absence.scan_begun_at,

@@ -15,6 +15,7 @@ from sqlalchemy import URL, Select, and_, bindparam, case, exists, func, select,
 
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.schema import (
     HAS_BADGE,
     Outcome,
@@ -201,7 +202,7 @@ def _funnel_statement() -> Select[Any]:
 _FUNNEL: Final = _funnel_statement()
 
 
-def funnel(tx: Transaction, badge_run_id: int) -> Funnel:
+def funnel(tx: Transaction, badge_run_id: OpenPlan) -> Funnel:
     """Return where the customers of a plan went, from the counts that are kept.
 
     Raises:
@@ -229,7 +230,7 @@ def funnel(tx: Transaction, badge_run_id: int) -> Funnel:
     )
 
 
-def failures(tx: Transaction, badge_run_id: int) -> tuple[FailureCount, ...]:
+def failures(tx: Transaction, badge_run_id: OpenPlan) -> tuple[FailureCount, ...]:
     """Return a plan's customers who ended without the badge, by outcome and error code, the most first."""
     customers = func.sum(badge_result.c.customers).label("customers")
     rows = tx.conn.execute(

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, case, exists, func, sel
 
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import PlanUnknown
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.schema import RequestStatus, badge_request, badge_run, badge_sighting
 
 
@@ -86,7 +87,7 @@ def _question() -> Select[*tuple[Any, ...]]:
 _QUESTION: Final = _question()
 
 
-def run_wait(tx: Transaction, badge_run_id: int) -> RunWait:
+def run_wait(tx: Transaction, badge_run_id: OpenPlan) -> RunWait:
     """Return what a plan's requests wait for.
 
     Raises:

@@ -18,8 +18,9 @@ from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan import Plan
+from capillary.ledger.plan_id import PlanId
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
-from tests.unit.ledger.orders import ORDER, SPEC, plan
+from tests.unit.ledger.orders import ORDER, SPEC, plan, plan_id
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SETTINGS = PlatformSettings(
@@ -133,6 +134,10 @@ class Desk:
         """Plan customers for this desk's account."""
         spec = replace(SPEC, account=self.settings.account)
         return plan(self.ledger, customers, replace(ORDER, run_id=run_id, spec=spec, customers_per_request=size))
+
+    def plan_id(self, badge_run_id: int | None) -> PlanId:
+        """Return what a task holds of a plan."""
+        return plan_id(self.ledger, badge_run_id)
 
     def requests(self) -> list[Row[tuple[object, ...]]]:
         """Return all requests in the order of their ids."""

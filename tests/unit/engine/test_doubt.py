@@ -28,7 +28,7 @@ async def leave_in_doubt(desk: Desk, count: int = 1) -> None:
     """Submit requests of which no answer comes back, at `NOON`."""
     plan = desk.plan(range(1, count + 1), size=1)
     desk.answers = [InDoubt(reason="no answer")] * count
-    await submit_run(desk.sender, plan.badge_run_id or 0, lease=LEASE, in_flight=count + 1)
+    await submit_run(desk.sender, desk.plan_id(plan.badge_run_id), lease=LEASE, in_flight=count + 1)
     desk.events.clear()
     desk.lists.clear()
     desk.posts.clear()
@@ -45,7 +45,7 @@ async def add_control(desk: Desk, *, after: timedelta) -> None:
     """Have a request of another run accepted so long after `NOON`, and shown by the list from now on."""
     now, desk.now[0] = desk.now[0], NOON + after
     later = desk.plan([1_000], "control")
-    await submit_run(desk.sender, later.badge_run_id or 0, lease=LEASE, in_flight=100)
+    await submit_run(desk.sender, desk.plan_id(later.badge_run_id), lease=LEASE, in_flight=100)
     desk.listed.append(row("p-control", desk.requests()[-1].key))
     desk.now[0] = now
     desk.events.clear()
@@ -119,7 +119,7 @@ async def test_the_newest_of_the_controls_counts(desk: Desk) -> None:
     for name, sent_at in (("newest", NOON + CALL + JUST), ("never sent", None), ("older", NOON + CALL)):
         desk.now[0] = NOON + CALL + JUST
         other = desk.plan([2_000 + len(name)], name)
-        await submit_run(desk.sender, other.badge_run_id or 0, lease=LEASE, in_flight=100)
+        await submit_run(desk.sender, desk.plan_id(other.badge_run_id), lease=LEASE, in_flight=100)
         desk.listed.append(row(f"p-{name}", desk.requests()[-1].key))
         newest_id = desk.requests()[-1].id
         # A request that this ledger never sent, found on the list, is no control and disturbs none.

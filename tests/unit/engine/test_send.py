@@ -15,10 +15,11 @@ from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_a
 from capillary.ledger import requests
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import PlanUnknown
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.requests import Claim
 from capillary.ledger.schema import badge_enrolment, badge_request
 from tests.unit.engine.desk import NOON, SETTINGS, Desk, row
-from tests.unit.ledger.orders import SPEC
+from tests.unit.ledger.orders import SPEC, absence
 
 REQUEST = 1
 
@@ -28,18 +29,22 @@ async def send(desk: Desk, request_id: int = REQUEST, *, claim_takes_s: float = 
 
     def claim(tx: Transaction) -> Claim | None:
         desk.second += claim_takes_s
-        return requests.claim(tx, request_id, badge_run_id=1, sender="sender", doubt_after=timedelta(seconds=135))
+        return requests.claim(
+            tx, request_id, badge_run_id=OpenPlan(1), sender="sender", doubt_after=timedelta(seconds=135)
+        )
 
     desk.second = 1_000.0
-    return await desk.sender.send(request_id, claim)
+    return await desk.sender.send(request_id, claim, list_read_at=desk.now[0])
 
 
 async def send_again(desk: Desk) -> Sending:
     """Send the first request once more after its absence was confirmed: doubtful from now on."""
     desk.now[0] += timedelta(hours=1)
-    absence = requests.ConfirmedAbsence(REQUEST, desk.requests()[0].tries, desk.now[0])
+    absent = absence(desk.ledger, REQUEST, desk.now[0])
     return await desk.sender.send(
-        REQUEST, lambda tx: requests.resend(tx, absence, sender="sender", doubt_after=timedelta(seconds=135))
+        REQUEST,
+        lambda tx: requests.resend(tx, absent, sender="sender", doubt_after=timedelta(seconds=135)),
+        list_read_at=desk.now[0],
     )
 
 
@@ -95,7 +100,7 @@ async def test_the_switch_stops_before_the_claim(desk: Desk) -> None:
 
 async def test_a_request_that_is_gone_is_elsewhere(desk: Desk) -> None:
     claims: list[Transaction] = []
-    assert await desk.sender.send(77, claims.append) == Sending(Sent.ELSEWHERE)
+    assert await desk.sender.send(77, claims.append, list_read_at=desk.now[0]) == Sending(Sent.ELSEWHERE)
     assert (desk.posts, claims) == ([], [])
 
 
@@ -134,15 +139,19 @@ async def test_the_time_runs_from_the_slot_and_not_from_the_claim(desk: Desk, mo
     assert (sending.sent, desk.posts) == (Sent.NOT_TAKEN, [])
 
 
-async def test_a_request_that_was_planned_anew_between_body_and_claim_is_given_back(desk: Desk) -> None:
+async def test_a_request_that_was_planned_anew_between_body_and_claim_is_given_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk.plan([1])
+    body = Sender._body
 
-    def claim(tx: Transaction) -> Claim | None:
-        held = requests.claim(tx, REQUEST, badge_run_id=1, sender="sender", doubt_after=timedelta(seconds=135))
-        assert held is not None
-        return replace(held, key="cb1.another")
+    def of_before(self: Sender, request_id: int) -> IssueBadgeRequest | None:
+        built = body(self, request_id)
+        assert built is not None
+        return replace(built, key="cb1.another")
 
-    sending = await desk.sender.send(REQUEST, claim)
+    monkeypatch.setattr(Sender, "_body", of_before)
+    sending = await send(desk)
     assert sending.not_taken is not None
     assert sending.not_taken.reason == "the request was planned anew meanwhile"
     assert (desk.posts, desk.statuses()) == ([], ["planned"])
@@ -252,12 +261,12 @@ def test_doubt_may_be_judged_after_the_send_its_timeout_and_the_lists_lag() -> N
 
 def test_a_run_is_sent_only_to_the_account_it_was_planned_for(desk: Desk) -> None:
     desk.plan([1])
-    assert_account(desk.ledger, 1, desk.settings.account)
+    assert_account(desk.ledger, desk.plan_id(1), desk.settings.account)
     with pytest.raises(WrongAccount) as caught:
-        assert_account(desk.ledger, 1, "https://elsewhere.example/100")
+        assert_account(desk.ledger, desk.plan_id(1), "https://elsewhere.example/100")
     assert str(caught.value) == (
         "run 1 was planned for https://platform.example/100, and the platform's connection leads to "
         "https://elsewhere.example/100: give the task the connection with which it was planned"
     )
     with pytest.raises(PlanUnknown, match="77"):
-        assert_account(desk.ledger, 77, desk.settings.account)
+        assert_account(desk.ledger, desk.plan_id(77), desk.settings.account)

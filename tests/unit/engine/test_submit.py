@@ -24,7 +24,7 @@ OTHER_KEY = "cb1.spring.00000000000000000000000000000000"
 
 async def submit(desk: Desk, badge_run_id: int | None = 1, **options: Any) -> Submitted:  # noqa: ANN401 - the options of `submit_run`
     assert badge_run_id is not None
-    return await submit_run(desk.sender, badge_run_id, lease=LEASE, **options)
+    return await submit_run(desk.sender, desk.plan_id(badge_run_id), lease=LEASE, **options)
 
 
 def refused_times(count: int) -> list[Any]:

@@ -31,7 +31,7 @@ async def send(desk: Desk, *, ago: timedelta, shown: bool = True, settled: bool 
     desk.now[0] = NOON - ago
     number = desk.numbered + 1
     plan = desk.plan([number], f"run {number}")
-    await submit_run(desk.sender, plan.badge_run_id or 0, lease=LEASE)
+    await submit_run(desk.sender, desk.plan_id(plan.badge_run_id), lease=LEASE)
     request = desk.requests()[-1]
     (desk.listed if shown else desk.unlisted).append(row(f"p-{number}", request.key))
     if settled:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Row, func, select
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan import Guards, Order, Plan, commit_plan, customers_to_read
-from capillary.ledger.requests import Claim, Seen, claim, record_sighting
-from capillary.ledger.schema import Outcome, badge_enrolment, badge_request, metadata
+from capillary.ledger.plan_id import PlanId
+from capillary.ledger.requests import Claim, ConfirmedAbsence, Seen, claim, record_sighting
+from capillary.ledger.schema import Outcome, badge_enrolment, badge_request, badge_run, metadata
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import Spec
 from capillary.ledger.staging import InvalidRow, staging
@@ -66,6 +67,19 @@ def plan(
         latest = customers_to_read(ledger, staged, order)
         staged.clear((customer, latest[customer]) for customer in cleared if customer in latest)
         return commit_plan(ledger, staged, order, dry_run=dry_run)
+
+
+def plan_id(ledger: Ledger, badge_run_id: int | None) -> PlanId:
+    """Return what a task would hold of a plan that the ledger has now; of one it has not, a token of nobody."""
+    with ledger.read() as tx:
+        token = tx.conn.execute(select(badge_run.c.token).where(badge_run.c.id == badge_run_id)).scalar_one_or_none()
+    return PlanId(badge_run_id or 0, token or "no such plan")
+
+
+def absence(ledger: Ledger, request_id: int, begun: datetime, *, tries: int | None = None) -> ConfirmedAbsence:
+    """Return the evidence, from a reading begun then, that a request's last (or that) try is not on the platform."""
+    row = request(ledger, request_id)
+    return ConfirmedAbsence(request_id, row.key, row.tries if tries is None else tries, begun)
 
 
 def snapshot(ledger: Ledger) -> dict[str, list[tuple[object, ...]]]:

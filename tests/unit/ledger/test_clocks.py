@@ -23,12 +23,12 @@ from capillary.engine.watch import cluster_day
 from capillary.ledger import pace, scans
 from capillary.ledger.database import Ledger
 from capillary.ledger.pace import slot_spacing_s
-from capillary.ledger.requests import ConfirmedAbsence, claim, resend
+from capillary.ledger.requests import claim, resend
 from capillary.ledger.schema import badge_request
 from tests.unit.api.documented import decided, inner, page, row
 from tests.unit.api.scripted import Platform, platform, reply, settings
 from tests.unit.ledger.conftest import Clock
-from tests.unit.ledger.orders import DOUBT, SPEC, plan, request, requests_of, run, send
+from tests.unit.ledger.orders import DOUBT, SPEC, absence, plan, request, requests_of, run, send
 
 ACCOUNT = SPEC.account
 SETTINGS = settings(base_url="https://platform.example", organisation_id="100", visibility_lag_s=900)
@@ -56,8 +56,9 @@ def sent(ledger: Ledger, request_id: int) -> None:
 
 
 def _judged_at(ledger: Ledger, request_id: int, begun: datetime) -> bool:
+    absent = absence(ledger, request_id, begun, tries=1)
     with ledger.write() as tx:
-        held = resend(tx, ConfirmedAbsence(request_id, 1, begun), sender="s", doubt_after=DOUBT)
+        held = resend(tx, absent, sender="s", doubt_after=DOUBT)
     return held is not None
 
 

@@ -27,6 +27,7 @@ from capillary.ledger.bounds import MAX_INTEGER, checked, code_kept, cut
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import ValueUnfit
 from capillary.ledger.plan import commit_plan
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.requests import Seen, claim, note_doubt, record_sighting, refuse, release
 from capillary.ledger.schema import (
     Outcome,
@@ -225,7 +226,7 @@ def test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name(ledger: Led
         scans.lease(tx, SPEC.account, by=bad, older_than=timedelta(0))
     request_id = requests_of(ledger, planned := plan(ledger, [1], ORDER))[0].id
     with pytest.raises(ValueUnfit, match=r"^sender: "), ledger.write() as tx:
-        claim(tx, request_id, badge_run_id=planned.badge_run_id or 0, sender=bad, doubt_after=DOUBT)
+        claim(tx, request_id, badge_run_id=OpenPlan(planned.badge_run_id or 0), sender=bad, doubt_after=DOUBT)
 
 
 def forgotten(**changes: Any) -> Forgotten:  # noqa: ANN401 - fields of a forgotten request
@@ -375,6 +376,7 @@ WRITERS: Final[Mapping[str, Callable[..., None] | str]] = {
     "badge_stop.resumed_by": "nothing writes to it yet",
     "badge_server.system_identifier": "digits of the server's own",
     "badge_server.timeline": "eight digits of the server's own",
+    "badge_server.requests_file": "a number of the server's own",
 }
 
 

@@ -16,7 +16,8 @@ from capillary.ledger.adopt import Forgotten, adopt
 from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan import Plan
-from capillary.ledger.requests import ConfirmedAbsence, Seen, discard_unsent, give_up, refuse, resend
+from capillary.ledger.plan_id import OpenPlan
+from capillary.ledger.requests import Seen, discard_unsent, give_up, refuse, resend
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_request, badge_result, badge_run
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import request_key
@@ -25,6 +26,7 @@ from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import (
     DOUBT,
     ORDER,
+    absence,
     customers_of,
     plan,
     request,
@@ -67,7 +69,7 @@ def funnel_of(ledger: Ledger, planned: Plan) -> Funnel:
     """Return the plan's funnel, which must balance and say what the database's own view says."""
     assert planned.badge_run_id is not None
     with ledger.read() as tx:
-        found = funnel(tx, planned.badge_run_id)
+        found = funnel(tx, OpenPlan(planned.badge_run_id))
         view = (
             tx.conn.execute(text("SELECT * FROM badge_funnel WHERE badge_run_id = :run"), {"run": planned.badge_run_id})
             .mappings()
@@ -110,7 +112,7 @@ def test_settling_counts_by_outcome_and_code(ledger: Ledger, planned: Plan, sent
     found = funnel_of(ledger, planned)
     assert (found.open, found.outcomes[Outcome.ENROLLED], found.outcomes[Outcome.FAILED]) == (0, 1, 2)
     with ledger.read() as tx:
-        assert failures(tx, planned.badge_run_id or 0) == (
+        assert failures(tx, OpenPlan(planned.badge_run_id or 0)) == (
             FailureCount(Outcome.FAILED, 816, 1),
             FailureCount(Outcome.FAILED, None, 1),
         )
@@ -190,12 +192,12 @@ def test_a_request_that_is_given_up_is_counted(ledger: Ledger, clock: Clock, pla
     tries = send(ledger, request_id).tries
     for last in (False, False, True):
         clock.advance(seconds=DOUBT.total_seconds() + 1)
-        absence = ConfirmedAbsence(request_id, tries, clock.now)
+        absent = absence(ledger, request_id, clock.now, tries=tries)
         with ledger.write() as tx:
             if last:
-                assert give_up(tx, absence)
+                assert give_up(tx, absent)
                 break
-            again = resend(tx, absence, sender="sender", doubt_after=DOUBT)
+            again = resend(tx, absent, sender="sender", doubt_after=DOUBT)
         assert again is not None
         tries = again.tries
         assert kept(ledger, request_id) == {}
@@ -273,7 +275,7 @@ def test_a_plan_in_every_state_at_once_adds_up(ledger: Ledger) -> None:
         Outcome.NOT_ACCEPTED: 3,
     }
     with ledger.write() as tx:
-        assert discard_unsent(tx, badge_run_ids=[planned.badge_run_id or 0]) == 3
+        assert discard_unsent(tx, badge_run_ids=[OpenPlan(planned.badge_run_id or 0)]) == 3
     found = funnel_of(ledger, planned)
     assert (found.open, found.requests_open, found.discarded) == (6, 3, 3)
     assert {row.id for row in requests_of(ledger, planned)} == {sending, waiting, done, again, refused}
@@ -299,9 +301,9 @@ def test_counts_that_are_wrong_do_not_balance(
     see(ledger, sent)
     settled(ledger, sent, {1: Ending(Outcome.ENROLLED, "i"), 2: Ending(Outcome.FAILED), 3: Ending(Outcome.REJECTED)})
     with ledger.read() as tx:  # rolls back what it writes
-        assert funnel(tx, planned.badge_run_id or 0).balances()
+        assert funnel(tx, OpenPlan(planned.badge_run_id or 0)).balances()
         spoil(tx)
-        assert not funnel(tx, planned.badge_run_id or 0).balances()
+        assert not funnel(tx, OpenPlan(planned.badge_run_id or 0)).balances()
 
 
 def test_counting_one_request_leaves_the_others_counts(ledger: Ledger, sent: int) -> None:
@@ -336,8 +338,8 @@ def test_the_funnel_and_the_failures_ask_no_enrolment(ledger: Ledger, planned: P
     asked: list[str] = []
     event.listen(ledger.engine, "before_cursor_execute", lambda _conn, _cursor, sql, *_: asked.append(sql))
     with ledger.read() as tx:
-        funnel(tx, planned.badge_run_id or 0)
-        failures(tx, planned.badge_run_id or 0)
+        funnel(tx, OpenPlan(planned.badge_run_id or 0))
+        failures(tx, OpenPlan(planned.badge_run_id or 0))
     assert [sql for sql in asked if "badge_result" in sql]
     assert not [sql for sql in asked if "badge_enrolment" in sql]
 

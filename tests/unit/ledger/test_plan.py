@@ -348,7 +348,7 @@ def test_a_customer_of_a_doubtful_request_is_read_first(ledger: Ledger, clock: C
     held = send(ledger, request_id)
     clock.advance(minutes=2)
     with ledger.write() as tx:
-        absence = ConfirmedAbsence(request_id, held.tries, tx.now)
+        absence = ConfirmedAbsence(request_id, held.key, held.tries, tx.now)
         assert resend(tx, absence, sender="sender", doubt_after=DOUBT)
     see(ledger, request_id)
     with ledger.write() as tx:

@@ -11,6 +11,7 @@ from sqlalchemy import delete, select, update
 
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import LedgerBroken
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.requests import (
     Claim,
     ConfirmedAbsence,
@@ -30,6 +31,7 @@ from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, bad
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import (
     DOUBT,
+    absence,
     endings,
     outcomes,
     plan,
@@ -52,15 +54,15 @@ def planned(ledger: Ledger) -> int:
 
 def _claim(ledger: Ledger, request_id: int, badge_run_id: int) -> Claim | None:
     with ledger.write() as tx:
-        return claim(tx, request_id, badge_run_id=badge_run_id, sender="sender", doubt_after=DOUBT)
+        return claim(tx, request_id, badge_run_id=OpenPlan(badge_run_id), sender="sender", doubt_after=DOUBT)
 
 
 def _resend(ledger: Ledger, clock: Clock, request_id: int) -> Claim | None:
     """Send once more what was not found once its doubt could be judged."""
     clock.advance(minutes=2)
-    absence = ConfirmedAbsence(request_id, request(ledger, request_id).tries, clock.now)
+    absent = absence(ledger, request_id, clock.now)
     with ledger.write() as tx:
-        return resend(tx, absence, sender="sender", doubt_after=DOUBT)
+        return resend(tx, absent, sender="sender", doubt_after=DOUBT)
 
 
 def _bring_to(ledger: Ledger, request_id: int, status: str) -> None:
@@ -195,8 +197,9 @@ def test_a_request_is_sent_three_times_and_then_given_up(ledger: Ledger, clock: 
     before = snapshot(ledger)
     assert _resend(ledger, clock, planned) is None
     assert snapshot(ledger) == before
+    absent = absence(ledger, planned, clock.now)
     with ledger.write() as tx:
-        assert give_up(tx, ConfirmedAbsence(planned, 3, clock.now))
+        assert give_up(tx, absent)
     row = request(ledger, planned)
     assert (row.status, row.settled_at, row.error) == ("settled", clock.now, "sent three times and never found")
     assert endings(ledger, planned) == dict.fromkeys([1, 2, 3], ("unconfirmed", None))
@@ -205,8 +208,9 @@ def test_a_request_is_sent_three_times_and_then_given_up(ledger: Ledger, clock: 
 def test_who_sends_again_is_written_down(ledger: Ledger, clock: Clock, planned: int) -> None:
     send(ledger, planned)
     clock.advance(minutes=2)
+    absent = absence(ledger, planned, clock.now)
     with ledger.write() as tx:
-        assert resend(tx, ConfirmedAbsence(planned, 1, clock.now), sender="another", doubt_after=DOUBT)
+        assert resend(tx, absent, sender="another", doubt_after=DOUBT)
     row = request(ledger, planned)
     assert (row.sender, row.last_sent_at, row.doubt_from) == ("another", clock.now, clock.now + DOUBT)
 
@@ -218,27 +222,29 @@ def test_giving_one_up_leaves_the_others_in_doubt(ledger: Ledger, clock: Clock) 
     for _ in range(2):
         clock.advance(minutes=2)
         for request_id in (first, second):
-            absence = ConfirmedAbsence(request_id, request(ledger, request_id).tries, clock.now)
+            absent = absence(ledger, request_id, clock.now)
             with ledger.write() as tx:
-                assert resend(tx, absence, sender="sender", doubt_after=DOUBT)
+                assert resend(tx, absent, sender="sender", doubt_after=DOUBT)
     clock.advance(minutes=2)
+    absent = absence(ledger, first, clock.now)
     with ledger.write() as tx:
-        assert give_up(tx, ConfirmedAbsence(first, 3, clock.now))
+        assert give_up(tx, absent)
     assert [request(ledger, request_id).status for request_id in (first, second)] == ["settled", "sending"]
     assert endings(ledger, second) == dict.fromkeys([4, 5, 6], (None, None))
 
 
-def _try_both(ledger: Ledger, absence: ConfirmedAbsence) -> tuple[Claim | None, bool]:
+def _try_both(ledger: Ledger, absent: ConfirmedAbsence) -> tuple[Claim | None, bool]:
     with ledger.write() as tx:
-        return resend(tx, absence, sender="s", doubt_after=DOUBT), give_up(tx, absence)
+        return resend(tx, absent, sender="s", doubt_after=DOUBT), give_up(tx, absent)
 
 
 def test_a_request_that_may_be_sent_again_is_not_given_up(ledger: Ledger, clock: Clock, planned: int) -> None:
     send(ledger, planned)
     clock.advance(minutes=2)
     before = snapshot(ledger)
+    absent = absence(ledger, planned, clock.now)
     with ledger.write() as tx:
-        assert not give_up(tx, ConfirmedAbsence(planned, 1, clock.now))
+        assert not give_up(tx, absent)
     assert snapshot(ledger) == before
 
 
@@ -251,8 +257,8 @@ def test_a_scan_begun_before_the_doubt_proves_nothing(ledger: Ledger, clock: Clo
     clock.advance(hours=1)
     before = snapshot(ledger)
     for begun in (row.doubt_from - timedelta(seconds=1), row.doubt_from):
-        assert _try_both(ledger, ConfirmedAbsence(planned, row.tries, begun)) == (None, False)
-    late = ConfirmedAbsence(planned, row.tries, clock.now)
+        assert _try_both(ledger, absence(ledger, planned, begun)) == (None, False)
+    late = absence(ledger, planned, clock.now)
     for tries in (row.tries - 1, row.tries + 1):
         assert _try_both(ledger, replace(late, tries=tries)) == (None, False)
     assert snapshot(ledger) == before
@@ -264,8 +270,7 @@ def test_absence_matters_only_while_sending(ledger: Ledger, clock: Clock, planne
     _bring_to(ledger, planned, status)
     clock.advance(hours=1)
     before = snapshot(ledger)
-    absence = ConfirmedAbsence(planned, request(ledger, planned).tries, clock.now)
-    assert _try_both(ledger, absence) == (None, False)
+    assert _try_both(ledger, absence(ledger, planned, clock.now)) == (None, False)
     assert snapshot(ledger) == before
 
 
@@ -375,7 +380,7 @@ def test_a_request_that_was_seen_is_not_discarded_whatever_its_status(ledger: Le
 def test_all_that_runs_give_back_is_counted(ledger: Ledger) -> None:
     runs = [plan(ledger, range(1, 8)).badge_run_id, plan(ledger, range(11, 15), run("second")).badge_run_id]
     with ledger.write() as tx:
-        assert discard_unsent(tx, badge_run_ids=[run_id for run_id in runs if run_id]) == 11
+        assert discard_unsent(tx, badge_run_ids=[OpenPlan(run_id) for run_id in runs if run_id]) == 11
         assert tx.conn.execute(select(badge_run.c.discarded).order_by(badge_run.c.id)).scalars().all() == [7, 4]
         assert tx.conn.execute(select(badge_request)).all() == []
 
@@ -397,7 +402,7 @@ def test_a_run_is_dead_once_its_lease_is_over(ledger: Ledger, clock: Clock) -> N
         for number, order in enumerate((run("first"), run("second"), run("third", occasion="another")))
     )
     with ledger.write() as tx:
-        keep_alive(tx, second, lease=timedelta(days=2))
+        keep_alive(tx, OpenPlan(second), lease=timedelta(days=2))
         rows = tx.conn.execute(select(badge_run.c.occasion_id, badge_run.c.alive_until).order_by(badge_run.c.id)).all()
     occasion, another = rows[0].occasion_id, rows[2].occasion_id
     clock.now = rows[0].alive_until
@@ -417,8 +422,8 @@ def test_unsent_requests_go_with_exactly_their_customers(ledger: Ledger) -> None
     see(ledger, seen, decided=False)
     assert made.badge_run_id is not None
     with ledger.write() as tx:
-        assert discard_unsent(tx, badge_run_ids=[made.badge_run_id]) == 1
-        assert discard_unsent(tx, badge_run_ids=[made.badge_run_id]) == 0
+        assert discard_unsent(tx, badge_run_ids=[OpenPlan(made.badge_run_id)]) == 1
+        assert discard_unsent(tx, badge_run_ids=[OpenPlan(made.badge_run_id)]) == 0
     assert [row.id for row in requests_of(ledger, made)] == [sent, seen]
     assert outcomes(ledger, unsent) == {}
     assert len(outcomes(ledger, sent)) == len(outcomes(ledger, seen)) == 3
@@ -433,6 +438,6 @@ def test_a_lease_is_renewed_and_never_shortened(ledger: Ledger, clock: Clock) ->
     assert run_id is not None
     for lease, expected in ((timedelta(hours=9), 9), (timedelta(hours=1), 9)):
         with ledger.write() as tx:
-            keep_alive(tx, run_id, lease=lease)
+            keep_alive(tx, OpenPlan(run_id), lease=lease)
             until = tx.conn.execute(select(badge_run.c.alive_until)).scalar_one()
         assert until == clock.now + timedelta(hours=expected)

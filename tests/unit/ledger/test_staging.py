@@ -17,6 +17,7 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.pace import take_slot
 from capillary.ledger.plan import commit_plan, customers_to_read
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.requests import discard_unsent
 from capillary.ledger.schema import Outcome
 from capillary.ledger.staging import PROBE_BYTES, InvalidRow, Staged, Staging, StagingFailed, staging
@@ -203,7 +204,7 @@ def test_a_requests_number_never_comes_back(ledger: Ledger) -> None:
     first = plan(ledger, [1, 2, 3, 4])
     ids = [row.id for row in requests_of(ledger, first)]
     with ledger.write() as tx:
-        assert discard_unsent(tx, badge_run_ids=[first.badge_run_id or 0]) == 4
+        assert discard_unsent(tx, badge_run_ids=[OpenPlan(first.badge_run_id or 0)]) == 4
     again = [row.id for row in requests_of(ledger, plan(ledger, [1, 2, 3, 4], run("second")))]
     assert min(again) > max(ids)
 

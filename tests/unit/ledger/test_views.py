@@ -11,6 +11,7 @@ from sqlalchemy import URL, Insert, insert, text, update
 
 from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.schema import (
     Outcome,
     RequestStatus,
@@ -169,7 +170,7 @@ def settled_run(books: Books) -> int:
 
 def test_a_funnel_counts_one_plan_and_balances(ledger: Ledger, settled_run: int) -> None:
     with ledger.read() as tx:
-        found = funnel(tx, settled_run)
+        found = funnel(tx, OpenPlan(settled_run))
     assert found.outcomes == {
         Outcome.ENROLLED: 1,
         Outcome.ALREADY_ENROLLED: 1,
@@ -186,7 +187,7 @@ def test_a_funnel_counts_one_plan_and_balances(ledger: Ledger, settled_run: int)
 @pytest.mark.parametrize("field", ["eligible", "invalid", "planned", "discarded", "open"])
 def test_a_funnel_with_one_customer_too_many_does_not_balance(ledger: Ledger, settled_run: int, field: str) -> None:
     with ledger.read() as tx:
-        found = funnel(tx, settled_run)
+        found = funnel(tx, OpenPlan(settled_run))
     more: int = getattr(found, field) + 1
     changes: dict[str, int] = {field: more}
     assert not replace(found, **changes).balances()  # type: ignore[arg-type] # the fields above are int
@@ -196,19 +197,19 @@ def test_discarded_customers_are_accounted_for(ledger: Ledger, books: Books) -> 
     run = books.run(eligible=3, planned=3)
     books.request(run, 0, RequestStatus.SETTLED, {1: Outcome.ENROLLED})
     with ledger.write() as tx:
-        assert not funnel(tx, run).balances()
+        assert not funnel(tx, OpenPlan(run)).balances()
         tx.conn.execute(update(badge_run).where(badge_run.c.id == run).values(discarded=2))
-        assert funnel(tx, run).balances()
+        assert funnel(tx, OpenPlan(run)).balances()
 
 
 def test_a_plan_that_is_not_there_has_no_funnel(ledger: Ledger) -> None:
     with ledger.read() as tx, pytest.raises(LookupError, match="no plan 4711"):
-        funnel(tx, 4711)
+        funnel(tx, OpenPlan(4711))
 
 
 def test_failures_leave_out_those_who_have_the_badge(ledger: Ledger, settled_run: int) -> None:
     with ledger.read() as tx:
-        assert failures(tx, settled_run) == (
+        assert failures(tx, OpenPlan(settled_run)) == (
             FailureCount(Outcome.REJECTED, None, 2),
             FailureCount(Outcome.FAILED, 744, 1),
             FailureCount(Outcome.FAILED, 816, 1),

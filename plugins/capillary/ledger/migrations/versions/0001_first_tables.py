@@ -295,7 +295,10 @@ def _create_stop_and_server() -> None:
         sa.Column("id", sa.Integer(), nullable=False, autoincrement=False, comment="1: there is one row"),
         sa.Column("system_identifier", sa.String(32), nullable=False),
         sa.Column("timeline", sa.String(8), nullable=False, comment="8 hex digits"),
-        _time("changed_at", nullable=True, comment="when one of the two was last found changed; NULL: never"),
+        sa.Column(
+            "requests_file", sa.String(20), nullable=False, comment="of badge_request; a restored dump has another one"
+        ),
+        _time("changed_at", nullable=True, comment="when one of the three was last found changed; NULL: never"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_badge_server")),
         sa.CheckConstraint("id = 1", name=op.f("ck_badge_server_one_row")),
     )
