@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from capillary.api.errors import ReplyUnreadable
 from capillary.api.json_fields import read_json
 from capillary.api.request_workflow import (
     DECIDED,
+    KEY_LIMIT,
     OWNER_TYPES,
     Entity,
     RequestState,
@@ -209,9 +211,41 @@ def test_the_longest_id_and_a_request_without_a_type() -> None:
 @pytest.mark.parametrize(
     "platform_id", ["4f2cb1f2-2f4e-4c19-9d3c-0a1b2c3d4e5f", "17", "ffffffff-ffff-1fff-bfff-ffffffffffff"]
 )
-def test_an_id_of_another_kind_tells_no_time_or_a_far_one(platform_id: str) -> None:
-    created_at = parse_request(row() | {"requestId": platform_id}).created_at
-    assert created_at is None or created_at.year > 5000
+def test_an_id_of_another_kind_tells_no_time(platform_id: str) -> None:
+    assert parse_request(row() | {"requestId": platform_id}).created_at is None
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_told"),
+    [
+        (datetime(1582, 10, 15, 1, tzinfo=UTC), False),
+        (datetime(2014, 12, 31, tzinfo=UTC), False),
+        (datetime(2015, 1, 1, tzinfo=UTC), True),
+        (datetime(2099, 12, 31, tzinfo=UTC), True),
+        (datetime(2100, 1, 1, tzinfo=UTC), False),
+        (datetime(5236, 3, 31, tzinfo=UTC), False),
+    ],
+)
+def test_a_time_that_cannot_be_is_no_time(moment: datetime, *, is_told: bool) -> None:
+    """First sends of an import come from here; one in the year 5236 would have every reading begin after it."""
+    ticks = int((moment - datetime(1582, 10, 15, tzinfo=UTC)).total_seconds()) * 10**7
+    fields = (ticks & 0xFFFFFFFF, ticks >> 32 & 0xFFFF, ticks >> 48 & 0x0FFF, 0x80, 0, 1)
+    platform_id = str(uuid.UUID(fields=fields, version=1))
+    assert parse_request(row() | {"requestId": platform_id}).created_at == (moment if is_told else None)
+
+
+@pytest.mark.parametrize("length", [61, 64, 65, 100, 100_000])
+def test_a_key_of_any_length_is_read_and_a_cut_one_is_none_of_ours(length: int) -> None:
+    key = "cb1." + "x" * (length - 4)
+    shown = row() | {"details": {"IntouchAPITask-Payload": {"body": {"requestId": key}}}}
+    read = parse_request(shown).request_key
+    assert read == key[:KEY_LIMIT]
+
+
+def test_an_id_that_is_too_long_makes_its_row_unreadable_and_is_counted() -> None:
+    """Cut, it could be another request's; a list with such a row proves no absence."""
+    read = parse_page(page(row(), row() | {"requestId": "x" * 65}))
+    assert (len(read.rows), read.unreadable_rows) == (1, 1)
 
 
 def test_the_checkers_words_may_be_stored_anywhere() -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from capillary.api.errors import SettingsInvalid
+from capillary.api.settings import ACCOUNT_LIMIT
 from tests.unit.api.scripted import OAUTH_SECRET, PASSWORD, oauth_settings, settings
 
 
@@ -178,3 +179,21 @@ def test_the_ui_tokens_own_expiry(token: str, expires_at: datetime | None) -> No
 )
 def test_plain_http_is_a_risk_off_this_machine(url: str, in_clear: bool) -> None:
     assert settings(base_url=url).sends_in_clear is in_clear
+
+
+@pytest.mark.parametrize("length", [255, 256])
+def test_an_account_that_the_ledger_cannot_keep_is_refused_by_its_field(length: int) -> None:
+    host = "a" * (length - len("https:///100458"))
+    if length <= ACCOUNT_LIMIT:
+        assert len(settings(base_url=f"https://{host}").account) == length
+        return
+    with pytest.raises(SettingsInvalid, match="256 characters long") as caught:
+        settings(base_url=f"https://{host}")
+    assert caught.value.field == "base_url"
+
+
+@pytest.mark.parametrize("name", ["base_url", "login", "environment", "oauth_key", "checker_url"])
+def test_half_of_a_surrogate_pair_is_refused_by_its_field(name: str) -> None:
+    with pytest.raises(SettingsInvalid, match="control character") as caught:
+        settings(**{name: "https://a\ud800.example"})
+    assert caught.value.field == name
