@@ -1,4 +1,4 @@
-"""Commands of the package: ``python -m capillary ledger upgrade|check|import``."""
+"""Commands of the package: ``python -m capillary ledger upgrade|check|import``, ``stop``, ``resume``, ``stopped``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
+from capillary import stop_command
 from capillary.errors import CapillaryError
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
@@ -32,14 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         url = arguments.url or _url_of_connection(arguments.conn_id)
-        if arguments.command == "import":
+        if arguments.room in stop_command.COMMANDS:
+            said, done = stop_command.run(url, arguments)
+        elif arguments.command == "import":
             said, done = _import(url, arguments)
         else:
             said, done = (_upgrade(url) if arguments.command == "upgrade" else _check(url)), True
     except CapillaryError as error:
-        sys.stderr.write(f"ledger: {error}\n")
+        sys.stderr.write(f"{arguments.room}: {error}\n")
         return 1
-    (sys.stdout if done else sys.stderr).write(f"ledger: {said}\n")
+    (sys.stdout if done else sys.stderr).write(f"{arguments.room}: {said}\n")
     return 0 if done else 1
 
 
@@ -64,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         help="import: first day of the list, as 2026-11-01 (default: 30 days ago)",
     )
     ledger.add_argument("--dags", type=Path, help="import: folder of the campaigns that planned the requests")
+    stop_command.add_commands(rooms)
     return parser
 
 

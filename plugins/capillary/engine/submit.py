@@ -7,6 +7,7 @@ a restored ledger has forgotten. The first request goes alone: auto-approval sho
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,8 +23,10 @@ from capillary.engine.errors import AutoApproved, LedgerBehind, ListCutShort, To
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, doubt_after
 from capillary.engine.watch import watch
 from capillary.ledger import requests, scans
-from capillary.ledger.database import Transaction
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.errors import Stopped
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
+from capillary.ledger.stops import assert_run_not_stopped
 
 #: Requests of one task that are under way at once.
 IN_FLIGHT: Final = 8
@@ -31,6 +34,8 @@ IN_FLIGHT: Final = 8
 LIST_READINGS: Final = 3
 #: Sends in a row that the platform did not take, after which the task gives up until its retry.
 NOT_TAKEN_IN_A_ROW: Final = 5
+
+_LOG: Final = logging.getLogger("capillary.submit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ async def submit_run(
 
     Raises:
         PlanUnknown: the ledger has no such run.
+        Stopped: a person has stopped the run's campaign or account; what it had not sent was given back.
         WrongAccount, ListCutShort, LedgerBehind, SubmittingOff, TooMuchDoubt, AutoApproved, BodyChanged: see
             ``capillary.engine.errors``.
         NotTaken: the platform took none of several sends in a row.
@@ -67,6 +73,17 @@ async def submit_run(
     """
     account = sender.client.settings.account
     await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, badge_run_id, account))
+    try:
+        await sender.runtime.ledger_call(lambda: _assert_not_stopped(sender.ledger, badge_run_id))
+        return await _send_planned(sender, badge_run_id, lease, stop_on_auto_approval, in_flight)
+    except Stopped:
+        await sender.runtime.ledger_call(lambda: _give_back(sender.ledger, badge_run_id))
+        raise
+
+
+async def _send_planned(
+    sender: Sender, badge_run_id: int, lease: timedelta, stop_on_auto_approval: bool, in_flight: int
+) -> Submitted:
     counts: Counter[Sent] = Counter()
     not_taken_in_a_row, width = 0, 1
 
@@ -99,7 +116,8 @@ async def submit_run(
         counts.update(sending.sent for sending in sendings)
         auto_approved += sum(sending.auto_approved for sending in sendings)
         if errors := [end for end in ends if isinstance(end, BaseException)]:
-            raise errors[0]
+            # A stop ends the run; whatever else went wrong would only have it tried again.
+            raise next((error for error in errors if isinstance(error, Stopped)), errors[0])
         _assert_human(auto_approved, stop=stop_on_auto_approval)
         refusals = [sending.not_taken for sending in sendings if sending.not_taken is not None]
         not_taken_in_a_row = not_taken_in_a_row + len(refusals) if len(refusals) == len(sendings) else 0
@@ -108,6 +126,17 @@ async def submit_run(
         if any(sending.sent is Sent.ACCEPTED for sending in sendings):
             width = in_flight
     return Submitted(dict(counts), auto_approved)
+
+
+def _assert_not_stopped(ledger: Ledger, badge_run_id: int) -> None:
+    with ledger.write() as tx:
+        assert_run_not_stopped(tx, badge_run_id)
+
+
+def _give_back(ledger: Ledger, badge_run_id: int) -> None:
+    with ledger.write() as tx:
+        freed = requests.discard_unsent(tx, badge_run_ids=[badge_run_id])
+    _LOG.warning("%d customers of the stopped run were not sent and are given back: a later run takes them", freed)
 
 
 async def _look_first(sender: Sender, badge_run_id: int, *, stop_on_auto_approval: bool) -> int:

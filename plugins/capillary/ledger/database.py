@@ -166,7 +166,13 @@ def _engine(url: URL) -> Engine:
     # hide_parameters: a database error would otherwise carry customer ids into the task's log.
     if url.get_backend_name() != "sqlite":
         return create_engine(
-            url, hide_parameters=True, pool_pre_ping=True, pool_size=5, connect_args={"connect_timeout": 10}
+            url,
+            hide_parameters=True,
+            # A role may have another default, under which a claim would not see a stop that it waited for.
+            isolation_level="READ COMMITTED",
+            pool_pre_ping=True,
+            pool_size=5,
+            connect_args={"connect_timeout": 10},
         )
     engine = create_engine(
         url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}

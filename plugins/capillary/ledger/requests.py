@@ -4,7 +4,8 @@ A function that finds the request elsewhere than expected changes nothing and sa
 somebody else was faster, and that is a result, not an error. Evidence (a sighting) is never refused.
 
 Who locks several requests in one transaction does so in the order of their ids, before any other row: two who
-lock the same ones in two orders would each wait for the other.
+lock the same ones in two orders would each wait for the other. Only the rows of the emergency stop come before them
+(`capillary.ledger.stops`): a claim takes those first, and nobody who holds a request's row ever waits for one.
 
 ``tries`` counts claims and never goes back. It is the token that keeps a sender whose claim was answered,
 released or overtaken long ago from touching the claim of somebody else.
@@ -29,6 +30,7 @@ from capillary.ledger.schema import (
     badge_run,
     badge_sighting,
 )
+from capillary.ledger.stops import assert_may_claim
 from capillary.ledger.upsert import insert_unless_there
 
 #: How often a request may be sent again after its absence was confirmed: three sends in all.
@@ -100,6 +102,9 @@ def claim(tx: Transaction, request_id: int, *, badge_run_id: int, sender: str, d
 
     Returns:
         The claim, or None when the request is no longer planned.
+
+    Raises:
+        Stopped: a person has stopped the request's campaign, or its whole account.
     """
     return _claimed(
         tx,
@@ -121,6 +126,9 @@ def resend(tx: Transaction, absence: ConfirmedAbsence, *, sender: str, doubt_aft
     Returns:
         The new claim; None when the request moved, its doubt is younger than the scan, or it was sent
         three times already (then :func:`give_up` is what is left).
+
+    Raises:
+        Stopped: as for a claim; the doubt stays.
     """
     return _claimed(
         tx,
@@ -302,6 +310,7 @@ def _claimed(
     *,
     resends: int,
 ) -> Claim | None:
+    assert_may_claim(tx, request_id)
     statement = (
         update(badge_request)
         .where(badge_request.c.id == request_id, *conditions)
