@@ -62,6 +62,8 @@ _LIBPQ: Final = frozenset(
         "tcp_user_timeout",
     }
 )
+#: Backends of Airflow's search path that are always there: the environment and its database, directly or by its API.
+_AIRFLOWS_OWN: Final = frozenset({"EnvironmentVariablesBackend", "MetastoreBackend", "ExecutionAPISecretsBackend"})
 _YES_OR_NO: Final = {"true": True, "false": False, "on": True, "off": False, "yes": True, "no": False}
 
 
@@ -257,6 +259,30 @@ def database_engine_of(conn_id: str) -> Engine:
             "Name one whose provider builds on common-sql, such as postgres, sqlite or snowflake."
         )
     return hook.get_sqlalchemy_engine()
+
+
+def source_past_the_form(conn_id: str) -> str | None:
+    """Return what defines a connection in place of the one that Airflow's form shows; None where the form does.
+
+    Airflow asks its secrets backend first, then the environment, then its own database; a task cannot see the last,
+    so whether a connection of this id stands there, too, is not known here.
+    """
+    from airflow.sdk.execution_time.supervisor import (  # noqa: PLC0415 - costs, and submit alone needs it
+        ensure_secrets_backend_loaded,
+    )
+
+    for backend in ensure_secrets_backend_loaded():
+        name = type(backend).__name__
+        if name in _AIRFLOWS_OWN:
+            continue
+        try:
+            found = backend.get_connection(conn_id=conn_id)
+        except Exception:  # noqa: BLE001 - any client's own; Airflow's look-up goes on to the next one, too
+            continue
+        if found is not None:
+            return f"the secrets backend {name}"
+    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+    return f"the environment variable {variable}" if variable in os.environ else None
 
 
 def _connection(conn_id: str) -> Connection:
