@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from random import SystemRandom
@@ -275,10 +276,9 @@ def source_past_the_form(conn_id: str) -> str | None:
         name = type(backend).__name__
         if name in _AIRFLOWS_OWN:
             continue
-        try:
+        found = None
+        with suppress(Exception):  # any client's own; Airflow's look-up goes on to the next backend, too
             found = backend.get_connection(conn_id=conn_id)
-        except Exception:  # noqa: BLE001 - any client's own; Airflow's look-up goes on to the next one, too
-            continue
         if found is not None:
             return f"the secrets backend {name}"
     variable = f"AIRFLOW_CONN_{conn_id.upper()}"

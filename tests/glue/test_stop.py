@@ -229,9 +229,9 @@ def test_stop_says_what_is_stopped_what_may_still_leave_and_how_to_go_on(place: 
     assert rest == [
         "stop: no process claims another request of it",
         (
-            f"  every campaign of {name}: 1 requests were claimed in the last 5 s and are not answered yet; each may still "
-            "leave for 5 s. 0 sent earlier are in doubt and are not sent again. 0 are with the checker, who may still "
-            "approve them. 2 are not sent; their runs give them back"
+            f"  every campaign of {name}: 1 requests were claimed in the last 5 s and are not answered yet; each may "
+            "still leave for 5 s. 0 sent earlier are in doubt and are not sent again. 0 are with the checker, who may "
+            "still approve them. 2 are not sent; their runs give them back"
         ),
         f"  to go on: python -m capillary resume --account {name}; it sends nothing by itself",
     ]

@@ -13,7 +13,7 @@ from hashlib import sha256
 from types import ModuleType
 from typing import Any, Final
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import ColumnElement, func, select, text, update
 
 from capillary.api import client as api_client
 from capillary.api import request_workflow
@@ -26,12 +26,20 @@ from capillary.engine.errors import SubmittingOff
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import ListRead
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
-from capillary.ledger import pace, plan, requests, scans
+from capillary.ledger import pace, plan, requests, scans, stops
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan import Order
 from capillary.ledger.requests import Claim
-from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_run, badge_sighting
+from capillary.ledger.schema import (
+    Outcome,
+    RequestStatus,
+    badge_enrolment,
+    badge_request,
+    badge_run,
+    badge_sighting,
+    badge_stop,
+)
 from capillary.ledger.settle import Ending
 from capillary.ledger.spec import KEY_PREFIX
 from tests.simulation import actors
@@ -113,6 +121,17 @@ async def _switch_ignored(self: Sender, request_id: int, claim: ClaimOne) -> Sen
         return True
 
     return await _SEND(replace(self, may_submit=always), request_id, claim)
+
+
+def _whole_account_alone(account: str, _campaign: str) -> ColumnElement[bool]:
+    return _CONCERNS(account, stops.WHOLE_ACCOUNT)
+
+
+def _campaign_alone(account: str, campaign: str) -> ColumnElement[bool]:
+    return (badge_stop.c.account == account) & (badge_stop.c.campaign == campaign)
+
+
+_CONCERNS: Final = stops._concerns
 
 
 def _trust_200(answer: Answer) -> WorkflowRequest | None:
@@ -336,6 +355,24 @@ BUGS: Final[Mapping[str, Bug]] = {
         [(Sender, "send", _switch_ignored)],
         lambda shape: bool(shape.switch_offs),
         shown_by=21,
+    ),
+    "claim-ignores-the-stop": Bug(
+        "a claim looks at the stop",
+        [(requests, "assert_may_claim", _never)],
+        lambda shape: bool(shape.stops),
+        shown_by=125,
+    ),
+    "account-stop-alone": Bug(
+        "a campaign may be stopped by itself",
+        [(stops, "_concerns", _whole_account_alone)],
+        lambda shape: any(each.occasion is not None for each in shape.stops),
+        shown_by=82,
+    ),
+    "campaign-stop-alone": Bug(
+        "a stop of the account stops every campaign of it",
+        [(stops, "_concerns", _campaign_alone)],
+        lambda shape: any(each.occasion is None for each in shape.stops),
+        shown_by=62,
     ),
     "auto-approval-unnoticed": Bug(
         "an auto-approval ends the wave",
