@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import URL, create_engine, select, text
 
 from capillary.ledger import stops
-from capillary.ledger.database import Ledger
+from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.plan import Order, Plan
 from capillary.ledger.requests import Claim, ConfirmedAbsence, claim, give_up, release, resend
@@ -324,6 +324,27 @@ def test_a_stop_holds_though_a_claim_hangs_and_keeps_it_waiting(ledger: Ledger) 
             assert not ordering.is_alive()
         with pytest.raises(Stopped):
             try_claim(ledger, second)
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("rows", ["made before", "made by the claim"])
+def test_a_stop_that_comes_between_a_claims_look_and_its_lock_is_seen(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, rows: str
+) -> None:
+    request_id = first_of(ledger, plan(ledger, [1]))
+    if rows == "made before":
+        with ledger.write() as tx:
+            stops.assert_run_not_stopped(tx, request(ledger, request_id).badge_run_id)
+    hold = stops._hold
+
+    def late(tx: Transaction, account: str, campaign: str) -> None:
+        stop(ledger)
+        hold(tx, account, campaign)
+
+    monkeypatch.setattr(stops, "_hold", late)
+    with pytest.raises(Stopped):
+        try_claim(ledger, request_id)
+    assert request(ledger, request_id).tries == 0
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
