@@ -74,7 +74,6 @@ async def submit_run(
     account = sender.client.settings.account
     await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, badge_run_id, account))
     try:
-        await sender.runtime.ledger_call(lambda: _assert_not_stopped(sender.ledger, badge_run_id))
         return await _send_planned(sender, badge_run_id, lease, stop_on_auto_approval, in_flight)
     except Stopped:
         await sender.runtime.ledger_call(lambda: _give_back(sender.ledger, badge_run_id))
@@ -128,11 +127,6 @@ async def _send_planned(
     return Submitted(dict(counts), auto_approved)
 
 
-def _assert_not_stopped(ledger: Ledger, badge_run_id: int) -> None:
-    with ledger.write() as tx:
-        assert_run_not_stopped(tx, badge_run_id)
-
-
 def _give_back(ledger: Ledger, badge_run_id: int) -> None:
     with ledger.write() as tx:
         freed = requests.discard_unsent(tx, badge_run_ids=[badge_run_id])
@@ -147,8 +141,11 @@ async def _look_first(sender: Sender, badge_run_id: int, *, stop_on_auto_approva
     """
 
     def anything_planned() -> bool:
-        with sender.ledger.read() as tx:
-            return bool(_planned(tx, badge_run_id, 1))
+        with sender.ledger.write() as tx:
+            if not _planned(tx, badge_run_id, 1):
+                return False  # also under a stop: what was sent is waited for as ever
+            assert_run_not_stopped(tx, badge_run_id)
+            return True
 
     if not await sender.runtime.ledger_call(anything_planned):
         return 0

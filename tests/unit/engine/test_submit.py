@@ -398,6 +398,14 @@ async def test_a_stop_counts_more_than_what_else_went_wrong_in_its_batch(desk: D
     assert (len(desk.posts), desk.outcomes()) == (1, {None: 3})
 
 
+async def test_a_run_of_which_all_was_sent_ends_well_under_a_stop(desk: Desk) -> None:
+    plan = desk.plan(range(1, 7))
+    await submit(desk, plan.badge_run_id)
+    stop(desk)
+    assert await submit(desk, plan.badge_run_id) == Submitted({}, 0)
+    assert desk.statuses() == ["waiting", "waiting"]
+
+
 async def test_another_campaigns_stop_leaves_the_run_alone(desk: Desk) -> None:
     plan = desk.plan(range(1, 7))
     stop(desk, "autumn")
