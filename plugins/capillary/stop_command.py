@@ -121,11 +121,16 @@ def _scopes(ledger: Ledger, arguments: argparse.Namespace) -> list[Scope]:
             raise StopRefused(f"the ledger knows {what}; nothing was changed. {_known(campaigns)}")
         return scopes
     scope = Scope(arguments.account or _account_of(arguments.capillary_conn_id, campaigns), campaign)
-    is_known = scope.account in campaigns and (not campaign or campaign in campaigns[scope.account])
-    if not is_known and not getattr(arguments, "even_unknown", False):
+    if scope.account not in campaigns:
+        unknown = f"account {scope.account}"
+    elif campaign and campaign not in campaigns[scope.account]:
+        unknown = str(scope)
+    else:
+        return [scope]
+    if not getattr(arguments, "even_unknown", False):
+        or_so = "" if arguments.room == "resume" else ", or add --even-unknown to stop it before its first run"
         raise StopRefused(
-            f"the ledger does not know {scope}; nothing was changed. {_known(campaigns)}. Correct the name"
-            + ("" if arguments.room == "resume" else ", or add --even-unknown to stop it before its first run")
+            f"the ledger does not know {unknown}; nothing was changed. {_known(campaigns)}. Correct the name{or_so}"
         )
     return [scope]
 
@@ -158,7 +163,7 @@ def _stop(ledger: Ledger, scopes: list[Scope], by: str, reason: str) -> str:
         await_claims(ledger, scope)
     lines = ["no process claims another request of it"]
     with ledger.read() as tx:
-        lines += [_left(tx, scope) for scope in scopes]
+        lines += [line for scope in scopes for line in _left(tx, scope)]
     resume_each = " and ".join(f"python -m capillary resume {scope.options}" for scope in scopes)
     lines.append(f"to go on: {resume_each}; it sends nothing by itself")
     return "\n  ".join(lines)
@@ -184,14 +189,15 @@ def _in_force(ledger: Ledger) -> str:
     return "\n  ".join(map(str, stops)) if stops else "nothing is stopped"
 
 
-def _left(tx: Transaction, scope: Scope) -> str:
+def _left(tx: Transaction, scope: Scope) -> list[str]:
     left = unfinished(tx, scope)
-    return (
-        f"{scope}: {left.may_leave} requests were claimed in the last {START_WITHIN_S:.0f} s and are not answered yet; "
-        f"each may still leave for {START_WITHIN_S:.0f} s. {left.in_doubt} sent earlier are in doubt and are not sent "
-        f"again. {left.waiting} are with the checker, who may still approve them. {left.unsent} are not sent; their "
-        "runs give them back"
-    )
+    return [
+        f"requests of {scope}:",
+        f"  {left.may_leave} claimed before and not answered yet: each may still leave for {START_WITHIN_S:.0f} s",
+        f"  {left.in_doubt} in doubt: looked for on the platform, not sent again",
+        f"  {left.waiting} with the checker: may still be approved, and are settled as ever",
+        f"  {left.unsent} not sent: their runs give them back",
+    ]
 
 
 def _overlap(one: Scope, other: Scope) -> bool:

@@ -228,11 +228,11 @@ def test_stop_says_what_is_stopped_what_may_still_leave_and_how_to_go_on(place: 
     assert second == "stop: waiting for claims that are open; the stop holds, also if you end this command now"
     assert rest == [
         "stop: no process claims another request of it",
-        (
-            f"  every campaign of {name}: 1 requests were claimed in the last 5 s and are not answered yet; each may "
-            "still leave for 5 s. 0 sent earlier are in doubt and are not sent again. 0 are with the checker, who may "
-            "still approve them. 2 are not sent; their runs give them back"
-        ),
+        f"  requests of every campaign of {name}:",
+        "    1 claimed before and not answered yet: each may still leave for 5 s",
+        "    0 in doubt: looked for on the platform, not sent again",
+        "    0 with the checker: may still be approved, and are settled as ever",
+        "    2 not sent: their runs give them back",
         f"  to go on: python -m capillary resume --account {name}; it sends nothing by itself",
     ]
     assert err == ""
@@ -260,7 +260,7 @@ def test_a_name_that_the_ledger_does_not_know_stops_nothing_and_it_names_what_it
     name = account(place)
     for arguments, what in (
         (["--campaign", "vpi"], f"campaign 'vpi' of {name}"),
-        (["--account", "https://nowhere.example/1"], "every campaign of https://nowhere.example/1"),
+        (["--account", "https://nowhere.example/1"], "account https://nowhere.example/1"),
     ):
         assert main(["stop", "--reason", "wrong tier", *arguments]) == 1
         out, err = said()
