@@ -26,7 +26,7 @@ class Stopped(TerminalError):
 
     def __init__(self, stops: str, *, resume: str) -> None:
         super().__init__(
-            f"sending is stopped: {stops}. Nothing of it is sent before somebody runs python -m capillary resume "
+            f"sending is stopped: {stops}. Nothing of it is sent before somebody runs "
             f"{resume}; then trigger a new run, which takes the customers that were given back"
         )
 

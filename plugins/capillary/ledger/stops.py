@@ -156,7 +156,10 @@ def assert_not_stopped(tx: Transaction, account: str, campaign: str) -> None:
     """
     stops = _stops(tx, _concerns(account, campaign), badge_stop.c.stopped_at.is_not(None))
     if stops:
-        raise Stopped("; ".join(map(str, stops)), resume=stops[0].scope.options)
+        raise Stopped(
+            "; ".join(map(str, stops)),
+            resume=" and ".join(f"python -m capillary resume {each.scope.options}" for each in stops),
+        )
 
 
 def assert_run_not_stopped(tx: Transaction, badge_run_id: int) -> None:

@@ -135,6 +135,20 @@ def test_a_stop_before_the_first_run_ever_is_met_by_its_first_claim(ledger: Ledg
         try_claim(ledger, first_of(ledger, plan(ledger, [1])))
 
 
+def test_two_stops_are_both_named_with_both_commands(ledger: Ledger) -> None:
+    request_id = first_of(ledger, plan(ledger, [1]))
+    stop(ledger, SPRING, by="ann", reason="wrong tier")
+    stop(ledger, EVERYTHING, by="bob", reason="night")
+    with pytest.raises(Stopped) as caught:
+        try_claim(ledger, request_id)
+    words = str(caught.value)
+    assert "by bob at 2026-11-23 12:00 UTC (night); campaign 'spring' of " in words
+    assert (
+        "python -m capillary resume --account https://platform.example/100 and "
+        "python -m capillary resume --account https://platform.example/100 --campaign spring;"
+    ) in words
+
+
 # What goes on -----------------------------------------------------------------------------------------------
 
 
