@@ -1,4 +1,4 @@
-"""Commands of the package: ``python -m capillary ledger upgrade|check|import|erase``."""
+"""Commands of the package: ``python -m capillary ledger …``, ``stop``, ``resume``, ``stopped``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
+from capillary import stop_command
 from capillary.errors import CapillaryError
 from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger
@@ -36,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         url = arguments.url or _url_of_connection(arguments.conn_id)
-        if arguments.command == "import":
+        if arguments.room in stop_command.COMMANDS:
+            said, done = stop_command.run(url, arguments)
+        elif arguments.command == "import":
             said, done = _import(url, arguments)
         elif arguments.command == "check":
             said, done = _check(url, deep=arguments.deep)
@@ -45,12 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             said, done = _upgrade(url), True
     except CapillaryError as error:
-        sys.stderr.write(f"ledger: {error}\n")
+        sys.stderr.write(f"{arguments.room}: {error}\n")
         return 1
     except DATABASE_ERRORS as error:
-        sys.stderr.write(f"ledger: {broke_off(error)}\n")
+        sys.stderr.write(f"{arguments.room}: {broke_off(error)}\n")
         return 1
-    (sys.stdout if done else sys.stderr).write(f"ledger: {said}\n")
+    (sys.stdout if done else sys.stderr).write(f"{arguments.room}: {said}\n")
     return 0 if done else 1
 
 
@@ -79,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     ledger.add_argument("--customer", type=int, metavar="ID", help="erase: the platform's id of the customer")
     ledger.add_argument("--account", help="erase: whose customer, where several accounts know the id")
     ledger.add_argument("--dags", type=Path, help="import: folder of the campaigns that planned the requests")
+    stop_command.add_commands(rooms)
     return parser
 
 

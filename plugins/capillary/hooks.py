@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields
 from random import SystemRandom
 from typing import Final
@@ -43,6 +44,8 @@ _OWN_FIELDS: Final = {
 _KINDS: Final = {each.name: str(each.type) for each in fields(PlatformSettings)}
 #: Every extra that is read; another one is refused, since a misspelt `submitting` would submit.
 EXTRAS: Final = frozenset(_KINDS) - frozenset(_OWN_FIELDS) | {INNER_CONN_ID}
+#: Backends of Airflow's search path that are always there: the environment and its database, directly or by its API.
+_AIRFLOWS_OWN: Final = frozenset({"EnvironmentVariablesBackend", "MetastoreBackend", "ExecutionAPISecretsBackend"})
 _YES_OR_NO: Final = {"true": True, "false": False, "on": True, "off": False, "yes": True, "no": False}
 
 
@@ -261,6 +264,29 @@ def database_engine_of(conn_id: str) -> Engine:
             f"Connection {conn_id!r} of type {connection.conn_type!r} makes no address of a database "
             f"({type(error).__name__}). Correct its fields and its extra, or install that database's driver."
         ) from None
+
+
+def source_past_the_form(conn_id: str) -> str | None:
+    """Return what defines a connection in place of the one that Airflow's form shows; None where the form does.
+
+    Airflow asks its secrets backend first, then the environment, then its own database; a task cannot see the last,
+    so whether a connection of this id stands there, too, is not known here.
+    """
+    from airflow.sdk.execution_time.supervisor import (  # noqa: PLC0415 - costs, and submit alone needs it
+        ensure_secrets_backend_loaded,
+    )
+
+    for backend in ensure_secrets_backend_loaded():
+        name = type(backend).__name__
+        if name in _AIRFLOWS_OWN:
+            continue
+        found = None
+        with suppress(Exception):  # any client's own; Airflow's look-up goes on to the next backend, too
+            found = backend.get_connection(conn_id=conn_id)
+        if found is not None:
+            return f"the secrets backend {name}"
+    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+    return f"the environment variable {variable}" if variable in os.environ else None
 
 
 def _connection(conn_id: str) -> Connection:

@@ -14,7 +14,7 @@ from capillary.api.badges import CODE_MEANINGS
 from capillary.engine.eligibility import read_rows
 from capillary.engine.submit import IN_FLIGHT, submit_run
 from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
-from capillary.hooks import database_engine_of
+from capillary.hooks import database_engine_of, source_past_the_form
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import discard_unsent
@@ -94,7 +94,8 @@ class IssueBadgeOperator(PlanningOperator):
 
     Either `plan`, or `customers` with the arguments of `PlanBadgesOperator` (all but `sql`). Run again after
     any end it goes on from where the ledger stands: what was sent is never sent again while in doubt. Give it
-    retries: a refused connection, a 429 or a switched-off platform passes.
+    retries: a refused connection, a 429 or a switched-off platform passes. What a person has stopped
+    (`python -m capillary stop`) ends it at once, and what it had not sent is given back.
 
     Returns the plan's reference and counts. Skips itself when nothing was planned.
 
@@ -131,6 +132,13 @@ class IssueBadgeOperator(PlanningOperator):
             if (plan := reference.plan_id) is None or not reference.planned:
                 raise AirflowSkipException(
                     "a dry run submits nothing" if reference.is_dry_run else "nothing was planned, nothing to submit"
+                )
+            if source := source_past_the_form(self.capillary_conn_id):
+                self.log.warning(
+                    "connection %r comes from %s: the switch Submitting of Airflow's form has no effect on it. To stop "
+                    "sending: python -m capillary stop",
+                    self.capillary_conn_id,
+                    source,
                 )
             asyncio.run(self._submit(ledger, plan))
             return reference.to_xcom()

@@ -60,7 +60,7 @@ def _fields() -> dict[str, dict[str, object]]:
     return {
         "organisation_id": _text("Organisation id", "The number under Organisation settings in InTouch."),
         "environment": _text("Environment", "A label that is shown everywhere, such as production."),
-        "submitting": _switch("Submitting", "Off: nothing is sent. Asked before every POST."),
+        "submitting": _switch("Submitting", "Off: nothing is sent. Asked before every POST. See also: capillary stop."),
         "checker_url": _text("Checker's page", "Where requests are approved; only shown.", format="url"),
         "cluster_timezone": _text("Cluster time zone", "IANA name. Europe: UTC; India, Singapore: Asia/Kolkata."),
         "inner_conn_id": _text("Inner connection", "Its till runs the wrapped call. Default: the till above."),

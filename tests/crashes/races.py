@@ -7,19 +7,21 @@ way, and where a race breaks the timing assumption on purpose.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import URL, func, select
 
 from capillary.ledger.revision import REVISIONS, VERSION_TABLE
-from capillary.ledger.schema import badge_enrolment, badge_sighting
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
+from capillary.ledger.stops import Scope, resume, stop
 from sandbox.faults import FaultKind, Route, When
 from tests.crashes.drive import at_rest, to_the_end
 from tests.crashes.job import Ending, Task, Word
 from tests.crashes.judge import faults_of
 from tests.crashes.points import Moment, Point
-from tests.crashes.world import LATER_S, World
+from tests.crashes.world import LATER_S, TASK_S, World
 from tests.crashes.yard import Yard
 
 #: As many as a site's parallel runs of one campaign.
@@ -202,6 +204,34 @@ def migrations(world: World) -> list[str]:
     return [*wrong, *to_the_end(world, {"run 1": plan}, submit=["run 1"]), *faults_of(world)]
 
 
+def stop_against_claims(world: World) -> list[str]:
+    """Eight processes submit two runs of a campaign; a person stops it in the middle, and resumes it at the end."""
+    plans = {
+        "run 1": _planned(world, customer_cap=6, customers_per_request=1),
+        "run 2": _planned(world, run_id="run 2", customers_per_request=1),
+    }
+    gun = world.folder / "gun"
+    submits = [
+        world.start(Task.SUBMIT, plan=plan, run_id=run_id, gun=gun)
+        for run_id, plan in plans.items()
+        for _ in range(CROWD // 2)
+    ]
+    gun.touch()
+    with world.ledger.read() as tx:
+        account, campaign = tx.conn.execute(select(badge_run.c.account, badge_run.c.campaign)).first() or ("", "")
+    _until_claimed(world, 2)
+    stop(world.ledger, Scope(account, campaign), by="the race", reason="to see who claims")
+    before = _tries(world)
+    ends = [world.end(process) for process in submits]
+    claims = sum(tries > before[request_id] for request_id, tries in _tries(world).items())
+    wrong = [f"{claims} requests were claimed after the stop"] if claims else []
+    wrong += _unexpected(end for end in ends if "sending is stopped" not in end.said)
+    resume(world.ledger, Scope(account, campaign), by="the race")
+    world.begin()
+    plans["run 3"] = _planned(world, run_id="run 3")
+    return [*wrong, *to_the_end(world, plans, submit=["run 3"]), *faults_of(world)]
+
+
 RACES: Final[tuple[Race, ...]] = (
     plans_of_one_occasion,
     submits_of_one_run,
@@ -212,6 +242,7 @@ RACES: Final[tuple[Race, ...]] = (
     settling_and_sightings,
     plan_and_release,
     retries_of_the_rejected,
+    stop_against_claims,
     migrations,
 )
 
@@ -222,6 +253,20 @@ def _planned(world: World, **options: Any) -> Mapping[str, Any]:  # noqa: ANN401
         raise RuntimeError(f"the plan ended as {ending.word}: {ending.said}")
     plan: Mapping[str, Any] = ending.value
     return plan
+
+
+def _tries(world: World) -> dict[int, int]:
+    with world.ledger.read() as tx:
+        return {row.id: row.tries for row in tx.conn.execute(select(badge_request.c.id, badge_request.c.tries))}
+
+
+def _until_claimed(world: World, requests: int) -> None:
+    """Come back when so many requests have been claimed."""
+    until = time.monotonic() + TASK_S
+    while sum(map(bool, _tries(world).values())) < requests:
+        if time.monotonic() > until:
+            raise TimeoutError("nobody claims")
+        time.sleep(0.001)
 
 
 def _unexpected(ends: Iterable[Ending]) -> list[str]:

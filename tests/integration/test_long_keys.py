@@ -38,9 +38,9 @@ async def test_the_list_is_read_on_and_submitting_stops(any_house: House, length
     house, spec = any_house, any_house.spec()
     key = "cb1." + "k" * (length - 4)
     plan = house.plan(range(1, 101))
-    assert plan.badge_run_id is not None
+    assert plan.plan_id is not None
     async with house.sender() as sender:
-        await submit_run(sender, plan.badge_run_id, lease=LEASE)
+        await submit_run(sender, plan.plan_id, lease=LEASE)
         stranger = IssueBadgeRequest(
             key=key,
             badge_id=GOLD_CIRCLE.badge_id,
@@ -60,7 +60,7 @@ async def test_the_list_is_read_on_and_submitting_stops(any_house: House, length
         with house.ledger.read() as tx:
             assert scans.state(tx, house.settings.account).foreign_key == key[:64]
         later = house.plan(range(101, 201), run="later")
-        assert later.badge_run_id is not None
+        assert later.plan_id is not None
         with pytest.raises(LedgerBehind, match=key[:64]):
-            await submit_run(sender, later.badge_run_id, lease=LEASE)
+            await submit_run(sender, later.plan_id, lease=LEASE)
     assert all(house.requests_of(customer) == [] for customer in range(101, 201))

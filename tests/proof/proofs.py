@@ -105,7 +105,7 @@ PROOFS: Final = (
     ),
     Proof(
         "races",
-        "races between real processes, ten kinds, on SQLite and PostgreSQL",
+        "races between real processes, eleven kinds, on SQLite and PostgreSQL",
         "python -m tests.crashes --only races --rounds 50",
         rounds,
         "a round each",

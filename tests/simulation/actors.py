@@ -34,7 +34,7 @@ from capillary.ledger.views import funnel
 from capillary.ledger.waiting import run_wait
 from sandbox.badge_reads import BadgeReads
 from sandbox.documents import parse
-from tests.simulation.shape import HOUR, RunShape
+from tests.simulation.shape import HOUR, RunShape, campaign_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import Ended, World
@@ -75,7 +75,7 @@ class DagRun:
     def order(self) -> Order:
         """Return what this run wants planned."""
         shape = self.shape
-        name = f"campaign {shape.occasion}"
+        name = campaign_of(shape.occasion)
         return Order(
             dag_id=name,
             run_id=f"run {self.number}",
@@ -123,7 +123,13 @@ class DagRun:
     async def submit(self, plan: PlanId) -> Submitted:
         """Send what was planned."""
         world = self.world
-        return await submit_run(world.sender(), plan, lease=self.lease, in_flight=world.shape.in_flight)
+        try:
+            return await submit_run(world.sender(), plan, lease=self.lease, in_flight=world.shape.in_flight)
+        finally:
+            if world.wire.is_stopped(self.shape.occasion):
+                world.reported.add(
+                    plan.badge_run_id
+                )  # a stopped run gives back what it had not sent, though it is alive
 
     async def look(self, plan: PlanId) -> Advanced:
         """Bring the run forward, as the sensor does."""
@@ -277,6 +283,15 @@ async def operate(world: World) -> None:
         world.switch(on=True)
 
 
+async def stop_and_resume(world: World) -> None:
+    """Stop a campaign or the whole account when a person does, and resume it."""
+    for each in world.shape.stops:
+        await asyncio.sleep(each.begins - world.now)
+        world.stop(each.occasion)
+        await asyncio.sleep(each.ends - each.begins)
+        world.resume(each.occasion)
+
+
 async def set_back(world: World, ledger_file: Path, empty: Path) -> None:
     """Put an early copy of the ledger back, or an empty one; then the campaigns run once more."""
     copy = ledger_file.with_suffix(".backup")
@@ -295,6 +310,7 @@ async def set_back(world: World, ledger_file: Path, empty: Path) -> None:
     world.ledger.engine.dispose()
     shutil.copyfile(copy, ledger_file)
     world.eligible_rows.clear()
+    world.stops_as_in_the_ledger()
     await asyncio.gather(*(DagRun(world, 50 + n, each).live() for n, each in enumerate(world.shape.runs)))
 
 

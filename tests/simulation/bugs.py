@@ -28,7 +28,7 @@ from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import ListRead
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
 from capillary.engine.sightings import seen_in
-from capillary.ledger import candidates, counts, cut, pace, plan, requests, scans, server
+from capillary.ledger import candidates, counts, cut, pace, plan, requests, scans, server, stops
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan, PlanId
@@ -41,6 +41,7 @@ from capillary.ledger.schema import (
     badge_result,
     badge_run,
     badge_sighting,
+    badge_stop,
 )
 from capillary.ledger.settle import Ending
 from capillary.ledger.spec import KEY_PREFIX
@@ -125,6 +126,17 @@ async def _switch_ignored(self: Sender, request_id: int, claim: ClaimOne, *, lis
         return True
 
     return await _SEND(replace(self, may_submit=always), request_id, claim, list_read_at=list_read_at)
+
+
+def _whole_account_alone(account: str, _campaign: str) -> ColumnElement[bool]:
+    return _CONCERNS(account, stops.WHOLE_ACCOUNT)
+
+
+def _campaign_alone(account: str, campaign: str) -> ColumnElement[bool]:
+    return (badge_stop.c.account == account) & (badge_stop.c.campaign == campaign)
+
+
+_CONCERNS: Final = stops._concerns
 
 
 def _trust_200(answer: Answer) -> WorkflowRequest | None:
@@ -425,6 +437,24 @@ BUGS: Final[Mapping[str, Bug]] = {
         [(Sender, "send", _switch_ignored)],
         lambda shape: bool(shape.switch_offs),
         shown_by=21,
+    ),
+    "claim-ignores-the-stop": Bug(
+        "a claim looks at the stop",
+        [(requests, "assert_may_claim", _never)],
+        lambda shape: bool(shape.stops),
+        shown_by=125,
+    ),
+    "account-stop-alone": Bug(
+        "a campaign may be stopped by itself",
+        [(stops, "_concerns", _whole_account_alone)],
+        lambda shape: any(each.occasion is not None for each in shape.stops),
+        shown_by=82,
+    ),
+    "campaign-stop-alone": Bug(
+        "a stop of the account stops every campaign of it",
+        [(stops, "_concerns", _campaign_alone)],
+        lambda shape: any(each.occasion is None for each in shape.stops),
+        shown_by=62,
     ),
     "auto-approval-unnoticed": Bug(
         "an auto-approval ends the wave",

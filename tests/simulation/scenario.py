@@ -18,7 +18,7 @@ from capillary.engine.eligibility import InvalidId, customer_id_of
 from capillary.ledger import server
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
-from tests.simulation.actors import DagRun, fail_over, keep_house, operate, set_back, tidy
+from tests.simulation.actors import DagRun, fail_over, keep_house, operate, set_back, stop_and_resume, tidy
 from tests.simulation.processes import SimulatedLedger
 from tests.simulation.shape import HOUR, Mode, RunShape, Shape, draw_shape
 from tests.simulation.virtual_time import MAX_TURNS, VirtualLoop
@@ -127,7 +127,7 @@ async def _story(world: World, ledger_file: Path, empty: Path) -> None:
     shape = world.shape
     runs = [DagRun(world, number, each) for number, each in enumerate(shape.runs)]
     acting = [asyncio.ensure_future(run.live()) for run in runs]
-    acting += [asyncio.ensure_future(each) for each in (keep_house(world), operate(world))]
+    acting += [asyncio.ensure_future(each) for each in (keep_house(world), operate(world), stop_and_resume(world))]
     if shape.mode is Mode.RESTORED:
         lost = fail_over(world, ledger_file) if shape.fails_over else set_back(world, ledger_file, empty)
         acting.append(asyncio.ensure_future(lost))

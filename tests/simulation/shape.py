@@ -31,6 +31,11 @@ def mode_of(seed: int) -> Mode:
     return {"S": Mode.STRICT, "B": Mode.BROKEN, "R": Mode.RESTORED}[_MODES[seed % len(_MODES)]]
 
 
+def campaign_of(occasion: int) -> str:
+    """Return the name of an occasion's campaign."""
+    return f"campaign {occasion}"
+
+
 @dataclass(frozen=True, slots=True)
 class RunShape:
     """One DAG run.
@@ -52,6 +57,20 @@ class RunShape:
     cap: int | None
     canary: bool
     retry: frozenset[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class StopShape:
+    """One stop of a person.
+
+    Attributes:
+        begins, ends: seconds after the beginning; resumed at the end.
+        occasion: index of the occasion whose campaign is stopped; None for the whole account.
+    """
+
+    begins: float
+    ends: float
+    occasion: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +126,8 @@ class Shape:
     switch_offs: tuple[tuple[float, float], ...]
     # the ledger's server
     fails_over: bool
+    # from here on drawn by lots of their own: a new draw leaves the worlds of before as they are
+    stops: tuple[StopShape, ...] = ()
 
 
 def draw_shape(seed: int) -> Shape:
@@ -184,6 +205,7 @@ def draw_shape(seed: int) -> Shape:
         short_badge=rng.random() < 0.4,
         switch_offs=_draw_switch(rng, horizon) if chaos else (),
         fails_over=fails_over,
+        stops=_draw_stops(seed, horizon, occasions) if chaos else (),
     )
 
 
@@ -218,3 +240,16 @@ def _draw_switch(rng: Random, horizon: float) -> tuple[tuple[float, float], ...]
         return ()
     start = rng.uniform(0, horizon / 2)
     return ((start, start + rng.choice((120.0, 3600.0))),)
+
+
+def _draw_stops(seed: int, horizon: float, occasions: int) -> tuple[StopShape, ...]:
+    rng = Random(seed * 104_729 + 5)  # noqa: S311 - chance that can be repeated
+    if rng.random() < 0.7:
+        return ()
+    begins, stops = 0.0, []
+    for _ in range(rng.choice((1, 1, 2))):
+        begins += rng.choice((rng.uniform(0, 60.0), rng.uniform(0, horizon / 2)))
+        ends = begins + rng.choice((20.0, 600.0, HOUR))
+        stops.append(StopShape(begins, ends, rng.choice((None, rng.randrange(occasions)))))
+        begins = ends
+    return tuple(stops)

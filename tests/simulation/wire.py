@@ -84,12 +84,33 @@ class Wire:
         self._blocked_until = 0.0
         self._block_noted = 0.0
         self._off_since: float | None = None
+        self._stopped_since: dict[int | None, float] = {}
 
     # What the world tells -----------------------------------------------------------------------------------
 
     def switched(self, *, on: bool) -> None:
         """The operator turned the connection's switch."""
         self._off_since = None if on else self._world.now
+
+    def stopped(self, occasion: int | None) -> None:
+        """A person has stopped an occasion's campaign, or the whole account, and the command has returned."""
+        self._stopped_since.setdefault(occasion, self._world.now)
+
+    def resumed(self, occasion: int | None) -> None:
+        """A person releases it."""
+        self._stopped_since.pop(occasion, None)
+
+    def stopped_occasions(self) -> tuple[int | None, ...]:
+        """Return what is stopped: an occasion each, None for the whole account."""
+        return tuple(self._stopped_since)
+
+    def is_stopped(self, occasion: int) -> bool:
+        """Tell whether a person has stopped an occasion's campaign, by itself or with the account."""
+        return self._stop_of(occasion) is not None
+
+    def _stop_of(self, occasion: int) -> float | None:
+        since = [self._stopped_since[each] for each in (None, occasion) if each in self._stopped_since]
+        return min(since, default=None)
 
     def set_back(self) -> None:
         """The ledger was set back, and has forgotten the calls of the last minute: those are not counted any more."""
@@ -151,6 +172,9 @@ class Wire:
         if self._off_since is not None and self._world.now > self._off_since + SEND_WITHIN_S and not held:
             self._world.breach("switch", f"{post.key} was sent {self._world.now - self._off_since:.0f} s after it")
         self._judge_plan(post)
+        stopped_at = self._stop_of(self._world.platform_side.badges.index(post.badge_id))
+        if stopped_at is not None and self._world.now > stopped_at + SEND_WITHIN_S and not held:
+            self._world.breach("stop", f"{post.key} was sent {self._world.now - stopped_at:.0f} s after the stop")
         if self._shape.mode is not Mode.RESTORED:
             self._judge_owner(post)
             for earlier in self._by_key[post.key]:

@@ -20,6 +20,7 @@ from capillary.engine.pace import LedgerPace
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
 from capillary.errors import CapillaryError
+from capillary.ledger import stops
 from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.plan_id import PlanId
 from capillary.ledger.server import Server
@@ -29,7 +30,7 @@ from tests.simulation.books import BooksCheck
 from tests.simulation.network import Faults, SimulatedTransport
 from tests.simulation.platform_side import PlatformSide
 from tests.simulation.processes import CURRENT, Killed, Mishaps, Process, SimulatedLedger
-from tests.simulation.shape import Shape
+from tests.simulation.shape import Shape, campaign_of
 from tests.simulation.virtual_time import VirtualLoop
 from tests.simulation.wire import Wire
 
@@ -213,11 +214,37 @@ class World:
         self.faults.on = False
         self.platform_side.calm()
         self.switch(on=True)
+        for occasion in self.wire.stopped_occasions():
+            self.resume(occasion)
 
     def switch(self, *, on: bool) -> None:
         """Turn the connection's switch."""
         self.submitting = on
         self.wire.switched(on=on)
+
+    def stop(self, occasion: int | None) -> None:
+        """A person stops an occasion's campaign, or the whole account; as it returns, the rule holds."""
+        stops.stop(self.ledger, self._scope(occasion), by="a person", reason="at night")
+        self.note(f"stopped: {self._scope(occasion)}")
+        self.wire.stopped(occasion)
+
+    def resume(self, occasion: int | None) -> None:
+        """A person releases the stop."""
+        self.wire.resumed(occasion)
+        stops.resume(self.ledger, self._scope(occasion), by="a person")
+        self.note(f"resumed: {self._scope(occasion)}")
+
+    def stops_as_in_the_ledger(self) -> None:
+        """The ledger was set back, and knows of a stop what it knew then."""
+        with self.ledger.read() as tx:
+            held = {stop.scope for stop in stops.in_force(tx)}
+        for occasion in self.wire.stopped_occasions():
+            if self._scope(occasion) not in held:
+                self.wire.resumed(occasion)
+
+    def _scope(self, occasion: int | None) -> stops.Scope:
+        campaign = stops.WHOLE_ACCOUNT if occasion is None else campaign_of(occasion)
+        return stops.Scope(self.settings.account, campaign)
 
     # What a process works with ------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from capillary.engine.sightings import record_rows
 from capillary.engine.watch import cluster_day
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.errors import Stopped
 from capillary.ledger.requests import ConfirmedAbsence
 from capillary.ledger.schema import RequestStatus, badge_enrolment, badge_occasion, badge_request
 
@@ -95,32 +96,46 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
         stop_on_auto_approval: send no further one after the platform executed one by itself; the next call goes on.
 
     Raises:
-        What a read and `Sender.send` raise. A trigger never calls this: it sends.
+        What a read and `Sender.send` raise, `Stopped` apart: what a person has stopped stays in doubt, and the
+        others go on. A trigger never calls this: it sends.
     """
     ledger, client, runtime = sender.ledger, sender.client, sender.runtime
     begun, doubts = await runtime.ledger_call(lambda: _doubts(ledger, client.settings))
     if not doubts:
         return Resolved()
     found, absences = await _absences(ledger, client, runtime, begun, doubts)
-    sent_again = given_up = auto_approved = 0
+    sent_again = given_up = auto_approved = stopped = 0
     for absence, resends in absences:
         if resends >= requests.MAX_RESENDS:
             given_up += await runtime.ledger_call(lambda a=absence: _give_up(ledger, a))  # type: ignore[misc]
             continue
-        sending = await sender.send(
-            absence.request_id,
-            lambda tx, a=absence: requests.resend(  # type: ignore[misc]
-                tx, a, sender=client.settings.sender, doubt_after=doubt_after(client.settings)
-            ),
-            list_read_at=absence.scan_begun_at,
-        )
+        try:
+            sending = await sender.send(
+                absence.request_id,
+                lambda tx, a=absence: requests.resend(  # type: ignore[misc]
+                    tx, a, sender=client.settings.sender, doubt_after=doubt_after(client.settings)
+                ),
+                list_read_at=absence.scan_begun_at,
+            )
+        except Stopped as error:
+            # The doubt may be another campaign's, and the caller's own goes on.
+            stopped += 1
+            _LOG.warning("a request in doubt stays in doubt: %s", error)
+            continue
         sent_again += sending.sent is not Sent.ELSEWHERE
         auto_approved += sending.auto_approved
         if auto_approved and stop_on_auto_approval:
             _LOG.error("a request was executed without a human: nothing more is sent again now")
             break
     still = len(doubts) - found - sent_again - given_up
-    _LOG.info("doubt: %d found, %d sent again, %d given up, %d left", found, sent_again, given_up, still)
+    _LOG.info(
+        "doubt: %d found, %d sent again, %d given up, %d left, %d of them stopped",
+        found,
+        sent_again,
+        given_up,
+        still,
+        stopped,
+    )
     return Resolved(found, sent_again, given_up, still, auto_approved)
 
 

@@ -8,6 +8,7 @@ from capillary.engine.eligibility import InvalidId, customer_id_of, shape_of
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan import Order, Plan, commit_plan, customers_to_read
 from capillary.ledger.staging import InvalidRow, staging
+from capillary.ledger.stops import assert_not_stopped
 
 #: Says which of the given customers hold no enrolment for the order's badge.
 WithoutBadge = Callable[[Sequence[int]], Sequence[int]]
@@ -36,10 +37,14 @@ def plan_rows(
             only those it returns are planned again. Without it none of them is.
 
     Raises:
+        Stopped: a person has stopped the campaign or its account; no batch was asked for. A dry run goes on.
         QueryFailed: what the batches raise.
         StagingFailed: the worker's disk takes no rows; said before the query runs where it takes none at all.
         GuardRefused, OccasionTaken: nothing was written (``capillary.ledger.plan``).
     """
+    if not dry_run:
+        with ledger.read() as tx:
+            assert_not_stopped(tx, order.spec.account, order.campaign)
     row_number = 0
     with staging() as staged:
         ledger.let_go()

@@ -96,6 +96,7 @@ class Sender:
             ServerChanged: the list was read too soon after the ledger's server changed; nothing was claimed.
             EverythingRefused: every request would be refused; this one is planned again.
             SubmittingOff: the switch is off; nothing was claimed.
+            Stopped: a person has stopped the request's campaign or account; nothing was claimed.
             BodyChanged: the ledger's rows are not what the key was made from; nothing was claimed.
         """
         await self.client.clear_to_send()

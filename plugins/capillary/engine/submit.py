@@ -23,9 +23,11 @@ from capillary.engine.errors import AutoApproved, LedgerBehind, ListCutShort, Se
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, doubt_after
 from capillary.engine.watch import watch
 from capillary.ledger import requests, scans
-from capillary.ledger.database import Transaction
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.errors import Stopped
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
+from capillary.ledger.stops import assert_run_not_stopped
 
 #: Requests of one task that are under way at once.
 IN_FLIGHT: Final = 8
@@ -79,6 +81,7 @@ async def submit_run(
 
     Raises:
         PlanUnknown: the ledger has no such plan.
+        Stopped: a person has stopped the run's campaign or account; what it had not sent was given back.
         WrongAccount, ListCutShort, LedgerBehind, SubmittingOff, TooMuchDoubt, AutoApproved, BodyChanged: see
             ``capillary.engine.errors``.
         NotTaken: the platform took none of several sends in a row.
@@ -87,6 +90,26 @@ async def submit_run(
     account = sender.client.settings.account
     await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, plan, account))
     so_far = _SoFar()
+    try:
+        await _send_all(
+            sender, plan, so_far, lease=lease, stop_on_auto_approval=stop_on_auto_approval, in_flight=in_flight
+        )
+    except Stopped:
+        await sender.runtime.ledger_call(lambda: _give_back(sender.ledger, plan))
+        raise
+    return Submitted(dict(so_far.counts), so_far.auto_approved)
+
+
+async def _send_all(
+    sender: Sender,
+    plan: PlanId,
+    so_far: _SoFar,
+    *,
+    lease: timedelta,
+    stop_on_auto_approval: bool,
+    in_flight: int,
+) -> None:
+    """Send what is planned; after a change of the ledger's server, wait and go on."""
     while True:
         try:
             await _send_planned(
@@ -96,7 +119,7 @@ async def submit_run(
             _LOG.warning("%s", changed)
             await _catch_up(sender, plan, changed.over_at, lease)
         else:
-            return Submitted(dict(so_far.counts), so_far.auto_approved)
+            return
 
 
 async def _catch_up(sender: Sender, plan: PlanId, over_at: datetime, lease: timedelta) -> None:
@@ -104,7 +127,9 @@ async def _catch_up(sender: Sender, plan: PlanId, over_at: datetime, lease: time
 
     def left_s() -> float:
         with sender.ledger.write() as tx:
-            requests.keep_alive(tx, open_plan(tx, plan), lease=lease)
+            opened = open_plan(tx, plan)
+            assert_run_not_stopped(tx, opened)
+            requests.keep_alive(tx, opened, lease=lease)
             return (over_at - tx.now).total_seconds()
 
     while (left := await sender.runtime.ledger_call(left_s)) >= 0:
@@ -156,7 +181,8 @@ async def _send_planned(
         errors = [end for end in ends if isinstance(end, BaseException)]
         # What ends the task goes before what is waited for.
         if ending := [error for error in errors if not isinstance(error, ServerChanged)]:
-            raise ending[0]
+            # A stop ends the run; whatever else went wrong would only have it tried again.
+            raise next((error for error in ending if isinstance(error, Stopped)), ending[0])
         _assert_human(so_far.auto_approved, stop=stop_on_auto_approval)
         if errors:
             raise errors[0]
@@ -166,6 +192,12 @@ async def _send_planned(
             raise refusals[-1]
         if any(sending.sent is Sent.ACCEPTED for sending in sendings):
             width = in_flight
+
+
+def _give_back(ledger: Ledger, plan: PlanId) -> None:
+    with ledger.write() as tx:
+        freed = requests.discard_unsent(tx, badge_run_ids=[open_plan(tx, plan)])
+    _LOG.warning("%d customers of the stopped run were not sent and are given back: a later run takes them", freed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +217,12 @@ async def _look_first(sender: Sender, plan: PlanId, *, stop_on_auto_approval: bo
     """Find what an earlier try left in doubt, and what this ledger forgot, before anything new is sent."""
 
     def anything_planned() -> tuple[bool, datetime]:
-        with sender.ledger.read() as tx:
-            return bool(_planned(tx, open_plan(tx, plan), 1)), tx.now
+        with sender.ledger.write() as tx:
+            opened = open_plan(tx, plan)
+            if not _planned(tx, opened, 1):
+                return False, tx.now  # also under a stop: what was sent is waited for as ever
+            assert_run_not_stopped(tx, opened)
+            return True, tx.now
 
     anything, begun = await sender.runtime.ledger_call(anything_planned)
     if not anything:

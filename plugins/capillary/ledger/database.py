@@ -186,7 +186,7 @@ def _engine(url: URL) -> Engine:
             pool_pre_ping=True,
             pool_size=5,
             # The driver writes it into every BEGIN. A role's own default, such as repeatable read, would fail
-            # whoever waited for a row.
+            # whoever waited for a row, and a claim would not see the stop that it waited for.
             isolation_level="READ COMMITTED",
             # A prepared statement outlives its transaction, and behind a pooler the next one is on another connection.
             connect_args={**defaults_for(url), "prepare_threshold": None},

@@ -33,6 +33,16 @@ class GuardRefused(TerminalError):
     """A guard of the campaign says that this plan is not what its author had in mind. Nothing was written."""
 
 
+class Stopped(TerminalError):
+    """A person has stopped sending. Nothing is planned, claimed or sent again until somebody resumes it."""
+
+    def __init__(self, stops: str, *, resume: str) -> None:
+        super().__init__(
+            f"sending is stopped: {stops}. Nothing of it is sent before somebody runs "
+            f"{resume}; then trigger a new run, which takes the customers that were given back"
+        )
+
+
 class PlanUnknown(TerminalError, LookupError):
     """The ledger has no such plan, or gave its number to another one after a restore."""
 

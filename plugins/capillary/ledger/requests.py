@@ -4,7 +4,8 @@ A function that finds the request elsewhere than expected changes nothing and sa
 somebody else was faster, and that is a result, not an error. Evidence (a sighting) is never refused.
 
 Who locks several requests in one transaction does so in the order of their ids, before any other row: two who
-lock the same ones in two orders would each wait for the other.
+lock the same ones in two orders would each wait for the other. Only the rows of the emergency stop come before them
+(`capillary.ledger.stops`): a claim takes those first, and nobody who holds a request's row ever waits for one.
 
 ``tries`` counts claims and never goes back. It keeps a sender whose claim was answered, released or overtaken long
 ago from touching the claim of somebody else. In a restored ledger it does go back, and numbers are given out
@@ -33,6 +34,7 @@ from capillary.ledger.schema import (
     badge_run,
     badge_sighting,
 )
+from capillary.ledger.stops import assert_may_claim
 from capillary.ledger.upsert import insert_unless_there
 
 #: How often a request may be sent again after its absence was confirmed: three sends in all.
@@ -108,6 +110,9 @@ def claim(
 
     Returns:
         The claim, or None when the request is no longer planned.
+
+    Raises:
+        Stopped: a person has stopped the request's campaign, or its whole account.
     """
     return _claimed(
         tx,
@@ -129,6 +134,9 @@ def resend(tx: Transaction, absence: ConfirmedAbsence, *, sender: str, doubt_aft
     Returns:
         The new claim; None when the request moved, its doubt is younger than the scan, or it was sent
         three times already (then :func:`give_up` is what is left).
+
+    Raises:
+        Stopped: as for a claim; the doubt stays.
     """
     return _claimed(
         tx,
@@ -335,6 +343,7 @@ def _claimed(
     *,
     resends: int,
 ) -> Claim | None:
+    assert_may_claim(tx, request_id)
     checked(badge_request.c.sender, "sender", sender)
     statement = (
         update(badge_request)

@@ -13,8 +13,9 @@ from capillary.api.errors import InDoubt, NotTaken
 from capillary.engine.doubt import LOOK_BACK, WITHOUT_CONTROL, Resolved, resolve_doubt
 from capillary.engine.send import SEND_WITHIN_S, doubt_after
 from capillary.engine.submit import submit_run
-from capillary.ledger import scans
-from capillary.ledger.schema import badge_request
+from capillary.ledger import scans, stops
+from capillary.ledger.schema import badge_request, badge_run
+from capillary.ledger.stops import Scope
 from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
 
 #: From a send until its absence may be judged.
@@ -253,3 +254,39 @@ async def test_the_doubts_of_another_account_are_not_ours(desk: Desk) -> None:
     )
     assert await resolve(desk, after=timedelta(hours=3)) == Resolved()
     assert desk.events == []
+
+
+@pytest.mark.parametrize("campaign", ["", "spring"])
+async def test_under_a_stop_nothing_is_sent_again_and_the_doubt_stays_until_it_is_resumed(
+    desk: Desk, campaign: str
+) -> None:
+    await leave_in_doubt(desk, 2)
+    await add_control(desk, after=CALL + JUST)
+    scope = Scope(SETTINGS.account, campaign)
+    stops.stop(desk.ledger, scope, by="ann", reason="wrong tier")
+    desk.listed.append(row("p-late", key(desk, 2)))
+    assert await resolve(desk, after=DOUBT + JUST) == Resolved(found=1, still_in_doubt=1)
+    assert (desk.posts, desk.statuses()) == ([], ["sending", "waiting", "waiting"])
+    stops.resume(desk.ledger, scope, by="ann")
+    assert await resolve(desk, after=DOUBT + JUST) == Resolved(sent_again=1)
+
+
+async def test_what_is_not_stopped_is_sent_again_beside_what_is(desk: Desk) -> None:
+    await leave_in_doubt(desk, 2)
+    await add_control(desk, after=CALL + JUST)
+    other = desk.plan([77], "autumn run")
+    with desk.ledger.write() as tx:
+        moved = {"badge_run_id": other.badge_run_id, "ordinal": 1}
+        tx.conn.execute(update(badge_request).where(badge_request.c.id == 1).values(**moved))
+        tx.conn.execute(update(badge_run).where(badge_run.c.id == other.badge_run_id).values(campaign="autumn"))
+    stops.stop(desk.ledger, Scope(SETTINGS.account, "autumn"), by="ann", reason="wrong tier")
+    assert await resolve(desk, after=DOUBT + JUST) == Resolved(sent_again=1, still_in_doubt=1)
+    assert [post.key for post in desk.posts] == [key(desk, 2)]
+
+
+async def test_what_was_sent_three_times_is_given_up_under_a_stop_too(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    desk.write(update(badge_request).values(resends=2, tries=3))
+    stops.stop(desk.ledger, Scope(SETTINGS.account), by="ann", reason="wrong tier")
+    assert await resolve(desk, after=DOUBT + WITHOUT_CONTROL + JUST) == Resolved(given_up=1)
+    assert desk.outcomes() == {"unconfirmed": 1}

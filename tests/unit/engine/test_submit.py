@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,12 +12,14 @@ import pytest
 from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, NotTaken, RequestRefused, Unauthorized
+from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
 from capillary.engine.errors import AutoApproved, LedgerBehind, ListCutShort, TooMuchDoubt, WrongAccount
 from capillary.engine.send import SEND_WITHIN_S, Sent
 from capillary.engine.submit import IN_FLIGHT, LIST_READINGS, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
-from capillary.ledger import scans
-from capillary.ledger.errors import PlanUnknown
-from capillary.ledger.schema import badge_occasion, badge_request
+from capillary.ledger import scans, stops
+from capillary.ledger.errors import PlanUnknown, Stopped
+from capillary.ledger.schema import badge_occasion, badge_request, badge_run
+from capillary.ledger.stops import Scope
 from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
 
 OTHER_KEY = "cb1.spring.00000000000000000000000000000000"
@@ -344,3 +347,82 @@ async def test_doubts_of_another_account_and_what_is_known_to_stand_there_count_
     desk.write(update(badge_request).where(badge_request.c.id == 2).values(error="an old word"))
     own = desk.plan([3], "own")
     assert (await submit(desk, own.badge_run_id, in_flight=1)).counts == {Sent.ACCEPTED: 1}
+
+
+def stop(desk: Desk, campaign: str = "") -> None:
+    stops.stop(desk.ledger, Scope(SETTINGS.account, campaign), by="ann", reason="wrong tier")
+
+
+@pytest.mark.parametrize("campaign", ["", "spring"])
+async def test_a_stopped_run_asks_the_platform_nothing_and_gives_its_customers_back(desk: Desk, campaign: str) -> None:
+    plan = desk.plan(range(1, 7))
+    other = desk.plan([7], "second")
+    stop(desk, campaign)
+    with pytest.raises(Stopped):
+        await submit(desk, plan.badge_run_id)
+    assert desk.events == []
+    assert desk.outcomes() == {None: 1}, "of its own run alone"
+    assert [each.badge_run_id for each in desk.requests()] == [other.badge_run_id]
+
+
+async def test_a_stop_while_a_batch_is_under_way_lets_it_end_and_gives_the_rest_back(desk: Desk) -> None:
+    plan = desk.plan(range(1, 31))
+
+    async def stopping(request: IssueBadgeRequest) -> WorkflowRequest:
+        stop(desk)
+        return row("p-second", request.key)
+
+    desk.answers = [lambda request: accepted("p-first", request), stopping]
+    with pytest.raises(Stopped):
+        await submit(desk, plan.badge_run_id, in_flight=1)
+    assert [post.customers[0] for post in desk.posts] == [1, 4]
+    assert desk.statuses() == ["waiting", "waiting"]
+    assert desk.outcomes() == {None: 6}
+
+
+async def test_a_stop_counts_more_than_what_else_went_wrong_in_its_batch(desk: Desk) -> None:
+    """Any other error might have Airflow try the run again."""
+    plan = desk.plan(range(1, 13), size=3)
+    claims = 0
+
+    async def off_then_stopped() -> bool:
+        nonlocal claims
+        claims += 1
+        if claims == 3:
+            stop(desk)
+        return claims != 2
+
+    sender = replace(desk.sender, may_submit=off_then_stopped)
+    with pytest.raises(Stopped):
+        await submit_run(sender, desk.plan_id(plan.badge_run_id), lease=LEASE, in_flight=3)
+    assert (len(desk.posts), desk.outcomes()) == (1, {None: 3})
+
+
+async def test_a_run_of_which_all_was_sent_ends_well_under_a_stop(desk: Desk) -> None:
+    plan = desk.plan(range(1, 7))
+    await submit(desk, plan.badge_run_id)
+    stop(desk)
+    assert await submit(desk, plan.badge_run_id) == Submitted({}, 0)
+    assert desk.statuses() == ["waiting", "waiting"]
+
+
+async def test_another_campaigns_stop_leaves_the_run_alone(desk: Desk) -> None:
+    plan = desk.plan(range(1, 7))
+    stop(desk, "autumn")
+    assert await submit(desk, plan.badge_run_id) == Submitted({Sent.ACCEPTED: 2}, 0)
+
+
+async def test_what_another_stopped_campaign_has_in_doubt_does_not_end_the_run(desk: Desk) -> None:
+    doubtful = desk.plan([1])
+    in_doubt(desk, 1, sent_before_s=7_200, error="timeout")
+    desk.write(update(badge_request).values(doubt_from=desk.now[0] - timedelta(hours=2)))
+    desk.write(update(badge_run).where(badge_run.c.id == doubtful.badge_run_id).values(campaign="autumn"))
+    stop(desk, "autumn")
+    plan = desk.plan([2], "second")
+    assert await submit(desk, plan.badge_run_id) == Submitted({Sent.ACCEPTED: 1}, 0)
+    assert [post.customers for post in desk.posts] == [(2,)]
+    assert desk.statuses() == ["sending", "waiting"]
+
+
+async def accepted(name: str, request: IssueBadgeRequest) -> WorkflowRequest:
+    return row(name, request.key)

@@ -28,6 +28,7 @@ from capillary.ledger.requests import (
     resend,
 )
 from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_run, badge_sighting
+from capillary.ledger.stops import assert_run_not_stopped
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import (
     DOUBT,
@@ -47,8 +48,11 @@ from tests.unit.ledger.orders import (
 
 @pytest.fixture
 def planned(ledger: Ledger) -> int:
-    """A planned request of customers 1, 2, 3."""
-    request_id: int = requests_of(ledger, plan(ledger, [1, 2, 3]))[0].id
+    """A planned request of customers 1, 2, 3, whose run has begun to submit: the rows of the stop are there."""
+    of_run = requests_of(ledger, plan(ledger, [1, 2, 3]))[0]
+    with ledger.write() as tx:
+        assert_run_not_stopped(tx, of_run.badge_run_id)
+    request_id: int = of_run.id
     return request_id
 
 
