@@ -39,13 +39,14 @@ class PlanBadgesOperator(PlanningOperator):
         sql: one SELECT with a column `customer_id`, or the name of a `.sql` file beside the DAG. Values belong
             into `parameters`, which are bound (`:name`); Jinja would write them into the SQL.
         parameters: values for the SQL's `:name`. Default: none.
-        occasion: the one time at which a customer may get this badge, at most 200 characters.
+        occasion: the one time at which a customer may get this badge, at most 200 characters. Default: once and for
+            ever, on the occasion `badge:<badge_id>` that all campaigns of the badge share.
         badge_id: 24 hex digits.
         owner_type: the module on whose behalf, such as `Loyalty`.
         reference_id: the owner's id within that module.
         entity: till, store, zone and concept on whose behalf the request is made.
         campaign: default: the DAG's id.
-        renamed_from: the campaign's former name, if it was renamed.
+        shared_occasion: use an `occasion` that another campaign has used, and leave out whom that one took.
         customers_per_request: default 500. The platform documents no maximum; one request is one approval.
         customer_cap: most customers of this run, in the query's order; None for all.
         canary: hold the run at ten customers while its configuration is unproven. Default True.
@@ -77,7 +78,7 @@ class PlanBadgesOperator(PlanningOperator):
         self.parameters = parameters
         self.warehouse_conn_id = warehouse_conn_id
 
-    def execute(self, context: Context) -> dict[str, int | bool | None]:
+    def execute(self, context: Context) -> dict[str, int | bool | str | None]:
         """Plan, and return the reference."""
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
             warehouse = database_engine_of(self.warehouse_conn_id)
@@ -123,7 +124,7 @@ class IssueBadgeOperator(PlanningOperator):
         self.on_auto_approved = on_auto_approved
         self.in_flight = in_flight
 
-    def execute(self, context: Context) -> dict[str, int | bool | None]:
+    def execute(self, context: Context) -> dict[str, int | bool | str | None]:
         """Submit, and return the reference."""
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
             reference = self._reference(context, ledger)
@@ -202,6 +203,10 @@ class ReportBadgesOperator(BaseOperator):
         report = _report(reference, verdict, counts, named)
         for name, customers in report["funnel"].items():
             self.log.info("%-16s %10d", name, customers)
+        if counts.known_elsewhere:
+            self.log.info(
+                "%d of the known before through other campaigns: %s", counts.known_elsewhere, reference.known_through
+            )
         for failure in named:
             self.log.warning(
                 "%d customers %s, code %s: %s",
@@ -238,6 +243,7 @@ class ReportBadgesOperator(BaseOperator):
             invalid=reference.invalid,
             duplicates=reference.duplicates,
             known_before=reference.known_before,
+            known_elsewhere=reference.known_elsewhere,
             over_cap=reference.over_cap,
             planned=reference.planned,
             discarded=0,
@@ -260,12 +266,14 @@ def _report(
         "dry_run": reference.is_dry_run,
         "canary": counts.canary,
         "left_over": counts.over_cap,
+        "known_through": reference.known_through,
         "requests": counts.requests,
         "funnel": {
             "eligible": counts.eligible,
             "invalid": counts.invalid,
             "duplicates": counts.duplicates,
             "known_before": counts.known_before,
+            "known_elsewhere": counts.known_elsewhere,
             "over_cap": counts.over_cap,
             "planned": counts.planned,
             **{str(outcome): customers for outcome, customers in counts.outcomes.items()},

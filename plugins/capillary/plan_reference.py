@@ -29,6 +29,8 @@ class PlanReference:
         canary: held small under an unproven configuration.
         waits_for_canary: nothing was planned, since the canary is not decided yet.
         eligible, invalid, duplicates, known_before, over_cap, planned: customers, as `badge_run` counts them.
+        known_elsewhere: the part of `known_before` that other campaigns of the occasion have taken.
+        known_through: the names of those campaigns; empty without any.
     """
 
     badge_run_id: int | None
@@ -41,6 +43,8 @@ class PlanReference:
     known_before: int
     over_cap: int
     planned: int
+    known_elsewhere: int
+    known_through: str
 
     @classmethod
     def of(cls, plan: Plan) -> PlanReference:
@@ -58,7 +62,7 @@ class PlanReference:
             raise PlanMissing(value)
         return cls(**{name: value[name] for name in cls.__slots__})
 
-    def to_xcom(self) -> dict[str, int | bool | None]:
+    def to_xcom(self) -> dict[str, int | bool | str | None]:
         """Return plain values."""
         return asdict(self)
 

@@ -40,7 +40,8 @@ def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) 
     by_id = {row.platform_request_id: row for row in rows}
     if not by_id:
         return Recorded({}, 0, None)
-    ids_of_keys = _ids_of_keys(tx, account, {row.request_key for row in by_id.values() if row.request_key})
+    held = holders(tx, {row.request_key for row in by_id.values() if row.request_key})
+    ids_of_keys = {key: holder.request_id for key, holder in held.items() if holder.account == account}
     ids_seen = _ids_seen(tx, account, {row.platform_request_id for row in by_id.values() if not row.request_key})
     known = _known(tx, by_id)
     ours: list[tuple[int, WorkflowRequest]] = []
@@ -75,14 +76,26 @@ def seen_in(row: WorkflowRequest) -> Seen:
     )
 
 
-def _ids_of_keys(tx: Transaction, account: str, keys: set[str]) -> dict[str, int]:
-    """Return the ledger's ids of request keys; a key of another account is unknown."""
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The ledger's request of a key, and the account that it belongs to."""
+
+    request_id: int
+    account: str
+
+
+def holders(tx: Transaction, keys: Iterable[str]) -> dict[str, Holder]:
+    """Return what the ledger holds of request keys, whatever the account.
+
+    A key is known on its own account alone: the list of another one shows it when the ledger takes one platform for
+    two, and then nothing may be sent. Reading and import both ask here.
+    """
     found = tx.conn.execute(
-        select(badge_request.c.key, badge_request.c.id)
+        select(badge_request.c.key, badge_request.c.id, badge_occasion.c.account)
         .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .where(badge_request.c.key.in_(keys), badge_occasion.c.account == account)
+        .where(badge_request.c.key.in_(list(keys)))
     )
-    return {row.key: row.id for row in found}
+    return {row.key: Holder(row.id, row.account) for row in found}
 
 
 def _ids_seen(tx: Transaction, account: str, platform_request_ids: set[str]) -> dict[str, int]:

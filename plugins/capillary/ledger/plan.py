@@ -7,7 +7,7 @@ comes last: a refused or crashed plan leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
@@ -36,6 +36,8 @@ from capillary.ledger.staging import Staging
 CANARY_CUSTOMERS: Final = 10
 #: Attempts up to which a refused submission is planned again by itself.
 NOT_ACCEPTED_ATTEMPTS: Final = 3
+#: Other campaigns of an occasion that a plan names; the others are counted.
+NAMED_CAMPAIGNS: Final = 5
 _PARTITION_ROWS: Final = 5_000
 
 
@@ -69,7 +71,7 @@ class Order:
         capillary_conn_id: the Airflow connection of the platform.
         campaign: the campaign's name.
         occasion: the occasion, resolved.
-        renamed_from: the campaign's former name, if it was renamed.
+        shared_occasion: other campaigns may plan on this occasion; one of a badge (`badge:…`) is always shared.
         spec: what requests are built from.
         customers_per_request: largest request.
         cap: most customers of this run, in the query's order; None for all.
@@ -88,7 +90,7 @@ class Order:
     campaign: str
     occasion: str
     spec: Spec
-    renamed_from: str | None = None
+    shared_occasion: bool = False
     customers_per_request: int = 500
     cap: int | None = None
     canary: bool = True
@@ -108,6 +110,8 @@ class Plan:
         kept: an earlier try of this task had planned, and something of it was sent: that plan holds.
         canary: the run was capped because the spec is unproven.
         waits_for_canary: nothing was planned since a request under the unproven spec is still open.
+        known_elsewhere: the part of `known_before` whose latest attempt another campaign of the occasion made.
+        known_through: names of those campaigns, the one with the most first; empty without any.
         requests: approvals needed.
     """
 
@@ -122,6 +126,8 @@ class Plan:
     over_cap: int
     planned: int
     requests: int
+    known_elsewhere: int = 0
+    known_through: str = ""
 
 
 class _DryRun(Exception):
@@ -137,6 +143,7 @@ def commit_plan(staging: Staging, order: Order, *, dry_run: bool = False) -> Pla
     Raises:
         GuardRefused: a guard refused; the message names all that did.
         OccasionTaken: the occasion belongs to another badge or campaign.
+        OrganisationElsewhere: the ledger knows the organisation under another address.
     """
     staged = staging.count()
     try:
@@ -181,7 +188,7 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
         campaign=order.campaign,
         occasion=order.occasion,
         badge_id=order.spec.badge_id,
-        renamed_from=order.renamed_from,
+        shared=order.shared_occasion,
     )
     spec = locked_spec(tx, order.spec)
     earlier = tx.conn.execute(
@@ -200,6 +207,7 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
     discard_unsent(tx, badge_run_ids=dead_runs(tx, occasion_id))
 
     fresh = _find_fresh(tx, occasion_id, order)
+    elsewhere = _known_elsewhere(tx, occasion_id, order.campaign)
     canary = order.canary and spec.proven_at is None
     waits = canary and _spec_is_open(tx, spec.id)
     caps = [cap for cap in (order.cap, CANARY_CUSTOMERS if canary else None, 0 if waits else None) if cap is not None]
@@ -226,6 +234,7 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
             invalid=invalid,
             duplicates=rows - invalid - distinct,
             known_before=distinct - fresh,
+            known_elsewhere=sum(elsewhere.values()),
             over_cap=fresh - planned,
             planned=planned,
             canary=canary,
@@ -255,6 +264,8 @@ def _plan(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int)
         over_cap=fresh - planned,
         planned=planned,
         requests=requests,
+        known_elsewhere=sum(elsewhere.values()),
+        known_through=_named(elsewhere),
     )
 
 
@@ -289,6 +300,8 @@ def _kept(tx: Transaction, run: Row[tuple[object, ...]]) -> Plan:
         over_cap=run.over_cap,
         planned=run.planned,
         requests=requests,
+        known_elsewhere=run.known_elsewhere,
+        known_through=_named(_others(tx, run.occasion_id, run.campaign, before=run.id)) if run.known_elsewhere else "",
     )
 
 
@@ -360,6 +373,51 @@ def _find_fresh(tx: Transaction, occasion_id: int, order: Order) -> int:
     return fresh
 
 
+def _known_elsewhere(tx: Transaction, occasion_id: int, campaign: str) -> dict[str, int]:
+    """Return the staged customers that are not fresh, by the other campaign that made their latest attempt.
+
+    It reads the tables ``staged`` and ``fresh``, and nothing where the campaign is alone on its occasion.
+    """
+    if not _others(tx, occasion_id, campaign):
+        return {}
+    found = tx.conn.execute(
+        text(
+            "SELECT r.campaign, count(*) AS customers FROM staged s "
+            "JOIN badge_enrolment e ON e.occasion_id = :occasion_id AND e.customer_id = s.customer_id "
+            "JOIN badge_request q ON q.id = e.request_id JOIN badge_run r ON r.id = q.badge_run_id "
+            "WHERE r.campaign <> :campaign AND NOT EXISTS (SELECT 1 FROM badge_enrolment o "
+            "WHERE o.occasion_id = e.occasion_id AND o.customer_id = e.customer_id AND o.attempt > e.attempt) "
+            "AND s.customer_id NOT IN (SELECT customer_id FROM fresh WHERE attempt > 1) "
+            "GROUP BY r.campaign ORDER BY count(*) DESC, r.campaign"
+        ),
+        {"occasion_id": occasion_id, "campaign": campaign},
+    )
+    return {row.campaign: row.customers for row in found}
+
+
+def _others(tx: Transaction, occasion_id: int, campaign: str, *, before: int | None = None) -> dict[str, int]:
+    """Return the occasion's other campaigns with what their runs still hold; `before`: the runs up to that one."""
+    held = func.sum(badge_run.c.planned - badge_run.c.discarded)
+    found = tx.conn.execute(
+        select(badge_run.c.campaign, held.label("customers"))
+        .where(
+            badge_run.c.occasion_id == occasion_id,
+            badge_run.c.campaign != campaign,
+            badge_run.c.planned > badge_run.c.discarded,
+            *([badge_run.c.id < before] if before is not None else []),
+        )
+        .group_by(badge_run.c.campaign)
+        .order_by(held.desc(), badge_run.c.campaign)
+    )
+    return {row.campaign: row.customers for row in found}
+
+
+def _named(campaigns: Mapping[str, int]) -> str:
+    more = len(campaigns) - NAMED_CAMPAIGNS
+    names = list(campaigns)[:NAMED_CAMPAIGNS]
+    return ", ".join([*names, f"{more} more"] if more > 0 else names)
+
+
 def _spec_is_open(tx: Transaction, spec_id: int) -> bool:
     return bool(
         tx.conn.execute(
@@ -421,10 +479,6 @@ def _judge(tx: Transaction, order: Order, rows: int, invalid: int, distinct: int
         )
 
 
-def _names(order: Order) -> list[str]:
-    return [order.campaign, *([order.renamed_from] if order.renamed_from else [])]
-
-
 def _customers_of_last_run(tx: Transaction, order: Order) -> int:
     """Return the distinct customers of the last run that found any; 0 without one.
 
@@ -433,10 +487,9 @@ def _customers_of_last_run(tx: Transaction, order: Order) -> int:
     found = badge_run.c.eligible - badge_run.c.invalid - badge_run.c.duplicates
     last = tx.conn.execute(
         select(found)
-        .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
         .where(
-            badge_occasion.c.account == order.spec.account,
-            badge_occasion.c.campaign.in_(_names(order)),
+            badge_run.c.account == order.spec.account,
+            badge_run.c.campaign == order.campaign,
             found > 0,
         )
         .order_by(badge_run.c.id.desc())
@@ -449,10 +502,10 @@ def _open_requests(tx: Transaction, order: Order) -> int:
     return tx.conn.execute(
         select(func.count())
         .select_from(badge_request)
-        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
+        .join(badge_run, badge_run.c.id == badge_request.c.badge_run_id)
         .where(
-            badge_occasion.c.account == order.spec.account,
-            badge_occasion.c.campaign.in_(_names(order)),
+            badge_run.c.account == order.spec.account,
+            badge_run.c.campaign == order.campaign,
             badge_request.c.status != RequestStatus.SETTLED,
         )
     ).scalar_one()
@@ -463,7 +516,7 @@ def _cut(tx: Transaction, order: Order, *, run_id: int, occasion_id: int, spec_i
     fingerprint = order.spec.fingerprint()
     requests = [
         {
-            "key": request_key(fingerprint, order.occasion, attempt, customers),
+            "key": request_key(fingerprint, order.campaign, order.occasion, attempt, customers),
             "badge_run_id": run_id,
             "occasion_id": occasion_id,
             "spec_id": spec_id,
