@@ -99,8 +99,8 @@ class PlatformSettings:
             self._set(name, getattr(self, name).strip())
         self._set("base_url", _address("base_url", self.base_url))
         self._set("inner_hostname", _address("inner_hostname", self.inner_hostname or origin_of(self.base_url)))
-        if self.account_address.strip():
-            self._set("account_address", _address("account_address", self.account_address, scheme=False))
+        known = self.account_address.strip()
+        self._set("account_address", known and _address("account_address", known, scheme=False))
         self._set("checker_url", self.checker_url.strip().strip("<>"))
         self._set("proxy", (self.proxy or "").strip() or None)
         self._check_words()

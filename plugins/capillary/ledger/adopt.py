@@ -174,7 +174,6 @@ def _run(
             invalid=0,
             duplicates=0,
             known_before=0,
-            known_elsewhere=0,
             over_cap=0,
             planned=0,
             canary=False,

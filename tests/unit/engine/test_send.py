@@ -256,7 +256,7 @@ def test_a_run_is_sent_only_to_the_account_it_was_planned_for(desk: Desk) -> Non
     with pytest.raises(WrongAccount) as caught:
         assert_account(desk.ledger, 1, "https://elsewhere.example/100")
     assert str(caught.value) == (
-        "run 1 was planned for https://platform.example/100, and the platform's connection leads to "
+        "run 1 was planned for platform.example/100, and the platform's connection leads to "
         "https://elsewhere.example/100: give the task the connection with which it was planned"
     )
     with pytest.raises(PlanUnknown, match="77"):

@@ -88,7 +88,11 @@ def _create_runs() -> None:
         sa.Column("duplicates", sa.BigInteger(), nullable=False),
         sa.Column("known_before", sa.BigInteger(), nullable=False),
         sa.Column(
-            "known_elsewhere", sa.BigInteger(), nullable=False, comment="of known_before: through other campaigns"
+            "known_elsewhere",
+            sa.BigInteger(),
+            nullable=False,
+            server_default=sa.text("0"),
+            comment="of known_before: through other campaigns",
         ),
         sa.Column("over_cap", sa.BigInteger(), nullable=False),
         sa.Column("planned", sa.BigInteger(), nullable=False),
