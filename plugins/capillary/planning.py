@@ -198,9 +198,13 @@ class PlanningOperator(BaseOperator):
             ArgumentInvalid: what it was given could be taken for a shared one, or does not fit.
         """
         of_badge = occasion_of_badge(self.badge_id)
-        given = str(self.occasion if self.occasion is not None else "").strip()
-        if given in {"", of_badge}:
+        if self.occasion is None:
             return of_badge
+        given = str(self.occasion).strip()
+        if not given:  # a template that came out empty asks for no occasion that lasts for ever
+            raise self.invalid("occasion", "it is blank", "Give a name, or None to share the badge's occasion")
+        if given == of_badge:
+            return given
         try:
             return own_name(given)
         except OccasionInvalid as error:

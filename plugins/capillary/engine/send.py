@@ -189,8 +189,8 @@ def assert_account(ledger: Ledger, badge_run_id: int, account: str) -> None:
     if planned_for != account:
         raise WrongAccount(
             f"run {badge_run_id} was planned for {planned_for}, and the platform's connection leads to {account}: "
-            "give the task the connection with which it was planned or, where the platform has moved, write the former "
-            "address into the connection's field Account address"
+            "give the task the connection with which it was planned. If the platform has moved, write "
+            f"{planned_for.rpartition('/')[0]!r} into the connection's field Account address"
         )
 
 

@@ -338,7 +338,7 @@ async def test_as_many_doubts_as_may_be_in_flight_stop_sending(
 async def test_doubts_of_another_account_and_what_is_known_to_stand_there_count_nothing(desk: Desk) -> None:
     desk.plan([1])
     in_doubt(desk, 1, sent_before_s=1, error="no answer")
-    desk.write(update(badge_occasion).values(account="elsewhere.example/100", occasion="elsewhere"))
+    desk.write(update(badge_occasion).values(account="elsewhere.example/200", occasion="elsewhere"))
     desk.plan([2], "waiting")
     await submit(desk, 2)
     desk.write(update(badge_request).where(badge_request.c.id == 2).values(error="an old word"))

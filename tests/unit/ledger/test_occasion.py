@@ -300,7 +300,9 @@ def test_of_two_campaigns_that_plan_first_at_once_one_is_refused(ledger: Ledger)
             thread.join(60)
         assert sorted(ends) == ["planned", "refused"]
     with ledger.read() as tx:
-        planned = tx.conn.execute(select(badge_run.c.id).where(badge_run.c.campaign.in_(["one", "two"]))).scalars().all()
+        planned = (
+            tx.conn.execute(select(badge_run.c.id).where(badge_run.c.campaign.in_(["one", "two"]))).scalars().all()
+        )
     assert len(planned) == 10
 
 
