@@ -116,7 +116,7 @@ def test_by_hand_a_badge_is_shared_with_its_campaigns(place: Place) -> None:
 
 def test_an_occasion_of_ones_own_is_shared_by_word_only(place: Place) -> None:
     plan(place, campaign="vip")
-    with pytest.raises(AirflowFailException, match="belongs to campaign 'vip'.*shared_occasion=True"):
+    with pytest.raises(AirflowFailException, match=r"belongs to campaign 'vip'.*shared_occasion=True"):
         plan(place, "second", campaign="other")
     shared = plan(place, "second", campaign="other", shared_occasion=True)
     assert (shared["planned"], shared["known_elsewhere"]) == (0, 120)

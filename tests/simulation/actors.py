@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,15 +24,17 @@ from capillary.engine.submit import Submitted, submit_run
 from capillary.engine.upkeep import Kept, keep_account
 from capillary.engine.watch import watch_in_turn
 from capillary.errors import CapillaryError, TerminalError, TransientError
+from capillary.ledger.occasion import occasion_of_badge
 from capillary.ledger.plan import Guards, Order, Plan
 from capillary.ledger.requests import discard_unsent, keep_alive
 from capillary.ledger.views import funnel
 from capillary.ledger.waiting import run_wait
 from sandbox.badge_reads import BadgeReads
 from sandbox.documents import parse
-from tests.simulation.shape import HOUR, RunShape
+from tests.simulation.shape import HOUR, Campaigns, RunShape
 
 if TYPE_CHECKING:
+    from capillary.api.settings import PlatformSettings
     from tests.simulation.world import Ended, World
 
 #: As of the sensor's trigger (``capillary.triggers``).
@@ -58,18 +61,26 @@ class DagRun:
         """How long the run counts as alive without a sign of life."""
         return timedelta(seconds=self.world.shape.lease)
 
+    @property
+    def settings(self) -> PlatformSettings:
+        """What this run's connection says by now."""
+        return self.world.connection(self.number)
+
     def order(self) -> Order:
         """Return what this run wants planned."""
-        shape = self.shape
-        name = f"campaign {shape.occasion}"
+        shape, campaigns = self.shape, self.world.shape.campaigns
+        occasion = f"campaign {shape.occasion}"
+        name = occasion if campaigns is Campaigns.ONE or self.number % 2 == 0 else f"{occasion}, copied"
+        spec = self.world.spec(shape.occasion, self.settings)
         return Order(
             dag_id=name,
             run_id=f"run {self.number}",
             task_id="extract",
             capillary_conn_id="capillary",
             campaign=name,
-            occasion=name,
-            spec=self.world.spec(shape.occasion),
+            occasion=occasion_of_badge(spec.badge_id) if campaigns is Campaigns.COPIES else occasion,
+            shared_occasion=campaigns is Campaigns.SHARED,
+            spec=spec,
             customers_per_request=shape.size,
             cap=shape.cap,
             canary=shape.canary,
@@ -110,11 +121,13 @@ class DagRun:
     async def submit(self, badge_run_id: int) -> Submitted:
         """Send what was planned."""
         world = self.world
-        return await submit_run(world.sender(), badge_run_id, lease=self.lease, in_flight=world.shape.in_flight)
+        return await submit_run(
+            world.sender(self.settings), badge_run_id, lease=self.lease, in_flight=world.shape.in_flight
+        )
 
     async def look(self, badge_run_id: int) -> Advanced:
         """Bring the run forward, as the sensor does."""
-        sender = self.world.sender()
+        sender = self.world.sender(self.settings)
         reader = f"run {badge_run_id}, task {self.world.rng.random()}"
         try:
             return await advance(sender, badge_run_id, reader=reader, lease=self.lease)
@@ -126,7 +139,7 @@ class DagRun:
     async def trigger(self, badge_run_id: int, ended: int, doubt_due: int) -> str:
         """Poll until a worker can bring the run forward; return why."""
         world, runtime = self.world, self.world.runtime()
-        client = world.sender().client
+        client = world.sender(self.settings).client
         begun, failures, interval = runtime.monotonic(), 0, world.shape.poll
         reader = f"run {badge_run_id}, trigger {world.rng.random()}"
         pause = QUIET_S
@@ -248,9 +261,14 @@ async def keep_house(world: World) -> None:
         await tidy(world)
 
 
-async def tidy(world: World) -> Ended[Kept]:
-    """Run the upkeep once."""
-    return await world.run("upkeep", lambda: keep_account(world.sender(), reader=f"upkeep {world.rng.random()}"))
+async def tidy(world: World) -> None:
+    """Run the upkeep of every account once."""
+    for settings in world.accounts:
+        await world.run("upkeep", partial(_keep, world, settings))
+
+
+async def _keep(world: World, settings: PlatformSettings) -> Kept:
+    return await keep_account(world.sender(settings), reader=f"upkeep {world.rng.random()}")
 
 
 async def operate(world: World) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from types import ModuleType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from sqlalchemy import func, select, text, update
 
@@ -21,11 +22,13 @@ from capillary.api.answers import Answer
 from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.request_workflow import WorkflowRequest
+from capillary.api.settings import PlatformSettings
 from capillary.engine import doubt, outcomes, send, settle, submit, upkeep, watch
 from capillary.engine.errors import SubmittingOff
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import ListRead
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
+from capillary.ledger import occasion as ledger_occasion
 from capillary.ledger import pace, plan, requests, scans
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.database import Ledger, Transaction
@@ -35,7 +38,8 @@ from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, bad
 from capillary.ledger.settle import Ending
 from capillary.ledger.spec import KEY_PREFIX
 from tests.simulation import actors
-from tests.simulation.shape import Mode, Shape
+from tests.simulation.actors import DagRun
+from tests.simulation.shape import Addresses, Campaigns, Mode, Shape
 
 Patch = tuple[ModuleType | type, str, object]
 
@@ -203,9 +207,13 @@ async def _last_page_dropped(client: Client, **options: Any) -> ListRead:  # noq
 # Planning ---------------------------------------------------------------------------------------------------
 
 
-def _key_of_size(fingerprint: str, occasion: str, attempt: int, customers: Sequence[int]) -> str:
-    content = f"{fingerprint} {occasion} {attempt} {len(tuple(customers))}"
-    return f"{KEY_PREFIX}x.{sha256(content.encode()).hexdigest()[:32]}"
+def _hash_of_size(fingerprint: str, occasion: str, attempt: int, customers: Sequence[int]) -> str:
+    return sha256(f"{fingerprint} {occasion} {attempt} {len(tuple(customers))}".encode()).hexdigest()[:32]
+
+
+def _key_of_size(fingerprint: str, campaign: str, occasion: str, attempt: int, customers: Sequence[int]) -> str:
+    assert campaign
+    return f"{KEY_PREFIX}x.{_hash_of_size(fingerprint, occasion, attempt, customers)}"
 
 
 _FIND_FRESH: Final = plan._find_fresh
@@ -242,6 +250,24 @@ def _discard_what_is_sent(tx: Transaction, *, badge_run_ids: Sequence[int]) -> i
 
 
 _DISCARD: Final = requests.discard_unsent
+
+
+# Identities -------------------------------------------------------------------------------------------------
+
+
+def _account_with_scheme(self: PlatformSettings) -> str:
+    return f"{urlsplit(self.base_url).scheme}://{_ACCOUNT(self)}"
+
+
+_ACCOUNT: Final[Callable[[PlatformSettings], str]] = PlatformSettings.__dict__["account"].fget
+
+
+def _order_on_the_campaigns_name(self: DagRun) -> Order:
+    order = _ORDER(self)
+    return replace(order, occasion=order.campaign)
+
+
+_ORDER: Final = DagRun.order
 
 
 # Settling ---------------------------------------------------------------------------------------------------
@@ -362,7 +388,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "an unknown key of ours stops submitting", [(scans, "note_foreign_key", _never)], _restored, shown_by=49
     ),
     "key-reused": Bug(
-        "other content, other key", [(plan, "request_key", _key_of_size), (send, "request_key", _key_of_size)]
+        "other content, other key", [(plan, "request_key", _key_of_size), (send, "content_hash", _hash_of_size)]
     ),
     "open-ones-are-fresh": Bug(
         "a customer with an open enrolment is not planned", [(plan, "_find_fresh", _open_ones_are_fresh)]
@@ -377,6 +403,21 @@ BUGS: Final[Mapping[str, Bug]] = {
         "what was sent is never given back",
         [(each, "discard_unsent", _discard_what_is_sent) for each in (plan, upkeep, actors)],
         shown_by=12,
+    ),
+    "scheme-in-the-account": Bug(
+        "http and https lead to one account",
+        [(PlatformSettings, "account", property(_account_with_scheme))],
+        lambda shape: shape.addresses is Addresses.SCHEMES,
+    ),
+    "moved-and-planned": Bug(
+        "an organisation that is known under another address is not planned for",
+        [(ledger_occasion, "_assert_one_address", _never)],
+        lambda shape: shape.addresses is Addresses.UNNAMED,
+    ),
+    "occasion-of-the-campaign": Bug(
+        "campaigns of one badge that name no occasion share one",
+        [(DagRun, "order", _order_on_the_campaigns_name)],
+        lambda shape: shape.campaigns is Campaigns.COPIES,
     ),
     "resend-on-failed-settle": Bug(
         "what waits is never sent again", [(settle, "_settle", _resend_on_failed_settle)], shown_by=7

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 from typing import Final
@@ -22,6 +22,23 @@ class Mode(StrEnum):
     STRICT = "strict"  #: a POST arrives within its timeout and shows in the list within the lag: no breach at all
     BROKEN = "broken"  #: that assumption is broken: twins under one key may come, and must be found and named
     RESTORED = "restored"  #: the ledger is set back to an earlier copy: nothing more may be sent for known customers
+
+
+class Addresses(StrEnum):
+    """How the connections of a world lead to its platform; every second run uses the second one."""
+
+    ONE = "one"  #: one address
+    SCHEMES = "schemes"  #: one address in two spellings, http and https
+    NAMED = "named"  #: two addresses, and the second connection's Account address names the first
+    UNNAMED = "unnamed"  #: two addresses; a person fills in the Account address at the end of the disturbed part
+
+
+class Campaigns(StrEnum):
+    """Which campaigns there are for a badge; every second run is the second one's."""
+
+    ONE = "one"  #: one, with an occasion of its own
+    COPIES = "copies"  #: two that name no occasion, as a file and its copy
+    SHARED = "shared"  #: two that share an occasion and say so
 
 
 def mode_of(seed: int) -> Mode:
@@ -103,6 +120,9 @@ class Shape:
     holders: frozenset[int]
     short_badge: bool
     switch_offs: tuple[tuple[float, float], ...]
+    # identities
+    addresses: Addresses = Addresses.ONE
+    campaigns: Campaigns = Campaigns.ONE
 
 
 def draw_shape(seed: int) -> Shape:
@@ -131,7 +151,11 @@ def draw_shape(seed: int) -> Shape:
         hidden = rng.random() < 0.25
     if mode is Mode.RESTORED:
         lags, slow = (0.0,), False
-    return Shape(
+    # A generator of its own: what is drawn above stays as it was.
+    names = Random(seed * 104_729 + 5)  # noqa: S311 - chance that can be repeated
+    addresses = names.choice((*[Addresses.ONE] * 5, *list(Addresses)[1:]))
+    campaigns = names.choice((*[Campaigns.ONE] * 3, Campaigns.COPIES, Campaigns.COPIES, Campaigns.SHARED))
+    drawn = Shape(
         seed=seed,
         mode=mode,
         runs=runs,
@@ -176,7 +200,12 @@ def draw_shape(seed: int) -> Shape:
         holders=frozenset(rng.sample(pool, 1)) if rng.random() < 0.2 else frozenset(),
         short_badge=rng.random() < 0.4,
         switch_offs=_draw_switch(rng, horizon) if chaos else (),
+        addresses=addresses,
+        campaigns=campaigns,
     )
+    if drawn.real_pace and addresses is Addresses.UNNAMED:
+        return replace(drawn, addresses=Addresses.NAMED)  # two accounts have two budgets: no fault of the pace
+    return drawn
 
 
 def _draw_run(rng: Random, pool: list[int], *, occasion: int, first: bool, retries: bool) -> RunShape:

@@ -220,7 +220,7 @@ def test_an_occasion_of_another_badge_is_refused(ledger: Ledger) -> None:
 def test_an_occasion_of_another_campaign_is_refused(ledger: Ledger) -> None:
     plan(ledger, [1])
     before = snapshot(ledger)
-    with pytest.raises(OccasionTaken, match="belongs to campaign 'spring'; .* shared_occasion=True"):
+    with pytest.raises(OccasionTaken, match=r"belongs to campaign 'spring'; .* shared_occasion=True"):
         plan(ledger, [2], run("second", campaign="other"))
     assert snapshot(ledger) == before
 
