@@ -408,16 +408,19 @@ BUGS: Final[Mapping[str, Bug]] = {
         "http and https lead to one account",
         [(PlatformSettings, "account", property(_account_with_scheme))],
         lambda shape: shape.addresses is Addresses.SCHEMES,
+        shown_by=1,
     ),
     "moved-and-planned": Bug(
         "an organisation that is known under another address is not planned for",
         [(ledger_occasion, "_assert_one_address", _never)],
         lambda shape: shape.addresses is Addresses.UNNAMED,
+        shown_by=21,
     ),
     "occasion-of-the-campaign": Bug(
         "campaigns of one badge that name no occasion share one",
         [(DagRun, "order", _order_on_the_campaigns_name)],
         lambda shape: shape.campaigns is Campaigns.COPIES,
+        shown_by=2,
     ),
     "resend-on-failed-settle": Bug(
         "what waits is never sent again", [(settle, "_settle", _resend_on_failed_settle)], shown_by=7
