@@ -79,7 +79,7 @@ def _candidates(folder: Path, settings: PlatformSettings, since: date) -> Iterat
                 spec = task.spec_of(settings)
                 for occasion in _occasions(task, since):
                     for hostname in settings.inner_hostnames:
-                        yield Candidate(task.campaign or dag.dag_id, occasion, replace(spec, hostname=hostname))
+                        yield Candidate(task.campaign_name(dag.dag_id), occasion, replace(spec, hostname=hostname))
 
 
 def _occasions(task: PlanningOperator, since: date) -> set[str]:

@@ -22,7 +22,7 @@ from capillary.ledger.plan import Guards, Order
 from capillary.ledger.schema import RETRYABLE, Outcome
 from capillary.ledger.spec import Spec
 from capillary.links import CheckerPageLink
-from capillary.occasions import OccasionInvalid, own_name
+from capillary.occasions import OCCASION_LIMIT, OccasionInvalid, own_name
 from capillary.plan_reference import PlanReference
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class PlanningOperator(BaseOperator):
             run_id=ti.run_id,
             task_id=ti.task_id if map_index < 0 else f"{ti.task_id}[{map_index}]",
             capillary_conn_id=self.capillary_conn_id,
-            campaign=self.campaign or ti.dag_id,
+            campaign=self.campaign_name(ti.dag_id),
             spec=self.spec_of(settings),
             occasion=self.occasion_name(),
             shared_occasion=self._checked_sharing(),
@@ -190,6 +190,21 @@ class PlanningOperator(BaseOperator):
             lease=RUN_LEASE,
             note=self.note or None,
         )
+
+    def campaign_name(self, dag_id: str) -> str:
+        """Return the campaign's name: what the operator was given, or else the DAG's id.
+
+        Raises:
+            ArgumentInvalid: it is longer than the ledger's column.
+        """
+        name = str(self.campaign or "").strip() or dag_id
+        if len(name) > OCCASION_LIMIT:
+            raise self.invalid(
+                "campaign",
+                f"it is {len(name)} characters long, and the ledger takes {OCCASION_LIMIT}",
+                "Give a shorter one; the default is the DAG's id",
+            )
+        return name
 
     def occasion_name(self) -> str:
         """Return the occasion: what the operator was given, or else the one that all campaigns of the badge share.

@@ -45,6 +45,7 @@ def attempt(place: Place, **changes: Any) -> str:  # noqa: ANN401 - arguments of
         ({"occasion": "badge:gold"}, ["at once", "'occasion'", "begins like 'badge:'", "Give another name"]),
         ({"occasion": "ＢＡＤＧＥ ： x"}, ["at once", "'occasion'", "begins like 'badge:'"]),
         ({"occasion": "x" * 201}, ["at once", "'occasion'", "longer than 200"]),
+        ({"campaign": "x" * 201}, ["at once", "'campaign'", "201 characters long", "Give a shorter one"]),
         ({"shared_occasion": "false"}, ["at once", "'shared_occasion'", "neither True nor False"]),
         ({"reference_id": ""}, ["at once", "'reference_id'", "missing"]),
         ({"retry_outcomes": ["enrolled"]}, ["at once", "enrolled cannot be asked for again", "rejected"]),
