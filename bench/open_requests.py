@@ -29,7 +29,7 @@ from capillary.sensors import BadgeRequestSensor
 def _open(order: dict[str, Any]) -> Mapping[str, object]:
     """Return a trigger for every run, as its sensor defers with."""
     size, requests = order["customers_per_request"], order["requests_per_run"]
-    plans: list[dict[str, int | bool | None]] = []
+    plans: list[dict[str, int | bool | str | None]] = []
     for number in range(order["campaigns"] * order["runs_each"]):
         campaign, run_id = f"campaign_{number % order['campaigns']}", f"run_{number // order['campaigns']}"
         sql = f"SELECT customer_id FROM earned LIMIT {size * requests} OFFSET {number * size * requests}"  # noqa: S608 - numbers

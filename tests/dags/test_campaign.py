@@ -19,6 +19,7 @@ from capillary.campaign import (
     CampaignInvalid,
     Entity,
     Guards,
+    PlanCampaignOperator,
     Policy,
     Word,
 )
@@ -191,6 +192,7 @@ def test_a_copy_of_a_campaign_under_another_name_has_its_occasion_and_the_doc_sa
 def test_the_planning_task_says_whether_the_occasion_is_shared() -> None:
     for shared in (True, False):
         task = campaign(occasion="vip", shared_occasion=shared).dag().get_task("extract_eligible_customers")
+        assert isinstance(task, PlanCampaignOperator)
         assert (task.occasion_name(), task.shared_occasion) == ("vip", shared)
 
 

@@ -94,7 +94,7 @@ def test_the_ledger_is_lost_and_the_host_moved_at_once(
         IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
     assert place.sent() == sent
     with place.ledger.write() as tx:
-        discard_unsent(tx, badge_run_ids=[plan["badge_run_id"]])
+        discard_unsent(tx, badge_run_ids=[int(plan["badge_run_id"] or 0)])
 
     moved(place, account_address=former)
     assert main(command) == 0
