@@ -231,7 +231,8 @@ class ReportBadgesOperator(BaseOperator):
             counts = funnel(tx, badge_run_id)
             named = failures(tx, badge_run_id)
         reason = "the canary before this run is not decided yet" if reference.waits_for_canary else None
-        return judge(facts_of(counts, waiting_reason=reason), self.policy or Policy()), counts, named
+        facts = facts_of(counts, waiting_reason=reason, known_through=reference.known_through)
+        return judge(facts, self.policy or Policy()), counts, named
 
     def _dry(self, reference: PlanReference) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:
         sentence = (
