@@ -151,14 +151,13 @@ def _proven(row: WorkflowRequest, candidates: list[Candidate], tx: Transaction) 
     customers = sorted(row.customers)  # as they are sent, whatever order the echo keeps
     named = row.request_key.removeprefix(KEY_PREFIX).rpartition(".")[0]
     of_badge = [candidate for candidate in candidates if candidate.spec.badge_id == row.badge_id]
-    tried: set[tuple[str, str]] = set()
+    by_content: dict[tuple[str, str], Candidate] = {}
     # A copy of a campaign gives the same hash: the one whose name the key carries comes first.
     for candidate in sorted(of_badge, key=lambda each: readable(each.campaign) != named):
-        content = (candidate.spec.fingerprint(), candidate.occasion)
-        if content in tried:
-            continue
-        tried.add(content)
-        for attempt in range(1, MAX_ATTEMPT + 1):
+        by_content.setdefault((candidate.spec.fingerprint(), candidate.occasion), candidate)
+    # First attempts first: most are, and a hash of every customer is made for each.
+    for attempt in range(1, MAX_ATTEMPT + 1):
+        for content, candidate in by_content.items():
             if content_hash(*content, attempt, customers) == hash_in(row.request_key):
                 return Forgotten(
                     key=row.request_key,
