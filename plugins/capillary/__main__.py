@@ -126,7 +126,17 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
     if imported.is_complete:
         return f"{said}; it knows all that the platform's list shows of ours, and submitting may go on", True
     left = [
-        *(f"{key} cannot be told: give --dags with its campaign as it was, and --since" for key in imported.unproven),
+        *(
+            f"{key} cannot be told: give --dags with its campaign as it was, and --since; if the platform's address or "
+            "organisation id was written otherwise then, write the former address into the connection's field Account "
+            "address"
+            for key in imported.unproven
+        ),
+        *(
+            f"{key} stands in this ledger under account {account!r}: write {account.rpartition('/')[0]!r} into the "
+            "connection's field Account address, or give a ledger of its own to what is another system"
+            for key, account in imported.elsewhere
+        ),
         *(
             f"{key} holds customers of another request of its occasion: have the checker reject one of the two"
             for key in imported.clashing

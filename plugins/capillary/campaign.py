@@ -51,6 +51,7 @@ from capillary.campaign_fields import (
 )
 from capillary.engine.verdict import Policy, Word
 from capillary.errors import TerminalError
+from capillary.ledger.occasion import occasion_of_badge
 from capillary.ledger.plan import Guards
 from capillary.occasions import Occasion, ResolvedOccasion, zone_of
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
@@ -96,6 +97,9 @@ class BadgeCampaign(BaseModel):
     occasion: Pattern | None = Field(
         default=None, description="text with {day}, {week} or {month} in it; nothing for once and for ever"
     )
+    shared_occasion: bool = Field(
+        default=False, description="True to use an occasion of another campaign, and leave out whom it took"
+    )
     timezone: Zone = Field(default="UTC", description="an IANA name; its days count, and the cron's hours")
     schedule: ScheduleOrNone = Field(
         default=None, description="a cron expression, a timedelta, a timetable, an Asset or a list of them, or None"
@@ -104,7 +108,6 @@ class BadgeCampaign(BaseModel):
         default=None, description="a datetime (without zone: in `timezone`) or None"
     )
     live: bool = Field(default=False, description="True once its dry runs look right; until then every run is one")
-    renamed_from: Name | None = Field(default=None, description="the campaign's former name, or None")
     parameters: Parameters = Field(default={}, description="a dict of values for the names (:name) in the SQL")
     customers_per_request: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=500, description="1 to 10000 customers; one request is one approval by a human"
@@ -164,12 +167,10 @@ class BadgeCampaign(BaseModel):
 
     def contradictions(self) -> Iterator[str]:
         """Yield what is wrong between fields that are each right."""
-        if self.renamed_from == self.name:
-            yield "renamed_from: it is the campaign's own name. Give the former one, or nothing."
-        elif self.renamed_from and self.occasion is None:
+        if self.shared_occasion and self.occasion is None:
             yield (
-                "renamed_from: the former campaign's occasion was its name, and another one would take everybody anew. "
-                f"Give occasion={self.renamed_from!r} as well."
+                "shared_occasion: without an occasion the campaign shares its badge's with every other one. "
+                "Leave it out, or give the occasion."
             )
         if "{{" in self._query or "{%" in self._query:
             return  # Airflow renders the query first; which names it wants then cannot be told here
@@ -182,8 +183,8 @@ class BadgeCampaign(BaseModel):
 
     @property
     def when(self) -> Occasion:
-        """The campaign's occasion, in its time zone; without a pattern the campaign's name, once and for ever."""
-        return Occasion(self.occasion or self.name, self.timezone)
+        """The campaign's occasion, in its time zone; without a pattern its badge's, once and for ever."""
+        return Occasion(self.occasion or occasion_of_badge(self.badge_id), self.timezone)
 
     def dag(self) -> DAG:
         """Return the campaign's DAG: extract_eligible_customers, submit, wait, report."""
@@ -270,7 +271,7 @@ class PlanCampaignOperator(PlanBadgesOperator):
             owner_type=badge_campaign.owner_type,
             reference_id=badge_campaign.reference_id,
             entity=asdict(entity_of(badge_campaign.entity)),
-            renamed_from=badge_campaign.renamed_from,
+            shared_occasion=badge_campaign.shared_occasion,
             customers_per_request=badge_campaign.customers_per_request,
             customer_cap=badge_campaign.max_customers_per_run,
             canary=badge_campaign.canary,
@@ -333,10 +334,11 @@ def _facts(campaign: BadgeCampaign) -> str:
         "requests open": guards.max_open_requests,
     }
     entity = asdict(entity_of(campaign.entity))
+    shared = ", shared with other campaigns" if campaign.shared_occasion or campaign.occasion is None else ""
     facts = {
         "badge": f"`{campaign.badge_id}`",
         "on behalf of": f"{campaign.owner_type} {campaign.reference_id}; {_joined(entity)}",
-        "occasion": f"`{when.pattern}`, {f'in {when.timezone}' if when.recurs else 'once and for ever'}",
+        "occasion": f"`{when.pattern}`, {f'in {when.timezone}' if when.recurs else 'once and for ever'}{shared}",
         "schedule": _schedule_words(campaign.schedule, campaign.timezone),
         "mode": "live" if campaign.live else "not live: every run is a dry run",
         "at most": _joined({name: most for name, most in limits.items() if most is not None}),

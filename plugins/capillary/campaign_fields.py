@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, InstanceOf, PlainValidator
 
 from capillary.api.request_workflow import Entity, normalise_owner_type
 from capillary.ledger.plan import Guards
-from capillary.occasions import OCCASION_LIMIT, Occasion, zone_of
+from capillary.occasions import OCCASION_LIMIT, Occasion, own_name, zone_of
 from capillary.wrong_fields import meant, shown
 
 #: What every campaign's SQL may name; the period's days only where the occasion has a token.
@@ -81,7 +81,7 @@ def _checked_zone(name: str) -> str:
 
 def _checked_pattern(pattern: str) -> str:
     Occasion(pattern)
-    return pattern
+    return own_name(pattern)
 
 
 def entity_of(value: object) -> Entity:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -41,6 +42,7 @@ def import_from_platform(ledger: Ledger, *, capillary_conn_id: str, since: date,
         ConnectionMissing, SettingsInvalid: the connection cannot be used.
         CampaignsUnreadable: a file of the folder cannot be loaded.
         PlatformUnavailable, ReplyUnreadable, CallRefused: the list could not be read.
+        OccasionTaken, OrganisationElsewhere: what is imported contradicts what the ledger holds.
     """
     settings = CapillaryHook(capillary_conn_id).get_settings()
     candidates = list(_candidates(dags_folder, settings, since)) if dags_folder else []
@@ -76,12 +78,13 @@ def _candidates(folder: Path, settings: PlatformSettings, since: date) -> Iterat
             if isinstance(task, PlanningOperator) and task.badge_id:
                 spec = task.spec_of(settings)
                 for occasion in _occasions(task, since):
-                    yield Candidate(task.campaign or dag.dag_id, occasion, spec)
+                    for hostname in settings.inner_hostnames:
+                        yield Candidate(task.campaign_name(dag.dag_id), occasion, replace(spec, hostname=hostname))
 
 
 def _occasions(task: PlanningOperator, since: date) -> set[str]:
     if not isinstance(task, PlanCampaignOperator):
-        return {task.occasion} if task.occasion else set()
+        return {task.occasion_name()}
     first = since - LOOK_BACK
     days = (datetime.now(UTC).date() - first).days + 2
     return {task.badge_campaign.when.resolve_day(first + timedelta(days=day)).name for day in range(days)}

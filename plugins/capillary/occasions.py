@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -11,10 +12,13 @@ from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
 from capillary.errors import TerminalError
+from capillary.ledger.occasion import SHARED_PREFIX
 
 #: Characters of an occasion's name, as the ledger's column `badge_occasion.occasion` takes it.
 OCCASION_LIMIT: Final = 200
 
+#: What reads like `badge:`: any case, any blanks, any sign that looks like one of its own.
+_LIKE_SHARED: Final = re.compile(r"\s*".join(SHARED_PREFIX))
 _BRACED: Final = re.compile(r"\{([^{}]*)\}")
 #: Any day shows how long the resolved name is: every token has a fixed length.
 _SOME_DAY: Final = date(2026, 1, 1)
@@ -136,6 +140,26 @@ class Occasion:
             Token.MONTH: day.isoformat()[:7],
         }
         return _BRACED.sub(lambda braced: words[Token(braced[1])], self.pattern)
+
+
+def own_name(name: str) -> str:
+    """Return an occasion's name that a campaign or an operator gives itself.
+
+    Raises:
+        OccasionInvalid: it could be taken for the occasion that all campaigns of a badge share, or does not fit.
+    """
+    if not name or name != name.strip() or not name.isprintable() or len(name) > OCCASION_LIMIT:
+        raise _wrong_pattern(
+            f"{name[:OCCASION_LIMIT]!r} is empty, longer than {OCCASION_LIMIT} characters, or has blanks at an end or "
+            "signs that do not print",
+            "Give printable text",
+        )
+    if _LIKE_SHARED.match(unicodedata.normalize("NFKC", name).casefold().lstrip()):
+        raise _wrong_pattern(
+            f"{name!r} begins like {SHARED_PREFIX!r}, which names the occasion that all campaigns of a badge share",
+            "Give another name, or none to share the badge's occasion",
+        )
+    return name
 
 
 def zone_of(name: str) -> ZoneInfo:

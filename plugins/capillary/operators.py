@@ -40,13 +40,14 @@ class PlanBadgesOperator(PlanningOperator):
         sql: one SELECT with a column `customer_id`, or the name of a `.sql` file beside the DAG. Values belong
             into `parameters`, which are bound (`:name`); Jinja would write them into the SQL.
         parameters: values for the SQL's `:name`. Default: none.
-        occasion: the one time at which a customer may get this badge, at most 200 characters.
+        occasion: the one time at which a customer may get this badge, at most 200 characters. Default: once and for
+            ever, on the occasion `badge:<badge_id>` that all campaigns of the badge share.
         badge_id: 24 hex digits.
         owner_type: the module on whose behalf, such as `Loyalty`.
         reference_id: the owner's id within that module.
         entity: till, store, zone and concept on whose behalf the request is made.
         campaign: default: the DAG's id.
-        renamed_from: the campaign's former name, if it was renamed.
+        shared_occasion: use an `occasion` that another campaign has used, and leave out whom that one took.
         customers_per_request: default 500. The platform documents no maximum; one request is one approval.
         customer_cap: most customers of this run, in the query's order; None for all.
         canary: hold the run at ten customers while its configuration is unproven. Default True.
@@ -212,6 +213,10 @@ class ReportBadgesOperator(BaseOperator):
         report = _report(reference, verdict, counts, named)
         for name, customers in report["funnel"].items():
             self.log.info("%-16s %10d", name, customers)
+        if counts.known_elsewhere:
+            self.log.info(
+                "%d of the known before through other campaigns: %s", counts.known_elsewhere, reference.known_through
+            )
         for failure in named:
             self.log.warning(
                 "%d customers %s, code %s: %s",
@@ -236,7 +241,8 @@ class ReportBadgesOperator(BaseOperator):
             counts = funnel(tx, badge_run_id)
             named = failures(tx, badge_run_id)
         reason = "the canary before this run is not decided yet" if reference.waits_for_canary else None
-        return judge(facts_of(counts, waiting_reason=reason), self.policy or Policy()), counts, named
+        facts = facts_of(counts, waiting_reason=reason, known_through=reference.known_through)
+        return judge(facts, self.policy or Policy()), counts, named
 
     def _dry(self, reference: PlanReference) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:
         sentence = (
@@ -248,6 +254,7 @@ class ReportBadgesOperator(BaseOperator):
             invalid=reference.invalid,
             duplicates=reference.duplicates,
             known_before=reference.known_before,
+            known_elsewhere=reference.known_elsewhere,
             over_cap=reference.over_cap,
             planned=reference.planned,
             discarded=0,
@@ -270,12 +277,14 @@ def _report(
         "dry_run": reference.is_dry_run,
         "canary": counts.canary,
         "left_over": counts.over_cap,
+        "known_through": reference.known_through,
         "requests": counts.requests,
         "funnel": {
             "eligible": counts.eligible,
             "invalid": counts.invalid,
             "duplicates": counts.duplicates,
             "known_before": counts.known_before,
+            "known_elsewhere": counts.known_elsewhere,
             "over_cap": counts.over_cap,
             "planned": counts.planned,
             **{str(outcome): customers for outcome, customers in counts.outcomes.items()},

@@ -31,6 +31,8 @@ class PlanReference:
         canary: held small under an unproven configuration.
         waits_for_canary: nothing was planned, since the canary is not decided yet.
         eligible, invalid, duplicates, known_before, over_cap, planned: customers, as `badge_run` counts them.
+        known_elsewhere: the part of `known_before` that other campaigns of the occasion have taken.
+        known_through: the names of those campaigns; empty without any.
     """
 
     badge_run_id: int | None
@@ -44,6 +46,8 @@ class PlanReference:
     known_before: int
     over_cap: int
     planned: int
+    known_elsewhere: int
+    known_through: str
 
     @classmethod
     def of(cls, plan: Plan) -> PlanReference:

@@ -17,10 +17,12 @@ from capillary.engine.preflight import assert_fit
 from capillary.errors import TerminalError
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
+from capillary.ledger.occasion import occasion_of_badge
 from capillary.ledger.plan import Guards, Order
 from capillary.ledger.schema import RETRYABLE, Outcome
 from capillary.ledger.spec import Spec
 from capillary.links import CheckerPageLink
+from capillary.occasions import OCCASION_LIMIT, OccasionInvalid, own_name
 from capillary.plan_reference import PlanReference
 
 if TYPE_CHECKING:
@@ -61,13 +63,13 @@ class PlanningOperator(BaseOperator):
     def __init__(
         self,
         *,
-        occasion: str = "",
+        occasion: str | None = None,
         badge_id: str = "",
         owner_type: str = "",
         reference_id: str = "",
         entity: Entity | Mapping[str, str] | None = None,
         campaign: str | None = None,
-        renamed_from: str | None = None,
+        shared_occasion: bool = False,
         customers_per_request: int = 500,
         customer_cap: int | None = None,
         canary: bool = True,
@@ -88,7 +90,7 @@ class PlanningOperator(BaseOperator):
         self.reference_id = reference_id
         self.entity = entity
         self.campaign = campaign
-        self.renamed_from = renamed_from
+        self.shared_occasion = shared_occasion
         self.customers_per_request = customers_per_request
         self.customer_cap = customer_cap
         self.canary = canary
@@ -116,8 +118,10 @@ class PlanningOperator(BaseOperator):
         )
         reference = PlanReference.of(plan)
         self.log.info("approvals needed: %d", plan.requests)
+        through = f" ({plan.known_elsewhere} of them through other campaigns: {plan.known_through})"
         self.log.info(
-            "%s %s on %s%s: %d eligible = %d invalid + %d duplicates + %d known before + %d over the cap + %d planned",
+            "%s %s on %s%s: "
+            "%d eligible = %d invalid + %d duplicates + %d known before%s + %d over the cap + %d planned",
             "dry run of" if self.is_dry_run else "planned",
             order.occasion,
             settings.account,
@@ -126,6 +130,7 @@ class PlanningOperator(BaseOperator):
             plan.invalid,
             plan.duplicates,
             plan.known_before,
+            through if plan.known_elsewhere else "",
             plan.over_cap,
             plan.planned,
         )
@@ -167,17 +172,15 @@ class PlanningOperator(BaseOperator):
     def _order(self, context: Context, settings: PlatformSettings) -> Order:
         ti = context["ti"]
         map_index = ti.map_index if ti.map_index is not None else -1
-        if not str(self.occasion or "").strip():
-            raise self.invalid("occasion", "it is missing", "Give it to the operator")
         return Order(
             dag_id=ti.dag_id,
             run_id=ti.run_id,
             task_id=ti.task_id if map_index < 0 else f"{ti.task_id}[{map_index}]",
             capillary_conn_id=self.capillary_conn_id,
-            campaign=self.campaign or ti.dag_id,
-            occasion=self.occasion,
-            renamed_from=self.renamed_from,
+            campaign=self.campaign_name(ti.dag_id),
             spec=self.spec_of(settings),
+            occasion=self.occasion_name(),
+            shared_occasion=self._checked_sharing(),
             customers_per_request=self.customers_per_request,
             cap=self.customer_cap,
             canary=self.canary,
@@ -187,6 +190,45 @@ class PlanningOperator(BaseOperator):
             lease=RUN_LEASE,
             note=self.note or None,
         )
+
+    def campaign_name(self, dag_id: str) -> str:
+        """Return the campaign's name: what the operator was given, or else the DAG's id.
+
+        Raises:
+            ArgumentInvalid: it is longer than the ledger's column.
+        """
+        name = str(self.campaign or "").strip() or dag_id
+        if len(name) > OCCASION_LIMIT:
+            raise self.invalid(
+                "campaign",
+                f"it is {len(name)} characters long, and the ledger takes {OCCASION_LIMIT}",
+                "Give a shorter one; the default is the DAG's id",
+            )
+        return name
+
+    def occasion_name(self) -> str:
+        """Return the occasion: what the operator was given, or else the one that all campaigns of the badge share.
+
+        Raises:
+            ArgumentInvalid: what it was given could be taken for a shared one, or does not fit.
+        """
+        of_badge = occasion_of_badge(self.badge_id)
+        if self.occasion is None:
+            return of_badge
+        given = str(self.occasion).strip()
+        if not given:  # a template that came out empty asks for no occasion that lasts for ever
+            raise self.invalid("occasion", "it is blank", "Give a name, or None to share the badge's occasion")
+        if given == of_badge:
+            return given
+        try:
+            return own_name(given)
+        except OccasionInvalid as error:
+            raise self.invalid(error.field, error.problem, error.remedy) from None
+
+    def _checked_sharing(self) -> bool:
+        if not isinstance(self.shared_occasion, bool):
+            raise self.invalid("shared_occasion", "it is neither True nor False", "Give True or False")
+        return self.shared_occasion
 
     def _checked_entity(self) -> Entity:
         if isinstance(self.entity, Entity):

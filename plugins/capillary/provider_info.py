@@ -59,6 +59,9 @@ def get_provider_info() -> ProviderInfo:
 def _fields() -> dict[str, dict[str, object]]:
     return {
         "organisation_id": _text("Organisation id", "The number under Organisation settings in InTouch."),
+        "account_address": _text(
+            "Account address", "The address when the account was first used. Fill it in when the base URL changes."
+        ),
         "environment": _text("Environment", "A label that is shown everywhere, such as production."),
         "submitting": _switch("Submitting", "Off: nothing is sent. Asked before every POST. See also: capillary stop."),
         "checker_url": _text("Checker's page", "Where requests are approved; only shown.", format="url"),

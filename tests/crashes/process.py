@@ -44,7 +44,9 @@ BADGE: dict[str, Any] = {
     "canary": False,
 }
 SQL = "SELECT customer_id FROM member ORDER BY customer_id"
-_PLANNING = frozenset({"customers_per_request", "customer_cap", "retry_outcomes", "preflight"})
+_PLANNING = frozenset(
+    {"campaign", "customers_per_request", "customer_cap", "occasion", "preflight", "retry_outcomes", "shared_occasion"}
+)
 _GUN_S = 20.0
 
 
@@ -99,7 +101,7 @@ def _policy(job: Job) -> Policy:
 
 def _plan(job: Job) -> object:
     options = {name: value for name, value in job.options.items() if name in _PLANNING}
-    return PlanBadgesOperator(task_id="plan", sql=SQL, **BADGE, **options).execute(_context(job))
+    return PlanBadgesOperator(task_id="plan", sql=SQL, **(BADGE | options)).execute(_context(job))
 
 
 def _submit(job: Job) -> object:

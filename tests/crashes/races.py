@@ -48,8 +48,19 @@ def play(yard: Yard, race: Race, ledger: URL | None) -> list[str]:
 
 def plans_of_one_occasion(world: World) -> list[str]:
     """Eight runs plan the same customers: one of them gets all, or some share them; nobody is planned twice."""
+    return _plans_at_once(world)
+
+
+def copies_of_one_campaign(world: World) -> list[str]:
+    """The same of eight campaigns that name no occasion, as copies of one file under other names."""
+    return _plans_at_once(world, names="copy", occasion=None)
+
+
+def _plans_at_once(world: World, *, names: str | None = None, **options: Any) -> list[str]:  # noqa: ANN401 - an operator's
     runs = [f"run {number}" for number in range(1, CROWD + 1)]
-    ends = world.together(*({"task": Task.PLAN, "run_id": run_id} for run_id in runs))
+    campaigns = {run_id: {"campaign": f"{names} {run_id}"} if names else {} for run_id in runs}
+    starts = ({"task": Task.PLAN, "run_id": run_id, **options, **campaigns[run_id]} for run_id in runs)
+    ends = world.together(*starts)
     plans = {run_id: end.value for run_id, end in zip(runs, ends, strict=True) if end.word is Word.RETURNED}
     wrong = [f"a plan ended as {end.word}: {end.said}" for end in ends if end.word is not Word.RETURNED]
     planned = sum(plan["planned"] for plan in plans.values())
@@ -234,6 +245,7 @@ def stop_against_claims(world: World) -> list[str]:
 
 RACES: Final[tuple[Race, ...]] = (
     plans_of_one_occasion,
+    copies_of_one_campaign,
     submits_of_one_run,
     overlapping_runs,
     old_try_of_a_cleared_run,

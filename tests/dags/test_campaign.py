@@ -19,6 +19,7 @@ from capillary.campaign import (
     CampaignInvalid,
     Entity,
     Guards,
+    PlanCampaignOperator,
     Policy,
     Word,
 )
@@ -95,8 +96,11 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("start_date", "2026-11-23", ["instance of datetime", "Give a datetime"]),
         ("live", "yes", ["should be a valid boolean, not 'yes'", "Give True once its dry runs look right"]),
         ("live", 1, ["should be a valid boolean"]),
-        ("renamed_from", "vip", ["the campaign's own name", "Give the former one"]),
-        ("renamed_from", "gold", ["take everybody anew", "Give occasion='gold'"]),
+        ("occasion", "badge:a1b2c3d4e5f60718293a4b5c", ["begins like 'badge:'", "or none to share"]),
+        ("occasion", "Badge : gold {month}", ["begins like 'badge:'"]),
+        ("shared_occasion", "yes", ["should be a valid boolean"]),
+        ("shared_occasion", True, ["without an occasion the campaign shares its badge's", "Leave it out"]),
+        ("renamed_from", "gold", ["renamed_from"]),
         ("parameters", {"badge_id": "x"}, ["'badge_id' is bound by the campaign itself"]),
         ("parameters", ["4711"], ["not list", "Give a dict of values"]),
         ("parameters", {"min-spend": 3}, ["'min-spend' cannot be named in SQL"]),
@@ -170,7 +174,26 @@ def test_values_are_brought_into_one_form() -> None:
     made = campaign()
     assert (made.owner_type, made.entity) == ("Loyalty", Entity(**ENTITY))
     assert campaign(owner_type="loyalty-promotion").owner_type == "Loyalty_Promotion"
-    assert made.when.pattern == "vip"
+    assert made.when.pattern == "badge:a1b2c3d4e5f60718293a4b5c"
+
+
+def test_a_copy_of_a_campaign_under_another_name_has_its_occasion_and_the_doc_says_so() -> None:
+    copies = [campaign(name=name) for name in ("vip", "vip_copy")]
+    assert {each.when for each in copies} == {copies[0].when}
+    for each in copies:
+        doc = each.dag().doc_md or ""
+        assert "`badge:a1b2c3d4e5f60718293a4b5c`, once and for ever, shared with other campaigns" in doc
+    own = campaign(occasion="vip {month}", timezone="Asia/Kolkata")
+    assert "`vip {month}`, in Asia/Kolkata |" in (own.dag().doc_md or "")
+    shared = campaign(occasion="vip", shared_occasion=True)
+    assert "`vip`, once and for ever, shared with other campaigns |" in (shared.dag().doc_md or "")
+
+
+def test_the_planning_task_says_whether_the_occasion_is_shared() -> None:
+    for shared in (True, False):
+        task = campaign(occasion="vip", shared_occasion=shared).dag().get_task("extract_eligible_customers")
+        assert isinstance(task, PlanCampaignOperator)
+        assert (task.occasion_name(), task.shared_occasion) == ("vip", shared)
 
 
 def test_the_query_is_a_file_beside_the_campaign_or_text(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_the_form_plans_outcomes_again(run: Run, ledger_url: str) -> None:
 def test_the_campaigns_parameters_are_bound_beside_its_own(run: Run) -> None:
     sql = (
         "SELECT customer_id FROM earned WHERE customer_id < :below "
-        "AND :badge_id = 'a1b2c3d4e5f60718293a4b5c' AND :occasion = 'streak' AND day < :until"
+        "AND :badge_id = 'a1b2c3d4e5f60718293a4b5c' AND :occasion = 'badge:a1b2c3d4e5f60718293a4b5c' AND day < :until"
     )
     parameters = {"below": 4, "until": date(2026, 12, 1)}
     assert run(sql=sql, occasion=None, parameters=parameters)["planned"] == 3
@@ -179,7 +179,7 @@ def test_the_campaigns_parameters_are_bound_beside_its_own(run: Run) -> None:
         (
             {"occasion_day": "2026-11-02"},
             {"occasion": None, "sql": "SELECT customer_id FROM earned"},
-            "the occasion 'streak' is one for ever",
+            "the occasion 'badge:a1b2c3d4e5f60718293a4b5c' is one for ever",
         ),
     ],
 )

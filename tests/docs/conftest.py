@@ -26,7 +26,7 @@ from tests.unit.ledger.conftest import (  # noqa: F401 - fixtures
     postgresql_server,
 )
 
-ACCOUNT: Final = "https://platform.example/100"
+ACCOUNT: Final = "platform.example/100"
 RUN: Final = "manual__2026-11-23T09:00:00+00:00"
 ORDER: Final = Order(
     dag_id="gold_tier",

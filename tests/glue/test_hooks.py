@@ -20,6 +20,7 @@ from capillary.errors import CapillaryError
 from capillary.hooks import (
     EXTRAS,
     CapillaryHook,
+    ConnectionInvalid,
     ConnectionMissing,
     ConnectionUnusable,
     aledger_url_of,
@@ -64,6 +65,16 @@ def test_every_setting_can_come_from_a_form_or_as_text() -> None:
     settings = settings_of(platform({**written, "page_size": 50.0, "environment": None, "proxy": ""}))
     assert (settings.organisation_id, settings.submitting, settings.calls_per_minute) == ("7", False, 60)
     assert (settings.read_timeout_s, settings.page_size, settings.proxy) == (30.5, 50, None)
+
+
+def test_the_account_address_keeps_the_account_when_the_host_moves() -> None:
+    before = settings_of(platform())
+    moved = settings_of(platform({"account_address": " https://EU.example.com/ "}, host="gateway.example/loyalty"))
+    assert moved.account == before.account == "eu.example.com/7"
+    assert moved.base_url == "https://gateway.example/loyalty"
+    assert settings_of(platform({"account_address": ""}, host="gateway.example")).account == "gateway.example/7"
+    with pytest.raises(ConnectionInvalid, match="'capillary', field 'account_address': it is no http or https address"):
+        settings_of(platform({"account_address": "ftp://eu.example.com"}))
 
 
 def test_extras_are_the_settings_that_have_no_field_of_their_own() -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from sqlalchemy import select
 
 from capillary.__main__ import main
 from capillary.engine.adoption import Imported
+from capillary.ledger import scans
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
+from capillary.ledger.plan_id import OpenPlan
+from capillary.ledger.requests import discard_unsent
+from capillary.ledger.schema import badge_request, badge_run
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from tests.glue.conftest import BADGE, SQL, Place
 
@@ -63,6 +70,78 @@ def test_without_the_campaign_the_keys_are_named(
     assert place.outcomes() == {}
 
 
+def moved(place: Place, **extra: object) -> None:
+    """Let the connection lead to the same platform under its other name."""
+    place.sandbox = replace(place.sandbox, url=place.sandbox.url.replace("127.0.0.1", "localhost"))
+    place.platform(**extra)
+
+
+def test_the_ledger_is_lost_and_the_host_moved_at_once(
+    place: Place, forgotten: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    former = place.sandbox.url
+    moved(place)
+    command = ["ledger", "import", "--dags", str(forgotten)]
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert "submitting stays stopped" in said
+    assert all(key in said for key in place.request_keys())
+    assert "write the former address into the connection's field Account address" in said
+    assert place.outcomes() == {}
+    sent = place.sent()
+    place.customers(7)
+    plan = PlanBadgesOperator(task_id="extract", sql=SQL, **(BADGE | {"occasion": "another"})).execute(place.context())
+    with pytest.raises(AirflowFailException, match="which this ledger does not know"):
+        IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
+    assert place.sent() == sent
+    with place.ledger.write() as tx:
+        discard_unsent(tx, badge_run_ids=[OpenPlan(int(plan["badge_run_id"] or 0))])
+
+    moved(place, account_address=former)
+    assert main(command) == 0
+    assert "3 requests with 120 customers imported" in capsys.readouterr().out
+    assert (place.statuses(), place.outcomes()) == ({"waiting": 3}, {None: 120})
+
+
+def test_a_ledger_that_holds_the_keys_under_the_former_address_names_it(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context())
+    IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
+    former = place.sandbox.url.removeprefix("http://")
+    moved(place)
+    assert main(["ledger", "import"]) == 1
+    said = capsys.readouterr().err
+    assert said.count(f"stands in this ledger under account '{former}/100458': write '{former}' into") == 3
+    assert place.statuses() == {"waiting": 3}
+    moved(place, account_address=former)
+    assert main(["ledger", "import"]) == 0
+    with place.ledger.read() as tx:
+        assert scans.state(tx, f"{former}/100458").foreign_key is None
+
+
+def test_a_campaign_with_another_name_proves_the_same_content(
+    place: Place, forgotten: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (forgotten / "vip.py").write_text(
+        DAG_FILE.format(badge_id=BADGE["badge_id"]).replace('name="vip"', 'name="renamed"')
+    )
+    assert main(["ledger", "import", "--dags", str(forgotten)]) == 0
+    assert all(key.startswith("cb1.vip.") for key in place.request_keys())
+    with place.ledger.read() as tx:
+        assert set(tx.conn.execute(select(badge_run.c.campaign)).scalars()) == {"renamed"}
+        assert sorted(tx.conn.execute(select(badge_request.c.key)).scalars()) == sorted(place.request_keys())
+    capsys.readouterr()
+
+
+def test_of_several_campaigns_of_an_occasion_the_one_that_the_key_names_has_it(place: Place, forgotten: Path) -> None:
+    text = DAG_FILE.format(badge_id=BADGE["badge_id"])
+    (forgotten / "a_copy.py").write_text(text.replace('name="vip"', 'name="a_copy"'))
+    assert main(["ledger", "import", "--dags", str(forgotten)]) == 0
+    with place.ledger.read() as tx:
+        assert set(tx.conn.execute(select(badge_run.c.campaign)).scalars()) == {"vip"}
+
+
 def test_a_broken_campaign_file_stops_the_import(
     place: Place, forgotten: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,21 +160,28 @@ def test_a_ledger_that_knows_all_is_left_alone(place: Place, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize(
-    ("whole", "hidden", "says"),
+    ("whole", "hidden", "elsewhere", "says"),
     [
-        (True, ("by-hand", "by-hand-too"), ["by-hand shows neither", "by-hand-too shows neither"]),
-        (False, (), ["could not be read to its end"]),
+        (True, ("by-hand", "by-hand-too"), (), ["by-hand shows neither", "by-hand-too shows neither"]),
+        (False, (), (), ["could not be read to its end"]),
+        (
+            True,
+            (),
+            (("cb1.a.1", "old.example/test/7"),),
+            ["cb1.a.1 stands in this ledger under account 'old.example/test/7': write 'old.example/test' into"],
+        ),
     ],
 )
 @pytest.mark.usefixtures("place")
 def test_what_kept_the_import_from_being_complete_is_said(
     whole: bool,
     hidden: tuple[str, ...],
+    elsewhere: tuple[tuple[str, str], ...],
     says: list[str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    imported = Imported(2, 100, (), (), whole, hidden)
+    imported = Imported(2, 100, (), (), elsewhere, whole, hidden)
     monkeypatch.setattr("capillary.ledger_import.import_from_platform", lambda *_, **__: imported)
     assert main(["ledger", "import"]) == 1
     _, *lines = capsys.readouterr().err.strip().splitlines()

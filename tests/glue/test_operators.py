@@ -51,6 +51,7 @@ def test_from_the_query_to_a_report_that_adds_up(place: Place) -> None:
         "invalid": 1,
         "duplicates": 1,
         "known_before": 0,
+        "known_elsewhere": 0,
         "over_cap": 0,
         "planned": 120,
         "enrolled": 120,
@@ -83,6 +84,47 @@ def test_nobody_new_is_skipped_and_green(place: Place) -> None:
     with pytest.raises(AirflowSkipException, match="nothing was planned"):
         submit(place, again)
     assert report(place, again)["verdict"] == "pass"
+
+
+def test_a_campaign_without_an_occasion_shares_its_badges_and_the_report_says_through_whom(
+    place: Place,
+) -> None:
+    submit(place, plan(place, occasion=None, campaign="vip"))
+    place.customers(*range(1_001, 1_123))
+    copy = plan(place, "copy", occasion=None, campaign="vip copy")
+    assert (copy["planned"], copy["known_before"], copy["known_elsewhere"]) == (2, 120, 120)
+    submit(place, copy)
+    settle(place, copy)
+    said = report(place, copy)
+    assert (said["funnel"]["known_before"], said["funnel"]["known_elsewhere"]) == (120, 120)
+    assert said["known_through"] == "vip"
+    assert place.sent() == list(range(1_001, 1_123))
+    keys = {key.rpartition(".")[0] for key in place.request_keys()}
+    assert keys == {"cb1.vip", "cb1.vip-copy"}
+    none = plan(place, "none", occasion=None, campaign="third")
+    assert report(place, none)["sentence"] == (
+        "Nothing left to do: of 122 eligible, nobody is new on this occasion. "
+        "122 customers known through other campaigns of the badge: vip, vip copy."
+    )
+    dry = plan(place, "dry", occasion=None, campaign="third", dry_run=True)
+    assert report(place, dry)["known_through"] == "vip, vip copy"
+
+
+def test_by_hand_a_badge_is_shared_with_its_campaigns(place: Place) -> None:
+    by_hand = {key: value for key, value in BADGE.items() if key != "occasion"}
+    plan(place, occasion=None, campaign="vip")
+    issue = IssueBadgeOperator(task_id="submit", customers=[1_001, 7], campaign="by hand", **by_hand)
+    reference = issue.execute(place.context("by hand"))
+    assert (reference["planned"], reference["known_elsewhere"], reference["known_through"]) == (1, 1, "vip")
+    assert place.sent() == [7]
+
+
+def test_an_occasion_of_ones_own_is_shared_by_word_only(place: Place) -> None:
+    plan(place, campaign="vip")
+    with pytest.raises(AirflowFailException, match=r"belongs to campaign 'vip'.*shared_occasion=True"):
+        plan(place, "second", campaign="other")
+    shared = plan(place, "second", campaign="other", shared_occasion=True)
+    assert (shared["planned"], shared["known_elsewhere"]) == (0, 120)
 
 
 def test_clearing_extract_keeps_the_plan_once_something_was_sent(place: Place) -> None:

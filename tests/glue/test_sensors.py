@@ -116,7 +116,7 @@ def test_a_part_calls_no_worker_before_that(place: Place, submitted: dict[str, A
 def test_one_of_many_triggers_reads_the_list_for_all(place: Place, submitted: dict[str, Any], quick: None) -> None:
     trigger, _ = deferred(sensor(submitted), place)
     with place.ledger.write() as tx:
-        scans.lease(tx, f"{place.sandbox.url}/100458", by="another", older_than=timedelta(0))
+        scans.lease(tx, f"{place.sandbox.url.removeprefix('http://')}/100458", by="another", older_than=timedelta(0))
     before = place.sandbox.platform.calls[Route.LIST]
     trigger.deadline = (datetime.now(UTC) + timedelta(seconds=0.4)).isoformat()
     assert fire(trigger).payload == {"status": "deadline"}

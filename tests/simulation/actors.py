@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from random import Random
@@ -26,6 +27,7 @@ from capillary.engine.submit import Submitted, submit_run
 from capillary.engine.upkeep import Kept, keep_account
 from capillary.engine.watch import watch_in_turn
 from capillary.errors import CapillaryError, TerminalError, TransientError
+from capillary.ledger.occasion import occasion_of_badge
 from capillary.ledger.plan import Guards, Order, Plan
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import discard_unsent, keep_alive
@@ -34,9 +36,10 @@ from capillary.ledger.views import funnel
 from capillary.ledger.waiting import run_wait
 from sandbox.badge_reads import BadgeReads
 from sandbox.documents import parse
-from tests.simulation.shape import HOUR, RunShape, campaign_of
+from tests.simulation.shape import HOUR, Campaigns, RunShape, campaign_of, copy_of
 
 if TYPE_CHECKING:
+    from capillary.api.settings import PlatformSettings
     from tests.simulation.world import Ended, World
 
 #: As of the sensor's trigger (``capillary.triggers``).
@@ -72,18 +75,26 @@ class DagRun:
         """How long the run counts as alive without a sign of life."""
         return timedelta(seconds=self.world.shape.lease)
 
+    @property
+    def settings(self) -> PlatformSettings:
+        """What this run's connection says by now."""
+        return self.world.connection(self.number)
+
     def order(self) -> Order:
         """Return what this run wants planned."""
-        shape = self.shape
-        name = campaign_of(shape.occasion)
+        shape, campaigns = self.shape, self.world.shape.campaigns
+        occasion = campaign_of(shape.occasion)
+        name = occasion if campaigns is Campaigns.ONE or self.number % 2 == 0 else copy_of(shape.occasion)
+        spec = self.world.spec(shape.occasion, self.settings)
         return Order(
             dag_id=name,
             run_id=f"run {self.number}",
             task_id="extract",
             capillary_conn_id="capillary",
             campaign=name,
-            occasion=name,
-            spec=self.world.spec(shape.occasion),
+            occasion=occasion_of_badge(spec.badge_id) if campaigns is Campaigns.COPIES else occasion,
+            shared_occasion=campaigns is Campaigns.SHARED,
+            spec=spec,
             customers_per_request=shape.size,
             cap=shape.cap,
             canary=shape.canary,
@@ -124,7 +135,9 @@ class DagRun:
         """Send what was planned."""
         world = self.world
         try:
-            return await submit_run(world.sender(), plan, lease=self.lease, in_flight=world.shape.in_flight)
+            return await submit_run(
+                world.sender(self.settings), plan, lease=self.lease, in_flight=world.shape.in_flight
+            )
         finally:
             if world.wire.is_stopped(self.shape.occasion):
                 world.reported.add(
@@ -133,7 +146,7 @@ class DagRun:
 
     async def look(self, plan: PlanId) -> Advanced:
         """Bring the run forward, as the sensor does."""
-        sender = self.world.sender()
+        sender = self.world.sender(self.settings)
         reader = f"run {plan.badge_run_id}, task {self.world.rng.random()}"
         try:
             return await advance(sender, plan, reader=reader, lease=self.lease)
@@ -145,7 +158,7 @@ class DagRun:
     async def trigger(self, plan: PlanId, ended: int, doubt_due: int) -> str:
         """Poll until a worker can bring the run forward; return why."""
         world, runtime = self.world, self.world.runtime()
-        client = world.sender().client
+        client = world.sender(self.settings).client
         begun, failures, interval = runtime.monotonic(), 0, world.shape.poll
         reader = f"run {plan.badge_run_id}, trigger {world.rng.random()}"
         pause = QUIET_S
@@ -269,9 +282,14 @@ async def keep_house(world: World) -> None:
         await tidy(world)
 
 
-async def tidy(world: World) -> Ended[Kept]:
-    """Run the upkeep once."""
-    return await world.run("upkeep", lambda: keep_account(world.sender(), reader=f"upkeep {world.rng.random()}"))
+async def tidy(world: World) -> None:
+    """Run the upkeep of every account once."""
+    for settings in world.accounts:
+        await world.run("upkeep", partial(_keep, world, settings))
+
+
+async def _keep(world: World, settings: PlatformSettings) -> Kept:
+    return await keep_account(world.sender(settings), reader=f"upkeep {world.rng.random()}")
 
 
 async def operate(world: World) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from types import ModuleType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, text, update
 
@@ -22,6 +23,7 @@ from capillary.api.answers import Answer
 from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.request_workflow import WorkflowRequest
+from capillary.api.settings import PlatformSettings
 from capillary.engine import advance, doubt, outcomes, send, settle, submit, upkeep, watch
 from capillary.engine.errors import SubmittingOff
 from capillary.engine.outcomes import Reading, fold, read_outcomes
@@ -29,8 +31,10 @@ from capillary.engine.platform_list import ListRead
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
 from capillary.engine.sightings import seen_in
 from capillary.ledger import candidates, counts, cut, pace, plan, requests, scans, server, stops
+from capillary.ledger import occasion as ledger_occasion
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.plan import Order
 from capillary.ledger.plan_id import OpenPlan, PlanId
 from capillary.ledger.requests import Claim, ConfirmedAbsence
 from capillary.ledger.schema import (
@@ -47,7 +51,8 @@ from capillary.ledger.settle import Ending
 from capillary.ledger.spec import KEY_PREFIX
 from capillary.ledger.staging import Attempt, Staging
 from tests.simulation import actors
-from tests.simulation.shape import Mode, Shape
+from tests.simulation.actors import DagRun
+from tests.simulation.shape import Addresses, Campaigns, Mode, Shape
 
 Patch = tuple[ModuleType | type, str, object]
 
@@ -255,9 +260,13 @@ async def _last_page_dropped(client: Client, **options: Any) -> ListRead:  # noq
 # Planning ---------------------------------------------------------------------------------------------------
 
 
-def _key_of_size(fingerprint: str, occasion: str, attempt: int, customers: Sequence[int]) -> str:
-    content = f"{fingerprint} {occasion} {attempt} {len(tuple(customers))}"
-    return f"{KEY_PREFIX}x.{sha256(content.encode()).hexdigest()[:32]}"
+def _hash_of_size(fingerprint: str, occasion: str, attempt: int, customers: Sequence[int]) -> str:
+    return sha256(f"{fingerprint} {occasion} {attempt} {len(tuple(customers))}".encode()).hexdigest()[:32]
+
+
+def _key_of_size(fingerprint: str, campaign: str, occasion: str, attempt: int, customers: Sequence[int]) -> str:
+    assert campaign
+    return f"{KEY_PREFIX}x.{_hash_of_size(fingerprint, occasion, attempt, customers)}"
 
 
 _MAY_BE_PLANNED: Final = candidates.may_be_planned
@@ -306,6 +315,24 @@ def _discard_what_is_sent(tx: Transaction, *, badge_run_ids: Sequence[OpenPlan])
 
 
 _DISCARD: Final = requests.discard_unsent
+
+
+# Identities -------------------------------------------------------------------------------------------------
+
+
+def _account_with_scheme(self: PlatformSettings) -> str:
+    return f"{urlsplit(self.base_url).scheme}://{_ACCOUNT(self)}"
+
+
+_ACCOUNT: Final[Callable[[PlatformSettings], str]] = PlatformSettings.__dict__["account"].fget
+
+
+def _order_on_the_campaigns_name(self: DagRun) -> Order:
+    order = _ORDER(self)
+    return replace(order, occasion=order.campaign)
+
+
+_ORDER: Final = DagRun.order
 
 
 # Settling ---------------------------------------------------------------------------------------------------
@@ -499,7 +526,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         _fails_over,
     ),
     "key-reused": Bug(
-        "other content, other key", [(cut, "request_key", _key_of_size), (send, "request_key", _key_of_size)]
+        "other content, other key", [(cut, "request_key", _key_of_size), (send, "content_hash", _hash_of_size)]
     ),
     "open-ones-are-fresh": Bug(
         "a customer with an open enrolment is not planned", [(plan, "may_be_planned", _open_ones_may_be_planned)]
@@ -520,6 +547,24 @@ BUGS: Final[Mapping[str, Bug]] = {
         "what was sent is never given back",
         [(each, "discard_unsent", _discard_what_is_sent) for each in (plan, upkeep, actors)],
         shown_by=12,
+    ),
+    "scheme-in-the-account": Bug(
+        "http and https lead to one account",
+        [(PlatformSettings, "account", property(_account_with_scheme))],
+        lambda shape: shape.addresses is Addresses.SCHEMES,
+        shown_by=1,
+    ),
+    "moved-and-planned": Bug(
+        "an organisation that is known under another address is not planned for",
+        [(ledger_occasion, "_assert_one_address", _never)],
+        lambda shape: shape.addresses is Addresses.UNNAMED,
+        shown_by=21,
+    ),
+    "occasion-of-the-campaign": Bug(
+        "campaigns of one badge that name no occasion share one",
+        [(DagRun, "order", _order_on_the_campaigns_name)],
+        lambda shape: shape.campaigns is Campaigns.COPIES,
+        shown_by=2,
     ),
     "resend-on-failed-settle": Bug(
         "what waits is never sent again", [(settle, "_settle", _resend_on_failed_settle)], shown_by=7

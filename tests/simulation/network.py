@@ -169,7 +169,7 @@ class SimulatedTransport:
         """Make one call."""
         world, process = self._world, CURRENT.get()
         world.mishaps.crash_point("before a call")
-        path = url.removeprefix(world.settings.base_url)
+        path = world.path_of(url)
         route = route_of(method, path)
         fate = world.faults.draw(route, world.now)
         # The budget is judged where the call begins: a machine that freezes behind that keeps none of its promises.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 from typing import Final
@@ -26,6 +26,23 @@ class Mode(StrEnum):
     RESTORED = "restored"
 
 
+class Addresses(StrEnum):
+    """How the connections of a world lead to its platform; every second run uses the second one."""
+
+    ONE = "one"  #: one address
+    SCHEMES = "schemes"  #: one address in two spellings, http and https
+    NAMED = "named"  #: two addresses, and the second connection's Account address names the first
+    UNNAMED = "unnamed"  #: two addresses; a person fills in the Account address at the end of the disturbed part
+
+
+class Campaigns(StrEnum):
+    """Which campaigns there are for a badge; every second run is the second one's."""
+
+    ONE = "one"  #: one, with an occasion of its own
+    COPIES = "copies"  #: two that name no occasion, as a file and its copy
+    SHARED = "shared"  #: two that share an occasion and say so
+
+
 def mode_of(seed: int) -> Mode:
     """Return the mode of a seed's world."""
     return {"S": Mode.STRICT, "B": Mode.BROKEN, "R": Mode.RESTORED}[_MODES[seed % len(_MODES)]]
@@ -34,6 +51,11 @@ def mode_of(seed: int) -> Mode:
 def campaign_of(occasion: int) -> str:
     """Return the name of an occasion's campaign."""
     return f"campaign {occasion}"
+
+
+def copy_of(occasion: int) -> str:
+    """Return the name of the campaign that is a copy of an occasion's first one."""
+    return f"{campaign_of(occasion)}, copied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +148,9 @@ class Shape:
     switch_offs: tuple[tuple[float, float], ...]
     # the ledger's server
     fails_over: bool
+    # identities
+    addresses: Addresses = Addresses.ONE
+    campaigns: Campaigns = Campaigns.ONE
     # from here on drawn by lots of their own: a new draw leaves the worlds of before as they are
     stops: tuple[StopShape, ...] = ()
 
@@ -159,7 +184,11 @@ def draw_shape(seed: int) -> Shape:
     fails_over = mode is Mode.RESTORED and server.random() < 0.6
     if mode is Mode.RESTORED:
         lags, slow = (server.uniform(0, 0.9 * lag) if fails_over else 0.0,), False
-    return Shape(
+    # A generator of its own: what is drawn above stays as it was.
+    names = Random(seed * 104_729 + 5)  # noqa: S311 - chance that can be repeated
+    addresses = names.choice((*[Addresses.ONE] * 5, *list(Addresses)[1:]))
+    campaigns = names.choice((*[Campaigns.ONE] * 3, Campaigns.COPIES, Campaigns.COPIES, Campaigns.SHARED))
+    drawn = Shape(
         seed=seed,
         mode=mode,
         runs=runs,
@@ -206,7 +235,12 @@ def draw_shape(seed: int) -> Shape:
         switch_offs=_draw_switch(rng, horizon) if chaos else (),
         fails_over=fails_over,
         stops=_draw_stops(seed, horizon, occasions) if chaos else (),
+        addresses=addresses,
+        campaigns=campaigns,
     )
+    if drawn.real_pace and addresses is Addresses.UNNAMED:
+        return replace(drawn, addresses=Addresses.NAMED)  # two accounts have two budgets: no fault of the pace
+    return drawn
 
 
 def _draw_run(rng: Random, pool: list[int], *, occasion: int, first: bool, retries: bool) -> RunShape:

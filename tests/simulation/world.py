@@ -7,7 +7,7 @@ import hashlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final, Generic, TypeVar
@@ -21,7 +21,7 @@ from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
 from capillary.errors import CapillaryError
 from capillary.ledger import stops
-from capillary.ledger.errors import LedgerBroken
+from capillary.ledger.errors import LedgerBroken, OrganisationElsewhere
 from capillary.ledger.plan_id import PlanId
 from capillary.ledger.server import Server
 from capillary.ledger.spec import Spec
@@ -30,11 +30,17 @@ from tests.simulation.books import BooksCheck
 from tests.simulation.network import Faults, SimulatedTransport
 from tests.simulation.platform_side import PlatformSide
 from tests.simulation.processes import CURRENT, Killed, Mishaps, Process, SimulatedLedger
-from tests.simulation.shape import Shape, campaign_of
+from tests.simulation.shape import Addresses, Shape, campaign_of, copy_of
 from tests.simulation.virtual_time import VirtualLoop
 from tests.simulation.wire import Wire
 
 BEGINNING: Final = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+#: The platform's addresses: base URL of the second connection, and its Account address.
+SECOND: Final = {
+    Addresses.SCHEMES: ("http://Platform.example.:80", ""),
+    Addresses.NAMED: ("https://gateway.example/loyalty", "platform.example"),
+    Addresses.UNNAMED: ("https://gateway.example/loyalty", ""),
+}
 BASE_URL: Final = "https://platform.example"
 LINES_KEPT: Final = 2_000
 
@@ -77,6 +83,7 @@ class World:
         server: what the ledger's server tells of itself; None where it is a file.
         breached: set to the first breach.
         free_from: nobody calls before, where there is no budget.
+        connections: what the Airflow connections to the platform say; runs use them in turn.
     """
 
     def __init__(self, shape: Shape, ledger: SimulatedLedger, loop: VirtualLoop) -> None:
@@ -93,7 +100,7 @@ class World:
         self.eligible_rows: dict[int, tuple[object, ...]] = {}
         self.processes: list[Process] = []
         self._wall_shift = timedelta()
-        self.settings = _settings(shape)
+        self.connections = _connections(shape)
         self.mishaps = Mishaps(shape, self.rng, loop, self)
         self.faults = Faults(shape, self.rng)
         self.ledger = ledger
@@ -196,7 +203,11 @@ class World:
             return Ended(value=task.result())
         if isinstance(error, Killed | Breached):
             return Ended()
-        if isinstance(error, LedgerBroken | IntegrityError) or not isinstance(error, CapillaryError | SQLAlchemyError):
+        two_accounts = isinstance(error, OrganisationElsewhere) and self.shape.addresses is not Addresses.UNNAMED
+        known = isinstance(error, CapillaryError | SQLAlchemyError) and not isinstance(
+            error, LedgerBroken | IntegrityError
+        )
+        if two_accounts or not known:
             with suppress(Breached):
                 self.breach("I0", f"{process.name} ended with {type(error).__name__}: {error}")
             return Ended()
@@ -216,6 +227,17 @@ class World:
         self.switch(on=True)
         for occasion in self.wire.stopped_occasions():
             self.resume(occasion)
+        self._name_the_address()
+
+    def _name_the_address(self) -> None:
+        """A person does what the refused plans ask for: the Account address is the one that the ledger knows."""
+        known = self.ledger.rows(
+            "SELECT account FROM badge_occasion WHERE id IN (SELECT occasion_id FROM badge_request) LIMIT 1"
+        )
+        if self.shape.addresses is Addresses.UNNAMED and known:
+            address = known[0][0].rpartition("/")[0]
+            self.connections = [replace(each, account_address=address) for each in self.connections]
+            self.note(f"the Account address is {address} by now")
 
     def switch(self, *, on: bool) -> None:
         """Turn the connection's switch."""
@@ -224,37 +246,51 @@ class World:
 
     def stop(self, occasion: int | None) -> None:
         """A person stops an occasion's campaign, or the whole account; as it returns, the rule holds."""
-        stops.stop(self.ledger, self._scope(occasion), by="a person", reason="at night")
-        self.note(f"stopped: {self._scope(occasion)}")
+        for scope in self._scopes(occasion):
+            stops.stop(self.ledger, scope, by="a person", reason="at night")
+            self.note(f"stopped: {scope}")
         self.wire.stopped(occasion)
 
     def resume(self, occasion: int | None) -> None:
         """A person releases the stop."""
         self.wire.resumed(occasion)
-        stops.resume(self.ledger, self._scope(occasion), by="a person")
-        self.note(f"resumed: {self._scope(occasion)}")
+        for scope in self._scopes(occasion):
+            stops.resume(self.ledger, scope, by="a person")
+            self.note(f"resumed: {scope}")
 
     def stops_as_in_the_ledger(self) -> None:
         """The ledger was set back, and knows of a stop what it knew then."""
         with self.ledger.read() as tx:
             held = {stop.scope for stop in stops.in_force(tx)}
         for occasion in self.wire.stopped_occasions():
-            if self._scope(occasion) not in held:
+            if not held.issuperset(self._scopes(occasion)):
                 self.wire.resumed(occasion)
 
-    def _scope(self, occasion: int | None) -> stops.Scope:
-        campaign = stops.WHOLE_ACCOUNT if occasion is None else campaign_of(occasion)
-        return stops.Scope(self.settings.account, campaign)
+    def _scopes(self, occasion: int | None) -> list[stops.Scope]:
+        campaigns = (stops.WHOLE_ACCOUNT,) if occasion is None else (campaign_of(occasion), copy_of(occasion))
+        return [stops.Scope(each.account, campaign) for each in self.accounts for campaign in campaigns]
 
-    # What a process works with ------------------------------------------------------------------------------
+    @property
+    def accounts(self) -> list[PlatformSettings]:
+        """The first connection of each account."""
+        return list({each.account: each for each in reversed(self.connections)}.values())[::-1]
 
-    def sender(self) -> Sender:
+    def connection(self, number: int) -> PlatformSettings:
+        """Return what the connection of a run says."""
+        return self.connections[number % len(self.connections)]
+
+    def path_of(self, url: str) -> str:
+        """Return the path of a call behind whichever address it was made to."""
+        base_url = next(each.base_url for each in self.connections if url.startswith(f"{each.base_url}/"))
+        return url.removeprefix(base_url)
+
+    def sender(self, settings: PlatformSettings) -> Sender:
         """Return what one process sends with."""
         runtime = self.runtime()
         client = Client(
-            self.settings,
+            settings,
             transport=SimulatedTransport(self),
-            pace=NotedPace(self, runtime) if self.shape.real_pace else FreePace(self),
+            pace=NotedPace(self, settings, runtime) if self.shape.real_pace else FreePace(self),
             sleep=runtime.sleep,
             monotonic=runtime.monotonic,
             random=runtime.random,
@@ -275,18 +311,16 @@ class World:
     async def _may_submit(self) -> bool:
         return self.submitting
 
-    def spec(self, occasion: int) -> Spec:
+    def spec(self, occasion: int, settings: PlatformSettings) -> Spec:
         """Return what requests of an occasion are built from."""
-        return Spec(
-            self.settings.account, self.platform_side.badges[occasion], "Loyalty", "42", "1", "2", "3", "4", BASE_URL
-        )
+        badge_id = self.platform_side.badges[occasion]
+        return Spec(settings.account, badge_id, "Loyalty", "42", "1", "2", "3", "4", settings.inner_hostname)
 
 
 class NotedPace(LedgerPace):
     """The real pace; the wire is told of every block, to judge who calls in spite of it."""
 
-    def __init__(self, world: World, runtime: Runtime) -> None:
-        settings = world.settings
+    def __init__(self, world: World, settings: PlatformSettings, runtime: Runtime) -> None:
         super().__init__(world.ledger, settings.account, calls_per_minute=settings.calls_per_minute, runtime=runtime)
         self._world = world
 
@@ -311,6 +345,15 @@ class FreePace:
     async def block(self, seconds: float) -> None:
         """Let everybody wait."""
         self._world.free_from = max(self._world.free_from, self._world.now + seconds)
+
+
+def _connections(shape: Shape) -> list[PlatformSettings]:
+    first = _settings(shape)
+    if shape.addresses is Addresses.ONE:
+        return [first]
+    base_url, account_address = SECOND[shape.addresses]
+    second = replace(first, base_url=base_url, account_address=account_address, inner_hostname="")
+    return [first, second]
 
 
 def _settings(shape: Shape) -> PlatformSettings:

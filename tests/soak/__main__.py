@@ -26,7 +26,7 @@ from sandbox.faults import Route
 from tests.simulation.actors import DagRun, keep_house
 from tests.simulation.books import BooksCheck
 from tests.simulation.scenario import Simulation, Verdict, settle_down
-from tests.simulation.shape import HOUR, MINUTE, Mode, RunShape, Shape, draw_shape
+from tests.simulation.shape import HOUR, MINUTE, Addresses, Campaigns, Mode, RunShape, Shape, draw_shape
 from tests.simulation.world import World
 
 DAY: Final = 24 * HOUR
@@ -216,6 +216,8 @@ def month(campaigns: int, *, seed: int = 0, forgets: float = 0.0) -> Shape:
         holders=frozenset(),
         short_badge=False,
         switch_offs=(),
+        addresses=Addresses.ONE,
+        campaigns=Campaigns.ONE,
     )
 
 

@@ -21,7 +21,7 @@ from capillary.ledger.schema import badge_occasion, badge_run, badge_spec, metad
 
 NOW: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 TICK: Final = timedelta(minutes=1)
-ACCOUNT: Final = "https://platform.example/100"
+ACCOUNT: Final = "platform.example/100"
 KEY: Final = "cb1.spring.0123456789abcdef0123456789abcdef"
 CUSTOMERS: Final = (1, 2)
 REQUEST: Final = 1
@@ -112,9 +112,7 @@ class OneRequestLedger:
 
     def _insert_surroundings(self) -> None:
         self._conn.execute(
-            insert(badge_occasion).values(
-                id=1, account=ACCOUNT, campaign="spring", occasion="spring", badge_id="b" * 24, created_at=NOW
-            )
+            insert(badge_occasion).values(id=1, account=ACCOUNT, occasion="spring", badge_id="b" * 24, created_at=NOW)
         )
         self._conn.execute(
             insert(badge_spec).values(id=1, account=ACCOUNT, fingerprint="f", config="{}", created_at=NOW)

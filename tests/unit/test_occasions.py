@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capillary.errors import TerminalError
-from capillary.occasions import Occasion, OccasionInvalid, ResolvedOccasion
+from capillary.ledger.occasion import occasion_of_badge
+from capillary.occasions import Occasion, OccasionInvalid, ResolvedOccasion, own_name
 
 ALL_TOKENS = "{day} {week} {month}"
 
@@ -129,3 +130,39 @@ def test_the_calendars_last_year_has_no_periods() -> None:
     assert Occasion("gold").resolve_day(date.max).name == "gold"
     with pytest.raises(OccasionInvalid, match="earlier day"):
         Occasion("{month}").resolve_day(date.max)
+
+
+def test_the_occasion_of_a_badge_covers_all_time() -> None:
+    shared = Occasion(occasion_of_badge("a1b2c3d4e5f60718293a4b5c"), "Asia/Kolkata")
+    assert not shared.recurs
+    for day in (date.min, date(2026, 11, 23), date.max):
+        assert shared.resolve_day(day) == ResolvedOccasion("badge:a1b2c3d4e5f60718293a4b5c")
+
+
+@pytest.mark.parametrize("name", ["gold", "badges", "badge", "my badge:1", "bad:ge", "Gold-Badge: 1", "x" * 200])
+def test_a_name_of_ones_own_is_taken_as_it_is(name: str) -> None:
+    assert own_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "badge:a1b2c3d4e5f60718293a4b5c",
+        "badge:",
+        "BADGE:gold",
+        "Badge :gold",
+        "b adge: gold",
+        "badge: {month}",
+        "ｂａｄｇｅ：gold",
+        "badge︓gold",
+    ],
+)
+def test_a_name_that_could_be_taken_for_a_badges_shared_occasion_is_refused(name: str) -> None:
+    with pytest.raises(OccasionInvalid, match="which names the occasion that all campaigns of a badge share"):
+        own_name(name)
+
+
+@pytest.mark.parametrize("name", ["", " ", " gold", "gold ", "go\nld", "\u200bbadge:gold", "x" * 201])
+def test_a_name_that_does_not_fit_or_print_is_refused(name: str) -> None:
+    with pytest.raises(OccasionInvalid, match="Give printable text"):
+        own_name(name)

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from capillary.api.account import DEFAULT_PORTS, account_of, host_of, origin_of, split
 from capillary.api.errors import SettingsInvalid
 from capillary.api.json_fields import fields as json_object
 from capillary.api.json_fields import instant, read_json
@@ -22,7 +23,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 #: Characters of an account that the ledger keeps.
 ACCOUNT_LIMIT: Final = 255
 _ORGANISATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_REMEDY: Final = "Write it like https://eu.api.capillarytech.com"
 _HEADER_FIELDS: Final = ("ui_token", "oauth_key", "oauth_secret")
 
 #: Bounds of the numbers, inclusive: field → (lowest, highest, unit).
@@ -46,7 +47,7 @@ class PlatformSettings:
     go out with OAuth and the till serves as the inner credential. A wrong field raises `SettingsInvalid`.
 
     Attributes:
-        base_url: scheme and host of the API, e.g. `https://eu.api.capillarytech.com`.
+        base_url: scheme, host and path of the API, e.g. `https://eu.api.capillarytech.com`.
         organisation_id: goes out as `X-CAP-API-AUTH-ORG-ID`.
         ui_token: JWT of an InTouch user; sent when set (`reference/issue-badge-enrol-customers-for-badges`).
         environment: a label for people, e.g. `production`.
@@ -64,6 +65,8 @@ class PlatformSettings:
         inner_hostname: where the platform runs the wrapped call; default: scheme and authority of `base_url`.
         inner_login, inner_password: till of the wrapped call; default: the outer till.
         checker_url: page where the checker decides; only shown to people.
+        account_address: the address as it was when the account was first used, with or without a scheme. The
+            account is named by it in place of `base_url`, and stays the same when the platform's address changes.
     """
 
     base_url: str
@@ -89,6 +92,7 @@ class PlatformSettings:
     inner_login: str = ""
     inner_password: str = field(default="", repr=False)
     checker_url: str = ""
+    account_address: str = ""
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -97,10 +101,13 @@ class PlatformSettings:
         for name in ("environment", "cluster_timezone"):
             self._set(name, getattr(self, name).strip())
         self._set("base_url", _address("base_url", self.base_url))
-        self._set("inner_hostname", _address("inner_hostname", self.inner_hostname or _origin(self.base_url)))
+        self._set("inner_hostname", _address("inner_hostname", self.inner_hostname or origin_of(self.base_url)))
+        known = self.account_address.strip()
+        self._set("account_address", known and _address("account_address", known, scheme=False))
         self._set("checker_url", self.checker_url.strip().strip("<>"))
         self._set("proxy", (self.proxy or "").strip() or None)
         self._check_words()
+        self._check_account()
         self._check_numbers()
         self._check_credentials()
         if len(self.account) > ACCOUNT_LIMIT:
@@ -152,7 +159,7 @@ class PlatformSettings:
             )
         if self.proxy is not None:
             _address("proxy", self.proxy, userinfo=True)
-        if self.checker_url and urlsplit(self.checker_url).scheme not in _DEFAULT_PORTS:
+        if self.checker_url and urlsplit(self.checker_url).scheme not in DEFAULT_PORTS:
             raise SettingsInvalid(
                 field="checker_url", problem="it is no http address", remedy="Give the page's whole address"
             )
@@ -161,6 +168,13 @@ class PlatformSettings:
                 raise SettingsInvalid(
                     field=name, problem="it holds characters that no header may hold", remedy="Paste it again"
                 )
+
+    def _check_account(self) -> None:
+        name = "account_address" if self.account_address else "base_url"
+        try:
+            account_of(self._known_address, self.organisation_id)
+        except ValueError as error:
+            raise SettingsInvalid(field=name, problem=str(error), remedy=_REMEDY) from None
 
     def _check_numbers(self) -> None:
         for name, (lowest, highest, unit) in BOUNDS.items():
@@ -222,8 +236,24 @@ class PlatformSettings:
 
     @property
     def account(self) -> str:
-        """Identity of the account: address and organisation, e.g. `https://eu.api.capillarytech.com/100458`."""
-        return f"{_origin(self.base_url)}/{self.organisation_id}"
+        """Identity of the account: address and organisation, e.g. `eu.api.capillarytech.com/100458`."""
+        return account_of(self._known_address, self.organisation_id)
+
+    @property
+    def _known_address(self) -> str:
+        return self.account_address or self.base_url
+
+    @property
+    def inner_hostnames(self) -> tuple[str, ...]:
+        """Hostnames of this account's requests: today's, then its defaults at each of the account's addresses.
+
+        What is imported may have been planned before the address changed.
+        """
+        found = dict.fromkeys((self.inner_hostname,))
+        for address in (self.base_url, self._known_address):
+            _, _, rest = origin_of(address).partition("://")
+            found |= dict.fromkeys(f"{scheme}://{rest}" for scheme in DEFAULT_PORTS)
+        return tuple(found)
 
     @property
     def sends_in_clear(self) -> bool:
@@ -287,15 +317,6 @@ def _basic(login: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{login}:{_md5(password)}".encode()).decode()
 
 
-def _origin(address: str) -> str:
-    """Return scheme and authority, host in lower case, default port left out."""
-    parts = urlsplit(address)
-    host = parts.hostname or ""
-    shown = f"[{host}]" if ":" in host else host
-    port = "" if parts.port in {None, _DEFAULT_PORTS.get(parts.scheme)} else f":{parts.port}"
-    return f"{parts.scheme}://{shown}{port}"
-
-
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -303,25 +324,25 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _address(name: str, value: str, *, userinfo: bool = False) -> str:
+def _address(name: str, value: str, *, userinfo: bool = False, scheme: bool = True) -> str:
     """Return an address without the brackets and the slash that the public pages print around it."""
     address = value.strip().strip("<>").strip().rstrip("/")
-    problem = _address_problem(address, userinfo=userinfo)
+    problem = _address_problem(address, userinfo=userinfo, scheme=scheme)
     if problem:
-        raise SettingsInvalid(field=name, problem=problem, remedy="Write it like https://eu.api.capillarytech.com")
+        raise SettingsInvalid(field=name, problem=problem, remedy=_REMEDY)
     return address
 
 
-def _address_problem(address: str, *, userinfo: bool) -> str | None:
+def _address_problem(address: str, *, userinfo: bool, scheme: bool) -> str | None:
     if not address:
         return "it is missing"
-    try:
-        parts = urlsplit(address)
-        usable = parts.scheme in _DEFAULT_PORTS and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or re.search(r"\s", address):
+    if scheme and "://" not in address:
         return "it is no http or https address"
+    try:
+        parts = split(address)
+        host_of(parts)
+    except ValueError as error:
+        return str(error)
     if (parts.username or parts.password) and not userinfo:
         return "it holds a login, which belongs into its own field"
     if parts.query or parts.fragment or "/api_gateway" in parts.path:

@@ -1,8 +1,9 @@
 """A ledger behind the platform learns what it has forgotten: a restored backup, an emptied ledger.
 
-A key is the hash of spec, occasion, attempt and customers. The platform echoes the customers; spec and occasion
-come from the campaigns and from what the ledger still knows. Where they give the same key, it is proven what the
-request was, and it is written back. Nothing is guessed: what nobody can prove stays named, and submitting stopped.
+A key ends in the hash of spec, occasion, attempt and customers. The platform echoes the customers; spec and occasion
+come from the campaigns and from what the ledger still knows. Where they give the same hash, it is proven what the
+request was, and it is written back. The campaign's name in the key proves nothing: it only says which of several
+campaigns of one occasion comes first. Nothing is guessed: what nobody can prove stays named, and submitting stopped.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from capillary.api.client import Client
 from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
 from capillary.engine.platform_list import hides_its_key, read_list
 from capillary.engine.runtime import Runtime
-from capillary.engine.sightings import record_rows, seen_in
+from capillary.engine.sightings import holders, record_rows, seen_in
 from capillary.ledger import scans
 from capillary.ledger.adopt import Forgotten, adopt
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.schema import badge_occasion, badge_request, badge_spec
-from capillary.ledger.spec import KEY_PREFIX, Spec, request_key
+from capillary.ledger.schema import badge_occasion, badge_run, badge_spec
+from capillary.ledger.spec import KEY_PREFIX, Spec, content_hash, hash_in, readable
 
 #: Attempts that are tried when a key is proven.
 MAX_ATTEMPT: Final = 10
@@ -46,6 +47,7 @@ class Imported:
         requests, customers: written back.
         unproven: keys that no candidate gives.
         clashing: keys whose customers stand in another request of the occasion.
+        elsewhere: keys that this ledger holds under another account, each with that account.
         whole: the list was read to its end.
         hidden: platform request ids of rows that show neither a key nor customers, and may be anybody's.
     """
@@ -54,13 +56,15 @@ class Imported:
     customers: int
     unproven: tuple[str, ...]
     clashing: tuple[str, ...]
+    elsewhere: tuple[tuple[str, str], ...]
     whole: bool
     hidden: tuple[str, ...]
 
     @property
     def is_complete(self) -> bool:
         """Whether the ledger knows everything of ours again, so that submitting may go on."""
-        return self.whole and not self.hidden and not self.unproven and not self.clashing
+        left = self.hidden or self.unproven or self.clashing or self.elsewhere
+        return self.whole and not left
 
 
 async def import_forgotten(
@@ -86,18 +90,23 @@ async def import_forgotten(
 
     Raises:
         PlatformUnavailable, ReplyUnreadable, CallRefused: the list could not be read; what was written stays.
+        OccasionTaken: a request's occasion belongs to another badge in this ledger.
+        OrganisationElsewhere: the ledger knows the organisation under another address.
     """
     account = client.settings.account
     known = [*candidates, *await runtime.ledger_call(lambda: _known_candidates(ledger, account))]
     adopted: list[int] = []
     unproven, clashing = [], []
+    elsewhere: dict[str, str] = {}
     hidden: list[str] = []
 
     def take(rows: tuple[WorkflowRequest, ...]) -> None:
         # A row that shows customers and no key is none of ours: our bodies have one.
         hidden.extend(row.platform_request_id for row in rows if hides_its_key(row) and not row.customers)
         with ledger.write() as tx:
-            for row in _forgotten_rows(tx, rows):
+            unknown, others = _unknown_rows(tx, account, rows)
+            elsewhere.update(others)
+            for row in unknown:
                 key = row.request_key or ""
                 proven = _proven(row, known, tx)
                 if proven is None:
@@ -112,30 +121,44 @@ async def import_forgotten(
         await runtime.ledger_call(lambda: take(rows))
 
     read = await read_list(client, since=since, request_type=REQUEST_TYPE, on_page=on_page)
-    imported = Imported(len(adopted), sum(adopted), tuple(unproven), tuple(clashing), read.to_the_end, tuple(hidden))
+    imported = Imported(
+        requests=len(adopted),
+        customers=sum(adopted),
+        unproven=tuple(unproven),
+        clashing=tuple(clashing),
+        elsewhere=tuple(elsewhere.items()),
+        whole=read.to_the_end,
+        hidden=tuple(hidden),
+    )
     if imported.is_complete:
         await runtime.ledger_call(lambda: _clear(ledger, account))
     return imported
 
 
-def _forgotten_rows(tx: Transaction, rows: Iterable[WorkflowRequest]) -> list[WorkflowRequest]:
-    """Return the rows of ours whose key the ledger does not know, one of each key."""
+def _unknown_rows(
+    tx: Transaction, account: str, rows: Iterable[WorkflowRequest]
+) -> tuple[list[WorkflowRequest], dict[str, str]]:
+    """Return the rows of ours that the ledger does not hold, one of each key; and keys of another account, with it."""
     ours = {row.request_key: row for row in rows if (row.request_key or "").startswith(KEY_PREFIX)}
-    there = tx.conn.execute(select(badge_request.c.key).where(badge_request.c.key.in_(ours.keys()))).scalars()
-    known = set(there)
-    return [row for key, row in ours.items() if key not in known]
+    held = holders(tx, [key for key in ours if key])
+    others = {key: holder.account for key, holder in held.items() if holder.account != account}
+    return [row for key, row in ours.items() if key not in held], others
 
 
 def _proven(row: WorkflowRequest, candidates: list[Candidate], tx: Transaction) -> Forgotten | None:
     if row.customers is None or row.request_key is None:
         return None
     customers = sorted(row.customers)  # as they are sent, whatever order the echo keeps
-    for candidate in candidates:
-        if candidate.spec.badge_id != row.badge_id:
-            continue
-        fingerprint = candidate.spec.fingerprint()
-        for attempt in range(1, MAX_ATTEMPT + 1):
-            if request_key(fingerprint, candidate.occasion, attempt, customers) == row.request_key:
+    named = row.request_key.removeprefix(KEY_PREFIX).rpartition(".")[0]
+    of_badge = [candidate for candidate in candidates if candidate.spec.badge_id == row.badge_id]
+    by_content: dict[tuple[str, str], Candidate] = {}
+    # A copy of a campaign gives the same hash: the one whose name the key carries comes first.
+    for candidate in sorted(of_badge, key=lambda each: readable(each.campaign) != named):
+        by_content.setdefault((candidate.spec.fingerprint(), candidate.occasion), candidate)
+    # First attempts first: most are, and a hash of every customer is made for each.
+    for attempt in range(1, MAX_ATTEMPT + 1):
+        for content, candidate in by_content.items():
+            if content_hash(*content, attempt, customers) == hash_in(row.request_key):
                 return Forgotten(
                     key=row.request_key,
                     campaign=candidate.campaign,
@@ -151,18 +174,24 @@ def _proven(row: WorkflowRequest, candidates: list[Candidate], tx: Transaction) 
 
 
 def _known_candidates(ledger: Ledger, account: str) -> list[Candidate]:
-    """Return every occasion the ledger still knows, with every spec of its badge."""
+    """Return every occasion that runs of the ledger have used, by campaign, with every spec of its badge."""
     with ledger.read() as tx:
         specs = [
             Spec.from_config(config)
             for config in tx.conn.execute(select(badge_spec.c.config).where(badge_spec.c.account == account)).scalars()
         ]
-        occasions = tx.conn.execute(select(badge_occasion).where(badge_occasion.c.account == account)).all()
+        used = tx.conn.execute(
+            select(badge_run.c.campaign, badge_occasion.c.occasion, badge_occasion.c.badge_id)
+            .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
+            .where(badge_run.c.account == account)
+            .distinct()
+            .order_by(badge_run.c.campaign, badge_occasion.c.occasion)
+        ).all()
     return [
-        Candidate(occasion.campaign, occasion.occasion, spec)
-        for occasion in occasions
+        Candidate(each.campaign, each.occasion, spec)
+        for each in used
         for spec in specs
-        if spec.badge_id == occasion.badge_id
+        if spec.badge_id == each.badge_id
     ]
 
 

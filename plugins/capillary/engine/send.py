@@ -29,7 +29,7 @@ from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import Claim
 from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_run, badge_spec
-from capillary.ledger.spec import Spec, request_key
+from capillary.ledger.spec import Spec, content_hash, hash_in
 
 #: From the taking of its slot, and so from the claim, to the start of the POST, seconds. Doubt is judged on the
 #: assumption that a POST starts by then; a process that was frozen longer gives its claim back.
@@ -196,14 +196,13 @@ def assert_account(ledger: Ledger, plan: PlanId, account: str) -> None:
     """
     with ledger.read() as tx:
         planned_for = tx.conn.execute(
-            select(badge_occasion.c.account)
-            .join(badge_run, badge_run.c.occasion_id == badge_occasion.c.id)
-            .where(badge_run.c.id == open_plan(tx, plan))
+            select(badge_run.c.account).where(badge_run.c.id == open_plan(tx, plan))
         ).scalar_one()
     if planned_for != account:
         raise WrongAccount(
             f"run {plan.badge_run_id} was planned for {planned_for}, and the platform's connection leads to {account}: "
-            "give the task the connection with which it was planned"
+            "give the task the connection with which it was planned. If the platform has moved, write "
+            f"{planned_for.rpartition('/')[0]!r} into the connection's field Account address"
         )
 
 
@@ -214,6 +213,7 @@ def body_of(tx: Transaction, request_id: int) -> IssueBadgeRequest | None:
         BodyChanged: it is not what its key was made from.
     """
     row = tx.conn.execute(
+        # By the hash alone: what was imported carries the name that its campaign had when it was sent.
         select(badge_request.c.key, badge_request.c.attempt, badge_spec.c.config, badge_occasion.c.occasion)
         .join(badge_spec, badge_spec.c.id == badge_request.c.spec_id)
         .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
@@ -229,7 +229,7 @@ def body_of(tx: Transaction, request_id: int) -> IssueBadgeRequest | None:
             .order_by(badge_enrolment.c.customer_id)
         ).scalars()
     )
-    if request_key(spec.fingerprint(), row.occasion, row.attempt, customers) != row.key:
+    if content_hash(spec.fingerprint(), row.occasion, row.attempt, customers) != hash_in(row.key):
         raise BodyChanged(
             f"request {row.key}: the ledger's spec or enrolments were changed after it was planned; nothing was "
             "sent. Restore the rows, or ask who wrote to the ledger's tables"

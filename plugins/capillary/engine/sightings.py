@@ -46,7 +46,8 @@ def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) 
         return Recorded({}, frozenset(), 0, None)
     keys_seen = _keys_seen(tx, {row.platform_request_id for row in by_id.values() if not row.request_key})
     shown = {row.request_key for row in by_id.values() if row.request_key}
-    ids_of_keys = _ids_of_keys(tx, account, shown.union(keys_seen.values()))
+    held = holders(tx, shown.union(keys_seen.values()))
+    ids_of_keys = {key: holder.request_id for key, holder in held.items() if holder.account == account}
     known = _known(tx, by_id)
     ours: list[tuple[int, WorkflowRequest]] = []
     keys = set[str]()
@@ -79,10 +80,10 @@ def record_accepted(tx: Transaction, account: str, key: str, seen: Seen) -> bool
     One that it does not know, since it was restored to before the plan, stops submitting: whoever has the request's
     number by now has nothing to do with the reply.
     """
-    request_id = _ids_of_keys(tx, account, {key}).get(key)
-    if request_id is not None:
+    holder = holders(tx, [key]).get(key)
+    if holder is not None and holder.account == account:
         with suppress(RequestGone):
-            requests.record_sighting(tx, request_id, seen)
+            requests.record_sighting(tx, holder.request_id, seen)
             return True
     scans.note_foreign_key(tx, account, key)
     return False
@@ -101,14 +102,26 @@ def seen_in(row: WorkflowRequest) -> Seen:
     )
 
 
-def _ids_of_keys(tx: Transaction, account: str, keys: set[str]) -> dict[str, int]:
-    """Return the ledger's ids of request keys; a key of another account is unknown."""
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The ledger's request of a key, and the account that it belongs to."""
+
+    request_id: int
+    account: str
+
+
+def holders(tx: Transaction, keys: Iterable[str]) -> dict[str, Holder]:
+    """Return what the ledger holds of request keys, whatever the account.
+
+    A key is known on its own account alone: the list of another one shows it when the ledger takes one platform for
+    two, and then nothing may be sent. Reading and import both ask here.
+    """
     found = tx.conn.execute(
-        select(badge_request.c.key, badge_request.c.id)
+        select(badge_request.c.key, badge_request.c.id, badge_occasion.c.account)
         .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .where(badge_request.c.key.in_(keys), badge_occasion.c.account == account)
+        .where(badge_request.c.key.in_(list(keys)))
     )
-    return {row.key: row.id for row in found}
+    return {row.key: Holder(row.id, row.account) for row in found}
 
 
 def _keys_seen(tx: Transaction, platform_request_ids: set[str]) -> dict[str, str]:

@@ -58,7 +58,8 @@ class Facts:
 
     `planned` = `outcomes` + `open` + `discarded` (planned, never sent, given back to later runs). `left_over`
     are eligible and not planned by this run: over its cap, or behind its canary. `waiting_reason` says in one
-    clause without full stop why nothing was planned or what holds the open ones up.
+    clause without full stop why nothing was planned or what holds the open ones up. `known_elsewhere` customers were
+    taken by the other campaigns that `known_through` names.
     """
 
     eligible: int
@@ -72,6 +73,8 @@ class Facts:
     left_over: int = 0
     discarded: int = 0
     waiting_reason: str | None = None
+    known_elsewhere: int = 0
+    known_through: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,9 @@ class Verdict:
     warned: bool = False
 
 
-def facts_of(funnel: Funnel, *, deadline_passed: bool = False, waiting_reason: str | None = None) -> Facts:
+def facts_of(
+    funnel: Funnel, *, deadline_passed: bool = False, waiting_reason: str | None = None, known_through: str = ""
+) -> Facts:
     """Return what a run's funnel says, for `judge`."""
     return Facts(
         eligible=funnel.eligible,
@@ -97,6 +102,8 @@ def facts_of(funnel: Funnel, *, deadline_passed: bool = False, waiting_reason: s
         left_over=funnel.over_cap,
         discarded=funnel.discarded,
         waiting_reason=waiting_reason,
+        known_elsewhere=funnel.known_elsewhere,
+        known_through=known_through,
     )
 
 
@@ -131,7 +138,11 @@ def _nothing_planned(facts: Facts) -> str:
         return f"Nothing was planned; {_count(facts.left_over, 'customer')} left for the next run."
     if facts.eligible == 0:
         return "Nothing left to do: the query returned nobody."
-    return f"Nothing left to do: of {facts.eligible} eligible, nobody is new on this occasion."
+    sentence = f"Nothing left to do: of {facts.eligible} eligible, nobody is new on this occasion."
+    if facts.known_elsewhere and facts.known_through:
+        known = _count(facts.known_elsewhere, "customer")
+        sentence += f" {known} known through other campaigns of the badge: {facts.known_through}."
+    return sentence
 
 
 def _unfinished(facts: Facts) -> list[str]:

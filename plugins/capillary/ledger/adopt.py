@@ -30,7 +30,8 @@ class Forgotten:
     """A request on the platform whose key proves what it is.
 
     Attributes:
-        key: the request key; it is the hash of the next four.
+        key: the request key, as the platform shows it; its last part is the hash of occasion, spec, attempt and
+            customers.
         campaign, occasion, spec, attempt, customers: what it was planned as.
         seen: how the platform shows it.
         sent_at: when the platform took it.
@@ -73,14 +74,15 @@ def adopt(tx: Transaction, forgotten: Forgotten, *, run_id: str, capillary_conn_
         already touches nobody; it is written back settled and counted as rejected, without rows of its customers.
 
     Raises:
-        OccasionTaken: the occasion belongs to another badge or campaign.
+        OccasionTaken: the occasion belongs to another badge.
+        OrganisationElsewhere: the ledger knows the organisation under another address.
         ValueUnfit: `capillary_conn_id` is longer than the ledger keeps.
     """
     checked(badge_run.c.capillary_conn_id, "capillary_conn_id", capillary_conn_id)
     occasion_id = locked_occasion(
         tx,
         account=forgotten.spec.account,
-        campaign=forgotten.campaign,
+        campaign=None,  # the platform holds the request, whoever may plan on its occasion
         occasion=forgotten.occasion,
         badge_id=forgotten.spec.badge_id,
     )

@@ -52,6 +52,19 @@ _NEW: Final = """
 _CLEARED: Final = "EXISTS (SELECT 1 FROM cleared_copy c WHERE c.customer_id = e.customer_id AND c.attempt = e.attempt)"
 _STAGED: Final = "e.customer_id IN (SELECT customer_id FROM staged_copy)"
 
+_OTHERS: Final = """
+    SELECT u.campaign, count(*) AS customers FROM badge_run u
+    JOIN badge_request r ON r.badge_run_id = u.id
+    JOIN badge_enrolment e ON e.request_id = r.id
+    WHERE u.occasion_id = :occasion_id AND u.campaign <> :campaign
+    AND e.customer_id IN (SELECT customer_id FROM staged_copy)
+    AND NOT EXISTS (
+        SELECT 1 FROM badge_enrolment o WHERE o.occasion_id = e.occasion_id AND o.customer_id = e.customer_id
+          AND o.attempt > e.attempt
+    )
+    GROUP BY u.campaign
+"""
+
 
 @contextmanager
 def planning(ledger: Ledger, staged: Staging, *, with_copy: bool) -> Iterator[Transaction]:
@@ -117,6 +130,29 @@ def unclear(tx: Transaction, occasion_id: int, retry: Iterable[Outcome]) -> Iter
     )
     for part in result.partitions(_PART_ROWS):
         yield from ((row[0], row[1]) for row in part)
+
+
+def known_elsewhere(tx: Transaction, occasion_id: int, campaign: str, retry: Iterable[Outcome]) -> dict[str, int]:
+    """Return how many staged customers are known by an attempt of another campaign, by that campaign, the most first.
+
+    Those of them that may be planned again are not counted. See :func:`may_be_planned` for the arguments.
+    """
+    parameters = {"occasion_id": occasion_id, "campaign": campaign, "outcomes": sorted(retry)}
+    known = {row.campaign: row.customers for row in tx.conn.execute(text(_OTHERS), parameters)}
+    if not known:
+        return {}
+    again = text(
+        f"SELECT u.campaign, count(*) AS customers FROM badge_run u CROSS JOIN {_RETRIES} "  # noqa: S608 - words of this module
+        f"AND u.id = r.badge_run_id AND u.campaign <> :campaign AND {_STAGED} AND (NOT {_UNCERTAIN} OR {_CLEARED}) "
+        "GROUP BY u.campaign"
+    ).bindparams(bindparam("outcomes", type_=String, expanding=True))
+    for row in tx.conn.execute(again, parameters):
+        known[row.campaign] -= row.customers
+    return {name: customers for name, customers in sorted(known.items(), key=_most_first) if customers}
+
+
+def _most_first(named: tuple[str, int]) -> tuple[int, str]:
+    return -named[1], named[0]
 
 
 def _copy_to_postgresql(conn: Connection, staged: Staging) -> None:

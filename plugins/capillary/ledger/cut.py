@@ -27,6 +27,7 @@ class Cut:
     occasion_id: int
     spec_id: int
     fingerprint: str
+    campaign: str
     occasion: str
 
 
@@ -81,7 +82,7 @@ def _parts(slices: Iterable[tuple[int, list[int]]], ids: list[int]) -> Iterator[
 def _request(whose: Cut, each: _Slice) -> dict[str, object]:
     return {
         "id": each.request_id,
-        "key": request_key(whose.fingerprint, whose.occasion, each.attempt, each.customers),
+        "key": request_key(whose.fingerprint, whose.campaign, whose.occasion, each.attempt, each.customers),
         "badge_run_id": whose.badge_run_id,
         "occasion_id": whose.occasion_id,
         "spec_id": whose.spec_id,

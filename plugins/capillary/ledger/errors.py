@@ -29,6 +29,10 @@ class OccasionTaken(TerminalError):
     """The occasion belongs to another badge or another campaign."""
 
 
+class OrganisationElsewhere(TerminalError):
+    """The ledger knows the account's organisation under another address. Nothing was written."""
+
+
 class GuardRefused(TerminalError):
     """A guard of the campaign says that this plan is not what its author had in mind. Nothing was written."""
 

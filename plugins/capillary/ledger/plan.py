@@ -7,6 +7,7 @@ refused or crashed plan leaves nothing behind.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from secrets import token_hex
@@ -15,7 +16,7 @@ from typing import Final
 from sqlalchemy import Row, delete, exists, func, insert, select
 
 from capillary.ledger.bounds import checked
-from capillary.ledger.candidates import is_new, may_be_planned, planning, unclear
+from capillary.ledger.candidates import is_new, known_elsewhere, may_be_planned, planning, unclear
 from capillary.ledger.cut import Cut, cut
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import GuardRefused, LedgerBroken
@@ -35,6 +36,8 @@ from capillary.ledger.staging import Staged, Staging
 
 #: Customers of a run under a spec that nobody has proven yet.
 CANARY_CUSTOMERS: Final = 10
+#: Other campaigns of an occasion that a plan names; the others are counted.
+NAMED_CAMPAIGNS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Order:
         capillary_conn_id: the Airflow connection of the platform.
         campaign: the campaign's name.
         occasion: the occasion, resolved.
-        renamed_from: the campaign's former name, if it was renamed.
+        shared_occasion: other campaigns may plan on this occasion; one of a badge (`badge:…`) is always shared.
         spec: what requests are built from.
         customers_per_request: largest request.
         cap: most customers of this run, in the query's order; None for all.
@@ -86,7 +89,7 @@ class Order:
     campaign: str
     occasion: str
     spec: Spec
-    renamed_from: str | None = None
+    shared_occasion: bool = False
     customers_per_request: int = 500
     cap: int | None = None
     canary: bool = True
@@ -119,6 +122,8 @@ class Plan:
         kept: an earlier try of this task had planned, and something of it was sent: that plan holds.
         canary: the run was capped because the spec is unproven.
         waits_for_canary: nothing was planned since a request under the unproven spec is still open.
+        known_elsewhere: the part of `known_before` whose latest attempt another campaign of the occasion made.
+        known_through: names of those campaigns, the one with the most first; empty without any.
         requests: approvals needed.
     """
 
@@ -134,6 +139,8 @@ class Plan:
     over_cap: int
     planned: int
     requests: int
+    known_elsewhere: int = 0
+    known_through: str = ""
 
     @property
     def plan_id(self) -> PlanId | None:
@@ -158,6 +165,7 @@ def commit_plan(ledger: Ledger, staged: Staging, order: Order, *, dry_run: bool 
     Raises:
         GuardRefused: a guard refused; the message names all that did.
         OccasionTaken: the occasion belongs to another badge or campaign.
+        OrganisationElsewhere: the ledger knows the organisation under another address.
         StagingFailed: the worker's disk failed.
         LedgerUnavailable: the ledger's database stopped the copying; nothing was planned.
         LedgerBroken: a count that must hold does not.
@@ -220,7 +228,7 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
         campaign=order.campaign,
         occasion=order.occasion,
         badge_id=order.spec.badge_id,
-        renamed_from=order.renamed_from,
+        shared=order.shared_occasion,
     )
     spec = locked_spec(tx, order.spec)
     earlier = tx.conn.execute(
@@ -240,6 +248,7 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
 
     counts = staged.staged
     fresh = _take(tx, occasion_id, order, staged, with_copy=with_copy)
+    elsewhere = known_elsewhere(tx, occasion_id, order.campaign, order.retry) if with_copy else {}
     canary = order.canary and spec.proven_at is None
     waits = canary and _spec_is_open(tx, spec.id)
     caps = [cap for cap in (order.cap, CANARY_CUSTOMERS if canary else None, 0 if waits else None) if cap is not None]
@@ -273,6 +282,7 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
             invalid=counts.invalid,
             duplicates=counts.duplicates,
             known_before=known_before,
+            known_elsewhere=sum(elsewhere.values()),
             over_cap=over_cap,
             planned=planned,
             canary=canary,
@@ -284,7 +294,7 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
     ).scalar_one()
     for part in staged.invalid_rows():
         tx.conn.execute(insert(badge_invalid), [_invalid(run_id, *row) for row in part])
-    whose = Cut(run_id, occasion_id, spec.id, order.spec.fingerprint(), order.occasion)
+    whose = Cut(run_id, occasion_id, spec.id, order.spec.fingerprint(), order.campaign, order.occasion)
     cut(tx, whose, staged.slices(order.customers_per_request), requests=requests, planned=planned)
     return Plan(
         badge_run_id=run_id,
@@ -299,6 +309,8 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
         over_cap=over_cap,
         planned=planned,
         requests=requests,
+        known_elsewhere=sum(elsewhere.values()),
+        known_through=_named(elsewhere),
     )
 
 
@@ -349,6 +361,8 @@ def _kept(tx: Transaction, run: Row[tuple[object, ...]]) -> Plan:
         over_cap=run.over_cap,
         planned=run.planned,
         requests=requests,
+        known_elsewhere=run.known_elsewhere,
+        known_through=_named(_others(tx, run.occasion_id, run.campaign, before=run.id)) if run.known_elsewhere else "",
     )
 
 
@@ -356,6 +370,29 @@ def _forget(tx: Transaction, badge_run_id: OpenPlan) -> None:
     discard_unsent(tx, badge_run_ids=[badge_run_id])
     tx.conn.execute(delete(badge_invalid).where(badge_invalid.c.badge_run_id == badge_run_id))
     tx.conn.execute(delete(badge_run).where(badge_run.c.id == badge_run_id))
+
+
+def _others(tx: Transaction, occasion_id: int, campaign: str, *, before: int | None = None) -> dict[str, int]:
+    """Return the occasion's other campaigns with what their runs still hold; `before`: the runs up to that one."""
+    held = func.sum(badge_run.c.planned - badge_run.c.discarded)
+    found = tx.conn.execute(
+        select(badge_run.c.campaign, held.label("customers"))
+        .where(
+            badge_run.c.occasion_id == occasion_id,
+            badge_run.c.campaign != campaign,
+            badge_run.c.planned > badge_run.c.discarded,
+            *([badge_run.c.id < before] if before is not None else []),
+        )
+        .group_by(badge_run.c.campaign)
+        .order_by(held.desc(), badge_run.c.campaign)
+    )
+    return {row.campaign: row.customers for row in found}
+
+
+def _named(campaigns: Mapping[str, int]) -> str:
+    more = len(campaigns) - NAMED_CAMPAIGNS
+    names = list(campaigns)[:NAMED_CAMPAIGNS]
+    return ", ".join([*names, f"{more} more"] if more > 0 else names)
 
 
 def _spec_is_open(tx: Transaction, spec_id: int) -> bool:
@@ -404,10 +441,6 @@ def _judge(tx: Transaction, order: Order, counts: Staged, requests: int) -> None
         )
 
 
-def _names(order: Order) -> list[str]:
-    return [order.campaign, *([order.renamed_from] if order.renamed_from else [])]
-
-
 def _customers_of_last_run(tx: Transaction, order: Order) -> int:
     """Return the distinct customers of the last run that found any; 0 without one.
 
@@ -416,10 +449,9 @@ def _customers_of_last_run(tx: Transaction, order: Order) -> int:
     found = badge_run.c.eligible - badge_run.c.invalid - badge_run.c.duplicates
     last = tx.conn.execute(
         select(found)
-        .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
         .where(
-            badge_occasion.c.account == order.spec.account,
-            badge_occasion.c.campaign.in_(_names(order)),
+            badge_run.c.account == order.spec.account,
+            badge_run.c.campaign == order.campaign,
             found > 0,
         )
         .order_by(badge_run.c.id.desc())
@@ -432,10 +464,10 @@ def _open_requests(tx: Transaction, order: Order) -> int:
     return tx.conn.execute(
         select(func.count())
         .select_from(badge_request)
-        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
+        .join(badge_run, badge_run.c.id == badge_request.c.badge_run_id)
         .where(
-            badge_occasion.c.account == order.spec.account,
-            badge_occasion.c.campaign.in_(_names(order)),
+            badge_run.c.account == order.spec.account,
+            badge_run.c.campaign == order.campaign,
             badge_request.c.status != RequestStatus.SETTLED,
         )
     ).scalar_one()

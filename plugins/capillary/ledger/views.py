@@ -59,6 +59,7 @@ class Funnel:
         invalid: rows that are no customer id.
         duplicates: rows whose customer came before.
         known_before: customers whom an earlier plan of the occasion holds.
+        known_elsewhere: the part of them whose latest attempt another campaign of the occasion had made.
         over_cap: customers left for a later run.
         planned: customers in the plan's requests.
         discarded: planned ones taken back, because nothing of them was sent.
@@ -84,6 +85,7 @@ class Funnel:
     requests: int
     requests_open: int
     requests_auto_approved: int
+    known_elsewhere: int = 0
 
     def balances(self) -> bool:
         """Whether every row of the query and every planned customer is accounted for."""
@@ -227,6 +229,7 @@ def funnel(tx: Transaction, badge_run_id: OpenPlan) -> Funnel:
         requests=run.requests,
         requests_open=run.requests_open,
         requests_auto_approved=run.requests_auto_approved,
+        known_elsewhere=run.known_elsewhere,
     )
 
 
@@ -254,7 +257,7 @@ def customer_history(tx: Transaction, account: str, customer_id: int) -> tuple[C
     occasions = select(badge_occasion.c.id).where(badge_occasion.c.account == account)
     rows = tx.conn.execute(
         select(
-            badge_occasion.c.campaign,
+            badge_run.c.campaign,
             badge_occasion.c.occasion,
             badge_occasion.c.badge_id,
             badge_enrolment.c.attempt,

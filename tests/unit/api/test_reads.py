@@ -236,7 +236,7 @@ async def test_the_connections_test_is_one_cheap_read() -> None:
     wire = platform(reply(200, page(row(), total=12)))
     said = await wire.client(settings(environment="staging", submitting=False)).check()
     assert said == (
-        "https://platform.example/100458 answered the till; 12 ISSUE-BADGE requests since 2026-11-23; "
+        "platform.example/100458 answered the till; 12 ISSUE-BADGE requests since 2026-11-23; "
         "submitting is off; environment staging."
     )
     assert wire.calls[0].params["limit"] == "1"

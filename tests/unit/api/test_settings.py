@@ -36,15 +36,53 @@ def test_an_inner_till_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("written", "account"),
     [
-        ("https://EU.api.example/", "https://eu.api.example/100458"),
-        ("<https://eu.api.example>", "https://eu.api.example/100458"),
-        (" https://eu.api.example:443 ", "https://eu.api.example/100458"),
-        ("http://127.0.0.1:8080", "http://127.0.0.1:8080/100458"),
-        ("http://[::1]:8080/", "http://[::1]:8080/100458"),
+        ("https://EU.api.example/", "eu.api.example/100458"),
+        ("<https://eu.api.example>", "eu.api.example/100458"),
+        (" https://eu.api.example:443 ", "eu.api.example/100458"),
+        ("http://127.0.0.1:8080", "127.0.0.1:8080/100458"),
+        ("http://[::1]:8080/", "[::1]:8080/100458"),
+        ("https://eu.api.example/test/", "eu.api.example/test/100458"),
     ],
 )
 def test_account(written: str, account: str) -> None:
     assert settings(base_url=written).account == account
+
+
+def test_the_account_address_names_the_account_in_place_of_the_base_url() -> None:
+    before = settings(base_url="https://old.example:8443/test", organisation_id="00100458")
+    for written in ("old.example:8443/test/", "https://OLD.example:8443/test", "<http://old.example.:8443//test>"):
+        moved = settings(base_url="https://new.example", account_address=written)
+        assert moved.account == before.account == "old.example:8443/test/100458"
+        assert moved.sender == before.sender
+        assert moved.base_url == "https://new.example"
+        assert moved.inner_hostname == "https://new.example"
+    assert settings(account_address="  ").account == settings().account
+
+
+def test_the_organisation_goes_out_as_it_was_written() -> None:
+    assert settings(organisation_id="00100458").organisation_id == "00100458"
+
+
+def test_an_import_tries_the_hostnames_of_both_addresses_and_schemes() -> None:
+    moved = settings(base_url="https://new.example/x", account_address="http://old.example:80/y")
+    assert moved.inner_hostnames == (
+        "https://new.example",
+        "http://new.example",
+        "http://old.example",
+        "https://old.example",
+    )
+    own = settings(base_url="https://new.example", inner_hostname="https://in.example")
+    assert own.inner_hostnames == ("https://in.example", "http://new.example", "https://new.example")
+
+
+def test_an_account_longer_than_its_column_is_refused() -> None:
+    host = "https://h.example/"
+    longest = host + "p" * (255 - len("h.example/" + "/100458"))
+    assert len(settings(base_url=longest).account) == 255
+    with pytest.raises(SettingsInvalid, match="it is 256 characters long, and the ledger takes 255"):
+        settings(base_url=longest + "p")
+    with pytest.raises(SettingsInvalid, match="field 'account_address'"):
+        settings(account_address=longest + "p")
 
 
 def test_the_inner_host_is_the_outer_one_unless_said() -> None:
@@ -74,6 +112,18 @@ def test_sender_names_the_user_and_not_the_secret() -> None:
         ({"base_url": "https://eu.api.example/api_gateway/v2/request-workflow"}, "base_url"),
         ({"base_url": "https://eu.api.example?x=1"}, "base_url"),
         ({"base_url": "https://eu api.example"}, "base_url"),
+        ({"base_url": "https://eu..example"}, "base_url"),
+        ({"base_url": "https://127.1"}, "base_url"),
+        ({"base_url": "https://eu.example/%zz"}, "base_url"),
+        ({"base_url": "https://[fe80::1%25eth0]"}, "base_url"),
+        ({"account_address": "ftp://eu.api.example"}, "account_address"),
+        ({"account_address": "user:pw@eu.api.example"}, "account_address"),
+        ({"account_address": "eu.api.example/?x=1"}, "account_address"),
+        ({"account_address": "eu api.example"}, "account_address"),
+        ({"account_address": "<>"}, "account_address"),
+        ({"account_address": 42}, "account_address"),
+        ({"organisation_id": "１００４５８"}, "organisation_id"),
+        ({"organisation_id": "100/458"}, "organisation_id"),
         ({"organisation_id": " "}, "organisation_id"),
         ({"organisation_id": "100 458"}, "organisation_id"),
         ({"organisation_id": 100458}, "organisation_id"),

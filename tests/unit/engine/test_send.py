@@ -263,10 +263,11 @@ def test_a_run_is_sent_only_to_the_account_it_was_planned_for(desk: Desk) -> Non
     desk.plan([1])
     assert_account(desk.ledger, desk.plan_id(1), desk.settings.account)
     with pytest.raises(WrongAccount) as caught:
-        assert_account(desk.ledger, desk.plan_id(1), "https://elsewhere.example/100")
+        assert_account(desk.ledger, desk.plan_id(1), "elsewhere.example/100")
     assert str(caught.value) == (
-        "run 1 was planned for https://platform.example/100, and the platform's connection leads to "
-        "https://elsewhere.example/100: give the task the connection with which it was planned"
+        "run 1 was planned for platform.example/100, and the platform's connection leads to "
+        "elsewhere.example/100: give the task the connection with which it was planned. If the platform has moved, "
+        "write 'platform.example' into the connection's field Account address"
     )
     with pytest.raises(PlanUnknown, match="77"):
         assert_account(desk.ledger, desk.plan_id(77), desk.settings.account)

@@ -332,7 +332,7 @@ async def test_as_many_doubts_as_may_be_in_flight_stop_sending(
     with pytest.raises(TooMuchDoubt) as caught:
         await submit(desk, own.badge_run_id, in_flight=2)
     assert str(caught.value) == (
-        "2 requests of https://platform.example/100 are in doubt, as many as may be in flight; nothing more is sent "
+        "2 requests of platform.example/100 are in doubt, as many as may be in flight; nothing more is sent "
         "until the platform's list has shown what became of them"
     )
     assert desk.posts == []
@@ -341,7 +341,7 @@ async def test_as_many_doubts_as_may_be_in_flight_stop_sending(
 async def test_doubts_of_another_account_and_what_is_known_to_stand_there_count_nothing(desk: Desk) -> None:
     desk.plan([1])
     in_doubt(desk, 1, sent_before_s=1, error="no answer")
-    desk.write(update(badge_occasion).values(account="https://elsewhere.example/100", occasion="elsewhere"))
+    desk.write(update(badge_occasion).values(account="elsewhere.example/200", occasion="elsewhere"))
     desk.plan([2], "waiting")
     await submit(desk, 2)
     desk.write(update(badge_request).where(badge_request.c.id == 2).values(error="an old word"))

@@ -19,7 +19,7 @@ from capillary.ledger.spec import Spec
 from capillary.ledger.staging import InvalidRow, staging
 
 SPEC: Final = Spec(
-    account="https://platform.example/100",
+    account="platform.example/100",
     badge_id="65f0a1b2c3d4e5f601234567",
     owner_type="LOYALTY",
     reference_id="7",

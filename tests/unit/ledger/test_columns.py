@@ -231,7 +231,7 @@ def test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name(ledger: Led
 
 def forgotten(**changes: Any) -> Forgotten:  # noqa: ANN401 - fields of a forgotten request
     facts: dict[str, Any] = {
-        "key": request_key(SPEC.fingerprint(), "forgotten", 1, [1]),
+        "key": request_key(SPEC.fingerprint(), "spring", "forgotten", 1, [1]),
         "campaign": "spring",
         "occasion": "forgotten",
         "spec": SPEC,
@@ -393,7 +393,7 @@ def test_the_bounds_at_the_edge_are_the_columns() -> None:
     assert length_of(badge_sighting.c.state) == STATE_LIMIT
     accounts = {length_of(table.c.account) for table in metadata.tables.values() if "account" in table.c}
     assert accounts == {ACCOUNT_LIMIT}
-    ours = request_key(SPEC.fingerprint(), "x" * 200, 10, [1])
+    ours = request_key(SPEC.fingerprint(), "x" * 200, "y" * 200, 10, [1])
     assert len(ours) < KEY_LIMIT, "a key that was cut is none of ours"
 
 

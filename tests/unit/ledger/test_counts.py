@@ -207,7 +207,7 @@ def test_a_request_that_is_given_up_is_counted(ledger: Ledger, clock: Clock, pla
 
 def _forgotten(customers: list[int], state: str, name: str) -> Forgotten:
     return Forgotten(
-        key=request_key(ORDER.spec.fingerprint(), ORDER.occasion, 1, customers),
+        key=request_key(ORDER.spec.fingerprint(), ORDER.campaign, ORDER.occasion, 1, customers),
         campaign=ORDER.campaign,
         occasion=ORDER.occasion,
         spec=ORDER.spec,

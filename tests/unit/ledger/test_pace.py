@@ -12,7 +12,7 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.pace import SLOT_GRACE_S, START_WITHIN_S, block, is_blocked, slot_spacing_s, take_slot
 from tests.unit.ledger.conftest import Clock
 
-ACCOUNT = "https://platform.example/100"
+ACCOUNT = "platform.example/100"
 
 
 def _take(ledger: Ledger, *, limit: int, account: str = ACCOUNT) -> float:

@@ -88,7 +88,9 @@ def test_the_key_can_be_rebuilt_from_the_ledgers_rows(ledger: Ledger) -> None:
     ]
     assert second.requests == 4
     for row in [*requests_of(ledger, first), *rows]:
-        assert row.key == request_key(SPEC.fingerprint(), ORDER.occasion, row.attempt, customers_of(ledger, row.id))
+        assert row.key == request_key(
+            SPEC.fingerprint(), "spring", ORDER.occasion, row.attempt, customers_of(ledger, row.id)
+        )
 
 
 def test_the_cap_takes_the_querys_first_customers(ledger: Ledger) -> None:
@@ -218,18 +220,9 @@ def test_an_occasion_of_another_badge_is_refused(ledger: Ledger) -> None:
 def test_an_occasion_of_another_campaign_is_refused(ledger: Ledger) -> None:
     plan(ledger, [1])
     before = snapshot(ledger)
-    with pytest.raises(OccasionTaken, match="renamed_from='spring'"):
-        plan(ledger, [2], run("second", campaign="other", renamed_from="winter"))
+    with pytest.raises(OccasionTaken, match=r"belongs to campaign 'spring'; .* shared_occasion=True"):
+        plan(ledger, [2], run("second", campaign="other"))
     assert snapshot(ledger) == before
-
-
-def test_a_renamed_campaign_takes_its_occasion_along(ledger: Ledger) -> None:
-    plan(ledger, [1])
-    made = plan(ledger, [1, 2], run("second", campaign="new", renamed_from="spring"))
-    assert (made.known_before, made.planned) == (1, 1)
-    assert plan(ledger, [3], run("third", campaign="new")).planned == 1
-    with pytest.raises(OccasionTaken):
-        plan(ledger, [4], run("fourth"))
 
 
 @pytest.mark.parametrize(
@@ -262,15 +255,9 @@ def test_all_guards_that_refuse_are_named_and_a_person_may_override_them(ledger:
     assert plan(ledger, range(1, 8), replace(order, override_guards=True)).planned == 7
 
 
-def test_open_requests_of_the_former_name_count(ledger: Ledger) -> None:
+def test_open_requests_of_the_campaigns_other_occasions_count(ledger: Ledger) -> None:
     plan(ledger, [1, 2, 3])
-    order = run(
-        "second",
-        campaign="new",
-        renamed_from="spring",
-        occasion="Summer",
-        guards=replace(NO_GUARDS, max_open_requests=1),
-    )
+    order = run("second", occasion="Summer", guards=replace(NO_GUARDS, max_open_requests=1))
     with pytest.raises(GuardRefused, match="1 requests of the campaign are open"):
         plan(ledger, [4], order)
 

@@ -56,9 +56,7 @@ class Books:
         with self.ledger.write() as tx:
             self.occasion_id = inserted(
                 tx,
-                insert(badge_occasion).values(
-                    account=account, campaign="gold", occasion=name, badge_id="b" * 24, created_at=tx.now
-                ),
+                insert(badge_occasion).values(account=account, occasion=name, badge_id="b" * 24, created_at=tx.now),
             )
             self.spec_id = inserted(
                 tx, insert(badge_spec).values(account=account, fingerprint=name, config="{}", created_at=tx.now)

@@ -36,8 +36,7 @@ def _create_occasions_and_specs() -> None:
     op.create_table(
         "badge_occasion",
         sa.Column("id", _id(), nullable=False),
-        sa.Column("account", sa.String(255), nullable=False, comment="scheme://host/organisation"),
-        sa.Column("campaign", sa.String(200), nullable=False),
+        sa.Column("account", sa.String(255), nullable=False, comment="host[:port][/path]/organisation"),
         sa.Column("occasion", sa.String(200), nullable=False),
         sa.Column("badge_id", sa.String(24), nullable=False),
         _time("created_at"),
@@ -88,6 +87,13 @@ def _create_runs() -> None:
         sa.Column("invalid", sa.BigInteger(), nullable=False),
         sa.Column("duplicates", sa.BigInteger(), nullable=False),
         sa.Column("known_before", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "known_elsewhere",
+            sa.BigInteger(),
+            nullable=False,
+            server_default=sa.text("0"),
+            comment="of known_before: through other campaigns",
+        ),
         sa.Column("over_cap", sa.BigInteger(), nullable=False),
         sa.Column("planned", sa.BigInteger(), nullable=False),
         sa.Column("discarded", sa.BigInteger(), nullable=False, server_default=sa.text("0")),
@@ -307,8 +313,8 @@ def _create_stop_and_server() -> None:
 # The columns of a run stand in GROUP BY one by one: only then does a database look at one run's rows
 # when it is asked for one run.
 _RUN = (
-    "r.id, r.dag_id, r.run_id, r.task_id, o.account, o.campaign, o.occasion, r.canary, r.eligible, r.invalid, "
-    "r.duplicates, r.known_before, r.over_cap, r.planned, r.discarded, r.planned_at"
+    "r.id, r.dag_id, r.run_id, r.task_id, r.account, r.campaign, o.occasion, r.canary, r.eligible, r.invalid, "
+    "r.duplicates, r.known_before, r.known_elsewhere, r.over_cap, r.planned, r.discarded, r.planned_at"
 )
 
 # Outcomes are the kept counts. Who is open is asked apart: a request has several counts, and one that was seen again
@@ -339,7 +345,7 @@ GROUP BY {_RUN}
 # Of several sightings of a request, one that still waits for a human comes first, then the one seen last.
 _WAITING = """
 CREATE VIEW badge_waiting AS
-SELECT o.account, o.campaign, o.occasion, r.dag_id, r.run_id, q.key, q.customers, q.status, q.tries, q.resends,
+SELECT r.account, r.campaign, o.occasion, r.dag_id, r.run_id, q.key, q.customers, q.status, q.tries, q.resends,
     q.first_sent_at, s.platform_request_id, s.state, s.seen_at, {age} AS age_seconds
 FROM badge_request q
 JOIN badge_run r ON r.id = q.badge_run_id
@@ -359,11 +365,12 @@ _AGE = {
 # enrolments has the occasion first. To PostgreSQL it is a join like any other.
 _CUSTOMER_STATUS = """
 CREATE VIEW badge_customer_status AS
-SELECT o.account, o.campaign, o.occasion, e.customer_id, e.attempt, e.outcome, e.issued_id, e.error_code,
+SELECT o.account, r.campaign, o.occasion, e.customer_id, e.attempt, e.outcome, e.issued_id, e.error_code,
     q.key AS request_key, q.status AS request_status
 FROM badge_occasion o
 CROSS JOIN badge_enrolment e
 JOIN badge_request q ON q.id = e.request_id
+JOIN badge_run r ON r.id = q.badge_run_id
 WHERE e.occasion_id = o.id AND NOT EXISTS (
     SELECT 1 FROM badge_enrolment later
     WHERE later.occasion_id = e.occasion_id AND later.customer_id = e.customer_id AND later.attempt > e.attempt
