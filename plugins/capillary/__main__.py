@@ -1,4 +1,4 @@
-"""Commands of the package: ``python -m capillary ledger upgrade|check|import``."""
+"""Commands of the package: ``python -m capillary ledger create|upgrade|check|import``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         url = arguments.url or _url_of_connection(arguments.conn_id)
         if arguments.command == "import":
-            said, done = _import(url, arguments)
+            said, done = (_not_ours if arguments.not_ours else _import)(url, arguments)
+        elif arguments.command == "create":
+            said, done = _create(url, arguments), True
         else:
             said, done = (_upgrade(url) if arguments.command == "upgrade" else _check(url)), True
     except CapillaryError as error:
@@ -49,8 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     ledger = rooms.add_parser("ledger", help="the ledger's tables, and what the platform knows of them")
     ledger.add_argument(
         "command",
-        choices=["upgrade", "check", "import"],
-        help="upgrade: migrate; check: only tell; import: write back what the platform holds and the ledger forgot",
+        choices=["create", "upgrade", "check", "import"],
+        help="create: make the tables of a new ledger; upgrade: migrate a ledger; check: only tell; import: write back "
+        "what the platform holds and the ledger forgot",
     )
     ledger.add_argument("--url", help="SQLAlchemy URL of the ledger; default: that of --conn-id")
     ledger.add_argument("--conn-id", default=LEDGER_CONN_ID, help="Airflow connection (default: %(default)s)")
@@ -60,17 +63,44 @@ def _parser() -> argparse.ArgumentParser:
     ledger.add_argument(
         "--since",
         type=date.fromisoformat,
-        default=datetime.now(UTC).date() - timedelta(days=30),
-        help="import: first day of the list, as 2026-11-01 (default: 30 days ago)",
+        help="import: first day of the list, as 2026-11-01; your word that no request of ours is older (default: 30 "
+        "days ago, and no word)",
     )
     ledger.add_argument("--dags", type=Path, help="import: folder of the campaigns that planned the requests")
+    ledger.add_argument(
+        "--not-ours",
+        action="append",
+        metavar="KEY",
+        help="import: your word that a request of this key is somebody else's; may be given again",
+    )
+    ledger.add_argument(
+        "--new-organisation",
+        action="store_true",
+        help="create: your word that no request of ours stands on the platform of --capillary-conn-id: its list is "
+        "not read back",
+    )
     return parser
+
+
+def _create(url: str | URL, arguments: argparse.Namespace) -> str:
+    from capillary.ledger_command import create_ledger  # noqa: PLC0415 - a check needs none of it
+
+    _without_examples()
+    return create_ledger(url, new_organisation_of=arguments.capillary_conn_id if arguments.new_organisation else None)
+
+
+def _not_ours(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
+    from capillary.ledger_command import note_not_ours  # noqa: PLC0415 - a check needs none of it
+
+    _without_examples()
+    with Ledger(url) as ledger:
+        return note_not_ours(ledger, arguments.not_ours, capillary_conn_id=arguments.capillary_conn_id), True
 
 
 def _upgrade(url: str | URL) -> str:
     with Ledger(url, check_schema=False) as ledger:
         before, after = upgrade(ledger.engine)
-    return f"already at {after}" if before == after else f"migrated from {before or 'nothing'} to {after}"
+    return f"already at {after}" if before == after else f"migrated from {before} to {after}"
 
 
 def _check(url: str | URL) -> str:
@@ -86,12 +116,13 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
         imported = import_from_platform(
             ledger,
             capillary_conn_id=arguments.capillary_conn_id,
-            since=arguments.since,
+            since=arguments.since or datetime.now(UTC).date() - timedelta(days=30),
+            nothing_is_older=arguments.since is not None,
             dags_folder=arguments.dags,
         )
     said = f"{imported.requests} requests with {imported.customers} customers imported"
     if imported.is_complete:
-        return f"{said}; it knows all that the platform's list shows of ours, and submitting may go on", True
+        return f"{said}; {_what_follows(arguments.since)}", True
     left = [
         *(f"{key} cannot be told: give --dags with its campaign as it was, and --since" for key in imported.unproven),
         *(
@@ -105,6 +136,15 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
         *([] if imported.whole else ["the platform's list could not be read to its end: try again"]),
     ]
     return "\n  ".join([f"{said}; submitting stays stopped:", *left]), False
+
+
+def _what_follows(since: date | None) -> str:
+    if since is None:
+        return (
+            "it knows all that the platform's list shows of ours for 30 days. Where it has not read the days before, "
+            "the next submit does; give --since to say that nothing of ours is older"
+        )
+    return f"it knows all that the platform's list shows of ours since {since}, and submitting may go on"
 
 
 def _url_of_connection(conn_id: str) -> str | URL:

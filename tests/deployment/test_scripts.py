@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from tests.deployment.composition import Document, made_up, rendered
 from tests.deployment.running import run
 from tests.postgresql import Server, ServerMissing, running_server
@@ -58,8 +58,8 @@ def test_the_first_start_makes_two_databases_apart(compose: Document, server: Se
     assert done.returncode == 0, done.stderr
 
     ours = server.url.set(username="badge_ledger", database="badge_ledger")
-    with Ledger(ours, check_schema=False) as ledger:
-        assert upgrade(ledger.engine)[0] is None
+    with Ledger(ours, new=True) as ledger:
+        assert create(ledger.engine)
     for role, database in (("badge_ledger", "airflow"), ("airflow", "badge_ledger"), ("airflow", "postgres")):
         engine = create_engine(ours.set(username=role, database=database))
         with pytest.raises(OperationalError, match="permission denied for database"):

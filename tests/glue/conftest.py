@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, func, select, text
 from capillary import access, planning
 from capillary.engine.runtime import Runtime
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from capillary.ledger.schema import badge_enrolment, badge_pace, badge_request, metadata
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.server import RunningSandbox, running_sandbox
@@ -115,8 +115,8 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     url, warehouse = f"sqlite:///{tmp_path}/ledger.db", f"sqlite:///{tmp_path}/warehouse.db"
-    with Ledger(url, check_schema=False) as empty:
-        upgrade(empty.engine)
+    with Ledger(url, new=True) as empty:
+        create(empty.engine)
     engine = create_engine(warehouse)
     with engine.begin() as conn:
         conn.execute(text("CREATE TABLE vip (customer_id)"))

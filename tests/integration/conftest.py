@@ -20,7 +20,7 @@ from capillary.engine.pace import LedgerPace
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from capillary.ledger.plan import Order, Plan, commit_plan
 from capillary.ledger.spec import Spec
 from capillary.ledger.staging import staging
@@ -116,8 +116,8 @@ class ShiftedClock:
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     url = f"sqlite:///{tmp_path}/ledger.db"
-    with Ledger(url, check_schema=False) as empty:
-        upgrade(empty.engine)
+    with Ledger(url, new=True) as empty:
+        create(empty.engine)
     clock = ShiftedClock()
     with running_sandbox(SandboxSettings()) as sandbox, Ledger(url, clock=clock) as ledger:
         settings = PlatformSettings(

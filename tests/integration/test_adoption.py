@@ -17,7 +17,7 @@ from capillary.engine.errors import LedgerBehind
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from capillary.ledger.plan import Plan
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
 from capillary.ledger.views import funnel
@@ -58,8 +58,8 @@ def outcomes(house: House) -> dict[str | None, int]:
 def emptied(house: House, tmp_path: Path) -> None:
     """Give the house a ledger that knows nothing."""
     url = f"sqlite:///{tmp_path}/emptied.db"
-    with Ledger(url, check_schema=False) as empty:
-        upgrade(empty.engine)
+    with Ledger(url, new=True) as empty:
+        create(empty.engine)
     house.ledger.close()
     house.ledger = Ledger(url, clock=house.clock)
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from capillary.engine.eligibility import InvalidId, customer_id_of
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from tests.simulation.actors import DagRun, keep_house, operate, set_back, tidy
 from tests.simulation.processes import SimulatedLedger
 from tests.simulation.shape import HOUR, Mode, RunShape, Shape, draw_shape
@@ -63,8 +63,8 @@ class Simulation:
         self._ledger: SimulatedLedger
 
     def __enter__(self) -> Self:
-        with Ledger(f"sqlite:///{self._template}", check_schema=False) as ledger:
-            upgrade(ledger.engine)
+        with Ledger(f"sqlite:///{self._template}", new=True) as ledger:
+            create(ledger.engine)
         with Ledger(f"sqlite:///{self._template}"):
             pass  # the schema is the code's, and the ledger asserts that it is durable
         self._ledger = SimulatedLedger(f"sqlite:///{self.ledger_file}")

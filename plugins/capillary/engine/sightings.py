@@ -35,7 +35,8 @@ class Recorded:
 def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) -> Recorded:
     """Record a sighting for every row of ours; a key of ours that is unknown stops submitting.
 
-    A row that does not show its key is ours when its platform request id was seen before.
+    A row that does not show its key is ours when its platform request id was seen before. Nothing is stopped by an
+    unknown request that was rejected, which enrolled nobody and never will, or that a person said is not ours.
     """
     by_id = {row.platform_request_id: row for row in rows}
     if not by_id:
@@ -44,19 +45,21 @@ def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) 
     ids_seen = _ids_seen(tx, account, {row.platform_request_id for row in by_id.values() if not row.request_key})
     known = _known(tx, by_id)
     ours: list[tuple[int, WorkflowRequest]] = []
-    foreign_key = None
+    unknown: list[str] = []
     for row in by_id.values():
         request_id = ids_of_keys.get(row.request_key) if row.request_key else ids_seen.get(row.platform_request_id)
         if request_id is not None:
             ours.append((request_id, row))
-        elif (row.request_key or "").startswith(KEY_PREFIX):
-            foreign_key = row.request_key
+        elif row.request_key and row.request_key.startswith(KEY_PREFIX) and row.state != RequestState.REJECTED:
+            unknown.append(row.request_key)
     new = 0
     # In the order of their ids, as everybody locks them; the platform's order is another one.
     for request_id, row in sorted(ours, key=itemgetter(0)):
         seen = seen_in(row)
         if not _is_known(known.get(row.platform_request_id), request_id, seen):
             new += requests.record_sighting(tx, request_id, seen)
+    not_ours = scans.are_not_ours(tx, account, unknown)
+    foreign_key = next((key for key in reversed(unknown) if key not in not_ours), None)
     if foreign_key is not None:
         scans.note_foreign_key(tx, account, foreign_key)
     return Recorded(dict(ours), new, foreign_key)

@@ -18,11 +18,13 @@ from sqlalchemy import func, select
 from capillary.api.errors import NotTaken, Unauthorized
 from capillary.api.settings import PlatformSettings
 from capillary.engine.doubt import resolve_doubt
-from capillary.engine.errors import AutoApproved, LedgerBehind, ListCutShort, TooMuchDoubt
+from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, TooMuchDoubt
+from capillary.engine.history import read_history
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, doubt_after
 from capillary.engine.watch import watch
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Transaction
+from capillary.ledger.history import history, read_again
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
 
 #: Requests of one task that are under way at once.
@@ -60,8 +62,8 @@ async def submit_run(
 
     Raises:
         PlanUnknown: the ledger has no such run.
-        WrongAccount, ListCutShort, LedgerBehind, SubmittingOff, TooMuchDoubt, AutoApproved, BodyChanged: see
-            ``capillary.engine.errors``.
+        WrongAccount, ListCutShort, HistoryUnread, HistoryOpen, LedgerBehind, SubmittingOff, TooMuchDoubt,
+            AutoApproved, BodyChanged: see ``capillary.engine.errors``.
         NotTaken: the platform took none of several sends in a row.
         EverythingRefused: the platform would refuse every request.
     """
@@ -90,7 +92,7 @@ async def submit_run(
                 _assert_may_send(tx, sender.client.settings, in_flight)
             return planned
 
-    auto_approved = await _look_first(sender, badge_run_id, stop_on_auto_approval=stop_on_auto_approval)
+    auto_approved = await _look_first(sender, badge_run_id, lease=lease, stop_on_auto_approval=stop_on_auto_approval)
     _assert_human(auto_approved, stop=stop_on_auto_approval)
     while batch := await sender.runtime.ledger_call(next_requests):
         # All of a batch come to their end, whatever one of them raises: none is cut off in mid-call.
@@ -110,7 +112,7 @@ async def submit_run(
     return Submitted(dict(counts), auto_approved)
 
 
-async def _look_first(sender: Sender, badge_run_id: int, *, stop_on_auto_approval: bool) -> int:
+async def _look_first(sender: Sender, badge_run_id: int, *, lease: timedelta, stop_on_auto_approval: bool) -> int:
     """Find what an earlier try left in doubt, and what this ledger forgot, before anything new is sent.
 
     Returns:
@@ -121,10 +123,23 @@ async def _look_first(sender: Sender, badge_run_id: int, *, stop_on_auto_approva
         with sender.ledger.read() as tx:
             return bool(_planned(tx, badge_run_id, 1))
 
+    def alive(tx: Transaction) -> None:
+        requests.keep_alive(tx, badge_run_id, lease=lease)
+
     if not await sender.runtime.ledger_call(anything_planned):
         return 0
+    await sender.runtime.ledger_call(lambda: _doubt_the_foreign_key(sender))
+    await read_history(sender.ledger, sender.client, sender.runtime, alive=alive)
     await _read_to_the_end(sender)
     return (await resolve_doubt(sender, stop_on_auto_approval=stop_on_auto_approval)).auto_approved
+
+
+def _doubt_the_foreign_key(sender: Sender) -> None:
+    """Have the whole list read again where a key stops the account: it may be rejected, or known, by now."""
+    account = sender.client.settings.account
+    with sender.ledger.write() as tx:
+        if scans.state(tx, account).foreign_key is not None and history(tx, account).read_at is not None:
+            read_again(tx, account)
 
 
 async def _read_to_the_end(sender: Sender) -> None:
@@ -171,7 +186,13 @@ def _assert_may_send(tx: Transaction, settings: PlatformSettings, in_flight: int
         raise LedgerBehind(
             f"the platform holds request {foreign_key}, which this ledger does not know: the ledger was restored or "
             "emptied, or a second installation submits for the same organisation. Nothing is sent before the ledger "
-            "has learned it: python -m capillary ledger import --dags <folder> --since <day>"
+            "has learned it: python -m capillary ledger import --dags <folder> --since <day>. If it is somebody "
+            f"else's, have it rejected, or say so: python -m capillary ledger import --not-ours {foreign_key}"
+        )
+    if history(tx, account).read_at is None:
+        raise HistoryOpen(
+            f"the list of {account} is being read from its beginning again, because a request stood there that this "
+            "ledger did not know; nothing is sent before that is through. Retry the task: it waits for the reading"
         )
     in_doubt = tx.conn.execute(
         select(func.count())
@@ -180,6 +201,8 @@ def _assert_may_send(tx: Transaction, settings: PlatformSettings, in_flight: int
         .where(
             badge_occasion.c.account == account,
             badge_request.c.status == RequestStatus.SENDING,
+            # Another user's doubts are ended by that user, or by what shows of them; they are no reason to wait.
+            badge_request.c.sender == settings.sender,
             # Calls of other runs that are merely under way are in no doubt; what a killed sender left is, by then.
             badge_request.c.error.is_not(None)
             | (badge_request.c.last_sent_at < tx.now - timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s)),

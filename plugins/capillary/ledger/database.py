@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, Self
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
@@ -14,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from capillary.errors import TransientError
-from capillary.ledger.errors import LedgerRefused
+from capillary.ledger.errors import LedgerMissing, LedgerRefused, place_of
 from capillary.ledger.revision import assert_schema_current
 
 #: How long a SQLite writer waits for another one, seconds.
@@ -53,33 +54,38 @@ class Ledger:
         clock: replaces the ledger's clock (the simulation's time). Default: PostgreSQL's
             ``clock_timestamp()``; for SQLite the machine's clock, since the file is the machine's own.
         check_schema: refuse a schema that is missing or of another version than the code.
+        new: the database may be empty, and a SQLite file is made where there is none. Without it a file that is
+            missing is refused at every connect: SQLite would make an empty one.
 
     Raises:
+        LedgerMissing: there is no such SQLite file, or the database has no ledger.
         LedgerRefused: another dialect, a SQLite database in memory, a file that is no database, or commits
             that are not durable.
-        SchemaBehind: the tables are missing or of another version; the message names the command.
+        SchemaBehind: the tables are of another version; the message names the command.
         LedgerUnavailable: the database does not answer.
     """
 
-    def __init__(self, url: str | URL, *, clock: Clock | None = None, check_schema: bool = True) -> None:
+    def __init__(
+        self, url: str | URL, *, clock: Clock | None = None, check_schema: bool = True, new: bool = False
+    ) -> None:
         self.url = ledger_url(url)
-        self.engine = _engine(self.url)
+        self.engine = _engine(self.url, new=new)
         self._clock = clock
         try:
             with self.engine.connect() as conn:
                 _assert_durable(conn)
-                if check_schema:
+                if check_schema and not new:
                     assert_schema_current(conn)
         except OperationalError as error:
             self.engine.dispose()
             raise LedgerUnavailable(
-                f"the ledger at {_place(self.url)} does not answer ({type(error.orig).__name__}); "
+                f"the ledger at {place_of(self.url)} does not answer ({type(error.orig).__name__}); "
                 "check the connection badge_ledger and the database"
             ) from None
         except DatabaseError as error:
             self.engine.dispose()
             raise LedgerRefused(
-                f"the database at {_place(self.url)} cannot be read ({type(error.orig).__name__}): it is no "
+                f"the database at {place_of(self.url)} cannot be read ({type(error.orig).__name__}): it is no "
                 "SQLite file, or its user may not read the ledger's tables; check the connection badge_ledger"
             ) from None
         except BaseException:
@@ -157,12 +163,7 @@ def ledger_url(url: str | URL) -> URL:
     )
 
 
-def _place(url: URL) -> str:
-    """Return where the database is, without who is asking: a password may hide in the query, too."""
-    return URL.create(url.get_backend_name(), host=url.host, port=url.port, database=url.database).render_as_string()
-
-
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, *, new: bool) -> Engine:
     # hide_parameters: a database error would otherwise carry customer ids into the task's log.
     if url.get_backend_name() != "sqlite":
         return create_engine(
@@ -171,9 +172,28 @@ def _engine(url: URL) -> Engine:
     engine = create_engine(
         url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
     )
+    if not new:
+        event.listen(engine, "do_connect", _assert_there)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _assert_there(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:
+    """Have SQLite open a file and never make one: a ledger that was lost must not come back empty."""
+    file = str(arguments[0])
+    if file.startswith("file:"):  # an address of SQLite's own, which may ask for a new file
+        arguments[0] = file.replace("mode=rwc", "mode=rw") if "mode=" in file else f"{file}{_next(file)}mode=rw"
+        return
+    if not Path(file).exists():
+        raise LedgerMissing(f"there is no SQLite file {file}")
+    # Between that look and this the file may vanish: with mode=rw nobody makes it.
+    arguments[0] = f"{Path(file).absolute().as_uri()}?mode=rw"
+    options["uri"] = True
+
+
+def _next(address: str) -> str:
+    return "&" if "?" in address else "?"
 
 
 def _is_busy(error: BaseException) -> bool:

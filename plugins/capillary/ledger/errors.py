@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from sqlalchemy import URL
+
 from capillary.errors import CapillaryError, TerminalError
+
+
+def place_of(url: URL) -> str:
+    """Return where the database is, without who is asking: a password may hide in the query, too."""
+    return URL.create(url.get_backend_name(), host=url.host, port=url.port, database=url.database).render_as_string()
 
 
 class LedgerRefused(TerminalError):
@@ -10,7 +17,18 @@ class LedgerRefused(TerminalError):
 
 
 class SchemaBehind(TerminalError):
-    """The ledger's tables are missing or of another version than the code."""
+    """The ledger's tables are of another version than the code."""
+
+
+class LedgerMissing(TerminalError):
+    """There is no ledger where one is looked for. Nothing but `ledger create` makes one."""
+
+    def __init__(self, seen: str) -> None:
+        super().__init__(
+            f"{seen}: the ledger was lost, or its connection (host, database, search path) leads elsewhere. Restore "
+            "it, or correct the connection badge_ledger. Only where there has never been a ledger, make one: "
+            "python -m capillary ledger create"
+        )
 
 
 class OccasionTaken(TerminalError):

@@ -1,4 +1,4 @@
-"""Bring the ledger's schema up to date. Alembic does the work."""
+"""Make the ledger's tables, or bring them up to date. Alembic does the work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, text
 
-from capillary.ledger.revision import REVISIONS, assert_known, current_revision
+from capillary.ledger.revision import (
+    REVISIONS,
+    assert_known,
+    assert_schema_current,
+    current_revision,
+    ledger_missing,
+)
 
 # Any number will do, as long as two upgrades use the same.
 _ADVISORY_LOCK = 0x63617031
@@ -18,15 +24,33 @@ _ADVISORY_LOCK = 0x63617031
 _ALEMBIC = Lock()
 
 
-def upgrade(engine: Engine) -> tuple[str | None, str]:
+def create(engine: Engine) -> bool:
+    """Make the ledger's tables where there are none; a second call at the same time waits for the first.
+
+    Returns:
+        Whether they were made; False where the code's ledger stands already.
+
+    Raises:
+        SchemaBehind: a ledger of another version stands there.
+    """
+    return _migrate(engine, new=True)[0] is None
+
+
+def upgrade(engine: Engine) -> tuple[str, str]:
     """Migrate to the newest revision, in one transaction; a second upgrade at the same time waits for it.
 
     Returns:
-        The revision before (None: the schema was empty) and the revision now.
+        The revision before and the revision now.
 
     Raises:
+        LedgerMissing: there is no ledger. An empty one in place of one that was lost would forget every customer.
         SchemaBehind: the database is at a revision that this code does not know.
     """
+    before, after = _migrate(engine, new=False)
+    return before or after, after
+
+
+def _migrate(engine: Engine, *, new: bool) -> tuple[str | None, str]:
     with engine.connect() as conn:
         conn.execution_options(ledger_write=True)
         with conn.begin():
@@ -34,7 +58,9 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
                 conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
             before = current_revision(conn)
             if before is not None:
-                assert_known(before)
+                assert_schema_current(conn) if new else assert_known(before)
+            elif not new:
+                raise ledger_missing(conn)
             config = alembic_config()
             config.attributes["connection"] = conn
             with _ALEMBIC:

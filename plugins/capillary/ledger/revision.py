@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, String, column, inspect, select, table
 
-from capillary.ledger.errors import SchemaBehind
+from capillary.ledger.errors import LedgerMissing, SchemaBehind, place_of
 
 #: Every revision of `migrations/versions`, oldest first. The code needs the last one.
 REVISIONS: Final = ("0001b",)
@@ -34,17 +34,23 @@ def assert_schema_current(conn: Connection) -> None:
     """Refuse to work on a schema that is not the code's.
 
     Raises:
+        LedgerMissing: there are no tables.
         SchemaBehind: with the command that mends it.
     """
     current, needed = current_revision(conn), REVISIONS[-1]
     if current == needed:
         return
     if current is None:
-        raise SchemaBehind(f"the ledger has no tables yet; create them with: {UPGRADE_COMMAND}")
+        raise ledger_missing(conn)
     assert_known(current)
     raise SchemaBehind(
         f"the ledger's schema is at revision {current}, the code needs {needed}; migrate with: {UPGRADE_COMMAND}"
     )
+
+
+def ledger_missing(conn: Connection) -> LedgerMissing:
+    """Return what to raise where a database has no ledger."""
+    return LedgerMissing(f"the database at {place_of(conn.engine.url)} has no tables of a ledger")
 
 
 def assert_known(revision: str) -> None:
