@@ -61,15 +61,18 @@ class Place:
 
     def platform(self, **extra: object) -> None:
         """Define the platform's connection, with other extras than usual."""
+        self.connect("capillary", **self.sandbox_connection(**extra))
+
+    def sandbox_connection(self, **extra: object) -> dict[str, object]:
+        """Return what a connection to the sandbox says."""
         facts = {"organisation_id": "100458", "calls_per_minute": 60_000, "visibility_lag_s": 0, "post_timeout_s": 2}
-        self.connect(
-            "capillary",
-            conn_type="capillary",
-            host=self.sandbox.url,
-            login="sandbox-maker",
-            password="sandbox-maker",
-            extra=facts | {"connect_timeout_s": 1} | extra,
-        )
+        return {
+            "conn_type": "capillary",
+            "host": self.sandbox.url,
+            "login": "sandbox-maker",
+            "password": "sandbox-maker",
+            "extra": facts | {"connect_timeout_s": 1} | extra,
+        }
 
     def customers(self, *ids: object) -> None:
         """Put customers into the warehouse, and nobody else."""

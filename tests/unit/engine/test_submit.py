@@ -269,7 +269,8 @@ async def test_a_key_that_the_ledger_does_not_know_stops_everything(desk: Desk) 
     assert str(caught.value) == (
         f"the platform holds request {OTHER_KEY}, which this ledger does not know: the ledger was restored or emptied, "
         "or a second installation submits for the same organisation. Nothing is sent before the ledger has learned "
-        "it: python -m capillary ledger import --dags <folder> --since <day>"
+        "it: python -m capillary ledger import --dags <folder> --since <day>. If it is somebody else's, have it "
+        f"rejected, or say so: python -m capillary ledger import --not-ours {OTHER_KEY}"
     )
     assert desk.posts == []
 
@@ -333,6 +334,20 @@ async def test_as_many_doubts_as_may_be_in_flight_stop_sending(
         "until the platform's list has shown what became of them"
     )
     assert desk.posts == []
+
+
+async def test_only_ones_own_doubts_count(desk: Desk) -> None:
+    """Eight doubts of the till before this one would stop the account for ever: nobody ends them in its place."""
+    desk.plan(range(1, 25))
+    for request_id in range(1, 9):
+        in_doubt(desk, request_id, sent_before_s=CALL_S + 1, error="no answer")
+    desk.write(update(badge_request).where(badge_request.c.id > 1).values(sender="the till before"))
+    own = desk.plan([100, 101], "own")
+    assert (await submit(desk, own.badge_run_id, in_flight=2)).counts == {Sent.ACCEPTED: 1}
+    desk.write(update(badge_request).where(badge_request.c.id == 2).values(sender=SETTINGS.sender))
+    more = desk.plan([102], "more")
+    with pytest.raises(TooMuchDoubt, match="2 requests"):
+        await submit(desk, more.badge_run_id, in_flight=2)
 
 
 async def test_doubts_of_another_account_and_what_is_known_to_stand_there_count_nothing(desk: Desk) -> None:
