@@ -191,8 +191,8 @@ def _assert_may_send(tx: Transaction, settings: PlatformSettings, in_flight: int
         )
     if history(tx, account).read_at is None:
         raise HistoryOpen(
-            f"the list of {account} is being read from its beginning again, because a request stood there that this "
-            "ledger did not know; nothing is sent before that is through. Retry the task: it waits for the reading"
+            f"the list of {account} has to be read from its beginning once more, because a request stood there that "
+            "this ledger did not know; nothing is sent before that. Retry the task, which does it"
         )
     in_doubt = tx.conn.execute(
         select(func.count())
