@@ -14,7 +14,6 @@ from capillary.errors import TerminalError
 from capillary.ledger import history, scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.migrate import create
-from capillary.ledger.revision import REVISIONS
 from capillary.ledger.schema import badge_request
 from capillary.ledger.spec import KEY_PREFIX
 
@@ -35,14 +34,17 @@ def create_ledger(url: str | URL, *, new_organisation_of: str | None) -> str:
             reading is left out. None: every account's list is read before anything is sent.
 
     Raises:
-        SchemaBehind: a ledger of another version stands there.
+        SchemaBehind: a ledger stands there that this code does not know, or has to migrate before such a word.
         ConnectionMissing, SettingsInvalid: the platform's connection cannot be used; nothing was made.
     """
     settings = None if new_organisation_of is None else _settings(new_organisation_of)
     with Ledger(url, new=True) as ledger:
-        is_new = create(ledger.engine)
-        said = f"created at {REVISIONS[-1]}" if is_new else f"there already, at {REVISIONS[-1]}; nothing was created"
-        return said if settings is None else f"{said}; {_take_as_new(ledger, settings)}"
+        is_new, revision = create(ledger.engine)
+    said = f"created at {revision}" if is_new else f"there already, at {revision}; nothing was created"
+    if settings is None:
+        return said
+    with Ledger(url) as ledger:
+        return f"{said}; {_take_as_new(ledger, settings)}"
 
 
 def note_not_ours(ledger: Ledger, keys: Sequence[str], *, capillary_conn_id: str) -> str:

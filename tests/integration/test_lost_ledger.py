@@ -35,7 +35,7 @@ def lose_the_ledger(house: House, tmp_path: Path) -> None:
     for file in tmp_path.glob("ledger.db*"):
         file.unlink()
     with Ledger(f"sqlite:///{tmp_path}/ledger.db", new=True) as new:
-        assert create(new.engine)
+        assert create(new.engine)[0]
     house.ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db", clock=house.clock)
 
 

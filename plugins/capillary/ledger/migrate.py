@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from capillary.ledger.revision import (
     REVISIONS,
     assert_known,
-    assert_schema_current,
     current_revision,
     ledger_missing,
 )
@@ -24,16 +25,23 @@ _ADVISORY_LOCK = 0x63617031
 _ALEMBIC = Lock()
 
 
-def create(engine: Engine) -> bool:
+def create(engine: Engine) -> tuple[bool, str]:
     """Make the ledger's tables where there are none; a second call at the same time waits for the first.
 
+    A ledger that stands there is left as it is, one of an older version too.
+
     Returns:
-        Whether they were made; False where the code's ledger stands already.
+        Whether the tables were made, and the revision that stands there now.
 
     Raises:
-        SchemaBehind: a ledger of another version stands there.
+        SchemaBehind: a ledger that this code does not know stands there.
     """
-    return _migrate(engine, new=True)[0] is None
+    with _alone(engine) as conn:
+        before = current_revision(conn)
+        if before is not None:
+            assert_known(before)
+            return False, before
+        return True, _to_newest(conn)
 
 
 def upgrade(engine: Engine) -> tuple[str, str]:
@@ -46,26 +54,31 @@ def upgrade(engine: Engine) -> tuple[str, str]:
         LedgerMissing: there is no ledger. An empty one in place of one that was lost would forget every customer.
         SchemaBehind: the database is at a revision that this code does not know.
     """
-    before, after = _migrate(engine, new=False)
-    return before or after, after
+    with _alone(engine) as conn:
+        before = current_revision(conn)
+        if before is None:
+            raise ledger_missing(conn)
+        assert_known(before)
+        return before, _to_newest(conn)
 
 
-def _migrate(engine: Engine, *, new: bool) -> tuple[str | None, str]:
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """One transaction that no other migration runs beside."""
     with engine.connect() as conn:
         conn.execution_options(ledger_write=True)
         with conn.begin():
             if conn.dialect.name == "postgresql":
                 conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
-            before = current_revision(conn)
-            if before is not None:
-                assert_schema_current(conn) if new else assert_known(before)
-            elif not new:
-                raise ledger_missing(conn)
-            config = alembic_config()
-            config.attributes["connection"] = conn
-            with _ALEMBIC:
-                command.upgrade(config, "head")
-            return before, REVISIONS[-1]
+            yield conn
+
+
+def _to_newest(conn: Connection) -> str:
+    config = alembic_config()
+    config.attributes["connection"] = conn
+    with _ALEMBIC:
+        command.upgrade(config, "head")
+    return REVISIONS[-1]
 
 
 def alembic_config() -> Config:

@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, column, inspect, table, text, update
 from sqlalchemy.engine.interfaces import ReflectedIndex
 
 from capillary.__main__ import main
+from capillary.ledger import revision
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import LedgerMissing, SchemaBehind
 from capillary.ledger.migrate import alembic_config, create, upgrade
@@ -56,9 +57,9 @@ def self_numbering(conn: Connection) -> list[str]:
     return list(rows.scalars())
 
 
-def set_revision(ledger: Ledger, revision: str) -> None:
+def set_revision(ledger: Ledger, number: str) -> None:
     with ledger.write() as tx:
-        tx.conn.execute(update(table(VERSION_TABLE, column("version_num"))).values(version_num=revision))
+        tx.conn.execute(update(table(VERSION_TABLE, column("version_num"))).values(version_num=number))
 
 
 def test_a_new_ledger_has_exactly_the_tables_of_the_code(ledger: Ledger) -> None:
@@ -103,9 +104,16 @@ def test_an_upgrade_makes_no_ledger_where_there_is_none(empty_url: URL) -> None:
 
 def test_a_ledger_is_made_once(empty_url: URL) -> None:
     with Ledger(empty_url, new=True) as ledger:
-        assert create(ledger.engine)
-        assert not create(ledger.engine)
+        assert create(ledger.engine) == (True, REVISIONS[-1])
+        assert create(ledger.engine) == (False, REVISIONS[-1])
     Ledger(empty_url).close()
+
+
+def test_an_older_ledger_is_left_for_the_upgrade(empty_url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Ledger(migrated(empty_url)) as ledger:
+        set_revision(ledger, "older")
+        monkeypatch.setattr(revision, "REVISIONS", ("older", *REVISIONS))
+        assert create(ledger.engine) == (False, "older")
 
 
 def test_a_ledger_of_another_version_is_no_reason_to_make_one(empty_url: URL) -> None:
@@ -146,7 +154,7 @@ def test_two_threads_may_make_it_at_once(empty_url: URL) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(results, key=str) == [False, True]
+    assert sorted(results, key=str) == [(False, REVISIONS[-1]), (True, REVISIONS[-1])]
 
 
 def test_two_processes_may_make_a_new_file_at_once(empty_database: EmptyDatabase) -> None:
