@@ -7,7 +7,7 @@ import hashlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final, Generic, TypeVar
@@ -25,7 +25,7 @@ from capillary.ledger.spec import Spec
 from sandbox.settings import CLIENT, MAKER
 from tests.simulation.books import BooksCheck
 from tests.simulation.network import Faults, SimulatedTransport
-from tests.simulation.platform_side import PlatformSide
+from tests.simulation.platform_side import SECOND_TILL, PlatformSide
 from tests.simulation.processes import CURRENT, Killed, Mishaps, Process, SimulatedLedger
 from tests.simulation.shape import Shape
 from tests.simulation.virtual_time import VirtualLoop
@@ -88,7 +88,8 @@ class World:
         self.eligible_rows: dict[int, int] = {}
         self.processes: list[Process] = []
         self._wall_shift = timedelta()
-        self.settings = _settings(shape)
+        self.settings = settings_of(shape)
+        self._second_till = replace(self.settings, login=SECOND_TILL.username, password=SECOND_TILL.password)
         self.mishaps = Mishaps(shape, self.rng, loop, self)
         self.faults = Faults(shape, self.rng)
         self.ledger = ledger
@@ -221,7 +222,7 @@ class World:
         """Return what one process sends with."""
         runtime = self.runtime()
         client = Client(
-            self.settings,
+            self._settings_now(),
             transport=SimulatedTransport(self),
             pace=NotedPace(self, runtime) if self.shape.real_pace else FreePace(self),
             sleep=runtime.sleep,
@@ -230,6 +231,16 @@ class World:
             now=self.wall_now,
         )
         return Sender(self.ledger, client, runtime, self._may_submit)
+
+    def _settings_now(self) -> PlatformSettings:
+        """The connection as it is: in some worlds with another till, until the operator puts the first one back."""
+        changes_at = self.shape.new_till_at
+        return self._second_till if changes_at and self.now >= changes_at and self.disturbed else self.settings
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether something may still go wrong."""
+        return self.mishaps.on
 
     def runtime(self) -> Runtime:
         """Return virtual time for one process."""
@@ -282,7 +293,8 @@ class FreePace:
         self._world.free_from = max(self._world.free_from, self._world.now + seconds)
 
 
-def _settings(shape: Shape) -> PlatformSettings:
+def settings_of(shape: Shape) -> PlatformSettings:
+    """Return the connection of a world. The account is the same in all of them."""
     credentials: dict[str, Any] = {"login": MAKER.username, "password": MAKER.password}
     if shape.oauth:
         credentials |= {"oauth_key": CLIENT.key, "oauth_secret": CLIENT.secret}
