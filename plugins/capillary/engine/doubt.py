@@ -28,6 +28,7 @@ from capillary.engine.sightings import record_rows
 from capillary.engine.watch import cluster_day
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.history import history
 from capillary.ledger.requests import ConfirmedAbsence
 from capillary.ledger.schema import RequestStatus, badge_enrolment, badge_occasion, badge_request
 
@@ -158,7 +159,8 @@ async def _absences(
     def judge() -> list[tuple[ConfirmedAbsence, int]]:
         with ledger.read() as tx:
             known = scans.state(tx, client.settings.account)
-            if not known.trusted or known.foreign_key is not None:
+            is_read = history(tx, client.settings.account).read_at is not None
+            if not known.trusted or known.foreign_key is not None or not is_read:
                 return []
             controls = _newest_first_sends(tx, seen_ids)
             return [

@@ -16,7 +16,7 @@ from typing import Final
 
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
-from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
+from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
 from capillary.engine.errors import HistoryUnread, ListCutShort
 from capillary.engine.platform_list import read_list
 from capillary.engine.runtime import Runtime
@@ -35,7 +35,7 @@ FRUITLESS: Final = 5
 _PAUSE_S: Final = 60.0
 _TURN_LOOK_S: Final = 5.0
 _DAY: Final = timedelta(days=1)
-#: Rows so long after the last day asked for show that the platform does not look at that day: two time zones, the
+#: Rows so long after the last day asked for hint that the platform does not look at that day: two time zones, the
 #: day that is asked for besides, and a clock that is off fit in it.
 _BEYOND: Final = timedelta(days=4)
 
@@ -160,7 +160,7 @@ class _Reading:
             pages = await self._pages(days, today)
             if pages > PAGES_AT_ONCE and days.count > 1:
                 return None
-            newest = await self._read_to_the_end(days, today) if pages else None
+            goes_on_to_now = pages > 0 and await self._read_to_the_end(days, today)
         except CallRefused as error:
             # Where the newest days are refused as well, it is not the days that the platform refuses.
             await self._pages(Days(today, today), today)
@@ -168,17 +168,18 @@ class _Reading:
                 return None
             _LOG.error("the platform refuses to list its requests of %s: %s", days, error.reason)
             return _Done(days, refused=True)
-        # A list that shows what is far later does not look at the last day: it has shown everything up to now.
-        shows_all = newest is not None and newest > days.last + _BEYOND
-        return _Done(Days(days.first, today) if shows_all else days, refused=False)
+        return _Done(Days(days.first, today) if goes_on_to_now else days, refused=False)
 
     async def _pages(self, days: Days, today: date) -> int:
         """Return how many pages the list of these days has, 0 where it is empty."""
-        page = await self.client.list_requests(
-            page=0, start_date=days.first - _DAY, end_date=_until(days, today), request_type=REQUEST_TYPE
-        )
+        page = await self._first_page(days, today)
         is_empty = not page.rows and not page.unreadable_rows and not page.total_elements
         return 0 if is_empty else max(page.total_pages, 1)
+
+    async def _first_page(self, days: Days, today: date) -> Page:
+        return await self.client.list_requests(
+            page=0, start_date=days.first - _DAY, end_date=_until(days, today), request_type=REQUEST_TYPE
+        )
 
     async def _refuses_both_ends(self, days: Days, today: date) -> bool:
         """Whether the platform refuses the first and the last day alone, too: then nobody asks for those between."""
@@ -190,8 +191,12 @@ class _Reading:
             return False
         return True
 
-    async def _read_to_the_end(self, days: Days, today: date) -> date | None:
-        """Record the rows of these days, and return the day of the newest one that says when it was made."""
+    async def _read_to_the_end(self, days: Days, today: date) -> bool:
+        """Record the rows of these days, and return whether they were all rows up to now.
+
+        A platform that does not look at the last day shows everything each time. That is taken for true only where
+        the list without a last day has not a row more.
+        """
         newest: list[datetime] = []
 
         async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
@@ -208,7 +213,10 @@ class _Reading:
                 on_page=on_page,
             )
             if read.to_the_end:
-                return cluster_day(newest[0], self.client.settings) if newest else None
+                made_at = cluster_day(newest[0], self.client.settings) if newest else days.last
+                if made_at <= days.last + _BEYOND:
+                    return False
+                return (await self._first_page(Days(days.first, today), today)).total_elements == read.rows
         raise ListCutShort(
             f"the platform's list of {days} was read {READINGS} times and never to its end (last time {read.pages} "
             f"pages, {read.rows} rows), and nothing is sent: what this ledger forgot may stand on the part that did "

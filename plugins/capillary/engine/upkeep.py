@@ -8,7 +8,8 @@ from typing import Final
 
 from capillary.engine.advance import settle_decided, take_turn_and_watch
 from capillary.engine.doubt import resolve_doubt
-from capillary.engine.errors import SubmittingOff
+from capillary.engine.errors import HistoryUnread, SubmittingOff
+from capillary.engine.history import read_history
 from capillary.engine.send import Sender
 from capillary.ledger.open_work import dead_open_runs, open_runs
 from capillary.ledger.requests import discard_unsent
@@ -54,7 +55,9 @@ async def keep_account(sender: Sender, *, reader: str) -> Kept:
         settled += await settle_decided(sender, badge_run_id)
     still_in_doubt = 0
     try:
+        # Nothing is sent again before the account's list was read: where no run submits, nobody else would do it.
+        await read_history(sender.ledger, sender.client, sender.runtime, alive=lambda _: None)
         still_in_doubt = (await resolve_doubt(sender)).still_in_doubt
-    except SubmittingOff as error:
+    except (SubmittingOff, HistoryUnread) as error:
         _LOG.warning("requests in doubt stay in doubt: %s", error)
     return Kept(given_back, settled, still_in_doubt)

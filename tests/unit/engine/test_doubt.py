@@ -13,7 +13,7 @@ from capillary.api.errors import InDoubt, NotTaken
 from capillary.engine.doubt import LOOK_BACK, WITHOUT_CONTROL, Resolved, resolve_doubt
 from capillary.engine.send import SEND_WITHIN_S, doubt_after
 from capillary.engine.submit import submit_run
-from capillary.ledger import scans
+from capillary.ledger import history, scans
 from capillary.ledger.schema import badge_request
 from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
 
@@ -261,6 +261,16 @@ async def test_a_key_that_is_not_known_proves_that_the_ledger_is_behind(desk: De
     await leave_in_doubt(desk)
     desk.listed = [row("p-0", "cb1.spring.00000000000000000000000000000000")]
     assert await resolve(desk, after=timedelta(hours=3)) == Resolved(still_in_doubt=1)
+
+
+async def test_nothing_is_judged_absent_before_the_accounts_list_was_read(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    with desk.ledger.write() as tx:
+        history.read_again(tx, SETTINGS.account)
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(still_in_doubt=1)
+    with desk.ledger.write() as tx:
+        history.take_as_read(tx, SETTINGS.account, since=NOON.date())
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(sent_again=1)
 
 
 async def test_what_was_sent_three_times_is_given_up(desk: Desk) -> None:

@@ -197,6 +197,15 @@ async def test_a_list_that_does_not_look_at_the_last_day_is_read_once(platform: 
     assert len(platform.asked) < 3 * 100 + 20
 
 
+async def test_an_id_that_says_a_wrong_time_ends_nothing(platform: Platform) -> None:
+    """Requests that were moved may have new ids; that one of them looks young proves nothing of the last day."""
+    for ago in range(300):
+        platform.add(TODAY - ago * DAY, KEY if ago == 3 else None)
+    platform.rows[250] = (platform.rows[250][0], replace(platform.rows[250][1], created_at=NOON - 2 * DAY))
+    await platform.read()
+    assert foreign_key(platform) == KEY
+
+
 # Refused days -----------------------------------------------------------------------------------------------
 
 

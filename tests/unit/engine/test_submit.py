@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, NotTaken, RequestRefused, Unauthorized
-from capillary.engine.errors import AutoApproved, LedgerBehind, ListCutShort, TooMuchDoubt, WrongAccount
+from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, TooMuchDoubt, WrongAccount
 from capillary.engine.send import SEND_WITHIN_S, Sent
 from capillary.engine.submit import IN_FLIGHT, LIST_READINGS, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
-from capillary.ledger import scans
+from capillary.ledger import history, scans
 from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.schema import badge_occasion, badge_request
 from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
@@ -287,6 +287,46 @@ async def test_a_key_that_shows_while_sending_stops_the_next_batch(desk: Desk) -
     with pytest.raises(LedgerBehind):
         await submit(desk)
     assert desk.statuses() == ["waiting", "planned", "planned"]
+
+
+async def test_nothing_is_sent_before_the_accounts_list_was_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second lock: whatever was looked at before, the transaction before the claims asks once more."""
+    desk.plan([1])
+    with desk.ledger.write() as tx:
+        history.read_again(tx, desk.settings.account)
+
+    async def not_read(*_: object, **__: object) -> None: ...
+
+    monkeypatch.setattr("capillary.engine.submit.read_history", not_read)
+    with pytest.raises(HistoryOpen, match="has to be read from its beginning once more"):
+        await submit(desk)
+    assert desk.posts == []
+
+
+async def test_the_account_is_read_before_the_first_send(desk: Desk) -> None:
+    plan = desk.plan([1])
+    with desk.ledger.write() as tx:
+        history.read_again(tx, desk.settings.account)
+        before = history.history(tx, desk.settings.account)
+    assert before.read_at is None
+    await submit(desk, plan.badge_run_id)
+    assert [event.split()[0] for event in desk.events] == ["list", "list", "clear", "asked", "post"]
+    with desk.ledger.read() as tx:
+        assert history.history(tx, desk.settings.account).read_at == NOON
+
+
+@pytest.mark.parametrize("state", ["rejected", "AdminTask"])
+async def test_where_a_key_stops_the_account_the_whole_list_is_read_again(desk: Desk, state: str) -> None:
+    desk.plan([1])
+    with desk.ledger.write() as tx:
+        scans.note_foreign_key(tx, desk.settings.account, OTHER_KEY)
+    desk.listed = [row("p-0", OTHER_KEY, state)]
+    if state == "rejected":
+        assert (await submit(desk)).counts == {Sent.ACCEPTED: 1}
+    else:
+        with pytest.raises(LedgerBehind):
+            await submit(desk)
+    assert desk.events.count("list") >= 3
 
 
 async def test_what_an_earlier_try_left_in_doubt_is_found_first(desk: Desk) -> None:
