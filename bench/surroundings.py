@@ -22,7 +22,7 @@ from sqlalchemy import URL, create_engine, make_url, text
 
 from bench.measured import CHECKOUT, BenchFailed
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from sandbox.settings import MAKER, SandboxSettings
 
 ORGANISATION: Final = SandboxSettings().organisation
@@ -110,8 +110,8 @@ def postgresql_ledger(server: URL, name: str) -> Database:
 
 
 def _migrate(url: URL) -> None:
-    with Ledger(url, check_schema=False) as ledger:
-        upgrade(ledger.engine)
+    with Ledger(url, new=True) as ledger:
+        create(ledger.engine)
 
 
 def make_warehouse(path: Path, customers: int) -> None:

@@ -3,7 +3,8 @@
 A campaign's own tasks wait for its requests and settle them. What they left behind (a failed `submit`, a run
 that was marked failed, a worker that died) is found here: requests that the checker has decided are settled,
 requests in doubt are looked for and, when their absence is confirmed, sent again under the same key, and
-customers whose requests were never sent are given back to the next run. The ledger's schema is migrated first.
+customers whose requests were never sent are given back to the next run. The ledger's schema is migrated first; a
+ledger that is missing is never made: `migrate_ledger` fails, and says what to do.
 
 It is safe to clear, to trigger by hand and to pause; while it is paused, nothing is lost and nothing moves. If
 `keep_house` fails, the error in its log names the account and what to do.

@@ -27,6 +27,8 @@ from typing import Any, Final, cast
 from airflow.sdk import BaseHook, Context
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
+from capillary.hooks import ledger_url_of
+from capillary.ledger_command import create_ledger
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.triggers import Event
@@ -84,6 +86,7 @@ def _run(environment: dict[str, str], log: str) -> None:
 
 
 def _run_tasks() -> None:
+    create_ledger(ledger_url_of("badge_ledger"), new_organisation_of=None)  # as its user does, once
     _task("migrate", 2, lambda: MigrateLedgerOperator(task_id="migrate").execute(_context("migrate")))
     plan = _task("plan", 3, _plan)
     submit = IssueBadgeOperator(task_id="submit", plan=plan)

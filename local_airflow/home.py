@@ -45,6 +45,11 @@ class Home:
         return self.directory / "airflow.db.version"
 
     @property
+    def has_started_before(self) -> bool:
+        """Whether everything was prepared here once; an interrupted first start does not count."""
+        return self.airflow_db_version.exists()
+
+    @property
     def warehouse_db(self) -> Path:
         """The example warehouse."""
         return self.directory / "warehouse.db"

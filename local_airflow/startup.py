@@ -92,7 +92,7 @@ class Startup:
         self._console = console
 
     def prepare(self, *, sandbox_port: int | None, sandbox: SandboxOptions, customers: int) -> None:
-        """Start the sandbox, seed the example warehouse, migrate the ledger and Airflow: all at once.
+        """Start the sandbox, seed the example warehouse, make or migrate the ledger and Airflow: all at once.
 
         Args:
             sandbox_port: None where the platform is the user's own.
@@ -108,7 +108,10 @@ class Startup:
             self._python("warehouse", "sandbox.warehouse", "--url", warehouse, "--customers", str(customers))
             steps.append("warehouse")
         ledger = [] if self._sources.own_ledger else ["--url", f"sqlite:///{self._home.ledger_db}"]
-        self._python("ledger", "capillary", "ledger", "upgrade", *ledger)
+        # Where this home has started before and the ledger is missing, it was lost: an empty one would forget
+        # who was submitted, so that nothing is made in its place.
+        command = "upgrade" if self._home.has_started_before else "create"
+        self._python("ledger", "capillary", "ledger", command, *ledger)
         steps.append("ledger")
         migrating = not self._airflow_is_migrated()
         if migrating:

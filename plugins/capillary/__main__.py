@@ -40,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.room in stop_command.COMMANDS:
             said, done = stop_command.run(url, arguments)
         elif arguments.command == "import":
-            said, done = _import(url, arguments)
+            said, done = (_not_ours if arguments.not_ours else _import)(url, arguments)
+        elif arguments.command == "create":
+            said, done = _create(url, arguments), True
         elif arguments.command == "check":
             said, done = _check(url, deep=arguments.deep)
         elif arguments.command == "erase":
@@ -63,9 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     ledger = rooms.add_parser("ledger", help="the ledger's tables, and what the platform knows of them")
     ledger.add_argument(
         "command",
-        choices=["upgrade", "check", "import", "erase"],
-        help="upgrade: migrate; check: only tell; import: write back what the platform holds and the ledger forgot; "
-        "erase: take one customer out",
+        choices=["create", "upgrade", "check", "import", "erase"],
+        help="create: make the tables of a new ledger; upgrade: migrate a ledger; check: only tell; import: write back "
+        "what the platform holds and the ledger forgot; erase: take one customer out",
     )
     ledger.add_argument("--url", help="SQLAlchemy URL of the ledger; default: that of --conn-id")
     ledger.add_argument("--conn-id", default=LEDGER_CONN_ID, help="Airflow connection (default: %(default)s)")
@@ -75,21 +77,48 @@ def _parser() -> argparse.ArgumentParser:
     ledger.add_argument(
         "--since",
         type=date.fromisoformat,
-        default=datetime.now(UTC).date() - timedelta(days=30),
-        help="import: first day of the list, as 2026-11-01 (default: 30 days ago)",
+        help="import: first day of the list, as 2026-11-01; your word that no request of ours is older (default: 30 "
+        "days ago, and no word)",
     )
     ledger.add_argument("--deep", action="store_true", help="check: hold every row against the ledger's rules, too")
     ledger.add_argument("--customer", type=int, metavar="ID", help="erase: the platform's id of the customer")
     ledger.add_argument("--account", help="erase: whose customer, where several accounts know the id")
     ledger.add_argument("--dags", type=Path, help="import: folder of the campaigns that planned the requests")
+    ledger.add_argument(
+        "--not-ours",
+        action="append",
+        metavar="KEY",
+        help="import: your word that a request of this key is somebody else's; may be given again",
+    )
+    ledger.add_argument(
+        "--new-organisation",
+        action="store_true",
+        help="create: your word that no request of ours stands on the platform of --capillary-conn-id: its list is "
+        "not read back",
+    )
     stop_command.add_commands(rooms)
     return parser
+
+
+def _create(url: str | URL, arguments: argparse.Namespace) -> str:
+    from capillary.ledger_command import create_ledger  # noqa: PLC0415 - a check needs none of it
+
+    _without_examples()
+    return create_ledger(url, new_organisation_of=arguments.capillary_conn_id if arguments.new_organisation else None)
+
+
+def _not_ours(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
+    from capillary.ledger_command import note_not_ours  # noqa: PLC0415 - a check needs none of it
+
+    _without_examples()
+    with Ledger(url) as ledger:
+        return note_not_ours(ledger, arguments.not_ours, capillary_conn_id=arguments.capillary_conn_id), True
 
 
 def _upgrade(url: str | URL) -> str:
     with Ledger(url, check_schema=False) as ledger:
         before, after = upgrade(ledger.engine)
-    return f"already at {after}" if before == after else f"migrated from {before or 'nothing'} to {after}"
+    return f"already at {after}" if before == after else f"migrated from {before} to {after}"
 
 
 def _check(url: str | URL, *, deep: bool) -> tuple[str, bool]:
@@ -119,12 +148,13 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
         imported = import_from_platform(
             ledger,
             capillary_conn_id=arguments.capillary_conn_id,
-            since=arguments.since,
+            since=arguments.since or datetime.now(UTC).date() - timedelta(days=30),
+            nothing_is_older=arguments.since is not None,
             dags_folder=arguments.dags,
         )
     said = f"{imported.requests} requests with {imported.customers} customers imported"
     if imported.is_complete:
-        return f"{said}; it knows all that the platform's list shows of ours, and submitting may go on", True
+        return f"{said}; {_what_follows(arguments.since)}", True
     left = [
         *(
             f"{key} cannot be told: give --dags with its campaign as it was, and --since; if the platform's address or "
@@ -148,6 +178,15 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
         *([] if imported.whole else ["the platform's list could not be read to its end: try again"]),
     ]
     return "\n  ".join([f"{said}; submitting stays stopped:", *left]), False
+
+
+def _what_follows(since: date | None) -> str:
+    if since is None:
+        return (
+            "it knows all that the platform's list shows of ours for 30 days. Where it has not read the days before, "
+            "the next submit does; give --since to say that nothing of ours is older"
+        )
+    return f"it knows all that the platform's list shows of ours since {since}, and submitting may go on"
 
 
 def _url_of_connection(conn_id: str) -> str | URL:

@@ -29,13 +29,16 @@ class CampaignsUnreadable(TerminalError):
     """A file of the DAGs folder cannot be loaded, so that its campaigns' requests could not be told."""
 
 
-def import_from_platform(ledger: Ledger, *, capillary_conn_id: str, since: date, dags_folder: Path | None) -> Imported:
+def import_from_platform(
+    ledger: Ledger, *, capillary_conn_id: str, since: date, nothing_is_older: bool, dags_folder: Path | None
+) -> Imported:
     """Write back what the platform holds of ours and the ledger has forgotten.
 
     Args:
         ledger: the ledger.
         capillary_conn_id: the platform's connection.
         since: first day of the list to read, in the cluster's time zone.
+        nothing_is_older: a person says that no request of ours is older than `since`.
         dags_folder: where the campaigns are; None: only what the ledger itself still knows is tried.
 
     Raises:
@@ -56,6 +59,7 @@ def import_from_platform(ledger: Ledger, *, capillary_conn_id: str, since: date,
                 client,
                 runtime,
                 since=since,
+                nothing_is_older=nothing_is_older,
                 candidates=candidates,
                 run_id=f"import__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}",
                 capillary_conn_id=capillary_conn_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class MigrateLedgerOperator(BaseOperator):
-    """Bring the ledger's schema to the code's version; does nothing where it is.
+    """Bring the ledger's schema to the code's version; does nothing where it is, and fails where there is no ledger.
 
     Args:
         ledger_conn_id: Airflow connection of the ledger.
@@ -47,10 +48,12 @@ class MigrateLedgerOperator(BaseOperator):
 class BadgeUpkeepOperator(BaseOperator):
     """Bring forward whatever is open in the ledger, whoever planned it: find, settle, resolve doubt, give back.
 
-    Every account is tried; the task fails, with retries, if one of them could not be done.
+    Every account is tried with every connection whose runs left something open: a request in doubt is judged by the
+    credential user that sent it. The task fails, with retries, if an account could not be done; a connection that
+    cannot be used is only logged where another one of the account did all there was to do.
 
     Args:
-        ledger_conn_id: Airflow connection of the ledger. Each account's own is the one that its last run used.
+        ledger_conn_id: Airflow connection of the ledger. The accounts' are those of their runs.
     """
 
     template_fields: Sequence[str] = ("ledger_conn_id",)
@@ -64,24 +67,37 @@ class BadgeUpkeepOperator(BaseOperator):
         settled, failed = 0, []
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
             with ledger.read() as tx:
-                accounts = open_accounts(tx)
-            for each in accounts:
-                try:
-                    kept = asyncio.run(self._keep(ledger, each))
-                except CapillaryError as error:
-                    failed.append(f"{each.account}: {error}")
-                    continue
-                settled += kept.settled
-                self.log.info(
-                    "%s: %d requests settled, %d still in doubt, %d unsent customers of dead runs given back",
-                    each.account,
-                    kept.settled,
-                    kept.still_in_doubt,
-                    kept.given_back,
-                )
+                open_now = open_accounts(tx)
+            for _, connections in groupby(open_now, key=lambda each: each.account):
+                kept, errors = self._keep_account(ledger, list(connections))
+                settled += sum(each.settled for each in kept)
+                # What the last connection could not end waits for one that failed.
+                if errors and (not kept or kept[-1].still_in_doubt):
+                    failed.extend(errors)
         if failed:
             raise AirflowException("; ".join(failed))
         return settled
+
+    def _keep_account(self, ledger: Ledger, connections: list[OpenAccount]) -> tuple[list[Kept], list[str]]:
+        """Do one account with each of its connections; return what was done, and what kept the others from it."""
+        done, errors = [], []
+        for each in connections:
+            try:
+                kept = asyncio.run(self._keep(ledger, each))
+            except CapillaryError as error:
+                errors.append(f"{each.account}: {error}")
+                self.log.error("%s", errors[-1])  # noqa: TRY400 - the sentence says it all
+                continue
+            done.append(kept)
+            self.log.info(
+                "%s by %s: %d requests settled, %d still in doubt, %d unsent customers of dead runs given back",
+                each.account,
+                each.capillary_conn_id,
+                kept.settled,
+                kept.still_in_doubt,
+                kept.given_back,
+            )
+        return done, errors
 
     async def _keep(self, ledger: Ledger, each: OpenAccount) -> Kept:
         async with open_sender(ledger, each.capillary_conn_id) as sender:

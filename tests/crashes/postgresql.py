@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import URL, create_engine, inspect, text
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from capillary.ledger.schema import badge_run, metadata
 
 
@@ -24,6 +24,6 @@ def empty_ledger(server: URL, *, tables: bool = True) -> URL:
                 conn.execute(table.delete())
     engine.dispose()
     if tables:
-        with Ledger(server, check_schema=False) as ledger:
-            upgrade(ledger.engine)
+        with Ledger(server, new=True) as ledger:
+            create(ledger.engine)
     return server

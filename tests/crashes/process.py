@@ -21,7 +21,9 @@ from capillary import access, planning, triggers
 from capillary.engine.runtime import Runtime
 from capillary.engine.verdict import Policy
 from capillary.engine.verdict import Word as Judged
+from capillary.hooks import ledger_url_of
 from capillary.ledger.database import Ledger
+from capillary.ledger_command import create_ledger
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.triggers import BadgeRequestTrigger
@@ -131,6 +133,8 @@ def _report(job: Job) -> object:
 
 
 def _migrate(job: Job) -> object:
+    """Make the ledger as a person does, unless it is there; then migrate as the upkeep does."""
+    create_ledger(ledger_url_of("badge_ledger"), new_organisation_of=None)
     return MigrateLedgerOperator(task_id="migrate").execute(_context(job))
 
 

@@ -204,7 +204,7 @@ def retries_of_the_rejected(world: World) -> list[str]:
 
 
 def migrations(world: World) -> list[str]:
-    """Eight processes migrate a new database at once."""
+    """Eight processes make and migrate a new ledger at once."""
     ends = world.together(*({"task": Task.MIGRATE} for _ in range(CROWD)))
     wrong = [f"a migration ended as {end.word}: {end.said}" for end in ends if end.word is not Word.RETURNED]
     with world.ledger.read() as tx:

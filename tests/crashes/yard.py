@@ -17,7 +17,7 @@ from sqlalchemy import URL
 from starlette.types import Receive, Scope, Send
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from sandbox.gate import Gate
 from sandbox.server import RunningSandbox, running_sandbox
 from sandbox.settings import SWITCHES, SandboxSettings
@@ -75,8 +75,8 @@ class Yard:
         self.busy = busy
         self._numbers = count()
         self._template = folder / "empty.db"
-        with Ledger(URL.create("sqlite", database=str(self._template)), check_schema=False) as ledger:
-            upgrade(ledger.engine)
+        with Ledger(URL.create("sqlite", database=str(self._template)), new=True) as ledger:
+            create(ledger.engine)
 
     @contextmanager
     def world(

@@ -16,7 +16,7 @@ from sqlalchemy import Row, create_engine, text
 
 from capillary.campaign import BadgeCampaign, Guards
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 
 DAY = datetime(2026, 11, 30, 19, 0, tzinfo=UTC)  # already December in Kolkata
 SQL = "SELECT customer_id FROM earned WHERE day >= :period_start AND day < :period_end ORDER BY customer_id"
@@ -27,8 +27,8 @@ Run = Callable[..., dict[str, Any]]
 @pytest.fixture
 def ledger_url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    with Ledger(url, check_schema=False) as ledger:
-        upgrade(ledger.engine)
+    with Ledger(url, new=True) as ledger:
+        create(ledger.engine)
     return url
 
 

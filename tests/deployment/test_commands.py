@@ -105,8 +105,8 @@ def test_airflow_has_every_option_that_is_set(compose: Document) -> None:
 
 def test_what_the_project_runs_itself_takes_its_arguments(compose: Document, tmp_path: Path) -> None:
     script = compose["configs"]["airflow-init"]["content"]
-    [ours] = re.findall(r"^python -m capillary (.*)$", script, re.MULTILINE)
-    assert capillary_parser().parse_args(ours.split()).command == "upgrade"
+    ours = re.findall(r"\bpython -m capillary ([^;\n]*)", script)
+    assert [capillary_parser().parse_args(each.split()).command for each in ours] == ["create", "upgrade"]
 
     sandbox = compose["services"]["sandbox"]
     assert sandbox["entrypoint"] == ["python", "-m", "sandbox"]

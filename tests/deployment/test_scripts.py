@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from tests.deployment.composition import Document, made_up, rendered
 from tests.deployment.running import run
 from tests.postgresql import Server, ServerMissing, running_server
@@ -58,8 +58,8 @@ def test_the_first_start_makes_two_databases_apart(compose: Document, server: Se
     assert done.returncode == 0, done.stderr
 
     ours = server.url.set(username="badge_ledger", database="badge_ledger")
-    with Ledger(ours, check_schema=False) as ledger:
-        assert upgrade(ledger.engine)[0] is None
+    with Ledger(ours, new=True) as ledger:
+        assert create(ledger.engine)[0]
     for role, database in (("badge_ledger", "airflow"), ("airflow", "badge_ledger"), ("airflow", "postgres")):
         engine = create_engine(ours.set(username=role, database=database))
         with pytest.raises(OperationalError, match="permission denied for database"):
@@ -69,6 +69,46 @@ def test_the_first_start_makes_two_databases_apart(compose: Document, server: Se
     with engine.begin() as conn:
         conn.execute(text("CREATE TABLE anything (id int)"))
     engine.dispose()
+
+
+#: Notes what is run; only what looks at Airflow's database is really run.
+PLAYED_PYTHON = """#!/bin/sh
+[ "$1" = -c ] && exec "$REALLY" "$@"
+case "$3" in ledger) echo "$3 $4" >> "$BOOKS" ;; esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("airflow_tables", "does"),
+    [([], ["ledger create", "ledger upgrade"]), (["dag_run"], ["ledger upgrade"]), (None, [])],
+    ids=["Airflow's database is new", "Airflow's database is there", "no database answers"],
+)
+def test_a_ledger_is_made_only_where_airflows_database_is_new(
+    airflow_tables: list[str] | None, does: list[str], compose: Document, tmp_path: Path
+) -> None:
+    """Airflow is there and its ledger is not: it was lost, and an empty one would submit everybody again."""
+    url = f"sqlite:///{tmp_path}/nowhere/airflow.db" if airflow_tables is None else f"sqlite:///{tmp_path}/airflow.db"
+    engine = create_engine(url)
+    for name in airflow_tables or ():
+        with engine.begin() as conn:
+            conn.execute(text(f"CREATE TABLE {name} (id int)"))
+    engine.dispose()
+    books = tmp_path / "books"
+    books.touch()
+    for name, played in (("python", PLAYED_PYTHON), ("airflow", "#!/bin/sh\n")):
+        (tmp_path / name).write_text(played)
+        (tmp_path / name).chmod(0o755)
+    done = run(
+        ["/bin/bash", "-c", compose["configs"]["airflow-init"]["content"]],
+        {
+            "PATH": f"{tmp_path}:{os.defpath}",
+            "REALLY": sys.executable,
+            "BOOKS": str(books),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url,
+        },
+    )
+    assert (done.returncode == 0) is (airflow_tables is not None), done.stderr
+    assert books.read_text().splitlines() == does
 
 
 def people_and_connections(compose: Document, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import select, text
 
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from capillary.ledger.plan import Guards, Order, commit_plan
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.requests import Seen, claim, record_sighting
@@ -45,8 +45,8 @@ ORDER: Final = Order(
 
 def bytes_per_customer(url: str, customers: int) -> float:
     """Fill the ledger at `url` with so many enrolled customers and return what each of them added."""
-    with Ledger(url, check_schema=False) as ledger:
-        upgrade(ledger.engine)
+    with Ledger(url, new=True) as ledger:
+        create(ledger.engine)
     with Ledger(url) as ledger:
         empty = _size(ledger)
         with staging() as stage:

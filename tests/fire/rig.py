@@ -19,7 +19,7 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package that no
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from local_airflow.environment import SANDBOX_ORGANISATION, SANDBOX_TILL, build_environment, sqlite_connection
 from local_airflow.home import Home
 from local_airflow.ports import LOOPBACK, free_port
@@ -83,8 +83,8 @@ class Rig:
         ledger = database.set(database="ledger")
         metadata = database.set(database="airflow", drivername="postgresql+psycopg2")
         self._environment = self._build_environment(ledger, metadata, api_port)
-        with Ledger(ledger, check_schema=False) as fresh:
-            upgrade(fresh.engine)
+        with Ledger(ledger, new=True) as fresh:
+            create(fresh.engine)
         self.ledger = Ledger(ledger)
         self.airflow: Engine = create_engine(metadata.set(drivername="postgresql+psycopg"))
         self.api = FireApi(f"http://{LOOPBACK}:{api_port}")

@@ -24,7 +24,7 @@ from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
 from capillary.engine.submit import submit_run
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from capillary.ledger.plan import Order, commit_plan
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_result, badge_sighting
 from capillary.ledger.spec import Spec
@@ -103,8 +103,8 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    with Ledger(url, check_schema=False) as fresh:
-        upgrade(fresh.engine)
+    with Ledger(url, new=True) as fresh:
+        create(fresh.engine)
     with (
         running_sandbox() as platform,
         Ledger(url) as ledger,

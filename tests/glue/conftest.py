@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, func, select, text
 from capillary import access, planning
 from capillary.engine.runtime import Runtime
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from capillary.ledger.schema import badge_enrolment, badge_pace, badge_request, metadata
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.server import RunningSandbox, running_sandbox
@@ -61,15 +61,18 @@ class Place:
 
     def platform(self, **extra: object) -> None:
         """Define the platform's connection, with other extras than usual."""
+        self.connect("capillary", **self.sandbox_connection(**extra))
+
+    def sandbox_connection(self, **extra: object) -> dict[str, object]:
+        """Return what a connection to the sandbox says."""
         facts = {"organisation_id": "100458", "calls_per_minute": 60_000, "visibility_lag_s": 0, "post_timeout_s": 2}
-        self.connect(
-            "capillary",
-            conn_type="capillary",
-            host=self.sandbox.url,
-            login="sandbox-maker",
-            password="sandbox-maker",
-            extra=facts | {"connect_timeout_s": 1} | extra,
-        )
+        return {
+            "conn_type": "capillary",
+            "host": self.sandbox.url,
+            "login": "sandbox-maker",
+            "password": "sandbox-maker",
+            "extra": facts | {"connect_timeout_s": 1} | extra,
+        }
 
     def customers(self, *ids: object) -> None:
         """Put customers into the warehouse, and nobody else."""
@@ -115,8 +118,8 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     url, warehouse = f"sqlite:///{tmp_path}/ledger.db", f"sqlite:///{tmp_path}/warehouse.db"
-    with Ledger(url, check_schema=False) as empty:
-        upgrade(empty.engine)
+    with Ledger(url, new=True) as empty:
+        create(empty.engine)
     engine = create_engine(warehouse)
     with engine.begin() as conn:
         conn.execute(text("CREATE TABLE vip (customer_id)"))

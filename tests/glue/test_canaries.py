@@ -32,7 +32,7 @@ from capillary import access, triggers
 from capillary.api.json_fields import fields, read_json
 from capillary.api.transport import AiohttpTransport, Reply
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from capillary.ledger.plan import Guards
 from capillary.ledger.schema import metadata
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
@@ -262,8 +262,8 @@ def aviary(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, no_pauses: None
 ) -> Iterator[Aviary]:
     url, warehouse = f"sqlite:///{tmp_path}/ledger.db", f"sqlite:///{tmp_path}/warehouse.db"
-    with Ledger(url, check_schema=False) as empty:
-        upgrade(empty.engine)
+    with Ledger(url, new=True) as empty:
+        create(empty.engine)
     engine = create_engine(warehouse)
     with engine.begin() as conn:
         conn.execute(text("CREATE TABLE vip (customer_id)"))

@@ -14,7 +14,7 @@ from capillary.__main__ import main
 from capillary.engine.adoption import Imported
 from capillary.ledger import scans
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.requests import discard_unsent
 from capillary.ledger.schema import badge_request, badge_run
@@ -43,8 +43,8 @@ def forgotten(place: Place, tmp_path: Path) -> Path:
     for left in ("ledger.db-wal", "ledger.db-shm"):
         (tmp_path / left).unlink(missing_ok=True)
     place.ledger.close()
-    place.ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db", check_schema=False)
-    upgrade(place.ledger.engine)
+    place.ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db", new=True)
+    create(place.ledger.engine)
     folder = tmp_path / "dags"
     folder.mkdir()
     (folder / "vip.py").write_text(DAG_FILE.format(badge_id=BADGE["badge_id"]))

@@ -3,10 +3,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from airflow.sdk.exceptions import AirflowException
-from sqlalchemy import delete, update
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from sqlalchemy import delete, func, inspect, select, update
 
 from capillary.ledger.database import Ledger
+from capillary.ledger.open_work import open_accounts
+from capillary.ledger.revision import REVISIONS
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.upkeep import BadgeUpkeepOperator, MigrateLedgerOperator
@@ -64,13 +66,84 @@ def test_one_account_that_fails_is_named(place: Place) -> None:
         keep(place)
 
 
-def test_the_ledger_is_migrated_once(place: Place, tmp_path_factory: pytest.TempPathFactory) -> None:
-    new = tmp_path_factory.mktemp("new") / "ledger.db"
-    place.connect("badge_ledger", conn_type="sqlite", host=str(new))
-    migrate = MigrateLedgerOperator(task_id="migrate_ledger")
-    revision = migrate.execute(place.context())
-    assert migrate.execute(place.context()) == revision
-    Ledger(f"sqlite:///{new}").close()
+def test_a_ledger_that_is_the_codes_is_left_alone(place: Place) -> None:
+    assert MigrateLedgerOperator(task_id="migrate_ledger").execute(place.context()) == REVISIONS[-1]
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+def test_a_lost_ledger_is_not_made_again(place: Place, left: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The volume was lost: an empty ledger in its place would let everybody be submitted a second time."""
+    lost = tmp_path_factory.mktemp("lost") / "ledger.db"
+    if left == "an empty file":
+        lost.touch()
+    place.connect("badge_ledger", conn_type="sqlite", host=str(lost))
+    for task in (MigrateLedgerOperator(task_id="migrate_ledger"), BadgeUpkeepOperator(task_id="keep_house")):
+        with pytest.raises(AirflowFailException, match=r"the ledger was lost.*ledger create"):
+            task.execute(place.context())
+    plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE)
+    with pytest.raises(AirflowFailException, match=r"the ledger was lost.*ledger create"):
+        plan.execute(place.context())
+    assert lost.exists() is (left == "an empty file")
+    if lost.exists():
+        with Ledger(f"sqlite:///{lost}", check_schema=False) as ledger, ledger.read() as tx:
+            assert inspect(tx.conn).get_table_names() == []
+
+
+# Two connections of one account -----------------------------------------------------------------------------
+
+
+def two_connections(place: Place) -> None:
+    """Each of two connections sends a run."""
+    place.connect("second_till", **place.sandbox_connection())
+    for conn_id, first in (("second_till", 2_001), ("capillary", 1_001)):
+        place.customers(*range(first, first + 100))
+        options = BADGE | {"occasion": conn_id, "campaign": conn_id, "capillary_conn_id": conn_id}
+        plan = PlanBadgesOperator(task_id="extract", sql=SQL, **options).execute(place.context(conn_id))
+        IssueBadgeOperator(task_id="submit", plan=plan, capillary_conn_id=conn_id).execute(place.context(conn_id))
+
+
+def leave_in_doubt(place: Place, conn_id: str) -> None:
+    """One request of the connection's run was never answered, two hours ago; it is not on the platform."""
+    with place.ledger.write() as tx:
+        (run_id,) = tx.conn.execute(select(badge_run.c.id).where(badge_run.c.capillary_conn_id == conn_id)).scalars()
+        request_id = tx.conn.execute(
+            select(func.min(badge_request.c.id)).where(badge_request.c.badge_run_id == run_id)
+        ).scalar_one()
+        tx.conn.execute(delete(badge_sighting).where(badge_sighting.c.request_id == request_id))
+        long_ago = {name: tx.now - timedelta(hours=2) for name in ("first_sent_at", "last_sent_at", "doubt_from")}
+        lost = {"status": "sending", "key": "cb1.lost", "error": "no answer", "sender": conn_id}
+        tx.conn.execute(update(badge_request).where(badge_request.c.id == request_id).values(**long_ago, **lost))
+
+
+def test_upkeep_works_once_for_each_account_and_connection(place: Place) -> None:
+    two_connections(place)
+    with place.ledger.read() as tx:
+        assert [each.capillary_conn_id for each in open_accounts(tx)] == ["capillary", "second_till"]
+    place.sandbox.approve_all()
+    assert keep(place) == 4
+    assert place.outcomes() == {"enrolled": 200}
+    with place.ledger.read() as tx:
+        assert open_accounts(tx) == ()
+
+
+def test_a_connection_that_is_gone_holds_nothing_up_that_another_one_can_do(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two_connections(place)
+    place.monkeypatch.delenv("AIRFLOW_CONN_SECOND_TILL")
+    place.sandbox.approve_all()
+    assert keep(place) == 4
+    assert "There is no Airflow connection 'second_till'" in capsys.readouterr().out
+
+
+def test_a_connection_that_is_gone_is_named_as_long_as_doubt_is_left(place: Place) -> None:
+    two_connections(place)
+    leave_in_doubt(place, "second_till")
+    place.monkeypatch.delenv("AIRFLOW_CONN_SECOND_TILL")
+    with place.ledger.write() as tx:  # no control: nothing was sent later than the one in doubt
+        tx.conn.execute(update(badge_request).values(first_sent_at=tx.now - timedelta(hours=3)))
+    with pytest.raises(AirflowException, match="There is no Airflow connection 'second_till'"):
+        keep(place)
 
 
 def test_a_twin_that_comes_late_is_found_though_nothing_is_open(place: Place) -> None:

@@ -21,7 +21,7 @@ from capillary.engine.pace import LedgerPace
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from capillary.ledger.plan import Order, Plan, commit_plan
 from capillary.ledger.plan_id import PlanId
 from capillary.ledger.schema import badge_run
@@ -125,8 +125,8 @@ class ShiftedClock:
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     url = f"sqlite:///{tmp_path}/ledger.db"
-    with Ledger(url, check_schema=False) as empty:
-        upgrade(empty.engine)
+    with Ledger(url, new=True) as empty:
+        create(empty.engine)
     clock = ShiftedClock()
     with running_sandbox(SandboxSettings()) as sandbox, Ledger(url, clock=clock) as ledger:
         settings = PlatformSettings(

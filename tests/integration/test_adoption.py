@@ -16,8 +16,10 @@ from capillary.engine.adoption import Candidate, Imported, import_forgotten
 from capillary.engine.errors import LedgerBehind
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
+from capillary.ledger import scans
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.history import history, take_as_read
+from capillary.ledger.migrate import create
 from capillary.ledger.plan import Plan
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
 from capillary.ledger.views import funnel
@@ -30,13 +32,14 @@ async def submit(house: House, plan: Plan) -> None:
         await submit_run(sender, house.plan_id(plan.badge_run_id), lease=LEASE)
 
 
-async def bring_back(house: House, *candidates: Candidate) -> Imported:
+async def bring_back(house: House, *candidates: Candidate, days: int = 2, word: bool = False) -> Imported:
     async with house.sender() as sender:
         return await import_forgotten(
             sender.ledger,
             sender.client,
             sender.runtime,
-            since=house.clock().date() - timedelta(days=2),
+            since=house.clock().date() - timedelta(days=days),
+            nothing_is_older=word,
             candidates=candidates,
             run_id="import__1",
             capillary_conn_id="capillary",
@@ -58,8 +61,8 @@ def outcomes(house: House) -> dict[str | None, int]:
 def emptied(house: House, tmp_path: Path) -> None:
     """Give the house a ledger that knows nothing."""
     url = f"sqlite:///{tmp_path}/emptied.db"
-    with Ledger(url, check_schema=False) as empty:
-        upgrade(empty.engine)
+    with Ledger(url, new=True) as empty:
+        create(empty.engine)
     house.ledger.close()
     house.ledger = Ledger(url, clock=house.clock)
 
@@ -134,8 +137,10 @@ async def test_what_nobody_can_prove_stays_named_and_submitting_stopped(house: H
 async def test_customers_of_two_requests_are_left_to_a_human(house: House, tmp_path: Path) -> None:
     await submit(house, house.plan(range(1, 51)))
     emptied(house, tmp_path)
-    # A second ledger that did not look first: the fault that the check before sending prevents.
+    # A second ledger that did not look first: the fault that the checks before sending prevent.
     plan = house.plan(range(26, 76))
+    with house.ledger.write() as tx:
+        take_as_read(tx, house.settings.account, since=house.clock().date())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("capillary.engine.submit._look_first", _nothing)
         await submit(house, plan)
@@ -167,6 +172,71 @@ async def test_a_row_that_shows_nothing_keeps_submitting_stopped(
     imported = await bring_back(house, gold(house))
     assert (imported.requests, imported.whole, imported.hidden) == (2, True, hidden)
     assert imported.is_complete is not bool(hidden)
+
+
+# What a person says, and what was rejected ------------------------------------------------------------------
+
+
+def is_read(house: House) -> bool:
+    with house.ledger.read() as tx:
+        return history(tx, house.settings.account).read_at is not None
+
+
+@pytest.mark.parametrize("word", [True, False], ids=["a person's word", "no word"])
+async def test_a_complete_import_ends_the_first_reading_by_a_persons_word_alone(
+    house: House, tmp_path: Path, word: bool
+) -> None:
+    await submit(house, house.plan(range(1, 101)))
+    emptied(house, tmp_path)
+    assert (await bring_back(house, gold(house), word=word)).is_complete
+    assert is_read(house) is word
+
+
+async def test_an_incomplete_import_ends_nothing(house: House, tmp_path: Path) -> None:
+    await submit(house, house.plan(range(1, 101)))
+    emptied(house, tmp_path)
+    assert not (await bring_back(house, word=True)).is_complete
+    assert not is_read(house)
+
+
+async def test_an_import_of_some_days_does_not_hide_what_is_older(house: House, tmp_path: Path) -> None:
+    """The key that stops the account is of yesterday; another one, of sixty days ago, must not be forgotten with it."""
+    await submit(house, house.plan(range(1, 51)))
+    house.clock.shift = timedelta(days=60)
+    emptied(house, tmp_path)
+    with pytest.raises(LedgerBehind):
+        await submit(house, house.plan(range(51, 101)))
+    assert (await bring_back(house, days=2)).is_complete, "nothing of ours is as young as that"
+    with pytest.raises(LedgerBehind):
+        await submit(house, house.plan(range(51, 101)))
+    assert each_customer_stands_once(house, range(1, 51))
+
+
+async def test_a_forgotten_request_that_was_rejected_stops_nothing_and_may_be_imported(
+    house: House, tmp_path: Path
+) -> None:
+    await submit(house, house.plan(range(1, 51)))
+    (request,) = house.sandbox.platform.requests()
+    house.sandbox.reject(request.request_key or "", "no")
+    emptied(house, tmp_path)
+    assert (await bring_back(house)).is_complete, "unproven, and it never enrols anybody"
+    imported = await bring_back(house, gold(house))
+    assert (imported.requests, imported.is_complete) == (1, True)
+    await settle(house)
+    assert outcomes(house) == {"rejected": 50}
+
+
+async def test_a_key_that_is_not_ours_is_not_imported_and_does_not_keep_an_import_from_being_complete(
+    house: House, tmp_path: Path
+) -> None:
+    await submit(house, house.plan(range(1, 51)))
+    (request,) = house.sandbox.platform.requests()
+    emptied(house, tmp_path)
+    assert not (await bring_back(house)).is_complete
+    with house.ledger.write() as tx:
+        scans.note_not_ours(tx, house.settings.account, request.request_key or "", by="anna")
+    imported = await bring_back(house, gold(house))
+    assert (imported.requests, imported.is_complete) == (0, True)
 
 
 async def _nothing(*_: object, **__: object) -> int:

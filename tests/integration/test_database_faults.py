@@ -35,7 +35,7 @@ from capillary.engine.submit import submit_run
 from capillary.engine.upkeep import keep_account
 from capillary.ledger.candidates import copy_in
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from capillary.ledger.plan import Order
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import discard_unsent
@@ -316,8 +316,8 @@ STEPS = {Fault.DISK_FULL: 1, Fault.GONE_AFTER: 2}
 @pytest.fixture
 def houses_on_sqlite(tmp_path: Path) -> Houses:
     template = tmp_path / "template.db"
-    with Ledger(f"sqlite:///{template}", check_schema=False) as empty:
-        upgrade(empty.engine)
+    with Ledger(f"sqlite:///{template}", new=True) as empty:
+        create(empty.engine)
 
     @contextmanager
     def new() -> Iterator[House]:
@@ -333,8 +333,8 @@ def houses_on_sqlite(tmp_path: Path) -> Houses:
 @pytest.fixture
 def houses_on_postgresql(empty_database: Callable[[str], URL]) -> Houses:  # noqa: F811 - the fixture above
     url = empty_database("postgresql")
-    with Ledger(url, check_schema=False) as empty:
-        upgrade(empty.engine)
+    with Ledger(url, new=True) as empty:
+        create(empty.engine)
 
     @contextmanager
     def new() -> Iterator[House]:
@@ -418,8 +418,8 @@ def test_postgresqls_words_about_copied_rows_hold_no_customer(houses_on_postgres
 def test_a_read_only_file_fails_as_one_that_may_pass(tmp_path: Path) -> None:
     """The real thing once: SQLite itself refuses to write."""
     url = f"sqlite:///{tmp_path}/ledger.db"
-    with Ledger(url, check_schema=False) as empty:
-        upgrade(empty.engine)
+    with Ledger(url, new=True) as empty:
+        create(empty.engine)
     with Ledger(url) as ledger:
         with ledger.engine.connect() as conn:
             conn.exec_driver_sql("PRAGMA query_only=ON")
@@ -436,8 +436,8 @@ def test_a_read_only_file_fails_as_one_that_may_pass(tmp_path: Path) -> None:
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     """The real thing once: the file may not grow, and grows again later."""
     url = f"sqlite:///{tmp_path}/ledger.db"
-    with Ledger(url, check_schema=False) as empty:
-        upgrade(empty.engine)
+    with Ledger(url, new=True) as empty:
+        create(empty.engine)
     spec = Spec("https://platform.example/1", "b" * 24, "Loyalty", "1", "1", "2", "3", "4", "https://platform.example")
     order = Order("gold", "run", "extract", "capillary", "gold", "gold", spec, canary=False)
     with Ledger(url) as ledger:

@@ -15,7 +15,7 @@ from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
 from capillary.ledger import scans
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.server import running_sandbox
 from tests.integration.conftest import LEASE, House, ShiftedClock
@@ -26,8 +26,8 @@ from tests.unit.ledger.conftest import BACKENDS, empty_database, postgresql_serv
 @pytest.fixture(params=BACKENDS)
 def any_house(request: pytest.FixtureRequest, empty_database: Callable[[str], URL]) -> Iterator[House]:  # noqa: F811
     url = empty_database(request.param)
-    with Ledger(url, check_schema=False) as empty:
-        upgrade(empty.engine)
+    with Ledger(url, new=True) as empty:
+        create(empty.engine)
     clock = ShiftedClock()
     with running_sandbox() as sandbox, Ledger(url, clock=clock) as ledger:
         yield House(ledger, sandbox, settings_of(sandbox.url), clock)

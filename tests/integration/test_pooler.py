@@ -22,7 +22,7 @@ from capillary.engine.submit import submit_run
 from capillary.engine.upkeep import keep_account
 from capillary.ledger.database import Ledger, LedgerUnavailable
 from capillary.ledger.errors import LedgerRefused
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from capillary.ledger.plan import Guards, Order, Plan
 from capillary.ledger.plan_id import PlanId
 from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_run, metadata
@@ -62,8 +62,8 @@ def pooler(postgresql_server: URL) -> Iterator[URL]:  # noqa: F811 - the fixture
 
 @pytest.fixture(scope="module")
 def migrated(pooler: URL) -> URL:
-    with Ledger(pooler, check_schema=False) as ledger:
-        upgrade(ledger.engine)
+    with Ledger(pooler, new=True) as ledger:
+        create(ledger.engine)
     return pooler
 
 

@@ -6,15 +6,20 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from rich.console import Console
 
+from local_airflow.environment import Sources
 from local_airflow.errors import AlreadyRunningError, LocalAirflowError, PortTakenError
 from local_airflow.home import CHECKOUT, Home
+from local_airflow.interruption import Interruption
 from local_airflow.ports import asked_port, free_port, is_free, sandbox_port
+from local_airflow.processes import Processes
+from local_airflow.startup import SandboxOptions, Startup
 
 
 @pytest.fixture
@@ -22,6 +27,50 @@ def home(tmp_path: Path) -> Home:
     home = Home(tmp_path / ".airflow")
     home.create()
     return home
+
+
+class Started(Processes):
+    """Notes the command of every process; each is done at once."""
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(home.processes, home.process_logs)
+        self.commands: dict[str, list[str]] = {}
+
+    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str], *, serves: bool = False) -> None:
+        assert isinstance(environment, dict)
+        assert serves is False
+        self.commands[name] = list(command)
+        self.log_of(name).write_text(f"{name}: done\n")
+
+    def done(self, name: str) -> bool:
+        return name in self.commands
+
+
+def ledger_command(home: Home) -> str:
+    """Prepare a start, and return what it did with the ledger."""
+    started = Started(home)
+    startup = Startup(
+        home=home,
+        environment={},
+        sources=Sources(own_platform=True, own_warehouse=True, own_ledger=False),
+        processes=started,
+        interruption=Interruption(),
+        console=Console(quiet=True),
+    )
+    startup.prepare(sandbox_port=None, sandbox=SandboxOptions(None), customers=1)
+    return started.commands["ledger"][-3]
+
+
+def test_a_ledger_is_made_at_the_first_start_alone(home: Home) -> None:
+    """Later it is missing because it was lost, and an empty one would submit everybody again."""
+    assert ledger_command(home) == "create"
+    home.airflow_db.touch()
+    assert ledger_command(home) == "upgrade"
+
+
+def test_a_first_start_that_was_interrupted_is_the_first_start_still(home: Home) -> None:
+    home.airflow_db.touch()
+    assert ledger_command(home) == "create"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ The scheduler's part (retries, clearing, giving up) is played here and cannot cr
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -27,6 +28,7 @@ from capillary.engine.submit import Submitted, submit_run
 from capillary.engine.upkeep import Kept, keep_account
 from capillary.engine.watch import watch_in_turn
 from capillary.errors import CapillaryError, TerminalError, TransientError
+from capillary.ledger import migrate
 from capillary.ledger.occasion import occasion_of_badge
 from capillary.ledger.plan import Guards, Order, Plan
 from capillary.ledger.plan_id import PlanId, open_plan
@@ -36,7 +38,7 @@ from capillary.ledger.views import funnel
 from capillary.ledger.waiting import run_wait
 from sandbox.badge_reads import BadgeReads
 from sandbox.documents import parse
-from tests.simulation.shape import HOUR, Campaigns, RunShape, campaign_of, copy_of
+from tests.simulation.shape import DAY, HOUR, Campaigns, RunShape, campaign_of, copy_of
 
 if TYPE_CHECKING:
     from capillary.api.settings import PlatformSettings
@@ -318,15 +320,41 @@ async def set_back(world: World, ledger_file: Path, empty: Path) -> None:
         await asyncio.sleep(world.rng.choice((0.5, 5.0, 900.0)))
         world.ledger.engine.dispose()
         shutil.copyfile(ledger_file, copy)
+    await _stand_still(world)
+    world.note("the ledger is set back")
+    await _go_on_with(world, copy, ledger_file)
+
+
+async def lose(world: World, ledger_file: Path, new: Path) -> None:
+    """Lose the ledger, weeks after what it knew; a person makes a new one, and the campaigns run once more."""
+    await _stand_still(world)
+    world.loop.pass_time(world.shape.lost_for)
+    world.note(f"after {world.shape.lost_for / DAY:.0f} days the ledger is lost")
+    world.ledger.engine.dispose()
+    shutil.copyfile(os.devnull, ledger_file)
+    await world.run("the migration of the upkeep", lambda: _migrate(world))
+    if world.ledger.rows("SELECT name FROM sqlite_master WHERE name = 'badge_request'"):
+        world.breach("lost", "the upkeep made an empty ledger in place of the one that was lost")
+    await _go_on_with(world, new, ledger_file)
+
+
+async def _migrate(world: World) -> None:
+    migrate.upgrade(world.ledger.engine)
+
+
+async def _stand_still(world: World) -> None:
+    """Half of the world's time is over; whoever works is killed, and what was on its way has arrived."""
     await asyncio.sleep(world.shape.horizon / 2)
     world.end_processes()
-    await asyncio.sleep(world.shape.post_timeout)  # what was on its way has arrived
+    await asyncio.sleep(world.shape.post_timeout)
     world.end_processes()
     await asyncio.sleep(0)
-    world.note("the ledger is set back")
+
+
+async def _go_on_with(world: World, ledger: Path, ledger_file: Path) -> None:
     world.wire.set_back()
     world.ledger.engine.dispose()
-    shutil.copyfile(copy, ledger_file)
+    shutil.copyfile(ledger, ledger_file)
     world.eligible_rows.clear()
     world.stops_as_in_the_ledger()
     await asyncio.gather(*(DagRun(world, 50 + n, each).live() for n, each in enumerate(world.shape.runs)))
@@ -365,6 +393,7 @@ def _lose(world: World, ledger_file: Path, copy: Path, chance: Random) -> None:
     shutil.copyfile(copy, ledger_file)
     world.server = Server("7", "00000002", "1")
     world.faults.failed_over = True
+    world.stops_as_in_the_ledger()
     senders = {post.process for post in world.wire.posts if post.started > world.now - world.shape.post_timeout}
     for process in world.processes:
         # Who sent of late may handle his answer long after: when others have his numbers.

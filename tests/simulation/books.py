@@ -71,6 +71,13 @@ class BooksCheck:
         ).fetchone()
         return bool(found[0])
 
+    def state_of(self, platform_request_id: str) -> str:
+        """Return the platform's word for a request."""
+        found = self._database.execute(
+            "SELECT state FROM request WHERE platform_request_id = ?", (platform_request_id,)
+        ).fetchone()
+        return str(found[0])
+
     def enrolled(self) -> dict[tuple[str, int, str], list[str]]:
         """Return the enrolments by badge, customer and request key, as issued ids' stems."""
         rows = self._database.execute(

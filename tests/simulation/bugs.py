@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, text, update
 
 from capillary.api import client as api_client
 from capillary.api import request_workflow
@@ -30,10 +30,12 @@ from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import ListRead
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
 from capillary.engine.sightings import seen_in
-from capillary.ledger import candidates, counts, cut, pace, plan, requests, scans, server, stops
+from capillary.ledger import candidates, counts, cut, migrate, pace, plan, requests, scans, server, stops
+from capillary.ledger import history as ledger_history
 from capillary.ledger import occasion as ledger_occasion
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.history import Days
 from capillary.ledger.plan import Order
 from capillary.ledger.plan_id import OpenPlan, PlanId
 from capillary.ledger.requests import Claim, ConfirmedAbsence
@@ -239,8 +241,16 @@ def _blind_to_lag(settings: Any) -> timedelta:  # noqa: ANN401 - PlatformSetting
     return timedelta(seconds=send.SEND_WITHIN_S + settings.post_timeout_s)
 
 
-def _no_control(in_doubt: doubt.InDoubt, begun: datetime, _control: datetime | None, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
+def _no_control(in_doubt: doubt.InDoubt, begun: datetime, _controls: object, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
     return in_doubt.sender == settings.sender and begun > in_doubt.doubt_from
+
+
+def _anybody_judges(in_doubt: doubt.InDoubt, begun: datetime, controls: doubt._Controls, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
+    sender = settings.sender  # whoever it is, it takes the doubt for its own
+    return _MAY_JUDGE(replace(in_doubt, sender=sender), begun, controls, settings)
+
+
+_MAY_JUDGE: Final = doubt._may_judge
 
 
 async def _last_page_dropped(client: Client, **options: Any) -> ListRead:  # noqa: ANN401 - read_list's own
@@ -437,6 +447,29 @@ def _fails_over(shape: Shape) -> bool:
     return shape.fails_over
 
 
+def _lost(shape: Shape) -> bool:
+    return shape.lost_for > 0
+
+
+# A lost ledger ----------------------------------------------------------------------------------------------
+
+
+def _create_and_upgrade(engine: Engine) -> tuple[str, str]:
+    migrate.create(engine)
+    return _UPGRADE(engine)
+
+
+_UPGRADE: Final = migrate.upgrade
+
+
+def _whatever_was_refused(tx: Transaction, account: str, done: Days, *, refused: bool) -> bool:
+    assert refused in (True, False)  # and nothing more is asked of it
+    return _ADVANCE(tx, account, done, refused=False)
+
+
+_ADVANCE: Final = ledger_history.advance
+
+
 BUGS: Final[Mapping[str, Bug]] = {
     "persist-after-send": Bug("the claim is written before the POST", [(Sender, "send", _persist_after_send)]),
     "release-on-timeout": Bug("no trustworthy answer leaves a doubt", [(Sender, "_doubted", _release_on_timeout)]),
@@ -524,6 +557,30 @@ BUGS: Final[Mapping[str, Bug]] = {
         "after a failover nothing is sent before the list must show what was",
         [(server, "unread_change", _no_change)],
         _fails_over,
+    ),
+    "reads-back-30-days": Bug(
+        "a new ledger reads the list as far back as it goes",
+        [(ledger_history, "GOES_BACK", timedelta(days=30))],
+        _lost,
+        shown_by=19,
+    ),
+    "refused-days-taken-as-read": Bug(
+        "days that the platform refuses to list hold everything back",
+        [(ledger_history, "advance", _whatever_was_refused)],
+        lambda shape: _lost(shape) and shape.list_reaches > 0,
+        shown_by=219,
+    ),
+    "upgrade-makes-a-ledger": Bug(
+        "no migration makes a ledger where one was lost",
+        [(migrate, "upgrade", _create_and_upgrade)],
+        _lost,
+        shown_by=19,
+    ),
+    "anybody-judges": Bug(
+        "another user judges absence beside a control of the same sender alone",
+        [(doubt, "_may_judge", _anybody_judges)],
+        lambda shape: shape.own_rows_only,
+        shown_by=13,
     ),
     "key-reused": Bug(
         "other content, other key", [(cut, "request_key", _key_of_size), (send, "content_hash", _hash_of_size)]

@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ from capillary.api.client import MANAGEMENT_PATH
 from capillary.api.credential import TOKEN_PATH
 from capillary.api.request_workflow import REQUEST_TYPE, REQUEST_WORKFLOW_PATH
 from capillary.api.transport import Reply
+from sandbox.access import Actor
 from sandbox.badge_reads import BadgeReads
 from sandbox.badges import GOLD_CIRCLE, Badge
 from sandbox.documents import parse
@@ -20,13 +22,15 @@ from sandbox.faults import Route
 from sandbox.ids import RequestIds
 from sandbox.platform import Platform
 from sandbox.replies import PlatformError
-from sandbox.settings import CLIENT, MAKER, ListRows, PartialPolicy, SandboxSettings
+from sandbox.settings import CHECKER, CLIENT, MAKER, ListRows, PartialPolicy, SandboxSettings
 
 if TYPE_CHECKING:
     from sandbox.books_schema import RequestRow
     from tests.simulation.shape import Shape
     from tests.simulation.virtual_time import VirtualLoop
 
+#: The till that the connection has from a moment on, in some worlds.
+SECOND_TILL: Final = replace(MAKER, username="second-maker", password="second-maker", user_id=75_000_003)
 _LIST: Final = f"{REQUEST_WORKFLOW_PATH}/requests"
 _OUTPUT: Final = "IntouchAPITask_Output"
 _DECISION: Final = "AdminTask_Output"
@@ -73,6 +77,7 @@ class PlatformSide:
         self._loop = loop
         self.platform = Platform(
             SandboxSettings(
+                tills=(MAKER, SECOND_TILL, CHECKER),
                 timezone=shape.timezone,
                 unknown_customers=shape.unknown_customers,
                 page_base=shape.page_base,
@@ -155,8 +160,19 @@ class PlatformSide:
         if route is Route.SUBMIT:
             return platform.workflow.create(actor, REQUEST_TYPE, parse(body, code=2008))
         if route is Route.LIST:
-            return platform.workflow.read_list(params)
+            return platform.workflow.read_list(self._as_asked(params, actor))
         return platform.workflow.read(path.rpartition("/")[2])
+
+    def _as_asked(self, params: Mapping[str, str], actor: Actor) -> Mapping[str, str]:
+        """Refuse days that the list does not reach back to; leave out what this caller is not shown."""
+        shape = self._shape
+        if shape.list_reaches:
+            oldest = datetime.fromtimestamp(self.platform.clock() - shape.list_reaches, UTC).date()
+            if date.fromisoformat(params["startDate"]) < oldest:
+                raise PlatformError(2008, "startDate is too old.", reference="startDate")
+        if shape.own_rows_only and self.disturbed:
+            return {**params, "userId": str(actor.user_id)}
+        return params
 
     def _choose_node(self) -> None:
         """Each call of the list may meet another node, which lags by its own time."""

@@ -137,7 +137,7 @@ class SimulatedLedger(Ledger):
     """
 
     def __init__(self, url: str) -> None:
-        super().__init__(url, check_schema=False)
+        super().__init__(url, new=True)
         event.listen(self.engine, "connect", _hurry)
         event.listen(self.engine, "commit", lambda _: self._mishaps.before_commit())
         self.engine.dispose()

@@ -17,12 +17,13 @@ import pytest
 from capillary.engine.eligibility import InvalidId, customer_id_of
 from capillary.ledger import server
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
-from tests.simulation.actors import DagRun, fail_over, keep_house, operate, set_back, stop_and_resume, tidy
+from capillary.ledger.history import take_as_read
+from capillary.ledger.migrate import create
+from tests.simulation.actors import DagRun, fail_over, keep_house, lose, operate, set_back, stop_and_resume, tidy
 from tests.simulation.processes import SimulatedLedger
 from tests.simulation.shape import HOUR, Mode, RunShape, Shape, draw_shape
 from tests.simulation.virtual_time import MAX_TURNS, VirtualLoop
-from tests.simulation.world import Breach, Breached, World
+from tests.simulation.world import BEGINNING, Breach, Breached, World, settings_of
 
 #: Fault-free hours after which everything must be decided: a day of distrust, and three sends of a request.
 TICKS: Final = 40
@@ -52,7 +53,9 @@ class Verdict:
 
 
 class Simulation:
-    """Runs seeds, one after the other. Use as a context manager: it keeps a migrated ledger to copy from.
+    """Runs seeds, one after the other. Use as a context manager.
+
+    It keeps two ledgers to copy from: one as `ledger create` makes it, and one that has seen the account long ago.
 
     Attributes:
         ledger_file: the ledger of the world that is played, and of the last one.
@@ -61,15 +64,18 @@ class Simulation:
     def __init__(self) -> None:
         shm = Path("/dev/shm")  # noqa: S108 - memory, where there is some
         self._folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
+        self._new = self._folder / "new.db"
         self._template = self._folder / "template.db"
         self.ledger_file = self._folder / "ledger.db"
         self._ledger: SimulatedLedger
 
     def __enter__(self) -> Self:
-        with Ledger(f"sqlite:///{self._template}", check_schema=False) as ledger:
-            upgrade(ledger.engine)
-        with Ledger(f"sqlite:///{self._template}"):
-            pass  # the schema is the code's, and the ledger asserts that it is durable
+        with Ledger(f"sqlite:///{self._new}", new=True) as ledger:
+            create(ledger.engine)
+        shutil.copyfile(self._new, self._template)
+        # The schema is the code's, and the ledger asserts that it is durable; it has seen the account long ago.
+        with Ledger(f"sqlite:///{self._template}") as ledger, ledger.write() as tx:
+            take_as_read(tx, settings_of(draw_shape(0)).account, since=BEGINNING.date())
         self._ledger = SimulatedLedger(f"sqlite:///{self.ledger_file}")
         return self
 
@@ -79,7 +85,7 @@ class Simulation:
 
     def run(self, seed: int) -> Verdict:
         """Play one seed."""
-        return self.play(draw_shape(seed), lambda world: _story(world, self.ledger_file, self._template))
+        return self.play(draw_shape(seed), lambda world: _story(world, self.ledger_file, self._template, self._new))
 
     def play(
         self, shape: Shape, story: Callable[[World], Coroutine[Any, Any, None]], *, max_turns: int = MAX_TURNS
@@ -123,15 +129,17 @@ async def _play(world: World, story: Coroutine[Any, Any, None]) -> None:
     world.keys_on_platform = [each.key for each in world.books.on_platform()]
 
 
-async def _story(world: World, ledger_file: Path, empty: Path) -> None:
+async def _story(world: World, ledger_file: Path, empty: Path, new: Path) -> None:
     shape = world.shape
     runs = [DagRun(world, number, each) for number, each in enumerate(shape.runs)]
     acting = [asyncio.ensure_future(run.live()) for run in runs]
     acting += [asyncio.ensure_future(each) for each in (keep_house(world), operate(world), stop_and_resume(world))]
-    if shape.mode is Mode.RESTORED:
+    if shape.lost_for:
+        acting.append(asyncio.ensure_future(lose(world, ledger_file, new)))
+    elif shape.mode is Mode.RESTORED:
         lost = fail_over(world, ledger_file) if shape.fails_over else set_back(world, ledger_file, empty)
         acting.append(asyncio.ensure_future(lost))
-    await asyncio.sleep(shape.horizon)
+    await asyncio.sleep(shape.horizon + shape.lost_for)
     for each in acting:
         each.cancel()
     await asyncio.gather(*acting, return_exceptions=True)

@@ -11,9 +11,16 @@ from capillary.ledger.schema import Outcome
 
 HOUR: Final = 3600.0
 MINUTE: Final = 60.0
+DAY: Final = 24 * HOUR
 
 #: Of ten seeds in a row.
 _MODES: Final = "SSBSSSBSSR"
+
+
+#: Of so many seeds one is a restored world whose ledger is lost for long, and one a strict one whose till changes.
+_OFTEN: Final = 20
+_LOST: Final = 19
+_NEW_TILL: Final = 13
 
 
 class Mode(StrEnum):
@@ -153,10 +160,35 @@ class Shape:
     campaigns: Campaigns = Campaigns.ONE
     # from here on drawn by lots of their own: a new draw leaves the worlds of before as they are
     stops: tuple[StopShape, ...] = ()
+    # a ledger that is lost, so long after what it knew; and how far back the list may be asked for, or 0
+    lost_for: float = 0.0
+    list_reaches: float = 0.0
+    # another till in the connection from then on, or 0; and whether each till is shown its own requests alone
+    new_till_at: float = 0.0
+    own_rows_only: bool = False
 
 
 def draw_shape(seed: int) -> Shape:
     """Return the shape of a seed's world."""
+    shape = _draw_shape(seed)
+    more = Random(seed * 104_729 + 3)  # noqa: S311 - drawn apart, so that the worlds of before stay as they are
+    if seed % _OFTEN == _LOST:
+        lost_for = more.choice((31, 45, 120, 1_000)) * DAY
+        return replace(shape, lost_for=lost_for, list_reaches=more.choice((0.0, 0.0, 40 * DAY)), fails_over=False)
+    if seed % _OFTEN == _NEW_TILL:
+        return replace(
+            shape,
+            horizon=4 * HOUR,
+            fault=max(shape.fault, 0.3),
+            decision_mean=0.0,
+            oauth=False,
+            new_till_at=more.choice((30.0, more.uniform(1.0, 20 * MINUTE))),
+            own_rows_only=more.random() < 0.7,
+        )
+    return shape
+
+
+def _draw_shape(seed: int) -> Shape:
     rng = Random(seed * 7919 + 17)  # noqa: S311 - chance that can be repeated
     mode = mode_of(seed)
     pool = rng.sample(range(100_001, 100_041), rng.randint(4, 9))

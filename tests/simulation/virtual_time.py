@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Final
 
 #: Turns of the loop in one world, far beyond any honest one: more means that somebody spins without sleeping.
@@ -34,6 +35,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def pass_time(self, seconds: float) -> None:
         """Let time pass for everybody at once, as while a process blocks on the ledger."""
         self._virtual_now += seconds
+        # After months the clock's own steps are coarser than asyncio allows for, and a timer would never be due.
+        self._clock_resolution: float = max(1e-9, 2 * math.ulp(self._virtual_now))
 
     def select(self, timeout: float | None) -> list[object]:
         """Jump to the next timer instead of waiting for it."""

@@ -85,6 +85,7 @@ class Wire:
         self._block_noted = 0.0
         self._off_since: float | None = None
         self._stopped_since: dict[int | None, float] = {}
+        self._set_back_at: float | None = None
 
     # What the world tells -----------------------------------------------------------------------------------
 
@@ -114,6 +115,7 @@ class Wire:
 
     def set_back(self) -> None:
         """The ledger was set back, and has forgotten the calls of the last minute: those are not counted any more."""
+        self._set_back_at = self._world.now
         self._starts.clear()
         self._blocked_until = 0.0
 
@@ -179,6 +181,9 @@ class Wire:
             self._judge_owner(post)
             for earlier in self._by_key[post.key]:
                 self._judge_same_key(earlier, post)
+        if self._shape.lost_for and self._set_back_at is not None:
+            for earlier in self._by_key[post.key]:
+                self._judge_after_loss(earlier, post)
         for customer in sorted(post.customers):
             for earlier in self._by_customer[post.badge_id, customer]:
                 if earlier.key != post.key:
@@ -197,6 +202,13 @@ class Wire:
         )
         if mine is not None and found and not found[0][1] and found[0][0] != mine.token:
             self._world.breach("owner", f"{post.key} was sent for a plan that had the number of its own before")
+
+    def _judge_after_loss(self, earlier: Post, post: Post) -> None:
+        """A request of before the loss stands on the platform under this key, and was not rejected."""
+        if earlier.platform_request_id is None or earlier.started > (self._set_back_at or 0.0):
+            return
+        if self._world.books.state_of(earlier.platform_request_id) != "rejected":
+            self._world.breach("I1", f"{post.key} was sent again after the ledger that knew it was lost")
 
     def _judge_owner(self, post: Post) -> None:
         """The first send of a request is its own run's; any run and the upkeep may send again."""

@@ -28,7 +28,7 @@ from capillary.ledger.spec import Spec
 from sandbox.settings import CLIENT, MAKER
 from tests.simulation.books import BooksCheck
 from tests.simulation.network import Faults, SimulatedTransport
-from tests.simulation.platform_side import PlatformSide
+from tests.simulation.platform_side import SECOND_TILL, PlatformSide
 from tests.simulation.processes import CURRENT, Killed, Mishaps, Process, SimulatedLedger
 from tests.simulation.shape import Addresses, Shape, campaign_of, copy_of
 from tests.simulation.virtual_time import VirtualLoop
@@ -288,7 +288,7 @@ class World:
         """Return what one process sends with."""
         runtime = self.runtime()
         client = Client(
-            settings,
+            self._with_present_till(settings),
             transport=SimulatedTransport(self),
             pace=NotedPace(self, settings, runtime) if self.shape.real_pace else FreePace(self),
             sleep=runtime.sleep,
@@ -297,6 +297,18 @@ class World:
             now=self.wall_now,
         )
         return Sender(self.ledger, client, runtime, self._may_submit)
+
+    def _with_present_till(self, settings: PlatformSettings) -> PlatformSettings:
+        """Return a connection as it is: in some worlds with another till until the operator puts the first one back."""
+        changes_at = self.shape.new_till_at
+        if not changes_at or self.now < changes_at or not self.disturbed:
+            return settings
+        return replace(settings, login=SECOND_TILL.username, password=SECOND_TILL.password)
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether something may still go wrong."""
+        return self.mishaps.on
 
     def runtime(self) -> Runtime:
         """Return virtual time for one process."""
@@ -348,7 +360,7 @@ class FreePace:
 
 
 def _connections(shape: Shape) -> list[PlatformSettings]:
-    first = _settings(shape)
+    first = settings_of(shape)
     if shape.addresses is Addresses.ONE:
         return [first]
     base_url, account_address = SECOND[shape.addresses]
@@ -356,7 +368,8 @@ def _connections(shape: Shape) -> list[PlatformSettings]:
     return [first, second]
 
 
-def _settings(shape: Shape) -> PlatformSettings:
+def settings_of(shape: Shape) -> PlatformSettings:
+    """Return the connection of a world. The account of the first one is the same in all of them."""
     credentials: dict[str, Any] = {"login": MAKER.username, "password": MAKER.password}
     if shape.oauth:
         credentials |= {"oauth_key": CLIENT.key, "oauth_secret": CLIENT.secret}

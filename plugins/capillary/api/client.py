@@ -151,12 +151,15 @@ class Client:
         path = f"{REQUEST_WORKFLOW_PATH}/requests/{quote(platform_request_id, safe='')}"
         return await self._calls.read("one request", path, lambda a: parse_request(a.data), absent=_NO_REQUEST)
 
-    async def list_requests(self, *, page: int, start_date: date, request_type: str | None = None) -> Page:
+    async def list_requests(
+        self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
+    ) -> Page:
         """Return one page of the list, oldest first; the first page is 0 whatever the platform counts from.
 
-        `start_date` is a day of the cluster's time zone. `request_type` is upper-case with hyphens.
+        `start_date` and `end_date` are days of the cluster's time zone; whether the platform includes them it does
+        not say. Without `end_date` the list goes on to now. `request_type` is upper-case with hyphens.
         """
-        return await self._list(page=page, start_date=start_date, request_type=request_type)
+        return await self._list(page=page, start_date=start_date, end_date=end_date, request_type=request_type)
 
     async def _list(
         self,
@@ -164,6 +167,7 @@ class Client:
         page: int,
         start_date: date,
         request_type: str | None,
+        end_date: date | None = None,
         limit: int | None = None,
         attempts: int = patience.READ_ATTEMPTS,
     ) -> Page:
@@ -174,6 +178,8 @@ class Client:
             "limit": str(limit or self.settings.page_size),
             "PageNo": str(page + self.settings.page_base),
         }
+        if end_date is not None:
+            params["endDate"] = end_date.isoformat()
         if request_type is not None:
             params["requestType"] = request_type
         listed = await self._calls.read(

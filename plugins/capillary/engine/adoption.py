@@ -16,11 +16,11 @@ from typing import Final
 from sqlalchemy import select
 
 from capillary.api.client import Client
-from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
+from capillary.api.request_workflow import REQUEST_TYPE, RequestState, WorkflowRequest
 from capillary.engine.platform_list import hides_its_key, read_list
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import holders, record_rows, seen_in
-from capillary.ledger import scans
+from capillary.ledger import history, scans
 from capillary.ledger.adopt import Forgotten, adopt
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.schema import badge_occasion, badge_run, badge_spec
@@ -73,6 +73,7 @@ async def import_forgotten(
     runtime: Runtime,
     *,
     since: date,
+    nothing_is_older: bool = False,
     candidates: Iterable[Candidate],
     run_id: str,
     capillary_conn_id: str,
@@ -84,6 +85,8 @@ async def import_forgotten(
         client: the platform.
         runtime: time and threads.
         since: first day of the list, in the cluster's time zone.
+        nothing_is_older: a person says that no request of ours is older. Without that word a ledger whose first
+            reading goes farther back has the list read again before anything is sent.
         candidates: what requests may have been planned as, beside what the ledger still knows.
         run_id: names this import in `badge_run`.
         capillary_conn_id: the connection with which the requests are watched from now on.
@@ -110,7 +113,8 @@ async def import_forgotten(
                 key = row.request_key or ""
                 proven = _proven(row, known, tx)
                 if proven is None:
-                    unproven.append(key)
+                    # What was rejected enrolled nobody, and never will.
+                    unproven.extend([key] if row.state != RequestState.REJECTED else [])
                 elif adopt(tx, proven, run_id=run_id, capillary_conn_id=capillary_conn_id):
                     clashing.append(key)
                 else:
@@ -131,18 +135,23 @@ async def import_forgotten(
         hidden=tuple(hidden),
     )
     if imported.is_complete:
-        await runtime.ledger_call(lambda: _clear(ledger, account))
+        await runtime.ledger_call(lambda: _clear(ledger, account, since, nothing_is_older=nothing_is_older))
     return imported
 
 
 def _unknown_rows(
     tx: Transaction, account: str, rows: Iterable[WorkflowRequest]
 ) -> tuple[list[WorkflowRequest], dict[str, str]]:
-    """Return the rows of ours that the ledger does not hold, one of each key; and keys of another account, with it."""
-    ours = {row.request_key: row for row in rows if (row.request_key or "").startswith(KEY_PREFIX)}
+    """Return the rows of ours that the ledger does not hold, one of each key; and keys of another account, with it.
+
+    Of twins one that is live is returned; what a person called somebody else's is left out.
+    """
+    rejected_first = sorted(rows, key=lambda row: row.state != RequestState.REJECTED)
+    ours = {row.request_key: row for row in rejected_first if (row.request_key or "").startswith(KEY_PREFIX)}
     held = holders(tx, [key for key in ours if key])
     others = {key: holder.account for key, holder in held.items() if holder.account != account}
-    return [row for key, row in ours.items() if key not in held], others
+    known = {*held, *scans.are_not_ours(tx, account, [key for key in ours if key])}
+    return [row for key, row in ours.items() if key not in known], others
 
 
 def _proven(row: WorkflowRequest, candidates: list[Candidate], tx: Transaction) -> Forgotten | None:
@@ -195,6 +204,11 @@ def _known_candidates(ledger: Ledger, account: str) -> list[Candidate]:
     ]
 
 
-def _clear(ledger: Ledger, account: str) -> None:
+def _clear(ledger: Ledger, account: str, since: date, *, nothing_is_older: bool) -> None:
     with ledger.write() as tx:
         scans.clear_foreign_key(tx, account)
+        first_day = history.history(tx, account).first_day
+        if nothing_is_older:
+            history.take_as_read(tx, account, since=since)
+        elif first_day is not None and first_day < since:
+            history.read_again(tx, account)  # the key that is cleared may have hidden an older one

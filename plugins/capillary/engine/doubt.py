@@ -1,16 +1,17 @@
 """What was sent and never answered. Doubt ends by evidence: the request is found, or its absence confirmed.
 
-Absence is confirmed by a reading of the whole list, begun after the request's ``doubt_from`` by the same
-credential user, that shows a control: a request of ours that the platform must have accepted later than the
-one in doubt, if it accepted that at all. A list that lags, hides or lies to this user would miss the control
-too. Without a control an hour must pass. A row that shows no key may be the request in doubt unless it shows
-customers, and all of them others.
+Absence is confirmed by a reading of the whole list, begun after the request's ``doubt_from``, that shows a control:
+a request of ours that the platform must have accepted later than the one in doubt, if it accepted that at all. A
+list that lags, hides or lies to this user would miss the control too. For the credential user that sent the one in
+doubt any such request is a control, and without one an hour must pass. Another user may not be shown that user's
+requests: it judges only beside a control that the very same user sent, once, and never without one. A row that
+shows no key may be the request in doubt unless it shows customers, and all of them others.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -28,6 +29,7 @@ from capillary.engine.watch import cluster_day
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
+from capillary.ledger.history import history
 from capillary.ledger.requests import ConfirmedAbsence
 from capillary.ledger.schema import RequestStatus, badge_enrolment, badge_occasion, badge_request
 
@@ -62,6 +64,19 @@ class Resolved:
     given_up: int = 0
     still_in_doubt: int = 0
     auto_approved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Controls:
+    """First sends of requests that a reading of the list shows.
+
+    Attributes:
+        newest: of them all.
+        newest_by_sender: of those that one credential user sent, and nobody sent again.
+    """
+
+    newest: datetime | None
+    newest_by_sender: Mapping[str, datetime]
 
 
 class _Keyless:
@@ -161,28 +176,31 @@ async def _absences(
     def judge() -> list[tuple[ConfirmedAbsence, int]]:
         with ledger.read() as tx:
             known = scans.state(tx, client.settings.account)
-            if not known.trusted or known.foreign_key is not None:
+            is_read = history(tx, client.settings.account).read_at is not None
+            if not known.trusted or known.foreign_key is not None or not is_read:
                 return []
-            control_sent_at = _newest_first_send(tx, seen_keys)
+            controls = _newest_first_sends(tx, seen_keys)
             return [
                 (ConfirmedAbsence(doubt.request_id, doubt.key, doubt.tries, begun), doubt.resends)
                 for doubt in doubts
                 if doubt.key not in seen_keys
-                and _may_judge(doubt, begun, control_sent_at, client.settings)
+                and _may_judge(doubt, begun, controls, client.settings)
                 and not keyless.may_be(tx, doubt)
             ]
 
     return found, await runtime.ledger_call(judge)
 
 
-def _may_judge(doubt: InDoubt, begun: datetime, control_sent_at: datetime | None, settings: PlatformSettings) -> bool:
-    if doubt.sender != settings.sender or begun <= doubt.doubt_from:
+def _may_judge(doubt: InDoubt, begun: datetime, controls: _Controls, settings: PlatformSettings) -> bool:
+    if begun <= doubt.doubt_from:
         return False
+    is_its_sender = doubt.sender == settings.sender
+    control_sent_at = controls.newest if is_its_sender else controls.newest_by_sender.get(doubt.sender)
     # Whatever arrived of the send in doubt had arrived by then; the control was not even sent before.
     arrived_by = doubt.last_sent_at + timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s)
     if control_sent_at is not None and control_sent_at > arrived_by:
         return True
-    return begun > doubt.doubt_from + WITHOUT_CONTROL
+    return is_its_sender and begun > doubt.doubt_from + WITHOUT_CONTROL
 
 
 def _doubts(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, tuple[InDoubt, ...]]:
@@ -210,16 +228,24 @@ def _doubts(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, tuple
         return tx.now, tuple(InDoubt(*row) for row in rows)
 
 
-def _newest_first_send(tx: Transaction, request_keys: set[str]) -> datetime | None:
+def _newest_first_sends(tx: Transaction, request_keys: set[str]) -> _Controls:
+    """Return the newest first sends of requests that a reading shows."""
+    columns = badge_request.c
     newest: datetime | None = None
+    by_sender = dict[str, datetime]()
     keys = sorted(request_keys)
     for start in range(0, len(keys), 500):
-        for sent_at in tx.conn.execute(
-            select(badge_request.c.first_sent_at).where(badge_request.c.key.in_(keys[start : start + 500]))
-        ).scalars():
-            if sent_at is not None and (newest is None or sent_at > newest):
-                newest = sent_at
-    return newest
+        rows = tx.conn.execute(
+            select(columns.sender, columns.resends, columns.first_sent_at).where(
+                columns.key.in_(keys[start : start + 500]), columns.first_sent_at.is_not(None)
+            )
+        )
+        for sender, resends, sent_at in rows:
+            newest = max(newest or sent_at, sent_at)
+            # Of a request that was sent again nobody can tell whose send the list shows.
+            if sender is not None and not resends:
+                by_sender[sender] = max(by_sender.get(sender, sent_at), sent_at)
+    return _Controls(newest, by_sender)
 
 
 def _give_up(ledger: Ledger, absence: ConfirmedAbsence) -> bool:

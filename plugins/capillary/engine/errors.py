@@ -35,6 +35,14 @@ class ListCutShort(TransientError):
     """The platform's list of requests could not be read to its end; who cannot see what stands there sends nothing."""
 
 
+class HistoryUnread(TerminalError):
+    """The platform refuses to list days that a ledger must have seen before it sends anything for the account."""
+
+
+class HistoryOpen(TransientError):
+    """The account's first reading is not through, or was begun again meanwhile; the task waits for it at its retry."""
+
+
 class LedgerBehind(TerminalError):
     """The platform holds requests of ours that the ledger does not know."""
 

@@ -34,6 +34,7 @@ async def read_list(
     client: Client,
     *,
     since: date,
+    until: date | None = None,
     request_type: str | None,
     on_page: Callable[[tuple[WorkflowRequest, ...]], Awaitable[None]],
 ) -> ListRead:
@@ -42,13 +43,14 @@ async def read_list(
     Args:
         client: the platform.
         since: first day of the list, in the cluster's time zone.
+        until: its last day; None: up to now.
         request_type: only this type. None for all: a filter could hide what is looked for.
         on_page: takes the rows of a page; they are forgotten afterwards, so that memory stays flat.
     """
     rows, numbers, ids, total = 0, set[int](), set[str](), 0
     consistent = True
     for number in range(MAX_PAGES):
-        page = await client.list_requests(page=number, start_date=since, request_type=request_type)
+        page = await client.list_requests(page=number, start_date=since, end_date=until, request_type=request_type)
         if page.number in numbers:
             return ListRead(number + 1, rows, to_the_end=False)
         numbers.add(page.number)

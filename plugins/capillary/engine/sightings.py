@@ -39,7 +39,8 @@ class Recorded:
 def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) -> Recorded:
     """Record a sighting for every row of ours; a key of ours that is unknown stops submitting.
 
-    A row that does not show its key is ours when its platform request id was seen before.
+    A row that does not show its key is ours when its platform request id was seen before. Nothing is stopped by an
+    unknown request that was rejected, which enrolled nobody and never will, or that a person said is not ours.
     """
     by_id = {row.platform_request_id: row for row in rows}
     if not by_id:
@@ -51,15 +52,15 @@ def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) 
     known = _known(tx, by_id)
     ours: list[tuple[int, WorkflowRequest]] = []
     keys = set[str]()
-    foreign_key = None
+    unknown: list[str] = []
     for row in by_id.values():
         key = row.request_key or keys_seen.get(row.platform_request_id)
         request_id = ids_of_keys.get(key) if key else None
         if request_id is not None and key:
             ours.append((request_id, row))
             keys.add(key)
-        elif (row.request_key or "").startswith(KEY_PREFIX):
-            foreign_key = row.request_key
+        elif row.request_key and row.request_key.startswith(KEY_PREFIX) and row.state != RequestState.REJECTED:
+            unknown.append(row.request_key)
     new = 0
     # In the order of their ids, as everybody locks them; the platform's order is another one.
     for request_id, row in sorted(ours, key=itemgetter(0)):
@@ -68,7 +69,9 @@ def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) 
             try:
                 new += requests.record_sighting(tx, request_id, seen)
             except RequestGone:
-                foreign_key = row.request_key or foreign_key
+                unknown.extend([row.request_key] if row.request_key else [])
+    not_ours = scans.are_not_ours(tx, account, unknown)
+    foreign_key = next((key for key in reversed(unknown) if key not in not_ours), None)
     if foreign_key is not None:
         scans.note_foreign_key(tx, account, foreign_key)
     return Recorded(dict(ours), frozenset(keys), new, foreign_key)

@@ -19,12 +19,14 @@ from sqlalchemy import func, select
 from capillary.api.errors import NotTaken, Unauthorized
 from capillary.api.settings import PlatformSettings
 from capillary.engine.doubt import resolve_doubt
-from capillary.engine.errors import AutoApproved, LedgerBehind, ListCutShort, ServerChanged, TooMuchDoubt
+from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, ServerChanged, TooMuchDoubt
+from capillary.engine.history import read_history
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, doubt_after
 from capillary.engine.watch import watch
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
+from capillary.ledger.history import history, read_again
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
 from capillary.ledger.stops import assert_run_not_stopped
@@ -82,8 +84,8 @@ async def submit_run(
     Raises:
         PlanUnknown: the ledger has no such plan.
         Stopped: a person has stopped the run's campaign or account; what it had not sent was given back.
-        WrongAccount, ListCutShort, LedgerBehind, SubmittingOff, TooMuchDoubt, AutoApproved, BodyChanged: see
-            ``capillary.engine.errors``.
+        WrongAccount, ListCutShort, HistoryUnread, HistoryOpen, LedgerBehind, SubmittingOff, TooMuchDoubt,
+            AutoApproved, BodyChanged: see ``capillary.engine.errors``.
         NotTaken: the platform took none of several sends in a row.
         EverythingRefused: the platform would refuse every request.
     """
@@ -169,7 +171,7 @@ async def _send_planned(
                 _assert_may_send(tx, sender.client.settings, in_flight)
             return planned
 
-    looked = await _look_first(sender, plan, stop_on_auto_approval=stop_on_auto_approval)
+    looked = await _look_first(sender, plan, lease=lease, stop_on_auto_approval=stop_on_auto_approval)
     so_far.auto_approved += looked.auto_approved
     _assert_human(so_far.auto_approved, stop=stop_on_auto_approval)
     while batch := await sender.runtime.ledger_call(next_requests):
@@ -213,23 +215,43 @@ class _Looked:
     list_read_at: datetime
 
 
-async def _look_first(sender: Sender, plan: PlanId, *, stop_on_auto_approval: bool) -> _Looked:
+async def _look_first(sender: Sender, plan: PlanId, *, lease: timedelta, stop_on_auto_approval: bool) -> _Looked:
     """Find what an earlier try left in doubt, and what this ledger forgot, before anything new is sent."""
 
-    def anything_planned() -> tuple[bool, datetime]:
+    def anything_planned() -> bool:
         with sender.ledger.write() as tx:
             opened = open_plan(tx, plan)
             if not _planned(tx, opened, 1):
-                return False, tx.now  # also under a stop: what was sent is waited for as ever
+                return False  # also under a stop: what was sent is waited for as ever
             assert_run_not_stopped(tx, opened)
-            return True, tx.now
+            return True
 
-    anything, begun = await sender.runtime.ledger_call(anything_planned)
-    if not anything:
+    def alive(tx: Transaction) -> None:
+        opened = open_plan(tx, plan)
+        assert_run_not_stopped(tx, opened)
+        requests.keep_alive(tx, opened, lease=lease)
+
+    if not await sender.runtime.ledger_call(anything_planned):
         return _Looked(0, _NEVER)
+    await sender.runtime.ledger_call(lambda: _doubt_the_foreign_key(sender))
+    await read_history(sender.ledger, sender.client, sender.runtime, alive=alive)
+    begun = await sender.runtime.ledger_call(lambda: _now(sender.ledger))
     await _read_to_the_end(sender)
     resolved = await resolve_doubt(sender, stop_on_auto_approval=stop_on_auto_approval)
     return _Looked(resolved.auto_approved, begun)
+
+
+def _now(ledger: Ledger) -> datetime:
+    with ledger.read() as tx:
+        return tx.now
+
+
+def _doubt_the_foreign_key(sender: Sender) -> None:
+    """Have the whole list read again where a key stops the account: it may be rejected, or known, by now."""
+    account = sender.client.settings.account
+    with sender.ledger.write() as tx:
+        if scans.state(tx, account).foreign_key is not None and history(tx, account).read_at is not None:
+            read_again(tx, account)
 
 
 async def _read_to_the_end(sender: Sender) -> None:
@@ -276,7 +298,13 @@ def _assert_may_send(tx: Transaction, settings: PlatformSettings, in_flight: int
         raise LedgerBehind(
             f"the platform holds request {foreign_key}, which this ledger does not know: the ledger was restored or "
             "emptied, or a second installation submits for the same organisation. Nothing is sent before the ledger "
-            "has learned it: python -m capillary ledger import --dags <folder> --since <day>"
+            "has learned it: python -m capillary ledger import --dags <folder> --since <day>. If it is somebody "
+            f"else's, have it rejected, or say so: python -m capillary ledger import --not-ours {foreign_key}"
+        )
+    if history(tx, account).read_at is None:
+        raise HistoryOpen(
+            f"the list of {account} has to be read from its beginning once more, because a request stood there that "
+            "this ledger did not know; nothing is sent before that. Retry the task, which does it"
         )
     in_doubt = tx.conn.execute(
         select(func.count())
@@ -285,6 +313,8 @@ def _assert_may_send(tx: Transaction, settings: PlatformSettings, in_flight: int
         .where(
             badge_occasion.c.account == account,
             badge_request.c.status == RequestStatus.SENDING,
+            # Another user's doubts are ended by that user, or by what shows of them; they are no reason to wait.
+            badge_request.c.sender == settings.sender,
             # Calls of other runs that are merely under way are in no doubt; what a killed sender left is, by then.
             badge_request.c.error.is_not(None)
             | (badge_request.c.last_sent_at < tx.now - timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s)),

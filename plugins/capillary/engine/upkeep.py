@@ -9,7 +9,8 @@ from typing import Final
 
 from capillary.engine.advance import settle_decided, take_turn_and_watch
 from capillary.engine.doubt import resolve_doubt
-from capillary.engine.errors import ServerChanged, SubmittingOff
+from capillary.engine.errors import HistoryUnread, ServerChanged, SubmittingOff
+from capillary.engine.history import read_history
 from capillary.engine.send import Sender
 from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.open_work import dead_open_runs, open_runs
@@ -59,7 +60,9 @@ async def keep_account(sender: Sender, *, reader: str) -> Kept:
             settled += await settle_decided(sender, plan)
     still_in_doubt = 0
     try:
+        # Nothing is sent again before the account's list was read: where no run submits, nobody else would do it.
+        await read_history(sender.ledger, sender.client, sender.runtime, alive=lambda _: None)
         still_in_doubt = (await resolve_doubt(sender)).still_in_doubt
-    except (SubmittingOff, ServerChanged) as error:
+    except (SubmittingOff, HistoryUnread, ServerChanged) as error:
         _LOG.warning("requests in doubt stay in doubt: %s", error)
     return Kept(given_back, settled, still_in_doubt)

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, Self
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
-from capillary.ledger.errors import LedgerRefused, LedgerUnavailable
+from capillary.ledger.errors import LedgerMissing, LedgerRefused, LedgerUnavailable
 from capillary.ledger.libpq import ParameterRefused, assert_said_once, checked, defaults_for
 from capillary.ledger.opening import explained
 from capillary.ledger.revision import assert_schema_current
@@ -57,25 +58,30 @@ class Ledger:
         clock: replaces the ledger's clock (the simulation's time). Default: PostgreSQL's
             ``clock_timestamp()``; for SQLite the machine's clock, since the file is the machine's own.
         check_schema: refuse a schema that is missing or of another version than the code.
+        new: the database may be empty, and a SQLite file is made where there is none. Without it a file that is
+            missing is refused at every connect: SQLite would make an empty one.
 
     Raises:
+        LedgerMissing: there is no such SQLite file, or the database has no ledger.
         LedgerRefused: another dialect, a SQLite database in memory, a parameter that libpq does not know, or a
             database that cannot keep the ledger's promises (`capillary.ledger.soundness`).
-        SchemaBehind: the tables are missing; the message names the command.
+        SchemaBehind: the tables are from before the first release.
         SchemaDiffers: the tables are of another version than the code, as while an update is rolled out.
         LedgerUnavailable: the database does not answer, or takes no writes now.
     """
 
-    def __init__(self, url: str | URL, *, clock: Clock | None = None, check_schema: bool = True) -> None:
+    def __init__(
+        self, url: str | URL, *, clock: Clock | None = None, check_schema: bool = True, new: bool = False
+    ) -> None:
         self.url = ledger_url(url)
         self._clock = clock
         with explained(self.url):
-            self.engine = _engine(self.url)
+            self.engine = _engine(self.url, new=new)
             try:
                 with self.engine.connect() as conn:
                     assert_sound(conn)
                     assert_options_hold(conn, self.url)
-                    if check_schema:
+                    if check_schema and not new:
                         assert_schema_current(conn)
                         assert_rights(conn)
             except BaseException:
@@ -177,7 +183,7 @@ def _parameters(url: URL) -> dict[str, str | tuple[str, ...]]:
     return {**checked({name: value for name, value in url.query.items() if name not in several}), **several}
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, *, new: bool) -> Engine:
     # hide_parameters: a database error would otherwise carry customer ids into the task's log.
     if url.get_backend_name() != "sqlite":
         return create_engine(
@@ -194,9 +200,28 @@ def _engine(url: URL) -> Engine:
     engine = create_engine(
         url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
     )
+    if not new:
+        event.listen(engine, "do_connect", _assert_there)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _assert_there(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:
+    """Have SQLite open a file and never make one: a ledger that was lost must not come back empty."""
+    file = str(arguments[0])
+    if file.startswith("file:"):  # an address of SQLite's own, which may ask for a new file
+        arguments[0] = file.replace("mode=rwc", "mode=rw") if "mode=" in file else f"{file}{_next(file)}mode=rw"
+        return
+    if not Path(file).exists():
+        raise LedgerMissing(f"there is no SQLite file {file}")
+    # Between that look and this the file may vanish: with mode=rw nobody makes it.
+    arguments[0] = f"{Path(file).absolute().as_uri()}?mode=rw"
+    options["uri"] = True
+
+
+def _next(address: str) -> str:
+    return "&" if "?" in address else "?"
 
 
 def _is_busy(error: BaseException) -> bool:

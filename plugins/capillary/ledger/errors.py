@@ -25,6 +25,17 @@ class ValueUnfit(TerminalError):
     """A name or a person's words cannot be kept as they are. Nothing was written."""
 
 
+class LedgerMissing(TerminalError):
+    """There is no ledger where one is looked for. Nothing but `ledger create` makes one."""
+
+    def __init__(self, seen: str) -> None:
+        super().__init__(
+            f"{seen}: the ledger was lost, or its connection (host, database, search path) leads elsewhere. Restore "
+            "it, or correct the connection badge_ledger. Only where there has never been a ledger, make one: "
+            "python -m capillary ledger create"
+        )
+
+
 class OccasionTaken(TerminalError):
     """The occasion belongs to another badge or another campaign."""
 

@@ -1,18 +1,20 @@
-"""Bring the ledger's schema up to date. Alembic does the work."""
+"""Make the ledger's tables, or bring them up to date. Alembic does the work."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from capillary.ledger.database import Transaction
 from capillary.ledger.opening import explained
-from capillary.ledger.revision import REVISIONS, assert_known, current_revision
+from capillary.ledger.revision import REVISIONS, assert_known, current_revision, ledger_missing
 from capillary.ledger.server import note_first
 from capillary.ledger.soundness import assert_may_create
 
@@ -23,33 +25,65 @@ _ADVISORY_LOCK = 0x63617031
 _ALEMBIC = Lock()
 
 
-def upgrade(engine: Engine) -> tuple[str | None, str]:
+def create(engine: Engine) -> tuple[bool, str]:
+    """Make the ledger's tables where there are none; a second call at the same time waits for the first.
+
+    A ledger that stands there is left as it is, one of an older version too.
+
+    Returns:
+        Whether the tables were made, and the revision that stands there now.
+
+    Raises:
+        SchemaBehind: a ledger that this code does not know stands there.
+    """
+    with _alone(engine) as conn:
+        before = current_revision(conn)
+        if before is not None:
+            assert_known(before)
+            return False, before
+        return True, _to_newest(conn)
+
+
+def upgrade(engine: Engine) -> tuple[str, str]:
     """Migrate to the newest revision, in one transaction; a second upgrade at the same time waits for it.
 
     Returns:
-        The revision before (None: the schema was empty) and the revision now.
+        The revision before and the revision now.
 
     Raises:
+        LedgerMissing: there is no ledger. An empty one in place of one that was lost would forget every customer.
         SchemaBehind, SchemaDiffers: the database is at a revision that this code does not know.
         LedgerRefused: the user may not make tables.
         LedgerUnavailable: the database broke off.
     """
+    with _alone(engine) as conn:
+        before = current_revision(conn)
+        if before is None:
+            raise ledger_missing(conn)
+        assert_known(before)
+        return before, _to_newest(conn)
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """One transaction that no other migration runs beside."""
     with explained(engine.url), engine.connect() as conn:
         conn.execution_options(ledger_write=True)
         with conn.begin():
             if conn.dialect.name == "postgresql":
                 conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
-            before = current_revision(conn)
-            if before is not None:
-                assert_known(before)
-            if before != REVISIONS[-1]:
-                assert_may_create(conn)
-            config = alembic_config()
-            config.attributes["connection"] = conn
-            with _ALEMBIC:
-                command.upgrade(config, "head")
-            note_first(Transaction(conn, datetime.now(UTC)))
-            return before, REVISIONS[-1]
+            yield conn
+
+
+def _to_newest(conn: Connection) -> str:
+    if current_revision(conn) != REVISIONS[-1]:
+        assert_may_create(conn)
+    config = alembic_config()
+    config.attributes["connection"] = conn
+    with _ALEMBIC:
+        command.upgrade(config, "head")
+    note_first(Transaction(conn, datetime.now(UTC)))
+    return REVISIONS[-1]
 
 
 def alembic_config() -> Config:

@@ -15,7 +15,7 @@ from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
 
 @dataclass(frozen=True, slots=True)
 class OpenAccount:
-    """An account with requests that are not settled, and the connection of the run that planned last for it."""
+    """An account with requests that are not settled, and a connection of runs that planned them."""
 
     account: str
     capillary_conn_id: str
@@ -37,19 +37,17 @@ def forgotten(tx: Transaction) -> ColumnElement[bool]:
 
 
 def open_accounts(tx: Transaction) -> tuple[OpenAccount, ...]:
-    """Return the accounts with requests that are not settled, or of which a twin may come late."""
-    last_run = (
-        select(badge_occasion.c.account, func.max(badge_run.c.id).label("badge_run_id"))
-        .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
-        .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
-        .where((badge_request.c.status != RequestStatus.SETTLED) | still_watched(tx))
-        .group_by(badge_occasion.c.account)
-        .subquery()
-    )
+    """Return the accounts with requests that are not settled, or of which a twin may come late.
+
+    Each once for every connection whose runs planned such requests, the last used first: what one credential user
+    left in doubt another one may not be able to judge.
+    """
     rows = tx.conn.execute(
-        select(last_run.c.account, badge_run.c.capillary_conn_id)
-        .join(badge_run, badge_run.c.id == last_run.c.badge_run_id)
-        .order_by(last_run.c.account)
+        select(badge_run.c.account, badge_run.c.capillary_conn_id)
+        .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
+        .where((badge_request.c.status != RequestStatus.SETTLED) | still_watched(tx))
+        .group_by(badge_run.c.account, badge_run.c.capillary_conn_id)
+        .order_by(badge_run.c.account, func.max(badge_run.c.id).desc())
     )
     return tuple(OpenAccount(*row) for row in rows)
 

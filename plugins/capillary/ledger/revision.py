@@ -9,7 +9,8 @@ from typing import Final
 
 from sqlalchemy import Connection, String, column, inspect, select, table
 
-from capillary.ledger.errors import SchemaBehind, SchemaDiffers
+from capillary.ledger.errors import LedgerMissing, SchemaBehind, SchemaDiffers
+from capillary.ledger.opening import place_of
 
 #: Every revision of `migrations/versions`, oldest first. The code needs the last one.
 REVISIONS: Final = ("0001b",)
@@ -34,7 +35,8 @@ def assert_schema_current(conn: Connection) -> None:
     """Refuse to work on a schema that is not the code's.
 
     Raises:
-        SchemaBehind: there are no tables, or none that this code can migrate; with the command that mends it.
+        LedgerMissing: there are no tables.
+        SchemaBehind: they are from before the first release.
         SchemaDiffers: they are of another version. In an update workers and ledger change one after the other, and
             what waits for days must not fail for it.
     """
@@ -42,12 +44,17 @@ def assert_schema_current(conn: Connection) -> None:
     if current == needed:
         return
     if current is None:
-        raise SchemaBehind(f"the ledger has no tables yet; create them with: {UPGRADE_COMMAND}")
+        raise ledger_missing(conn)
     assert_known(current)
     raise SchemaDiffers(
         f"the ledger's schema is at revision {current}, the code needs {needed}; migrate with: {UPGRADE_COMMAND}, or "
         "wait for badge_upkeep, which does it"
     )
+
+
+def ledger_missing(conn: Connection) -> LedgerMissing:
+    """Return what to raise where a database has no ledger."""
+    return LedgerMissing(f"the database at {place_of(conn.engine.url)} has no tables of a ledger")
 
 
 def assert_known(revision: str) -> None:

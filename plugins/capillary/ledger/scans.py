@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,11 +11,13 @@ from sqlalchemy import or_, select, update
 
 from capillary.ledger.bounds import checked, cut
 from capillary.ledger.database import Transaction
-from capillary.ledger.schema import badge_scan
+from capillary.ledger.schema import badge_not_ours, badge_scan
 from capillary.ledger.upsert import insert_unless_there
 
 #: How long a reader may be silent before another one takes its turn.
 LEASE: Final = timedelta(minutes=5)
+#: Characters of a key that are kept: no key of ours is longer.
+KEY_LIMIT: Final = 64
 #: How long a list that missed a request proves no absence.
 DISTRUST: Final = timedelta(hours=24)
 
@@ -47,7 +50,7 @@ def lease(tx: Transaction, account: str, *, by: str, older_than: timedelta) -> b
         ValueUnfit: `by` is longer than the ledger keeps; cut, it could be another reader.
     """
     checked(badge_scan.c.leased_by, "reader", by)
-    _ensure(tx, account)
+    ensure(tx, account)
     return (
         tx.conn.execute(
             update(badge_scan)
@@ -87,7 +90,7 @@ def finish(tx: Transaction, account: str, *, by: str) -> None:
 
 def distrust(tx: Transaction, account: str) -> None:
     """The list missed a request that a single read found: for a day it proves no absence."""
-    _ensure(tx, account)
+    ensure(tx, account)
     tx.conn.execute(update(badge_scan).where(badge_scan.c.account == account).values(distrusted_at=tx.now))
 
 
@@ -96,7 +99,7 @@ def note_foreign_key(tx: Transaction, account: str, key: str) -> None:
 
     A key that is longer than any of ours is kept cut: it stops submitting all the same.
     """
-    _ensure(tx, account)
+    ensure(tx, account)
     kept = cut(badge_scan.c.foreign_key, key)
     tx.conn.execute(
         update(badge_scan).where(badge_scan.c.account == account).values(foreign_key=kept, foreign_seen_at=tx.now)
@@ -108,6 +111,26 @@ def clear_foreign_key(tx: Transaction, account: str) -> None:
     tx.conn.execute(
         update(badge_scan).where(badge_scan.c.account == account).values(foreign_key=None, foreign_seen_at=None)
     )
+
+
+def note_not_ours(tx: Transaction, account: str, key: str, *, by: str) -> None:
+    """A person says that a key with our prefix is somebody else's: it stops nothing any more."""
+    said = {"account": account, "key": key[:KEY_LIMIT], "said_at": tx.now, "said_by": by}
+    insert_unless_there(tx, badge_not_ours, said)
+
+
+def are_not_ours(tx: Transaction, account: str, keys: Iterable[str]) -> set[str]:
+    """Return those of the keys of which a person said that they are somebody else's."""
+    asked = set(keys)
+    if not asked:
+        return set()
+    columns = badge_not_ours.c
+    said = set(
+        tx.conn.execute(
+            select(columns.key).where(columns.account == account, columns.key.in_({key[:KEY_LIMIT] for key in asked}))
+        ).scalars()
+    )
+    return {key for key in asked if key[:KEY_LIMIT] in said}
 
 
 def state(tx: Transaction, account: str) -> ScanState:
@@ -123,6 +146,7 @@ def state(tx: Transaction, account: str) -> ScanState:
     return ScanState(row.read_at, trusted, row.foreign_key)
 
 
-def _ensure(tx: Transaction, account: str) -> None:
+def ensure(tx: Transaction, account: str) -> None:
+    """Make the account's row unless it is there."""
     checked(badge_scan.c.account, "account", account)
     insert_unless_there(tx, badge_scan, {"account": account, "leased_until": tx.now, "leased_by": ""})

@@ -1,4 +1,4 @@
-"""The desk's ledger: a file, copied from one that was migrated once."""
+"""The desk's ledger: a file, copied from one that was migrated once. It has seen the desk's account long ago."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import URL
 
 from capillary.ledger.database import Ledger
+from capillary.ledger.history import take_as_read
 from tests.unit.engine.desk import NOON, Desk
 from tests.unit.ledger.conftest import migrated
 
@@ -25,4 +26,7 @@ def _migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def desk(_migrated: Path, tmp_path: Path) -> Iterator[Desk]:
     now = [NOON]
     with Ledger(f"sqlite:///{shutil.copy(_migrated, tmp_path / 'ledger.db')}", clock=lambda: now[0]) as ledger:
-        yield Desk(ledger, now)
+        desk = Desk(ledger, now)
+        with ledger.write() as tx:
+            take_as_read(tx, desk.settings.account, since=NOON.date())
+        yield desk

@@ -102,7 +102,10 @@ class Desk:
             raise answer
         return answer if isinstance(answer, WorkflowRequest) else await answer(request)
 
-    async def list_requests(self, *, page: int, start_date: date, request_type: str | None = None) -> Page:
+    async def list_requests(
+        self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
+    ) -> Page:
+        assert end_date is None, "only the first reading of an account asks for a last day"
         self.events.append("list")
         self.lists.append((start_date, request_type))
         more = 1 if self.cut_short else 0

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from capillary.engine.eligibility import InvalidId, Reason, customer_id_of, shape_of
 from capillary.engine.extract import plan_rows
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from capillary.ledger.schema import badge_enrolment, badge_invalid
 from tests.unit.ledger.orders import ORDER
 
@@ -132,8 +132,8 @@ def test_all_are_named_before_any_call_and_stop_nobody(tmp_path: Path) -> None:
     """No platform is at hand: a call would be an error. The duplicates are of the one customer who is planned."""
     assert len(BAD) >= 80
     url = f"sqlite:///{tmp_path}/ledger.db"
-    with Ledger(url, check_schema=False) as empty:
-        upgrade(empty.engine)
+    with Ledger(url, new=True) as empty:
+        create(empty.engine)
     values = [900001, *(value for value, _ in BAD), "900001", Decimal("900001.0")]
     with Ledger(url) as ledger:
         plan = plan_rows(ledger, [values[:7], values[7:50], values[50:]], ORDER)
@@ -149,8 +149,8 @@ def test_all_are_named_before_any_call_and_stop_nobody(tmp_path: Path) -> None:
 
 def test_no_row_keeps_what_stood_in_it(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
-    with Ledger(url, check_schema=False) as empty:
-        upgrade(empty.engine)
+    with Ledger(url, new=True) as empty:
+        create(empty.engine)
     with Ledger(url) as ledger:
         plan_rows(ledger, [[value for value, _ in BAD]], ORDER)
     with sqlite3.connect(tmp_path / "ledger.db") as conn:

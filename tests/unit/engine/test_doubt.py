@@ -13,7 +13,7 @@ from capillary.api.errors import InDoubt, NotTaken
 from capillary.engine.doubt import LOOK_BACK, WITHOUT_CONTROL, Resolved, resolve_doubt
 from capillary.engine.send import SEND_WITHIN_S, doubt_after
 from capillary.engine.submit import submit_run
-from capillary.ledger import scans, stops
+from capillary.ledger import history, scans, stops
 from capillary.ledger.schema import badge_request, badge_run
 from capillary.ledger.stops import Scope
 from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
@@ -136,10 +136,73 @@ async def test_without_a_control_an_hour_must_pass(desk: Desk, more: timedelta, 
     assert (await resolve(desk, after=DOUBT + WITHOUT_CONTROL + more)).sent_again == sent_again
 
 
-async def test_another_credential_user_sees_another_list(desk: Desk) -> None:
+# Another credential user ------------------------------------------------------------------------------------
+
+BEFORE = "the till before"
+
+
+async def left_by_another(desk: Desk, *, control_of: str, control_after: timedelta, **control: Any) -> None:  # noqa: ANN401 - columns
+    """Leave a request of another till in doubt, beside a control of some till."""
     await leave_in_doubt(desk)
-    desk.write(update(badge_request).values(sender="another"))
-    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(still_in_doubt=1)
+    await add_control(desk, after=control_after)
+    desk.write(update(badge_request).where(badge_request.c.id == 1).values(sender=BEFORE))
+    desk.write(update(badge_request).where(badge_request.c.id == 2).values(sender=control_of, **control))
+
+
+async def test_another_user_never_judges_without_a_control(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    desk.write(update(badge_request).values(sender=BEFORE))
+    assert await resolve(desk, after=timedelta(days=30)) == Resolved(still_in_doubt=1)
+
+
+async def test_another_user_judges_beside_a_control_of_the_same_sender(desk: Desk) -> None:
+    await left_by_another(desk, control_of=BEFORE, control_after=CALL + JUST)
+    assert await resolve(desk, after=DOUBT) == Resolved(), "not before the doubt is old enough"
+    assert await resolve(desk, after=DOUBT + JUST) == Resolved(sent_again=1)
+    assert desk.requests()[0].sender == SETTINGS.sender, "the resend is this user's"
+    assert [post.key for post in desk.posts] == [key(desk)]
+
+
+@pytest.mark.parametrize(
+    ("control_of", "control_after", "control"),
+    [
+        (SETTINGS.sender, CALL + JUST, {}),
+        ("a third till", CALL + JUST, {}),
+        (BEFORE, CALL, {}),
+        (BEFORE, CALL + JUST, {"resends": 1}),
+        (BEFORE, CALL + JUST, {"first_sent_at": None}),
+    ],
+    ids=["mine", "a third one's", "sent before", "sent again by nobody knows whom", "never sent by this ledger"],
+)
+async def test_another_user_judges_beside_no_other_control(
+    desk: Desk, control_of: str, control_after: timedelta, control: dict[str, Any]
+) -> None:
+    await left_by_another(desk, control_of=control_of, control_after=control_after, **control)
+    assert await resolve(desk, after=timedelta(days=30)) == Resolved(still_in_doubt=1)
+    assert desk.posts == []
+
+
+async def test_a_control_that_does_not_show_lets_nobody_judge(desk: Desk) -> None:
+    """This till's list shows its own requests alone."""
+    await left_by_another(desk, control_of=BEFORE, control_after=CALL + JUST)
+    desk.listed.clear()
+    assert await resolve(desk, after=timedelta(days=30)) == Resolved(still_in_doubt=1)
+
+
+async def test_the_sender_itself_judges_beside_anybodys_control(desk: Desk) -> None:
+    await left_by_another(desk, control_of="a third till", control_after=CALL + JUST)
+    desk.write(update(badge_request).where(badge_request.c.id == 1).values(sender=SETTINGS.sender))
+    assert await resolve(desk, after=DOUBT + JUST) == Resolved(sent_again=1)
+
+
+async def test_what_another_user_left_is_found(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    desk.write(update(badge_request).values(sender=BEFORE))
+    desk.listed = [row("p-late", key(desk))]
+    assert await resolve(desk, after=DOUBT + JUST) == Resolved(found=1)
+
+
+# What proves nothing ----------------------------------------------------------------------------------------
 
 
 async def test_a_list_that_is_not_whole_finds_but_proves_no_absence(desk: Desk) -> None:
@@ -199,6 +262,16 @@ async def test_a_key_that_is_not_known_proves_that_the_ledger_is_behind(desk: De
     await leave_in_doubt(desk)
     desk.listed = [row("p-0", "cb1.spring.00000000000000000000000000000000")]
     assert await resolve(desk, after=timedelta(hours=3)) == Resolved(still_in_doubt=1)
+
+
+async def test_nothing_is_judged_absent_before_the_accounts_list_was_read(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    with desk.ledger.write() as tx:
+        history.read_again(tx, SETTINGS.account)
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(still_in_doubt=1)
+    with desk.ledger.write() as tx:
+        history.take_as_read(tx, SETTINGS.account, since=NOON.date())
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(sent_again=1)
 
 
 async def test_what_was_sent_three_times_is_given_up(desk: Desk) -> None:

@@ -13,10 +13,10 @@ from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, NotTaken, RequestRefused, Unauthorized
 from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
-from capillary.engine.errors import AutoApproved, LedgerBehind, ListCutShort, TooMuchDoubt, WrongAccount
+from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, TooMuchDoubt, WrongAccount
 from capillary.engine.send import SEND_WITHIN_S, Sent
 from capillary.engine.submit import IN_FLIGHT, LIST_READINGS, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
-from capillary.ledger import scans, stops
+from capillary.ledger import history, scans, stops
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.schema import badge_occasion, badge_request, badge_run
 from capillary.ledger.stops import Scope
@@ -272,7 +272,8 @@ async def test_a_key_that_the_ledger_does_not_know_stops_everything(desk: Desk) 
     assert str(caught.value) == (
         f"the platform holds request {OTHER_KEY}, which this ledger does not know: the ledger was restored or emptied, "
         "or a second installation submits for the same organisation. Nothing is sent before the ledger has learned "
-        "it: python -m capillary ledger import --dags <folder> --since <day>"
+        "it: python -m capillary ledger import --dags <folder> --since <day>. If it is somebody else's, have it "
+        f"rejected, or say so: python -m capillary ledger import --not-ours {OTHER_KEY}"
     )
     assert desk.posts == []
 
@@ -289,6 +290,46 @@ async def test_a_key_that_shows_while_sending_stops_the_next_batch(desk: Desk) -
     with pytest.raises(LedgerBehind):
         await submit(desk)
     assert desk.statuses() == ["waiting", "planned", "planned"]
+
+
+async def test_nothing_is_sent_before_the_accounts_list_was_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second lock: whatever was looked at before, the transaction before the claims asks once more."""
+    desk.plan([1])
+    with desk.ledger.write() as tx:
+        history.read_again(tx, desk.settings.account)
+
+    async def not_read(*_: object, **__: object) -> None: ...
+
+    monkeypatch.setattr("capillary.engine.submit.read_history", not_read)
+    with pytest.raises(HistoryOpen, match="has to be read from its beginning once more"):
+        await submit(desk)
+    assert desk.posts == []
+
+
+async def test_the_account_is_read_before_the_first_send(desk: Desk) -> None:
+    plan = desk.plan([1])
+    with desk.ledger.write() as tx:
+        history.read_again(tx, desk.settings.account)
+        before = history.history(tx, desk.settings.account)
+    assert before.read_at is None
+    await submit(desk, plan.badge_run_id)
+    assert [event.split()[0] for event in desk.events] == ["list", "list", "clear", "asked", "post"]
+    with desk.ledger.read() as tx:
+        assert history.history(tx, desk.settings.account).read_at == NOON
+
+
+@pytest.mark.parametrize("state", ["rejected", "AdminTask"])
+async def test_where_a_key_stops_the_account_the_whole_list_is_read_again(desk: Desk, state: str) -> None:
+    desk.plan([1])
+    with desk.ledger.write() as tx:
+        scans.note_foreign_key(tx, desk.settings.account, OTHER_KEY)
+    desk.listed = [row("p-0", OTHER_KEY, state)]
+    if state == "rejected":
+        assert (await submit(desk)).counts == {Sent.ACCEPTED: 1}
+    else:
+        with pytest.raises(LedgerBehind):
+            await submit(desk)
+    assert desk.events.count("list") >= 3
 
 
 async def test_what_an_earlier_try_left_in_doubt_is_found_first(desk: Desk) -> None:
@@ -336,6 +377,20 @@ async def test_as_many_doubts_as_may_be_in_flight_stop_sending(
         "until the platform's list has shown what became of them"
     )
     assert desk.posts == []
+
+
+async def test_only_ones_own_doubts_count(desk: Desk) -> None:
+    """Eight doubts of the till before this one would stop the account for ever: nobody ends them in its place."""
+    desk.plan(range(1, 25))
+    for request_id in range(1, 9):
+        in_doubt(desk, request_id, sent_before_s=CALL_S + 1, error="no answer")
+    desk.write(update(badge_request).where(badge_request.c.id > 1).values(sender="the till before"))
+    own = desk.plan([100, 101], "own")
+    assert (await submit(desk, own.badge_run_id, in_flight=2)).counts == {Sent.ACCEPTED: 1}
+    desk.write(update(badge_request).where(badge_request.c.id == 2).values(sender=SETTINGS.sender))
+    more = desk.plan([102], "more")
+    with pytest.raises(TooMuchDoubt, match="2 requests"):
+        await submit(desk, more.badge_run_id, in_flight=2)
 
 
 async def test_doubts_of_another_account_and_what_is_known_to_stand_there_count_nothing(desk: Desk) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import URL, create_engine, text
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create
 from capillary.ledger.schema import metadata
 from tests.postgresql import ServerMissing, running_server
 
@@ -40,8 +40,8 @@ class Clock:
 
 def migrated(url: URL) -> URL:
     """Return ``url`` once its database has the ledger's tables."""
-    with Ledger(url, check_schema=False) as ledger:
-        upgrade(ledger.engine)
+    with Ledger(url, new=True) as ledger:
+        create(ledger.engine)
     return url
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +13,9 @@ from sqlalchemy.exc import IntegrityError
 
 from capillary.errors import TerminalError, TransientError
 from capillary.ledger.database import Clock, Ledger, LedgerUnavailable, ledger_url
-from capillary.ledger.errors import LedgerRefused
+from capillary.ledger.errors import LedgerMissing, LedgerRefused
 from capillary.ledger.schema import badge_pace
+from tests.unit.ledger.conftest import migrated
 
 
 def pace_row(ledger: Ledger, account: str) -> None:
@@ -86,7 +88,35 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(LedgerRefused, match=r"nowhere/ledger\.db cannot be opened: its folder is missing"):
-        Ledger(f"sqlite:///{tmp_path}/nowhere/ledger.db")
+        Ledger(f"sqlite:///{tmp_path}/nowhere/ledger.db", new=True)
+
+
+@pytest.mark.parametrize("file", ["nowhere/ledger.db", "ledger.db", "a ledger?mode=rwc#1.db"])
+def test_a_file_that_is_not_there_is_named_and_not_made(tmp_path: Path, file: str) -> None:
+    url = URL.create("sqlite", database=f"{tmp_path}/{file}")
+    for check_schema in (True, False):
+        with pytest.raises(LedgerMissing, match=f"there is no SQLite file .*{re.escape(file)}: the ledger was lost"):
+            Ledger(url, check_schema=check_schema)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_vanishes_is_not_made_again(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    migrated(URL.create("sqlite", database=str(file)))
+    with Ledger(f"sqlite:///{file}") as ledger:
+        for each in tmp_path.iterdir():
+            each.unlink()
+        ledger.engine.dispose()  # as another task's or another thread's new connection finds it
+        with pytest.raises(LedgerMissing, match="there is no SQLite file"), ledger.write():
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_whose_name_means_something_in_an_address_is_opened_as_it_is(tmp_path: Path) -> None:
+    url = URL.create("sqlite", database=f"{tmp_path}/100% a?b#c.db")
+    with Ledger(migrated(url)) as ledger:
+        assert accounts(ledger) == 0
+    assert (tmp_path / "100% a?b#c.db").exists()
 
 
 def test_postgresql_without_durable_commits_is_refused(postgresql_server: URL) -> None:
@@ -107,7 +137,7 @@ def test_the_test_server_waits_for_the_disk_too(postgresql_server: URL) -> None:
     [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 30_000)],
 )
 def test_sqlite_is_set_to_be_durable_and_strict(tmp_path: Path, pragma: str, value: str | int) -> None:
-    with Ledger(f"sqlite:///{tmp_path}/ledger.db", check_schema=False) as ledger, ledger.read() as tx:
+    with Ledger(f"sqlite:///{tmp_path}/ledger.db", new=True) as ledger, ledger.read() as tx:
         assert tx.conn.exec_driver_sql(f"PRAGMA {pragma}").scalar_one() == value
 
 

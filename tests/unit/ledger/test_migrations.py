@@ -18,8 +18,8 @@ from capillary.__main__ import main
 from capillary.errors import TransientError
 from capillary.ledger import revision
 from capillary.ledger.database import Ledger
-from capillary.ledger.errors import LedgerRefused, SchemaBehind, SchemaDiffers
-from capillary.ledger.migrate import alembic_config, upgrade
+from capillary.ledger.errors import LedgerMissing, LedgerRefused, SchemaBehind, SchemaDiffers
+from capillary.ledger.migrate import alembic_config, create, upgrade
 from capillary.ledger.revision import REVISIONS, UPGRADE_COMMAND, VERSION_TABLE
 from capillary.ledger.schema import metadata
 from tests.unit.ledger.conftest import EmptyDatabase, migrated
@@ -58,7 +58,12 @@ def self_numbering(conn: Connection) -> list[str]:
     return list(rows.scalars())
 
 
-def test_an_upgrade_leaves_exactly_the_tables_of_the_code(ledger: Ledger) -> None:
+def set_revision(ledger: Ledger, number: str) -> None:
+    with ledger.write() as tx:
+        tx.conn.execute(update(table(VERSION_TABLE, column("version_num"))).values(version_num=number))
+
+
+def test_a_new_ledger_has_exactly_the_tables_of_the_code(ledger: Ledger) -> None:
     with ledger.read() as tx:
         context = MigrationContext.configure(
             tx.conn,
@@ -67,9 +72,9 @@ def test_an_upgrade_leaves_exactly_the_tables_of_the_code(ledger: Ledger) -> Non
         assert compare_metadata(context, metadata) == []
 
 
-def test_an_upgrade_leaves_exactly_the_constraints_of_the_code(ledger: Ledger, empty_database: EmptyDatabase) -> None:
+def test_a_new_ledger_has_exactly_the_constraints_of_the_code(ledger: Ledger, empty_database: EmptyDatabase) -> None:
     backend = ledger.url.get_backend_name()
-    with Ledger(empty_database(backend), check_schema=False) as plain:
+    with Ledger(empty_database(backend), new=True) as plain:
         with plain.write() as tx:
             metadata.create_all(tx.conn)
         with plain.read() as tx, ledger.read() as upgraded:
@@ -85,20 +90,63 @@ def test_the_code_knows_its_own_migrations() -> None:
 
 
 def test_an_upgrade_of_a_current_ledger_changes_nothing(empty_url: URL) -> None:
-    with Ledger(empty_url, check_schema=False) as ledger:
-        assert upgrade(ledger.engine) == (None, REVISIONS[-1])
+    with Ledger(migrated(empty_url)) as ledger:
         assert upgrade(ledger.engine) == (REVISIONS[-1], REVISIONS[-1])
 
 
-def test_two_threads_may_upgrade_at_once(empty_url: URL) -> None:
+def test_an_upgrade_makes_no_ledger_where_there_is_none(empty_url: URL) -> None:
+    """A volume was lost, or the search path leads elsewhere: an empty ledger would enrol everybody twice."""
+    with Ledger(empty_url, new=True) as ledger:
+        with pytest.raises(LedgerMissing, match=r"has no tables of a ledger: the ledger was lost.*ledger create"):
+            upgrade(ledger.engine)
+        with ledger.read() as tx:
+            assert inspect(tx.conn).get_table_names() == []
+
+
+def test_a_ledger_is_made_once(empty_url: URL) -> None:
+    with Ledger(empty_url, new=True) as ledger:
+        assert create(ledger.engine) == (True, REVISIONS[-1])
+        assert create(ledger.engine) == (False, REVISIONS[-1])
+    Ledger(empty_url).close()
+
+
+def test_an_older_ledger_is_left_for_the_upgrade(empty_url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Ledger(migrated(empty_url)) as ledger:
+        set_revision(ledger, "older")
+        monkeypatch.setattr(revision, "REVISIONS", ("older", *REVISIONS))
+        assert create(ledger.engine) == (False, "older")
+
+
+def test_a_ledger_of_another_version_is_no_reason_to_make_one(empty_url: URL) -> None:
+    with Ledger(migrated(empty_url)) as ledger:
+        set_revision(ledger, "9999")
+        with pytest.raises(SchemaBehind, match="9999, which this code does not know"):
+            create(ledger.engine)
+
+
+def test_a_search_path_that_leads_elsewhere_is_no_reason_to_make_a_ledger(empty_database: EmptyDatabase) -> None:
+    url = migrated(empty_database("postgresql"))
+    with Ledger(url) as ledger, ledger.write() as tx:
+        tx.conn.execute(text("CREATE SCHEMA elsewhere"))
+    elsewhere = url.update_query_dict({"options": "-c search_path=elsewhere"})
+    with pytest.raises(LedgerMissing, match="search path"):
+        Ledger(elsewhere)
+    with Ledger(elsewhere, check_schema=False) as ledger:
+        with pytest.raises(LedgerMissing, match="search path"):
+            upgrade(ledger.engine)
+        with ledger.read() as tx:
+            assert inspect(tx.conn).get_table_names() == []
+
+
+def test_two_threads_may_make_it_at_once(empty_url: URL) -> None:
     results: list[object] = []
     started = threading.Barrier(2)
 
     def run() -> None:
         try:
-            with Ledger(empty_url, check_schema=False) as ledger:
+            with Ledger(empty_url, new=True) as ledger:
                 started.wait(timeout=10)
-                results.append(upgrade(ledger.engine))
+                results.append(create(ledger.engine))
         except BaseException as error:  # noqa: BLE001 - told by the assert below
             results.append(error)
 
@@ -107,11 +155,11 @@ def test_two_threads_may_upgrade_at_once(empty_url: URL) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(results, key=str) == [(REVISIONS[-1], REVISIONS[-1]), (None, REVISIONS[-1])]
+    assert sorted(results, key=str) == [(False, REVISIONS[-1]), (True, REVISIONS[-1])]
 
 
-def test_two_processes_may_upgrade_a_new_file_at_once(empty_database: EmptyDatabase) -> None:
-    command = [sys.executable, "-m", "capillary", "ledger", "upgrade", "--url", str(empty_database("sqlite"))]
+def test_two_processes_may_make_a_new_file_at_once(empty_database: EmptyDatabase) -> None:
+    command = [sys.executable, "-m", "capillary", "ledger", "create", "--url", str(empty_database("sqlite"))]
     processes = [
         subprocess.Popen(  # noqa: S603 - our own command
             command, cwd=PLUGINS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -120,32 +168,25 @@ def test_two_processes_may_upgrade_a_new_file_at_once(empty_database: EmptyDatab
     ]
     said = sorted(process.communicate(timeout=60) for process in processes)
     assert said == [
-        (f"ledger: already at {REVISIONS[-1]}\n", ""),
-        (f"ledger: migrated from nothing to {REVISIONS[-1]}\n", ""),
+        (f"ledger: created at {REVISIONS[-1]}\n", ""),
+        (f"ledger: there already, at {REVISIONS[-1]}; nothing was created\n", ""),
     ]
     assert [process.returncode for process in processes] == [0, 0]
 
 
-def test_an_upgrade_that_fails_leaves_nothing_behind(empty_url: URL) -> None:
-    with Ledger(empty_url, check_schema=False) as ledger:
+def test_a_creation_that_fails_leaves_nothing_behind(empty_url: URL) -> None:
+    with Ledger(empty_url, new=True) as ledger:
         with ledger.write() as tx:
             tx.conn.execute(text("CREATE TABLE badge_scan (account VARCHAR(1))"))
         with pytest.raises(LedgerRefused, match="a table of the ledger's name"):
-            upgrade(ledger.engine)
+            create(ledger.engine)
         with ledger.read() as tx:
             assert inspect(tx.conn).get_table_names() == ["badge_scan"]
 
 
-def test_a_ledger_without_tables_names_the_command(empty_url: URL) -> None:
-    with pytest.raises(SchemaBehind, match="no tables yet") as caught:
-        Ledger(empty_url)
-    assert UPGRADE_COMMAND in str(caught.value)
-
-
 def test_a_newer_ledger_is_refused_and_not_touched(empty_url: URL) -> None:
     with Ledger(migrated(empty_url)) as ledger:
-        with ledger.write() as tx:
-            tx.conn.execute(update(table(VERSION_TABLE, column("version_num"))).values(version_num="9999"))
+        set_revision(ledger, "9999")
         with pytest.raises(SchemaDiffers, match="9999, which this code does not know") as caught:
             Ledger(empty_url)
         assert isinstance(caught.value, TransientError), "a worker that is not updated yet must not end a wait"
@@ -166,23 +207,26 @@ def test_a_ledger_that_is_not_migrated_yet_passes(empty_url: URL, monkeypatch: p
 
 def test_a_ledger_of_before_the_first_release_is_refused_and_not_touched(empty_url: URL) -> None:
     with Ledger(migrated(empty_url)) as ledger:
-        with ledger.write() as tx:
-            tx.conn.execute(update(table(VERSION_TABLE, column("version_num"))).values(version_num="0001"))
+        set_revision(ledger, "0001")
         with pytest.raises(SchemaBehind, match="at revision 0001, from before the first release"):
             Ledger(empty_url)
         with pytest.raises(SchemaBehind, match="give connection badge_ledger a new, empty one"):
             upgrade(ledger.engine)
 
 
-def test_the_command_migrates_checks_and_says_so(empty_url: URL, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_make_check_and_migrate_and_say_so(empty_url: URL, capsys: pytest.CaptureFixture[str]) -> None:
     url = empty_url.render_as_string(hide_password=False)
-    assert main(["ledger", "check", "--url", url]) == 1
-    assert UPGRADE_COMMAND in capsys.readouterr().err
-    assert main(["ledger", "upgrade", "--url", url]) == 0
-    assert main(["ledger", "check", "--url", url]) == 0
+    for command in ("check", "upgrade"):
+        assert main(["ledger", command, "--url", url]) == 1
+        assert "the ledger was lost" in capsys.readouterr().err
+        assert empty_url.get_backend_name() != "sqlite" or not Path(empty_url.database or "").exists()
+    for command in ("create", "check", "upgrade", "create"):
+        assert main(["ledger", command, "--url", url]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"ledger: migrated from nothing to {REVISIONS[-1]}",
+        f"ledger: created at {REVISIONS[-1]}",
         f"ledger: at {REVISIONS[-1]}, as the code needs it",
+        f"ledger: already at {REVISIONS[-1]}",
+        f"ledger: there already, at {REVISIONS[-1]}; nothing was created",
     ]
 
 

@@ -18,7 +18,7 @@ from capillary.errors import CapillaryError, TerminalError, TransientError
 from capillary.ledger import soundness
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import LedgerRefused, LedgerUnavailable
-from capillary.ledger.migrate import upgrade
+from capillary.ledger.migrate import create, upgrade
 from capillary.ledger.revision import REVISIONS, VERSION_TABLE
 from capillary.ledger.schema import metadata
 from tests.postgresql import running_server
@@ -132,13 +132,13 @@ def test_who_may_not_make_tables_is_told_before_a_migration(
     url, name = empty_database("postgresql"), f"guest_{next(_NUMBERS)}"
     run_sql(url, f"CREATE ROLE {name} LOGIN")
     guest = url.set(username=name)
-    with Ledger(guest, check_schema=False) as ledger, pytest.raises(LedgerRefused, match="GRANT CREATE ON SCHEMA"):
-        upgrade(ledger.engine)
-    assert main(["ledger", "upgrade", "--url", guest.render_as_string(hide_password=False)]) == 1
+    with Ledger(guest, new=True) as ledger, pytest.raises(LedgerRefused, match="GRANT CREATE ON SCHEMA"):
+        create(ledger.engine)
+    assert main(["ledger", "create", "--url", guest.render_as_string(hide_password=False)]) == 1
     assert f"GRANT CREATE ON SCHEMA public TO {name}" in capsys.readouterr().err
     run_sql(url, f"GRANT CREATE ON SCHEMA public TO {name}")
-    with Ledger(guest, check_schema=False) as ledger:
-        assert upgrade(ledger.engine) == (None, REVISIONS[-1])
+    with Ledger(guest, new=True) as ledger:
+        assert create(ledger.engine) == (True, REVISIONS[-1])
 
 
 def test_who_may_not_make_tables_may_work_and_finds_nothing_to_migrate(role: URL) -> None:

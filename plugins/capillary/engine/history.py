@@ -1,0 +1,264 @@
+"""An account's first reading: the platform's whole list, before a ledger that has never seen it sends anything.
+
+A ledger that was lost and made again knows nothing of what stands on the platform, and would ask for everybody a
+second time. So the list is read once as far back as it goes. Where a range of days is long, it is read in parts, and
+each part is written down: a reading that is killed goes on where it was. A range that the platform refuses is halved
+down to single days, and what stays refused is named and holds everything back until a person has looked.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from capillary.api.client import Client
+from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
+from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
+from capillary.engine.errors import HistoryUnread, ListCutShort
+from capillary.engine.platform_list import read_list
+from capillary.engine.runtime import Runtime
+from capillary.engine.sightings import record_rows
+from capillary.engine.watch import cluster_day
+from capillary.ledger import history, scans
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.history import Days
+
+#: A range of more pages is read in parts, so that a killed reading repeats little. A single day is never cut.
+PAGES_AT_ONCE: Final = 20
+#: Readings of one range until one of them came to its end: pages may shift under a reader.
+READINGS: Final = 3
+#: Failures in a row, none of them after a step forward, that end the reading until the task's retry.
+FRUITLESS: Final = 5
+_PAUSE_S: Final = 60.0
+_TURN_LOOK_S: Final = 5.0
+_DAY: Final = timedelta(days=1)
+#: Rows so long after the last day asked for hint that the platform does not look at that day: two time zones, the
+#: day that is asked for besides, and a clock that is off fit in it.
+_BEYOND: Final = timedelta(days=4)
+
+_LOG: Final = logging.getLogger("capillary.history")
+
+SignOfLife = Callable[[Transaction], None]
+
+
+async def read_history(ledger: Ledger, client: Client, runtime: Runtime, *, alive: SignOfLife) -> None:
+    """Read the account's list from its first day that matters to today; come back when that is done.
+
+    Does nothing where it was done. Where another task reads, it is waited for. While the reading gets on, failures of
+    the platform are waited out; after `FRUITLESS` in a row without a step forward the last one is raised.
+
+    Args:
+        ledger: the ledger.
+        client: the platform.
+        runtime: time, chance and threads.
+        alive: called in each transaction while this waits or reads: the caller's sign of life.
+
+    Raises:
+        HistoryUnread: the platform refuses to list some days.
+        CallRefused: the platform refuses the list as a whole.
+        PlatformUnavailable, ReplyUnreadable, ListCutShort: the reading does not get on.
+    """
+    if await runtime.ledger_call(lambda: _is_read(ledger, client.settings.account)):
+        return
+    reader = f"first reading {runtime.random.getrandbits(48):012x}"
+    reading = _Reading(ledger, client, runtime, reader, alive)
+    fruitless = 0
+    while not await runtime.ledger_call(lambda: _is_read(ledger, client.settings.account)):
+        if not await runtime.ledger_call(reading.take_turn):
+            await runtime.sleep(_TURN_LOOK_S)
+            continue
+        steps = reading.steps
+        try:
+            await reading.go_on()
+        except (PlatformUnavailable, ReplyUnreadable, ListCutShort) as error:
+            fruitless = fruitless + 1 if reading.steps == steps else 0
+            if fruitless >= FRUITLESS:
+                raise
+            failure = error
+        else:
+            continue
+        finally:
+            await runtime.ledger_call(reading.give_back)
+        _LOG.warning("the first reading goes on in a while: %s", failure)
+        await runtime.sleep(getattr(failure, "retry_after_s", None) or _PAUSE_S)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """Days that are read to their end, or that the platform refuses to list."""
+
+    days: Days
+    refused: bool
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One task's part in the reading.
+
+    Attributes:
+        reader: who reads, as the account's turn knows it.
+        steps: ranges that this task has read or named.
+    """
+
+    ledger: Ledger
+    client: Client
+    runtime: Runtime
+    reader: str
+    alive: SignOfLife
+    steps: int = 0
+
+    @property
+    def account(self) -> str:
+        """The account that is read."""
+        return self.client.settings.account
+
+    def take_turn(self) -> bool:
+        """Take the turn of the account's readers, unless another one has it."""
+        with self.ledger.write() as tx:
+            self.alive(tx)
+            return scans.lease(tx, self.account, by=self.reader, older_than=timedelta(0))
+
+    def give_back(self) -> None:
+        """Give the turn back."""
+        with self.ledger.write() as tx:
+            scans.finish(tx, self.account, by=self.reader)
+
+    async def go_on(self) -> None:
+        """Read from where the reading stands to today.
+
+        Raises:
+            HistoryUnread: days stayed unread.
+        """
+        next_day, today = await self.runtime.ledger_call(self._begin)
+        ends = [today]
+        while next_day <= today:
+            days = Days(next_day, ends[-1])
+            done = await self._look_at(days, today)
+            if done is None:
+                ends.append(days.halves()[0].last)
+                continue
+            if not await self._step(done):
+                return  # somebody has begun the reading again
+            next_day = done.days.last + _DAY
+            ends = [end for end in ends if end >= next_day]
+        found = await self.runtime.ledger_call(lambda: self._finish(today))
+        if found.unread is not None:
+            raise HistoryUnread(
+                f"the platform refuses to list its requests of {found.unread} to this user, and this ledger, which "
+                "had never seen the account, may have forgotten requests of these days: nothing is sent. Have the "
+                "days listed by the platform's support and run the task again, or say from which day on requests can "
+                "stand there: python -m capillary ledger import --dags <folder> --since <day>"
+            )
+        _LOG.info("the first reading of %s is through, from %s on", self.account, found.first_day)
+
+    async def _look_at(self, days: Days, today: date) -> _Done | None:
+        """Read the days and return what is done; None where they must be read in parts."""
+        try:
+            pages = await self._pages(days, today)
+            if pages > PAGES_AT_ONCE and days.count > 1:
+                return None
+            goes_on_to_now = pages > 0 and await self._read_to_the_end(days, today)
+        except CallRefused as error:
+            # Where the newest days are refused as well, it is not the days that the platform refuses.
+            await self._pages(Days(today, today), today)
+            if days.count > 1 and not await self._refuses_both_ends(days, today):
+                return None
+            _LOG.error("the platform refuses to list its requests of %s: %s", days, error.reason)
+            return _Done(days, refused=True)
+        return _Done(Days(days.first, today) if goes_on_to_now else days, refused=False)
+
+    async def _pages(self, days: Days, today: date) -> int:
+        """Return how many pages the list of these days has, 0 where it is empty."""
+        page = await self._first_page(days, today)
+        is_empty = not page.rows and not page.unreadable_rows and not page.total_elements
+        return 0 if is_empty else max(page.total_pages, 1)
+
+    async def _first_page(self, days: Days, today: date) -> Page:
+        return await self.client.list_requests(
+            page=0, start_date=days.first - _DAY, end_date=_until(days, today), request_type=REQUEST_TYPE
+        )
+
+    async def _refuses_both_ends(self, days: Days, today: date) -> bool:
+        """Whether the platform refuses the first and the last day alone, too: then nobody asks for those between."""
+        for day in (days.first, days.last):
+            try:
+                await self._pages(Days(day, day), today)
+            except CallRefused:
+                continue
+            return False
+        return True
+
+    async def _read_to_the_end(self, days: Days, today: date) -> bool:
+        """Record the rows of these days, and return whether they were all rows up to now.
+
+        A platform that does not look at the last day shows everything each time. That is taken for true only where
+        the list without a last day has not a row more.
+        """
+        newest: list[datetime] = []
+
+        async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
+            made_at = [row.created_at for row in rows if row.created_at is not None]
+            newest[:] = [max(newest + made_at)] if newest + made_at else []
+            await self.runtime.ledger_call(lambda: self._record(rows))
+
+        for _ in range(READINGS):
+            read = await read_list(
+                self.client,
+                since=days.first - _DAY,
+                until=_until(days, today),
+                request_type=REQUEST_TYPE,
+                on_page=on_page,
+            )
+            if read.to_the_end:
+                made_at = cluster_day(newest[0], self.client.settings) if newest else days.last
+                if made_at <= days.last + _BEYOND:
+                    return False
+                return (await self._first_page(Days(days.first, today), today)).total_elements == read.rows
+        raise ListCutShort(
+            f"the platform's list of {days} was read {READINGS} times and never to its end (last time {read.pages} "
+            f"pages, {read.rows} rows), and nothing is sent: what this ledger forgot may stand on the part that did "
+            "not show. Retry later; if it stays, check page_base and page_size of the platform's connection, or say "
+            "from which day on requests can stand there: python -m capillary ledger import --dags <folder> --since "
+            "<day>"
+        )
+
+    def _begin(self) -> tuple[date, date]:
+        with self.ledger.write() as tx:
+            today = cluster_day(tx.now, self.client.settings)
+            found = history.begin(tx, self.account, today=today)
+            return found.next_day or today, today
+
+    def _record(self, rows: tuple[WorkflowRequest, ...]) -> None:
+        with self.ledger.write() as tx:
+            self._keep_turn(tx)
+            record_rows(tx, self.account, rows)
+
+    async def _step(self, done: _Done) -> bool:
+        def write() -> bool:
+            with self.ledger.write() as tx:
+                self._keep_turn(tx)
+                return history.advance(tx, self.account, done.days, refused=done.refused)
+
+        self.steps += 1
+        return await self.runtime.ledger_call(write)
+
+    def _finish(self, today: date) -> history.History:
+        with self.ledger.write() as tx:
+            return history.finish(tx, self.account, today=today)
+
+    def _keep_turn(self, tx: Transaction) -> None:
+        self.alive(tx)
+        scans.renew(tx, self.account, by=self.reader)
+
+
+def _is_read(ledger: Ledger, account: str) -> bool:
+    with ledger.read() as tx:
+        return history.history(tx, account).read_at is not None
+
+
+def _until(days: Days, today: date) -> date | None:
+    """Return the last day to ask for. Up to today means up to now: what is made meanwhile is looked at, too."""
+    return None if days.last >= today else days.last + _DAY

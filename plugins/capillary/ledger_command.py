@@ -1,0 +1,100 @@
+"""What the commands of the ledger do that a person gives their word for: a new ledger, a key that is not ours."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import URL, select
+
+from capillary.api.settings import PlatformSettings
+from capillary.engine.watch import cluster_day
+from capillary.errors import TerminalError
+from capillary.ledger import history, scans
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.migrate import create
+from capillary.ledger.schema import badge_request
+from capillary.ledger.spec import KEY_PREFIX
+
+#: Characters of a name that are kept beside a person's word.
+_NAME_LIMIT: Final = 200
+
+
+class KeyRefused(TerminalError):
+    """A key that nobody can say of that it is not ours."""
+
+
+def create_ledger(url: str | URL, *, new_organisation_of: str | None) -> str:
+    """Make the ledger's tables where there are none, and say what was done.
+
+    Args:
+        url: the ledger's database; a SQLite file is made where there is none.
+        new_organisation_of: connection of an account on whose platform no request of ours can stand: its first
+            reading is left out. None: every account's list is read before anything is sent.
+
+    Raises:
+        SchemaBehind: a ledger stands there that this code does not know, or has to migrate before such a word.
+        ConnectionMissing, SettingsInvalid: the platform's connection cannot be used; nothing was made.
+    """
+    settings = None if new_organisation_of is None else _settings(new_organisation_of)
+    with Ledger(url, new=True) as ledger:
+        is_new, revision = create(ledger.engine)
+    said = f"created at {revision}" if is_new else f"there already, at {revision}; nothing was created"
+    if settings is None:
+        return said
+    with Ledger(url) as ledger:
+        return f"{said}; {_take_as_new(ledger, settings)}"
+
+
+def note_not_ours(ledger: Ledger, keys: Sequence[str], *, capillary_conn_id: str) -> str:
+    """Write down a person's word that requests of these keys are somebody else's, and say what follows.
+
+    Raises:
+        KeyRefused: one of them is no key of our form, or the ledger holds its request; nothing was written.
+        ConnectionMissing, SettingsInvalid: the platform's connection cannot be used.
+    """
+    account = _settings(capillary_conn_id).account
+    with ledger.write() as tx:
+        for key in keys:
+            _assert_may_be_foreign(tx, key)
+            scans.note_not_ours(tx, account, key, by=_who())
+        if (foreign_key := scans.state(tx, account).foreign_key) is None:
+            return f"noted for {account}: {', '.join(keys)}. Nothing was stopped by them"
+        if scans.are_not_ours(tx, account, [foreign_key]):
+            history.read_again(tx, account)
+            return (
+                f"noted for {account}: {', '.join(keys)}. The next submit reads the whole list again before it sends, "
+                "and goes on where nothing else of ours is unknown"
+            )
+        return f"noted for {account}: {', '.join(keys)}. Submitting stays stopped by {foreign_key}"
+
+
+def _take_as_new(ledger: Ledger, settings: PlatformSettings) -> str:
+    account = settings.account
+    with ledger.write() as tx:
+        if history.history(tx, account).read_at is not None:
+            return f"the list of {account} has been read already"
+        history.take_as_read(tx, account, since=cluster_day(tx.now, settings))
+        return f"{account} is taken for new, as you say: no request of ours stands there, and its list is not read back"
+
+
+def _assert_may_be_foreign(tx: Transaction, key: str) -> None:
+    if not key.startswith(KEY_PREFIX):
+        raise KeyRefused(f"{key} is no key that could be ours, and stops nothing: ours begin with {KEY_PREFIX}")
+    if tx.conn.execute(select(badge_request.c.id).where(badge_request.c.key == key)).first() is not None:
+        raise KeyRefused(f"{key} is a request of this ledger, and so it is ours: see it in badge_request")
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()[:_NAME_LIMIT]
+    except (OSError, KeyError):  # a container's user without a name
+        return "unknown"
+
+
+def _settings(capillary_conn_id: str) -> PlatformSettings:
+    from capillary.hooks import CapillaryHook  # noqa: PLC0415 - Airflow costs seconds, and --url alone needs none of it
+
+    settings: PlatformSettings = CapillaryHook(capillary_conn_id).get_settings()
+    return settings

@@ -1,0 +1,140 @@
+"""A ledger that was lost and made again: nobody is submitted a second time, however long ago the first was."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from capillary.engine.errors import LedgerBehind
+from capillary.engine.submit import submit_run
+from capillary.engine.watch import watch
+from capillary.ledger import scans
+from capillary.ledger.database import Ledger
+from capillary.ledger.history import history
+from capillary.ledger.migrate import create
+from capillary.ledger.plan import Plan
+from capillary.ledger.schema import badge_request
+from sandbox.faults import Route
+from tests.integration.conftest import LEASE, House
+
+CUSTOMERS = range(1, 1_001)
+
+
+async def submit(house: House, plan: Plan) -> None:
+    assert plan.plan_id is not None
+    async with house.sender() as sender:
+        await submit_run(sender, plan.plan_id, lease=LEASE)
+
+
+def lose_the_ledger(house: House, tmp_path: Path) -> None:
+    """Give the house a new ledger, as `ledger create` makes it."""
+    house.ledger.close()
+    for file in tmp_path.glob("ledger.db*"):
+        file.unlink()
+    with Ledger(f"sqlite:///{tmp_path}/ledger.db", new=True) as new:
+        assert create(new.engine)[0]
+    house.ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db", clock=house.clock)
+
+
+def times_submitted(house: House) -> set[int]:
+    return {len(house.requests_of(customer)) for customer in CUSTOMERS}
+
+
+@pytest.mark.parametrize("days", [0, 29, 31, 60, 700])
+@pytest.mark.parametrize("decided", [True, False], ids=["approved", "waiting"])
+async def test_nobody_is_submitted_twice_after_the_ledger_was_lost(
+    house: House, tmp_path: Path, days: int, decided: bool
+) -> None:
+    await submit(house, house.plan(CUSTOMERS))
+    if decided:
+        house.sandbox.approve_all()
+    house.clock.shift = timedelta(days=days)
+    lose_the_ledger(house, tmp_path)
+    for _ in range(2):
+        # Other slices, so that no key of the new plan is one of the old.
+        with pytest.raises(LedgerBehind):
+            await submit(house, house.plan(range(1, 1_004), size=70))
+    assert times_submitted(house) == {1}
+
+
+async def test_a_new_account_costs_one_more_call_of_the_list_once(house: House) -> None:
+    await submit(house, house.plan(range(1, 101)))
+    assert house.sandbox.platform.calls[Route.LIST] == 2
+    await submit(house, house.plan(range(101, 201), run="second"))
+    assert house.sandbox.platform.calls[Route.LIST] == 3
+
+
+# A stray key ------------------------------------------------------------------------------------------------
+
+
+async def stray(house: House, tmp_path: Path) -> str:
+    """Leave a request of ours on the platform that the ledger has never heard of; return its key."""
+    await submit(house, house.plan(range(1, 51)))
+    (request,) = house.sandbox.platform.requests()
+    lose_the_ledger(house, tmp_path)
+    with pytest.raises(LedgerBehind):
+        await submit(house, house.plan(range(51, 101)))
+    return request.request_key or ""
+
+
+def foreign_key(house: House) -> str | None:
+    with house.ledger.read() as tx:
+        return scans.state(tx, house.settings.account).foreign_key
+
+
+@pytest.mark.parametrize("days", [1, 60])
+async def test_a_stray_request_that_is_rejected_stops_nothing_any_more(house: House, tmp_path: Path, days: int) -> None:
+    key = await stray(house, tmp_path)
+    house.clock.shift = timedelta(days=days)
+    house.sandbox.reject(key, "a mistake")
+    await submit(house, house.plan(range(51, 101)))
+    assert foreign_key(house) is None
+    assert len(house.sandbox.platform.requests()) == 2
+
+
+async def test_a_stray_request_that_is_approved_stops_for_good(house: House, tmp_path: Path) -> None:
+    await stray(house, tmp_path)
+    house.sandbox.approve_all()
+    house.clock.shift = timedelta(days=60)
+    with pytest.raises(LedgerBehind):
+        await submit(house, house.plan(range(51, 101)))
+
+
+async def test_a_stray_request_that_is_not_ours_by_a_persons_word_stops_nothing(house: House, tmp_path: Path) -> None:
+    key = await stray(house, tmp_path)
+    with house.ledger.write() as tx:
+        scans.note_not_ours(tx, house.settings.account, key, by="anna")
+    await submit(house, house.plan(range(51, 101)))
+    assert foreign_key(house) is None
+
+
+async def test_the_word_for_one_key_clears_none_that_is_older(house: House, tmp_path: Path) -> None:
+    await submit(house, house.plan(range(1, 51)))
+    house.clock.shift = timedelta(days=60)
+    lose_the_ledger(house, tmp_path)
+    with house.ledger.write() as tx:  # as if a reading of the last days had found another one since
+        scans.note_foreign_key(tx, house.settings.account, "cb1.stray")
+        scans.note_not_ours(tx, house.settings.account, "cb1.stray", by="anna")
+    with pytest.raises(LedgerBehind):
+        await submit(house, house.plan(range(51, 101)))
+    assert foreign_key(house) == house.sandbox.platform.requests()[0].request_key
+
+
+async def test_the_customers_of_a_rejected_request_that_was_forgotten_are_asked_for_again_under_their_key(
+    house: House, tmp_path: Path
+) -> None:
+    """The very same request would be sent: its key is found rejected before, and nothing is sent."""
+    await submit(house, house.plan(range(1, 51)))
+    (request,) = house.sandbox.platform.requests()
+    house.sandbox.reject(request.request_key or "", "no")
+    lose_the_ledger(house, tmp_path)
+    await submit(house, house.plan(range(1, 51)))
+    async with house.sender() as sender:
+        await watch(sender.ledger, sender.client, sender.runtime)
+    with house.ledger.read() as tx:
+        assert tx.conn.execute(select(badge_request.c.status)).scalars().all() == ["settled"]
+        assert history(tx, house.settings.account).read_at is not None
+    assert len(house.sandbox.platform.requests()) == 1

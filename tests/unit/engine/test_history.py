@@ -1,0 +1,360 @@
+"""An account's first reading: how far it goes, what it costs, what it survives, and what holds everything back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from random import Random
+from typing import cast
+
+import pytest
+
+from capillary.api.client import Client
+from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
+from capillary.api.request_workflow import Page, WorkflowRequest
+from capillary.engine import history as reading
+from capillary.engine.errors import HistoryUnread, ListCutShort
+from capillary.engine.history import FRUITLESS, PAGES_AT_ONCE, READINGS, read_history
+from capillary.engine.runtime import Runtime
+from capillary.ledger import history, scans
+from capillary.ledger.database import Transaction
+from capillary.ledger.history import GOES_BACK
+from tests.unit.engine.desk import NOON, SETTINGS, Desk, row
+
+DAY = timedelta(days=1)
+TODAY = NOON.date()
+FIRST = TODAY - GOES_BACK
+ACCOUNT = SETTINGS.account
+KEY = "cb1.forgotten.0123456789abcdef0123456789abcdef"
+REFUSED = CallRefused(what="list of requests", reason="startDate is too old", http_status=400)
+
+
+@dataclass
+class Platform:
+    """A list that can be asked for days. `refuses` and `fails` look at the first and the last day asked for."""
+
+    desk: Desk
+    rows: list[tuple[date, WorkflowRequest]] = field(default_factory=list)
+    page_size: int = 2
+    asked: list[tuple[date, date | None, int]] = field(default_factory=list)
+    refuses: Callable[[date, date | None, int], bool] = lambda _first, _last, _page: False
+    fails: Callable[[date, date | None], Exception | None] = lambda _first, _last: None
+    ignores_last_day: bool = False
+    claims_more: int = 0
+    slept: list[float] = field(default_factory=list)
+    on_sleep: Callable[[], None] = lambda: None
+
+    settings = SETTINGS
+
+    def add(self, day: date, key: str | None = None, state: str = "approved") -> None:
+        number = len(self.rows) + 1
+        made = row(f"p-{number}", key or f"somebody's {number}", state)
+        self.rows.append((day, replace(made, created_at=datetime(day.year, day.month, day.day, 6, tzinfo=UTC))))
+
+    async def list_requests(
+        self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
+    ) -> Page:
+        assert request_type == "ISSUE-BADGE"
+        self.asked.append((start_date, end_date, page))
+        if error := self.fails(start_date, end_date):
+            raise error
+        if self.refuses(start_date, end_date, page):
+            raise REFUSED
+        last = date.max if end_date is None or self.ignores_last_day else end_date
+        found = [each for day, each in sorted(self.rows, key=lambda r: r[0]) if start_date <= day <= last]
+        shown = found[page * self.page_size : (page + 1) * self.page_size]
+        more, self.claims_more = min(self.claims_more, 1), max(self.claims_more - 1, 0)
+        pages = -(-len(found) // self.page_size)
+        return Page(tuple(shown), 0, page, total_pages=pages, total_elements=len(found) + more)
+
+    async def read(self, alive: Callable[[Transaction], None] = lambda _: None) -> None:
+        async def sleep(seconds: float) -> None:
+            self.slept.append(seconds)
+            self.desk.now[0] += timedelta(seconds=seconds)
+            self.on_sleep()
+
+        runtime = Runtime(sleep=sleep, monotonic=lambda: 0.0, random=Random(1))  # noqa: S311 - no secret
+        await read_history(self.desk.ledger, cast("Client", self), runtime, alive=alive)
+
+    def days_shown(self) -> set[date]:
+        """Return the days that one of the answered calls asked for."""
+        shown = set[date]()
+        for first, last, _ in self.asked:
+            if not self.refuses(first, last, 0):
+                shown.update(first + n * DAY for n in range(((last or TODAY) - first).days + 1))
+        return shown
+
+
+@pytest.fixture
+def platform(desk: Desk) -> Platform:
+    """A platform whose account the desk's ledger has never seen."""
+    with desk.ledger.write() as tx:
+        tx.conn.exec_driver_sql("DELETE FROM badge_scan")
+    return Platform(desk)
+
+
+def stands(platform: Platform) -> history.History:
+    with platform.desk.ledger.read() as tx:
+        return history.history(tx, ACCOUNT)
+
+
+def foreign_key(platform: Platform) -> str | None:
+    with platform.desk.ledger.read() as tx:
+        return scans.state(tx, ACCOUNT).foreign_key
+
+
+async def test_an_empty_list_costs_one_call(platform: Platform) -> None:
+    await platform.read()
+    assert platform.asked == [(FIRST - DAY, None, 0)]
+    assert stands(platform).read_at == NOON
+
+
+async def test_it_is_read_once_for_ever(platform: Platform) -> None:
+    await platform.read()
+    platform.asked.clear()
+    platform.desk.now[0] += timedelta(days=400)
+    await platform.read()
+    assert platform.asked == []
+
+
+@pytest.mark.parametrize("ago", [0, 1, 29, 30, 31, 60, 400, 5 * 365])
+async def test_a_forgotten_request_is_found_however_old_it_is(platform: Platform, ago: int) -> None:
+    platform.add(TODAY - ago * DAY, KEY)
+    await platform.read()
+    assert foreign_key(platform) == KEY
+
+
+async def test_keys_of_others_matter_nothing(platform: Platform) -> None:
+    platform.add(TODAY - 60 * DAY)
+    platform.rows.append((TODAY - 50 * DAY, row("p-by-hand", None)))
+    await platform.read()
+    assert foreign_key(platform) is None
+    assert stands(platform).read_at is not None
+
+
+async def test_a_long_list_is_read_in_parts_that_are_written_down(platform: Platform) -> None:
+    for ago in range(300):
+        platform.add(TODAY - ago * DAY)
+    steps: list[date | None] = []
+    await platform.read(lambda _: steps.append(stands(platform).next_day))
+    ends = {step for step in steps if step and step > TODAY - 300 * DAY}
+    assert len(ends) >= 300 / platform.page_size / PAGES_AT_ONCE
+    assert stands(platform).read_at is not None
+    assert len(platform.asked) < 2 * 300 / platform.page_size, "few calls more than the pages"
+
+
+async def test_a_single_day_is_never_cut(platform: Platform) -> None:
+    for _ in range(2 * (PAGES_AT_ONCE + 5)):
+        platform.add(TODAY - 90 * DAY)
+    platform.add(TODAY - 90 * DAY, KEY)
+    await platform.read()
+    assert foreign_key(platform) == KEY
+
+
+async def test_a_killed_reading_goes_on_where_it_was(platform: Platform) -> None:
+    for ago in range(300):
+        platform.add(TODAY - ago * DAY)
+    killed_at = TODAY - 100 * DAY
+
+    def dies(tx: Transaction) -> None:
+        if (stands(platform).next_day or FIRST) > killed_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await platform.read(dies)
+    at = stands(platform).next_day
+    assert at is not None
+    assert at > killed_at
+    platform.asked.clear()
+    platform.desk.now[0] += scans.LEASE  # a killed task keeps the turn for so long
+    await platform.read()
+    assert min(first for first, _, _ in platform.asked) == at - DAY
+    assert stands(platform).read_at is not None
+
+
+async def test_each_part_overlaps_the_next_by_a_day_and_the_last_has_no_end(platform: Platform) -> None:
+    """Whether the platform includes the days it is given, and of which time zone they are, it does not say."""
+    for ago in range(0, 600, 2):
+        platform.add(TODAY - ago * DAY)
+    await platform.read()
+    read = [(first, last) for first, last, page in platform.asked if page > 0]
+    parts = sorted(set(read), key=lambda part: part[0])
+    assert len(parts) > 5
+    for (_, last), (first, _) in pairwise(parts):
+        assert last is not None
+        assert last - first == DAY, "the last day of the one and the first of the other are in both"
+    assert parts[-1][1] is None
+
+
+async def test_a_list_that_does_not_look_at_the_last_day_is_read_once(platform: Platform) -> None:
+    platform.ignores_last_day = True
+    for ago in range(0, 200, 1):
+        platform.add(TODAY - ago * DAY, KEY if ago == 150 else None)
+    await platform.read()
+    assert foreign_key(platform) == KEY
+    assert len(platform.asked) < 3 * 100 + 20
+
+
+async def test_an_id_that_says_a_wrong_time_ends_nothing(platform: Platform) -> None:
+    """Requests that were moved may have new ids; that one of them looks young proves nothing of the last day."""
+    for ago in range(300):
+        platform.add(TODAY - ago * DAY, KEY if ago == 3 else None)
+    platform.rows[250] = (platform.rows[250][0], replace(platform.rows[250][1], created_at=NOON - 2 * DAY))
+    await platform.read()
+    assert foreign_key(platform) == KEY
+
+
+# Refused days -----------------------------------------------------------------------------------------------
+
+
+async def test_a_refused_range_is_halved_and_what_stays_refused_is_named(platform: Platform) -> None:
+    oldest_shown = TODAY - 90 * DAY
+    platform.refuses = lambda first, _last, _page: first < oldest_shown
+    platform.add(TODAY - 80 * DAY, KEY)
+    with pytest.raises(HistoryUnread) as caught:
+        await platform.read()
+    assert f"of {FIRST} to {oldest_shown} to this user" in str(caught.value), (
+        "each day is asked for with the one before"
+    )
+    assert "ledger import --dags <folder> --since <day>" in str(caught.value)
+    assert stands(platform).read_at is None
+    assert foreign_key(platform) == KEY, "what is shown is read all the same"
+    assert len(platform.asked) < 100, "days between two that are refused are not asked for"
+
+
+@pytest.mark.parametrize("bad", [[200], [3], [200, 500], [3, 4]])
+async def test_single_days_that_are_refused_are_named_and_the_others_read(platform: Platform, bad: list[int]) -> None:
+    days = [TODAY - ago * DAY for ago in bad]
+
+    def refuses(first: date, last: date | None, _page: int) -> bool:
+        return any(first <= day <= (last or TODAY) for day in days)
+
+    platform.refuses = refuses
+    with pytest.raises(HistoryUnread):
+        await platform.read()
+    unread = stands(platform).unread or ""
+    named = {day for each in history._parsed(unread) for day in (each.first, each.last)}
+    assert all(any(each.first <= day <= each.last for each in history._parsed(unread)) for day in days)
+    assert all(min(abs(day - bad_day) for bad_day in days) <= DAY for day in named), "with their neighbours at most"
+    assert platform.days_shown() >= {FIRST, TODAY, *(TODAY - ago * DAY for ago in range(600, 1800))}
+
+
+async def test_a_page_that_is_refused_refuses_its_range(platform: Platform) -> None:
+    """Some lists end after so many rows, whatever they hold."""
+    for ago in range(100):
+        platform.add(TODAY - ago * DAY, KEY if ago == 60 else None)
+    platform.refuses = lambda _first, _last, page: page >= 5
+    await platform.read()
+    assert foreign_key(platform) == KEY
+    assert stands(platform).read_at is not None
+
+
+async def test_a_list_that_is_refused_as_a_whole_is_the_connections(platform: Platform) -> None:
+    platform.refuses = lambda *_: True
+    with pytest.raises(CallRefused):
+        await platform.read()
+    assert stands(platform).unread is None
+    assert len(platform.asked) == 2
+
+
+async def test_days_that_were_refused_are_asked_for_again_by_the_next_task(platform: Platform) -> None:
+    platform.refuses = lambda first, _last, _page: first < TODAY - 90 * DAY
+    with pytest.raises(HistoryUnread):
+        await platform.read()
+    platform.refuses = lambda *_: False
+    platform.add(TODAY - 200 * DAY, KEY)
+    await platform.read()
+    assert stands(platform).read_at is not None
+    assert foreign_key(platform) == KEY
+
+
+# A platform that fails --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error", [PlatformUnavailable(what="list", reason="away"), ReplyUnreadable(what="list", reason="odd")]
+)
+async def test_failures_between_steps_forward_are_waited_out(platform: Platform, error: Exception) -> None:
+    for ago in range(300):
+        platform.add(TODAY - ago * DAY)
+    calls = iter(range(10_000))
+    platform.fails = lambda *_: error if next(calls) % 30 == 29 else None
+    await platform.read()
+    assert stands(platform).read_at is not None
+    assert set(platform.slept) == {60.0}
+    assert len(platform.slept) > FRUITLESS
+
+
+async def test_a_platform_that_stays_away_ends_the_task_until_its_retry(platform: Platform) -> None:
+    platform.fails = lambda *_: PlatformUnavailable(what="list", reason="away", retry_after_s=7.0)
+    with pytest.raises(PlatformUnavailable):
+        await platform.read()
+    assert len(platform.asked) == FRUITLESS
+    assert platform.slept == [7.0] * (FRUITLESS - 1)
+    platform.fails = lambda *_: None
+    await platform.read()
+    assert stands(platform).read_at is not None, "the turn was given back"
+
+
+async def test_a_part_that_is_never_read_to_its_end_is_not_taken_as_read(platform: Platform) -> None:
+    platform.add(TODAY - 60 * DAY)
+    platform.claims_more = 1_000
+    with pytest.raises(ListCutShort, match=f"list of {FIRST} to {TODAY} was read {READINGS} times"):
+        await platform.read()
+    assert stands(platform).read_at is None
+    platform.claims_more = READINGS
+    await platform.read()
+    assert stands(platform).read_at is not None
+
+
+# Others -----------------------------------------------------------------------------------------------------
+
+
+async def test_another_task_that_reads_is_waited_for(platform: Platform) -> None:
+    with platform.desk.ledger.write() as tx:
+        scans.lease(tx, ACCOUNT, by="another", older_than=timedelta(0))
+    looks = iter(range(100))
+
+    def the_other_is_through() -> None:
+        if next(looks) == 3:
+            with platform.desk.ledger.write() as tx:
+                history.take_as_read(tx, ACCOUNT, since=TODAY)
+
+    platform.on_sleep = the_other_is_through
+    signs: list[datetime] = []
+    await platform.read(lambda tx: signs.append(tx.now))
+    assert platform.asked == []
+    assert len(signs) == 4, "whoever waits is alive"
+
+
+async def test_a_reader_that_died_is_followed_by_the_one_who_waits(platform: Platform) -> None:
+    with platform.desk.ledger.write() as tx:
+        scans.lease(tx, ACCOUNT, by="dead", older_than=timedelta(0))
+    await platform.read()
+    assert sum(platform.slept) == pytest.approx(scans.LEASE.total_seconds(), abs=reading._TURN_LOOK_S)
+    assert stands(platform).read_at is not None
+
+
+async def test_a_reading_that_somebody_begins_again_is_read_again(platform: Platform) -> None:
+    for ago in range(300):
+        platform.add(TODAY - ago * DAY, KEY if ago == 290 else None)
+    once = iter([True])
+
+    def begin_again(tx: Transaction) -> None:
+        if (history.history(tx, ACCOUNT).next_day or FIRST) > TODAY - 100 * DAY and next(once, False):
+            history.read_again(tx, ACCOUNT)
+
+    await platform.read(begin_again)
+    assert stands(platform).read_at is not None
+    assert foreign_key(platform) == KEY, "the second reading has found it again"
+
+
+async def test_what_this_ledger_knows_by_now_is_no_foreign_key(platform: Platform) -> None:
+    platform.desk.plan([1, 2, 3])
+    (request,) = platform.desk.requests()
+    platform.add(TODAY - 40 * DAY, request.key)
+    await platform.read()
+    assert foreign_key(platform) is None
+    assert platform.desk.statuses() == ["waiting"]
