@@ -114,7 +114,7 @@ def judge(facts: Facts, policy: Policy) -> Verdict:
         return Verdict(
             passed=False,
             sentence=f"The ledger does not add up: {facts.planned} planned, {accounted} accounted for. "
-            "Stop sending (python -m capillary stop) and run: python -m capillary ledger check --deep",
+            "Stop sending (python -m capillary stop), and run python -m capillary ledger check --deep.",
         )
     if facts.planned == 0:
         return Verdict(passed=True, sentence=_nothing_planned(facts))

@@ -158,6 +158,7 @@ def test_a_server_that_begins_or_ceases_to_tell_something_is_no_change(
     assert look(ledger, clock.now) == Change(clock.now, clock.now + DOUBT)
 
 
+@pytest.mark.usefixtures("ledger_url")
 def test_a_migrated_ledger_knows_its_server_before_the_first_claim(empty_database: EmptyDatabase, clock: Clock) -> None:
     with Ledger(migrated(empty_database("postgresql")), clock=clock) as made:
         with made.write() as tx:
