@@ -69,6 +69,8 @@ def import_from_platform(
 
 
 def _candidates(folder: Path, settings: PlatformSettings, since: date) -> Iterator[Candidate]:
+    if not folder.exists():  # Airflow would find no campaigns in it, and every request would stay unknown
+        raise CampaignsUnreadable(f"there is no folder {folder}: give --dags the folder of the campaigns that planned")
     bag = DagBag(dag_folder=str(folder), collect_dags=True)
     if bag.import_errors:
         broken = ", ".join(sorted(bag.import_errors))

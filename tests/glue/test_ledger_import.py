@@ -151,6 +151,15 @@ def test_a_broken_campaign_file_stops_the_import(
     assert place.outcomes() == {}
 
 
+def test_a_folder_of_campaigns_that_is_missing_stops_the_import(
+    place: Place, forgotten: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Airflow finds no campaigns in it and no fault, and every request would stay unknown."""
+    assert main(["ledger", "import", "--dags", str(forgotten / "nowhere")]) == 1
+    assert "there is no folder" in capsys.readouterr().err
+    assert place.outcomes() == {}
+
+
 def test_a_ledger_that_knows_all_is_left_alone(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context())
     IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
