@@ -490,7 +490,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "no refusal counts for a doubtful request",
         [(requests, "refuse", _refuse_doubtful)],
         lambda shape: shape.fault > 0.2,
-        shown_by=122,
+        shown_by=298,
     ),
     "switch-ignored": Bug(
         "the switch is asked before every POST",
