@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy import create_engine, text
 
 from capillary.ledger.plan import Guards
+from capillary.ledger.revision import REVISIONS
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from sandbox.badges import DIRECT, EXPIRED, GOLD_CIRCLE
 from tests.glue.conftest import BADGE, SQL, Place
@@ -106,9 +107,16 @@ def test_a_host_that_is_not_there(place: Place, no_pauses: None) -> None:
     assert re.search(r"again: .*127\.0\.0\.1:1", sentence), sentence
 
 
-def test_a_ledger_whose_schema_is_behind(place: Place, tmp_path_factory: pytest.TempPathFactory) -> None:
-    empty = tmp_path_factory.mktemp("empty") / "ledger.db"
-    place.connect("badge_ledger", conn_type="sqlite", host=str(empty))
+def test_a_ledger_that_is_not_there(place: Place, tmp_path_factory: pytest.TempPathFactory) -> None:
+    missing = tmp_path_factory.mktemp("empty") / "ledger.db"
+    place.connect("badge_ledger", conn_type="sqlite", host=str(missing))
+    assert "python -m capillary ledger create" in attempt(place)
+    missing.touch()
+    assert "python -m capillary ledger create" in attempt(place)
+
+
+def test_a_ledger_whose_schema_is_behind(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capillary.ledger.revision.REVISIONS", (REVISIONS[-1], "next"))
     assert "python -m capillary ledger upgrade" in attempt(place)
 
 

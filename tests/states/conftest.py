@@ -1,4 +1,4 @@
-"""A ledger to copy from."""
+"""A ledger to copy from. It has seen the account long ago."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
+from capillary.api.settings import PlatformSettings
+from capillary.ledger.database import Ledger
+from capillary.ledger.history import take_as_read
 from tests.unit.ledger.conftest import migrated
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("states") / "template.db"
-    migrated(URL.create("sqlite", database=str(path)))
+    settings = PlatformSettings(
+        base_url="https://platform.example", organisation_id="100458", login="sandbox-maker", password="sandbox-maker"
+    )
+    with Ledger(migrated(URL.create("sqlite", database=str(path)))) as ledger, ledger.write() as tx:
+        take_as_read(tx, settings.account, since=tx.now.date())
     return path

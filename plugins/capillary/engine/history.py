@@ -101,6 +101,7 @@ class _Reading:
     Attributes:
         reader: who reads, as the account's turn knows it.
         steps: ranges that this task has read or named.
+        has_turn: it is this reader's turn.
     """
 
     ledger: Ledger
@@ -109,6 +110,7 @@ class _Reading:
     reader: str
     alive: SignOfLife
     steps: int = 0
+    has_turn: bool = False
 
     @property
     def account(self) -> str:
@@ -119,10 +121,13 @@ class _Reading:
         """Take the turn of the account's readers, unless another one has it."""
         with self.ledger.write() as tx:
             self.alive(tx)
-            return scans.lease(tx, self.account, by=self.reader, older_than=timedelta(0))
+            self.has_turn = scans.lease(tx, self.account, by=self.reader, older_than=timedelta(0))
+        return self.has_turn
 
     def give_back(self) -> None:
-        """Give the turn back."""
+        """Give the turn back, unless the end of the reading has done so."""
+        if not self.has_turn:
+            return
         with self.ledger.write() as tx:
             scans.finish(tx, self.account, by=self.reader)
 
@@ -247,7 +252,11 @@ class _Reading:
 
     def _finish(self, today: date) -> history.History:
         with self.ledger.write() as tx:
-            return history.finish(tx, self.account, today=today)
+            found = history.finish(tx, self.account, today=today)
+            # With the reading: a turn that is left behind keeps the waits of the account from reading for minutes.
+            scans.finish(tx, self.account, by=self.reader)
+        self.has_turn = False
+        return found
 
     def _keep_turn(self, tx: Transaction) -> None:
         self.alive(tx)
