@@ -15,6 +15,7 @@ from capillary.errors import CapillaryError
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
 from capillary.ledger.revision import current_revision
+from capillary.ledger.server import untold
 
 LEDGER_CONN_ID = "badge_ledger"
 
@@ -75,7 +76,14 @@ def _upgrade(url: str | URL) -> str:
 
 def _check(url: str | URL) -> str:
     with Ledger(url) as ledger, ledger.read() as tx:
-        return f"at {current_revision(tx.conn)}, as the code needs it"
+        refused = " and ".join(untold(tx))
+        said = f"at {current_revision(tx.conn)}, as the code needs it"
+    if not refused:
+        return said
+    return (
+        f"{said}; the server does not tell {refused}: a failover or a restore may pass unseen, so let nothing be "
+        "submitted after one for post_timeout_s + visibility_lag_s (16 minutes by default)"
+    )
 
 
 def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:

@@ -9,7 +9,7 @@ import asyncio
 import shutil
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -319,7 +319,7 @@ async def fail_over(world: World, ledger_file: Path) -> None:
         await asyncio.sleep(lost_s / 4)
     _lose(world, ledger_file, copies[0][1], chance)
     world.eligible_rows.clear()
-    others = [DagRun(world, 50 + n, each) for n, each in enumerate(reversed(world.shape.runs))]
+    others = [DagRun(world, 50 + n, replace(each, starts=0.0)) for n, each in enumerate(reversed(world.shape.runs))]
     await asyncio.gather(*(each.live() for each in others))
 
 
@@ -329,7 +329,7 @@ def _lose(world: World, ledger_file: Path, copy: Path, chance: Random) -> None:
     world.ledger.engine.dispose()
     shutil.copyfile(copy, ledger_file)
     world.server = Server("7", "00000002", "1")
-    world.faults.failed_over = True
+    world.failed_over_at, world.faults.failed_over = world.now, True
     senders = {post.process for post in world.wire.posts if post.started > world.now - world.shape.post_timeout}
     for process in world.processes:
         # Who sent of late may handle his answer long after: when others have his numbers.

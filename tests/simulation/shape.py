@@ -107,6 +107,7 @@ class Shape:
     switch_offs: tuple[tuple[float, float], ...]
     # the ledger's server
     fails_over: bool
+    late_refusals: bool
 
 
 def draw_shape(seed: int) -> Shape:
@@ -184,6 +185,7 @@ def draw_shape(seed: int) -> Shape:
         short_badge=rng.random() < 0.4,
         switch_offs=_draw_switch(rng, horizon) if chaos else (),
         fails_over=fails_over,
+        late_refusals=fails_over and server.random() < 0.5,
     )
 
 
