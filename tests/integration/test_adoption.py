@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from capillary.api.client import Client
 from capillary.api.request_workflow import Page
 from capillary.engine.adoption import Candidate, Imported, import_forgotten
 from capillary.engine.errors import LedgerBehind
-from capillary.engine.submit import submit_run
+from capillary.engine.submit import _Looked, submit_run
 from capillary.engine.watch import watch
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
@@ -169,5 +169,5 @@ async def test_a_row_that_shows_nothing_keeps_submitting_stopped(
     assert imported.is_complete is not bool(hidden)
 
 
-async def _nothing(*_: object, **__: object) -> int:
-    return 0
+async def _nothing(*_: object, **__: object) -> _Looked:
+    return _Looked(0, datetime.now(UTC))
