@@ -68,9 +68,7 @@ def _fill(ledger: Ledger, *, runs: int, customers_per_run: int) -> None:
             # As triggers, foreign keys cost a look-up for every row.
             tx.conn.execute(text("SET LOCAL session_replication_role = replica"))
         tx.conn.execute(
-            insert(badge_occasion).values(
-                id=1, account=ACCOUNT, campaign="bench", occasion="bench", badge_id="b" * 24, created_at=tx.now
-            )
+            insert(badge_occasion).values(id=1, account=ACCOUNT, occasion="bench", badge_id="b" * 24, created_at=tx.now)
         )
         tx.conn.execute(
             insert(badge_spec).values(id=1, account=ACCOUNT, fingerprint="bench", config="{}", created_at=tx.now)

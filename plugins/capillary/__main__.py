@@ -19,6 +19,7 @@ from capillary.ledger.erase import erase
 from capillary.ledger.migrate import upgrade
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.revision import current_revision
+from capillary.ledger.server import untold
 
 LEDGER_CONN_ID = "badge_ledger"
 
@@ -124,9 +125,15 @@ def _upgrade(url: str | URL) -> str:
 def _check(url: str | URL, *, deep: bool) -> tuple[str, bool]:
     with Ledger(url) as ledger, ledger.read() as tx:
         at = f"at {current_revision(tx.conn)}, as the code needs it"
+        refused = " and ".join(untold(tx))
         found = faults(tx) if deep else ()
     if found:
         return "\n  ".join([f"{at}; its rows break its rules. Keep everything, and report:", *found]), False
+    if refused:
+        at = (
+            f"{at}; the server does not tell {refused}: a failover or a restore may pass unseen, so let nothing be "
+            "submitted after one for post_timeout_s + visibility_lag_s (16 minutes by default)"
+        )
     return (f"{at}; every row keeps its rules" if deep else at), True
 
 

@@ -10,6 +10,7 @@ from random import SystemRandom
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.log import mask_secret
+from sqlalchemy.exc import IntegrityError
 
 from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
@@ -35,6 +36,12 @@ def airflow_failures() -> Iterator[None]:
         raise AirflowException(str(error)) from None
     except CapillaryError as error:
         raise AirflowFailException(str(error)) from None
+    except IntegrityError as error:
+        raise AirflowException(
+            f"the ledger's rows are not those that this task has read ({type(error.orig).__name__}): the ledger was "
+            "restored, or changed by hand, meanwhile. Nothing of this step was written; the task goes on from the "
+            "ledger as it is when it is tried again. If it stays, clear the task that plans and what follows"
+        ) from None
     except DATABASE_ERRORS as error:
         raise AirflowException(str(broke_off(error))) from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from capillary.api.client import Client
 from capillary.api.request_workflow import Page
 from capillary.engine.adoption import Candidate, Imported, import_forgotten
 from capillary.engine.errors import LedgerBehind
-from capillary.engine.submit import submit_run
+from capillary.engine.submit import _Looked, submit_run
 from capillary.engine.watch import watch
 from capillary.ledger import scans
 from capillary.ledger.database import Ledger
@@ -239,5 +239,5 @@ async def test_a_key_that_is_not_ours_is_not_imported_and_does_not_keep_an_impor
     assert (imported.requests, imported.is_complete) == (0, True)
 
 
-async def _nothing(*_: object, **__: object) -> int:
-    return 0
+async def _nothing(*_: object, **__: object) -> _Looked:
+    return _Looked(0, datetime.now(UTC))

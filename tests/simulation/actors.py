@@ -10,7 +10,7 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from itertools import chain
@@ -382,7 +382,7 @@ async def fail_over(world: World, ledger_file: Path) -> None:
         await asyncio.sleep(lost_s / 4)
     _lose(world, ledger_file, copies[0][1], chance)
     world.eligible_rows.clear()
-    others = [DagRun(world, 50 + n, each) for n, each in enumerate(reversed(world.shape.runs))]
+    others = [DagRun(world, 50 + n, replace(each, starts=0.0)) for n, each in enumerate(reversed(world.shape.runs))]
     await asyncio.gather(*(each.live() for each in others))
 
 
@@ -392,7 +392,7 @@ def _lose(world: World, ledger_file: Path, copy: Path, chance: Random) -> None:
     world.ledger.engine.dispose()
     shutil.copyfile(copy, ledger_file)
     world.server = Server("7", "00000002", "1")
-    world.faults.failed_over = True
+    world.failed_over_at, world.faults.failed_over = world.now, True
     world.stops_as_in_the_ledger()
     senders = {post.process for post in world.wire.posts if post.started > world.now - world.shape.post_timeout}
     for process in world.processes:

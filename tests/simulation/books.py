@@ -12,6 +12,7 @@ from capillary.ledger.schema import HAS_BADGE, Outcome, RequestStatus
 from capillary.ledger.spec import KEY_PREFIX
 from capillary.ledger.views import funnel
 from tests.simulation.shape import Mode
+from tests.simulation.wire import Word
 
 if TYPE_CHECKING:
     from sandbox.books import Books
@@ -141,6 +142,7 @@ class BooksCheck:
                     self._world.breach("I4", f"{key} stands {count} times on the platform")
         if self._shape.mode is Mode.RESTORED:
             self._check_sightings(platform)
+            self._check_answers()
             return
         ledger = self.in_ledger()
         self._check_words(ledger, platform, enrolled)
@@ -246,6 +248,24 @@ class BooksCheck:
         if kept != held:
             wrong = min({each[0] for each in kept.keys() | held.keys() if kept[each] != held[each]})
             self._world.breach("I2", f"what is kept of request {wrong} is not what its rows say")
+
+    def _check_answers(self) -> None:
+        """After a failover: who is given back, or not accepted, was told so by an answer to a POST of that request."""
+        if self._world.failed_over_at is None:
+            return
+        sent = defaultdict[str, list[Word]](list)
+        for post in self._world.wire.posts:
+            if post.started >= self._world.failed_over_at:
+                sent[post.key].append(post.word)
+        for key, status, tries, not_accepted in self._world.ledger.rows(
+            "SELECT q.key, q.status, q.tries, count(CASE WHEN e.outcome = 'not_accepted' THEN 1 END) "
+            "FROM badge_request q JOIN badge_enrolment e ON e.request_id = q.id GROUP BY q.id"
+        ):
+            words = sent.get(key)
+            if words and status == RequestStatus.PLANNED and len(words) == tries and words[-1] is not Word.NOT_TAKEN:
+                self._world.breach("I4", f"{key} counts as unsent, and no answer to it said so")
+            if words and not_accepted and Word.NOT_TAKEN not in words:
+                self._world.breach("I3", f"{key} was not accepted, and no answer to it said so")
 
     def _check_sightings(self, platform: list[OnPlatform]) -> None:
         truth = {each.platform_request_id: each.key for each in platform}

@@ -541,22 +541,28 @@ BUGS: Final[Mapping[str, Bug]] = {
         "an unknown key of ours stops submitting", [(scans, "note_foreign_key", _never)], _restored, shown_by=49
     ),
     "answer-by-number": Bug(
-        "an answer is recorded for the key that was sent", [(Sender, "_accepted", _accepted_by_number)], _fails_over
+        "an answer is recorded for the key that was sent",
+        [(Sender, "_accepted", _accepted_by_number)],
+        _fails_over,
+        shown_by=19,
     ),
     "claim-by-number": Bug(
         "a sender changes the claim that it took, whoever has its number",
         [(requests, "_held", _held_by_number)],
         _fails_over,
+        shown_by=29,
     ),
     "plan-by-number": Bug(
         "a plan is opened by its number and its token",
         [(each, "open_plan", _by_number) for each in (send, submit, advance, actors)],
         _fails_over,
+        shown_by=19,
     ),
     "timeline-unseen": Bug(
         "after a failover nothing is sent before the list must show what was",
         [(server, "unread_change", _no_change)],
         _fails_over,
+        shown_by=9,
     ),
     "reads-back-30-days": Bug(
         "a new ledger reads the list as far back as it goes",

@@ -94,7 +94,7 @@ class Faults:
             if not hold_s:
                 out_s = rng.uniform(shape.post_timeout, 4 * 3600.0)
                 return Disturbance("late", out_s, back_s)
-        if route is Route.SUBMIT and shape.fails_over and rng.random() < 0.5:
+        if route is Route.SUBMIT and shape.late_refusals and rng.random() < (0.85 if self.failed_over else 0.6):
             # Refusals that come late, and doubts that they may meet once the numbers are another one's.
             kind = "lost" if self.failed_over else rng.choice(("limited", "busy", "2008"))
             return Disturbance(kind, out_s, back_s)

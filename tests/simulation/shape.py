@@ -155,6 +155,7 @@ class Shape:
     switch_offs: tuple[tuple[float, float], ...]
     # the ledger's server
     fails_over: bool
+    late_refusals: bool
     # identities
     addresses: Addresses = Addresses.ONE
     campaigns: Campaigns = Campaigns.ONE
@@ -269,6 +270,7 @@ def _draw_shape(seed: int) -> Shape:
         stops=_draw_stops(seed, horizon, occasions) if chaos else (),
         addresses=addresses,
         campaigns=campaigns,
+        late_refusals=fails_over and server.random() < 0.5,
     )
     if drawn.real_pace and addresses is Addresses.UNNAMED:
         return replace(drawn, addresses=Addresses.NAMED)  # two accounts have two budgets: no fault of the pace

@@ -80,6 +80,7 @@ class World:
         reported: runs whose report has given back what was not sent.
         eligible_rows: rows that the warehouse gave to each plan.
         submitting: the connection's switch.
+        failed_over_at: when the ledger's server failed over, seconds since the beginning.
         server: what the ledger's server tells of itself; None where it is a file.
         breached: set to the first breach.
         free_from: nobody calls before, where there is no budget.
@@ -94,6 +95,7 @@ class World:
         self._digest = hashlib.sha256()
         self.breached: asyncio.Future[Breach] = loop.create_future()
         self.submitting = True
+        self.failed_over_at: float | None = None
         self.server = Server("7", "00000001", "1") if shape.fails_over else None
         self.free_from = 0.0
         self.reported: set[int] = set()

@@ -67,6 +67,13 @@ def told(tx: Transaction) -> Server | None:
     return Server(*(each[0] if (each := _asked(tx, question)) else "" for question in _ONE_BY_ONE))
 
 
+def untold(tx: Transaction) -> tuple[str, ...]:
+    """Return what the server refuses to tell, in words; nothing on SQLite, which has no server."""
+    server = told(tx)
+    words = ("its system identifier", "its timeline", "the file of badge_request")
+    return () if server is None else tuple(word for word, each in zip(words, astuple(server), strict=True) if not each)
+
+
 def note_first(tx: Transaction) -> None:
     """Write the server down where none is known yet: when the tables are made, so that every backup holds it."""
     if (server := told(tx)) is not None:

@@ -9,9 +9,10 @@ from random import Random
 from threading import Barrier, Thread
 
 import pytest
-from sqlalchemy import Row, select, text, update
+from sqlalchemy import URL, Row, select, text, update
 from sqlalchemy.exc import DataError
 
+from capillary.__main__ import main
 from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
 from capillary.engine.advance import advance
 from capillary.engine.doubt import resolve_doubt
@@ -111,6 +112,29 @@ def test_what_the_server_refuses_to_tell_is_left_out_and_spoils_no_transaction(
         tx.conn.rollback()
 
 
+def test_the_check_says_what_the_server_refuses_to_tell(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    url = ledger.url.render_as_string(hide_password=False)
+    assert main(["ledger", "check", "--url", url]) == 0
+    assert capsys.readouterr().out.endswith(", as the code needs it\n")
+    with ledger.write() as tx:
+        tx.conn.execute(text("CREATE ROLE may_only_read LOGIN"))
+        tx.conn.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO may_only_read"))
+        tx.conn.execute(text("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC"))
+    try:
+        theirs = ledger.url.set(username="may_only_read").render_as_string(hide_password=False)
+        assert main(["ledger", "check", "--url", theirs]) == 0
+        assert capsys.readouterr().out.endswith(
+            ", as the code needs it; the server does not tell its system identifier: a failover or a restore may pass "
+            "unseen, so let nothing be submitted after one for post_timeout_s + visibility_lag_s (16 minutes by "
+            "default)\n"
+        )
+    finally:
+        with ledger.write() as tx:
+            tx.conn.execute(text("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC"))
+            tx.conn.execute(text("DROP OWNED BY may_only_read"))
+            tx.conn.execute(text("DROP ROLE may_only_read"))
+
+
 def test_a_failure_to_ask_is_no_refusal(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_ALL", text("SELECT 1 / 0"))
     with ledger.write() as tx:
@@ -158,8 +182,10 @@ def test_a_server_that_begins_or_ceases_to_tell_something_is_no_change(
     assert look(ledger, clock.now) == Change(clock.now, clock.now + DOUBT)
 
 
-@pytest.mark.usefixtures("ledger_url")
-def test_a_migrated_ledger_knows_its_server_before_the_first_claim(empty_database: EmptyDatabase, clock: Clock) -> None:
+def test_a_migrated_ledger_knows_its_server_before_the_first_claim(
+    ledger_url: URL, empty_database: EmptyDatabase, clock: Clock
+) -> None:
+    assert ledger_url.get_backend_name() == "postgresql"
     with Ledger(migrated(empty_database("postgresql")), clock=clock) as made:
         with made.write() as tx:
             server_now = told(tx)
