@@ -214,7 +214,8 @@ def _assert_there(_dialect: object, _record: object, arguments: list[Any], optio
         arguments[0] = file.replace("mode=rwc", "mode=rw") if "mode=" in file else f"{file}{_next(file)}mode=rw"
         return
     if not Path(file).exists():
-        raise LedgerMissing(f"there is no SQLite file {file}")
+        where = "" if Path(file).parent.is_dir() else ", and its folder is missing"
+        raise LedgerMissing(f"there is no SQLite file {file}{where}")
     # Between that look and this the file may vanish: with mode=rw nobody makes it.
     arguments[0] = f"{Path(file).absolute().as_uri()}?mode=rw"
     options["uri"] = True

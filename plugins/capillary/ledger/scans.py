@@ -16,8 +16,6 @@ from capillary.ledger.upsert import insert_unless_there
 
 #: How long a reader may be silent before another one takes its turn.
 LEASE: Final = timedelta(minutes=5)
-#: Characters of a key that are kept: no key of ours is longer.
-KEY_LIMIT: Final = 64
 #: How long a list that missed a request proves no absence.
 DISTRUST: Final = timedelta(hours=24)
 
@@ -115,7 +113,9 @@ def clear_foreign_key(tx: Transaction, account: str) -> None:
 
 def note_not_ours(tx: Transaction, account: str, key: str, *, by: str) -> None:
     """A person says that a key with our prefix is somebody else's: it stops nothing any more."""
-    said = {"account": account, "key": key[:KEY_LIMIT], "said_at": tx.now, "said_by": by}
+    checked(badge_not_ours.c.account, "account", account)
+    checked(badge_not_ours.c.said_by, "by", by)
+    said = {"account": account, "key": cut(badge_not_ours.c.key, key), "said_at": tx.now, "said_by": by}
     insert_unless_there(tx, badge_not_ours, said)
 
 
@@ -125,12 +125,13 @@ def are_not_ours(tx: Transaction, account: str, keys: Iterable[str]) -> set[str]
     if not asked:
         return set()
     columns = badge_not_ours.c
+    kept = {key: cut(columns.key, key) for key in asked}
     said = set(
         tx.conn.execute(
-            select(columns.key).where(columns.account == account, columns.key.in_({key[:KEY_LIMIT] for key in asked}))
+            select(columns.key).where(columns.account == account, columns.key.in_(set(kept.values())))
         ).scalars()
     )
-    return {key for key in asked if key[:KEY_LIMIT] in said}
+    return {key for key in asked if kept[key] in said}
 
 
 def state(tx: Transaction, account: str) -> ScanState:

@@ -25,6 +25,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Select, case, func, select, union, update
 
+from capillary.ledger.bounds import checked
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.pace import START_WITHIN_S
@@ -114,7 +115,14 @@ def order_stop(ledger: Ledger, scope: Scope, *, by: str, reason: str) -> Stop:
         scope: what to stop; the ledger need not know it yet.
         by: who stops it, at most 200 characters.
         reason: why. It stands in the logs of stopped tasks.
+
+    Raises:
+        ValueUnfit: a name or the reason cannot be kept as it is; nothing is stopped.
     """
+    checked(badge_stop.c.account, "account", scope.account)
+    checked(badge_stop.c.campaign, "campaign", scope.campaign)
+    checked(badge_stop.c.stopped_by, "by", by)
+    checked(badge_stop.c.reason, "reason", reason)
     with ledger.write() as tx:
         insert_unless_there(tx, badge_stop, {"account": scope.account, "campaign": scope.campaign})
         # FOR NO KEY UPDATE: two who stop the same take turns, and neither waits for claims.
@@ -135,6 +143,7 @@ def await_claims(ledger: Ledger, scope: Scope) -> None:
 
 def resume(ledger: Ledger, scope: Scope, *, by: str) -> Stop | None:
     """Release a stop; nothing is sent by this alone. Return what was in force, None when nothing was."""
+    checked(badge_stop.c.resumed_by, "by", by)
     with ledger.write() as tx:
         row = tx.conn.execute(select(badge_stop).where(_is(scope)).with_for_update(key_share=True)).one_or_none()
         if row is None or row.stopped_at is None:

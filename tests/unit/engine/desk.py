@@ -133,10 +133,19 @@ class Desk:
         runtime = Runtime(sleep=sleep, monotonic=lambda: self.second, random=Random(1))  # noqa: S311 - no secret
         return Sender(self.ledger, cast("Client", self), runtime, may_submit)
 
-    def plan(self, customers: Iterable[int], run_id: str = "first", *, size: int = 3) -> Plan:
-        """Plan customers for this desk's account."""
-        spec = replace(SPEC, account=self.settings.account)
-        return plan(self.ledger, customers, replace(ORDER, run_id=run_id, spec=spec, customers_per_request=size))
+    def plan(
+        self, customers: Iterable[int], run_id: str = "first", *, size: int = 3, campaign: str = ORDER.campaign
+    ) -> Plan:
+        """Plan customers for this desk's account; every campaign has an occasion of its own."""
+        order = replace(
+            ORDER,
+            run_id=run_id,
+            campaign=campaign,
+            occasion=ORDER.occasion if campaign == ORDER.campaign else campaign,
+            spec=replace(SPEC, account=self.settings.account),
+            customers_per_request=size,
+        )
+        return plan(self.ledger, customers, order)
 
     def plan_id(self, badge_run_id: int | None) -> PlanId:
         """Return what a task holds of a plan."""

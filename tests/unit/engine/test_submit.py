@@ -18,7 +18,7 @@ from capillary.engine.send import SEND_WITHIN_S, Sent
 from capillary.engine.submit import IN_FLIGHT, LIST_READINGS, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
 from capillary.ledger import history, scans, stops
 from capillary.ledger.errors import PlanUnknown, Stopped
-from capillary.ledger.schema import badge_occasion, badge_request, badge_run
+from capillary.ledger.schema import badge_occasion, badge_request
 from capillary.ledger.stops import Scope
 from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
 
@@ -468,10 +468,9 @@ async def test_another_campaigns_stop_leaves_the_run_alone(desk: Desk) -> None:
 
 
 async def test_what_another_stopped_campaign_has_in_doubt_does_not_end_the_run(desk: Desk) -> None:
-    doubtful = desk.plan([1])
+    desk.plan([1], campaign="autumn")
     in_doubt(desk, 1, sent_before_s=7_200, error="timeout")
     desk.write(update(badge_request).values(doubt_from=desk.now[0] - timedelta(hours=2)))
-    desk.write(update(badge_run).where(badge_run.c.id == doubtful.badge_run_id).values(campaign="autumn"))
     stop(desk, "autumn")
     plan = desk.plan([2], "second")
     assert await submit(desk, plan.badge_run_id) == Submitted({Sent.ACCEPTED: 1}, 0)

@@ -22,6 +22,7 @@ from capillary.engine.sightings import record_rows
 from capillary.engine.watch import cluster_day
 from capillary.ledger import pace, scans
 from capillary.ledger.database import Ledger
+from capillary.ledger.history import take_as_read
 from capillary.ledger.pace import slot_spacing_s
 from capillary.ledger.requests import claim, resend
 from capillary.ledger.schema import badge_request
@@ -45,6 +46,8 @@ def sender(ledger: Ledger, wire: Platform) -> Sender:
     async def may_submit() -> bool:
         return True
 
+    with ledger.write() as tx:
+        take_as_read(tx, SETTINGS.account, since=tx.now.date())
     return Sender(ledger, wire.client(SETTINGS), Runtime(sleep=wire.sleep, monotonic=lambda: wire.clock), may_submit)
 
 

@@ -21,7 +21,7 @@ from capillary.api.settings import ACCOUNT_LIMIT
 from capillary.engine.eligibility import InvalidId, customer_id_of, shape_of
 from capillary.engine.outcomes import read_outcomes
 from capillary.engine.sightings import record_rows
-from capillary.ledger import pace, scans
+from capillary.ledger import pace, scans, stops
 from capillary.ledger.adopt import Forgotten, adopt
 from capillary.ledger.bounds import MAX_INTEGER, checked, code_kept, cut
 from capillary.ledger.database import Ledger
@@ -212,6 +212,43 @@ def test_a_foreign_key_of_any_kind_is_kept(ledger: Ledger, bad: str) -> None:
 
 
 @bad_words
+def test_a_persons_word_on_a_key_is_refused_where_it_does_not_fit(ledger: Ledger, bad: str) -> None:
+    for account, by, named in ((bad, "ann", "account"), (SPEC.account, bad, "by")):
+        with pytest.raises(ValueUnfit, match=f"^{named}: "), ledger.write() as tx:
+            scans.note_not_ours(tx, account, "cb1.x", by=by)
+    assert is_empty(ledger)
+
+
+@bad_words
+def test_a_foreign_key_of_any_kind_may_be_said_to_be_not_ours(ledger: Ledger, bad: str) -> None:
+    with ledger.write() as tx:
+        scans.note_not_ours(tx, SPEC.account, KEY_PREFIX + bad, by="ann")
+    with ledger.read() as tx:
+        assert scans.are_not_ours(tx, SPEC.account, [KEY_PREFIX + bad, "cb1.another"]) == {KEY_PREFIX + bad}
+    assert_every_text_fits(ledger)
+
+
+@bad_words
+def test_a_stop_whose_words_do_not_fit_is_refused_by_name(ledger: Ledger, bad: str) -> None:
+    whole = stops.Scope(SPEC.account)
+    refused: dict[str, Callable[[], object]] = {
+        "account": lambda: stops.stop(ledger, stops.Scope(bad), by="ann", reason="why"),
+        "campaign": lambda: stops.stop(ledger, stops.Scope(SPEC.account, bad), by="ann", reason="why"),
+        "by": lambda: stops.stop(ledger, whole, by=bad, reason="why"),
+        "reason": lambda: stops.stop(ledger, whole, by="ann", reason=f"{bad}\x00"),
+    }
+    for name, act in refused.items():
+        with pytest.raises(ValueUnfit, match=f"^{name}: "):
+            act()
+    assert is_empty(ledger)
+    stops.stop(ledger, whole, by="ann", reason="why")
+    with pytest.raises(ValueUnfit, match=r"^by: "):
+        stops.resume(ledger, whole, by=bad)
+    with ledger.read() as tx:
+        assert [each.scope for each in stops.in_force(tx)] == [whole]
+
+
+@bad_words
 def test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name(ledger: Ledger, bad: str) -> None:
     for write in (
         lambda tx: scans.lease(tx, bad, by="reader", older_than=timedelta(0)),
@@ -336,7 +373,6 @@ def test_no_reply_of_the_platform_breaks_the_database(
 #: Columns of text → the test above that writes to it, or who fills it with words of our own.
 WRITERS: Final[Mapping[str, Callable[..., None] | str]] = {
     "badge_occasion.account": test_a_spec_that_the_ledger_cannot_keep_is_refused_by_name,
-    "badge_occasion.campaign": test_a_name_that_the_ledger_cannot_keep_is_refused_by_name_before_anything_is_written,
     "badge_occasion.occasion": test_a_name_that_the_ledger_cannot_keep_is_refused_by_name_before_anything_is_written,
     "badge_occasion.badge_id": test_a_spec_that_the_ledger_cannot_keep_is_refused_by_name,
     "badge_spec.account": test_a_spec_that_the_ledger_cannot_keep_is_refused_by_name,
@@ -366,14 +402,14 @@ WRITERS: Final[Mapping[str, Callable[..., None] | str]] = {
     "badge_scan.leased_by": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
     "badge_scan.foreign_key": test_a_foreign_key_of_any_kind_is_kept,
     "badge_scan.history_unread": "days",
-    "badge_not_ours.account": "the account",
-    "badge_not_ours.key": "nothing writes to it yet",
-    "badge_not_ours.said_by": "nothing writes to it yet",
-    "badge_stop.account": "the account",
-    "badge_stop.campaign": "nothing writes to it yet",
-    "badge_stop.stopped_by": "nothing writes to it yet",
-    "badge_stop.reason": "nothing writes to it yet",
-    "badge_stop.resumed_by": "nothing writes to it yet",
+    "badge_not_ours.account": test_a_persons_word_on_a_key_is_refused_where_it_does_not_fit,
+    "badge_not_ours.key": test_a_foreign_key_of_any_kind_may_be_said_to_be_not_ours,
+    "badge_not_ours.said_by": test_a_persons_word_on_a_key_is_refused_where_it_does_not_fit,
+    "badge_stop.account": test_a_stop_whose_words_do_not_fit_is_refused_by_name,
+    "badge_stop.campaign": test_a_stop_whose_words_do_not_fit_is_refused_by_name,
+    "badge_stop.stopped_by": test_a_stop_whose_words_do_not_fit_is_refused_by_name,
+    "badge_stop.reason": test_a_stop_whose_words_do_not_fit_is_refused_by_name,
+    "badge_stop.resumed_by": test_a_stop_whose_words_do_not_fit_is_refused_by_name,
     "badge_server.system_identifier": "digits of the server's own",
     "badge_server.timeline": "eight digits of the server's own",
     "badge_server.requests_file": "a number of the server's own",

@@ -13,9 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, create_engine, text
+from sqlalchemy import URL, Engine, NullPool, create_engine, text
 
-from capillary.ledger.database import Ledger
+from capillary.ledger.database import Ledger, LedgerUnavailable, Transaction
 from capillary.ledger.server import Change, Server, told, unread_change
 from tests.postgresql import Server as RunningServer
 from tests.postgresql import ServerMissing, running_server
@@ -97,12 +97,14 @@ def test_a_promoted_standby_is_another_timeline_at_once_and_holds_claims(
         standby = URL.create(
             "postgresql+psycopg", username="postgres", database="failing", query={"host": str(folder), "port": "5433"}
         )
+        engine = create_engine(standby, poolclass=NullPool)
+        with engine.connect() as conn:
+            assert told(Transaction(conn, clock.now)) == Server(before.system_identifier, "", before.requests_file)
+        with pytest.raises(LedgerUnavailable, match="is a standby, which takes no writes"):
+            Ledger(standby, clock=clock)
+        run(primary, "pg_ctl", "--pgdata", str(folder / "data"), "-w", "promote")
+        _until_it_writes(engine)
         with Ledger(standby, clock=clock) as promoted:
-            with promoted.read() as tx:
-                in_recovery = told(tx)
-            assert in_recovery == Server(before.system_identifier, "", before.requests_file)
-            run(primary, "pg_ctl", "--pgdata", str(folder / "data"), "-w", "promote")
-            _until_it_writes(promoted)
             assert told_by(promoted) == Server(before.system_identifier, "00000002", before.requests_file)
             clock.advance(minutes=1)
             found = clock.now
@@ -114,11 +116,11 @@ def test_a_promoted_standby_is_another_timeline_at_once_and_holds_claims(
         run(primary, "pg_ctl", "--pgdata", str(folder / "data"), "-m", "immediate", "-w", "stop")
 
 
-def _until_it_writes(ledger: Ledger) -> None:
+def _until_it_writes(engine: Engine) -> None:
     deadline = time.monotonic() + 30
     while True:
-        with ledger.read() as tx:
-            if not tx.conn.execute(text("SELECT pg_is_in_recovery()")).scalar_one():
+        with engine.connect() as conn:
+            if not conn.execute(text("SELECT pg_is_in_recovery()")).scalar_one():
                 return
         assert time.monotonic() < deadline
         time.sleep(0.05)

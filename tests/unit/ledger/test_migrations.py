@@ -120,7 +120,7 @@ def test_an_older_ledger_is_left_for_the_upgrade(empty_url: URL, monkeypatch: py
 def test_a_ledger_of_another_version_is_no_reason_to_make_one(empty_url: URL) -> None:
     with Ledger(migrated(empty_url)) as ledger:
         set_revision(ledger, "9999")
-        with pytest.raises(SchemaBehind, match="9999, which this code does not know"):
+        with pytest.raises(SchemaDiffers, match="9999, which this code does not know"):
             create(ledger.engine)
 
 

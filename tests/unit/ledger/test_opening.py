@@ -263,7 +263,7 @@ def test_a_full_disk_is_told_at_the_opening(tmp_path: Path, monkeypatch: pytest.
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3.dbapi2, "connect", lambda *args, **options: connect(*args, factory=Full, **options))
     with pytest.raises(LedgerUnavailable, match="the disk is full: make room"):
-        Ledger(f"sqlite:///{file}", check_schema=False)
+        Ledger(f"sqlite:///{file}", new=True)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from capillary.errors import TransientError
 from capillary.ledger import server
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown
+from capillary.ledger.history import take_as_read
 from capillary.ledger.migrate import upgrade
 from capillary.ledger.requests import Claim
 from capillary.ledger.schema import badge_request, badge_run, badge_server
@@ -117,11 +118,12 @@ def test_the_check_says_what_the_server_refuses_to_tell(ledger: Ledger, capsys: 
     assert main(["ledger", "check", "--url", url]) == 0
     assert capsys.readouterr().out.endswith(", as the code needs it\n")
     with ledger.write() as tx:
-        tx.conn.execute(text("CREATE ROLE may_only_read LOGIN"))
-        tx.conn.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO may_only_read"))
+        tx.conn.execute(text("CREATE ROLE may_not_ask LOGIN"))
+        tx.conn.execute(text("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO may_not_ask"))
+        tx.conn.execute(text("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO may_not_ask"))
         tx.conn.execute(text("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC"))
     try:
-        theirs = ledger.url.set(username="may_only_read").render_as_string(hide_password=False)
+        theirs = ledger.url.set(username="may_not_ask").render_as_string(hide_password=False)
         assert main(["ledger", "check", "--url", theirs]) == 0
         assert capsys.readouterr().out.endswith(
             ", as the code needs it; the server does not tell its system identifier: a failover or a restore may pass "
@@ -131,8 +133,8 @@ def test_the_check_says_what_the_server_refuses_to_tell(ledger: Ledger, capsys: 
     finally:
         with ledger.write() as tx:
             tx.conn.execute(text("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC"))
-            tx.conn.execute(text("DROP OWNED BY may_only_read"))
-            tx.conn.execute(text("DROP ROLE may_only_read"))
+            tx.conn.execute(text("DROP OWNED BY may_not_ask"))
+            tx.conn.execute(text("DROP ROLE may_not_ask"))
 
 
 def test_a_failure_to_ask_is_no_refusal(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +247,10 @@ def test_a_clock_set_back_makes_the_wait_begin_again_and_not_last_for_ever(ledge
 def desk(ledger: Ledger, clock: Clock) -> Desk:
     """A sender whose sleep moves the ledger's clock on, on a server that was asked before."""
     look(ledger, clock.now)
-    return Desk(ledger, [clock.now])
+    made = Desk(ledger, [clock.now])
+    with ledger.write() as tx:
+        take_as_read(tx, made.settings.account, since=clock.now.date())
+    return made
 
 
 def sleeping(desk: Desk, clock: Clock, meanwhile: Callable[[], object] = lambda: None) -> Sender:

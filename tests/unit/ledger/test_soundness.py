@@ -56,10 +56,10 @@ def role(database: URL) -> Iterator[URL]:
     run_sql(database, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
 
 
-def refused(url: URL, *, passes: bool = False, check_schema: bool = True) -> str:
+def refused(url: URL, *, passes: bool = False, check_schema: bool = True, new: bool = False) -> str:
     """Return the sentence with which a ledger is not opened, by the class and by the command."""
     with pytest.raises(LedgerUnavailable if passes else LedgerRefused) as caught:
-        Ledger(url, check_schema=check_schema)
+        Ledger(url, check_schema=check_schema, new=new)
     assert isinstance(caught.value, TransientError if passes else TerminalError)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     return str(caught.value)
@@ -236,7 +236,7 @@ def test_an_old_server_is_refused(database: URL, monkeypatch: pytest.MonkeyPatch
 def test_an_old_sqlite_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     url = URL.create("sqlite", database=str(tmp_path / "ledger.db"))
-    assert "use one with 3.35.0 or later" in refused(url, check_schema=False)
+    assert "use one with 3.35.0 or later" in refused(url, new=True)
 
 
 def test_a_file_that_cannot_be_written_is_told_at_the_opening(tmp_path: Path) -> None:
@@ -266,7 +266,9 @@ def test_a_folder_in_place_of_a_file_is_told(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "its folder is missing" in refused(URL.create("sqlite", database=str(tmp_path / "file" / "ledger.db")))
+    assert "its folder is missing" in refused(
+        URL.create("sqlite", database=str(tmp_path / "file" / "ledger.db")), new=True
+    )
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:

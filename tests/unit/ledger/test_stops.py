@@ -38,7 +38,7 @@ from tests.unit.ledger.orders import (
 SPRING = Scope(SPEC.account, "spring")
 AUTUMN = Scope(SPEC.account, "autumn")
 EVERYTHING = Scope(SPEC.account)
-ELSEWHERE = Scope("https://platform.example/200")
+ELSEWHERE = Scope("platform.example/200")
 #: As long as a thread may take that nothing holds up, seconds.
 SOON_S = 10.0
 #: As long as a thread is watched that must be held up, seconds.
@@ -93,7 +93,7 @@ def thread(work: Callable[[], object]) -> Iterator[threading.Thread]:
 def test_a_stopped_request_is_not_claimed_and_the_sentence_names_who_when_and_why(ledger: Ledger, scope: Scope) -> None:
     request_id = first_of(ledger, plan(ledger, [1, 2, 3]))
     stop(ledger, scope)
-    options = "--account https://platform.example/100" + (" --campaign spring" if scope.campaign else "")
+    options = "--account platform.example/100" + (" --campaign spring" if scope.campaign else "")
     with pytest.raises(Stopped) as caught:
         try_claim(ledger, request_id)
     assert str(caught.value) == (
@@ -146,8 +146,8 @@ def test_two_stops_are_both_named_with_both_commands(ledger: Ledger) -> None:
     words = str(caught.value)
     assert "by bob at 2026-11-23 12:00 UTC (night); campaign 'spring' of " in words
     assert (
-        "python -m capillary resume --account https://platform.example/100 and "
-        "python -m capillary resume --account https://platform.example/100 --campaign spring;"
+        "python -m capillary resume --account platform.example/100 and "
+        "python -m capillary resume --account platform.example/100 --campaign spring;"
     ) in words
 
 
@@ -271,12 +271,12 @@ def test_the_ledger_knows_accounts_and_campaigns_by_runs_and_stops(ledger: Ledge
     plan(ledger, [1])
     plan(ledger, [1], other_campaign())
     plan(ledger, [1], other_account())
-    stop(ledger, Scope("https://platform.example/300", "summer"))
+    stop(ledger, Scope("platform.example/300", "summer"))
     with ledger.read() as tx:
         assert stops.known(tx) == {
             SPEC.account: ("autumn", "spring"),
             ELSEWHERE.account: ("spring",),
-            "https://platform.example/300": ("summer",),
+            "platform.example/300": ("summer",),
         }
 
 
