@@ -121,8 +121,12 @@ def plan_forgotten_under_a_sender(world: World) -> list[str]:
         world.stopped(frozen)
         ending = world.run(task, plan=plan)
         world.wake(frozen)
-        wrong += _unexpected([world.end(frozen)])
-        plan = ending.value if task is Task.PLAN else plan
+        ended = world.end(frozen)
+        if task is Task.PLAN and "the ledger has no plan" in ended.said:
+            plan = ending.value  # its own plan is gone, and the new one is another's
+        else:
+            wrong += [f"the sender of a plan that is gone said: {ended.said}"] * (task is Task.PLAN)
+            wrong += _unexpected([ended])
     if sent := len(world.sandbox.platform.requests()):
         wrong.append(f"{sent} requests were sent of a plan that was gone")
     world.begin()

@@ -53,7 +53,12 @@ def test_every_task_has_points_around_its_commits_and_calls(matrix: Matrix) -> N
     assert {name: len(points) for name, points in passed.items() if len(points) < 2} == {}
     names = {point.name for points in passed.values() for point in points}
     assert {"call submit", "call list", "call get", "call badges"} <= names
-    assert {"commit plan.commit_plan", "commit send.send", "commit send._accepted", "commit settle._settle"} <= names
+    assert {
+        "commit plan.commit_plan",
+        "commit send._claimed",
+        "commit send._accepted",
+        "commit settle._settle",
+    } <= names
     assert "commit elsewhere" not in names
 
 
