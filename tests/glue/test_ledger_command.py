@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -37,7 +38,7 @@ def reopen(place: Place, tmp_path: Path) -> None:
 
 
 def account(place: Place) -> str:
-    return f"{place.sandbox.url}/100458"
+    return f"{urlsplit(place.sandbox.url).netloc}/100458"
 
 
 def stands(place: Place) -> History:

@@ -210,7 +210,8 @@ TASKS: dict[str, Callable[[Place], object]] = {
 def planned() -> dict[str, object]:
     """Return what a task that plans hands on."""
     counts = dict.fromkeys(("requests", "eligible", "invalid", "duplicates", "known_before", "over_cap", "planned"), 1)
-    return {"badge_run_id": 1, "canary": False, "waits_for_canary": False, **counts, "token": "0" * 32}
+    known = {"known_elsewhere": 0, "known_through": ""}
+    return {"badge_run_id": 1, "canary": False, "waits_for_canary": False, **counts, **known, "token": "0" * 32}
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from airflow.sdk.configuration import clear_secrets_backends_cache
@@ -41,8 +42,8 @@ def submit(place: Place, reference: object) -> dict[str, Any]:
 
 def account(place: Place) -> str:
     with place.ledger.read() as tx:
-        found: str = tx.conn.execute(select(badge_run.c.account)).scalars().first() or f"{place.sandbox.url}/100458"
-    return found
+        found: str | None = tx.conn.execute(select(badge_run.c.account)).scalars().first()
+    return found or f"{urlsplit(place.sandbox.url).netloc}/100458"
 
 
 def stop(place: Place, campaign: str = "") -> None:
