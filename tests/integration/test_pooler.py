@@ -211,11 +211,11 @@ def test_options_that_the_pooler_drops_are_an_error_and_no_other_ledger(
             Ledger(here.update_query_dict({"options": "-cstatement_timeout=30000"}))
 
 
-@pytest.mark.parametrize("options", ["-cstatement_timeout=30000", "--statement_timeout=30s -c lock_timeout=5s"])
+@pytest.mark.parametrize("options", ["-cstatement_timeout=90000", "--statement_timeout=90s -c lock_timeout=2min"])
 def test_options_that_hold_are_no_error(postgresql_server: URL, migrated: URL, options: str) -> None:  # noqa: F811
     assert migrated.database == postgresql_server.database
     with Ledger(postgresql_server.update_query_dict({"options": options})) as ledger, ledger.read() as tx:
-        assert tx.conn.execute(text("SHOW statement_timeout")).scalar_one() == "30s"
+        assert tx.conn.execute(text("SHOW statement_timeout")).scalar_one() == "90s"
 
 
 def test_a_role_whose_default_is_repeatable_read_changes_nothing(pooled_url: URL, postgresql_server: URL) -> None:  # noqa: F811
