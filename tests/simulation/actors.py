@@ -29,6 +29,7 @@ from capillary.engine.upkeep import Kept, keep_account
 from capillary.engine.watch import watch_in_turn
 from capillary.errors import CapillaryError, TerminalError, TransientError
 from capillary.ledger import migrate
+from capillary.ledger.errors import Stopped
 from capillary.ledger.occasion import occasion_of_badge
 from capillary.ledger.plan import Guards, Order, Plan
 from capillary.ledger.plan_id import PlanId, open_plan
@@ -136,15 +137,14 @@ class DagRun:
     async def submit(self, plan: PlanId) -> Submitted:
         """Send what was planned."""
         world = self.world
+        sender = world.sender(self.settings)
         try:
-            return await submit_run(
-                world.sender(self.settings), plan, lease=self.lease, in_flight=world.shape.in_flight
-            )
-        finally:
-            if world.wire.is_stopped(self.shape.occasion):
-                world.reported.add(
-                    plan.badge_run_id
-                )  # a stopped run gives back what it had not sent, though it is alive
+            return await submit_run(sender, plan, lease=self.lease, in_flight=world.shape.in_flight)
+        except BaseException as error:
+            if isinstance(error, Stopped) or world.wire.is_stopped(self.shape.occasion):
+                # A stopped run gives back what it had not sent, though it is alive.
+                world.reported.add(plan.badge_run_id)
+            raise
 
     async def look(self, plan: PlanId) -> Advanced:
         """Bring the run forward, as the sensor does."""
@@ -285,8 +285,8 @@ async def keep_house(world: World) -> None:
 
 
 async def tidy(world: World) -> None:
-    """Run the upkeep of every account once."""
-    for settings in world.accounts:
+    """Run the upkeep of every account once, and of a till that was changed: whose doubt it is, may judge it."""
+    for settings in [*world.accounts, *world.former_tills()]:
         await world.run("upkeep", partial(_keep, world, settings))
 
 
@@ -322,7 +322,8 @@ async def set_back(world: World, ledger_file: Path, empty: Path) -> None:
         shutil.copyfile(ledger_file, copy)
     await _stand_still(world)
     world.note("the ledger is set back")
-    await _go_on_with(world, copy, ledger_file)
+    _put_in_place(world, copy, ledger_file)
+    await _run_once_more(world)
 
 
 async def lose(world: World, ledger_file: Path, new: Path) -> None:
@@ -332,10 +333,13 @@ async def lose(world: World, ledger_file: Path, new: Path) -> None:
     world.note(f"after {world.shape.lost_for / DAY:.0f} days the ledger is lost")
     world.ledger.engine.dispose()
     shutil.copyfile(os.devnull, ledger_file)
-    await world.run("the migration of the upkeep", lambda: _migrate(world))
-    if world.ledger.rows("SELECT name FROM sqlite_master WHERE name = 'badge_request'"):
-        world.breach("lost", "the upkeep made an empty ledger in place of the one that was lost")
-    await _go_on_with(world, new, ledger_file)
+    try:
+        await world.run("the migration of the upkeep", lambda: _migrate(world))
+        if world.ledger.rows("SELECT name FROM sqlite_master WHERE name = 'badge_request'"):
+            world.breach("lost", "the upkeep made an empty ledger in place of the one that was lost")
+    finally:  # the disturbed part may end in between
+        _put_in_place(world, new, ledger_file)
+    await _run_once_more(world)
 
 
 async def _migrate(world: World) -> None:
@@ -351,12 +355,15 @@ async def _stand_still(world: World) -> None:
     await asyncio.sleep(0)
 
 
-async def _go_on_with(world: World, ledger: Path, ledger_file: Path) -> None:
+def _put_in_place(world: World, ledger: Path, ledger_file: Path) -> None:
     world.wire.set_back()
     world.ledger.engine.dispose()
     shutil.copyfile(ledger, ledger_file)
     world.eligible_rows.clear()
     world.stops_as_in_the_ledger()
+
+
+async def _run_once_more(world: World) -> None:
     await asyncio.gather(*(DagRun(world, 50 + n, each).live() for n, each in enumerate(world.shape.runs)))
 
 

@@ -17,10 +17,12 @@ DAY: Final = 24 * HOUR
 _MODES: Final = "SSBSSSBSSR"
 
 
-#: Of so many seeds one is a restored world whose ledger is lost for long, and one a strict one whose till changes.
-_OFTEN: Final = 20
-_LOST: Final = 19
+#: Of so many seeds one is a restored world whose ledger is lost for long, one a strict one whose till changes, and two
+#: are strict ones in which senders freeze often, with an answer in their hands.
+_OFTEN: Final = 40
+_LOST: Final = 39
 _NEW_TILL: Final = 13
+_FREEZING: Final = frozenset({3, 23})
 
 
 class Mode(StrEnum):
@@ -176,6 +178,9 @@ def draw_shape(seed: int) -> Shape:
     if seed % _OFTEN == _LOST:
         lost_for = more.choice((31, 45, 120, 1_000)) * DAY
         return replace(shape, lost_for=lost_for, list_reaches=more.choice((0.0, 0.0, 40 * DAY)), fails_over=False)
+    if seed % _OFTEN in _FREEZING:
+        quick = replace(shape, post_timeout=5.0, visibility_lag=60.0, node_lags=(more.uniform(0.0, 50.0),))
+        return replace(quick, horizon=4 * HOUR, freeze=0.1, fault=0.3, crash=0.0, zombie=0.8)
     if seed % _OFTEN == _NEW_TILL:
         return replace(
             shape,

@@ -300,6 +300,12 @@ class World:
         )
         return Sender(self.ledger, client, runtime, self._may_submit)
 
+    def former_tills(self) -> list[PlatformSettings]:
+        """The connections that a person gives back to a changed till for its doubts, once all is calm."""
+        if not self.shape.new_till_at or self.disturbed:
+            return []
+        return [replace(each, login=SECOND_TILL.username, password=SECOND_TILL.password) for each in self.accounts]
+
     def _with_present_till(self, settings: PlatformSettings) -> PlatformSettings:
         """Return a connection as it is: in some worlds with another till until the operator puts the first one back."""
         changes_at = self.shape.new_till_at
