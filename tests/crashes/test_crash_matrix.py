@@ -54,7 +54,7 @@ def test_every_task_has_points_around_its_commits_and_calls(matrix: Matrix) -> N
     names = {point.name for points in passed.values() for point in points}
     assert {"call submit", "call list", "call get", "call badges"} <= names
     assert {
-        "commit plan.commit_plan",
+        "commit candidates.planning",
         "commit send._claimed",
         "commit send._accepted",
         "commit settle._settle",
