@@ -211,6 +211,17 @@ def test_options_that_the_pooler_drops_are_an_error_and_no_other_ledger(
             Ledger(here.update_query_dict({"options": "-cstatement_timeout=30000"}))
 
 
+def test_options_of_the_environment_that_the_pooler_drops_are_an_error(
+    pooled_url: URL,
+    postgresql_server: URL,  # noqa: F811 - a fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c search_path=elsewhere")
+    refused = pytest.raises(LedgerRefused, match="asks for search_path=elsewhere in its options")
+    with running_pooler(postgresql_server, ignored="options") as dropping, refused:
+        Ledger(pooled_url.set(port=dropping.port))
+
+
 @pytest.mark.parametrize("options", ["-cstatement_timeout=90000", "--statement_timeout=90s -c lock_timeout=2min"])
 def test_options_that_hold_are_no_error(postgresql_server: URL, migrated: URL, options: str) -> None:  # noqa: F811
     assert migrated.database == postgresql_server.database

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from sqlalchemy import insert, text
+from sqlalchemy import insert, select, text
 
 from capillary.ledger.candidates import copy_in
 from capillary.ledger.database import Transaction
@@ -31,12 +31,13 @@ class Cut:
     occasion: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Slice:
     request_id: int
     ordinal: int
     attempt: int
     customers: list[int]
+    key: str = ""
 
 
 def cut(tx: Transaction, whose: Cut, slices: Iterable[tuple[int, list[int]]], *, requests: int, planned: int) -> None:
@@ -54,7 +55,7 @@ def cut(tx: Transaction, whose: Cut, slices: Iterable[tuple[int, list[int]]], *,
     """
     ids = _request_ids(tx, requests)
     done_requests = done_customers = 0
-    for part in _parts(slices, ids):
+    for part in _with_keys(tx, whose, _parts(slices, ids)):
         tx.conn.execute(insert(badge_request), [_request(whose, each) for each in part])
         (_enrol_in_sqlite if tx.is_sqlite else _enrol_in_postgresql)(tx, whose.occasion_id, part)
         done_requests += len(part)
@@ -79,10 +80,29 @@ def _parts(slices: Iterable[tuple[int, list[int]]], ids: list[int]) -> Iterator[
         yield part
 
 
+def _with_keys(tx: Transaction, whose: Cut, parts: Iterable[list[_Slice]]) -> Iterator[list[_Slice]]:
+    """Give every slice a key that no request has.
+
+    A request whose customers were erased, or that was imported without them, keeps its key: who is planned in the same
+    slice once more gets a higher attempt, and so another key.
+    """
+    for part in parts:
+        unkeyed = part
+        while unkeyed:
+            for each in unkeyed:
+                each.key = request_key(whose.fingerprint, whose.campaign, whose.occasion, each.attempt, each.customers)
+            keys = [each.key for each in unkeyed]
+            taken = set(tx.conn.execute(select(badge_request.c.key).where(badge_request.c.key.in_(keys))).scalars())
+            unkeyed = [each for each in unkeyed if each.key in taken]
+            for each in unkeyed:
+                each.attempt += 1
+        yield part
+
+
 def _request(whose: Cut, each: _Slice) -> dict[str, object]:
     return {
         "id": each.request_id,
-        "key": request_key(whose.fingerprint, whose.campaign, whose.occasion, each.attempt, each.customers),
+        "key": each.key,
         "badge_run_id": whose.badge_run_id,
         "occasion_id": whose.occasion_id,
         "spec_id": whose.spec_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -75,15 +76,17 @@ class Ledger:
     ) -> None:
         self.url = ledger_url(url)
         self._clock = clock
+        self._tables: int | None = None
         with explained(self.url):
             self.engine = _engine(self.url, new=new)
             try:
                 with self.engine.connect() as conn:
                     assert_sound(conn)
-                    assert_options_hold(conn, self.url)
+                    assert_options_hold(conn)
                     if check_schema and not new:
                         assert_schema_current(conn)
                         assert_rights(conn)
+                        self._tables = _tables_of(conn)
             except BaseException:
                 self.engine.dispose()
                 raise
@@ -130,13 +133,39 @@ class Ledger:
             conn.rollback()
 
     def now(self, conn: Connection) -> datetime:
-        """The ledger's clock, aware UTC."""
-        if self._clock is not None:
-            return self._clock()
+        """The ledger's clock, aware UTC. Asked at the beginning of every transaction, which sees whose it is, too.
+
+        Raises:
+            LedgerUnavailable: the tables are not those that were opened: a session of a pooler with another search
+                path, or a restore. Nothing was written.
+            LedgerRefused: commits are not durable in this session.
+        """
         if conn.dialect.name == "sqlite":
-            return datetime.now(UTC)
-        now: datetime = conn.execute(text("SELECT clock_timestamp()")).scalar_one()
-        return now.astimezone(UTC)
+            return self._clock() if self._clock is not None else datetime.now(UTC)
+        now, tables, commits = conn.execute(_BEGUN).one()
+        if self._tables is not None and tables != self._tables:
+            raise LedgerUnavailable(
+                "the ledger's tables are others than those that this task has opened: the ledger was restored "
+                "meanwhile, or a pooler gave it a session with another search_path. Nothing was written; the task goes "
+                "on when it is tried again. If it stays, set search_path for the role and not in a session"
+            )
+        if commits == "off":
+            raise LedgerRefused(
+                "PostgreSQL says synchronous_commit=off in this session, and a lost commit is a customer enrolled "
+                "twice: somebody has set it in a session that a pooler shares. Reconnect the pooler's sessions"
+            )
+        return self._clock() if self._clock is not None else now.astimezone(UTC)
+
+
+_TABLES: Final = "CAST(to_regclass('badge_request') AS oid)"
+_BEGUN: Final = text(f"SELECT clock_timestamp(), {_TABLES}, current_setting('synchronous_commit')")
+
+
+def _tables_of(conn: Connection) -> int | None:
+    if conn.dialect.name == "sqlite":
+        return None
+    found: int | None = conn.execute(text(f"SELECT {_TABLES}")).scalar_one()
+    return found
 
 
 def ledger_url(url: str | URL) -> URL:
@@ -203,6 +232,7 @@ def _engine(url: URL, *, new: bool) -> Engine:
     if not new:
         event.listen(engine, "do_connect", _assert_there)
     event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "connect", _note_file)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -256,5 +286,30 @@ def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:  # noqa: 
     cursor.close()
 
 
+def _note_file(dbapi_connection: Any, record: Any) -> None:  # noqa: ANN401 - the driver's and the pool's own types
+    """Keep which file a connection has opened: under the same name there may be another one later."""
+    (place,) = [row[2] for row in dbapi_connection.execute("PRAGMA database_list") if row[1] == "main"]
+    record.info["file"] = place, _identity(place)
+
+
+def _assert_same_file(conn: Connection) -> None:
+    place, opened = conn.info["file"]
+    if _identity(place) != opened:
+        conn.invalidate()
+        raise LedgerUnavailable(
+            f"the ledger's SQLite file {place} was moved, removed or replaced while it was open. Nothing was written; "
+            "when the task is tried again, it goes on from the file that is there then"
+        )
+
+
+def _identity(place: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(place)  # noqa: PTH116 - for every transaction
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _begin_sqlite(conn: Connection) -> None:
+    _assert_same_file(conn)
     conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("ledger_write") else "BEGIN DEFERRED")

@@ -309,7 +309,7 @@ badge_server = Table(
     Column("id", Integer, primary_key=True, autoincrement=False, comment="1: there is one row"),
     Column("system_identifier", String(32), nullable=False),
     Column("timeline", String(8), nullable=False, comment="8 hex digits"),
-    Column("requests_file", String(20), nullable=False, comment="of badge_request; a restored dump has another one"),
+    Column("requests_file", String(32), nullable=False, comment="of badge_request, after its database's number"),
     Column("changed_at", UtcDateTime, comment="when one of the three was last found changed; NULL: never"),
     CheckConstraint("id = 1", name="one_row"),
 )

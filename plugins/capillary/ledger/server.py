@@ -27,7 +27,8 @@ class Server:
     Attributes:
         system_identifier: of the cluster, given when it was made.
         timeline: of what is written now, 8 hex digits: every promotion and every recovery to a moment begins one.
-        requests_file: the file of `badge_request`: a table that a dump brought back has another one.
+        requests_file: the database and the file of `badge_request`: a table that a dump brought back has another file,
+            a copy of the database has another number.
     """
 
     system_identifier: str
@@ -51,7 +52,10 @@ class Change:
 # The timeline of the last checkpoint (`pg_control_checkpoint`) lags behind a promotion; this is the one written to.
 _IDENTIFIER: Final = "(SELECT CAST(system_identifier AS text) FROM pg_control_system())"
 _TIMELINE: Final = "left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"
-_FILE: Final = "CAST(pg_relation_filenode('badge_request') AS text)"
+_FILE: Final = (
+    "(SELECT concat(d.oid, '/', pg_relation_filenode('badge_request')) FROM pg_database d "
+    "WHERE d.datname = current_database())"
+)
 _ALL: Final = text(f"SELECT {_IDENTIFIER}, {_TIMELINE}, {_FILE}")
 _ONE_BY_ONE: Final = tuple(text(f"SELECT {each}") for each in (_IDENTIFIER, _TIMELINE, _FILE))
 #: No right to ask, no such function, not supported (Aurora), not in this state (in recovery).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Index, Row, Table, UniqueConstraint, text
 
 from capillary.ledger.errors import LedgerRefused, LedgerUnavailable
 from capillary.ledger.schema import metadata
@@ -56,10 +56,13 @@ def assert_sound(conn: Connection) -> None:
 def assert_rights(conn: Connection) -> None:
     """Refuse a user who may not do with the ledger's tables what tasks do, or from whom rows are hidden.
 
+    Refuse tables, too, that a restore has brought back without their keys, or that a crash would empty.
+
     Raises:
         LedgerRefused: naming the tables and the statement that mends it.
     """
     if conn.dialect.name == "sqlite":
+        _assert_keys(conn)
         return
     role = _quoted(conn, "current_user")
     lacking: dict[str, list[str]] = {}
@@ -81,6 +84,7 @@ def assert_rights(conn: Connection) -> None:
             f"UPDATE, DELETE ON ALL TABLES IN SCHEMA {_quoted(conn, 'current_schema()')} TO {role}; and GRANT USAGE ON "
             "ALL SEQUENCES likewise"
         )
+    _assert_keys(conn)
 
 
 def assert_may_create(conn: Connection) -> None:
@@ -99,6 +103,59 @@ def assert_may_create(conn: Connection) -> None:
         )
 
 
+def unique_keys() -> frozenset[str]:
+    """Return the unique keys that the ledger stands on, each as `table (columns)`."""
+    return frozenset(
+        f"{table.name} ({', '.join(column.name for column in columns)})"
+        for table in metadata.sorted_tables
+        for columns in (table.primary_key.columns, *(each.columns for each in _unique(table)))
+        if columns
+    )
+
+
+def _unique(table: Table) -> list[UniqueConstraint | Index]:
+    constraints = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
+    return [*constraints, *(index for index in table.indexes if index.unique)]
+
+
+def _assert_keys(conn: Connection) -> None:
+    there = set(conn.execute(_SQLITE_KEYS if conn.dialect.name == "sqlite" else _KEYS).scalars())
+    missing = sorted(unique_keys() - there)
+    if missing:
+        raise LedgerRefused(
+            f"the ledger's tables lack unique keys: {'; '.join(missing)}. A restore ended half-way, or somebody "
+            "dropped them, and without them a customer may be planned twice. Restore once more, in one transaction "
+            "(pg_restore --clean --if-exists --single-transaction), while no task plans"
+        )
+    if conn.dialect.name == "postgresql" and (gone := conn.execute(_UNLOGGED).scalars().all()):
+        raise LedgerRefused(
+            f"a crash of PostgreSQL would empty these tables of the ledger: {', '.join(gone)}. As their owner: ALTER "
+            "TABLE … SET LOGGED"
+        )
+
+
+#: Valid unique indexes of the ledger's tables, as table (columns).
+_KEYS: Final = text("""
+    SELECT c.relname || ' (' || string_agg(a.attname, ', ' ORDER BY k.place) || ')'
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+    CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(number, place)
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
+    WHERE i.indisunique AND i.indisvalid AND pg_table_is_visible(c.oid) AND c.relname LIKE 'badge\\_%'
+    GROUP BY i.indexrelid, c.relname
+""")
+_SQLITE_KEYS: Final = text("""
+    SELECT t.name || ' (' || (SELECT group_concat(name, ', ') FROM pragma_index_info(i.name)) || ')'
+    FROM sqlite_master t, pragma_index_list(t.name) i WHERE t.type = 'table' AND i."unique"
+    UNION
+    SELECT t.name || ' (' || (
+        SELECT group_concat(name, ', ') FROM (SELECT name FROM pragma_table_info(t.name) WHERE pk > 0 ORDER BY pk)
+    ) || ')' FROM sqlite_master t WHERE t.type = 'table'
+""")
+_UNLOGGED: Final = text("""
+    SELECT relname FROM pg_class
+    WHERE relkind = 'r' AND relpersistence <> 'p' AND pg_table_is_visible(oid) AND relname LIKE 'badge\\_%'
+    AND relname NOT LIKE '%\\_copy' ORDER BY relname
+""")
 _TABLES: Final = text("""
     SELECT t.name, r.id IS NULL AS missing, coalesce(row_security_active(r.id), false) AS hidden, p.lacks
     FROM unnest(CAST(:tables AS text[])) AS t(name)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import URL, Connection, text
+from sqlalchemy import Connection, text
 
 from capillary.ledger.errors import LedgerRefused
 
@@ -21,13 +21,18 @@ _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _NAMED: Final = re.compile(r"(?:-c|--)([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
 
 
-def assert_options_hold(conn: Connection, url: URL) -> None:
-    """Compare each setting in the URL's `options` with what it is in a transaction of this connection.
+def assert_options_hold(conn: Connection) -> None:
+    """Compare each setting that the connection asks for with what it is in a transaction of it.
+
+    libpq knows what was asked for, whether the connection's extras, PGOPTIONS or a service file said so.
 
     Raises:
         LedgerRefused: one of them is not as the connection asks.
     """
-    for name, wanted in _settings(str(url.query.get("options", ""))):
+    if conn.dialect.name != "postgresql":
+        return
+    driver: Any = conn.connection.driver_connection
+    for name, wanted in _settings(driver.info.options):
         if not _may_be_set(conn, name):
             continue
         before = conn.execute(text("SELECT current_setting(:name, true)"), {"name": name}).scalar_one()

@@ -223,3 +223,16 @@ def test_the_command_ends_with_1_where_the_customer_is_open_or_not_named(
     assert main(["ledger", "erase", "--url", url]) == 1
     assert "needs --customer" in capsys.readouterr().err
     assert snapshot(ledger) == before
+
+
+def test_an_erased_customer_alone_is_planned_once_more_under_a_key_of_its_own(ledger: Ledger) -> None:
+    """The same customer, occasion and attempt would give the key that the settled request still has."""
+    (before,) = requests_of(ledger, plan(ledger, [CUSTOMER]))
+    settle_as(ledger, before.id, Outcome.FAILED)
+    assert erased(ledger).enrolments == 1
+    made = plan(ledger, [CUSTOMER], run("second"))
+    (after,) = requests_of(ledger, made)
+    assert (made.planned, after.attempt) == (1, 2)
+    assert after.key != before.key
+    assert customers_of(ledger, after.id) == [CUSTOMER]
+    send(ledger, after.id)

@@ -138,10 +138,39 @@ def test_a_dump_brought_back_into_the_same_server_is_seen_by_the_tables_file(
     ledger.engine.dispose()
     run(primary, "pg_restore", *connection, "--dbname", "failing", *how, dump)
     clock.advance(minutes=1)
-    after = told_by(ledger)
-    assert (after.system_identifier, after.timeline) == (before.system_identifier, before.timeline)
-    assert after.requests_file != before.requests_file
-    assert look(ledger, clock) == Change(clock.now, clock.now + DOUBT)
+    with pytest.raises(LedgerUnavailable, match="the ledger was restored meanwhile"):
+        look(ledger, clock)
+    assert_is_found(ledger, clock, before)
+
+
+@pytest.mark.parametrize("under_its_name", [False, True], ids=["another name", "its name"])
+def test_a_copy_of_the_database_is_seen_by_its_number(
+    primary: RunningServer, ledger: Ledger, clock: Clock, under_its_name: bool
+) -> None:
+    """It has the same identifier, timeline and file: fifty customers stood in two live requests."""
+    assert look(ledger, clock) is None
+    before = told_by(ledger)
+    ledger.close()
+    engine = create_engine(primary.url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as conn:
+        conn.execute(text("DROP DATABASE IF EXISTS copied WITH (FORCE)"))
+        conn.execute(text("CREATE DATABASE copied TEMPLATE failing"))
+        if under_its_name:
+            conn.execute(text("DROP DATABASE failing WITH (FORCE)"))
+            conn.execute(text("ALTER DATABASE copied RENAME TO failing"))
+    engine.dispose()
+    clock.advance(minutes=1)
+    ledger.url = ledger.url if under_its_name else ledger.url.set(database="copied")
+    assert_is_found(ledger, clock, before)
+
+
+def assert_is_found(ledger: Ledger, clock: Clock, before: Server) -> None:
+    """The ledger, opened once more, stands elsewhere on the same server."""
+    with Ledger(ledger.url, clock=clock) as brought_back:
+        after = told_by(brought_back)
+        assert (after.system_identifier, after.timeline) == (before.system_identifier, before.timeline)
+        assert after.requests_file != before.requests_file
+        assert look(brought_back, clock) == Change(clock.now, clock.now + DOUBT)
 
 
 def test_a_crash_of_the_server_is_no_change(primary: RunningServer, ledger: Ledger, clock: Clock) -> None:

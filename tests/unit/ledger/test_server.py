@@ -72,7 +72,12 @@ def test_the_first_server_is_written_down_and_no_change(ledger: Ledger, clock: C
     with ledger.read() as tx:
         identifier = str(tx.conn.execute(text("SELECT system_identifier FROM pg_control_system()")).scalar_one())
         (timeline,) = tx.conn.execute(text("SELECT timeline_id FROM pg_control_checkpoint()")).one()
-        file = str(tx.conn.execute(text("SELECT relfilenode FROM pg_class WHERE relname = 'badge_request'")).scalar())
+        (file,) = tx.conn.execute(
+            text(
+                "SELECT d.oid || '/' || c.relfilenode FROM pg_class c, pg_database d "
+                "WHERE c.relname = 'badge_request' AND d.datname = current_database()"
+            )
+        ).one()
     (found,) = kept(ledger)
     assert list(found) == [1, identifier, f"{timeline:08X}", file, None]
 

@@ -278,3 +278,34 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     file.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
     with pytest.raises(CapillaryError, match=r"damaged|no SQLite file"):
         Ledger(f"sqlite:///{file}")
+
+
+_UNIQUE = {
+    "badge_stop (account, campaign)": "ALTER TABLE badge_stop DROP CONSTRAINT pk_badge_stop",
+    "badge_occasion (account, occasion)": (
+        "ALTER TABLE badge_occasion DROP CONSTRAINT uq_badge_occasion_account_occasion"
+    ),
+    "badge_enrolment (occasion_id, customer_id)": "DROP INDEX uq_badge_enrolment_open",
+    "badge_request (key)": "ALTER TABLE badge_request DROP CONSTRAINT uq_badge_request_key",
+}
+
+
+@pytest.mark.parametrize("key", _UNIQUE)
+def test_a_ledger_that_came_back_without_a_unique_key_is_refused(empty_database: EmptyDatabase, key: str) -> None:
+    """Three of four plans at once planned the same customers, and every check passed."""
+    url = migrated(empty_database("postgresql"))
+    run_sql(url, _UNIQUE[key])
+    assert f"lack unique keys: {key}. " in refused(url)
+
+
+def test_a_sqlite_ledger_without_its_second_guard_is_refused(empty_database: EmptyDatabase) -> None:
+    url = migrated(empty_database("sqlite"))
+    with Ledger(url) as ledger, ledger.write() as tx:
+        tx.conn.exec_driver_sql("DROP INDEX uq_badge_enrolment_open")
+    assert "lack unique keys: badge_enrolment (occasion_id, customer_id). " in refused(url)
+
+
+def test_tables_that_a_crash_would_empty_are_refused(empty_database: EmptyDatabase) -> None:
+    url = migrated(empty_database("postgresql"))
+    run_sql(url, "ALTER TABLE badge_result SET UNLOGGED")
+    assert "a crash of PostgreSQL would empty these tables of the ledger: badge_result" in refused(url)

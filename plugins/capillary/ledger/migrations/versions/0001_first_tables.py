@@ -302,7 +302,10 @@ def _create_stop_and_server() -> None:
         sa.Column("system_identifier", sa.String(32), nullable=False),
         sa.Column("timeline", sa.String(8), nullable=False, comment="8 hex digits"),
         sa.Column(
-            "requests_file", sa.String(20), nullable=False, comment="of badge_request; a restored dump has another one"
+            "requests_file",
+            sa.String(32),
+            nullable=False,
+            comment="of badge_request, after its database's number",
         ),
         _time("changed_at", nullable=True, comment="when one of the three was last found changed; NULL: never"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_badge_server")),
