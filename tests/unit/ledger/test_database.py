@@ -246,18 +246,20 @@ def test_a_file_that_was_replaced_while_it_was_open_is_not_used(tmp_path: Path, 
         else:
             file.unlink()
         reached: list[str] = []
-        with pytest.raises(LedgerUnavailable, match="moved, removed or replaced"), begin(ledger) as tx:
-            tx.conn.execute(text("SELECT 1"))
-            reached.append("the old file")
-        assert reached == []
-        if how == "replaced":
+
+        def look(at: str) -> None:
             with begin(ledger) as tx:
                 tx.conn.execute(text("SELECT 1"))
-                reached.append("the file that is there")
+                reached.append(at)
+
+        with pytest.raises(LedgerUnavailable, match="moved, removed or replaced"):
+            look("the old file")
+        assert reached == []
+        if how == "replaced":
+            look("the file that is there")
         else:
-            with pytest.raises(LedgerMissing), begin(ledger) as tx:
-                tx.conn.execute(text("SELECT 1"))
-                reached.append("a new file")
+            with pytest.raises(LedgerMissing):
+                look("a new file")
         assert reached == (["the file that is there"] if how == "replaced" else [])
 
 
