@@ -172,14 +172,15 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
         return "\n  ".join([f"{said}; {_what_follows(arguments.since)}", *not_tried]), True
     left = [
         *(
-            f"{on_one_line(key)} cannot be told: give --dags with its campaign as it was, and --since; if the platform's "
-            "address or organisation id was written otherwise then, write the former address into the connection's field "
-            "Account address"
+            f"{on_one_line(key)} cannot be told: give --dags with its campaign as it was, and --since; if the "
+            "platform's address or organisation id was written otherwise then, write the former address into the "
+            "connection's field Account address"
             for key in imported.unproven
         ),
         *(
-            f"{on_one_line(key)} stands in this ledger under account {account!r}: write {account.rpartition('/')[0]!r} into "
-            "the connection's field Account address, or give a ledger of its own to what is another system"
+            f"{on_one_line(key)} stands in this ledger under account {account!r}: write "
+            f"{account.rpartition('/')[0]!r} into the connection's field Account address, or give a ledger of its own to "
+            "what is another system"
             for key, account in imported.elsewhere
         ),
         *(

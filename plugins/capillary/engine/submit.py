@@ -298,9 +298,10 @@ def _assert_may_send(tx: Transaction, settings: PlatformSettings, in_flight: int
     if foreign_key is not None:
         raise LedgerBehind(
             f"the platform holds request {on_one_line(foreign_key)}, which this ledger does not know: the ledger was "
-            "restored or emptied, or a second installation submits for the same organisation. Nothing is sent before the "
-            "ledger has learned it: python -m capillary ledger import --dags <folder> --since <day>. If it is "
-            f"somebody else's, have it rejected, or say so: python -m capillary ledger import --not-ours {shell_word(foreign_key)}"
+            "restored or emptied, or a second installation submits for the same organisation. Nothing is sent before "
+            "the ledger has learned it: python -m capillary ledger import --dags <folder> --since <day>. If it is "
+            "somebody else's, have it rejected, or say so: python -m capillary ledger import --not-ours "
+            f"{shell_word(foreign_key)}"
         )
     if history(tx, account).read_at is None:
         raise HistoryOpen(
