@@ -179,8 +179,8 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
         ),
         *(
             f"{on_one_line(key)} stands in this ledger under account {account!r}: write "
-            f"{account.rpartition('/')[0]!r} into the connection's field Account address, or give a ledger of its own to "
-            "what is another system"
+            f"{account.rpartition('/')[0]!r} into the connection's field Account address, or give a ledger of its own "
+            "to what is another system"
             for key, account in imported.elsewhere
         ),
         *(
