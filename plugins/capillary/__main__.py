@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from capillary import stop_command
+from capillary.api.outside_text import on_one_line
 from capillary.errors import CapillaryError
 from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger
@@ -22,6 +23,12 @@ from capillary.ledger.revision import current_revision
 from capillary.ledger.server import untold
 
 LEDGER_CONN_ID = "badge_ledger"
+#: What brings an import further that had to leave tasks out.
+_HOW_TO_TRY = (
+    "if one of the tasks that were not tried planned a request named above: add a file to the folder, with a DAG whose "
+    "PlanBadgesOperator has the values of that run as plain text (the task's Rendered Templates show them), and import "
+    "again"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -152,7 +159,7 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
     from capillary.ledger_import import import_from_platform  # noqa: PLC0415 - Airflow costs seconds
 
     with Ledger(url) as ledger:
-        imported = import_from_platform(
+        imported, untold = import_from_platform(
             ledger,
             capillary_conn_id=arguments.capillary_conn_id,
             since=arguments.since or datetime.now(UTC).date() - timedelta(days=30),
@@ -160,29 +167,34 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
             dags_folder=arguments.dags,
         )
     said = f"{imported.requests} requests with {imported.customers} customers imported"
+    not_tried = [f"not tried: {each}" for each in untold]
     if imported.is_complete:
-        return f"{said}; {_what_follows(arguments.since)}", True
+        return "\n  ".join([f"{said}; {_what_follows(arguments.since)}", *not_tried]), True
     left = [
         *(
-            f"{key} cannot be told: give --dags with its campaign as it was, and --since; if the platform's address or "
-            "organisation id was written otherwise then, write the former address into the connection's field Account "
-            "address"
+            f"{on_one_line(key)} cannot be told: give --dags with its campaign as it was, and --since; if the "
+            "platform's address or organisation id was written otherwise then, write the former address into the "
+            "connection's field Account address"
             for key in imported.unproven
         ),
         *(
-            f"{key} stands in this ledger under account {account!r}: write {account.rpartition('/')[0]!r} into the "
-            "connection's field Account address, or give a ledger of its own to what is another system"
+            f"{on_one_line(key)} stands in this ledger under account {account!r}: write "
+            f"{account.rpartition('/')[0]!r} into the connection's field Account address, or give a ledger of its own "
+            "to what is another system"
             for key, account in imported.elsewhere
         ),
         *(
-            f"{key} holds customers of another request of its occasion: have the checker reject one of the two"
+            f"{on_one_line(key)} holds customers of another request of its occasion: have the checker reject one of "
+            "the two"
             for key in imported.clashing
         ),
         *(
-            f"{each} shows neither a key nor customers: if it is none of ours, give --since a day after it"
+            f"{on_one_line(each)} shows neither a key nor customers: if it is none of ours, give --since a day after it"
             for each in imported.hidden
         ),
         *([] if imported.whole else ["the platform's list could not be read to its end: try again"]),
+        *not_tried,
+        *([_HOW_TO_TRY] if untold else []),
     ]
     return "\n  ".join([f"{said}; submitting stays stopped:", *left]), False
 

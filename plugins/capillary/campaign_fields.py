@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field, InstanceOf, PlainValidator
 
 from capillary.api.request_workflow import Entity, normalise_owner_type
 from capillary.ledger.plan import Guards
+from capillary.missing_value import reads_like_none
 from capillary.occasions import OCCASION_LIMIT, Occasion, own_name, zone_of
 from capillary.wrong_fields import meant, shown
 
@@ -80,8 +81,15 @@ def _checked_zone(name: str) -> str:
 
 
 def _checked_pattern(pattern: str) -> str:
-    Occasion(pattern)
-    return own_name(pattern)
+    name = own_name(pattern)
+    Occasion(name)
+    return name
+
+
+def _checked_reference(reference: str) -> str:
+    if reads_like_none(reference):
+        raise ValueError(f"{reference!r} is what becomes of a value that is missing")
+    return reference
 
 
 def entity_of(value: object) -> Entity:
@@ -96,6 +104,8 @@ def entity_of(value: object) -> Entity:
             raise ValueError(f"it has no {name!r}{meant(str(name), names)}")
     if missing := [name for name in names if name not in value]:
         raise ValueError(f"{', '.join(missing)} missing")
+    if nothing := [name for name in names if reads_like_none(str(value[name]))]:
+        raise ValueError(f"{nothing[0]} is {value[nothing[0]]!r}, which is what becomes of a value that is missing")
     return Entity(**value)
 
 
@@ -149,7 +159,7 @@ Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
 Sql: TypeAlias = Annotated[str, AfterValidator(_checked_sql)]
 BadgeId: TypeAlias = Annotated[str, Field(pattern="^[0-9a-f]{24}$")]
 OwnerType: TypeAlias = Annotated[str, AfterValidator(normalise_owner_type)]
-Reference: TypeAlias = Annotated[str, Field(pattern=r"^\S(.*\S)?$", max_length=255)]
+Reference: TypeAlias = Annotated[str, Field(pattern=r"^\S(.*\S)?$", max_length=255), AfterValidator(_checked_reference)]
 EntityOrMapping: TypeAlias = Annotated[Entity | Mapping[str, str], PlainValidator(entity_of)]
 Pattern: TypeAlias = Annotated[str, AfterValidator(_checked_pattern)]
 Zone: TypeAlias = Annotated[str, AfterValidator(_checked_zone)]

@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import URL, select
 
+from capillary.api.outside_text import on_one_line
 from capillary.api.settings import PlatformSettings
 from capillary.engine.watch import cluster_day
 from capillary.errors import TerminalError
@@ -55,19 +56,20 @@ def note_not_ours(ledger: Ledger, keys: Sequence[str], *, capillary_conn_id: str
         ConnectionMissing, SettingsInvalid: the platform's connection cannot be used.
     """
     account = _settings(capillary_conn_id).account
+    noted = f"noted for {account}: {', '.join(map(on_one_line, keys))}"
     with ledger.write() as tx:
         for key in keys:
             _assert_may_be_foreign(tx, key)
             scans.note_not_ours(tx, account, key, by=_who())
         if (foreign_key := scans.state(tx, account).foreign_key) is None:
-            return f"noted for {account}: {', '.join(keys)}. Nothing was stopped by them"
+            return f"{noted}. Nothing was stopped by them"
         if scans.are_not_ours(tx, account, [foreign_key]):
             history.read_again(tx, account)
             return (
-                f"noted for {account}: {', '.join(keys)}. The next submit reads the whole list again before it sends, "
-                "and goes on where nothing else of ours is unknown"
+                f"{noted}. The next submit reads the whole list again before it sends, and goes on where nothing "
+                "else of ours is unknown"
             )
-        return f"noted for {account}: {', '.join(keys)}. Submitting stays stopped by {foreign_key}"
+        return f"{noted}. Submitting stays stopped by {on_one_line(foreign_key)}"
 
 
 def _take_as_new(ledger: Ledger, settings: PlatformSettings) -> str:
@@ -81,9 +83,11 @@ def _take_as_new(ledger: Ledger, settings: PlatformSettings) -> str:
 
 def _assert_may_be_foreign(tx: Transaction, key: str) -> None:
     if not key.startswith(KEY_PREFIX):
-        raise KeyRefused(f"{key} is no key that could be ours, and stops nothing: ours begin with {KEY_PREFIX}")
+        raise KeyRefused(
+            f"{on_one_line(key)} is no key that could be ours, and stops nothing: ours begin with {KEY_PREFIX}"
+        )
     if tx.conn.execute(select(badge_request.c.id).where(badge_request.c.key == key)).first() is not None:
-        raise KeyRefused(f"{key} is a request of this ledger, and so it is ours: see it in badge_request")
+        raise KeyRefused(f"{on_one_line(key)} is a request of this ledger, and so it is ours: see it in badge_request")
 
 
 def _who() -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from capillary.access import platform_client, runtime_of
+from capillary.api.request_workflow import Entity
 from capillary.api.settings import PlatformSettings
 from capillary.campaign import PlanCampaignOperator
 from capillary.engine.adoption import Candidate, Imported, import_forgotten
@@ -23,6 +25,8 @@ from capillary.planning import PlanningOperator
 
 #: Occasions are tried from so long before the list's first day: a run may be for an earlier period.
 LOOK_BACK: Final = timedelta(days=62)
+#: Arguments of a planning task that say what its requests are.
+_TOLD_BY: Final = ("occasion", "badge_id", "owner_type", "reference_id", "entity", "campaign")
 
 
 class CampaignsUnreadable(TerminalError):
@@ -31,8 +35,10 @@ class CampaignsUnreadable(TerminalError):
 
 def import_from_platform(
     ledger: Ledger, *, capillary_conn_id: str, since: date, nothing_is_older: bool, dags_folder: Path | None
-) -> Imported:
+) -> tuple[Imported, tuple[str, ...]]:
     """Write back what the platform holds of ours and the ledger has forgotten.
+
+    Returns what was imported, and the tasks whose files do not say what they planned, each with the reason.
 
     Args:
         ledger: the ledger.
@@ -48,7 +54,7 @@ def import_from_platform(
         OccasionTaken, OrganisationElsewhere: what is imported contradicts what the ledger holds.
     """
     settings = CapillaryHook(capillary_conn_id).get_settings()
-    candidates = list(_candidates(dags_folder, settings, since)) if dags_folder else []
+    candidates, untold = _candidates(dags_folder, settings, since) if dags_folder else ([], ())
     logging.getLogger(__name__).info("%d candidates from %s", len(candidates), dags_folder)
 
     async def run() -> Imported:
@@ -65,10 +71,11 @@ def import_from_platform(
                 capillary_conn_id=capillary_conn_id,
             )
 
-    return asyncio.run(run())
+    return asyncio.run(run()), untold
 
 
-def _candidates(folder: Path, settings: PlatformSettings, since: date) -> Iterator[Candidate]:
+def _candidates(folder: Path, settings: PlatformSettings, since: date) -> tuple[list[Candidate], tuple[str, ...]]:
+    """Return what the folder's tasks may have planned, and the tasks that do not tell, each with the reason."""
     if not folder.exists():  # Airflow would find no campaigns in it, and every request would stay unknown
         raise CampaignsUnreadable(f"there is no folder {folder}: give --dags the folder of the campaigns that planned")
     bag = DagBag(dag_folder=str(folder), collect_dags=True)
@@ -78,14 +85,46 @@ def _candidates(folder: Path, settings: PlatformSettings, since: date) -> Iterat
             f"these files cannot be loaded, so that their requests could not be told: {broken}. Mend them, or move "
             "them out of the folder"
         )
+    candidates: list[Candidate] = []
+    untold: list[str] = []
     for dag in bag.dags.values():
         for task in dag.tasks:
-            # An operator that was given another one's plan has no badge of its own.
-            if isinstance(task, PlanningOperator) and task.badge_id:
-                spec = task.spec_of(settings)
-                for occasion in _occasions(task, since):
-                    for hostname in settings.inner_hostnames:
-                        yield Candidate(task.campaign_name(dag.dag_id), occasion, replace(spec, hostname=hostname))
+            named = f"task {task.task_id!r} of DAG {dag.dag_id!r}"
+            if isinstance(task, MappedOperator):
+                untold.extend([f"{named}: it is mapped, and its parts are known when it runs"] * _maps_plans(task))
+            elif isinstance(task, PlanningOperator) and task.badge_id:  # else it was given another one's plan
+                if later := [argument for argument in _TOLD_BY if _is_known_later(getattr(task, argument))]:
+                    of_run = "is known when it runs (a template, or another task's output)"
+                    untold.append(f"{named}: its {', '.join(later)} {of_run}")
+                    continue
+                try:
+                    candidates.extend(_candidates_of(task, dag.dag_id, settings, since))
+                except TerminalError as error:
+                    untold.append(f"{named}: {error}")
+    return candidates, tuple(untold)
+
+
+def _maps_plans(task: MappedOperator) -> bool:
+    """Return whether a mapped task plans customers for a badge of its own."""
+    expanded = task.expand_input.value
+    # What `expand_kwargs` goes over is known when it runs, and may hold the badge.
+    arguments = {*task.partial_kwargs, *(expanded if isinstance(expanded, Mapping) else ("badge_id",))}
+    return issubclass(task.operator_class, PlanningOperator) and "badge_id" in arguments
+
+
+def _is_known_later(value: object) -> bool:
+    if isinstance(value, str):
+        return any(sign in value for sign in ("{{", "{%", "{#"))
+    if isinstance(value, Mapping):
+        return any(map(_is_known_later, value.values()))
+    return not isinstance(value, Entity | int | None)  # another task's output
+
+
+def _candidates_of(task: PlanningOperator, dag_id: str, settings: PlatformSettings, since: date) -> Iterator[Candidate]:
+    spec = task.spec_of(settings)
+    for occasion in _occasions(task, since):
+        for hostname in settings.inner_hostnames:
+            yield Candidate(task.campaign_name(dag_id), occasion, replace(spec, hostname=hostname))
 
 
 def _occasions(task: PlanningOperator, since: date) -> set[str]:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from capillary.errors import TerminalError
 from capillary.ledger.occasion import SHARED_PREFIX
+from capillary.missing_value import reads_like_none
 
 #: Characters of an occasion's name, as the ledger's column `badge_occasion.occasion` takes it.
 OCCASION_LIMIT: Final = 200
@@ -143,11 +144,14 @@ class Occasion:
 
 
 def own_name(name: str) -> str:
-    """Return an occasion's name that a campaign or an operator gives itself.
+    """Return an occasion's name that a campaign or an operator gives itself, in Unicode's composed form (NFC).
+
+    An é is one character or two, and looks alike: as two names they would be two occasions. Case stays as it is.
 
     Raises:
         OccasionInvalid: it could be taken for the occasion that all campaigns of a badge share, or does not fit.
     """
+    name = unicodedata.normalize("NFC", name)
     if not name or name != name.strip() or not name.isprintable() or len(name) > OCCASION_LIMIT:
         raise _wrong_pattern(
             f"{name[:OCCASION_LIMIT]!r} is empty, longer than {OCCASION_LIMIT} characters, or has blanks at an end or "
@@ -158,6 +162,11 @@ def own_name(name: str) -> str:
         raise _wrong_pattern(
             f"{name!r} begins like {SHARED_PREFIX!r}, which names the occasion that all campaigns of a badge share",
             "Give another name, or none to share the badge's occasion",
+        )
+    if reads_like_none(name):
+        raise _wrong_pattern(
+            f"{name!r} is what becomes of a value that is missing, and no occasion's name",
+            "Give a name; to share the badge's occasion, leave the occasion out",
         )
     return name
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,7 @@ from capillary.ledger.plan import Guards, Order
 from capillary.ledger.schema import RETRYABLE, Outcome
 from capillary.ledger.spec import Spec
 from capillary.links import CheckerPageLink
+from capillary.missing_value import reads_like_none
 from capillary.occasions import OCCASION_LIMIT, OccasionInvalid, own_name
 from capillary.plan_reference import PlanReference
 
@@ -157,6 +159,7 @@ class PlanningOperator(BaseOperator):
             raise self.invalid("owner_type", str(error), "Give the module that issues the badge") from None
         if not str(self.reference_id or "").strip():
             raise self.invalid("reference_id", "it is missing", "Give it to the operator")
+        self._assert_there("reference_id", str(self.reference_id), "Give the owner's id within its module")
         return Spec(
             account=settings.account,
             badge_id=self.badge_id,
@@ -188,16 +191,20 @@ class PlanningOperator(BaseOperator):
             guards=self.guards or Guards(),
             override_guards=self.override_guards,
             lease=RUN_LEASE,
-            note=self.note or None,
+            note=self._note(),
         )
 
     def campaign_name(self, dag_id: str) -> str:
-        """Return the campaign's name: what the operator was given, or else the DAG's id.
+        """Return the campaign's name, in Unicode's composed form: what the operator was given, or else the DAG's id.
 
         Raises:
-            ArgumentInvalid: it is longer than the ledger's column.
+            ArgumentInvalid: it is longer than the ledger's column, does not print, or a missing value became it.
         """
-        name = str(self.campaign or "").strip() or dag_id
+        given = unicodedata.normalize("NFC", str(self.campaign or "").strip())
+        self._assert_there("campaign", given, "Give a name, or leave it out for the DAG's id")
+        if not given.isprintable():
+            raise self.invalid("campaign", f"{given[:OCCASION_LIMIT]!r} has signs that do not print", "Leave them out")
+        name = given or unicodedata.normalize("NFC", dag_id)
         if len(name) > OCCASION_LIMIT:
             raise self.invalid(
                 "campaign",
@@ -225,20 +232,29 @@ class PlanningOperator(BaseOperator):
         except OccasionInvalid as error:
             raise self.invalid(error.field, error.problem, error.remedy) from None
 
+    def _note(self) -> str | None:
+        """Return a person's words; a template that found none gives no note, which is as good as none given."""
+        return None if not self.note or reads_like_none(self.note) else self.note
+
+    def _assert_there(self, argument: str, given: str, remedy: str) -> None:
+        """Refuse what a template makes of a missing value: it would silently be taken for a value."""
+        if reads_like_none(given):
+            raise self.invalid(argument, f"{given!r} is what becomes of a value that is missing", remedy)
+
     def _checked_sharing(self) -> bool:
         if not isinstance(self.shared_occasion, bool):
             raise self.invalid("shared_occasion", "it is neither True nor False", "Give True or False")
         return self.shared_occasion
 
     def _checked_entity(self) -> Entity:
-        if isinstance(self.entity, Entity):
-            return self.entity
+        remedy = "Give till_id, store_id, zone_id and concept_id, each as text"
         try:
-            return Entity(**(self.entity or {}))
+            entity = self.entity if isinstance(self.entity, Entity) else Entity(**(self.entity or {}))
         except (TypeError, ValueError) as error:
-            raise self.invalid(
-                "entity", str(error), "Give till_id, store_id, zone_id and concept_id, each as text"
-            ) from None
+            raise self.invalid("entity", str(error), remedy) from None
+        for value in (entity.till_id, entity.store_id, entity.zone_id, entity.concept_id):
+            self._assert_there("entity", value, remedy)
+        return entity
 
     def _checked_outcomes(self) -> frozenset[Outcome]:
         wanted = frozenset(self.retry_outcomes)

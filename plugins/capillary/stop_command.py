@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -94,7 +95,7 @@ def _add_ledger(parser: argparse.ArgumentParser) -> None:
 
 def _text(longest: int) -> Callable[[str], str]:
     def checked(value: str) -> str:
-        words = value.strip()
+        words = unicodedata.normalize("NFC", value.strip())  # as campaigns' names are kept
         if not words or len(words) > longest or not words.isprintable():
             raise argparse.ArgumentTypeError(f"give 1 to {longest} printable characters in one line")
         return words

@@ -86,6 +86,9 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("occasion", "vip {months}", ["no token {months}", "Did you mean {month}?"]),
         ("occasion", "vip {month", ["a brace without its partner"]),
         ("occasion", "", ["empty", "Give printable text"]),
+        ("occasion", "None", ["what becomes of a value that is missing", "leave the occasion out"]),
+        ("reference_id", "None", ["'None' is what becomes of a value that is missing", "Give "]),
+        ("entity", {**ENTITY, "till_id": "None"}, ["till_id is 'None', which is what becomes of", "Give an Entity"]),
         ("timezone", "Asia/Calcuta", ["'Asia/Calcuta'", "Did you mean Asia/Calcutta?"]),
         ("schedule", "every morning", ["'every morning' is no cron expression", "Give a cron expression"]),
         ("schedule", "61 * * * *", ["no cron expression"]),
@@ -187,6 +190,12 @@ def test_a_copy_of_a_campaign_under_another_name_has_its_occasion_and_the_doc_sa
     assert "`vip {month}`, in Asia/Kolkata |" in (own.dag().doc_md or "")
     shared = campaign(occasion="vip", shared_occasion=True)
     assert "`vip`, once and for ever, shared with other campaigns |" in (shared.dag().doc_md or "")
+
+
+def test_an_occasion_is_kept_in_composed_letters() -> None:
+    one, other = campaign(occasion="caf\u00e9 {month}"), campaign(occasion="cafe\u0301 {month}")
+    assert one.occasion == other.occasion == other.when.pattern == "caf\u00e9 {month}"
+    assert other.when.resolve_day(date(2026, 11, 23)).name == "caf\u00e9 2026-11"
 
 
 def test_the_planning_task_says_whether_the_occasion_is_shared() -> None:

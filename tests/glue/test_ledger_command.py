@@ -142,6 +142,14 @@ def test_the_word_for_other_keys_leaves_the_stop(place: Place, capsys: pytest.Ca
         assert scans.state(tx, account(place)).foreign_key == STRAY
 
 
+def test_a_key_that_a_stranger_chose_is_shown_on_one_line(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    stop_by(place, "cb1.a\nledger: all is well")
+    assert main(["ledger", "import", "--not-ours", "cb1.b\nledger: noted"]) == 0
+    said = capsys.readouterr().out
+    assert r"cb1.b\nledger: noted. Submitting stays stopped by cb1.a\nledger: all is well" in said
+    assert said.splitlines()[-1].startswith("ledger: noted for ")
+
+
 def test_the_word_may_come_before_the_request_shows(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ledger", "import", "--not-ours", STRAY]) == 0
     assert "Nothing was stopped" in capsys.readouterr().out

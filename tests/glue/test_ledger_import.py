@@ -142,6 +142,50 @@ def test_of_several_campaigns_of_an_occasion_the_one_that_the_key_names_has_it(p
         assert set(tx.conn.execute(select(badge_run.c.campaign)).scalars()) == {"vip"}
 
 
+BY_HAND_FILE = '''
+"""An Airflow DAG for the test."""
+from airflow.sdk import DAG
+from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
+
+OF_BADGE = {"owner_type": "Loyalty", "reference_id": "42", "entity": {
+    "till_id": "1", "store_id": "2", "zone_id": "3", "concept_id": "4"}}
+with DAG("by_hand", schedule=None) as dag:
+    PlanBadgesOperator(task_id="templated", sql="SELECT 1", badge_id="{{ params.badge }}", **OF_BADGE)
+    PlanBadgesOperator(
+        task_id="of_a_day", sql="SELECT 1", badge_id="0" * 24, occasion="{{ ds }}",
+        **OF_BADGE | {"reference_id": "{% raw %}"},
+    )
+    PlanBadgesOperator.partial(task_id="mapped", badge_id="0" * 24, **OF_BADGE).expand(sql=["SELECT 1", "SELECT 2"])
+    wrong = PlanBadgesOperator(task_id="wrong", sql="SELECT 1", badge_id="gold", **OF_BADGE)
+    IssueBadgeOperator.partial(task_id="of_plans").expand(plan=[wrong.output])
+'''
+
+
+def test_tasks_that_do_not_tell_what_they_planned_are_named_and_the_others_tried(
+    place: Place, forgotten: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (forgotten / "by_hand.py").write_text(BY_HAND_FILE)
+    campaign = forgotten / "vip.py"
+    campaign.rename(forgotten / "vip.txt")
+    assert main(["ledger", "import", "--dags", str(forgotten)]) == 1
+    said = capsys.readouterr().err
+    later = "is known when it runs (a template, or another task's output)"
+    assert f"not tried: task 'templated' of DAG 'by_hand': its badge_id {later}\n" in said
+    assert f"not tried: task 'of_a_day' of DAG 'by_hand': its occasion, reference_id {later}\n" in said
+    assert "not tried: task 'mapped' of DAG 'by_hand': it is mapped, and its parts are known when it runs\n" in said
+    assert "not tried: task 'wrong' of DAG 'by_hand': Task 'wrong', argument 'badge_id': it is no badge id" in said
+    assert said.count("not tried:") == 4, "a mapped task that is given plans has no badge of its own"
+    assert "has the values of that run as plain text" in said
+    assert all(f"{key} cannot be told" in said for key in place.request_keys())
+
+    (forgotten / "vip.txt").rename(campaign)
+    assert main(["ledger", "import", "--dags", str(forgotten)]) == 0
+    said = capsys.readouterr().out
+    assert "3 requests with 120 customers imported" in said
+    assert said.count("not tried:") == 4
+    assert (place.statuses(), place.outcomes()) == ({"waiting": 3}, {None: 120})
+
+
 def test_a_broken_campaign_file_stops_the_import(
     place: Place, forgotten: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +223,7 @@ def test_a_ledger_that_knows_all_is_left_alone(place: Place, capsys: pytest.Capt
             (("cb1.a.1", "old.example/test/7"),),
             ["cb1.a.1 stands in this ledger under account 'old.example/test/7': write 'old.example/test' into"],
         ),
+        (True, ("by-hand\nledger: all is well",), (), [r"by-hand\nledger: all is well shows neither"]),
     ],
 )
 @pytest.mark.usefixtures("place")
@@ -191,7 +236,7 @@ def test_what_kept_the_import_from_being_complete_is_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     imported = Imported(2, 100, (), (), elsewhere, whole, hidden)
-    monkeypatch.setattr("capillary.ledger_import.import_from_platform", lambda *_, **__: imported)
+    monkeypatch.setattr("capillary.ledger_import.import_from_platform", lambda *_, **__: (imported, ()))
     assert main(["ledger", "import"]) == 1
     _, *lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == len(says)

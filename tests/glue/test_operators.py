@@ -6,10 +6,10 @@ import pytest
 from airflow.sdk import Asset, AssetAlias, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.context import OutletEventAccessors
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from capillary.engine.verdict import Policy, Word
-from capillary.ledger.schema import badge_enrolment
+from capillary.ledger.schema import badge_enrolment, badge_run
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from tests.glue.conftest import BADGE, SQL, Place
@@ -125,6 +125,22 @@ def test_an_occasion_of_ones_own_is_shared_by_word_only(place: Place) -> None:
         plan(place, "second", campaign="other")
     shared = plan(place, "second", campaign="other", shared_occasion=True)
     assert (shared["planned"], shared["known_elsewhere"]) == (0, 120)
+
+
+def test_an_occasion_in_composed_and_in_decomposed_letters_is_one(place: Place) -> None:
+    submit(place, plan(place, campaign="caf\u00e9", occasion="caf\u00e9"))
+    again = plan(place, "again", campaign="cafe\u0301", occasion="cafe\u0301")
+    assert (again["planned"], again["known_before"], again["known_elsewhere"]) == (0, 120, 0)
+    with pytest.raises(AirflowFailException, match="belongs to campaign 'caf\u00e9'"):
+        plan(place, "other", campaign="other", occasion="cafe\u0301")
+    assert place.sent() == list(range(1_001, 1_121))
+
+
+@pytest.mark.parametrize("note", [None, "", "None", " null"])
+def test_a_note_that_a_template_found_empty_is_none(place: Place, note: str | None) -> None:
+    plan(place, note=note)
+    with place.ledger.read() as tx:
+        assert tx.conn.execute(select(badge_run.c.note)).scalar_one() is None
 
 
 def test_clearing_extract_keeps_the_plan_once_something_was_sent(place: Place) -> None:

@@ -139,7 +139,9 @@ def test_the_occasion_of_a_badge_covers_all_time() -> None:
         assert shared.resolve_day(day) == ResolvedOccasion("badge:a1b2c3d4e5f60718293a4b5c")
 
 
-@pytest.mark.parametrize("name", ["gold", "badges", "badge", "my badge:1", "bad:ge", "Gold-Badge: 1", "x" * 200])
+@pytest.mark.parametrize(
+    "name", ["gold", "badges", "badge", "my badge:1", "bad:ge", "none left", "Gold-Badge: 1", "x" * 200]
+)
 def test_a_name_of_ones_own_is_taken_as_it_is(name: str) -> None:
     assert own_name(name) == name
 
@@ -159,6 +161,21 @@ def test_a_name_of_ones_own_is_taken_as_it_is(name: str) -> None:
 )
 def test_a_name_that_could_be_taken_for_a_badges_shared_occasion_is_refused(name: str) -> None:
     with pytest.raises(OccasionInvalid, match="which names the occasion that all campaigns of a badge share"):
+        own_name(name)
+
+
+def test_a_letter_in_one_sign_or_two_gives_one_name_and_case_counts() -> None:
+    assert own_name("cafe\u0301 {month}") == own_name("caf\u00e9 {month}") == "caf\u00e9 {month}"
+    assert own_name("Caf\u00e9 {month}") != own_name("caf\u00e9 {month}")
+
+
+def test_a_name_that_fits_once_its_letters_are_composed_is_taken() -> None:
+    assert own_name("e\u0301" * 200) == "\u00e9" * 200
+
+
+@pytest.mark.parametrize("name", ["None", "none", "NULL", "undefined"])
+def test_what_becomes_of_a_missing_value_is_no_name(name: str) -> None:
+    with pytest.raises(OccasionInvalid, match=f"'{name}' is what becomes of a value that is missing.* leave the occ"):
         own_name(name)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from capillary.api.json_fields import NotJson, fields, integer, text
+from capillary.api.outside_text import on_one_line
 
 _E_MAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
 _CREDENTIAL = re.compile(r"\b(basic|bearer)\s+[^\s,;\"']+", re.IGNORECASE)
@@ -72,7 +73,7 @@ def _message(error: object) -> str | None:
 
 
 def presentable(message: str, secrets: Iterable[str]) -> str:
-    """Return the platform's words without secrets, e-mail addresses and numbers of four digits or more.
+    """Return the platform's words without secrets, e-mail addresses and numbers of four digits or more, on one line.
 
     A message may quote what was sent; customer ids and telephone numbers must not reach an error or a log.
     """
@@ -80,4 +81,4 @@ def presentable(message: str, secrets: Iterable[str]) -> str:
         message = message.replace(secret, "***")
     for pattern in (_CREDENTIAL, _JWT, _E_MAIL, _NUMBER):
         message = pattern.sub("***", message)
-    return " ".join(message.split())[:REASON_LIMIT]
+    return on_one_line(" ".join(message.split())[:REASON_LIMIT])

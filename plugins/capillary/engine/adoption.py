@@ -155,7 +155,8 @@ def _unknown_rows(
 
 
 def _proven(row: WorkflowRequest, candidates: list[Candidate], tx: Transaction) -> Forgotten | None:
-    if row.customers is None or row.request_key is None:
+    # Every key of ours prints, and so does every key in the ledger's own sentences.
+    if row.customers is None or row.request_key is None or not row.request_key.isprintable():
         return None
     customers = sorted(row.customers)  # as they are sent, whatever order the echo keeps
     named = row.request_key.removeprefix(KEY_PREFIX).rpartition(".")[0]

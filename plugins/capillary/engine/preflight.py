@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from capillary.api.badges import Badge
+from capillary.api.outside_text import on_one_line
 from capillary.errors import TerminalError
 
 #: The only kind of badge that customers are enrolled for (error 801), and the status it must have (error 815).
@@ -34,17 +35,18 @@ def assert_fit(badge: Badge | None, *, badge_id: str, account: str, now: datetim
         )
     against = []
     if badge.earn_type not in (None, _EARN_TYPE):
-        against.append(f"it is of type {badge.earn_type}, and only {_EARN_TYPE} can be enrolled for")
+        against.append(f"it is of type {on_one_line(badge.earn_type)}, and only {_EARN_TYPE} can be enrolled for")
     if badge.active is False:
         against.append("it is not active")
     if badge.status not in (None, _LIVE):
-        against.append(f"its status is {badge.status}, not {_LIVE}")
+        against.append(f"its status is {on_one_line(badge.status)}, not {_LIVE}")
     if badge.starts_at is not None and now < badge.starts_at:
         against.append(f"it starts at {badge.starts_at:%Y-%m-%d %H:%M} UTC")
     if badge.expires_at is not None and now >= badge.expires_at:
         against.append(f"it expired at {badge.expires_at:%Y-%m-%d %H:%M} UTC")
     if against:
+        name = on_one_line(badge.name or "without a name")
         raise BadgeUnfit(
-            f"badge {badge_id} ({badge.name or 'without a name'}) cannot be enrolled for: {'; '.join(against)}. "
+            f"badge {badge_id} ({name}) cannot be enrolled for: {'; '.join(against)}. "
             "Mend the badge on the platform, or name another one"
         )

@@ -18,6 +18,7 @@ from sqlalchemy import select
 
 from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
+from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import Entity, IssueBadgeRequest, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.errors import BodyChanged, ServerChanged, SubmittingOff, WrongAccount
@@ -133,7 +134,8 @@ class Sender:
         known = await self.runtime.ledger_call(
             lambda: self._in_transaction(lambda tx: record_accepted(tx, account, held.key, seen))
         )
-        _LOG.info("request %s accepted as %s, state %s", held.key, seen.platform_request_id, seen.state)
+        platform_request_id, state = on_one_line(seen.platform_request_id), on_one_line(seen.state)
+        _LOG.info("request %s accepted as %s, state %s", held.key, platform_request_id, state)
         if not known:
             _LOG.error("this ledger does not know %s any more, it was restored meanwhile: submitting stops", held.key)
         return Sending(Sent.ACCEPTED, auto_approved=seen.auto_approved)

@@ -17,6 +17,7 @@ from typing import Final
 from sqlalchemy import func, select
 
 from capillary.api.errors import NotTaken, Unauthorized
+from capillary.api.outside_text import on_one_line, shell_word
 from capillary.api.settings import PlatformSettings
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, ServerChanged, TooMuchDoubt
@@ -296,10 +297,11 @@ def _assert_may_send(tx: Transaction, settings: PlatformSettings, in_flight: int
     foreign_key = scans.state(tx, account).foreign_key
     if foreign_key is not None:
         raise LedgerBehind(
-            f"the platform holds request {foreign_key}, which this ledger does not know: the ledger was restored or "
-            "emptied, or a second installation submits for the same organisation. Nothing is sent before the ledger "
-            "has learned it: python -m capillary ledger import --dags <folder> --since <day>. If it is somebody "
-            f"else's, have it rejected, or say so: python -m capillary ledger import --not-ours {foreign_key}"
+            f"the platform holds request {on_one_line(foreign_key)}, which this ledger does not know: the ledger was "
+            "restored or emptied, or a second installation submits for the same organisation. Nothing is sent before "
+            "the ledger has learned it: python -m capillary ledger import --dags <folder> --since <day>. If it is "
+            "somebody else's, have it rejected, or say so: python -m capillary ledger import --not-ours "
+            f"{shell_word(foreign_key)}"
         )
     if history(tx, account).read_at is None:
         raise HistoryOpen(

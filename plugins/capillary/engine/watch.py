@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, case, func, select
 
 from capillary.api.client import Client
+from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.platform_list import ListRead, read_list
@@ -127,7 +128,8 @@ async def watch(
             "the list of %s misses %d requests that single reads find: it proves no absence now", account, missed
         )
     if reading.foreign_key is not None:
-        _LOG.error("the platform holds %s, which this ledger does not know: submitting stops", reading.foreign_key)
+        foreign_key = on_one_line(reading.foreign_key)
+        _LOG.error("the platform holds %s, which this ledger does not know: submitting stops", foreign_key)
     _LOG.info(
         "list read: %d pages, %d rows, %d new, %d settled, %d read singly",
         read.pages,

@@ -278,6 +278,37 @@ async def test_a_key_that_the_ledger_does_not_know_stops_everything(desk: Desk) 
     assert desk.posts == []
 
 
+async def test_the_command_for_a_strangers_key_runs_nothing_and_stays_on_one_line(desk: Desk) -> None:
+    desk.plan([1])
+    desk.listed = [row("p-0", "cb1.$(touch x)\nthe ledger is whole")]
+    with pytest.raises(LedgerBehind) as caught:
+        await submit(desk)
+    said = str(caught.value)
+    assert said.isprintable()
+    assert said.startswith(
+        r"the platform holds request cb1.$(touch x)\nthe ledger is whole, which this ledger does not"
+    )
+    assert said.endswith(r"ledger import --not-ours $'cb1.$(touch x)\U0000000athe ledger is whole'")
+    with desk.ledger.write() as tx:
+        scans.note_foreign_key(tx, desk.settings.account, "cb1.$(touch x)")
+    desk.listed = [row("p-0", "cb1.$(touch x)")]
+    with pytest.raises(LedgerBehind, match=r"ledger import --not-ours 'cb1\.\$\(touch x\)'$"):
+        await submit(desk)
+
+
+async def test_words_of_the_platform_forge_no_line_of_the_log(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.plan([1])
+
+    async def strange(request: Any) -> Any:  # noqa: ANN401 - whatever is sent
+        return row("p-1\nERROR", request.key, "Zone\x1b[2JTask")
+
+    desk.answers = [strange]
+    caplog.set_level("INFO")
+    await submit(desk)
+    assert r"accepted as p-1\nERROR, state Zone\x1b[2JTask" in caplog.text
+    assert all(record.getMessage().isprintable() for record in caplog.records)
+
+
 async def test_a_key_that_shows_while_sending_stops_the_next_batch(desk: Desk) -> None:
     desk.plan(range(1, 10))
 

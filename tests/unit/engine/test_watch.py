@@ -70,6 +70,14 @@ def trusted(desk: Desk) -> bool:
         return scans.state(tx, desk.settings.account).trusted
 
 
+async def test_a_strangers_key_forges_no_line_of_the_log(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.listed.append(row("p-0", "cb1.a\nlist read: all is well"))
+    watched = await read(desk)
+    assert watched.foreign_key == "cb1.a\nlist read: all is well", "what the ledger keeps is the key itself"
+    assert r"the platform holds cb1.a\nlist read: all is well, which" in caplog.text
+    assert all(record.getMessage().isprintable() for record in caplog.records)
+
+
 async def test_a_forgotten_request_is_read_singly_where_that_takes_fewer_calls(desk: Desk) -> None:
     forgotten = await send(desk, ago=LONG_AGO, shown=False)
     await send_and_settle(desk, 2, ago=20 * DAY)

@@ -1,0 +1,13 @@
+"""Texts that a template makes of a value that is missing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: What Python, JSON and JavaScript call a value that is missing.
+_WORDS: Final = frozenset({"none", "null", "undefined"})
+
+
+def reads_like_none(text: str) -> bool:
+    """Return whether a text is what becomes of a missing value, in any case and with blanks around it."""
+    return text.strip().casefold() in _WORDS
