@@ -127,7 +127,7 @@ class _Named:
 
     Attributes:
         scopes: what to stop.
-        others: accounts that the ledger knows and that are not named, each with its campaigns.
+        others: accounts that the ledger knows and that stay unstopped, each with its campaigns.
         with_connection: the account of connection `PLATFORM_CONN_ID` is meant, too.
     """
 
@@ -153,7 +153,10 @@ def _named(ledger: Ledger, arguments: argparse.Namespace) -> _Named:
             f"the ledger does not know {unknown}. {_known(campaigns)}. Correct the name, or add --even-unknown to stop "
             "it before its first run"
         )
-    return _Named((scope,), {each: names for each, names in campaigns.items() if each != scope.account})
+    with ledger.read() as tx:
+        stopped = {stop.scope for stop in in_force(tx)}
+    others = {each: names for each, names in campaigns.items() if each != scope.account and Scope(each) not in stopped}
+    return _Named((scope,), others)
 
 
 def _is_everything(arguments: argparse.Namespace) -> bool:
@@ -177,7 +180,10 @@ def _campaigns(ledger: Ledger) -> tuple[Mapping[str, tuple[str, ...]], bool]:
 def _account(arguments: argparse.Namespace, accounts: Iterable[str]) -> str:
     """Return the account that is named, as the ledger writes it."""
     if not arguments.account:
-        return _account_of(arguments.capillary_conn_id or PLATFORM_CONN_ID, accounts)
+        try:
+            return _account_of(arguments.capillary_conn_id or PLATFORM_CONN_ID)
+        except StopRefused as error:
+            raise StopRefused(f"{error} Or give --account or --all. {_known(accounts)}") from None
     try:
         account = account_named(arguments.account)
     except ValueError as error:
@@ -186,13 +192,15 @@ def _account(arguments: argparse.Namespace, accounts: Iterable[str]) -> str:
     return next((each for each in accounts if each.casefold() == account.casefold()), account)
 
 
-def _account_of(conn_id: str, accounts: Iterable[str]) -> str:
+def _account_of(conn_id: str) -> str:
     try:
         from capillary.hooks import CapillaryHook  # noqa: PLC0415 - Airflow costs seconds, and --account needs none of it
 
         account: str = CapillaryHook(conn_id).get_settings().account
     except CapillaryError as error:
-        raise StopRefused(f"{error} Or give --account or --all. {_known(accounts)}") from None
+        raise StopRefused(str(error)) from None
+    except Exception as error:  # noqa: BLE001 - Airflow's own; whatever is wrong with it, other accounts are stopped
+        raise StopRefused(f"Airflow does not give connection {conn_id!r} ({type(error).__name__}).") from None
     return account
 
 
@@ -209,25 +217,31 @@ def _told(accounts: Iterable[str]) -> str:
 def _stop(ledger: Ledger, arguments: argparse.Namespace, by: str) -> tuple[str, bool]:
     named = _named(ledger, arguments)
     stops, undone = _order(ledger, named.scopes, by, arguments.reason)
+    notes = [f"NOT stopped: {_told(named.others)}"] if named.others else []
     if named.with_connection:
         # After the others: Airflow may take long to answer, or not answer at all.
-        more, unread = _of_connection(named.scopes)
-        ordered, failed_too = _order(ledger, more, by, arguments.reason)
-        stops, undone = [*stops, *ordered], [*undone, *failed_too, *unread]
+        try:
+            scope = Scope(_account_of(PLATFORM_CONN_ID))
+        except StopRefused as error:
+            notes.append(f"NOT stopped, unless it is named above: the account of connection 'capillary'. {error}")
+        else:
+            if scope not in named.scopes:
+                ordered, failures = _order(ledger, [scope], by, arguments.reason)
+                stops, undone = stops + ordered, undone + failures
+        notes.append(
+            "NOT stopped: accounts that run here for the first time from now on; stop these before with "
+            "--capillary-conn-id and --even-unknown"
+        )
     if not stops:
-        raise StopRefused("; ".join(undone) or "the ledger knows no account yet")
+        raise StopRefused("; ".join(undone or ["the ledger knows no account yet", *notes[:1]]))
     sys.stdout.write("stop: waiting for claims that are open; the stop holds, also if you end this command now\n")
     sys.stdout.flush()
     lines, holds = _await(ledger, stops)
     lines += [f"NOT stopped: {each}" for each in undone]
-    lines += _not_stopped(ledger, named.others)
-    if named.with_connection:
-        lines.append(
-            "an account that runs here for the first time is not stopped: stop it with --capillary-conn-id and "
-            "--even-unknown"
-        )
-    resume_each = " and ".join(f"python -m capillary resume {stop.scope.options}" for stop in stops)
-    lines.append(f"to go on: {resume_each}; it sends nothing by itself")
+    lines += notes
+    if holds:
+        resume_each = " and ".join(f"python -m capillary resume {stop.scope.options}" for stop in stops)
+        lines.append(f"to go on: {resume_each}; it sends nothing by itself")
     return "\n  ".join(lines), holds and not undone
 
 
@@ -249,42 +263,33 @@ def _order(ledger: Ledger, scopes: Iterable[Scope], by: str, reason: str) -> tup
     return stops, undone
 
 
-def _of_connection(scopes: Iterable[Scope]) -> tuple[list[Scope], list[str]]:
-    """Return the account of the platform's connection unless it is among these; or why it cannot be told."""
-    try:
-        scope = Scope(_account_of(PLATFORM_CONN_ID, ()))
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with Airflow, the other accounts are stopped
-        why = error.args[0] if isinstance(error, StopRefused) else type(error).__name__
-        return [], [f"the account of connection {PLATFORM_CONN_ID!r}, if the ledger does not know it: {why}"]
-    return ([] if scope in scopes else [scope]), []
-
-
 def _await(ledger: Ledger, stops: Iterable[Stop]) -> tuple[list[str], bool]:
     """Wait for the claims of each stop; return what is so then, and whether every stop is still in force."""
     try:
         for stop in stops:
             await_claims(ledger, stop.scope)
         with ledger.read() as tx:
-            ends = {stop: end_of(tx, stop) for stop in stops}
+            ends = {stop.scope: end_of(tx, stop) for stop in stops}
+            left = in_force(tx)
     except DATABASE_ERRORS as error:
-        return [f"what was stopped above is stopped, but claims may still be open: {broke_off(error)}"], False
-    released = [f"NOT stopped any more: {stop.scope}, released by {end}" for stop, end in ends.items() if end]
-    if released:
-        return ["somebody resumed while this command waited", *released, "to stop it, run this command again"], False
+        return [f"the stop holds, but claims of before may still be open: {broke_off(error)}"], False
+    if any(ends.values()):
+        return [
+            "somebody resumed while this command waited: run it again to stop what it names",
+            *(f"{scope}: {end}" for scope, end in ends.items() if end),
+            *_stopped_now(left),
+        ], False
     lines = ["no process claims another request of it"]
     try:
         with ledger.read() as tx:
             lines += [line for stop in stops for line in _left(tx, stop.scope)]
     except DATABASE_ERRORS as error:  # the ledger is of another version, or a right is missing
-        lines.append(f"its requests could not be counted: {broke_off(error)}")
+        lines.append(f"its requests could not be counted ({type(error).__name__})")
     return lines, True
 
 
-def _not_stopped(ledger: Ledger, others: Mapping[str, tuple[str, ...]]) -> list[str]:
-    with ledger.read() as tx:
-        stopped = {stop.scope for stop in in_force(tx)}
-    left = {each: names for each, names in others.items() if Scope(each) not in stopped}
-    return [f"NOT stopped: {_told(left)}"] if left else []
+def _stopped_now(stops: Iterable[Stop]) -> list[str]:
+    return [f"still stopped: {stop}" for stop in stops] or ["nothing is stopped now"]
 
 
 def _to_resume(ledger: Ledger, arguments: argparse.Namespace) -> list[Scope]:
@@ -309,7 +314,7 @@ def _resume(ledger: Ledger, scopes: list[Scope], by: str) -> tuple[str, bool]:
     lines = [f"resumed: {stop}" if stop else f"{scope} was not stopped under this name" for scope, stop in released]
     with ledger.read() as tx:
         left = in_force(tx)
-    lines += [f"still stopped: {stop}" for stop in left] if lines or left else ["nothing is stopped"]
+    lines += _stopped_now(left)
     lines.append(
         "nothing is sent by this alone: runs that were stopped have ended, and their customers are planned by the next "
         "run of their campaign. Requests in doubt are sent again by the next wait, submit or badge_upkeep, once their "

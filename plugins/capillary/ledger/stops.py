@@ -154,16 +154,17 @@ def resume(ledger: Ledger, scope: Scope, *, by: str) -> Stop | None:
 
 
 def end_of(tx: Transaction, stop: Stop) -> str | None:
-    """Return who has released this stop and when; None while it is in force as it was ordered.
+    """Return by whom and when this stop was released; None while it is in force as it was ordered.
 
     One that was released and ordered again is another stop: who ordered that one waits for its claims.
     """
     row = tx.conn.execute(select(badge_stop).where(_is(stop.scope))).one_or_none()
-    if row is None:
-        return "a restored ledger"
-    if row.stopped_at == stop.stopped_at:
+    if row is not None and row.stopped_at == stop.stopped_at:
         return None
-    return f"{row.resumed_by} at {_minute(row.resumed_at)}" if row.resumed_at else "a restored ledger"
+    if row is None or row.resumed_at is None:
+        return "released by a restore of the ledger"
+    again = f", stopped again by {row.stopped_by}" if row.stopped_at else ""
+    return f"released by {row.resumed_by} at {_minute(row.resumed_at)}{again}"
 
 
 def in_force(tx: Transaction) -> tuple[Stop, ...]:
