@@ -393,7 +393,7 @@ def test_a_stop_that_names_something_says_which_accounts_go_on(place: Place, sai
         "campaign": ["--campaign", "vip"],
     }[selector]
     assert main(["stop", *arguments, "--reason", "night"]) == 0
-    assert f"\n  NOT stopped: {other} (gold)\n" in said()[0]
+    assert f"\n  NOT stopped: {other} (no campaign)\n" in said()[0]
 
 
 def test_an_account_that_cannot_be_stopped_keeps_no_other_from_it(place: Place, said: Said) -> None:

@@ -60,8 +60,8 @@ def account_named(text: str) -> str:
     Raises:
         ValueError: it can be the name of no account.
     """
-    address, slash, organisation = text.rpartition("/")
-    if not slash or address.endswith(("/", ":")) or re.search(r"[?#@]", text):
+    address, _, organisation = text.rpartition("/")
+    if not text.rpartition("://")[2].rpartition("/")[0].strip("/") or re.search(r"[?#@]", text):
         raise ValueError("an account is written as host/organisation, for example eu.api.capillarytech.com/100458")
     if not ORGANISATION.fullmatch(organisation):
         raise ValueError(f"{organisation!r} is no organisation id")

@@ -275,7 +275,8 @@ def test_the_ledger_knows_accounts_and_campaigns_by_runs_and_a_stop_makes_none_k
     stop(ledger, Scope("platform.example/300", "summer"))
     stop(ledger, Scope(SPEC.account, "sprnig"))
     with ledger.write() as tx:
-        tx.conn.execute(insert(badge_scan).values(account="platform.example/400", leased_until=tx.now, leased_by="a reader"))
+        row = {"account": "platform.example/400", "leased_until": tx.now, "leased_by": "a reader"}
+        tx.conn.execute(insert(badge_scan).values(row))
     with ledger.read() as tx:
         assert stops.known(tx) == {
             SPEC.account: ("autumn", "spring"),
