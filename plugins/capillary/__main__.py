@@ -58,10 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             said, done = _upgrade(url), True
     except CapillaryError as error:
-        sys.stderr.write(f"{arguments.room}: {error}\n")
+        sys.stderr.write(f"{stop_command.failed(arguments.room, str(error))}\n")
         return 1
     except DATABASE_ERRORS as error:
-        sys.stderr.write(f"{arguments.room}: {broke_off(error)}\n")
+        sys.stderr.write(f"{stop_command.failed(arguments.room, str(broke_off(error)))}\n")
         return 1
     (sys.stdout if done else sys.stderr).write(f"{arguments.room}: {said}\n")
     return 0 if done else 1

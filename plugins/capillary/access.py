@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from random import SystemRandom
 
@@ -81,11 +81,21 @@ def runtime_of(*, threads: bool) -> Runtime:
 
 
 @asynccontextmanager
-async def open_sender(ledger: Ledger, capillary_conn_id: str) -> AsyncIterator[Sender]:
-    """Yield what sends in a worker; the connection's switch is read anew before every POST."""
+async def open_sender(
+    ledger: Ledger, capillary_conn_id: str, *, look: Callable[[], None] | None = None
+) -> AsyncIterator[Sender]:
+    """Yield what sends in a worker; the connection's switch is read anew before every POST.
+
+    Args:
+        ledger: the ledger.
+        capillary_conn_id: Airflow connection of the platform.
+        look: called every few seconds while the sender or its client sleeps; what it raises ends the sleep.
+    """
     hook = CapillaryHook(capillary_conn_id)
     settings = hook.get_settings()
     runtime = runtime_of(threads=False)
+    if look is not None:
+        runtime = runtime.looking(look)
 
     async def may_submit() -> bool:
         return hook.get_settings().submitting

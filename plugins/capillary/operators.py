@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from capillary.access import airflow_failures, open_ledger, open_sender
 from capillary.api.badges import CODE_MEANINGS
 from capillary.engine.eligibility import read_rows
-from capillary.engine.submit import IN_FLIGHT, submit_run
+from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
 from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
 from capillary.hooks import database_engine_of, source_past_the_form
 from capillary.ledger.database import Ledger
@@ -158,7 +158,7 @@ class IssueBadgeOperator(PlanningOperator):
         return self.plan_customers(context, ledger, [list(self.customers)])
 
     async def _submit(self, ledger: Ledger, plan: PlanId) -> None:
-        async with open_sender(ledger, self.capillary_conn_id) as sender:
+        async with open_sender(ledger, self.capillary_conn_id, look=stop_look(ledger, plan)) as sender:
             submitted = await submit_run(
                 sender,
                 plan,

@@ -6,20 +6,26 @@ import argparse
 import getpass
 import sys
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import URL
 
+from capillary.api.account import account_named
 from capillary.errors import CapillaryError, TerminalError
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.stops import (
     WHOLE_ACCOUNT,
     Scope,
+    Stop,
     await_claims,
+    end_of,
     in_force,
     known,
+    noted,
     order_stop,
     resume,
     unfinished,
@@ -27,12 +33,16 @@ from capillary.ledger.stops import (
 
 #: The first words of these commands.
 COMMANDS: Final = ("stop", "resume", "stopped")
+#: The platform's connection, where none is named.
+PLATFORM_CONN_ID: Final = "capillary"
+#: How the message of a failed `stop` ends.
+NOTHING_STOPPED: Final = "nothing was stopped by this command"
 #: Longest reason, characters: it stands in every stopped task's log.
 REASON_LENGTH: Final = 500
 
 
 class StopRefused(TerminalError):
-    """The command does not know what to stop or resume. Nothing was changed."""
+    """The command does not know what to stop or resume. Nothing was stopped or resumed."""
 
 
 def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
@@ -62,29 +72,31 @@ def run(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
 
     Raises:
         StopRefused: the account or the campaign is not known, or nobody said who asks.
-        ConnectionMissing, SettingsInvalid: the platform's connection cannot be used to tell the account.
         LedgerRefused, SchemaBehind, LedgerUnavailable: the ledger cannot be used.
     """
-    with Ledger(url) as ledger:
+    with Ledger(url, stops_only=True) as ledger:
         if arguments.room == "stopped":
             return _in_force(ledger), True
         by = arguments.by or _login_name()
-        scopes = _scopes(ledger, arguments)
         if arguments.room == "stop":
-            return _stop(ledger, scopes, by, arguments.reason), True
-        return _resume(ledger, scopes, by)
+            return _stop(ledger, arguments, by)
+        return _resume(ledger, _to_resume(ledger, arguments), by)
+
+
+def failed(room: str, why: str) -> str:
+    """Return the message of a command that failed before it changed anything."""
+    return f"{room}: {why.rstrip('.')}; {NOTHING_STOPPED}" if room == "stop" else f"{room}: {why}"
 
 
 def _add_scope(parser: argparse.ArgumentParser) -> None:
     _add_ledger(parser)
     account = parser.add_mutually_exclusive_group()
-    account.add_argument("--account", type=_text(255), help="the account, as the ledger writes it")
+    account.add_argument("--account", type=_text(255), help="one account, written as host/organisation")
     account.add_argument(
         "--capillary-conn-id",
-        default="capillary",
-        help="or the platform's connection that leads to it (default: %(default)s)",
+        help=f"or the account of this platform's connection (with --campaign: {PLATFORM_CONN_ID})",
     )
-    account.add_argument("--all", action="store_true", help="or every account that the ledger knows")
+    account.add_argument("--all", action="store_true", help="or every account; stop's default where nothing is named")
     parser.add_argument("--campaign", type=_text(200), help="one campaign; default: all of the account")
 
 
@@ -110,72 +122,200 @@ def _login_name() -> str:
         raise StopRefused("this machine's user has no name; say who you are with --by") from None
 
 
-def _scopes(ledger: Ledger, arguments: argparse.Namespace) -> list[Scope]:
-    """Return what the arguments name, and refuse what the ledger does not know: a typo must not look like a stop."""
-    with ledger.read() as tx:
-        campaigns = known(tx)
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What the arguments of a stop name.
+
+    Attributes:
+        scopes: what to stop.
+        others: accounts that the ledger knows and that stay unstopped, each with its campaigns.
+        with_connection: the account of connection `PLATFORM_CONN_ID` is meant, too.
+    """
+
+    scopes: tuple[Scope, ...]
+    others: Mapping[str, tuple[str, ...]]
+    with_connection: bool = False
+
+
+def _named(ledger: Ledger, arguments: argparse.Namespace) -> _Named:
+    """Return what to stop, and refuse what the ledger does not know: a typing error must not look like a stop."""
+    campaigns, whole = _campaigns(ledger)
     campaign = arguments.campaign or WHOLE_ACCOUNT
-    if arguments.all:
-        scopes = [Scope(account, campaign) for account in campaigns if not campaign or campaign in campaigns[account]]
-        if not scopes:
-            what = f"no campaign {campaign!r}" if campaign else "no account yet"
-            raise StopRefused(f"the ledger knows {what}; nothing was changed. {_known(campaigns)}")
-        return scopes
-    scope = Scope(arguments.account or _account_of(arguments.capillary_conn_id, campaigns), campaign)
-    if scope.account not in campaigns:
-        unknown = f"account {scope.account}"
-    elif campaign and campaign not in campaigns[scope.account]:
-        unknown = str(scope)
-    else:
-        return [scope]
-    if not getattr(arguments, "even_unknown", False):
-        or_so = "" if arguments.room == "resume" else ", or add --even-unknown to stop it before its first run"
+    even_unknown = arguments.even_unknown or not whole
+    if _is_everything(arguments):
+        scopes = tuple(Scope(each, campaign) for each in campaigns if _has(campaigns, each, campaign) or even_unknown)
+        if campaign and not scopes:
+            raise StopRefused(f"the ledger knows no campaign {campaign!r}. {_known(campaigns)}")
+        return _Named(scopes, {}, with_connection=not campaign)
+    scope = Scope(_account(arguments, campaigns), campaign)
+    if not even_unknown and not _has(campaigns, scope.account, campaign):
+        unknown = str(scope) if scope.account in campaigns else f"account {scope.account}"
         raise StopRefused(
-            f"the ledger does not know {unknown}; nothing was changed. {_known(campaigns)}. Correct the name{or_so}"
+            f"the ledger does not know {unknown}. {_known(campaigns)}. Correct the name, or add --even-unknown to stop "
+            "it before its first run"
         )
-    return [scope]
+    with ledger.read() as tx:
+        stopped = {stop.scope for stop in in_force(tx)}
+    others = {each: names for each, names in campaigns.items() if each != scope.account and Scope(each) not in stopped}
+    return _Named((scope,), others)
 
 
-def _account_of(conn_id: str, campaigns: Mapping[str, tuple[str, ...]]) -> str:
-    from capillary.hooks import CapillaryHook  # noqa: PLC0415 - Airflow costs seconds, and --account needs none of it
+def _is_everything(arguments: argparse.Namespace) -> bool:
+    return arguments.all or not (arguments.account or arguments.capillary_conn_id or arguments.campaign)
 
+
+def _has(campaigns: Mapping[str, tuple[str, ...]], account: str, campaign: str) -> bool:
+    return account in campaigns and (not campaign or campaign in campaigns[account])
+
+
+def _campaigns(ledger: Ledger) -> tuple[Mapping[str, tuple[str, ...]], bool]:
+    """Return the accounts and campaigns that the ledger knows, and whether that is all of them."""
     try:
+        with ledger.read() as tx:
+            return known(tx), True
+    except DATABASE_ERRORS:  # the ledger is of another version, or a right is missing: no reason not to stop
+        with ledger.read() as tx:
+            return noted(tx), False
+
+
+def _account(arguments: argparse.Namespace, accounts: Iterable[str]) -> str:
+    """Return the account that is named, as the ledger writes it."""
+    if not arguments.account:
+        try:
+            return _account_of(arguments.capillary_conn_id or PLATFORM_CONN_ID)
+        except StopRefused as error:
+            raise StopRefused(f"{error} Or give --account or --all. {_known(accounts)}") from None
+    try:
+        account = account_named(arguments.account)
+    except ValueError as error:
+        raise StopRefused(f"{arguments.account!r} names no account: {error}. {_known(accounts)}") from None
+    # The ledger keeps the case of an organisation's id; a person need not.
+    return next((each for each in accounts if each.casefold() == account.casefold()), account)
+
+
+def _account_of(conn_id: str) -> str:
+    try:
+        from capillary.hooks import CapillaryHook  # noqa: PLC0415 - Airflow costs seconds, and --account needs none of it
+
         account: str = CapillaryHook(conn_id).get_settings().account
     except CapillaryError as error:
-        raise StopRefused(f"{error} Or give --account or --all. {_known(campaigns)}") from None
+        raise StopRefused(str(error)) from None
+    except Exception as error:  # noqa: BLE001 - Airflow's own; whatever is wrong with it, other accounts are stopped
+        raise StopRefused(f"Airflow does not give connection {conn_id!r} ({type(error).__name__}).") from None
     return account
 
 
-def _known(campaigns: Mapping[str, tuple[str, ...]]) -> str:
-    if not campaigns:
-        return "The ledger knows no account"
-    told = (f"{account} ({', '.join(names) or 'no campaign'})" for account, names in campaigns.items())
-    return f"The ledger knows {'; '.join(told)}"
+def _known(accounts: Iterable[str]) -> str:
+    told = _told(accounts)
+    return f"The ledger knows {told}" if told else "The ledger knows no account"
 
 
-def _stop(ledger: Ledger, scopes: list[Scope], by: str, reason: str) -> str:
-    for scope in scopes:
-        stop = order_stop(ledger, scope, by=by, reason=reason)
-        # Said at once: a claim that hangs may keep the rest waiting, and the stop holds already.
-        sys.stdout.write(f"stop: stopped: {stop}\n")
+def _told(accounts: Iterable[str]) -> str:
+    names = accounts if isinstance(accounts, Mapping) else {}
+    return "; ".join(f"{each} ({', '.join(names.get(each, ())) or 'no campaign'})" for each in accounts)
+
+
+def _stop(ledger: Ledger, arguments: argparse.Namespace, by: str) -> tuple[str, bool]:
+    named = _named(ledger, arguments)
+    stops, undone = _order(ledger, named.scopes, by, arguments.reason)
+    notes = [f"NOT stopped: {_told(named.others)}"] if named.others else []
+    if named.with_connection:
+        # After the others: Airflow may take long to answer, or not answer at all.
+        try:
+            scope = Scope(_account_of(PLATFORM_CONN_ID))
+        except StopRefused as error:
+            notes.append(f"NOT stopped, unless it is named above: the account of connection 'capillary'. {error}")
+        else:
+            if scope not in named.scopes:
+                ordered, failures = _order(ledger, [scope], by, arguments.reason)
+                stops, undone = stops + ordered, undone + failures
+        notes.append(
+            "NOT stopped: accounts that run here for the first time from now on; stop these before with "
+            "--capillary-conn-id and --even-unknown"
+        )
+    if not stops:
+        raise StopRefused("; ".join(undone or ["the ledger knows no account yet", *notes[:1]]))
     sys.stdout.write("stop: waiting for claims that are open; the stop holds, also if you end this command now\n")
     sys.stdout.flush()
+    lines, holds = _await(ledger, stops)
+    lines += [f"NOT stopped: {each}" for each in undone]
+    lines += notes
+    if holds:
+        resume_each = " and ".join(f"python -m capillary resume {stop.scope.options}" for stop in stops)
+        lines.append(f"to go on: {resume_each}; it sends nothing by itself")
+    return "\n  ".join(lines), holds and not undone
+
+
+def _order(ledger: Ledger, scopes: Iterable[Scope], by: str, reason: str) -> tuple[list[Stop], list[str]]:
+    """Stop each, whatever becomes of the others; return the stops, and what could not be stopped and why."""
+    stops, undone = list[Stop](), list[str]()
     for scope in scopes:
-        await_claims(ledger, scope)
+        try:
+            stop = order_stop(ledger, scope, by=by, reason=reason)
+        except CapillaryError as error:
+            undone.append(f"{scope}: {error}")
+        except DATABASE_ERRORS as error:
+            undone.append(f"{scope}: {broke_off(error)}")
+        else:
+            stops.append(stop)
+            # Said at once: a claim that hangs may keep the rest waiting, and the stop holds already.
+            sys.stdout.write(f"stop: stopped: {stop}\n")
+            sys.stdout.flush()
+    return stops, undone
+
+
+def _await(ledger: Ledger, stops: Iterable[Stop]) -> tuple[list[str], bool]:
+    """Wait for the claims of each stop; return what is so then, and whether every stop is still in force."""
+    try:
+        for stop in stops:
+            await_claims(ledger, stop.scope)
+        with ledger.read() as tx:
+            ends = {stop.scope: end_of(tx, stop) for stop in stops}
+            left = in_force(tx)
+    except DATABASE_ERRORS as error:
+        return [f"the stop holds, but claims of before may still be open: {broke_off(error)}"], False
+    if any(ends.values()):
+        return [
+            "somebody resumed while this command waited: run it again to stop what it names",
+            *(f"{scope}: {end}" for scope, end in ends.items() if end),
+            *_stopped_now(left),
+        ], False
     lines = ["no process claims another request of it"]
+    try:
+        with ledger.read() as tx:
+            lines += [line for stop in stops for line in _left(tx, stop.scope)]
+    except DATABASE_ERRORS as error:  # the ledger is of another version, or a right is missing
+        lines.append(f"its requests could not be counted ({type(error).__name__})")
+    return lines, True
+
+
+def _stopped_now(stops: Iterable[Stop]) -> list[str]:
+    return [f"still stopped: {stop}" for stop in stops] or ["nothing is stopped now"]
+
+
+def _to_resume(ledger: Ledger, arguments: argparse.Namespace) -> list[Scope]:
+    """Return what to release. A person says what: released by accident, everything would be sent."""
     with ledger.read() as tx:
-        lines += [line for scope in scopes for line in _left(tx, scope)]
-    resume_each = " and ".join(f"python -m capillary resume {scope.options}" for scope in scopes)
-    lines.append(f"to go on: {resume_each}; it sends nothing by itself")
-    return "\n  ".join(lines)
+        stopped = [stop.scope for stop in in_force(tx)]
+    campaign = arguments.campaign or WHOLE_ACCOUNT
+    if arguments.all:
+        return [scope for scope in stopped if scope.campaign == campaign]
+    if _is_everything(arguments):
+        raise StopRefused(
+            "say what to resume: --account, --capillary-conn-id or --campaign, or --all for every account; nothing was "
+            "resumed"
+        )
+    if Scope(arguments.account or "", campaign) in stopped:  # as it was written when it was stopped
+        return [Scope(arguments.account, campaign)]
+    return [Scope(_account(arguments, [scope.account for scope in stopped]), campaign)]
 
 
 def _resume(ledger: Ledger, scopes: list[Scope], by: str) -> tuple[str, bool]:
     released = [(scope, resume(ledger, scope, by=by)) for scope in scopes]
     lines = [f"resumed: {stop}" if stop else f"{scope} was not stopped under this name" for scope, stop in released]
     with ledger.read() as tx:
-        left = [stop for stop in in_force(tx) if any(_overlap(stop.scope, scope) for scope in scopes)]
-    lines += [f"still stopped: {stop}" for stop in left]
+        left = in_force(tx)
+    lines += _stopped_now(left)
     lines.append(
         "nothing is sent by this alone: runs that were stopped have ended, and their customers are planned by the next "
         "run of their campaign. Requests in doubt are sent again by the next wait, submit or badge_upkeep, once their "
@@ -199,7 +339,3 @@ def _left(tx: Transaction, scope: Scope) -> list[str]:
         f"  {left.waiting} with the checker: may still be approved, and are settled as ever",
         f"  {left.unsent} not sent: their runs give them back",
     ]
-
-
-def _overlap(one: Scope, other: Scope) -> bool:
-    return one.account == other.account and (one.campaign == other.campaign or not (one.campaign and other.campaign))

@@ -6,6 +6,8 @@ import getpass
 import json
 import re
 import sys
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -15,12 +17,16 @@ from urllib.parse import urlsplit
 import pytest
 from airflow.sdk.configuration import clear_secrets_backends_cache
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, text, update
 
+from capillary import stop_command
 from capillary.__main__ import main
+from capillary.engine import runtime
 from capillary.engine.send import Sender, Sending
 from capillary.ledger import stops
-from capillary.ledger.schema import badge_request, badge_run, badge_stop
+from capillary.ledger.database import Ledger
+from capillary.ledger.errors import ValueUnfit
+from capillary.ledger.schema import badge_request, badge_run, badge_scan, badge_stop
 from capillary.ledger.stops import Scope
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
@@ -52,6 +58,14 @@ def stop(place: Place, campaign: str = "") -> None:
 
 def resume(place: Place, campaign: str = "") -> None:
     stops.resume(place.ledger, Scope(account(place), campaign), by="ann")
+
+
+def elsewhere(place: Place, account: str, campaign: str) -> str:
+    """Have the ledger know an account that no connection leads to, and return it."""
+    with place.ledger.write() as tx:
+        tx.conn.execute(insert(badge_scan).values(account=account, leased_until=tx.now, leased_by="a reader"))
+        stops._make(tx, account, campaign)
+    return account
 
 
 @pytest.fixture
@@ -126,6 +140,20 @@ def test_a_stop_in_mid_run_leaves_what_was_sent_to_the_checker_and_gives_the_res
     assert place.outcomes() == {"enrolled": 100}
     resume(place)
     assert plan(place, "second")["planned"] == 200
+
+
+def test_a_submit_that_the_platform_lets_wait_ends_soon_after_the_stop(place: Place) -> None:
+    reference = plan(place)
+    place.sandbox.fault("submit", "status", when="before", status=429, retry_after="45", times=1)
+    place.monkeypatch.setattr(runtime, "LOOK_EVERY_S", 0.2)
+    stopping = threading.Timer(1.5, stop, [place])
+    stopping.start()
+    begun = time.monotonic()
+    with pytest.raises(AirflowFailException, match="sending is stopped"):
+        submit(place, reference)
+    stopping.join()
+    assert 1.0 < time.monotonic() - begun < 15
+    assert (place.sent(), place.outcomes()) == ([], {})
 
 
 def test_upkeep_reads_and_settles_under_a_stop_and_sends_nothing_again(place: Place) -> None:
@@ -234,6 +262,10 @@ def test_stop_says_what_is_stopped_what_may_still_leave_and_how_to_go_on(place: 
         "    0 in doubt: looked for on the platform, not sent again",
         "    0 with the checker: may still be approved, and are settled as ever",
         "    2 not sent: their runs give them back",
+        (
+            "  NOT stopped: accounts that run here for the first time from now on; stop these before with "
+            "--capillary-conn-id and --even-unknown"
+        ),
         f"  to go on: python -m capillary resume --account {name}; it sends nothing by itself",
     ]
     assert err == ""
@@ -261,17 +293,20 @@ def test_a_name_that_the_ledger_does_not_know_stops_nothing_and_it_names_what_it
     name = account(place)
     for arguments, what in (
         (["--campaign", "vpi"], f"campaign 'vpi' of {name}"),
-        (["--account", "https://nowhere.example/1"], "account https://nowhere.example/1"),
+        (["--account", "https://Nowhere.example:443/1"], "account nowhere.example/1"),
     ):
         assert main(["stop", "--reason", "wrong tier", *arguments]) == 1
         out, err = said()
         assert out == ""
         assert err == (
-            f"stop: the ledger does not know {what}; nothing was changed. The ledger knows {name} (vip). Correct the "
-            "name, or add --even-unknown to stop it before its first run\n"
+            f"stop: the ledger does not know {what}. The ledger knows {name} (vip). Correct the name, or add "
+            "--even-unknown to stop it before its first run; nothing was stopped by this command\n"
         )
     assert main(["stop", "--reason", "wrong tier", "--campaign", "vpi", "--all"]) == 1
-    assert said()[1].startswith("stop: the ledger knows no campaign 'vpi'; nothing was changed.")
+    assert said()[1] == (
+        f"stop: the ledger knows no campaign 'vpi'. The ledger knows {name} (vip); nothing was stopped by this "
+        "command\n"
+    )
     with place.ledger.read() as tx:
         assert stops.in_force(tx) == ()
 
@@ -283,28 +318,174 @@ def test_what_is_not_known_yet_is_stopped_when_asked_for(place: Place, said: Sai
         plan(place)
 
 
-def test_all_stops_and_resumes_every_account_that_the_ledger_knows(place: Place, said: Said) -> None:
-    assert main(["stop", "--all", "--reason", "night"]) == 1
-    assert "the ledger knows no account yet" in said()[1]
-    plan(place)
-    other = "https://elsewhere.example/7"
-    with place.ledger.write() as tx:
-        stops._make(tx, other, "gold")
-    assert main(["stop", "--all", "--reason", "night", "--by", "ann"]) == 0
+@pytest.mark.parametrize("text", ["100", "eu.api.example", "https://eu.api.example", "eu.api.example/", "a b/1", "//1"])
+def test_what_can_be_no_account_is_refused_whatever_else_is_said(place: Place, said: Said, text: str) -> None:
+    assert main(["stop", "--account", text, "--reason", "night", "--even-unknown"]) == 1
+    out, err = said()
+    assert out == ""
+    assert err.startswith(f"stop: {text!r} names no account: ")
+    assert err.endswith("; nothing was stopped by this command\n")
     with place.ledger.read() as tx:
-        assert [each.scope for each in stops.in_force(tx)] == sorted([Scope(account(place)), Scope(other)])
+        assert stops.in_force(tx) == ()
+
+
+def test_an_account_in_another_spelling_is_the_one_that_runs(place: Place, said: Said) -> None:
+    plan(place)
+    host = urlsplit(place.sandbox.url)
+    known = elsewhere(place, "eu.api.example/Org", "gold")
+    for spelling, name in (
+        (f"HTTP://{host.netloc}//000100458", account(place)),
+        ("https://EU.api.example:443/org", known),
+    ):
+        assert main(["stop", "--account", spelling, "--reason", "night", "--even-unknown"]) == 0
+        assert f"stop: stopped: every campaign of {name} by " in said()[0]
+        assert main(["resume", "--account", spelling]) == 0
+        said()
+
+
+def test_a_typing_error_that_was_stopped_is_no_account_of_the_ledger_and_can_be_resumed(
+    place: Place, said: Said
+) -> None:
+    plan(place)
+    wrong = ["--account", "eu.api.exmaple/100"]
+    assert main(["stop", *wrong, "--reason", "night", "--even-unknown"]) == 0
+    assert main(["stop", *wrong, "--reason", "night"]) == 1
+    assert f"The ledger knows {account(place)} (vip)." in said()[1]
+    assert main(["resume", *wrong]) == 0
+    assert main(["stop", *wrong, "--reason", "night"]) == 1
+
+
+def test_a_stop_that_an_earlier_version_wrote_as_it_was_typed_can_be_resumed(place: Place) -> None:
+    stops.stop(place.ledger, Scope("https://EU.api.example/100"), by="ann", reason="night")
+    assert main(["resume", "--account", "https://EU.api.example/100"]) == 0
+
+
+@pytest.mark.parametrize("word", [[], ["--all"]])
+def test_where_nothing_is_named_every_account_of_the_ledger_and_of_the_connection_is_stopped(
+    place: Place, said: Said, word: list[str]
+) -> None:
+    other = elsewhere(place, "elsewhere.example/7", "gold")
+    assert main(["stop", *word, "--reason", "night", "--by", "ann"]) == 0
+    out = said()[0]
+    for name in (account(place), other):
+        assert f"stop: stopped: every campaign of {name} by ann at " in out
+    with place.ledger.read() as tx:
+        assert {each.scope for each in stops.in_force(tx)} == {Scope(account(place)), Scope(other)}
+    with pytest.raises(AirflowFailException, match="sending is stopped"):
+        plan(place)
+    assert main(["resume"]) == 1
+    assert said()[1].startswith("resume: say what to resume: --account, --capillary-conn-id or --campaign, or --all")
+    with place.ledger.read() as tx:
+        assert len(stops.in_force(tx)) == 2
     assert main(["resume", "--all"]) == 0
     with place.ledger.read() as tx:
         assert stops.in_force(tx) == ()
 
 
-def test_the_account_may_be_given_where_the_connection_cannot_tell_it(place: Place, said: Said) -> None:
+@pytest.mark.parametrize("selector", ["account", "connection", "campaign"])
+def test_a_stop_that_names_something_says_which_accounts_go_on(place: Place, said: Said, selector: str) -> None:
+    plan(place)
+    other = elsewhere(place, "elsewhere.example/7", "gold")
+    stops.stop(place.ledger, Scope(elsewhere(place, "held.example/7", "gold")), by="ann", reason="night")
+    arguments = {
+        "account": ["--account", account(place)],
+        "connection": ["--capillary-conn-id", "capillary"],
+        "campaign": ["--campaign", "vip"],
+    }[selector]
+    assert main(["stop", *arguments, "--reason", "night"]) == 0
+    assert f"\n  NOT stopped: {other} (no campaign)\n" in said()[0]
+
+
+def test_an_account_that_cannot_be_stopped_keeps_no_other_from_it(place: Place, said: Said) -> None:
+    plan(place)
+    broken = elsewhere(place, "broken.example/7", "gold")
+    order = stops.order_stop
+
+    def refuse(ledger: Ledger, scope: Scope, *, by: str, reason: str) -> stops.Stop:
+        if scope.account == broken:
+            raise ValueUnfit("no")
+        return order(ledger, scope, by=by, reason=reason)
+
+    place.monkeypatch.setattr(stop_command, "order_stop", refuse)
+    assert main(["stop", "--reason", "night"]) == 1
+    out, err = said()
+    assert f"stop: stopped: every campaign of {account(place)} by " in out
+    assert f"\n  NOT stopped: every campaign of {broken}: no\n" in err
+    assert "nothing was stopped" not in out + err
+
+
+def test_a_stop_that_was_released_while_it_waited_is_told_and_ends_with_1(place: Place, said: Said) -> None:
     plan(place)
     name = account(place)
+
+    def resumed_meanwhile(ledger: Ledger, scope: Scope) -> None:
+        stops.resume(ledger, scope, by="bob")
+
+    place.monkeypatch.setattr(stop_command, "await_claims", resumed_meanwhile)
+    assert main(["stop", "--reason", "night", "--by", "ann"]) == 1
+    out, err = said()
+    assert "no process claims" not in out + err
+    assert err.splitlines()[0] == "stop: somebody resumed while this command waited: run it again to stop what it names"
+    assert re.fullmatch(f"  every campaign of {re.escape(name)}: released by bob at .* UTC", err.splitlines()[1])
+    assert err.splitlines()[2] == "  nothing is stopped now"
+
+
+def test_a_stop_that_was_released_and_ordered_again_is_anothers(place: Place, said: Said) -> None:
+    plan(place)
+
+    def stopped_again(ledger: Ledger, scope: Scope) -> None:
+        stops.resume(ledger, scope, by="bob")
+        stops.order_stop(ledger, scope, by="cid", reason="still wrong")
+
+    place.monkeypatch.setattr(stop_command, "await_claims", stopped_again)
+    assert main(["stop", "--reason", "night", "--by", "ann"]) == 1
+    err = said()[1]
+    assert "UTC, stopped again by cid\n" in err
+    assert f"\n  still stopped: every campaign of {account(place)} by cid at " in err
+
+
+def test_a_stop_works_where_the_ledger_is_of_another_version(place: Place, said: Said) -> None:
+    reference = plan(place)
+    name = account(place)
+    with place.ledger.write() as tx:
+        tx.conn.execute(text("UPDATE badge_ledger_version SET version_num = '9999'"))
+        tx.conn.execute(text("ALTER TABLE badge_run RENAME COLUMN account TO whose"))
+    # Its submissions are noted in the stop's own table.
+    with place.ledger.write() as tx:
+        stops._make(tx, name, "vip")
+    assert main(["stop", "--reason", "night"]) == 0
+    out = said()[0]
+    assert f"stop: stopped: every campaign of {name} by " in out
+    assert "\n  its requests could not be counted (OperationalError)\n" in out
+    assert main(["stopped"]) == 0
+    with place.ledger.write() as tx:
+        tx.conn.execute(text("ALTER TABLE badge_run RENAME COLUMN whose TO account"))
+        tx.conn.execute(text("UPDATE badge_ledger_version SET version_num = '0001b'"))
+    with pytest.raises(AirflowFailException, match="sending is stopped"):
+        submit(place, reference)
+
+
+def test_every_failure_of_a_stop_says_that_nothing_was_stopped(place: Place, said: Said, tmp_path: Path) -> None:
+    assert main(["stop", "--url", f"sqlite:///{tmp_path}/none.db", "--reason", "night"]) == 1
+    assert said()[1].endswith("; nothing was stopped by this command\n")
     place.monkeypatch.delenv("AIRFLOW_CONN_CAPILLARY")
     assert main(["stop", "--reason", "night"]) == 1
     err = said()[1]
+    assert "the ledger knows no account yet" in err
     assert "There is no Airflow connection 'capillary'" in err
+    assert err.endswith("; nothing was stopped by this command\n")
+
+
+def test_where_the_connection_cannot_be_read_the_ledgers_accounts_are_stopped(place: Place, said: Said) -> None:
+    plan(place)
+    name = account(place)
+    place.monkeypatch.delenv("AIRFLOW_CONN_CAPILLARY")
+    assert main(["stop", "--reason", "night"]) == 0
+    out = said()[0]
+    assert f"stop: stopped: every campaign of {name} by " in out
+    assert "NOT stopped, unless it is named above: the account of connection 'capillary'. There is no Airflow" in out
+    assert main(["stop", "--reason", "night", "--campaign", "vip"]) == 1
+    err = said()[1]
     assert f"Or give --account or --all. The ledger knows {name} (vip)" in err
     assert main(["stop", "--reason", "night", "--account", name]) == 0
 
@@ -329,13 +510,13 @@ def test_resume_says_that_it_sends_nothing_and_what_is_still_stopped(place: Plac
     assert main(["stop", "--reason", "night", "--by", "ann"]) == 0
     assert main(["stop", "--reason", "tier", "--by", "bob", "--campaign", "vip"]) == 0
     said()
-    assert main(["resume", "--by", "ann"]) == 0
+    assert main(["resume", "--account", name, "--by", "ann"]) == 0
     out = said()[0]
     assert f"resume: resumed: every campaign of {name} by ann at " in out
     assert f"\n  still stopped: campaign 'vip' of {name} by bob at " in out
     assert "nothing is sent by this alone" in out
     assert place.sent() == []
-    assert main(["resume", "--by", "ann"]) == 1
+    assert main(["resume", "--account", name, "--by", "ann"]) == 1
     assert f"resume: every campaign of {name} was not stopped under this name" in said()[1]
     assert main(["resume", "--campaign", "vip"]) == 0
 
@@ -386,5 +567,8 @@ def test_a_machine_whose_user_has_no_name_asks_for_one(place: Place, said: Said)
 
     place.monkeypatch.setattr(getpass, "getuser", nobody)
     assert main(["stop", "--reason", "night"]) == 1
-    assert said()[1] == "stop: this machine's user has no name; say who you are with --by\n"
+    assert (
+        said()[1]
+        == "stop: this machine's user has no name; say who you are with --by; nothing was stopped by this command\n"
+    )
     assert main(["stop", "--reason", "night", "--by", "ann"]) == 0

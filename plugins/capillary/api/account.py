@@ -15,6 +15,8 @@ import idna
 
 #: Characters of an account, as the ledger's columns take it.
 ACCOUNT_LIMIT: Final = 255
+#: An organisation's id.
+ORGANISATION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 _NO_ADDRESS: Final = "it is no http or https address"
@@ -50,6 +52,20 @@ def account_of(address: str, organisation: str) -> str:
             f"with the organisation it is {len(account)} characters long, and the ledger takes {ACCOUNT_LIMIT}"
         )
     return account
+
+
+def account_named(text: str) -> str:
+    """Return the account that a person names, in the ledger's spelling: an address, a slash, the organisation's id.
+
+    Raises:
+        ValueError: it can be the name of no account.
+    """
+    address, _, organisation = text.rpartition("/")
+    if not text.rpartition("://")[2].rpartition("/")[0].strip("/") or re.search(r"[?#@]", text):
+        raise ValueError("an account is written as host/organisation, for example eu.api.capillarytech.com/100458")
+    if not ORGANISATION.fullmatch(organisation):
+        raise ValueError(f"{organisation!r} is no organisation id")
+    return account_of(address, organisation)
 
 
 def normal_organisation(organisation: str) -> str:

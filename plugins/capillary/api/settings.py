@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from capillary.api.account import DEFAULT_PORTS, account_of, host_of, origin_of, split
+from capillary.api.account import DEFAULT_PORTS, ORGANISATION, account_of, host_of, origin_of, split
 from capillary.api.errors import SettingsInvalid
 from capillary.api.json_fields import fields as json_object
 from capillary.api.json_fields import instant, read_json
@@ -22,7 +22,6 @@ from capillary.api.json_fields import instant, read_json
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 #: Characters of an account that the ledger keeps.
 ACCOUNT_LIMIT: Final = 255
-_ORGANISATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _REMEDY: Final = "Write it like https://eu.api.capillarytech.com"
 _HEADER_FIELDS: Final = ("ui_token", "oauth_key", "oauth_secret")
 
@@ -139,7 +138,7 @@ class PlatformSettings:
                 )
 
     def _check_words(self) -> None:
-        if not _ORGANISATION.fullmatch(self.organisation_id):
+        if not ORGANISATION.fullmatch(self.organisation_id):
             raise SettingsInvalid(
                 field="organisation_id",
                 problem="it is missing" if not self.organisation_id else "it is no organisation id",

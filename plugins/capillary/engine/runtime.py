@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final, TypeVar
 
@@ -17,6 +17,8 @@ T = TypeVar("T")
 #: Threads of a process in which the ledger's calls run: few, for each may hold a connection, and of our own, for a
 #: ledger's host that hangs keeps them all.
 LEDGER_THREADS: Final = 4
+#: Longest sleep, seconds, of a runtime that looks at something while it sleeps.
+LOOK_EVERY_S: Final = 5.0
 
 
 class _Threads:
@@ -76,6 +78,28 @@ class Runtime:
     monotonic: Callable[[], float] = time.monotonic
     random: Random = field(default_factory=Random)
     threads: bool = False
+
+    def looking(self, look: Callable[[], None]) -> Runtime:
+        """Return the same runtime with a sleep that calls `look` at least every `LOOK_EVERY_S`.
+
+        What `look` raises ends the sleep. Sleeps that are short and many count together.
+        """
+        looked_at = self.monotonic()
+
+        async def sleep(seconds: float) -> None:
+            nonlocal looked_at
+            until = self.monotonic() + seconds
+            while True:
+                # Before a long sleep, too: who is told in the middle of several does not begin the next.
+                if seconds > LOOK_EVERY_S or self.monotonic() - looked_at >= LOOK_EVERY_S:
+                    looked_at = self.monotonic()
+                    await self.ledger_call(look)
+                left = until - self.monotonic()
+                await self.sleep(min(max(left, 0.0), LOOK_EVERY_S))
+                if left <= LOOK_EVERY_S:
+                    return
+
+        return replace(self, sleep=sleep)
 
     async def ledger_call(self, work: Callable[[], T]) -> T:
         """Run one piece of blocking work on the ledger."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -28,9 +28,10 @@ from capillary.ledger import requests, scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
 from capillary.ledger.history import history, read_again
+from capillary.ledger.opening import DATABASE_ERRORS
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
-from capillary.ledger.stops import assert_run_not_stopped
+from capillary.ledger.stops import assert_plan_not_stopped, assert_run_not_stopped
 
 #: Requests of one task that are under way at once.
 IN_FLIGHT: Final = 8
@@ -195,6 +196,23 @@ async def _send_planned(
             raise refusals[-1]
         if any(sending.sent is Sent.ACCEPTED for sending in sendings):
             width = in_flight
+
+
+def stop_look(ledger: Ledger, plan: PlanId) -> Callable[[], None]:
+    """Return what a submitting task does every few seconds while it sleeps: it looks whether its run was stopped.
+
+    Only a look, which ends a sleep early: every claim looks for itself. So a ledger that does not answer is left to
+    the next call that needs it.
+    """
+
+    def look() -> None:
+        try:
+            with ledger.read() as tx:
+                assert_plan_not_stopped(tx, plan)
+        except DATABASE_ERRORS as error:
+            _LOG.info("the look at the stop failed (%s); the next one follows", type(error).__name__)
+
+    return look
 
 
 def _give_back(ledger: Ledger, plan: PlanId) -> None:

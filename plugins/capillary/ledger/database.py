@@ -20,7 +20,7 @@ from capillary.ledger.errors import LedgerMissing, LedgerRefused, LedgerUnavaila
 from capillary.ledger.libpq import ParameterRefused, assert_said_once, checked, defaults_for
 from capillary.ledger.opening import explained
 from capillary.ledger.revision import assert_schema_current
-from capillary.ledger.soundness import assert_rights, assert_sound
+from capillary.ledger.soundness import assert_keys, assert_rights, assert_sound, assert_takes_stops, lift_limits
 from capillary.ledger.startup_options import assert_options_hold
 
 __all__ = ["BUSY_TIMEOUT_S", "Clock", "Ledger", "LedgerUnavailable", "Transaction", "ledger_url"]
@@ -61,6 +61,8 @@ class Ledger:
         check_schema: refuse a schema that is missing or of another version than the code.
         new: the database may be empty, and a SQLite file is made where there is none. Without it a file that is
             missing is refused at every connect: SQLite would make an empty one.
+        stops_only: for the emergency stop, which must work while anything else is wrong: only its own table is checked,
+            whatever the schema's revision, and the server's time limits and read-only defaults are overruled.
 
     Raises:
         LedgerMissing: there is no such SQLite file, or the database has no ledger.
@@ -72,24 +74,41 @@ class Ledger:
     """
 
     def __init__(
-        self, url: str | URL, *, clock: Clock | None = None, check_schema: bool = True, new: bool = False
+        self,
+        url: str | URL,
+        *,
+        clock: Clock | None = None,
+        check_schema: bool = True,
+        new: bool = False,
+        stops_only: bool = False,
     ) -> None:
         self.url = ledger_url(url)
         self._clock = clock
         self._tables: int | None = None
+        self._write_options = {"ledger_write": True}
         with explained(self.url):
             self.engine = _engine(self.url, new=new)
+            if stops_only and self.engine.dialect.name == "postgresql":
+                self._write_options["postgresql_readonly"] = False
+                event.listen(self.engine, "begin", lift_limits)
             try:
                 with self.engine.connect() as conn:
-                    assert_sound(conn)
-                    assert_options_hold(conn)
-                    if check_schema and not new:
-                        assert_schema_current(conn)
-                        assert_rights(conn)
-                        self._tables = _tables_of(conn)
+                    if stops_only:
+                        assert_takes_stops(conn)
+                    else:
+                        self._assert_fit(conn, check_schema=check_schema and not new)
             except BaseException:
                 self.engine.dispose()
                 raise
+
+    def _assert_fit(self, conn: Connection, *, check_schema: bool) -> None:
+        assert_sound(conn)
+        assert_options_hold(conn)
+        if check_schema:
+            assert_schema_current(conn)
+            assert_rights(conn)
+            assert_keys(conn)
+            self._tables = _tables_of(conn)
 
     def close(self) -> None:
         """Give all connections back."""
@@ -116,7 +135,7 @@ class Ledger:
         and writes later fails at once when somebody else wrote in between, whatever the busy timeout.
         """
         with self.engine.connect() as conn:
-            conn.execution_options(ledger_write=True)
+            conn.execution_options(**self._write_options)
             with conn.begin():
                 yield Transaction(conn, self.now(conn))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import Connection, Index, Row, Table, UniqueConstraint, text
+from sqlalchemy import Connection, Index, Row, Table, UniqueConstraint, inspect, text
 
 from capillary.ledger.errors import LedgerRefused, LedgerUnavailable
-from capillary.ledger.schema import metadata
+from capillary.ledger.revision import assert_schema_current
+from capillary.ledger.schema import badge_stop, metadata
 
 #: Oldest PostgreSQL that is taken: the oldest that Airflow 3.3 takes. As `server_version_num` has it.
 OLDEST_POSTGRESQL: Final = 130_000
@@ -28,6 +30,13 @@ _ASKED: Final = text("SELECT " + ", ".join(f"current_setting('{name}') AS \"{nam
 _ASKED_TIMEOUTS: Final = text(
     "SELECT "  # noqa: S608 - names of this module
     + ", ".join(f"extract(epoch FROM current_setting('{name}', true)::interval) AS {name}" for name in _TIMEOUTS)
+)
+#: What the emergency stop sets for each of its transactions: it may wait for a claim for hours, and must last.
+_LIFT: Final = {**dict.fromkeys(_TIMEOUTS, "0"), "synchronous_commit": "on", "DateStyle": "ISO"}
+_LIFTED: Final = text(
+    "SELECT set_config(w.name, w.value, true) "
+    "FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS w(name, value) "
+    "WHERE current_setting(w.name, true) IS NOT NULL AND current_setting(w.name, true) <> w.value"
 )
 _RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
@@ -53,20 +62,51 @@ def assert_sound(conn: Connection) -> None:
     _assert_patient(conn)
 
 
-def assert_rights(conn: Connection) -> None:
+def assert_takes_stops(conn: Connection) -> None:
+    """Refuse a database in which the emergency stop itself cannot be written. Nothing else of it is looked at.
+
+    Raises:
+        LedgerMissing, SchemaBehind, SchemaDiffers, LedgerRefused: the stop's table, or a column or a right, is missing.
+        LedgerUnavailable: it is a standby.
+    """
+    if conn.dialect.name != "sqlite":
+        _assert_primary(conn)
+    there = inspect(conn)
+    if not there.has_table(badge_stop.name):
+        assert_schema_current(conn)
+        raise LedgerRefused(f"the ledger's table {badge_stop.name} is missing: restore it from the backup")
+    lacking = {column.name for column in badge_stop.c} - {column["name"] for column in there.get_columns("badge_stop")}
+    if lacking:
+        assert_schema_current(conn)
+        raise LedgerRefused(
+            f"the ledger's table {badge_stop.name} lacks {', '.join(sorted(lacking))}: restore it from the backup"
+        )
+    assert_rights(conn, tables=(badge_stop.name,), rights=("SELECT", "INSERT", "UPDATE"))
+
+
+def lift_limits(conn: Connection) -> None:
+    """Overrule, for this transaction, settings under which a stop could not wait for claims or be trusted."""
+    conn.execute(_LIFTED, {"names": list(_LIFT), "values": list(_LIFT.values())})
+
+
+def assert_rights(
+    conn: Connection, *, tables: Collection[str] = metadata.tables.keys(), rights: Collection[str] = _RIGHTS
+) -> None:
     """Refuse a user who may not do with the ledger's tables what tasks do, or from whom rows are hidden.
 
-    Refuse tables, too, that a restore has brought back without their keys, or that a crash would empty.
+    Args:
+        conn: the connection.
+        tables: which tables; default: all.
+        rights: which rights; default: those that tasks need.
 
     Raises:
         LedgerRefused: naming the tables and the statement that mends it.
     """
     if conn.dialect.name == "sqlite":
-        _assert_keys(conn)
         return
     role = _quoted(conn, "current_user")
     lacking: dict[str, list[str]] = {}
-    for row in conn.execute(_TABLES, {"tables": sorted(metadata.tables), "rights": list(_RIGHTS)}):
+    for row in conn.execute(_TABLES, {"tables": sorted(tables), "rights": list(rights)}):
         if row.missing:
             raise LedgerRefused(
                 f"the ledger's table {row.name} is missing though its schema is current: restore it from the backup"
@@ -84,7 +124,6 @@ def assert_rights(conn: Connection) -> None:
             f"UPDATE, DELETE ON ALL TABLES IN SCHEMA {_quoted(conn, 'current_schema()')} TO {role}; and GRANT USAGE ON "
             "ALL SEQUENCES likewise"
         )
-    _assert_keys(conn)
 
 
 def assert_may_create(conn: Connection) -> None:
@@ -118,7 +157,12 @@ def _unique(table: Table) -> list[UniqueConstraint | Index]:
     return [*constraints, *(index for index in table.indexes if index.unique)]
 
 
-def _assert_keys(conn: Connection) -> None:
+def assert_keys(conn: Connection) -> None:
+    """Refuse tables that a restore has brought back without their unique keys, or that a crash would empty.
+
+    Raises:
+        LedgerRefused: naming them, and what mends it.
+    """
     there = set(conn.execute(_SQLITE_KEYS if conn.dialect.name == "sqlite" else _KEYS).scalars())
     missing = sorted(unique_keys() - there)
     if missing:
@@ -210,18 +254,10 @@ def _assert_postgresql_is_durable(settings: dict[str, str]) -> None:
 
 
 def _assert_postgresql_writes(conn: Connection, settings: dict[str, str]) -> None:
+    _assert_primary(conn)
     row: Row[Any] = conn.execute(
-        text(
-            "SELECT pg_is_in_recovery() AS standby, current_schema() AS schema, "
-            "has_database_privilege(current_database(), 'TEMPORARY') AS temporary"
-        )
+        text("SELECT current_schema() AS schema, has_database_privilege(current_database(), 'TEMPORARY') AS temporary")
     ).one()
-    if row.standby:
-        # It passes by itself when a failover ends: a task that waits for days must not fail for it.
-        raise LedgerUnavailable(
-            "the ledger's PostgreSQL is a standby, which takes no writes: point connection badge_ledger at the "
-            "primary, or wait for the end of a failover"
-        )
     if settings["transaction_read_only"] == "on":
         raise LedgerUnavailable(
             "the ledger's PostgreSQL takes no writes (default_transaction_read_only=on, as some services set it when "
@@ -237,6 +273,15 @@ def _assert_postgresql_writes(conn: Connection, settings: dict[str, str]) -> Non
         raise LedgerRefused(
             f"the user {role} may not make temporary tables, which planning needs: GRANT TEMPORARY ON DATABASE "
             f"{database} TO {role}"
+        )
+
+
+def _assert_primary(conn: Connection) -> None:
+    if conn.execute(text("SELECT pg_is_in_recovery()")).scalar_one():
+        # It passes by itself when a failover ends: a task that waits for days must not fail for it.
+        raise LedgerUnavailable(
+            "the ledger's PostgreSQL is a standby, which takes no writes: point connection badge_ledger at the "
+            "primary, or wait for the end of a failover"
         )
 
 

@@ -23,12 +23,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, case, func, select, union, update
+from sqlalchemy import ColumnElement, Executable, Select, case, func, literal, select, union, update
 
 from capillary.ledger.bounds import checked
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.pace import START_WITHIN_S
+from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.schema import RequestStatus, badge_request, badge_run, badge_scan, badge_stop
 from capillary.ledger.upsert import insert_unless_there
 
@@ -152,6 +153,20 @@ def resume(ledger: Ledger, scope: Scope, *, by: str) -> Stop | None:
         return Stop(scope, row.stopped_at, row.stopped_by, row.reason)
 
 
+def end_of(tx: Transaction, stop: Stop) -> str | None:
+    """Return by whom and when this stop was released; None while it is in force as it was ordered.
+
+    One that was released and ordered again is another stop: who ordered that one waits for its claims.
+    """
+    row = tx.conn.execute(select(badge_stop).where(_is(stop.scope))).one_or_none()
+    if row is not None and row.stopped_at == stop.stopped_at:
+        return None
+    if row is None or row.resumed_at is None:
+        return "released by a restore of the ledger"
+    again = f", stopped again by {row.stopped_by}" if row.stopped_at else ""
+    return f"released by {row.resumed_by} at {_minute(row.resumed_at)}{again}"
+
+
 def in_force(tx: Transaction) -> tuple[Stop, ...]:
     """Return every stop that is in force, by account, the whole account first."""
     return _stops(tx, badge_stop.c.stopped_at.is_not(None))
@@ -169,6 +184,18 @@ def assert_not_stopped(tx: Transaction, account: str, campaign: str) -> None:
             "; ".join(map(str, stops)),
             resume=" and ".join(f"python -m capillary resume {each.scope.options}" for each in stops),
         )
+
+
+def assert_plan_not_stopped(tx: Transaction, plan: PlanId) -> None:
+    """Do what `assert_not_stopped` does for a plan: only a look.
+
+    Raises:
+        PlanUnknown: the ledger has no such plan.
+        Stopped: its campaign, or the whole account.
+    """
+    opened = open_plan(tx, plan)
+    run = tx.conn.execute(select(badge_run.c.account, badge_run.c.campaign).where(badge_run.c.id == opened)).one()
+    assert_not_stopped(tx, run.account, run.campaign)
 
 
 def assert_run_not_stopped(tx: Transaction, badge_run_id: int) -> None:
@@ -209,18 +236,19 @@ def assert_may_claim(tx: Transaction, request_id: int) -> None:
 
 
 def known(tx: Transaction) -> Mapping[str, tuple[str, ...]]:
-    """Return the accounts that the ledger knows, each with its campaigns."""
-    found = defaultdict[str, set[str]](set)
-    for account, campaign in tx.conn.execute(
-        union(
-            select(badge_run.c.account, badge_run.c.campaign),
-            select(badge_stop.c.account, badge_stop.c.campaign),
-        )
-    ):
-        found[account].add(campaign)
-    for account in tx.conn.execute(select(badge_scan.c.account)).scalars():
-        found[account].add(WHOLE_ACCOUNT)
-    return {account: tuple(sorted(campaigns - {WHOLE_ACCOUNT})) for account, campaigns in sorted(found.items())}
+    """Return the accounts that have planned or read a list, each with the campaigns that have planned.
+
+    A stop makes nothing known: its name may be a typing error.
+    """
+    return _by_account(
+        tx,
+        union(select(badge_run.c.account, badge_run.c.campaign), select(badge_scan.c.account, literal(WHOLE_ACCOUNT))),
+    )
+
+
+def noted(tx: Transaction) -> Mapping[str, tuple[str, ...]]:
+    """Return what the stop's own table names: all that has submitted, and all that was ever stopped."""
+    return _by_account(tx, select(badge_stop.c.account, badge_stop.c.campaign))
 
 
 def unfinished(tx: Transaction, scope: Scope) -> Unfinished:
@@ -248,6 +276,13 @@ def unfinished(tx: Transaction, scope: Scope) -> Unfinished:
         )
     ).one()
     return Unfinished(*map(int, row))
+
+
+def _by_account(tx: Transaction, names: Executable) -> Mapping[str, tuple[str, ...]]:
+    found = defaultdict[str, set[str]](set)
+    for account, campaign in tx.conn.execute(names):
+        found[account].add(campaign)
+    return {account: tuple(sorted(campaigns - {WHOLE_ACCOUNT})) for account, campaigns in sorted(found.items())}
 
 
 def _hold(tx: Transaction, account: str, campaign: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capillary.api.account import account_of, origin_of
+from capillary.api.account import account_named, account_of, origin_of
 
 SAME = [
     pytest.param("https://eu.example", "eu.example/100458", id="as it is"),
@@ -131,3 +131,29 @@ def test_the_spelling_of_a_spelling_is_itself(segments: list[str]) -> None:
 )
 def test_an_origin_keeps_its_scheme_and_its_port(address: str, origin: str) -> None:
     assert origin_of(address) == origin
+
+
+@pytest.mark.parametrize(
+    ("text", "account"),
+    [
+        ("eu.api.example/100", "eu.api.example/100"),
+        ("https://EU.api.example/100", "eu.api.example/100"),
+        ("http://eu.api.example.:80/test/../0100", "eu.api.example/100"),
+        ("eu.api.example:8080/test/Org_1", "eu.api.example:8080/test/Org_1"),
+        ("[0::1]/7", "[::1]/7"),
+    ],
+)
+def test_an_account_that_a_person_names_is_in_the_ledgers_spelling(text: str, account: str) -> None:
+    assert account_named(text) == account
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "100", "eu.api.example", "https://eu.api.example", "eu.api.example/", "/100", "https:///100"),
+        *("eu.api.example/1 0", "eu api/100", "ftp://eu.api.example/1", "user@eu.api.example/1", "eu.api.example?/1"),
+    ],
+)
+def test_what_can_be_no_account_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"an account is written as|is no organisation id|^it is no|^it |^its "):
+        account_named(text)

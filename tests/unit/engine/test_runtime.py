@@ -144,3 +144,47 @@ assert asyncio.run(in_ledger_thread(os.getpid)) == os.getpid()
         [sys.executable, "-c", script], cwd=PLUGINS, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+class Looked(Exception):
+    """What a look raises."""
+
+
+def slept_and_looked(*, ends_after_s: float = 1e9) -> tuple[Runtime, list[float], list[float]]:
+    """Return a runtime that looks, the sleeps it makes and the times at which it looks."""
+    sleeps, looks = list[float](), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+
+    def look() -> None:
+        looks.append(sum(sleeps))
+        if sum(sleeps) >= ends_after_s:
+            raise Looked
+
+    return Runtime(sleep=sleep, monotonic=lambda: sum(sleeps)).looking(look), sleeps, looks
+
+
+async def test_a_long_sleep_is_as_long_as_asked_and_looks_every_few_seconds() -> None:
+    runtime, sleeps, looks = slept_and_looked()
+    await runtime.sleep(12)
+    assert (sleeps, looks) == ([5, 5, 2], [0, 5, 10])
+
+
+async def test_what_a_look_raises_ends_the_sleep() -> None:
+    runtime, sleeps, _ = slept_and_looked(ends_after_s=5)
+    with pytest.raises(Looked):
+        await runtime.sleep(900)
+    assert sleeps == [5]
+    with pytest.raises(Looked):
+        await runtime.sleep(900)
+    assert sleeps == [5], "the next long sleep does not begin"
+
+
+async def test_short_sleeps_count_together() -> None:
+    runtime, sleeps, looks = slept_and_looked()
+    for _ in range(24):
+        await runtime.sleep(0.5)
+    await runtime.sleep(0)
+    assert sleeps == [0.5] * 24 + [0]
+    assert looks == [5, 10]

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -15,12 +16,13 @@ from sqlalchemy import URL, create_engine, text
 
 from capillary.__main__ import main
 from capillary.errors import CapillaryError, TerminalError, TransientError
-from capillary.ledger import soundness
+from capillary.ledger import soundness, stops
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import LedgerRefused, LedgerUnavailable
 from capillary.ledger.migrate import create, upgrade
 from capillary.ledger.revision import REVISIONS, VERSION_TABLE
 from capillary.ledger.schema import metadata
+from capillary.ledger.stops import Scope, resume, stop
 from tests.postgresql import running_server
 from tests.unit.ledger.conftest import EmptyDatabase, migrated
 
@@ -226,6 +228,53 @@ def test_a_setting_that_changes_nothing_is_taken(database: URL, role: URL, setti
     with Ledger(role) as ledger, ledger.read() as tx:
         assert abs((tx.now - ledger.now(tx.conn)).total_seconds()) < 5
         assert tx.conn.execute(text("SELECT 'ß'")).scalar_one() == "ß"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("lock_timeout", "'100ms'"),
+        ("statement_timeout", "'100ms'"),
+        ("idle_in_transaction_session_timeout", "'100ms'"),
+        ("DateStyle", "'German'"),
+        ("array_nulls", "off"),
+        ("synchronous_commit", "off"),
+        ("default_transaction_read_only", "on"),
+        ("default_transaction_isolation", "serializable"),
+    ],
+)
+def test_a_stop_is_written_and_waits_whatever_is_set_for_the_role(
+    database: URL, role: URL, setting: str, value: str
+) -> None:
+    run_sql(database, f"ALTER ROLE {role.username} SET {setting} = {value}")
+    scope = Scope(f"{setting.lower()}.example/1")
+    with Ledger(database) as claims, Ledger(role, stops_only=True) as ledger:
+        with claims.write() as tx:
+            stops._make(tx, scope.account, "spring")
+        with ThreadPoolExecutor(1) as beside:
+            with claims.write() as tx:
+                stops._hold(tx, scope.account, "spring")
+                stopping = beside.submit(stop, ledger, scope, by="ann", reason="night")
+                with pytest.raises(TimeoutError):
+                    stopping.result(0.5)
+            ordered = stopping.result(10)
+        with claims.read() as tx:
+            assert stops.in_force(tx) == (ordered,)
+        assert resume(ledger, scope, by="ann") == ordered
+
+
+def test_a_stop_needs_rights_on_its_own_table_alone(database: URL, role: URL) -> None:
+    run_sql(
+        database,
+        f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role.username}",
+        f"GRANT SELECT, INSERT, UPDATE ON badge_stop TO {role.username}",
+    )
+    url = role.render_as_string(hide_password=False)
+    assert main(["stop", "--url", url, "--account", "some.example/1", "--reason", "night"]) == 0
+    assert main(["resume", "--url", url, "--account", "some.example/1"]) == 0
+    run_sql(database, f"REVOKE UPDATE ON badge_stop FROM {role.username}")
+    with pytest.raises(LedgerRefused, match=r"\(badge_stop: UPDATE\)"):
+        Ledger(role, stops_only=True)
 
 
 def test_an_old_server_is_refused(database: URL, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,17 +9,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import URL, create_engine, select, text
+from sqlalchemy import URL, create_engine, delete, insert, select, text
 
+from capillary.errors import CapillaryError
 from capillary.ledger import stops
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.errors import PlanUnknown, Stopped
+from capillary.ledger.errors import LedgerRefused, PlanUnknown, SchemaDiffers, Stopped
 from capillary.ledger.plan import Order, Plan
-from capillary.ledger.plan_id import OpenPlan
+from capillary.ledger.plan_id import OpenPlan, PlanId
 from capillary.ledger.requests import Claim, claim, give_up, release, resend
-from capillary.ledger.schema import Outcome, badge_request, badge_stop
+from capillary.ledger.schema import Outcome, badge_request, badge_run, badge_scan, badge_stop
 from capillary.ledger.stops import Scope, Stop, Unfinished
-from tests.unit.ledger.conftest import Clock
+from tests.unit.ledger.conftest import Clock, migrated
 from tests.unit.ledger.orders import (
     DOUBT,
     ORDER,
@@ -265,19 +266,87 @@ def test_a_run_is_refused_by_its_campaign_and_its_account(ledger: Ledger) -> Non
             stops.assert_run_not_stopped(tx, 4711)
 
 
-def test_the_ledger_knows_accounts_and_campaigns_by_runs_and_stops(ledger: Ledger) -> None:
+def test_the_ledger_knows_accounts_and_campaigns_by_runs_and_a_stop_makes_none_known(ledger: Ledger) -> None:
     with ledger.read() as tx:
         assert stops.known(tx) == {}
     plan(ledger, [1])
     plan(ledger, [1], other_campaign())
     plan(ledger, [1], other_account())
     stop(ledger, Scope("platform.example/300", "summer"))
+    stop(ledger, Scope(SPEC.account, "sprnig"))
+    with ledger.write() as tx:
+        row = {"account": "platform.example/400", "leased_until": tx.now, "leased_by": "a reader"}
+        tx.conn.execute(insert(badge_scan).values(row))
     with ledger.read() as tx:
         assert stops.known(tx) == {
             SPEC.account: ("autumn", "spring"),
             ELSEWHERE.account: ("spring",),
-            "platform.example/300": ("summer",),
+            "platform.example/400": (),
         }
+        assert stops.noted(tx) == {SPEC.account: ("sprnig",), "platform.example/300": ("summer",)}
+
+
+def test_a_stop_knows_whether_it_is_still_in_force(ledger: Ledger, clock: Clock) -> None:
+    ordered = stop(ledger)
+
+    def end() -> str | None:
+        with ledger.read() as tx:
+            return stops.end_of(tx, ordered)
+
+    assert end() is None
+    clock.advance(minutes=1)
+    stop(ledger, by="bob", reason="me, too")
+    assert end() is None
+    stops.resume(ledger, SPRING, by="cid")
+    assert end() == "released by cid at 2026-11-23 12:01 UTC"
+    clock.advance(minutes=1)
+    stop(ledger, by="dan")
+    assert end() == "released by cid at 2026-11-23 12:01 UTC, stopped again by dan"
+    with ledger.write() as tx:
+        tx.conn.execute(delete(badge_stop))
+    assert end() == "released by a restore of the ledger"
+
+
+@pytest.mark.parametrize("scope", [SPRING, EVERYTHING], ids=["campaign", "account"])
+def test_a_plan_is_looked_at_without_a_trace(ledger: Ledger, scope: Scope) -> None:
+    planned = plan(ledger, [1])
+    assert planned.badge_run_id is not None
+    with ledger.read() as tx:
+        token = tx.conn.execute(select(badge_run.c.token)).scalar_one()
+        stops.assert_plan_not_stopped(tx, PlanId(planned.badge_run_id, token))
+        with pytest.raises(PlanUnknown):
+            stops.assert_plan_not_stopped(tx, PlanId(planned.badge_run_id, "0" * 32))
+        assert tx.conn.execute(select(badge_stop)).all() == []
+    stop(ledger, scope)
+    with ledger.read() as tx, pytest.raises(Stopped):
+        stops.assert_plan_not_stopped(tx, PlanId(planned.badge_run_id, token))
+
+
+def test_a_ledger_of_another_revision_is_opened_for_stops(empty_url: URL, clock: Clock) -> None:
+    with Ledger(migrated(empty_url), clock=clock) as ledger:
+        request_id = first_of(ledger, plan(ledger, [1]))
+        with ledger.write() as tx:
+            tx.conn.execute(text("UPDATE badge_ledger_version SET version_num = '9999'"))
+        with pytest.raises(SchemaDiffers):
+            Ledger(empty_url)
+        with Ledger(empty_url, stops_only=True) as again:
+            stop(again)
+        with pytest.raises(Stopped):
+            try_claim(ledger, request_id)
+
+
+@pytest.mark.parametrize("change", ["DROP TABLE badge_stop", "ALTER TABLE badge_stop DROP COLUMN resumed_by"])
+def test_a_ledger_in_which_no_stop_can_be_written_is_refused(empty_url: URL, change: str) -> None:
+    with pytest.raises(CapillaryError):
+        Ledger(empty_url, stops_only=True)
+    with Ledger(migrated(empty_url)) as ledger, ledger.write() as tx:
+        tx.conn.execute(text(change))
+    with pytest.raises(LedgerRefused, match="restore it from the backup"):
+        Ledger(empty_url, stops_only=True)
+    with Ledger(empty_url, check_schema=False) as ledger, ledger.write() as tx:
+        tx.conn.execute(text("UPDATE badge_ledger_version SET version_num = '9999'"))
+    with pytest.raises(SchemaDiffers):
+        Ledger(empty_url, stops_only=True)
 
 
 def test_what_may_still_leave_is_told_from_what_is_in_doubt(ledger: Ledger, clock: Clock) -> None:
