@@ -17,10 +17,11 @@ from sqlalchemy import select
 
 from capillary.api.client import Client
 from capillary.api.request_workflow import REQUEST_TYPE, RequestState, WorkflowRequest
+from capillary.api.settings import PlatformSettings
 from capillary.engine.platform_list import hides_its_key, read_list
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import holders, record_rows, seen_in
-from capillary.ledger import history, scans
+from capillary.ledger import foreign_keys, history, scans
 from capillary.ledger.adopt import Forgotten, adopt
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.schema import badge_occasion, badge_run, badge_spec
@@ -119,7 +120,7 @@ async def import_forgotten(
                     clashing.append(key)
                 else:
                     adopted.append(len(proven.customers))
-            record_rows(tx, account, rows)
+            record_rows(tx, account, client.settings.sender, rows)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         await runtime.ledger_call(lambda: take(rows))
@@ -134,8 +135,9 @@ async def import_forgotten(
         whole=read.to_the_end,
         hidden=tuple(hidden),
     )
+    await runtime.ledger_call(lambda: _drop_known(ledger, account))
     if imported.is_complete:
-        await runtime.ledger_call(lambda: _clear(ledger, account, since, nothing_is_older=nothing_is_older))
+        await runtime.ledger_call(lambda: _clear(ledger, client.settings, since, nothing_is_older=nothing_is_older))
     return imported
 
 
@@ -204,11 +206,20 @@ def _known_candidates(ledger: Ledger, account: str) -> list[Candidate]:
     ]
 
 
-def _clear(ledger: Ledger, account: str, since: date, *, nothing_is_older: bool) -> None:
+def _drop_known(ledger: Ledger, account: str) -> None:
     with ledger.write() as tx:
-        scans.clear_foreign_key(tx, account)
-        first_day = history.history(tx, account).first_day
+        foreign_keys.drop_known(tx, account)
+
+
+def _clear(ledger: Ledger, settings: PlatformSettings, since: date, *, nothing_is_older: bool) -> None:
+    """All that this credential user is shown since a day is known: let its keys go, or have it read the rest."""
+    account, sender = settings.account, settings.sender
+    with ledger.write() as tx:
+        first_day = history.history(tx, account, sender).first_day
         if nothing_is_older:
-            history.take_as_read(tx, account, since=since)
-        elif first_day is not None and first_day < since:
-            history.read_again(tx, account)  # the key that is cleared may have hidden an older one
+            foreign_keys.clear(tx, account, sender)
+            history.take_as_read(tx, account, sender, since=since)
+        elif first_day is not None and since <= first_day:
+            foreign_keys.clear(tx, account, sender)
+        else:
+            history.read_again(tx, account, sender)  # what is older than the import may be unknown

@@ -253,7 +253,7 @@ async def test_a_row_without_a_key_holds_only_the_requests_that_it_may_be(desk: 
 async def test_a_list_that_is_distrusted_proves_no_absence_for_a_day(desk: Desk) -> None:
     await leave_in_doubt(desk)
     with desk.ledger.write() as tx:
-        scans.distrust(tx, SETTINGS.account)
+        scans.distrust(tx, SETTINGS.account, SETTINGS.sender)
     assert await resolve(desk, after=scans.DISTRUST - JUST) == Resolved(still_in_doubt=1)
     assert await resolve(desk, after=scans.DISTRUST) == Resolved(sent_again=1)
 
@@ -267,10 +267,10 @@ async def test_a_key_that_is_not_known_proves_that_the_ledger_is_behind(desk: De
 async def test_nothing_is_judged_absent_before_the_accounts_list_was_read(desk: Desk) -> None:
     await leave_in_doubt(desk)
     with desk.ledger.write() as tx:
-        history.read_again(tx, SETTINGS.account)
+        history.read_again(tx, SETTINGS.account, SETTINGS.sender)
     assert await resolve(desk, after=timedelta(hours=3)) == Resolved(still_in_doubt=1)
     with desk.ledger.write() as tx:
-        history.take_as_read(tx, SETTINGS.account, since=NOON.date())
+        history.take_as_read(tx, SETTINGS.account, SETTINGS.sender, since=NOON.date())
     assert await resolve(desk, after=timedelta(hours=3)) == Resolved(sent_again=1)
 
 

@@ -283,7 +283,7 @@ async def test_a_key_that_shows_while_sending_stops_the_next_batch(desk: Desk) -
 
     async def meanwhile(request: Any) -> Any:  # noqa: ANN401 - whatever is sent
         with desk.ledger.write() as tx:
-            scans.note_foreign_key(tx, desk.settings.account, OTHER_KEY)
+            foreign_keys.note(tx, desk.settings.account, desk.settings.sender, [OTHER_KEY])
         return row("p-1", request.key)
 
     desk.answers = [meanwhile]
@@ -296,7 +296,7 @@ async def test_nothing_is_sent_before_the_accounts_list_was_read(desk: Desk, mon
     """The second lock: whatever was looked at before, the transaction before the claims asks once more."""
     desk.plan([1])
     with desk.ledger.write() as tx:
-        history.read_again(tx, desk.settings.account)
+        history.read_again(tx, desk.settings.account, desk.settings.sender)
 
     async def not_read(*_: object, **__: object) -> None: ...
 
@@ -309,20 +309,20 @@ async def test_nothing_is_sent_before_the_accounts_list_was_read(desk: Desk, mon
 async def test_the_account_is_read_before_the_first_send(desk: Desk) -> None:
     plan = desk.plan([1])
     with desk.ledger.write() as tx:
-        history.read_again(tx, desk.settings.account)
-        before = history.history(tx, desk.settings.account)
+        history.read_again(tx, desk.settings.account, desk.settings.sender)
+        before = history.history(tx, desk.settings.account, desk.settings.sender)
     assert before.read_at is None
     await submit(desk, plan.badge_run_id)
     assert [event.split()[0] for event in desk.events] == ["list", "list", "clear", "asked", "post"]
     with desk.ledger.read() as tx:
-        assert history.history(tx, desk.settings.account).read_at == NOON
+        assert history.history(tx, desk.settings.account, desk.settings.sender).read_at == NOON
 
 
 @pytest.mark.parametrize("state", ["rejected", "AdminTask"])
 async def test_where_a_key_stops_the_account_the_whole_list_is_read_again(desk: Desk, state: str) -> None:
     desk.plan([1])
     with desk.ledger.write() as tx:
-        scans.note_foreign_key(tx, desk.settings.account, OTHER_KEY)
+        foreign_keys.note(tx, desk.settings.account, desk.settings.sender, [OTHER_KEY])
     desk.listed = [row("p-0", OTHER_KEY, state)]
     if state == "rejected":
         assert (await submit(desk)).counts == {Sent.ACCEPTED: 1}

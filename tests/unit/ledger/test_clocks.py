@@ -47,7 +47,7 @@ def sender(ledger: Ledger, wire: Platform) -> Sender:
         return True
 
     with ledger.write() as tx:
-        take_as_read(tx, SETTINGS.account, since=tx.now.date())
+        take_as_read(tx, SETTINGS.account, SETTINGS.sender, since=tx.now.date())
     return Sender(ledger, wire.client(SETTINGS), Runtime(sleep=wire.sleep, monotonic=lambda: wire.clock), may_submit)
 
 
