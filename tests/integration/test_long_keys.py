@@ -13,8 +13,8 @@ from capillary.api.request_workflow import Entity, IssueBadgeRequest
 from capillary.engine.errors import LedgerBehind
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
-from capillary.ledger import scans
 from capillary.ledger.database import Ledger
+from capillary.ledger.foreign_keys import foreign_keys
 from capillary.ledger.migrate import create
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.server import running_sandbox

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from capillary.engine.errors import LedgerBehind
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
-from capillary.ledger import scans
+from capillary.ledger import foreign_keys, scans
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import history
 from capillary.ledger.migrate import create

@@ -30,7 +30,7 @@ from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import ListRead
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
 from capillary.engine.sightings import seen_in
-from capillary.ledger import candidates, counts, cut, migrate, pace, plan, requests, scans, server, stops
+from capillary.ledger import candidates, counts, cut, foreign_keys, migrate, pace, plan, requests, server, stops
 from capillary.ledger import history as ledger_history
 from capillary.ledger import occasion as ledger_occasion
 from capillary.ledger import settle as ledger_settle
@@ -462,9 +462,9 @@ def _create_and_upgrade(engine: Engine) -> tuple[str, str]:
 _UPGRADE: Final = migrate.upgrade
 
 
-def _whatever_was_refused(tx: Transaction, account: str, done: Days, *, refused: bool) -> bool:
+def _whatever_was_refused(tx: Transaction, account: str, sender: str, done: Days, *, refused: bool) -> bool:
     assert refused in (True, False)  # and nothing more is asked of it
-    return _ADVANCE(tx, account, done, refused=False)
+    return _ADVANCE(tx, account, sender, done, refused=False)
 
 
 _ADVANCE: Final = ledger_history.advance
@@ -539,7 +539,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "foreign-key-ignored": Bug(
         "an unknown key of ours stops submitting",
-        [(scans, "note_foreign_key", _never)],
+        [(foreign_keys, "note", _never)],
         _restored,
         shown_by=9,
     ),

@@ -24,6 +24,7 @@ from capillary.engine.sightings import holders, record_rows, seen_in
 from capillary.ledger import foreign_keys, history, scans
 from capillary.ledger.adopt import Forgotten, adopt
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.foreign_keys import ForeignKey
 from capillary.ledger.schema import badge_occasion, badge_run, badge_spec
 from capillary.ledger.spec import KEY_PREFIX, Spec, content_hash, hash_in, readable
 
@@ -51,6 +52,7 @@ class Imported:
         elsewhere: keys that this ledger holds under another account, each with that account.
         whole: the list was read to its end.
         hidden: platform request ids of rows that show neither a key nor customers, and may be anybody's.
+        of_other_users: keys that other credential users were shown, and that the ledger still does not know.
     """
 
     requests: int
@@ -60,10 +62,11 @@ class Imported:
     elsewhere: tuple[tuple[str, str], ...]
     whole: bool
     hidden: tuple[str, ...]
+    of_other_users: tuple[ForeignKey, ...]
 
     @property
     def is_complete(self) -> bool:
-        """Whether the ledger knows everything of ours again, so that submitting may go on."""
+        """Whether the ledger knows everything of ours again that this credential user is shown."""
         left = self.hidden or self.unproven or self.clashing or self.elsewhere
         return self.whole and not left
 
@@ -126,6 +129,7 @@ async def import_forgotten(
         await runtime.ledger_call(lambda: take(rows))
 
     read = await read_list(client, since=since, request_type=REQUEST_TYPE, on_page=on_page)
+    foreign = await runtime.ledger_call(lambda: _still_foreign(ledger, account))
     imported = Imported(
         requests=len(adopted),
         customers=sum(adopted),
@@ -134,8 +138,8 @@ async def import_forgotten(
         elsewhere=tuple(elsewhere.items()),
         whole=read.to_the_end,
         hidden=tuple(hidden),
+        of_other_users=tuple(each for each in foreign if each.sender != client.settings.sender),
     )
-    await runtime.ledger_call(lambda: _drop_known(ledger, account))
     if imported.is_complete:
         await runtime.ledger_call(lambda: _clear(ledger, client.settings, since, nothing_is_older=nothing_is_older))
     return imported
@@ -206,9 +210,11 @@ def _known_candidates(ledger: Ledger, account: str) -> list[Candidate]:
     ]
 
 
-def _drop_known(ledger: Ledger, account: str) -> None:
+def _still_foreign(ledger: Ledger, account: str) -> tuple[ForeignKey, ...]:
+    """Let the keys go that the ledger knows by now, and return those that are left."""
     with ledger.write() as tx:
         foreign_keys.drop_known(tx, account)
+        return foreign_keys.foreign_keys(tx, account)
 
 
 def _clear(ledger: Ledger, settings: PlatformSettings, since: date, *, nothing_is_older: bool) -> None:

@@ -253,7 +253,7 @@ async def test_a_row_without_a_key_holds_only_the_requests_that_it_may_be(desk: 
 async def test_a_list_that_is_distrusted_proves_no_absence_for_a_day(desk: Desk) -> None:
     await leave_in_doubt(desk)
     with desk.ledger.write() as tx:
-        scans.distrust(tx, SETTINGS.account, SETTINGS.sender)
+        scans.distrust(tx, SETTINGS.account)
     assert await resolve(desk, after=scans.DISTRUST - JUST) == Resolved(still_in_doubt=1)
     assert await resolve(desk, after=scans.DISTRUST) == Resolved(sent_again=1)
 

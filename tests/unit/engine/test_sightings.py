@@ -41,8 +41,8 @@ def foreign_key(desk: Desk, *rows: WorkflowRequest, not_ours: str = "") -> str |
         if not_ours:
             scans.note_not_ours(tx, desk.settings.account, not_ours, by="anna")
         recorded = record_rows(tx, desk.settings.account, desk.settings.sender, rows)
-        kept = foreign_keys.foreign_keys(tx, desk.settings.account)
-        assert recorded.foreign_key in ([each.key for each in kept] or [None])
+        kept = {each.key for each in foreign_keys.foreign_keys(tx, desk.settings.account)}
+        assert recorded.foreign_key in kept if kept else recorded.foreign_key is None
         return recorded.foreign_key
 
 

@@ -16,7 +16,7 @@ from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, TooMuchDoubt, WrongAccount
 from capillary.engine.send import SEND_WITHIN_S, Sent
 from capillary.engine.submit import IN_FLIGHT, LIST_READINGS, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
-from capillary.ledger import history, scans, stops
+from capillary.ledger import foreign_keys, history, stops
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.schema import badge_occasion, badge_request
 from capillary.ledger.stops import Scope

@@ -129,3 +129,15 @@ def test_halves_are_the_whole_without_a_gap(count: int) -> None:
     assert second.first == first.last + DAY
     assert first.count + second.count == days.count == count
     assert first.count >= 1
+
+
+def test_one_users_reading_is_none_of_another(ledger: Ledger) -> None:
+    begin(ledger)
+    advance(ledger, FIRST, TODAY)
+    finish(ledger)
+    with ledger.write() as tx:
+        assert history.history(tx, ACCOUNT, OTHER) == History(None, None, None, None)
+        assert not history.advance(tx, ACCOUNT, OTHER, Days(FIRST, TODAY), refused=False)
+        assert history.begin(tx, ACCOUNT, OTHER, today=TODAY) == History(FIRST, FIRST, None, None)
+        history.read_again(tx, ACCOUNT, OTHER)
+    assert stands(ledger).read_at is not None
