@@ -63,11 +63,11 @@ ANSWERS: Final[dict[str, tuple[str, list[tuple[object, ...]]]]] = {
         "campaign open_requests customers planned sending waiting",
         [("gold_tier", 6, 11, 1, 1, 4)],
     ),
-    "Who reads the list, and is the ledger behind the platform?": (
+    "Who reads the list, and is it trusted?": (
         "account reading_now",
         [(ACCOUNT, "the trigger")],
     ),
-    "Which keys stop submitting?": (
+    "Is the ledger behind the platform?": (
         "account sender key",
         [(ACCOUNT, "0123456789abcdef", "cb1.gold-tier.unknown")],
     ),
