@@ -43,6 +43,7 @@ from capillary.ledger.schema import (
     Outcome,
     RequestStatus,
     badge_enrolment,
+    badge_history,
     badge_request,
     badge_result,
     badge_run,
@@ -470,6 +471,16 @@ def _whatever_was_refused(tx: Transaction, account: str, sender: str, done: Days
 _ADVANCE: Final = ledger_history.advance
 
 
+def _anybodys_history(tx: Transaction, account: str, sender: str) -> ledger_history.History:
+    own = _HISTORY(tx, account, sender)
+    senders = tx.conn.execute(select(badge_history.c.sender).where(badge_history.c.account == account)).scalars()
+    every = [_HISTORY(tx, account, each) for each in senders]
+    return next((each for each in every if each.read_at is not None), own)
+
+
+_HISTORY: Final = ledger_history.history
+
+
 BUGS: Final[Mapping[str, Bug]] = {
     "persist-after-send": Bug("the claim is written before the POST", [(Sender, "send", _persist_after_send)]),
     "release-on-timeout": Bug("no trustworthy answer leaves a doubt", [(Sender, "_doubted", _release_on_timeout)]),
@@ -572,6 +583,12 @@ BUGS: Final[Mapping[str, Bug]] = {
         [(ledger_history, "GOES_BACK", timedelta(days=30))],
         _lost,
         shown_by=399,
+    ),
+    "anybodys-first-reading": Bug(
+        "each credential user reads the list before it sends",
+        [(each, "history", _anybodys_history) for each in (ledger_history, submit, doubt)],
+        lambda shape: shape.two_tills,
+        shown_by=439,
     ),
     "refused-days-taken-as-read": Bug(
         "days that the platform refuses to list hold everything back",
