@@ -168,7 +168,7 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
         )
     said = f"{imported.requests} requests with {imported.customers} customers imported"
     not_tried = [f"not tried: {each}" for each in untold]
-    if imported.is_complete:
+    if imported.is_complete and not imported.of_other_users:
         return "\n  ".join([f"{said}; {_what_follows(arguments.since)}", *not_tried]), True
     left = [
         *(
@@ -191,6 +191,11 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
         *(
             f"{on_one_line(each)} shows neither a key nor customers: if it is none of ours, give --since a day after it"
             for each in imported.hidden
+        ),
+        *(
+            f"{on_one_line(each.key)} was shown to another credential user (sender {each.sender}): import with the "
+            "connection of that user, too; or, if the request is rejected and that user is gone, give --not-ours with the key"
+            for each in imported.of_other_users
         ),
         *([] if imported.whole else ["the platform's list could not be read to its end: try again"]),
         *not_tried,

@@ -12,7 +12,7 @@ from capillary.api.outside_text import on_one_line
 from capillary.api.settings import PlatformSettings
 from capillary.engine.watch import cluster_day
 from capillary.errors import TerminalError
-from capillary.ledger import history, scans
+from capillary.ledger import foreign_keys, history, scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.migrate import create
 from capillary.ledger.schema import badge_request
@@ -55,29 +55,34 @@ def note_not_ours(ledger: Ledger, keys: Sequence[str], *, capillary_conn_id: str
         KeyRefused: one of them is no key of our form, or the ledger holds its request; nothing was written.
         ConnectionMissing, SettingsInvalid: the platform's connection cannot be used.
     """
-    account = _settings(capillary_conn_id).account
-    noted = f"noted for {account}: {', '.join(map(on_one_line, keys))}"
+    settings = _settings(capillary_conn_id)
+    account = settings.account
     with ledger.write() as tx:
         for key in keys:
             _assert_may_be_foreign(tx, key)
             scans.note_not_ours(tx, account, key, by=_who())
-        if (foreign_key := scans.state(tx, account).foreign_key) is None:
+        noted = f"noted for {account}: {', '.join(map(on_one_line, keys))}"
+        before = foreign_keys.foreign_keys(tx, account)
+        foreign_keys.drop_known(tx, account)
+        left = foreign_keys.foreign_keys(tx, account)
+        if left:
+            return f"{noted}. Submitting stays stopped by {on_one_line(left[0].key)}"
+        if not before:
             return f"{noted}. Nothing was stopped by them"
-        if scans.are_not_ours(tx, account, [foreign_key]):
-            history.read_again(tx, account)
-            return (
-                f"{noted}. The next submit reads the whole list again before it sends, and goes on where nothing "
-                "else of ours is unknown"
-            )
-        return f"{noted}. Submitting stays stopped by {on_one_line(foreign_key)}"
+        for sender in {each.sender for each in before}:
+            history.read_again(tx, account, sender)
+        return (
+            f"{noted}. The next submit reads the whole list again before it sends, and goes on where nothing else of "
+            "ours is unknown"
+        )
 
 
 def _take_as_new(ledger: Ledger, settings: PlatformSettings) -> str:
-    account = settings.account
+    account, sender = settings.account, settings.sender
     with ledger.write() as tx:
-        if history.history(tx, account).read_at is not None:
+        if history.history(tx, account, sender).read_at is not None:
             return f"the list of {account} has been read already"
-        history.take_as_read(tx, account, since=cluster_day(tx.now, settings))
+        history.take_as_read(tx, account, sender, since=cluster_day(tx.now, settings))
         return f"{account} is taken for new, as you say: no request of ours stands there, and its list is not read back"
 
 

@@ -63,9 +63,17 @@ ANSWERS: Final[dict[str, tuple[str, list[tuple[object, ...]]]]] = {
         "campaign open_requests customers planned sending waiting",
         [("gold_tier", 6, 11, 1, 1, 4)],
     ),
-    "Who reads the list, and is the ledger behind the platform?": (
-        "account reading_now foreign_key",
-        [(ACCOUNT, "the trigger", "cb1.gold-tier.unknown")],
+    "Who reads the list, and is it trusted?": (
+        "account reading_now",
+        [(ACCOUNT, "the trigger")],
+    ),
+    "Is the ledger behind the platform?": (
+        "account sender key",
+        [(ACCOUNT, "0123456789abcdef", "cb1.gold-tier.unknown")],
+    ),
+    "Which credential users have read the list?": (
+        "account sender unread read_at",
+        [(ACCOUNT, "0123456789abcdef", None, None)],
     ),
     "May the account be called?": ("account may_call", [(ACCOUNT, "no")]),
     "Which runs are alive?": ("run_id open_requests", [(RUN, 5), ("later", 1)]),

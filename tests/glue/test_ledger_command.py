@@ -12,7 +12,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from sqlalchemy import select
 
 from capillary.__main__ import main
-from capillary.ledger import scans
+from capillary.hooks import CapillaryHook
+from capillary.ledger import foreign_keys
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import History, history
 from capillary.ledger.revision import REVISIONS
@@ -41,9 +42,13 @@ def account(place: Place) -> str:
     return f"{urlsplit(place.sandbox.url).netloc}/100458"
 
 
+def sender(place: Place) -> str:
+    return CapillaryHook("capillary").get_settings().sender
+
+
 def stands(place: Place) -> History:
     with place.ledger.read() as tx:
-        return history(tx, account(place))
+        return history(tx, account(place), sender(place))
 
 
 def submit(place: Place) -> None:
@@ -114,7 +119,7 @@ def test_without_the_platforms_connection_no_new_ledger_is_made_on_its_word(
 def stop_by(place: Place, key: str) -> None:
     submit(place)
     with place.ledger.write() as tx:
-        scans.note_foreign_key(tx, account(place), key)
+        foreign_keys.note(tx, account(place), sender(place), [key])
 
 
 def test_a_persons_word_is_kept_and_the_list_read_once_more(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,7 +144,7 @@ def test_the_word_for_other_keys_leaves_the_stop(place: Place, capsys: pytest.Ca
     assert main(["ledger", "import", "--not-ours", "cb1.a", "--not-ours", "cb1.b"]) == 0
     assert f"cb1.a, cb1.b. Submitting stays stopped by {STRAY}" in capsys.readouterr().out
     with place.ledger.read() as tx:
-        assert scans.state(tx, account(place)).foreign_key == STRAY
+        assert [each.key for each in foreign_keys.foreign_keys(tx, account(place))] == [STRAY]
 
 
 def test_a_key_that_a_stranger_chose_is_shown_on_one_line(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

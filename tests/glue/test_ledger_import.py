@@ -12,8 +12,8 @@ from sqlalchemy import select
 
 from capillary.__main__ import main
 from capillary.engine.adoption import Imported
-from capillary.ledger import scans
 from capillary.ledger.database import Ledger
+from capillary.ledger.foreign_keys import foreign_keys
 from capillary.ledger.migrate import create
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.requests import discard_unsent
@@ -117,7 +117,7 @@ def test_a_ledger_that_holds_the_keys_under_the_former_address_names_it(
     moved(place, account_address=former)
     assert main(["ledger", "import"]) == 0
     with place.ledger.read() as tx:
-        assert scans.state(tx, f"{former}/100458").foreign_key is None
+        assert foreign_keys(tx, f"{former}/100458") == ()
 
 
 def test_a_campaign_with_another_name_proves_the_same_content(
@@ -235,7 +235,7 @@ def test_what_kept_the_import_from_being_complete_is_said(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    imported = Imported(2, 100, (), (), elsewhere, whole, hidden)
+    imported = Imported(2, 100, (), (), elsewhere, whole, hidden, ())
     monkeypatch.setattr("capillary.ledger_import.import_from_platform", lambda *_, **__: (imported, ()))
     assert main(["ledger", "import"]) == 1
     _, *lines = capsys.readouterr().err.strip().splitlines()

@@ -140,7 +140,7 @@ async def test_customers_of_two_requests_are_left_to_a_human(house: House, tmp_p
     # A second ledger that did not look first: the fault that the checks before sending prevent.
     plan = house.plan(range(26, 76))
     with house.ledger.write() as tx:
-        take_as_read(tx, house.settings.account, since=house.clock().date())
+        take_as_read(tx, house.settings.account, house.settings.sender, since=house.clock().date())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("capillary.engine.submit._look_first", _nothing)
         await submit(house, plan)
@@ -179,7 +179,7 @@ async def test_a_row_that_shows_nothing_keeps_submitting_stopped(
 
 def is_read(house: House) -> bool:
     with house.ledger.read() as tx:
-        return history(tx, house.settings.account).read_at is not None
+        return history(tx, house.settings.account, house.settings.sender).read_at is not None
 
 
 @pytest.mark.parametrize("word", [True, False], ids=["a person's word", "no word"])

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from capillary.engine.errors import LedgerBehind
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
-from capillary.ledger import scans
+from capillary.ledger import foreign_keys, scans
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import history
 from capillary.ledger.migrate import create
@@ -82,7 +82,7 @@ async def stray(house: House, tmp_path: Path) -> str:
 
 def foreign_key(house: House) -> str | None:
     with house.ledger.read() as tx:
-        return scans.state(tx, house.settings.account).foreign_key
+        return next((each.key for each in foreign_keys.foreign_keys(tx, house.settings.account)), None)
 
 
 @pytest.mark.parametrize("days", [1, 60])
@@ -116,7 +116,7 @@ async def test_the_word_for_one_key_clears_none_that_is_older(house: House, tmp_
     house.clock.shift = timedelta(days=60)
     lose_the_ledger(house, tmp_path)
     with house.ledger.write() as tx:  # as if a reading of the last days had found another one since
-        scans.note_foreign_key(tx, house.settings.account, "cb1.stray")
+        foreign_keys.note(tx, house.settings.account, house.settings.sender, ["cb1.stray"])
         scans.note_not_ours(tx, house.settings.account, "cb1.stray", by="anna")
     with pytest.raises(LedgerBehind):
         await submit(house, house.plan(range(51, 101)))
@@ -136,5 +136,5 @@ async def test_the_customers_of_a_rejected_request_that_was_forgotten_are_asked_
         await watch(sender.ledger, sender.client, sender.runtime)
     with house.ledger.read() as tx:
         assert tx.conn.execute(select(badge_request.c.status)).scalars().all() == ["settled"]
-        assert history(tx, house.settings.account).read_at is not None
+        assert history(tx, house.settings.account, house.settings.sender).read_at is not None
     assert len(house.sandbox.platform.requests()) == 1

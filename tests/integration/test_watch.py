@@ -94,6 +94,6 @@ async def test_a_row_without_its_details_is_known_by_the_platforms_id(house: Hou
         page = await sender.client.list_requests(page=0, start_date=house.clock().date() - timedelta(days=1))
     bare: list[WorkflowRequest] = [replace(row, request_key=None, customers=None, execution=None) for row in page.rows]
     with house.ledger.write() as tx:
-        recorded = record_rows(tx, house.settings.account, bare)
+        recorded = record_rows(tx, house.settings.account, house.settings.sender, bare)
     assert (len(recorded.rows), recorded.new, recorded.foreign_key) == (2, 0, None)
     assert states(house) == ["approved", "approved"]

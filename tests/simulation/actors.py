@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -334,7 +336,8 @@ async def lose(world: World, ledger_file: Path, new: Path) -> None:
     world.ledger.engine.dispose()
     shutil.copyfile(os.devnull, ledger_file)
     try:
-        await world.run("the migration of the upkeep", lambda: _migrate(world))
+        with suppress(sqlite3.OperationalError):  # the books are looked at after every process, and have no tables now
+            await world.run("the migration of the upkeep", lambda: _migrate(world))
         if world.ledger.rows("SELECT name FROM sqlite_master WHERE name = 'badge_request'"):
             world.breach("lost", "the upkeep made an empty ledger in place of the one that was lost")
     finally:  # the disturbed part may end in between

@@ -30,7 +30,7 @@ from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import ListRead
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
 from capillary.engine.sightings import seen_in
-from capillary.ledger import candidates, counts, cut, migrate, pace, plan, requests, scans, server, stops
+from capillary.ledger import candidates, counts, cut, foreign_keys, migrate, pace, plan, requests, server, stops
 from capillary.ledger import history as ledger_history
 from capillary.ledger import occasion as ledger_occasion
 from capillary.ledger import settle as ledger_settle
@@ -43,6 +43,7 @@ from capillary.ledger.schema import (
     Outcome,
     RequestStatus,
     badge_enrolment,
+    badge_history,
     badge_request,
     badge_result,
     badge_run,
@@ -462,12 +463,22 @@ def _create_and_upgrade(engine: Engine) -> tuple[str, str]:
 _UPGRADE: Final = migrate.upgrade
 
 
-def _whatever_was_refused(tx: Transaction, account: str, done: Days, *, refused: bool) -> bool:
+def _whatever_was_refused(tx: Transaction, account: str, sender: str, done: Days, *, refused: bool) -> bool:
     assert refused in (True, False)  # and nothing more is asked of it
-    return _ADVANCE(tx, account, done, refused=False)
+    return _ADVANCE(tx, account, sender, done, refused=False)
 
 
 _ADVANCE: Final = ledger_history.advance
+
+
+def _anybodys_history(tx: Transaction, account: str, sender: str) -> ledger_history.History:
+    own = _HISTORY(tx, account, sender)
+    senders = tx.conn.execute(select(badge_history.c.sender).where(badge_history.c.account == account)).scalars()
+    every = [_HISTORY(tx, account, each) for each in senders]
+    return next((each for each in every if each.read_at is not None), own)
+
+
+_HISTORY: Final = ledger_history.history
 
 
 BUGS: Final[Mapping[str, Bug]] = {
@@ -539,7 +550,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "foreign-key-ignored": Bug(
         "an unknown key of ours stops submitting",
-        [(scans, "note_foreign_key", _never)],
+        [(foreign_keys, "note", _never)],
         _restored,
         shown_by=9,
     ),
@@ -572,6 +583,12 @@ BUGS: Final[Mapping[str, Bug]] = {
         [(ledger_history, "GOES_BACK", timedelta(days=30))],
         _lost,
         shown_by=399,
+    ),
+    "anybodys-first-reading": Bug(
+        "each credential user reads the list before it sends",
+        [(each, "history", _anybodys_history) for each in (ledger_history, submit, doubt)],
+        lambda shape: shape.two_tills,
+        shown_by=439,
     ),
     "refused-days-taken-as-read": Bug(
         "days that the platform refuses to list hold everything back",

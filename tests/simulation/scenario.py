@@ -75,7 +75,8 @@ class Simulation:
         shutil.copyfile(self._new, self._template)
         # The schema is the code's, and the ledger asserts that it is durable; it has seen the account long ago.
         with Ledger(f"sqlite:///{self._template}") as ledger, ledger.write() as tx:
-            take_as_read(tx, settings_of(draw_shape(0)).account, since=BEGINNING.date())
+            settings = settings_of(draw_shape(0))
+            take_as_read(tx, settings.account, settings.sender, since=BEGINNING.date())
         self._ledger = SimulatedLedger(f"sqlite:///{self.ledger_file}")
         return self
 

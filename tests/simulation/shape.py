@@ -17,8 +17,8 @@ DAY: Final = 24 * HOUR
 _MODES: Final = "SSBSSSBSSR"
 
 
-#: Of so many seeds one is a restored world whose ledger is lost for long, one a strict one whose till changes, and two
-#: are strict ones in which senders freeze often, with an answer in their hands.
+#: Of so many seeds one is a restored world whose ledger is lost for long (with two tills, by lot), one a strict one
+#: whose till changes, and two are strict ones in which senders freeze often, with an answer in their hands.
 _OFTEN: Final = 40
 _LOST: Final = 39
 _NEW_TILL: Final = 13
@@ -169,6 +169,8 @@ class Shape:
     # another till in the connection from then on, or 0; and whether each till is shown its own requests alone
     new_till_at: float = 0.0
     own_rows_only: bool = False
+    # every second run has a connection with another till, and campaigns of its own
+    two_tills: bool = False
 
 
 def draw_shape(seed: int) -> Shape:
@@ -177,7 +179,8 @@ def draw_shape(seed: int) -> Shape:
     more = Random(seed * 104_729 + 3)  # noqa: S311 - drawn apart, so that the worlds of before stay as they are
     if seed % _OFTEN == _LOST:
         lost_for = more.choice((31, 45, 120, 1_000)) * DAY
-        return replace(shape, lost_for=lost_for, list_reaches=more.choice((0.0, 0.0, 40 * DAY)), fails_over=False)
+        lost = replace(shape, lost_for=lost_for, list_reaches=more.choice((0.0, 0.0, 40 * DAY)), fails_over=False)
+        return _with_two_tills(lost) if more.random() < 0.5 else lost
     if seed % _OFTEN in _FREEZING:
         quick = replace(shape, post_timeout=5.0, visibility_lag=60.0, node_lags=(more.uniform(0.0, 50.0),))
         return replace(quick, horizon=4 * HOUR, freeze=0.1, fault=0.3, crash=0.0, zombie=0.8)
@@ -192,6 +195,15 @@ def draw_shape(seed: int) -> Shape:
             own_rows_only=more.random() < 0.7,
         )
     return shape
+
+
+def _with_two_tills(shape: Shape) -> Shape:
+    """Return a world of two tills that are shown their own requests alone; the first one sends after the loss only."""
+    runs = tuple(
+        replace(each, occasion=number % 2, starts=0.0 if number % 2 else 0.6 * shape.horizon)
+        for number, each in enumerate(shape.runs)
+    )
+    return replace(shape, runs=runs, two_tills=True, own_rows_only=True, oauth=False, addresses=Addresses.ONE, stops=())
 
 
 def _draw_shape(seed: int) -> Shape:

@@ -369,6 +369,8 @@ class FreePace:
 
 def _connections(shape: Shape) -> list[PlatformSettings]:
     first = settings_of(shape)
+    if shape.two_tills:
+        return [first, replace(first, login=SECOND_TILL.username, password=SECOND_TILL.password)]
     if shape.addresses is Addresses.ONE:
         return [first]
     base_url, account_address = SECOND[shape.addresses]

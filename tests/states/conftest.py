@@ -20,5 +20,5 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         base_url="https://platform.example", organisation_id="100458", login="sandbox-maker", password="sandbox-maker"
     )
     with Ledger(migrated(URL.create("sqlite", database=str(path)))) as ledger, ledger.write() as tx:
-        take_as_read(tx, settings.account, since=tx.now.date())
+        take_as_read(tx, settings.account, settings.sender, since=tx.now.date())
     return path

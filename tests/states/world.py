@@ -256,7 +256,7 @@ class World:
             return state.rows, False
 
         def record(tx: Transaction) -> bool:
-            recorded = sightings.record_rows(tx, ACCOUNT, [row_of(*each) for each in shown])
+            recorded = sightings.record_rows(tx, ACCOUNT, "sender", [row_of(*each) for each in shown])
             return REQUEST in recorded.rows
 
         return self.ledger.change(state.rows, ("record", shown), record)

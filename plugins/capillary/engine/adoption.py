@@ -17,12 +17,14 @@ from sqlalchemy import select
 
 from capillary.api.client import Client
 from capillary.api.request_workflow import REQUEST_TYPE, RequestState, WorkflowRequest
+from capillary.api.settings import PlatformSettings
 from capillary.engine.platform_list import hides_its_key, read_list
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import holders, record_rows, seen_in
-from capillary.ledger import history, scans
+from capillary.ledger import foreign_keys, history, scans
 from capillary.ledger.adopt import Forgotten, adopt
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.foreign_keys import ForeignKey
 from capillary.ledger.schema import badge_occasion, badge_run, badge_spec
 from capillary.ledger.spec import KEY_PREFIX, Spec, content_hash, hash_in, readable
 
@@ -50,6 +52,7 @@ class Imported:
         elsewhere: keys that this ledger holds under another account, each with that account.
         whole: the list was read to its end.
         hidden: platform request ids of rows that show neither a key nor customers, and may be anybody's.
+        of_other_users: keys that other credential users were shown, and that the ledger still does not know.
     """
 
     requests: int
@@ -59,10 +62,11 @@ class Imported:
     elsewhere: tuple[tuple[str, str], ...]
     whole: bool
     hidden: tuple[str, ...]
+    of_other_users: tuple[ForeignKey, ...]
 
     @property
     def is_complete(self) -> bool:
-        """Whether the ledger knows everything of ours again, so that submitting may go on."""
+        """Whether the ledger knows everything of ours again that this credential user is shown."""
         left = self.hidden or self.unproven or self.clashing or self.elsewhere
         return self.whole and not left
 
@@ -119,12 +123,13 @@ async def import_forgotten(
                     clashing.append(key)
                 else:
                     adopted.append(len(proven.customers))
-            record_rows(tx, account, rows)
+            record_rows(tx, account, client.settings.sender, rows)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         await runtime.ledger_call(lambda: take(rows))
 
     read = await read_list(client, since=since, request_type=REQUEST_TYPE, on_page=on_page)
+    foreign = await runtime.ledger_call(lambda: _still_foreign(ledger, account))
     imported = Imported(
         requests=len(adopted),
         customers=sum(adopted),
@@ -133,9 +138,10 @@ async def import_forgotten(
         elsewhere=tuple(elsewhere.items()),
         whole=read.to_the_end,
         hidden=tuple(hidden),
+        of_other_users=tuple(each for each in foreign if each.sender != client.settings.sender),
     )
     if imported.is_complete:
-        await runtime.ledger_call(lambda: _clear(ledger, account, since, nothing_is_older=nothing_is_older))
+        await runtime.ledger_call(lambda: _clear(ledger, client.settings, since, nothing_is_older=nothing_is_older))
     return imported
 
 
@@ -205,11 +211,22 @@ def _known_candidates(ledger: Ledger, account: str) -> list[Candidate]:
     ]
 
 
-def _clear(ledger: Ledger, account: str, since: date, *, nothing_is_older: bool) -> None:
+def _still_foreign(ledger: Ledger, account: str) -> tuple[ForeignKey, ...]:
+    """Let the keys go that the ledger knows by now, and return those that are left."""
     with ledger.write() as tx:
-        scans.clear_foreign_key(tx, account)
-        first_day = history.history(tx, account).first_day
+        foreign_keys.drop_known(tx, account)
+        return foreign_keys.foreign_keys(tx, account)
+
+
+def _clear(ledger: Ledger, settings: PlatformSettings, since: date, *, nothing_is_older: bool) -> None:
+    """All that this credential user is shown since a day is known: let its keys go, or have it read the rest."""
+    account, sender = settings.account, settings.sender
+    with ledger.write() as tx:
+        first_day = history.history(tx, account, sender).first_day
         if nothing_is_older:
-            history.take_as_read(tx, account, since=since)
-        elif first_day is not None and first_day < since:
-            history.read_again(tx, account)  # the key that is cleared may have hidden an older one
+            foreign_keys.clear(tx, account, sender)
+            history.take_as_read(tx, account, sender, since=since)
+        elif first_day is not None and since <= first_day:
+            foreign_keys.clear(tx, account, sender)
+        else:
+            history.read_again(tx, account, sender)  # what is older than the import may be unknown

@@ -29,6 +29,7 @@ from capillary.engine.watch import cluster_day
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
+from capillary.ledger.foreign_keys import foreign_keys
 from capillary.ledger.history import history
 from capillary.ledger.requests import ConfirmedAbsence
 from capillary.ledger.schema import RequestStatus, badge_enrolment, badge_occasion, badge_request
@@ -157,12 +158,13 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
 async def _absences(
     ledger: Ledger, client: Client, runtime: Runtime, begun: datetime, doubts: tuple[InDoubt, ...]
 ) -> tuple[int, list[tuple[ConfirmedAbsence, int]]]:
+    account, user = client.settings.account, client.settings.sender
     seen_keys, keyless = set[str](), _Keyless()
 
     def take(rows: tuple[WorkflowRequest, ...]) -> None:
         keyless.take(rows)
         with ledger.write() as tx:
-            seen_keys.update(record_rows(tx, client.settings.account, rows).keys)
+            seen_keys.update(record_rows(tx, account, user, rows).keys)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         await runtime.ledger_call(lambda: take(rows))
@@ -175,9 +177,8 @@ async def _absences(
 
     def judge() -> list[tuple[ConfirmedAbsence, int]]:
         with ledger.read() as tx:
-            known = scans.state(tx, client.settings.account)
-            is_read = history(tx, client.settings.account).read_at is not None
-            if not known.trusted or known.foreign_key is not None or not is_read:
+            is_read = history(tx, account, user).read_at is not None
+            if not scans.state(tx, account).trusted or foreign_keys(tx, account) or not is_read:
                 return []
             controls = _newest_first_sends(tx, seen_keys)
             return [

@@ -1,7 +1,8 @@
 """An account's first reading: the platform's whole list, before a ledger that has never seen it sends anything.
 
 A ledger that was lost and made again knows nothing of what stands on the platform, and would ask for everybody a
-second time. So the list is read once as far back as it goes. Where a range of days is long, it is read in parts, and
+second time. So each credential user reads the list once as far back as it goes: what one is shown says nothing of
+what another would be. Where a range of days is long, it is read in parts, and
 each part is written down: a reading that is killed goes on where it was. A range that the platform refuses is halved
 down to single days, and what stays refused is named and holds everything back until a person has looked.
 """
@@ -17,6 +18,7 @@ from typing import Final
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
 from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
+from capillary.api.settings import PlatformSettings
 from capillary.engine.errors import HistoryUnread, ListCutShort
 from capillary.engine.platform_list import read_list
 from capillary.engine.runtime import Runtime
@@ -47,8 +49,9 @@ SignOfLife = Callable[[Transaction], None]
 async def read_history(ledger: Ledger, client: Client, runtime: Runtime, *, alive: SignOfLife) -> None:
     """Read the account's list from its first day that matters to today; come back when that is done.
 
-    Does nothing where it was done. Where another task reads, it is waited for. While the reading gets on, failures of
-    the platform are waited out; after `FRUITLESS` in a row without a step forward the last one is raised.
+    Does nothing where this credential user has done it. Where another task reads, it is waited for. While the reading
+    gets on, failures of the platform are waited out; after `FRUITLESS` in a row without a step forward the last one is
+    raised.
 
     Args:
         ledger: the ledger.
@@ -61,12 +64,12 @@ async def read_history(ledger: Ledger, client: Client, runtime: Runtime, *, aliv
         CallRefused: the platform refuses the list as a whole.
         PlatformUnavailable, ReplyUnreadable, ListCutShort: the reading does not get on.
     """
-    if await runtime.ledger_call(lambda: _is_read(ledger, client.settings.account)):
+    if await runtime.ledger_call(lambda: _is_read(ledger, client.settings)):
         return
     reader = f"first reading {runtime.random.getrandbits(48):012x}"
     reading = _Reading(ledger, client, runtime, reader, alive)
     fruitless = 0
-    while not await runtime.ledger_call(lambda: _is_read(ledger, client.settings.account)):
+    while not await runtime.ledger_call(lambda: _is_read(ledger, client.settings)):
         if not await runtime.ledger_call(reading.take_turn):
             await runtime.sleep(_TURN_LOOK_S)
             continue
@@ -116,6 +119,11 @@ class _Reading:
     def account(self) -> str:
         """The account that is read."""
         return self.client.settings.account
+
+    @property
+    def sender(self) -> str:
+        """The credential user that reads."""
+        return self.client.settings.sender
 
     def take_turn(self) -> bool:
         """Take the turn of the account's readers, unless another one has it."""
@@ -233,26 +241,26 @@ class _Reading:
     def _begin(self) -> tuple[date, date]:
         with self.ledger.write() as tx:
             today = cluster_day(tx.now, self.client.settings)
-            found = history.begin(tx, self.account, today=today)
+            found = history.begin(tx, self.account, self.sender, today=today)
             return found.next_day or today, today
 
     def _record(self, rows: tuple[WorkflowRequest, ...]) -> None:
         with self.ledger.write() as tx:
             self._keep_turn(tx)
-            record_rows(tx, self.account, rows)
+            record_rows(tx, self.account, self.sender, rows)
 
     async def _step(self, done: _Done) -> bool:
         def write() -> bool:
             with self.ledger.write() as tx:
                 self._keep_turn(tx)
-                return history.advance(tx, self.account, done.days, refused=done.refused)
+                return history.advance(tx, self.account, self.sender, done.days, refused=done.refused)
 
         self.steps += 1
         return await self.runtime.ledger_call(write)
 
     def _finish(self, today: date) -> history.History:
         with self.ledger.write() as tx:
-            found = history.finish(tx, self.account, today=today)
+            found = history.finish(tx, self.account, self.sender, today=today)
             # With the reading: a turn that is left behind keeps the waits of the account from reading for minutes.
             scans.finish(tx, self.account, by=self.reader)
         self.has_turn = False
@@ -263,9 +271,9 @@ class _Reading:
         scans.renew(tx, self.account, by=self.reader)
 
 
-def _is_read(ledger: Ledger, account: str) -> bool:
+def _is_read(ledger: Ledger, settings: PlatformSettings) -> bool:
     with ledger.read() as tx:
-        return history.history(tx, account).read_at is not None
+        return history.history(tx, settings.account, settings.sender).read_at is not None
 
 
 def _until(days: Days, today: date) -> date | None:

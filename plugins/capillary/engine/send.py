@@ -130,9 +130,11 @@ class Sender:
         return await self._accepted(held, taken)
 
     async def _accepted(self, held: Claim, taken: WorkflowRequest) -> Sending:
-        seen, account = seen_in(taken), self.client.settings.account
+        seen, settings = seen_in(taken), self.client.settings
         known = await self.runtime.ledger_call(
-            lambda: self._in_transaction(lambda tx: record_accepted(tx, account, held.key, seen))
+            lambda: self._in_transaction(
+                lambda tx: record_accepted(tx, settings.account, settings.sender, held.key, seen)
+            )
         )
         platform_request_id, state = on_one_line(seen.platform_request_id), on_one_line(seen.state)
         _LOG.info("request %s accepted as %s, state %s", held.key, platform_request_id, state)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from capillary.api.request_workflow import RequestState, WorkflowRequest, is_decided
-from capillary.ledger import requests, scans
+from capillary.ledger import foreign_keys, requests, scans
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import RequestGone
 from capillary.ledger.requests import Seen
@@ -36,8 +36,10 @@ class Recorded:
     foreign_key: str | None
 
 
-def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) -> Recorded:
+def record_rows(tx: Transaction, account: str, sender: str, rows: Iterable[WorkflowRequest]) -> Recorded:
     """Record a sighting for every row of ours; a key of ours that is unknown stops submitting.
+
+    `sender` is the credential user that was shown the rows: an unknown key is kept for it.
 
     A row that does not show its key is ours when its platform request id was seen before. Nothing is stopped by an
     unknown request that was rejected, which enrolled nobody and never will, or that a person said is not ours.
@@ -71,14 +73,14 @@ def record_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) 
             except RequestGone:
                 unknown.extend([row.request_key] if row.request_key else [])
     not_ours = scans.are_not_ours(tx, account, unknown)
-    foreign_key = next((key for key in reversed(unknown) if key not in not_ours), None)
-    if foreign_key is not None:
-        scans.note_foreign_key(tx, account, foreign_key)
-    return Recorded(dict(ours), frozenset(keys), new, foreign_key)
+    foreign = [key for key in unknown if key not in not_ours]
+    if foreign:
+        foreign_keys.note(tx, account, sender, foreign)
+    return Recorded(dict(ours), frozenset(keys), new, foreign[-1] if foreign else None)
 
 
-def record_accepted(tx: Transaction, account: str, key: str, seen: Seen) -> bool:
-    """Record the reply to a POST of this key; return whether the ledger knows the key.
+def record_accepted(tx: Transaction, account: str, sender: str, key: str, seen: Seen) -> bool:
+    """Record the reply to this credential user's POST of this key; return whether the ledger knows the key.
 
     One that it does not know, since it was restored to before the plan, stops submitting: whoever has the request's
     number by now has nothing to do with the reply.
@@ -88,7 +90,7 @@ def record_accepted(tx: Transaction, account: str, key: str, seen: Seen) -> bool
         with suppress(RequestGone):
             requests.record_sighting(tx, holder.request_id, seen)
             return True
-    scans.note_foreign_key(tx, account, key)
+    foreign_keys.note(tx, account, sender, [key])
     return False
 
 

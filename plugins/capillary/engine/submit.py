@@ -17,16 +17,16 @@ from typing import Final
 from sqlalchemy import func, select
 
 from capillary.api.errors import NotTaken, Unauthorized
-from capillary.api.outside_text import on_one_line, shell_word
 from capillary.api.settings import PlatformSettings
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, ServerChanged, TooMuchDoubt
 from capillary.engine.history import read_history
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, doubt_after
 from capillary.engine.watch import watch
-from capillary.ledger import requests, scans
+from capillary.ledger import requests
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
+from capillary.ledger.foreign_keys import drop_known, foreign_keys
 from capillary.ledger.history import history, read_again
 from capillary.ledger.opening import DATABASE_ERRORS
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
@@ -252,7 +252,7 @@ async def _look_first(sender: Sender, plan: PlanId, *, lease: timedelta, stop_on
 
     if not await sender.runtime.ledger_call(anything_planned):
         return _Looked(0, _NEVER)
-    await sender.runtime.ledger_call(lambda: _doubt_the_foreign_key(sender))
+    await sender.runtime.ledger_call(lambda: _doubt_the_foreign_keys(sender))
     await read_history(sender.ledger, sender.client, sender.runtime, alive=alive)
     begun = await sender.runtime.ledger_call(lambda: _now(sender.ledger))
     await _read_to_the_end(sender)
@@ -265,12 +265,17 @@ def _now(ledger: Ledger) -> datetime:
         return tx.now
 
 
-def _doubt_the_foreign_key(sender: Sender) -> None:
-    """Have the whole list read again where a key stops the account: it may be rejected, or known, by now."""
-    account = sender.client.settings.account
+def _doubt_the_foreign_keys(sender: Sender) -> None:
+    """Have the whole list read again where a key that this user was shown stops the account: it may be rejected now.
+
+    Of a key that another user was shown this user's reading says nothing: it stays, unless the ledger knows it now.
+    """
+    account, user = sender.client.settings.account, sender.client.settings.sender
     with sender.ledger.write() as tx:
-        if scans.state(tx, account).foreign_key is not None and history(tx, account).read_at is not None:
-            read_again(tx, account)
+        drop_known(tx, account)
+        is_stopped = any(foreign.sender == user for foreign in foreign_keys(tx, account))
+        if is_stopped and history(tx, account, user).read_at is not None:
+            read_again(tx, account, user)
 
 
 async def _read_to_the_end(sender: Sender) -> None:
@@ -312,20 +317,12 @@ def _planned(tx: Transaction, badge_run_id: OpenPlan, count: int) -> list[int]:
 
 def _assert_may_send(tx: Transaction, settings: PlatformSettings, in_flight: int) -> None:
     account = settings.account
-    foreign_key = scans.state(tx, account).foreign_key
-    if foreign_key is not None:
-        raise LedgerBehind(
-            f"the platform holds request {on_one_line(foreign_key)}, which this ledger does not know: the ledger was "
-            "restored or emptied, or a second installation submits for the same organisation. Nothing is sent before "
-            "the ledger has learned it: python -m capillary ledger import --dags <folder> --since <day>. If it is "
-            "somebody else's, have it rejected, or say so: python -m capillary ledger import --not-ours "
-            f"{shell_word(foreign_key)}"
-        )
-    if history(tx, account).read_at is None:
+    if history(tx, account, settings.sender).read_at is None:
         raise HistoryOpen(
             f"the list of {account} has to be read from its beginning once more, because a request stood there that "
             "this ledger did not know; nothing is sent before that. Retry the task, which does it"
         )
+    _assert_nothing_foreign(tx, settings)
     in_doubt = tx.conn.execute(
         select(func.count())
         .select_from(badge_request)
@@ -345,3 +342,28 @@ def _assert_may_send(tx: Transaction, settings: PlatformSettings, in_flight: int
             f"{in_doubt} requests of {account} are in doubt, as many as may be in flight; nothing more is sent until "
             "the platform's list has shown what became of them"
         )
+
+
+def _assert_nothing_foreign(tx: Transaction, settings: PlatformSettings) -> None:
+    """Assert that no credential user of the account was shown a key that the ledger does not know."""
+    found = foreign_keys(tx, settings.account)
+    if not found:
+        return
+    own = next((foreign for foreign in found if foreign.sender == settings.sender), None)
+    if own is not None:
+        raise LedgerBehind(
+            f"the platform holds request {on_one_line(own.key)}, which this ledger does not know: the ledger was restored or "
+            "emptied, or a second installation submits for the same organisation. Nothing is sent before the ledger "
+            "has learned it: python -m capillary ledger import --dags <folder> --since <day>. If it is somebody "
+            f"else's, have it rejected, or say so: python -m capillary ledger import --not-ours "
+            f"{shell_word(own.key)}"
+        )
+    other = found[0]
+    raise LedgerBehind(
+        f"the platform holds request {on_one_line(other.key)}, which this ledger does not know. It was shown to another "
+        f"credential user (sender {other.sender}) of {settings.account}; this one is sender {settings.sender}, and may "
+        "not be shown it. Nothing is sent by either before the ledger has learned it. With the connection of that "
+        "user run its submit again, or import: python -m capillary ledger import --dags <folder> --since <day> "
+        "--capillary-conn-id <its connection>. If it is somebody else's, or was rejected and that user is gone, say "
+        f"so: python -m capillary ledger import --not-ours {shell_word(other.key)}"
+    )

@@ -107,7 +107,7 @@ async def watch(
     """
     account = client.settings.account
     begun, since = await runtime.ledger_call(lambda: _begin(ledger, client.settings))
-    reading = _Reading(ledger, account, settle=settle, reader=reader)
+    reading = _Reading(ledger, client.settings, settle=settle, reader=reader)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         await runtime.ledger_call(lambda: reading.take(rows))
@@ -144,9 +144,10 @@ async def watch(
 class _Reading:
     """What one reading has seen so far."""
 
-    def __init__(self, ledger: Ledger, account: str, *, settle: bool, reader: str | None) -> None:
+    def __init__(self, ledger: Ledger, settings: PlatformSettings, *, settle: bool, reader: str | None) -> None:
         self._ledger = ledger
-        self._account = account
+        self._account = settings.account
+        self._sender = settings.sender
         self._settle = settle
         self._reader = reader
         self.seen = set[str]()
@@ -157,7 +158,7 @@ class _Reading:
     def take(self, rows: tuple[WorkflowRequest, ...]) -> None:
         """Record one page."""
         with self._ledger.write() as tx:
-            recorded: Recorded = record_rows(tx, self._account, rows)
+            recorded: Recorded = record_rows(tx, self._account, self._sender, rows)
             if self._reader is not None:
                 scans.renew(tx, self._account, by=self._reader)
         self.seen.update(row.platform_request_id for row in rows)

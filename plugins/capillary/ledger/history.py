@@ -1,8 +1,9 @@
 """An account's first reading: how far a ledger that had never seen the account has read the platform's list.
 
-A ledger that was lost and made again knows none of the requests that stand on the platform. Before it sends
-anything for an account, the whole list is read once, day by day, and where that has come to is kept here. The
-first day that matters is years ago, or what a person said.
+A ledger that was lost and made again knows none of the requests that stand on the platform. Before a credential
+user sends anything for an account, it reads the whole list once, day by day, and where that has come to is kept
+here. Each user reads for itself, since the platform may show it its own requests alone. The first day that matters
+is years ago, or what a person said.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
+from capillary.ledger import foreign_keys
+from capillary.ledger.bounds import checked
 from capillary.ledger.database import Transaction
 from capillary.ledger.scans import ensure
-from capillary.ledger.schema import badge_scan
+from capillary.ledger.schema import badge_history
+from capillary.ledger.upsert import insert_unless_there
 
 #: How far back the list is asked for, unless a person says otherwise.
 GOES_BACK: Final = timedelta(days=5 * 365)
 _DAY: Final = timedelta(days=1)
+_COLUMNS: Final = badge_history.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class History:
         first_day: the first day that matters; None: the reading has not begun.
         next_day: the days before this one are read, or named in `unread`.
         unread: days that the platform refused to list, in words.
-        read_at: when the reading was through; None: nothing may be sent.
+        read_at: when the reading was through; None: this user may send nothing.
     """
 
     first_day: date | None
@@ -62,92 +67,91 @@ class History:
     read_at: datetime | None
 
 
-def history(tx: Transaction, account: str) -> History:
-    """Return where the account's first reading stands."""
-    columns = badge_scan.c
+def history(tx: Transaction, account: str, sender: str) -> History:
+    """Return where the first reading of the account by this credential user stands."""
     row = tx.conn.execute(
-        select(columns.history_from, columns.history_to, columns.history_unread, columns.history_read_at).where(
-            columns.account == account
-        )
+        select(_COLUMNS.first_day, _COLUMNS.next_day, _COLUMNS.unread, _COLUMNS.read_at).where(*_of(account, sender))
     ).one_or_none()
     return History(None, None, None, None) if row is None else History(*row)
 
 
-def begin(tx: Transaction, account: str, *, today: date) -> History:
+def begin(tx: Transaction, account: str, sender: str, *, today: date) -> History:
     """Return where to go on: at the beginning, where an earlier reading was killed, or once more from the start.
 
     A reading that came to its end and left days unread begins again: they may be listed by now.
     """
-    ensure(tx, account)
-    found = history(tx, account)
+    found = history(tx, account, sender)
     is_over = found.unread is not None and found.next_day is not None and found.next_day > today
     if found.first_day is None or is_over:
-        first_day = found.first_day or today - GOES_BACK
-        _set(tx, account, history_from=first_day, history_to=first_day, history_unread=None)
-    return history(tx, account)
+        _set(tx, account, sender, first_day=found.first_day or today - GOES_BACK, read_at=None)
+    return history(tx, account, sender)
 
 
-def advance(tx: Transaction, account: str, done: Days, *, refused: bool) -> bool:
+def advance(tx: Transaction, account: str, sender: str, done: Days, *, refused: bool) -> bool:
     """Write down that days are read, or that the platform refuses to list them.
 
     Returns:
         False where the reading does not stand at their first day any more: it was begun again meanwhile.
     """
-    found = history(tx, account)
+    found = history(tx, account, sender)
     unread = _with(found.unread, done) if refused else found.unread
     statement = (
-        update(badge_scan)
-        .where(
-            badge_scan.c.account == account,
-            badge_scan.c.history_to == done.first,
-            badge_scan.c.history_read_at.is_(None),
-        )
-        .values(history_to=done.last + _DAY, history_unread=unread)
+        update(badge_history)
+        .where(*_of(account, sender), _COLUMNS.next_day == done.first, _COLUMNS.read_at.is_(None))
+        .values(next_day=done.last + _DAY, unread=unread)
     )
     return tx.conn.execute(statement).rowcount == 1
 
 
-def finish(tx: Transaction, account: str, *, today: date) -> History:
-    """End the reading where every day up to today is read; return where it stands now."""
-    tx.conn.execute(
-        update(badge_scan)
-        .where(
-            badge_scan.c.account == account,
-            badge_scan.c.history_to > today,
-            badge_scan.c.history_unread.is_(None),
-            badge_scan.c.history_read_at.is_(None),
-        )
-        .values(history_read_at=tx.now)
-    )
-    return history(tx, account)
+def finish(tx: Transaction, account: str, sender: str, *, today: date) -> History:
+    """End the reading where every day up to today is read; return where it stands now.
 
-
-def take_as_read(tx: Transaction, account: str, *, since: date) -> None:
-    """A person says that nothing before a day matters, and that everything since is known."""
-    ensure(tx, account)
-    _set(tx, account, history_from=since, history_to=since, history_unread=None, history_read_at=tx.now)
-
-
-def read_again(tx: Transaction, account: str) -> None:
-    """Have the list read once more from the first day that matters; nothing is sent before that is through.
-
-    What kept the account from submitting is forgotten with it: where it still stands there, the reading finds it.
+    What kept the account from submitting and was not shown any more goes with it.
     """
-    tx.conn.execute(
-        update(badge_scan)
-        .where(badge_scan.c.account == account)
-        .values(
-            foreign_key=None,
-            foreign_seen_at=None,
-            history_to=badge_scan.c.history_from,
-            history_unread=None,
-            history_read_at=None,
+    statement = (
+        update(badge_history)
+        .where(
+            *_of(account, sender),
+            _COLUMNS.next_day > today,
+            _COLUMNS.unread.is_(None),
+            _COLUMNS.read_at.is_(None),
         )
+        .values(read_at=tx.now)
+    )
+    if tx.conn.execute(statement).rowcount == 1:
+        foreign_keys.drop_unseen(tx, account, sender)
+    return history(tx, account, sender)
+
+
+def take_as_read(tx: Transaction, account: str, sender: str, *, since: date) -> None:
+    """A person says that nothing before a day matters, and that everything since is known, for this user."""
+    _set(tx, account, sender, first_day=since, read_at=tx.now)
+
+
+def read_again(tx: Transaction, account: str, sender: str) -> None:
+    """Have this user read the list once more from the first day that matters; it sends nothing before that is through.
+
+    What keeps the account from submitting does so until then: another user sends meanwhile, and may not be shown it.
+    """
+    foreign_keys.expect_again(tx, account, sender)
+    tx.conn.execute(
+        update(badge_history)
+        .where(*_of(account, sender))
+        .values(next_day=_COLUMNS.first_day, unread=None, read_at=None)
     )
 
 
-def _set(tx: Transaction, account: str, **values: object) -> None:
-    tx.conn.execute(update(badge_scan).where(badge_scan.c.account == account).values(**values))
+def _of(account: str, sender: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return _COLUMNS.account == account, _COLUMNS.sender == sender
+
+
+def _set(tx: Transaction, account: str, sender: str, *, first_day: date, read_at: datetime | None) -> None:
+    """Have the reading stand at its first day."""
+    ensure(tx, account)
+    checked(_COLUMNS.sender, "sender", sender)
+    stands: dict[str, object] = {"first_day": first_day, "next_day": first_day, "unread": None, "read_at": read_at}
+    if not insert_unless_there(tx, badge_history, {"account": account, "sender": sender, **stands}):
+        tx.conn.execute(update(badge_history).where(*_of(account, sender)).values(**stands))
 
 
 def _with(unread: str | None, more: Days) -> str:

@@ -1,4 +1,4 @@
-"""Who reads the platform's list for an account, and what the last reading said of the ledger itself."""
+"""Who reads the platform's list for an account, whether it may be trusted, and whose keys on it are not ours."""
 
 from __future__ import annotations
 
@@ -27,12 +27,10 @@ class ScanState:
     Attributes:
         read_at: when the list was last read, or began to be.
         trusted: whether the list may prove that something is not there: it missed nothing for `DISTRUST`.
-        foreign_key: a key with our prefix that the ledger does not know: the ledger is behind the platform.
     """
 
     read_at: datetime | None
     trusted: bool
-    foreign_key: str | None
 
 
 def lease(tx: Transaction, account: str, *, by: str, older_than: timedelta) -> bool:
@@ -92,25 +90,6 @@ def distrust(tx: Transaction, account: str) -> None:
     tx.conn.execute(update(badge_scan).where(badge_scan.c.account == account).values(distrusted_at=tx.now))
 
 
-def note_foreign_key(tx: Transaction, account: str, key: str) -> None:
-    """A key of ours stands on the platform that the ledger does not know: submitting must stop.
-
-    A key that is longer than any of ours is kept cut: it stops submitting all the same.
-    """
-    ensure(tx, account)
-    kept = cut(badge_scan.c.foreign_key, key)
-    tx.conn.execute(
-        update(badge_scan).where(badge_scan.c.account == account).values(foreign_key=kept, foreign_seen_at=tx.now)
-    )
-
-
-def clear_foreign_key(tx: Transaction, account: str) -> None:
-    """Everything of ours on the platform is known again."""
-    tx.conn.execute(
-        update(badge_scan).where(badge_scan.c.account == account).values(foreign_key=None, foreign_seen_at=None)
-    )
-
-
 def note_not_ours(tx: Transaction, account: str, key: str, *, by: str) -> None:
     """A person says that a key with our prefix is somebody else's: it stops nothing any more."""
     checked(badge_not_ours.c.account, "account", account)
@@ -137,14 +116,12 @@ def are_not_ours(tx: Transaction, account: str, keys: Iterable[str]) -> set[str]
 def state(tx: Transaction, account: str) -> ScanState:
     """Return what is known of the account's list."""
     row = tx.conn.execute(
-        select(badge_scan.c.read_at, badge_scan.c.distrusted_at, badge_scan.c.foreign_key).where(
-            badge_scan.c.account == account
-        )
+        select(badge_scan.c.read_at, badge_scan.c.distrusted_at).where(badge_scan.c.account == account)
     ).one_or_none()
     if row is None:
-        return ScanState(None, trusted=True, foreign_key=None)
+        return ScanState(None, trusted=True)
     trusted = row.distrusted_at is None or row.distrusted_at <= tx.now - DISTRUST
-    return ScanState(row.read_at, trusted, row.foreign_key)
+    return ScanState(row.read_at, trusted)
 
 
 def ensure(tx: Transaction, account: str) -> None:

@@ -272,12 +272,32 @@ badge_scan = Table(
     Column("leased_by", String(200), nullable=False),
     Column("read_at", UtcDateTime, comment="when the list was last read, or began to be"),
     Column("distrusted_at", UtcDateTime, comment="the list missed a request that a single read found"),
-    Column("foreign_key", String(64), comment="a key of ours on the platform that this ledger does not know"),
-    Column("foreign_seen_at", UtcDateTime),
-    Column("history_from", Date, comment="first day of the account's first reading, in the cluster's time zone"),
-    Column("history_to", Date, comment="the first reading has come to this day"),
-    Column("history_unread", Text, comment="days that the platform refused to list"),
-    Column("history_read_at", UtcDateTime, comment="when the first reading was through; nothing is sent before"),
+)
+
+badge_history = Table(
+    "badge_history",
+    metadata,
+    Column("account", String(255), primary_key=True),
+    Column("sender", String(64), primary_key=True, comment="fingerprint of the credential user that reads"),
+    Column("first_day", Date, nullable=False, comment="first day of the first reading, in the cluster's time zone"),
+    Column("next_day", Date, nullable=False, comment="the first reading has come to this day"),
+    Column("unread", Text, comment="days that the platform refused to list"),
+    Column("read_at", UtcDateTime, comment="when the first reading was through; this user sends nothing before"),
+)
+
+badge_foreign_key = Table(
+    "badge_foreign_key",
+    metadata,
+    Column("account", String(255), primary_key=True),
+    Column("sender", String(64), primary_key=True, comment="fingerprint of the credential user that was shown it"),
+    Column(
+        "key",
+        String(64),
+        primary_key=True,
+        comment="a key of ours on the platform that this ledger does not know",
+    ),
+    Column("seen_at", UtcDateTime, nullable=False, comment="when that user was last shown it"),
+    Column("unseen", Boolean, nullable=False, comment="the reading that is under way has not shown it yet"),
 )
 
 badge_not_ours = Table(

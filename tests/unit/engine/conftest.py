@@ -28,5 +28,5 @@ def desk(_migrated: Path, tmp_path: Path) -> Iterator[Desk]:
     with Ledger(f"sqlite:///{shutil.copy(_migrated, tmp_path / 'ledger.db')}", clock=lambda: now[0]) as ledger:
         desk = Desk(ledger, now)
         with ledger.write() as tx:
-            take_as_read(tx, desk.settings.account, since=NOON.date())
+            take_as_read(tx, desk.settings.account, desk.settings.sender, since=NOON.date())
         yield desk

@@ -267,10 +267,10 @@ async def test_a_key_that_is_not_known_proves_that_the_ledger_is_behind(desk: De
 async def test_nothing_is_judged_absent_before_the_accounts_list_was_read(desk: Desk) -> None:
     await leave_in_doubt(desk)
     with desk.ledger.write() as tx:
-        history.read_again(tx, SETTINGS.account)
+        history.read_again(tx, SETTINGS.account, SETTINGS.sender)
     assert await resolve(desk, after=timedelta(hours=3)) == Resolved(still_in_doubt=1)
     with desk.ledger.write() as tx:
-        history.take_as_read(tx, SETTINGS.account, since=NOON.date())
+        history.take_as_read(tx, SETTINGS.account, SETTINGS.sender, since=NOON.date())
     assert await resolve(desk, after=timedelta(hours=3)) == Resolved(sent_again=1)
 
 

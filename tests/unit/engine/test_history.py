@@ -18,7 +18,7 @@ from capillary.engine import history as reading
 from capillary.engine.errors import HistoryUnread, ListCutShort
 from capillary.engine.history import FRUITLESS, PAGES_AT_ONCE, READINGS, read_history
 from capillary.engine.runtime import Runtime
-from capillary.ledger import history, scans
+from capillary.ledger import foreign_keys, history, scans
 from capillary.ledger.database import Transaction
 from capillary.ledger.history import GOES_BACK
 from tests.unit.engine.desk import NOON, SETTINGS, Desk, row
@@ -27,6 +27,7 @@ DAY = timedelta(days=1)
 TODAY = NOON.date()
 FIRST = TODAY - GOES_BACK
 ACCOUNT = SETTINGS.account
+SENDER = SETTINGS.sender
 KEY = "cb1.forgotten.0123456789abcdef0123456789abcdef"
 REFUSED = CallRefused(what="list of requests", reason="startDate is too old", http_status=400)
 
@@ -91,18 +92,18 @@ class Platform:
 def platform(desk: Desk) -> Platform:
     """A platform whose account the desk's ledger has never seen."""
     with desk.ledger.write() as tx:
-        tx.conn.exec_driver_sql("DELETE FROM badge_scan")
+        tx.conn.exec_driver_sql("DELETE FROM badge_history")
     return Platform(desk)
 
 
 def stands(platform: Platform) -> history.History:
     with platform.desk.ledger.read() as tx:
-        return history.history(tx, ACCOUNT)
+        return history.history(tx, ACCOUNT, SENDER)
 
 
 def foreign_key(platform: Platform) -> str | None:
     with platform.desk.ledger.read() as tx:
-        return scans.state(tx, ACCOUNT).foreign_key
+        return next((each.key for each in foreign_keys.foreign_keys(tx, ACCOUNT)), None)
 
 
 async def test_an_empty_list_costs_one_call(platform: Platform) -> None:
@@ -320,7 +321,7 @@ async def test_another_task_that_reads_is_waited_for(platform: Platform) -> None
     def the_other_is_through() -> None:
         if next(looks) == 3:
             with platform.desk.ledger.write() as tx:
-                history.take_as_read(tx, ACCOUNT, since=TODAY)
+                history.take_as_read(tx, ACCOUNT, SENDER, since=TODAY)
 
     platform.on_sleep = the_other_is_through
     signs: list[datetime] = []
@@ -343,8 +344,8 @@ async def test_a_reading_that_somebody_begins_again_is_read_again(platform: Plat
     once = iter([True])
 
     def begin_again(tx: Transaction) -> None:
-        if (history.history(tx, ACCOUNT).next_day or FIRST) > TODAY - 100 * DAY and next(once, False):
-            history.read_again(tx, ACCOUNT)
+        if (history.history(tx, ACCOUNT, SENDER).next_day or FIRST) > TODAY - 100 * DAY and next(once, False):
+            history.read_again(tx, ACCOUNT, SENDER)
 
     await platform.read(begin_again)
     assert stands(platform).read_at is not None

@@ -16,7 +16,7 @@ from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, TooMuchDoubt, WrongAccount
 from capillary.engine.send import SEND_WITHIN_S, Sent
 from capillary.engine.submit import IN_FLIGHT, LIST_READINGS, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
-from capillary.ledger import history, scans, stops
+from capillary.ledger import foreign_keys, history, stops
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.schema import badge_occasion, badge_request
 from capillary.ledger.stops import Scope
@@ -290,7 +290,7 @@ async def test_the_command_for_a_strangers_key_runs_nothing_and_stays_on_one_lin
     )
     assert said.endswith(r"ledger import --not-ours $'cb1.$(touch x)\U0000000athe ledger is whole'")
     with desk.ledger.write() as tx:
-        scans.note_foreign_key(tx, desk.settings.account, "cb1.$(touch x)")
+        foreign_keys.note(tx, desk.settings.account, desk.settings.sender, ["cb1.$(touch x)"])
     desk.listed = [row("p-0", "cb1.$(touch x)")]
     with pytest.raises(LedgerBehind, match=r"ledger import --not-ours 'cb1\.\$\(touch x\)'$"):
         await submit(desk)
@@ -314,7 +314,7 @@ async def test_a_key_that_shows_while_sending_stops_the_next_batch(desk: Desk) -
 
     async def meanwhile(request: Any) -> Any:  # noqa: ANN401 - whatever is sent
         with desk.ledger.write() as tx:
-            scans.note_foreign_key(tx, desk.settings.account, OTHER_KEY)
+            foreign_keys.note(tx, desk.settings.account, desk.settings.sender, [OTHER_KEY])
         return row("p-1", request.key)
 
     desk.answers = [meanwhile]
@@ -327,7 +327,7 @@ async def test_nothing_is_sent_before_the_accounts_list_was_read(desk: Desk, mon
     """The second lock: whatever was looked at before, the transaction before the claims asks once more."""
     desk.plan([1])
     with desk.ledger.write() as tx:
-        history.read_again(tx, desk.settings.account)
+        history.read_again(tx, desk.settings.account, desk.settings.sender)
 
     async def not_read(*_: object, **__: object) -> None: ...
 
@@ -340,20 +340,20 @@ async def test_nothing_is_sent_before_the_accounts_list_was_read(desk: Desk, mon
 async def test_the_account_is_read_before_the_first_send(desk: Desk) -> None:
     plan = desk.plan([1])
     with desk.ledger.write() as tx:
-        history.read_again(tx, desk.settings.account)
-        before = history.history(tx, desk.settings.account)
+        history.read_again(tx, desk.settings.account, desk.settings.sender)
+        before = history.history(tx, desk.settings.account, desk.settings.sender)
     assert before.read_at is None
     await submit(desk, plan.badge_run_id)
     assert [event.split()[0] for event in desk.events] == ["list", "list", "clear", "asked", "post"]
     with desk.ledger.read() as tx:
-        assert history.history(tx, desk.settings.account).read_at == NOON
+        assert history.history(tx, desk.settings.account, desk.settings.sender).read_at == NOON
 
 
 @pytest.mark.parametrize("state", ["rejected", "AdminTask"])
 async def test_where_a_key_stops_the_account_the_whole_list_is_read_again(desk: Desk, state: str) -> None:
     desk.plan([1])
     with desk.ledger.write() as tx:
-        scans.note_foreign_key(tx, desk.settings.account, OTHER_KEY)
+        foreign_keys.note(tx, desk.settings.account, desk.settings.sender, [OTHER_KEY])
     desk.listed = [row("p-0", OTHER_KEY, state)]
     if state == "rejected":
         assert (await submit(desk)).counts == {Sent.ACCEPTED: 1}

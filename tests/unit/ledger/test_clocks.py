@@ -47,7 +47,7 @@ def sender(ledger: Ledger, wire: Platform) -> Sender:
         return True
 
     with ledger.write() as tx:
-        take_as_read(tx, SETTINGS.account, since=tx.now.date())
+        take_as_read(tx, SETTINGS.account, SETTINGS.sender, since=tx.now.date())
     return Sender(ledger, wire.client(SETTINGS), Runtime(sleep=wire.sleep, monotonic=lambda: wire.clock), may_submit)
 
 
@@ -241,7 +241,7 @@ def test_twins_of_a_clock_set_forward_are_both_found(ledger: Ledger, clock: Cloc
         for name in ("first", "second")
     ]
     with ledger.write() as tx:
-        assert record_rows(tx, account, rows).new == 2
+        assert record_rows(tx, account, "sender", rows).new == 2
     assert request(ledger, planned).status == "waiting"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
 import pytest
@@ -21,7 +21,7 @@ from capillary.api.settings import ACCOUNT_LIMIT
 from capillary.engine.eligibility import InvalidId, customer_id_of, shape_of
 from capillary.engine.outcomes import read_outcomes
 from capillary.engine.sightings import record_rows
-from capillary.ledger import pace, scans, stops
+from capillary.ledger import foreign_keys, history, pace, scans, stops
 from capillary.ledger.adopt import Forgotten, adopt
 from capillary.ledger.bounds import MAX_INTEGER, checked, code_kept, cut
 from capillary.ledger.database import Ledger
@@ -32,10 +32,10 @@ from capillary.ledger.requests import Seen, claim, note_doubt, record_sighting, 
 from capillary.ledger.schema import (
     Outcome,
     badge_enrolment,
+    badge_foreign_key,
     badge_occasion,
     badge_request,
     badge_run,
-    badge_scan,
     badge_sighting,
     metadata,
 )
@@ -195,10 +195,10 @@ def test_a_foreign_key_of_any_length_stops_submitting_and_no_reading(ledger: Led
     planned = plan(ledger, [1, 2], ORDER)
     mine = requests_of(ledger, planned)[0]
     with ledger.write() as tx:
-        recorded = record_rows(tx, SPEC.account, [row("p-1", key), row("p-2", mine.key)])
-        kept = scans.state(tx, SPEC.account).foreign_key
+        recorded = record_rows(tx, SPEC.account, "sender", [row("p-1", key), row("p-2", mine.key)])
+        kept = [each.key for each in foreign_keys.foreign_keys(tx, SPEC.account)]
     assert recorded.new == 1, "the row beside it is recorded"
-    assert kept == key[:64]
+    assert kept == [key[:64]]
     assert recorded.foreign_key is not None
     assert_every_text_fits(ledger)
 
@@ -206,8 +206,9 @@ def test_a_foreign_key_of_any_length_stops_submitting_and_no_reading(ledger: Led
 @bad_words
 def test_a_foreign_key_of_any_kind_is_kept(ledger: Ledger, bad: str) -> None:
     with ledger.write() as tx:
-        scans.note_foreign_key(tx, SPEC.account, KEY_PREFIX + bad)
-        assert (scans.state(tx, SPEC.account).foreign_key or "").startswith(KEY_PREFIX)
+        foreign_keys.note(tx, SPEC.account, "sender", [KEY_PREFIX + bad])
+        (kept,) = foreign_keys.foreign_keys(tx, SPEC.account)
+    assert kept.key.startswith(KEY_PREFIX)
     assert_every_text_fits(ledger)
 
 
@@ -252,12 +253,19 @@ def test_a_stop_whose_words_do_not_fit_is_refused_by_name(ledger: Ledger, bad: s
 def test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name(ledger: Ledger, bad: str) -> None:
     for write in (
         lambda tx: scans.lease(tx, bad, by="reader", older_than=timedelta(0)),
-        lambda tx: scans.note_foreign_key(tx, bad, "cb1.x"),
+        lambda tx: foreign_keys.note(tx, bad, "sender", ["cb1.x"]),
+        lambda tx: history.take_as_read(tx, bad, "sender", since=date(2026, 11, 23)),
         lambda tx: scans.distrust(tx, bad),
         lambda tx: pace.take_slot(tx, bad, calls_per_minute=100),
         lambda tx: pace.block(tx, bad, seconds=1),
     ):
         with pytest.raises(ValueUnfit, match=r"^account: "), ledger.write() as tx:
+            write(tx)
+    for write in (
+        lambda tx: foreign_keys.note(tx, SPEC.account, bad, ["cb1.x"]),
+        lambda tx: history.take_as_read(tx, SPEC.account, bad, since=date(2026, 11, 23)),
+    ):
+        with pytest.raises(ValueUnfit, match=r"^sender: "), ledger.write() as tx:
             write(tx)
     with pytest.raises(ValueUnfit, match=r"^reader: "), ledger.write() as tx:
         scans.lease(tx, SPEC.account, by=bad, older_than=timedelta(0))
@@ -356,7 +364,7 @@ def test_no_reply_of_the_platform_breaks_the_database(
     plan(ledger, [1], replace(ORDER, run_id=f"run {seen.platform_request_id[:20]}", canary=False))
     with ledger.write() as tx:
         request_id = tx.conn.execute(select(badge_request.c.id).order_by(badge_request.c.id).limit(1)).scalar_one()
-        record_rows(tx, SPEC.account, [seen])
+        record_rows(tx, SPEC.account, "sender", [seen])
         record_sighting(
             tx,
             request_id,
@@ -400,8 +408,12 @@ WRITERS: Final[Mapping[str, Callable[..., None] | str]] = {
     "badge_pace.account": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
     "badge_scan.account": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
     "badge_scan.leased_by": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
-    "badge_scan.foreign_key": test_a_foreign_key_of_any_kind_is_kept,
-    "badge_scan.history_unread": "days",
+    "badge_history.account": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
+    "badge_history.sender": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
+    "badge_history.unread": "days",
+    "badge_foreign_key.account": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
+    "badge_foreign_key.sender": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
+    "badge_foreign_key.key": test_a_foreign_key_of_any_kind_is_kept,
     "badge_not_ours.account": test_a_persons_word_on_a_key_is_refused_where_it_does_not_fit,
     "badge_not_ours.key": test_a_foreign_key_of_any_kind_may_be_said_to_be_not_ours,
     "badge_not_ours.said_by": test_a_persons_word_on_a_key_is_refused_where_it_does_not_fit,
@@ -424,7 +436,7 @@ def test_every_column_of_text_has_its_test() -> None:
 
 
 def test_the_bounds_at_the_edge_are_the_columns() -> None:
-    assert length_of(badge_scan.c.foreign_key) == length_of(badge_request.c.key) == KEY_LIMIT
+    assert length_of(badge_foreign_key.c.key) == length_of(badge_request.c.key) == KEY_LIMIT
     assert length_of(badge_sighting.c.platform_request_id) == PLATFORM_ID_LIMIT
     assert length_of(badge_sighting.c.state) == STATE_LIMIT
     accounts = {length_of(table.c.account) for table in metadata.tables.values() if "account" in table.c}

@@ -6,12 +6,13 @@ from datetime import date, timedelta
 
 import pytest
 
-from capillary.ledger import history, scans
+from capillary.ledger import foreign_keys, history, scans
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import GOES_BACK, Days, History
 from tests.unit.ledger.conftest import Clock
 
 ACCOUNT = "https://platform.example/100"
+SENDER, OTHER = "0123456789abcdef", "fedcba9876543210"
 TODAY = date(2026, 11, 23)
 DAY = timedelta(days=1)
 FIRST = TODAY - GOES_BACK
@@ -19,22 +20,22 @@ FIRST = TODAY - GOES_BACK
 
 def stands(ledger: Ledger, account: str = ACCOUNT) -> History:
     with ledger.read() as tx:
-        return history.history(tx, account)
+        return history.history(tx, account, SENDER)
 
 
 def begin(ledger: Ledger, today: date = TODAY) -> History:
     with ledger.write() as tx:
-        return history.begin(tx, ACCOUNT, today=today)
+        return history.begin(tx, ACCOUNT, SENDER, today=today)
 
 
 def advance(ledger: Ledger, first: date, last: date, *, refused: bool = False) -> bool:
     with ledger.write() as tx:
-        return history.advance(tx, ACCOUNT, Days(first, last), refused=refused)
+        return history.advance(tx, ACCOUNT, SENDER, Days(first, last), refused=refused)
 
 
 def finish(ledger: Ledger, today: date = TODAY) -> History:
     with ledger.write() as tx:
-        return history.finish(tx, ACCOUNT, today=today)
+        return history.finish(tx, ACCOUNT, SENDER, today=today)
 
 
 def test_an_account_that_was_never_seen_is_unread(ledger: Ledger) -> None:
@@ -93,7 +94,7 @@ def test_a_reading_that_left_days_unread_begins_again(ledger: Ledger) -> None:
 
 def test_a_persons_word_ends_it(ledger: Ledger, clock: Clock) -> None:
     with ledger.write() as tx:
-        history.take_as_read(tx, ACCOUNT, since=TODAY - 9 * DAY)
+        history.take_as_read(tx, ACCOUNT, SENDER, since=TODAY - 9 * DAY)
     assert stands(ledger) == History(TODAY - 9 * DAY, TODAY - 9 * DAY, None, clock.now)
     assert stands(ledger, "https://platform.example/200").read_at is None, "and that of no other account"
 
@@ -102,10 +103,9 @@ def test_a_persons_word_ends_it(ledger: Ledger, clock: Clock) -> None:
 def test_it_is_read_again_from_the_first_day_that_matters(ledger: Ledger, word: bool) -> None:
     since = TODAY - 9 * DAY if word else FIRST
     with ledger.write() as tx:
-        history.take_as_read(tx, ACCOUNT, since=since)
-        scans.note_foreign_key(tx, ACCOUNT, "cb1.stray")
-        history.read_again(tx, ACCOUNT)
-        assert scans.state(tx, ACCOUNT).foreign_key is None
+        history.take_as_read(tx, ACCOUNT, SENDER, since=since)
+        foreign_keys.note(tx, ACCOUNT, SENDER, ["cb1.stray"])
+        history.read_again(tx, ACCOUNT, SENDER)
     assert stands(ledger) == History(since, since, None, None)
     assert begin(ledger).next_day == since
 
@@ -129,3 +129,15 @@ def test_halves_are_the_whole_without_a_gap(count: int) -> None:
     assert second.first == first.last + DAY
     assert first.count + second.count == days.count == count
     assert first.count >= 1
+
+
+def test_one_users_reading_is_none_of_another(ledger: Ledger) -> None:
+    begin(ledger)
+    advance(ledger, FIRST, TODAY)
+    finish(ledger)
+    with ledger.write() as tx:
+        assert history.history(tx, ACCOUNT, OTHER) == History(None, None, None, None)
+        assert not history.advance(tx, ACCOUNT, OTHER, Days(FIRST, TODAY), refused=False)
+        assert history.begin(tx, ACCOUNT, OTHER, today=TODAY) == History(FIRST, FIRST, None, None)
+        history.read_again(tx, ACCOUNT, OTHER)
+    assert stands(ledger).read_at is not None

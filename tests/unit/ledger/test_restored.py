@@ -18,9 +18,9 @@ from capillary.engine.send import Sender, assert_account, doubt_after
 from capillary.engine.settle import settle_by_reading
 from capillary.engine.sightings import record_rows
 from capillary.engine.submit import submit_run
-from capillary.ledger import scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown, RequestGone
+from capillary.ledger.foreign_keys import ForeignKey, foreign_keys
 from capillary.ledger.plan import Order, Plan
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
 from capillary.ledger.requests import (
@@ -194,9 +194,10 @@ async def test_an_acceptance_of_before_is_nobodys_and_stops_submitting(desk: Des
     with pytest.raises(PlanUnknown):
         await submit_run(desk.sender, mine, lease=LEASE)
     after = snapshot(desk.ledger)
-    assert {**after, "badge_scan": []} == {**stranger[0], "badge_scan": []}
+    left_out: Rows = {"badge_scan": [], "badge_foreign_key": []}
+    assert {**after, **left_out} == {**stranger[0], **left_out}
     with desk.ledger.read() as tx:
-        assert scans.state(tx, SETTINGS.account).foreign_key == key
+        assert foreign_keys(tx, SETTINGS.account) == (ForeignKey(key, SETTINGS.sender),)
     later = plan(desk.ledger, [71], of_desk(run("later")))
     with pytest.raises(LedgerBehind, match=str(key)):
         await submit_run(desk.sender, desk.plan_id(later.badge_run_id), lease=LEASE)
@@ -309,7 +310,7 @@ async def test_what_was_read_for_a_request_of_before_settles_nobody(
     send(desk.ledger, 1)
     decided = row("p-1", desk.requests()[0].key, "rejected", human=True)
     with desk.ledger.write() as tx:
-        record_rows(tx, SETTINGS.account, [decided])
+        record_rows(tx, SETTINGS.account, SETTINGS.sender, [decided])
     then = list[Rows]()
 
     async def read_request(_: Desk, __: str) -> WorkflowRequest:
@@ -319,7 +320,7 @@ async def test_what_was_read_for_a_request_of_before_settles_nobody(
             send(desk.ledger, 1)
             key = desk.requests()[0].key
             with desk.ledger.write() as tx:
-                record_rows(tx, SETTINGS.account, [row("p-2", key, "approved", human=True)])
+                record_rows(tx, SETTINGS.account, SETTINGS.sender, [row("p-2", key, "approved", human=True)])
         then.append(snapshot(desk.ledger))
         return decided
 

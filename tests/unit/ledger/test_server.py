@@ -254,7 +254,7 @@ def desk(ledger: Ledger, clock: Clock) -> Desk:
     look(ledger, clock.now)
     made = Desk(ledger, [clock.now])
     with ledger.write() as tx:
-        take_as_read(tx, made.settings.account, since=clock.now.date())
+        take_as_read(tx, made.settings.account, made.settings.sender, since=clock.now.date())
     return made
 
 

@@ -20,6 +20,7 @@ def upgrade() -> None:
     _create_sightings()
     _create_enrolments()
     _create_account_tables()
+    _create_reading_tables()
     _create_stop_and_server()
     _create_views()
 
@@ -255,18 +256,6 @@ def _create_account_tables() -> None:
         sa.Column("leased_by", sa.String(200), nullable=False),
         _time("read_at", nullable=True, comment="when the list was last read, or began to be"),
         _time("distrusted_at", nullable=True, comment="the list missed a request that a single read found"),
-        sa.Column(
-            "foreign_key",
-            sa.String(64),
-            comment="a key of ours on the platform that this ledger does not know",
-        ),
-        _time("foreign_seen_at", nullable=True),
-        sa.Column(
-            "history_from", sa.Date(), comment="first day of the account's first reading, in the cluster's time zone"
-        ),
-        sa.Column("history_to", sa.Date(), comment="the first reading has come to this day"),
-        sa.Column("history_unread", sa.Text(), comment="days that the platform refused to list"),
-        _time("history_read_at", nullable=True, comment="when the first reading was through; nothing is sent before"),
         sa.PrimaryKeyConstraint("account", name=op.f("pk_badge_scan")),
     )
     op.create_table(
@@ -281,6 +270,34 @@ def _create_account_tables() -> None:
         _time("said_at"),
         sa.Column("said_by", sa.String(200), nullable=False),
         sa.PrimaryKeyConstraint("account", "key", name=op.f("pk_badge_not_ours")),
+    )
+
+
+def _create_reading_tables() -> None:
+    op.create_table(
+        "badge_history",
+        sa.Column("account", sa.String(255), nullable=False),
+        sa.Column("sender", sa.String(64), nullable=False, comment="fingerprint of the credential user that reads"),
+        sa.Column(
+            "first_day", sa.Date(), nullable=False, comment="first day of the first reading, in the cluster's time zone"
+        ),
+        sa.Column("next_day", sa.Date(), nullable=False, comment="the first reading has come to this day"),
+        sa.Column("unread", sa.Text(), comment="days that the platform refused to list"),
+        _time("read_at", nullable=True, comment="when the first reading was through; this user sends nothing before"),
+        sa.PrimaryKeyConstraint("account", "sender", name=op.f("pk_badge_history")),
+    )
+    op.create_table(
+        "badge_foreign_key",
+        sa.Column("account", sa.String(255), nullable=False),
+        sa.Column(
+            "sender", sa.String(64), nullable=False, comment="fingerprint of the credential user that was shown it"
+        ),
+        sa.Column(
+            "key", sa.String(64), nullable=False, comment="a key of ours on the platform that this ledger does not know"
+        ),
+        _time("seen_at", comment="when that user was last shown it"),
+        sa.Column("unseen", sa.Boolean(), nullable=False, comment="the reading that is under way has not shown it yet"),
+        sa.PrimaryKeyConstraint("account", "sender", "key", name=op.f("pk_badge_foreign_key")),
     )
 
 

@@ -1,0 +1,214 @@
+"""Two credential users of one account, each shown its own requests alone: what one sees says nothing for the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from capillary.api.request_workflow import Page, WorkflowRequest
+from capillary.engine.adoption import Imported, import_forgotten
+from capillary.engine.doubt import Resolved, resolve_doubt
+from capillary.engine.errors import LedgerBehind
+from capillary.engine.send import Sent
+from capillary.engine.submit import Submitted, submit_run
+from capillary.engine.upkeep import keep_account
+from capillary.ledger import foreign_keys, history, requests, scans
+from capillary.ledger.schema import badge_request
+from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
+
+KEY = "cb1.forgotten.0123456789abcdef0123456789abcdef"
+ONE, TWO = SETTINGS, replace(SETTINGS, login="till.two")
+TODAY = NOON.date()
+LONG_AGO = timedelta(days=90)
+
+
+@dataclass
+class OwnRowsDesk(Desk):
+    """A desk whose platform shows each till its own requests alone, from the day that is asked for."""
+
+    shown: dict[str, list[WorkflowRequest]] = field(default_factory=dict)
+
+    def show(self, login: str, made: WorkflowRequest, *, ago: timedelta = LONG_AGO) -> None:
+        """From now on this till alone is shown this request."""
+        self.shown.setdefault(login, []).append(replace(made, created_at=NOON - ago))
+
+    def take(self, user: object) -> None:
+        """Work with another till's connection."""
+        self.settings = user  # type: ignore[assignment]
+
+    async def list_requests(
+        self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
+    ) -> Page:
+        """Return this till's requests of these days."""
+        assert (page, request_type) in ((0, "ISSUE-BADGE"), (0, None))
+        assert end_date is None, "one page is read in one part"
+        self.events.append("list")
+        first = datetime.combine(start_date, datetime.min.time(), UTC)
+        rows = [
+            each for each in self.shown.get(self.settings.login, []) if each.created_at and each.created_at >= first
+        ]
+        return Page(tuple(rows), 0, page, total_pages=1, total_elements=len(rows))
+
+
+@pytest.fixture
+def two(desk: Desk) -> OwnRowsDesk:
+    """An account of two tills that this ledger has never seen; each has a run to submit."""
+    with desk.ledger.write() as tx:
+        tx.conn.exec_driver_sql("DELETE FROM badge_history")
+    two = OwnRowsDesk(desk.ledger, desk.now)
+    two.plan([1], "one")
+    two.plan([2], "two")
+    return two
+
+
+async def submit(two: OwnRowsDesk, user: object) -> Submitted:
+    """Submit a till's run with its connection."""
+    two.take(user)
+    return await submit_run(two.sender, two.plan_id(1 if user is ONE else 2), lease=LEASE)
+
+
+async def stop_by_two(two: OwnRowsDesk) -> None:
+    """The second till is shown a key that the ledger does not know, and is refused."""
+    two.show("till.two", row("p-0", KEY))
+    with pytest.raises(LedgerBehind, match=f"^the platform holds request {KEY}, which this ledger does not know: "):
+        await submit(two, TWO)
+
+
+def stopped_by(two: OwnRowsDesk) -> list[tuple[str, str]]:
+    with two.ledger.read() as tx:
+        return [(each.key, each.sender) for each in foreign_keys.foreign_keys(tx, SETTINGS.account)]
+
+
+async def test_the_first_reading_of_one_user_is_none_of_another(two: OwnRowsDesk) -> None:
+    assert (await submit(two, ONE)).counts == {Sent.ACCEPTED: 1}
+    await stop_by_two(two)
+    assert [post.customers for post in two.posts] == [(1,)]
+
+
+async def test_another_user_is_stopped_too_and_told_whose_connection_helps(two: OwnRowsDesk) -> None:
+    await stop_by_two(two)
+    with pytest.raises(LedgerBehind) as caught:
+        await submit(two, ONE)
+    assert str(caught.value) == (
+        f"the platform holds request {KEY}, which this ledger does not know. It was shown to another credential user "
+        f"(sender {TWO.sender}) of {SETTINGS.account}; this one is sender {ONE.sender}, and may not be shown it. "
+        "Nothing is sent by either before the ledger has learned it. With the connection of that user run its submit "
+        "again, or import: python -m capillary ledger import --dags <folder> --since <day> --capillary-conn-id <its "
+        "connection>. If it is somebody else's, or was rejected and that user is gone, say so: python -m capillary "
+        f"ledger import --not-ours {KEY}"
+    )
+    assert two.posts == []
+
+
+async def test_the_readings_of_one_user_take_no_key_away_that_another_was_shown(two: OwnRowsDesk) -> None:
+    await stop_by_two(two)
+    for _ in range(2):
+        for user in (ONE, TWO):
+            with pytest.raises(LedgerBehind):
+                await submit(two, user)
+    assert stopped_by(two) == [(KEY, TWO.sender)]
+    assert two.posts == []
+
+
+async def test_the_user_that_was_shown_it_sees_that_it_was_rejected(two: OwnRowsDesk) -> None:
+    await stop_by_two(two)
+    two.shown.clear()
+    two.show("till.two", row("p-0", KEY, "rejected"))
+    with pytest.raises(LedgerBehind):
+        await submit(two, ONE)
+    assert (await submit(two, TWO)).counts == {Sent.ACCEPTED: 1}
+    assert (await submit(two, ONE)).counts == {Sent.ACCEPTED: 1}
+
+
+async def test_while_its_user_reads_again_the_key_stops_the_others(two: OwnRowsDesk) -> None:
+    await stop_by_two(two)
+    with two.ledger.write() as tx:
+        history.read_again(tx, SETTINGS.account, TWO.sender)
+    with pytest.raises(LedgerBehind):
+        await submit(two, ONE)
+    assert two.posts == []
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["imported", "not ours"])
+async def test_whoever_submits_sees_that_the_ledger_knows_the_key_by_now(two: OwnRowsDesk, known: bool) -> None:
+    planned = two.plan([3], "three", campaign="other").badge_run_id
+    forgotten = next(each for each in two.requests() if each.badge_run_id == planned)
+    with two.ledger.write() as tx:
+        foreign_keys.note(tx, SETTINGS.account, TWO.sender, [forgotten.key if known else KEY])
+    with pytest.raises(LedgerBehind):
+        await submit(two, ONE)
+    with two.ledger.write() as tx:
+        if known:
+            requests.record_sighting(tx, forgotten.id, requests.Seen("p-0", "AdminTask", decided=False))
+        else:
+            scans.note_not_ours(tx, SETTINGS.account, KEY, by="anna")
+    assert (await submit(two, ONE)).counts == {Sent.ACCEPTED: 1}
+    assert stopped_by(two) == []
+
+
+async def imported(two: OwnRowsDesk, user: object, *, since: date) -> Imported:
+    two.take(user)
+    return await import_forgotten(
+        two.ledger,
+        two.sender.client,
+        two.sender.runtime,
+        since=since,
+        nothing_is_older=True,
+        candidates=(),
+        run_id="import",
+        capillary_conn_id="capillary",
+    )
+
+
+async def test_an_import_is_a_word_for_the_user_of_its_connection(two: OwnRowsDesk) -> None:
+    with two.ledger.write() as tx:
+        foreign_keys.note(tx, SETTINGS.account, ONE.sender, [KEY])
+        foreign_keys.note(tx, SETTINGS.account, TWO.sender, [KEY])
+    done = await imported(two, ONE, since=TODAY)
+    assert (done.is_complete, [each.sender for each in done.of_other_users]) == (True, [TWO.sender])
+    assert stopped_by(two) == [(KEY, TWO.sender)]
+    with two.ledger.read() as tx:
+        assert history.history(tx, SETTINGS.account, ONE.sender).read_at == NOON
+        assert history.history(tx, SETTINGS.account, TWO.sender).read_at is None
+    assert (await imported(two, TWO, since=TODAY)).of_other_users == ()
+    assert stopped_by(two) == []
+
+
+async def left_in_doubt(two: OwnRowsDesk) -> None:
+    sent_at = NOON - timedelta(hours=5)
+    two.write(
+        update(badge_request)
+        .where(badge_request.c.id == 2)
+        .values(
+            status="sending",
+            tries=1,
+            sender=TWO.sender,
+            first_sent_at=sent_at,
+            last_sent_at=sent_at,
+            doubt_from=sent_at + timedelta(minutes=2),
+            error="no answer",
+        )
+    )
+    with two.ledger.write() as tx:
+        history.take_as_read(tx, SETTINGS.account, ONE.sender, since=TODAY)
+
+
+async def test_nothing_is_sent_again_by_a_user_that_has_not_read_the_list(two: OwnRowsDesk) -> None:
+    await left_in_doubt(two)
+    two.take(TWO)
+    assert await resolve_doubt(two.sender) == Resolved(still_in_doubt=1)
+    with two.ledger.write() as tx:
+        history.take_as_read(tx, SETTINGS.account, TWO.sender, since=TODAY)
+    assert await resolve_doubt(two.sender) == Resolved(sent_again=1)
+
+
+async def test_upkeep_reads_the_list_with_each_users_connection(two: OwnRowsDesk) -> None:
+    await left_in_doubt(two)
+    two.show("till.two", row("p-0", KEY))
+    two.take(TWO)
+    assert (await keep_account(two.sender, reader="upkeep")).still_in_doubt == 1
+    assert stopped_by(two) == [(KEY, TWO.sender)]
+    assert two.posts == []
