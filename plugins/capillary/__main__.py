@@ -194,7 +194,8 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
         ),
         *(
             f"{on_one_line(each.key)} was shown to another credential user (sender {each.sender}): import with the "
-            "connection of that user, too; or, if the request is rejected and that user is gone, give --not-ours with the key"
+            "connection of that user, too; or, if the request is rejected and that user is gone, give --not-ours with "
+            "the key"
             for each in imported.of_other_users
         ),
         *([] if imported.whole else ["the platform's list could not be read to its end: try again"]),

@@ -17,6 +17,7 @@ from typing import Final
 from sqlalchemy import func, select
 
 from capillary.api.errors import NotTaken, Unauthorized
+from capillary.api.outside_text import on_one_line, shell_word
 from capillary.api.settings import PlatformSettings
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, ServerChanged, TooMuchDoubt
@@ -352,16 +353,16 @@ def _assert_nothing_foreign(tx: Transaction, settings: PlatformSettings) -> None
     own = next((foreign for foreign in found if foreign.sender == settings.sender), None)
     if own is not None:
         raise LedgerBehind(
-            f"the platform holds request {on_one_line(own.key)}, which this ledger does not know: the ledger was restored or "
-            "emptied, or a second installation submits for the same organisation. Nothing is sent before the ledger "
-            "has learned it: python -m capillary ledger import --dags <folder> --since <day>. If it is somebody "
-            f"else's, have it rejected, or say so: python -m capillary ledger import --not-ours "
+            f"the platform holds request {on_one_line(own.key)}, which this ledger does not know: the ledger was "
+            "restored or emptied, or a second installation submits for the same organisation. Nothing is sent before "
+            "the ledger has learned it: python -m capillary ledger import --dags <folder> --since <day>. If it is "
+            "somebody else's, have it rejected, or say so: python -m capillary ledger import --not-ours "
             f"{shell_word(own.key)}"
         )
     other = found[0]
     raise LedgerBehind(
-        f"the platform holds request {on_one_line(other.key)}, which this ledger does not know. It was shown to another "
-        f"credential user (sender {other.sender}) of {settings.account}; this one is sender {settings.sender}, and may "
+        f"the platform holds request {on_one_line(other.key)}, which this ledger does not know. It was shown to "
+        f"another credential user (sender {other.sender}) of {settings.account}; this one is sender {settings.sender}, and may "
         "not be shown it. Nothing is sent by either before the ledger has learned it. With the connection of that "
         "user run its submit again, or import: python -m capillary ledger import --dags <folder> --since <day> "
         "--capillary-conn-id <its connection>. If it is somebody else's, or was rejected and that user is gone, say "
