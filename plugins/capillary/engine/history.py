@@ -2,16 +2,16 @@
 
 A ledger that was lost and made again knows nothing of what stands on the platform, and would ask for everybody a
 second time. So each credential user reads the list once as far back as it goes: what one is shown says nothing of
-what another would be. Where a range of days is long, it is read in parts, and
-each part is written down: a reading that is killed goes on where it was. A range that the platform refuses is halved
-down to single days, and what stays refused is named and holds everything back until a person has looked.
+what another would be. It is read in parts of few days, and each part is written down: a reading that is killed goes on
+where it was. A range that the platform refuses is halved down to single days, and what stays refused is named and holds
+everything back until a person has looked.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -28,6 +28,9 @@ from capillary.ledger import history, scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.history import Days
 
+#: Most days that are asked for at once. A platform may answer a longer range with the part that it takes, and say
+#: nothing of the rest: five years would then count as read after one call.
+DAYS_AT_ONCE: Final = 30
 #: A range of more pages is read in parts, so that a killed reading repeats little. A single day is never cut.
 PAGES_AT_ONCE: Final = 20
 #: Readings of one range until one of them came to its end: pages may shift under a reader.
@@ -105,6 +108,7 @@ class _Reading:
         reader: who reads, as the account's turn knows it.
         steps: ranges that this task has read or named.
         has_turn: it is this reader's turn.
+        seen: platform request ids that this task's part of the reading has shown.
     """
 
     ledger: Ledger
@@ -114,6 +118,7 @@ class _Reading:
     alive: SignOfLife
     steps: int = 0
     has_turn: bool = False
+    seen: set[str] = field(default_factory=set)
 
     @property
     def account(self) -> str:
@@ -157,6 +162,7 @@ class _Reading:
                 return  # somebody has begun the reading again
             next_day = done.days.last + _DAY
             ends = [end for end in ends if end >= next_day]
+        await self._read_what_last_days_hid(today)
         found = await self.runtime.ledger_call(lambda: self._finish(today))
         if found.unread is not None:
             raise HistoryUnread(
@@ -169,6 +175,8 @@ class _Reading:
 
     async def _look_at(self, days: Days, today: date) -> _Done | None:
         """Read the days and return what is done; None where they must be read in parts."""
+        if days.count > DAYS_AT_ONCE:
+            return None
         try:
             pages = await self._pages(days, today)
             if pages > PAGES_AT_ONCE and days.count > 1:
@@ -182,6 +190,21 @@ class _Reading:
             _LOG.error("the platform refuses to list its requests of %s: %s", days, error.reason)
             return _Done(days, refused=True)
         return _Done(Days(days.first, today) if goes_on_to_now else days, refused=False)
+
+    async def _read_what_last_days_hid(self, today: date) -> None:
+        """Read the list without a last day, too, where it has more rows than the parts of it have shown.
+
+        A platform may hold the last day against the end of a request, and what waits for its human has none. What a
+        killed task has read counts as not shown, so that a reading that went on after one ends with one of the whole.
+        """
+        whole = Days(await self.runtime.ledger_call(self._first_day), today)
+        try:
+            hidden = (await self._first_page(whole, today)).total_elements - len(self.seen)
+            if hidden > 0:
+                _LOG.info("%d rows of the list have shown in no part of it here: it is read as a whole", hidden)
+                await self._read_to_the_end(whole, today)
+        except CallRefused as error:
+            _LOG.info("the list is read in parts alone, since the platform refuses it as a whole: %s", error.reason)
 
     async def _pages(self, days: Days, today: date) -> int:
         """Return how many pages the list of these days has, 0 where it is empty."""
@@ -229,7 +252,7 @@ class _Reading:
                 made_at = cluster_day(newest[0], self.client.settings) if newest else days.last
                 if made_at <= days.last + _BEYOND:
                     return False
-                return (await self._first_page(Days(days.first, today), today)).total_elements == read.rows
+                return await self._has_no_more(Days(days.first, today), today, read.rows)
         raise ListCutShort(
             f"the platform's list of {days} was read {READINGS} times and never to its end (last time {read.pages} "
             f"pages, {read.rows} rows), and nothing is sent: what this ledger forgot may stand on the part that did "
@@ -237,6 +260,17 @@ class _Reading:
             "from which day on requests can stand there: python -m capillary ledger import --dags <folder> --since "
             "<day>"
         )
+
+    async def _has_no_more(self, days: Days, today: date, rows: int) -> bool:
+        try:
+            return (await self._first_page(days, today)).total_elements == rows
+        except CallRefused:  # of so many days; that says nothing of those that were read
+            return False
+
+    def _first_day(self) -> date:
+        with self.ledger.read() as tx:
+            found = history.history(tx, self.account, self.sender).first_day
+        return found or cluster_day(tx.now, self.client.settings)
 
     def _begin(self) -> tuple[date, date]:
         with self.ledger.write() as tx:
@@ -248,6 +282,7 @@ class _Reading:
         with self.ledger.write() as tx:
             self._keep_turn(tx)
             record_rows(tx, self.account, self.sender, rows)
+        self.seen.update(row.platform_request_id for row in rows)
 
     async def _step(self, done: _Done) -> bool:
         def write() -> bool:

@@ -362,9 +362,9 @@ def _assert_nothing_foreign(tx: Transaction, settings: PlatformSettings) -> None
     other = found[0]
     raise LedgerBehind(
         f"the platform holds request {on_one_line(other.key)}, which this ledger does not know. It was shown to "
-        f"another credential user (sender {other.sender}) of {settings.account}; this one is sender {settings.sender}, and may "
-        "not be shown it. Nothing is sent by either before the ledger has learned it. With the connection of that "
-        "user run its submit again, or import: python -m capillary ledger import --dags <folder> --since <day> "
+        f"another credential user (sender {other.sender}) of {settings.account}; this one is sender {settings.sender}, "
+        "and may not be shown it. Nothing is sent by either before the ledger has learned it. With the connection of "
+        "that user run its submit again, or import: python -m capillary ledger import --dags <folder> --since <day> "
         "--capillary-conn-id <its connection>. If it is somebody else's, or was rejected and that user is gone, say "
         f"so: python -m capillary ledger import --not-ours {shell_word(other.key)}"
     )

@@ -16,7 +16,7 @@ from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadab
 from capillary.api.request_workflow import Page, WorkflowRequest
 from capillary.engine import history as reading
 from capillary.engine.errors import HistoryUnread, ListCutShort
-from capillary.engine.history import FRUITLESS, PAGES_AT_ONCE, READINGS, read_history
+from capillary.engine.history import DAYS_AT_ONCE, FRUITLESS, PAGES_AT_ONCE, READINGS, read_history
 from capillary.engine.runtime import Runtime
 from capillary.ledger import foreign_keys, history, scans
 from capillary.ledger.database import Transaction
@@ -43,6 +43,9 @@ class Platform:
     refuses: Callable[[date, date | None, int], bool] = lambda _first, _last, _page: False
     fails: Callable[[date, date | None], Exception | None] = lambda _first, _last: None
     ignores_last_day: bool = False
+    most_days: int | None = None
+    keeps_first: bool = False
+    last_day_hides_open_ones: bool = False
     claims_more: int = 0
     slept: list[float] = field(default_factory=list)
     on_sleep: Callable[[], None] = lambda: None
@@ -63,8 +66,15 @@ class Platform:
             raise error
         if self.refuses(start_date, end_date, page):
             raise REFUSED
-        last = date.max if end_date is None or self.ignores_last_day else end_date
-        found = [each for day, each in sorted(self.rows, key=lambda r: r[0]) if start_date <= day <= last]
+        first, last = start_date, date.max if end_date is None or self.ignores_last_day else end_date
+        if self.most_days is not None and min(last, TODAY) - first > self.most_days * DAY:
+            if self.keeps_first:
+                last = first + self.most_days * DAY
+            else:
+                first = min(last, TODAY) - self.most_days * DAY
+        found = [each for day, each in sorted(self.rows, key=lambda r: r[0]) if first <= day <= last]
+        if self.last_day_hides_open_ones and end_date is not None:
+            found = [each for each in found if each.state != "AdminTask"]
         shown = found[page * self.page_size : (page + 1) * self.page_size]
         more, self.claims_more = min(self.claims_more, 1), max(self.claims_more - 1, 0)
         pages = -(-len(found) // self.page_size)
@@ -106,10 +116,59 @@ def foreign_key(platform: Platform) -> str | None:
         return next((each.key for each in foreign_keys.foreign_keys(tx, ACCOUNT)), None)
 
 
-async def test_an_empty_list_costs_one_call(platform: Platform) -> None:
+async def test_an_empty_list_costs_a_call_for_each_part_and_one_for_the_whole(platform: Platform) -> None:
     await platform.read()
-    assert platform.asked == [(FIRST - DAY, None, 0)]
+    *parts, whole = platform.asked
+    assert whole == (FIRST - DAY, None, 0)
+    assert (parts[0][0], parts[-1][1]) == (FIRST - DAY, None)
+    for (_, last, _), (first, _, _) in pairwise(parts):
+        assert last is not None
+        assert last - first == DAY
+    assert len(parts) < 2 * GOES_BACK.days / DAYS_AT_ONCE
     assert stands(platform).read_at == NOON
+
+
+@pytest.mark.parametrize("most", [31, 45, 90, 365])
+@pytest.mark.parametrize("keeps", ["the first days", "the last days"])
+@pytest.mark.parametrize("ago", [10, 60, 200, 1500])
+async def test_a_platform_that_answers_a_part_of_a_long_range_hides_nothing(
+    platform: Platform, most: int, keeps: str, ago: int
+) -> None:
+    """It takes so many days of what is asked for, and says nothing of the others."""
+    platform.most_days = most
+    platform.keeps_first = keeps == "the first days"
+    platform.add(TODAY - ago * DAY, KEY)
+    await platform.read()
+    assert foreign_key(platform) == KEY
+    assert stands(platform).read_at is not None
+
+
+@pytest.mark.parametrize("ago", [0, 3, 60, 1500])
+async def test_a_last_day_that_is_held_against_the_end_of_a_request_hides_none_that_waits(
+    platform: Platform, ago: int
+) -> None:
+    """What waits for its human has no end, and is in no list that has a last day."""
+    for day in range(0, 1800, 40):
+        platform.add(TODAY - day * DAY)
+    platform.add(TODAY - ago * DAY, KEY, "AdminTask")
+    platform.last_day_hides_open_ones = True
+    await platform.read()
+    assert foreign_key(platform) == KEY
+    assert stands(platform).read_at is not None
+
+
+@pytest.mark.parametrize("page", [0, 2])
+async def test_a_list_that_is_refused_as_a_whole_but_not_in_parts_is_read(platform: Platform, page: int) -> None:
+    for ago in range(300):
+        platform.add(TODAY - ago * DAY, KEY if ago == 280 else None)
+
+    def refuses(first: date, last: date | None, at: int) -> bool:
+        return ((last or TODAY) - first).days > 100 and at >= page
+
+    platform.refuses = refuses
+    await platform.read()
+    assert foreign_key(platform) == KEY
+    assert stands(platform).read_at is not None
 
 
 async def test_it_is_read_once_for_ever(platform: Platform) -> None:
@@ -171,7 +230,8 @@ async def test_a_killed_reading_goes_on_where_it_was(platform: Platform) -> None
     platform.asked.clear()
     platform.desk.now[0] += scans.LEASE  # a killed task keeps the turn for so long
     await platform.read()
-    assert min(first for first, _, _ in platform.asked) == at - DAY
+    assert min(first for first, last, _ in platform.asked if last) == at - DAY
+    assert (FIRST - DAY, None, 0) in platform.asked, "what it had read does not count for the list as a whole"
     assert stands(platform).read_at is not None
 
 
@@ -222,7 +282,7 @@ async def test_a_refused_range_is_halved_and_what_stays_refused_is_named(platfor
     assert "ledger import --dags <folder> --since <day>" in str(caught.value)
     assert stands(platform).read_at is None
     assert foreign_key(platform) == KEY, "what is shown is read all the same"
-    assert len(platform.asked) < 100, "days between two that are refused are not asked for"
+    assert len(platform.asked) < 5 * GOES_BACK.days / DAYS_AT_ONCE, "none between two refused days is asked for"
 
 
 @pytest.mark.parametrize("bad", [[200], [3], [200, 500], [3, 4]])
@@ -302,7 +362,7 @@ async def test_a_platform_that_stays_away_ends_the_task_until_its_retry(platform
 async def test_a_part_that_is_never_read_to_its_end_is_not_taken_as_read(platform: Platform) -> None:
     platform.add(TODAY - 60 * DAY)
     platform.claims_more = 1_000
-    with pytest.raises(ListCutShort, match=f"list of {FIRST} to {TODAY} was read {READINGS} times"):
+    with pytest.raises(ListCutShort, match=f"list of {FIRST} to [0-9-]{{10}} was read {READINGS} times"):
         await platform.read()
     assert stands(platform).read_at is None
     platform.claims_more = READINGS
