@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, NotTaken
-from capillary.engine.doubt import LOOK_BACK, WITHOUT_CONTROL, Resolved, resolve_doubt
+from capillary.engine.doubt import WITHOUT_CONTROL, Resolved, resolve_doubt
+from capillary.engine.platform_list import LOOK_BACK
 from capillary.engine.send import SEND_WITHIN_S, doubt_after
 from capillary.engine.submit import submit_run
 from capillary.ledger import history, scans, stops
