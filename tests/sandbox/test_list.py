@@ -161,7 +161,9 @@ async def test_totals_may_count_one_page_only(sandbox: MakeCaller) -> None:
     asked: dict[str, str | int] = {"limit": 2, "sortBy": "startDate", "sortOrder": "asc"}
     replies = [await call.page(PageNo=page, **asked) for page in range(3)]
     assert [_keys(reply) for reply in replies] == [["key-0", "key-1"], ["key-2"], []]
-    totals = [(reply.json()["pagination"]["totalElements"], reply.json()["pagination"]["totalPages"]) for reply in replies]
+    totals = [
+        (reply.json()["pagination"]["totalElements"], reply.json()["pagination"]["totalPages"]) for reply in replies
+    ]
     assert totals == [(2, 1), (1, 1), (0, 0)]
 
 

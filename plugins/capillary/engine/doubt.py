@@ -1,11 +1,12 @@
 """What was sent and never answered. Doubt ends by evidence: the request is found, or its absence confirmed.
 
 Absence is confirmed by a reading of the whole list, of all days from before the request's first send up to now, begun
-after its ``doubt_from``, that shows a control: a request of ours that the platform must have accepted later than the one in doubt, if it accepted that at all. A
-list that lags, hides or lies to this user would miss the control too. For the credential user that sent the one in
-doubt any such request is a control, and without one an hour must pass. Another user may not be shown that user's
-requests: it judges only beside a control that the very same user sent, once, and never without one. A row that
-shows no key may be the request in doubt unless it shows customers, and all of them others.
+after its ``doubt_from``, that shows a control: a request of ours that the platform must have accepted later than the
+one in doubt, if it accepted that at all. A list that lags, hides or lies to this user would miss the control too. For
+the credential user that sent the one in doubt any such request is a control, and without one an hour must pass.
+Another user may not be shown that user's requests: it judges only beside a control that the very same user sent, once,
+and never without one. A row that shows no key may be the request in doubt unless it shows customers, and all of them
+others.
 """
 
 from __future__ import annotations

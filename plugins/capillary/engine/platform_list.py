@@ -144,9 +144,7 @@ async def read_list(
     return ListRead(MAX_PAGES, pages.rows, to_the_end=False)
 
 
-async def read_days(
-    client: Client, *, since: date, today: date, request_type: str | None, on_page: OnPage
-) -> DaysRead:
+async def read_days(client: Client, *, since: date, today: date, request_type: str | None, on_page: OnPage) -> DaysRead:
     """Read the list from a day up to now: at once, or in parts, the newest first, where that is refused.
 
     A part that is refused is made shorter; where the shortest stays refused, the reading ends with the part before.
@@ -182,9 +180,7 @@ async def _read_parts(
     while shown_since > since:
         first = max(since, (until or today) - _DAY * days)
         try:
-            parts.append(
-                await read_list(client, since=first, until=until, request_type=request_type, on_page=on_page)
-            )
+            parts.append(await read_list(client, since=first, until=until, request_type=request_type, on_page=on_page))
         except CallRefused as error:
             if days > _LEAST_DAYS:
                 days = max(days // 2, _LEAST_DAYS)

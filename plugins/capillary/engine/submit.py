@@ -267,10 +267,10 @@ async def _read_to_the_end(sender: Sender) -> None:
         watched = await watch(sender.ledger, sender.client, sender.runtime)
         if not watched.reaches_back:
             raise HistoryUnread(
-                f"the platform refuses to list its requests before {watched.refused_before} to this user, and what this "
-                "ledger forgot may stand there: nothing is sent. Have the days listed by the platform's support and "
-                "run the task again, or say from which day on requests can stand there: python -m capillary ledger "
-                "import --dags <folder> --since <day>"
+                f"the platform refuses to list its requests before {watched.refused_before} to this user, and what "
+                "this ledger forgot may stand there: nothing is sent. Have the days listed by the platform's support "
+                "and run the task again, or say from which day on requests can stand there: python -m capillary "
+                "ledger import --dags <folder> --since <day>"
             )
         read = watched.read
         if read.to_the_end:
