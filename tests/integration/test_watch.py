@@ -16,7 +16,7 @@ from capillary.engine.sightings import record_rows
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch, watch_in_turn
 from capillary.ledger import scans
-from capillary.ledger.schema import badge_sighting
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_sighting
 from sandbox.faults import FaultKind, Route
 from tests.integration.conftest import LEASE, House
 
@@ -136,14 +136,19 @@ async def test_what_waits_from_before_the_days_that_are_listed_is_read_singly(ho
 
 
 async def test_totals_of_one_page_hide_nothing_and_nothing_is_sent(house: House) -> None:
-    """The ledger forgets its newest request, which stands behind a full page."""
+    """A restored ledger has forgotten the newest request, which stands behind a full page."""
     house.settings = replace(house.settings, page_size=2)
     await submitted(house, range(1, 151))
+    with house.ledger.write() as tx:
+        tx.conn.execute(badge_sighting.delete().where(badge_sighting.c.request_id == 3))
+        tx.conn.execute(badge_enrolment.delete().where(badge_enrolment.c.request_id == 3))
+        assert tx.conn.execute(badge_request.delete().where(badge_request.c.id == 3)).rowcount == 1
     house.sandbox.switch(list_totals="page")
     async with house.sender() as sender:
         watched = await watch(sender.ledger, sender.client, sender.runtime)
     assert (watched.read.rows, watched.read.to_the_end) == (3, False)
-    second = house.plan(range(151, 201), run="second")
+    assert state(house).foreign_key == house.sandbox.platform.requests()[-1].request_key
+    second = house.plan(range(101, 151), run="second")
     assert second.plan_id is not None
     async with house.sender() as sender:
         with pytest.raises(ListCutShort):
