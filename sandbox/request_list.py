@@ -6,13 +6,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from sandbox.books import Books
 from sandbox.books_schema import RequestRow
 from sandbox.payloads import REQUEST_TYPES
 from sandbox.replies import PlatformError
-from sandbox.settings import ListRows, SandboxSettings
+from sandbox.settings import ListRows, ListTotals, SandboxSettings
 
 FILTER_COLUMNS = {
     "requestType": "request_type",
@@ -63,6 +63,8 @@ def read_page(books: Books, settings: SandboxSettings, parameters: Mapping[str, 
         offset=offset,
         bodies=True,
     )
+    if settings.list_totals is ListTotals.PAGE:
+        return RequestPage(rows, len(rows), min(len(rows), 1), number)
     return RequestPage(rows, total, math.ceil(total / size), number)
 
 
@@ -81,13 +83,25 @@ def _conditions(settings: SandboxSettings, given: Mapping[str, str], now: float)
     for name, column in FILTER_COLUMNS.items():
         if value := given.get(name):
             narrow(f"{column} = ?", value)
-    if first := _day(given, "startDate"):
+    first, last = _day(given, "startDate"), _day(given, "endDate")
+    _assert_days(settings, first, last, today=datetime.fromtimestamp(now, settings.zone).date())
+    if first:
         narrow("substr(start_time, 1, 10) >= ?", first)
-    if last := _day(given, "endDate"):
+    if last:
         narrow("substr(start_time, 1, 10) <= ?", last)
     if states := [state for state in given.get("states", "").split(",") if state]:
         narrow(f"state IN ({', '.join('?' * len(states))})", *states)
     return " AND ".join(conditions), values
+
+
+def _assert_days(settings: SandboxSettings, first: str | None, last: str | None, *, today: date) -> None:
+    """Refuses days that the switches rule out. Without ``startDate`` all days are asked for."""
+    start, end = date.fromisoformat(first or "0001-01-01"), date.fromisoformat(last) if last else today
+    reaches, most = settings.list_reaches_days, settings.list_range_days
+    if reaches and (today - start).days > reaches:
+        raise PlatformError(2008, f"startDate may lie {reaches} days back at most.", reference="startDate")
+    if most and (end - start).days >= most:
+        raise PlatformError(2008, f"startDate and endDate may span {most} days at most.", reference="startDate")
 
 
 def _number(given: Mapping[str, str], name: str, default: int, *, least: int) -> int:

@@ -40,6 +40,13 @@ class ListRows(StrEnum):
     HIDES = "hides"  #: every second request is missing, though a single read finds it
 
 
+class ListTotals(StrEnum):
+    """What ``totalElements`` and ``totalPages`` of the list count."""
+
+    ALL = "all"
+    PAGE = "page"  #: the rows of this page only, as if it were the last one
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Till:
     """A login of the platform and what it may do.
@@ -129,6 +136,10 @@ class SandboxSettings:
         page_limit_max: the most rows of a page; a larger ``limit`` is cut to it (*assumption*: 100).
         list_lag_s: seconds until a new request shows in the list; a single read finds it at once.
         list_rows: how truthful the list is.
+        list_totals: what the list's totals count (*assumption*: all rows).
+        list_range_days: the most days, both ends counted, that one call of the list may ask for; a call without
+            endDate asks up to today. 0 for no limit (*assumption*).
+        list_reaches_days: how many days back startDate may lie; 0 for any day (*assumption*).
         calls_per_minute: calls of one credential in any 60 s before 429; 0 for no limit.
         retry_after: whether a 429 carries ``Retry-After`` in seconds (*assumption*: it does).
         latency_s: seconds added to every call of the platform.
@@ -159,6 +170,9 @@ class SandboxSettings:
     page_limit_max: int = 100
     list_lag_s: float = 0.0
     list_rows: ListRows = ListRows.COMPLETE
+    list_totals: ListTotals = ListTotals.ALL
+    list_range_days: int = 0
+    list_reaches_days: int = 0
     calls_per_minute: int = 0
     retry_after: bool = True
     latency_s: float = 0.0
@@ -176,7 +190,7 @@ class SandboxSettings:
             _require(fits, each.name, "give true or false")
         for name in ("token_ttl_s", "unknown_every", "delay_s", "reject_every"):
             _require(getattr(self, name) >= 0, name, "give 0 or more")
-        for name in ("list_lag_s", "calls_per_minute", "latency_s"):
+        for name in ("list_lag_s", "list_range_days", "list_reaches_days", "calls_per_minute", "latency_s"):
             _require(getattr(self, name) >= 0, name, "give 0 or more")
         _require(
             not self.unknown_state or bool(re.fullmatch(r"[A-Za-z]\w*", self.unknown_state)),
@@ -187,6 +201,7 @@ class SandboxSettings:
             ("checker", CheckerMode),
             ("partial_policy", PartialPolicy),
             ("list_rows", ListRows),
+            ("list_totals", ListTotals),
         ):
             object.__setattr__(self, name, _word(kind, name, getattr(self, name)))
         try:

@@ -67,6 +67,22 @@ def emptied(house: House, tmp_path: Path) -> None:
     house.ledger = Ledger(url, clock=house.clock)
 
 
+async def test_an_import_reads_in_parts_where_long_ranges_are_refused(house: House, tmp_path: Path) -> None:
+    await submit(house, house.plan(range(1, 101)))
+    emptied(house, tmp_path)
+    house.sandbox.switch(list_range_days=30)
+    imported = await bring_back(house, gold(house), days=60)
+    assert (imported.requests, imported.whole, imported.is_complete) == (2, True, True)
+
+
+async def test_an_import_that_is_refused_old_days_is_not_whole(house: House, tmp_path: Path) -> None:
+    await submit(house, house.plan(range(1, 101)))
+    emptied(house, tmp_path)
+    house.sandbox.switch(list_reaches_days=40)
+    imported = await bring_back(house, gold(house), days=60)
+    assert (imported.requests, imported.whole, imported.is_complete) == (2, False, False)
+
+
 def gold(house: House) -> Candidate:
     return Candidate("gold", "gold", house.spec())
 

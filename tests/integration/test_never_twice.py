@@ -198,7 +198,7 @@ async def test_a_list_that_cannot_be_read_to_its_end_holds_sending_back(house: H
     house.settings = replace(house.settings, page_size=2)
     house.sandbox.switch(list_rows="duplicates")
     for _ in range(2):
-        with pytest.raises(ListCutShort, match=r"read 3 times and never to its end \(last time 2 pages"):
+        with pytest.raises(ListCutShort, match=r"read 3 times and never to its end \(last time 3 pages"):
             await submit(house, later.badge_run_id)
     assert len(house.sandbox.platform.requests()) == 4
     assert statuses(house) == {"planned": 1, "waiting": 4}

@@ -10,11 +10,14 @@ from sqlalchemy import select
 
 from capillary.api.client import Client
 from capillary.api.request_workflow import WorkflowRequest
+from capillary.engine.errors import ListCutShort
+from capillary.engine.settle import settle_by_reading
 from capillary.engine.sightings import record_rows
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch, watch_in_turn
 from capillary.ledger import scans
-from capillary.ledger.schema import badge_sighting
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_sighting
+from sandbox.faults import FaultKind, Route
 from tests.integration.conftest import LEASE, House
 
 
@@ -97,3 +100,73 @@ async def test_a_row_without_its_details_is_known_by_the_platforms_id(house: Hou
         recorded = record_rows(tx, house.settings.account, house.settings.sender, bare)
     assert (len(recorded.rows), recorded.new, recorded.foreign_key) == (2, 0, None)
     assert states(house) == ["approved", "approved"]
+
+
+async def test_a_new_account_submits_where_the_list_takes_30_days_at_most(house: House) -> None:
+    house.sandbox.switch(list_range_days=30)
+    await submitted(house)
+    assert states(house) == ["AdminTask", "AdminTask"]
+
+
+async def test_an_account_that_was_quiet_for_40_days_goes_on_there(house: House) -> None:
+    house.clock.shift = -timedelta(days=40)
+    await submitted(house)
+    house.clock.shift = timedelta()
+    house.sandbox.switch(list_range_days=30)
+    house.sandbox.approve_all()
+    async with house.sender() as sender:
+        watched = await watch(sender.ledger, sender.client, sender.runtime)
+    assert (watched.read.to_the_end, watched.reaches_back, watched.settled) == (True, True, 2)
+    second = house.plan(range(101, 151), run="second")
+    assert second.plan_id is not None
+    async with house.sender() as sender:
+        await submit_run(sender, second.plan_id, lease=LEASE)
+    assert len(house.sandbox.platform.requests()) == 3
+
+
+async def test_what_waits_from_before_the_days_that_are_listed_is_read_singly(house: House) -> None:
+    house.clock.shift = -timedelta(days=100)
+    await submitted(house)
+    house.clock.shift = timedelta()
+    house.sandbox.approve_all()
+    house.sandbox.switch(list_reaches_days=90, list_lag_s=3_600)
+    async with house.sender() as sender:
+        watched = await watch(sender.ledger, sender.client, sender.runtime)
+    assert (watched.settled, watched.missed, state(house).trusted) == (2, 0, True)
+
+
+async def test_totals_of_one_page_hide_nothing_and_nothing_is_sent(house: House) -> None:
+    """A restored ledger has forgotten the newest request, which stands behind a full page."""
+    house.settings = replace(house.settings, page_size=2)
+    await submitted(house, range(1, 151))
+    with house.ledger.write() as tx:
+        tx.conn.execute(badge_sighting.delete().where(badge_sighting.c.request_id == 3))
+        tx.conn.execute(badge_enrolment.delete().where(badge_enrolment.c.request_id == 3))
+        assert tx.conn.execute(badge_request.delete().where(badge_request.c.id == 3)).rowcount == 1
+    house.sandbox.switch(list_totals="page")
+    async with house.sender() as sender:
+        watched = await watch(sender.ledger, sender.client, sender.runtime)
+    assert (watched.read.rows, watched.read.to_the_end) == (3, False)
+    assert watched.foreign_key == house.sandbox.platform.requests()[-1].request_key
+    second = house.plan(range(101, 151), run="second")
+    assert second.plan_id is not None
+    async with house.sender() as sender:
+        with pytest.raises(ListCutShort):
+            await submit_run(sender, second.plan_id, lease=LEASE)
+    assert len(house.sandbox.platform.requests()) == 3
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, None), (403, 4000)], ids=["no such page", "not yours"])
+async def test_a_single_read_that_is_refused_leaves_the_others(house: House, status: int, code: int | None) -> None:
+    await submitted(house)
+    house.sandbox.approve_all()
+    house.clock.shift = timedelta(minutes=1)
+    house.sandbox.switch(list_lag_s=3_600)
+    house.sandbox.fault(Route.GET, FaultKind.STATUS, status=status, code=code)
+    async with house.sender() as sender:
+        watched = await watch(sender.ledger, sender.client, sender.runtime)
+        assert (watched.settled, states(house)) == (1, ["AdminTask", "approved"])
+        house.sandbox.fault(Route.GET, FaultKind.STATUS, status=status, code=code)
+        assert await settle_by_reading(sender.ledger, sender.client, sender.runtime, [1, 2]) == 0
+        house.sandbox.switch(list_lag_s=0)
+        assert (await watch(sender.ledger, sender.client, sender.runtime)).settled == 1

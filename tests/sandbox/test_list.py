@@ -154,3 +154,35 @@ async def test_pages_may_repeat_rows_or_hide_some(sandbox: MakeCaller) -> None:
     assert second.json()["pagination"]["totalElements"] == 4
     call.platform.switch(list_rows="hides")
     assert _keys(await call.page(**asked)) == ["key-0", "key-2"]
+
+
+async def test_totals_may_count_one_page_only(sandbox: MakeCaller) -> None:
+    call = await _filled(sandbox, 3, list_totals="page")
+    asked: dict[str, str | int] = {"limit": 2, "sortBy": "startDate", "sortOrder": "asc"}
+    replies = [await call.page(PageNo=page, **asked) for page in range(3)]
+    assert [_keys(reply) for reply in replies] == [["key-0", "key-1"], ["key-2"], []]
+    totals = [
+        (reply.json()["pagination"]["totalElements"], reply.json()["pagination"]["totalPages"]) for reply in replies
+    ]
+    assert totals == [(2, 1), (1, 1), (0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("switches", "days", "code"),
+    [
+        ({"list_range_days": 30}, {"startDate": "2026-08-23"}, None),
+        ({"list_range_days": 30}, {"startDate": "2026-08-22"}, 2008),
+        ({"list_range_days": 30}, {"startDate": "2026-08-22", "endDate": "2026-09-20"}, None),
+        ({"list_range_days": 30}, {"endDate": "2026-09-20"}, 2008),
+        ({"list_reaches_days": 90}, {"startDate": "2026-06-23"}, None),
+        ({"list_reaches_days": 90}, {"startDate": "2026-06-22", "endDate": "2026-06-30"}, 2008),
+        ({"list_reaches_days": 90}, {}, 2008),
+    ],
+    ids=str,
+)
+async def test_long_ranges_and_old_days_may_be_refused(
+    sandbox: MakeCaller, switches: dict[str, int], days: dict[str, str | int], code: int | None
+) -> None:
+    call = await _filled(sandbox, 1, **switches)  # on 2026-09-21
+    reply = await call.page(**days)
+    assert (reply.status_code, code_of(reply) if code else None) == (400 if code else 200, code)

@@ -24,7 +24,7 @@ from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine import advance, doubt, outcomes, send, settle, submit, upkeep, watch
+from capillary.engine import advance, doubt, outcomes, platform_list, send, settle, submit, upkeep
 from capillary.engine.errors import SubmittingOff
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import ListRead
@@ -545,7 +545,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     "no-control": Bug("absence needs a control, or an hour", [(doubt, "_may_judge", _no_control)]),
     "last-page-dropped": Bug(
         "the list is read to its end",
-        [(doubt, "read_list", _last_page_dropped), (watch, "read_list", _last_page_dropped)],
+        [(platform_list, "read_list", _last_page_dropped)],
         shown_by=6,
     ),
     "foreign-key-ignored": Bug(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
 from sqlalchemy import select
@@ -18,9 +18,10 @@ from sqlalchemy import select
 from capillary.api.client import Client
 from capillary.api.request_workflow import REQUEST_TYPE, RequestState, WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine.platform_list import hides_its_key, read_list
+from capillary.engine.platform_list import hides_its_key, read_days
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import holders, record_rows, seen_in
+from capillary.engine.watch import cluster_day
 from capillary.ledger import foreign_keys, history, scans
 from capillary.ledger.adopt import Forgotten, adopt
 from capillary.ledger.database import Ledger, Transaction
@@ -101,7 +102,8 @@ async def import_forgotten(
         OrganisationElsewhere: the ledger knows the organisation under another address.
     """
     account = client.settings.account
-    known = [*candidates, *await runtime.ledger_call(lambda: _known_candidates(ledger, account))]
+    now, of_ledger = await runtime.ledger_call(lambda: _known_candidates(ledger, account))
+    known = [*candidates, *of_ledger]
     adopted: list[int] = []
     unproven, clashing = [], []
     elsewhere: dict[str, str] = {}
@@ -128,7 +130,8 @@ async def import_forgotten(
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         await runtime.ledger_call(lambda: take(rows))
 
-    read = await read_list(client, since=since, request_type=REQUEST_TYPE, on_page=on_page)
+    today = cluster_day(now, client.settings)
+    days = await read_days(client, since=since, today=today, request_type=REQUEST_TYPE, on_page=on_page)
     foreign = await runtime.ledger_call(lambda: _still_foreign(ledger, account))
     imported = Imported(
         requests=len(adopted),
@@ -136,7 +139,7 @@ async def import_forgotten(
         unproven=tuple(unproven),
         clashing=tuple(clashing),
         elsewhere=tuple(elsewhere.items()),
-        whole=read.to_the_end,
+        whole=days.read.to_the_end and not days.refused,
         hidden=tuple(hidden),
         of_other_users=tuple(each for each in foreign if each.sender != client.settings.sender),
     )
@@ -189,8 +192,8 @@ def _proven(row: WorkflowRequest, candidates: list[Candidate], tx: Transaction) 
     return None
 
 
-def _known_candidates(ledger: Ledger, account: str) -> list[Candidate]:
-    """Return every occasion that runs of the ledger have used, by campaign, with every spec of its badge."""
+def _known_candidates(ledger: Ledger, account: str) -> tuple[datetime, list[Candidate]]:
+    """Return now, and every occasion that runs of the ledger have used, by campaign, with every spec of its badge."""
     with ledger.read() as tx:
         specs = [
             Spec.from_config(config)
@@ -203,7 +206,8 @@ def _known_candidates(ledger: Ledger, account: str) -> list[Candidate]:
             .distinct()
             .order_by(badge_run.c.campaign, badge_occasion.c.occasion)
         ).all()
-    return [
+        now = tx.now
+    return now, [
         Candidate(each.campaign, each.occasion, spec)
         for each in used
         for spec in specs

@@ -1,11 +1,12 @@
 """What was sent and never answered. Doubt ends by evidence: the request is found, or its absence confirmed.
 
-Absence is confirmed by a reading of the whole list, begun after the request's ``doubt_from``, that shows a control:
-a request of ours that the platform must have accepted later than the one in doubt, if it accepted that at all. A
-list that lags, hides or lies to this user would miss the control too. For the credential user that sent the one in
-doubt any such request is a control, and without one an hour must pass. Another user may not be shown that user's
-requests: it judges only beside a control that the very same user sent, once, and never without one. A row that
-shows no key may be the request in doubt unless it shows customers, and all of them others.
+Absence is confirmed by a reading of the whole list, of all days from before the request's first send up to now, begun
+after its ``doubt_from``, that shows a control: a request of ours that the platform must have accepted later than the
+one in doubt, if it accepted that at all. A list that lags, hides or lies to this user would miss the control too. For
+the credential user that sent the one in doubt any such request is a control, and without one an hour must pass.
+Another user may not be shown that user's requests: it judges only beside a control that the very same user sent, once,
+and never without one. A row that shows no key may be the request in doubt unless it shows customers, and all of them
+others.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sqlalchemy import select
 from capillary.api.client import Client
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine.platform_list import hides_its_key, read_list
+from capillary.engine.platform_list import LOOK_BACK, hides_its_key, read_days
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sent, doubt_after
 from capillary.engine.sightings import record_rows
@@ -34,8 +35,6 @@ from capillary.ledger.history import history
 from capillary.ledger.requests import ConfirmedAbsence
 from capillary.ledger.schema import RequestStatus, badge_enrolment, badge_occasion, badge_request
 
-#: The list is read from so long before the first send: days of two clocks and time zones fit in it.
-LOOK_BACK: Final = timedelta(days=2)
 #: Without a control, absence is judged by a reading begun so long after ``doubt_from``.
 WITHOUT_CONTROL: Final = timedelta(hours=1)
 
@@ -169,10 +168,17 @@ async def _absences(
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         await runtime.ledger_call(lambda: take(rows))
 
-    since = min(doubt.first_sent_at for doubt in doubts) - LOOK_BACK
-    read = await read_list(client, since=cluster_day(since, client.settings), request_type=None, on_page=on_page)
+    settings = client.settings
+    first_day = min(cluster_day(doubt.first_sent_at, settings) for doubt in doubts)
+    days = await read_days(
+        client,
+        since=first_day - LOOK_BACK,
+        today=cluster_day(begun, settings),
+        request_type=None,
+        on_page=on_page,
+    )
     found = sum(doubt.key in seen_keys for doubt in doubts)
-    if not read.to_the_end:
+    if not days.read.to_the_end:
         return found, []
 
     def judge() -> list[tuple[ConfirmedAbsence, int]]:
@@ -185,7 +191,8 @@ async def _absences(
                 (ConfirmedAbsence(doubt.request_id, doubt.key, doubt.tries, begun), doubt.resends)
                 for doubt in doubts
                 if doubt.key not in seen_keys
-                and _may_judge(doubt, begun, controls, client.settings)
+                and days.shows(cluster_day(doubt.first_sent_at, settings))
+                and _may_judge(doubt, begun, controls, settings)
                 and not keyless.may_be(tx, doubt)
             ]
 

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Final
 
 from capillary.api.client import Client
-from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
+from capillary.api.errors import CallRefused, ReplyUnreadable
+from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
 
 #: More pages than this are no list: some platforms answer any page number with the same page.
 MAX_PAGES: Final = 10_000
+#: The list is read from so long before the first send that matters: the platform does not say whether `startDate`
+#: is included, and its clock and time zone may be a day away from ours.
+LOOK_BACK: Final = timedelta(days=2)
+#: Days between both ends of a part, where the platform refuses to list everything at once: 30 days with both ends
+#: counted, and with a day more on the platform's calendar.
+PART_DAYS: Final = 28
+#: A part of fewer days does not get on: parts overlap by a day.
+_LEAST_DAYS: Final = 2
+_DAY: Final = timedelta(days=1)
+
+_LOG: Final = logging.getLogger("capillary.list")
+
+OnPage = Callable[[tuple[WorkflowRequest, ...]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +45,77 @@ class ListRead:
     to_the_end: bool
 
 
+@dataclass(frozen=True, slots=True)
+class DaysRead:
+    """How a reading of the list from a day up to now went.
+
+    Attributes:
+        read: all its parts; a row on a day that two parts share counts twice.
+        since: the first day that was asked for and shown; later than asked where the platform refuses older days.
+        refused: the platform refuses to list the days before `since`.
+    """
+
+    read: ListRead
+    since: date
+    refused: bool
+
+    def shows(self, day: date) -> bool:
+        """Return whether every request that was sent on a day or later must stand on what was read."""
+        return day - LOOK_BACK >= self.since
+
+
+@dataclass(slots=True)
+class _Pages:
+    """What the pages so far add up to."""
+
+    page_size: int
+    rows: int = 0
+    total: int = 0
+    most_on_a_page: int = 0
+    numbers: set[int] = field(default_factory=set)
+    ids: set[str] = field(default_factory=set)
+    consistent: bool = True
+    may_go_on: bool = False
+
+    def take(self, page: Page, number: int) -> bool:
+        """Add one page; return whether it may be followed by another one."""
+        found = len(page.rows) + page.unreadable_rows
+        has_moved = page.number not in self.numbers
+        is_last = number + 1 >= page.total_pages
+        is_full = found >= self.page_size or 0 < self.most_on_a_page <= found
+        self.rows += found
+        # A list that shrinks while it is read, or repeats a row, may have skipped another one. A page that holds
+        # rows and that the totals do not count shows that they count too few.
+        self.consistent &= page.total_elements >= self.total and page.unreadable_rows == 0
+        self.consistent &= has_moved and (found == 0 or number < max(page.total_pages, 1))
+        self.numbers.add(page.number)
+        self.ids.update(row.platform_request_id for row in page.rows)
+        self.total = page.total_elements
+        self.most_on_a_page = max(self.most_on_a_page, found)
+        # Totals that count one page, or are capped, end at a full page.
+        self.may_go_on = is_last and is_full
+        return has_moved and found > 0 and (not is_last or is_full)
+
+    def shows_nothing_new(self, page: Page) -> bool:
+        """Return whether a page after the last one is empty, or shows again what was shown."""
+        return page.unreadable_rows == 0 and self.ids.issuperset(row.platform_request_id for row in page.rows)
+
+    def add_up(self) -> bool:
+        """Return whether nothing can have been missed."""
+        return self.consistent and self.rows == len(self.ids) == self.total
+
+
 async def read_list(
     client: Client,
     *,
     since: date,
     until: date | None = None,
     request_type: str | None,
-    on_page: Callable[[tuple[WorkflowRequest, ...]], Awaitable[None]],
+    on_page: OnPage,
 ) -> ListRead:
     """Read the list, oldest first, and hand every page on.
+
+    Where the last page by the totals is full, one page more is asked for: totals may count too few.
 
     Args:
         client: the platform.
@@ -47,23 +124,76 @@ async def read_list(
         request_type: only this type. None for all: a filter could hide what is looked for.
         on_page: takes the rows of a page; they are forgotten afterwards, so that memory stays flat.
     """
-    rows, numbers, ids, total = 0, set[int](), set[str](), 0
-    consistent = True
+    pages = _Pages(client.settings.page_size)
     for number in range(MAX_PAGES):
-        page = await client.list_requests(page=number, start_date=since, end_date=until, request_type=request_type)
-        if page.number in numbers:
-            return ListRead(number + 1, rows, to_the_end=False)
-        numbers.add(page.number)
-        found = len(page.rows) + page.unreadable_rows
-        rows += found
-        # A list that shrinks while it is read, or repeats a row, may have skipped another one.
-        ids.update(row.platform_request_id for row in page.rows)
-        consistent = consistent and page.total_elements >= total and page.unreadable_rows == 0
-        total = page.total_elements
+        try:
+            page = await client.list_requests(page=number, start_date=since, end_date=until, request_type=request_type)
+        except (CallRefused, ReplyUnreadable) as error:
+            if not pages.may_go_on:
+                raise
+            # A refused page is one that there is none of; what cannot be read may be anything.
+            return ListRead(number + 1, pages.rows, isinstance(error, CallRefused) and pages.add_up())
+        if pages.may_go_on and pages.shows_nothing_new(page):
+            return ListRead(number + 1, pages.rows, pages.add_up())
+        if page.number in pages.numbers and not pages.may_go_on:
+            return ListRead(number + 1, pages.rows, to_the_end=False)
+        goes_on = pages.take(page, number)
         await on_page(page.rows)
-        if found == 0 or number + 1 >= page.total_pages:
-            return ListRead(number + 1, rows, to_the_end=consistent and rows == len(ids) == total)
-    return ListRead(MAX_PAGES, rows, to_the_end=False)
+        if not goes_on:
+            return ListRead(number + 1, pages.rows, pages.add_up())
+    return ListRead(MAX_PAGES, pages.rows, to_the_end=False)
+
+
+async def read_days(client: Client, *, since: date, today: date, request_type: str | None, on_page: OnPage) -> DaysRead:
+    """Read the list from a day up to now: at once, or in parts, the newest first, where that is refused.
+
+    A part that is refused is made shorter; where the shortest stays refused, the reading ends with the part before.
+    Parts overlap by a day, since nobody says whether the platform includes both ends.
+
+    Args:
+        client: the platform.
+        since: first day of the list, in the cluster's time zone.
+        today: the day that it is there.
+        request_type: as `read_list` takes it.
+        on_page: as `read_list` takes it; rows of a day that two parts share come twice.
+
+    Raises:
+        CallRefused: the newest days are refused as well, so that it is not the days that the platform refuses.
+    """
+    try:
+        read = await read_list(client, since=since, request_type=request_type, on_page=on_page)
+    except CallRefused as error:
+        newest = today - _DAY * _LEAST_DAYS
+        if since >= newest:
+            raise
+        await client.list_requests(page=0, start_date=newest, request_type=request_type)
+        _LOG.warning("the platform refuses to list its requests since %s at once: %s", since, error.reason)
+        return await _read_parts(client, since=since, today=today, request_type=request_type, on_page=on_page)
+    return DaysRead(read, since, refused=False)
+
+
+async def _read_parts(
+    client: Client, *, since: date, today: date, request_type: str | None, on_page: OnPage
+) -> DaysRead:
+    parts: list[ListRead] = []
+    shown_since, until, days = today, None, PART_DAYS
+    while shown_since > since:
+        first = max(since, (until or today) - _DAY * days)
+        try:
+            parts.append(await read_list(client, since=first, until=until, request_type=request_type, on_page=on_page))
+        except CallRefused as error:
+            if days > _LEAST_DAYS:
+                days = max(days // 2, _LEAST_DAYS)
+                continue
+            if not parts:
+                raise
+            _LOG.error("the platform refuses to list its requests before %s: %s", shown_since, error.reason)
+            break
+        shown_since, until = first, first + _DAY
+    read = ListRead(
+        sum(part.pages for part in parts), sum(part.rows for part in parts), all(part.to_the_end for part in parts)
+    )
+    return DaysRead(read, shown_since, refused=shown_since > since)
 
 
 def hides_its_key(row: WorkflowRequest) -> bool:

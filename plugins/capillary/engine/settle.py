@@ -18,6 +18,7 @@ from capillary.api.client import Client
 from capillary.api.request_workflow import WorkflowRequest, is_decided
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.runtime import Runtime
+from capillary.engine.single_read import read_singly
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.counts import customers_without_row
 from capillary.ledger.database import Ledger, Transaction
@@ -50,11 +51,14 @@ def settle_rows(ledger: Ledger, rows: Mapping[int, WorkflowRequest]) -> int:
 
 
 async def settle_by_reading(ledger: Ledger, client: Client, runtime: Runtime, request_ids: Iterable[int]) -> int:
-    """Read every sighting of the given requests and settle those that are decided; return how many."""
+    """Read every sighting of the given requests and settle those that are decided; return how many.
+
+    A request of which the platform refuses to show a sighting stays as it is.
+    """
     settled = 0
     for request_id in request_ids:
         sightings = await runtime.ledger_call(lambda r=request_id: _sightings(ledger, r))  # type: ignore[misc]
-        rows = [await client.read_request(platform_request_id) for platform_request_id in sightings]
+        rows = [await read_singly(client, platform_request_id) for platform_request_id in sightings]
         known = [row for row in rows if row is not None]
         if known and len(known) == len(sightings) and all(is_decided(row.state) for row in known):
             settled += await runtime.ledger_call(lambda r=request_id, k=known: _settle(ledger, r, k))  # type: ignore[misc]

@@ -20,7 +20,15 @@ from capillary.api.errors import NotTaken, Unauthorized
 from capillary.api.outside_text import on_one_line, shell_word
 from capillary.api.settings import PlatformSettings
 from capillary.engine.doubt import resolve_doubt
-from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, ServerChanged, TooMuchDoubt
+from capillary.engine.errors import (
+    AutoApproved,
+    HistoryOpen,
+    HistoryUnread,
+    LedgerBehind,
+    ListCutShort,
+    ServerChanged,
+    TooMuchDoubt,
+)
 from capillary.engine.history import read_history
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, doubt_after
 from capillary.engine.watch import watch
@@ -281,7 +289,15 @@ def _doubt_the_foreign_keys(sender: Sender) -> None:
 
 async def _read_to_the_end(sender: Sender) -> None:
     for _ in range(LIST_READINGS):
-        read = (await watch(sender.ledger, sender.client, sender.runtime)).read
+        watched = await watch(sender.ledger, sender.client, sender.runtime)
+        if not watched.reaches_back:
+            raise HistoryUnread(
+                f"the platform refuses to list its requests before {watched.refused_before} to this user, and what "
+                "this ledger forgot may stand there: nothing is sent. Have the days listed by the platform's support "
+                "and run the task again, or say from which day on requests can stand there: python -m capillary "
+                "ledger import --dags <folder> --since <day>"
+            )
+        read = watched.read
         if read.to_the_end:
             return
     raise ListCutShort(

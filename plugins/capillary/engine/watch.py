@@ -19,12 +19,14 @@ from capillary.api.client import Client
 from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine.platform_list import ListRead, read_list
+from capillary.engine.platform_list import LOOK_BACK, ListRead, read_days
 from capillary.engine.runtime import Runtime
 from capillary.engine.settle import settle_rows
 from capillary.engine.sightings import Recorded, record_rows
+from capillary.engine.single_read import read_singly
 from capillary.ledger import scans
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.history import history
 from capillary.ledger.open_work import LATE_TWIN, forgotten, still_watched
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request, badge_sighting
 
@@ -32,9 +34,7 @@ from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
 SINGLE_READS: Final = 200
 #: Most requests that are left out of the list's days because their human has forgotten them.
 FORGOTTEN_READS: Final = 50
-#: The list filters by days of the cluster's time zone, inclusive or not nobody says: a day's room.
-_DAY: Final = timedelta(days=1)
-#: How far back an account without any request is searched for requests of ours.
+#: How far back an account without any request and without its first reading is searched for requests of ours.
 _FIRST_LOOK: Final = timedelta(days=30)
 
 _LOG: Final = logging.getLogger("capillary.watch")
@@ -50,6 +50,8 @@ class Watched:
         settled: requests settled from what was read.
         foreign_key: a key of ours that the ledger does not know.
         missed: requests that the list should have shown and a single read found.
+        refused_before: the platform refuses to list the days before this one; None: all days were listed.
+        reaches_back: what was listed begins before everything of ours that this ledger may not know.
     """
 
     read: ListRead
@@ -57,6 +59,8 @@ class Watched:
     settled: int
     foreign_key: str | None
     missed: int
+    refused_before: date | None
+    reaches_back: bool
 
 
 async def watch_in_turn(
@@ -95,6 +99,9 @@ async def watch(
 ) -> Watched:
     """Read the list from the oldest open request on, record every sighting, settle what is decided.
 
+    Where the platform refuses to list the oldest days, the others are read, and what is open from before is read
+    singly.
+
     Args:
         ledger: the ledger.
         client: the platform; the ledger's account is its.
@@ -105,22 +112,29 @@ async def watch(
     Raises:
         PlatformUnavailable, ReplyUnreadable, CallRefused: the list could not be read.
     """
-    account = client.settings.account
-    begun, since = await runtime.ledger_call(lambda: _begin(ledger, client.settings))
-    reading = _Reading(ledger, client.settings, settle=settle, reader=reader)
+    settings = client.settings
+    account = settings.account
+    begun, since, known_until = await runtime.ledger_call(lambda: _begin(ledger, settings))
+    reading = _Reading(ledger, settings, settle=settle, reader=reader)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         await runtime.ledger_call(lambda: reading.take(rows))
 
-    first_day = cluster_day(since, client.settings) - _DAY
-    read = await read_list(client, since=first_day, request_type=REQUEST_TYPE, on_page=on_page)
-    unseen = await runtime.ledger_call(lambda: _unseen(ledger, client.settings, begun, reading.seen, runtime))
+    days = await read_days(
+        client,
+        since=cluster_day(since, settings) - LOOK_BACK,
+        today=cluster_day(begun, settings),
+        request_type=REQUEST_TYPE,
+        on_page=on_page,
+    )
+    read = days.read
+    unseen = await runtime.ledger_call(lambda: _unseen(ledger, settings, begun, reading.seen, runtime))
     singly = missed = 0
     for platform_request_id, sent_at in unseen:
-        row = await client.read_request(platform_request_id)
+        row = await read_singly(client, platform_request_id)
         if row is not None:
             singly += 1
-            missed += sent_at is not None and sent_at >= since
+            missed += sent_at is not None and sent_at >= since and days.shows(cluster_day(sent_at, settings))
             await runtime.ledger_call(lambda r=row: reading.take((r,)))  # type: ignore[misc]
     if missed and read.to_the_end:
         await runtime.ledger_call(lambda: _distrust(ledger, account))
@@ -138,7 +152,15 @@ async def watch(
         reading.settled,
         singly,
     )
-    return Watched(read, reading.new, reading.settled, reading.foreign_key, missed)
+    return Watched(
+        read,
+        reading.new,
+        reading.settled,
+        reading.foreign_key,
+        missed,
+        refused_before=days.since if days.refused else None,
+        reaches_back=days.shows(cluster_day(known_until, settings)),
+    )
 
 
 class _Reading:
@@ -173,15 +195,22 @@ def cluster_day(moment: datetime, settings: PlatformSettings) -> date:
     return moment.astimezone(ZoneInfo(settings.cluster_timezone)).date()
 
 
-def _begin(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, datetime]:
-    """Return now, and the first send from which on the list is read."""
+def _begin(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, datetime, datetime]:
+    """Return now, the first send from which on the list is read, and until when this ledger knew all of ours.
+
+    It knew what was sent before its newest request, and what stood on the list at the account's first reading: what a
+    restored ledger has forgotten was sent later than either.
+    """
     with ledger.read() as tx:
         oldest, newest = _first_and_last(tx, settings.account, still_watched(tx))
-        # Requests sent after the newest we know are what a restored ledger has forgotten.
-        since = min((moment for moment in (oldest, newest) if moment), default=tx.now - _FIRST_LOOK)
+        read_at = history(tx, settings.account, settings.sender).read_at
+        known = [moment for moment in (newest, read_at) if moment is not None]
+        # What lies ahead is from before the clock was set back.
+        known_until = min(max(known, default=tx.now - _FIRST_LOOK), tx.now)
+        since = min((moment for moment in (oldest, newest) if moment), default=known_until)
         if since < tx.now - LATE_TWIN:
             since = _past_the_forgotten(tx, settings, since)
-        return tx.now, since
+        return tx.now, min(since, tx.now), known_until
 
 
 def _past_the_forgotten(tx: Transaction, settings: PlatformSettings, since: datetime) -> datetime:

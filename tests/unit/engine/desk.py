@@ -12,6 +12,7 @@ from typing import cast
 from sqlalchemy import Row, func, select
 
 from capillary.api.client import Client
+from capillary.api.errors import CallRefused
 from capillary.api.request_workflow import IssueBadgeRequest, Page, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.runtime import Runtime
@@ -60,10 +61,12 @@ class Desk:
     Attributes:
         answers: to POSTs, in order; after the last one every POST is accepted as ``p-<number>``.
         listed: rows of the platform's list, in one page.
+        refuses: looks at the first and the last day of a call of the list.
+        refused_reads: platform request ids of which a single read is refused.
         unlisted: rows that single reads alone find.
         cut_short: readings of the list that claim more rows than they show.
         events: calls in their order: ``clear``, ``asked``, ``post <key>``, ``list``.
-        lists: since when, and of which type, the list was read.
+        lists: since when, and of which type, the list was asked for.
         most_at_once: POSTs that were under way together.
         second: of the sender's monotonic clock.
     """
@@ -74,6 +77,8 @@ class Desk:
     answers: list[Answer] = field(default_factory=list)
     listed: list[WorkflowRequest] = field(default_factory=list)
     unlisted: list[WorkflowRequest] = field(default_factory=list)
+    refuses: Callable[[date, date | None], bool] = lambda _first, _last: False
+    refused_reads: set[str] = field(default_factory=set)
     cut_short: int = 0
     events: list[str] = field(default_factory=list)
     lists: list[tuple[date, str | None]] = field(default_factory=list)
@@ -105,15 +110,20 @@ class Desk:
     async def list_requests(
         self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
     ) -> Page:
-        assert end_date is None, "only the first reading of an account asks for a last day"
         self.events.append("list")
+        if page > 0:
+            return Page((), 0, page, total_pages=1, total_elements=len(self.listed))
         self.lists.append((start_date, request_type))
+        if self.refuses(start_date, end_date):
+            raise CallRefused(what="list of requests", reason="these days are not listed", http_status=400)
         more = 1 if self.cut_short else 0
         self.cut_short -= more
         return Page(tuple(self.listed), 0, page, total_pages=1, total_elements=len(self.listed) + more)
 
     async def read_request(self, platform_request_id: str) -> WorkflowRequest | None:
         self.events.append(f"read {platform_request_id}")
+        if platform_request_id in self.refused_reads:
+            raise CallRefused(what="one request", reason="the platform answered HTTP 404", http_status=404)
         rows = self.listed + self.unlisted
         return next((each for each in rows if each.platform_request_id == platform_request_id), None)
 

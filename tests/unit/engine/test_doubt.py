@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, NotTaken
-from capillary.engine.doubt import LOOK_BACK, WITHOUT_CONTROL, Resolved, resolve_doubt
+from capillary.engine.doubt import WITHOUT_CONTROL, Resolved, resolve_doubt
+from capillary.engine.platform_list import LOOK_BACK
 from capillary.engine.send import SEND_WITHIN_S, doubt_after
 from capillary.engine.submit import submit_run
 from capillary.ledger import history, scans, stops
@@ -363,3 +364,37 @@ async def test_what_was_sent_three_times_is_given_up_under_a_stop_too(desk: Desk
     stops.stop(desk.ledger, Scope(SETTINGS.account), by="ann", reason="wrong tier")
     assert await resolve(desk, after=DOUBT + WITHOUT_CONTROL + JUST) == Resolved(given_up=1)
     assert desk.outcomes() == {"unconfirmed": 1}
+
+
+# Days that the platform refuses to list ----------------------------------------------------------------------
+
+
+def refuse(desk: Desk, *, today: date, most: int = 10_000, reaches: int = 10_000) -> None:
+    """Have the platform refuse ranges of more days, both ends counted, and first days that lie farther back."""
+    desk.refuses = lambda first, last: ((last or today) - first).days >= most or (today - first).days > reaches
+
+
+async def test_an_old_doubt_is_judged_from_all_the_parts_of_the_list(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    refuse(desk, today=date(2027, 1, 2), most=30)  # 40 days later
+    assert await resolve(desk, after=timedelta(days=40)) == Resolved(sent_again=1)
+    assert min(since for since, _ in desk.lists) == NOON.date() - LOOK_BACK
+
+
+async def test_a_doubt_of_which_a_part_shows_the_key_is_found(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    desk.listed = [row("p-late", key(desk))]
+    refuse(desk, today=date(2027, 1, 2), most=30)
+    assert await resolve(desk, after=timedelta(days=40)) == Resolved(found=1)
+
+
+@pytest.mark.parametrize("reaches", [41, 42])
+async def test_only_a_doubt_whose_days_are_all_listed_is_judged(desk: Desk, reaches: int) -> None:
+    await leave_in_doubt(desk, 2)
+    younger = NOON + timedelta(days=10)
+    desk.write(update(badge_request).where(badge_request.c.id == 2).values(first_sent_at=younger))
+    refuse(desk, today=date(2027, 1, 2), reaches=reaches)
+    judged = 2 if reaches == 42 else 1
+    resolved = await resolve(desk, after=timedelta(days=40))
+    assert resolved == Resolved(sent_again=judged, still_in_doubt=2 - judged)
+    assert [post.key for post in desk.posts] == [key(desk, number) for number in range(3 - judged, 3)]

@@ -2,50 +2,195 @@
 
 from __future__ import annotations
 
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from typing import cast
 
 import pytest
 
 from capillary.api.client import Client
+from capillary.api.errors import CallRefused, ReplyUnreadable
 from capillary.api.request_workflow import Page, WorkflowRequest
-from capillary.engine.platform_list import read_list
-from tests.unit.engine.desk import row
+from capillary.engine.platform_list import DaysRead, ListRead, read_days, read_list
+from tests.unit.engine.desk import SETTINGS, row
 
 
-def page(ids: str, number: int, total: int, *, unreadable: int = 0) -> Page:
+def page(ids: str, number: int, total: int, *, unreadable: int = 0, pages: int = 2) -> Page:
     rows = tuple(row(name, f"cb1.x.{name}") for name in ids)
-    return Page(rows=rows, unreadable_rows=unreadable, number=number, total_pages=2, total_elements=total)
+    return Page(rows=rows, unreadable_rows=unreadable, number=number, total_pages=pages, total_elements=total)
+
+
+REFUSED = CallRefused(what="list of requests", reason="there is no such page", http_status=400)
+UNREADABLE = ReplyUnreadable(what="list of requests", reason="it has no data")
+EMPTY = page("", 2, 4)
 
 
 class Pages:
     """A platform whose list is these pages."""
 
-    def __init__(self, *pages: Page) -> None:
+    settings = replace(SETTINGS, page_size=2)
+
+    def __init__(self, *pages: Page | Exception) -> None:
         self.pages = pages
 
     async def list_requests(self, *, page: int, **_: object) -> Page:
-        return self.pages[page]
+        answer = self.pages[page]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
-@pytest.mark.parametrize(
-    ("pages", "to_the_end"),
-    [
-        ((page("ab", 0, 4), page("cd", 1, 4)), True),
-        ((page("ab", 0, 3), page("cd", 1, 4)), True),  # it grew at its end
-        ((page("ab", 0, 4), page("cd", 0, 4)), False),  # the page number does not move
-        ((page("ab", 0, 4), page("c", 1, 4)), False),  # a row is missing
-        ((page("ab", 0, 4, unreadable=1), page("c", 1, 4)), False),
-        ((page("ab", 0, 5), page("cd", 1, 4)), False),  # it shrank: the row that moved up was skipped
-        ((page("ab", 0, 4), page("bd", 1, 4)), False),  # a row came twice: the totals add up, c is hidden
-    ],
-)
-async def test_what_a_reading_can_show(pages: tuple[Page, ...], to_the_end: bool) -> None:
+async def read(*pages: Page | Exception) -> tuple[ListRead, str]:
+    """Return how the reading went, and which rows it handed on."""
     seen: list[str] = []
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         seen.extend(row.platform_request_id for row in rows)
 
-    read = await read_list(cast("Client", Pages(*pages)), since=date(2026, 11, 1), request_type=None, on_page=on_page)
-    assert read.to_the_end == to_the_end
-    assert len(seen) + sum(p.unreadable_rows for p in pages[: read.pages]) >= read.rows
+    client = cast("Client", Pages(*pages))
+    return await read_list(client, since=date(2026, 11, 1), request_type=None, on_page=on_page), "".join(seen)
+
+
+@pytest.mark.parametrize(
+    ("pages", "to_the_end"),
+    [
+        ((page("ab", 0, 4), page("cd", 1, 4), EMPTY), True),
+        ((page("ab", 0, 3), page("cd", 1, 4), EMPTY), True),  # it grew at its end
+        ((page("ab", 0, 4), page("cd", 0, 4)), False),  # the page number does not move
+        ((page("ab", 0, 4), page("c", 1, 4)), False),  # a row is missing
+        ((page("ab", 0, 4, unreadable=1), page("c", 1, 4)), False),
+        ((page("ab", 0, 5), page("cd", 1, 4), EMPTY), False),  # it shrank: the row that moved up was skipped
+        ((page("ab", 0, 4), page("bd", 1, 4), EMPTY), False),  # a row came twice: the totals add up, c is hidden
+    ],
+)
+async def test_what_a_reading_can_show(pages: tuple[Page, ...], to_the_end: bool) -> None:
+    found, seen = await read(*pages)
+    assert found.to_the_end == to_the_end
+    assert len(seen) + sum(p.unreadable_rows for p in pages[: found.pages]) >= found.rows
+
+
+@pytest.mark.parametrize(
+    ("pages", "to_the_end", "shown"),
+    [
+        ((page("a", 0, 1, pages=1),), True, "a"),
+        ((page("ab", 0, 2, pages=1), page("", 1, 2, pages=1)), True, "ab"),
+        ((page("ab", 0, 2, pages=1), page("", 1, 0, pages=0)), True, "ab"),
+        ((page("ab", 0, 2, pages=1), page("ab", 0, 2, pages=1)), True, "ab"),  # the last page again
+        ((page("ab", 0, 2, pages=1), page("ab", 1, 2, pages=1)), True, "ab"),
+        ((page("ab", 0, 2, pages=1), REFUSED), True, "ab"),
+        ((page("ab", 0, 2, pages=1), UNREADABLE), False, "ab"),
+        ((page("ab", 0, 2, pages=1), page("c", 1, 3, pages=2)), True, "abc"),  # it grew meanwhile, and says so
+        ((page("ab", 0, 2, pages=1), page("c", 1, 1, pages=1)), False, "abc"),  # totals of one page
+        ((page("ab", 0, 2, pages=1), page("cd", 1, 2, pages=1), page("e", 2, 1, pages=1)), False, "abcde"),
+        ((page("ab", 0, 2, pages=1), page("c", 0, 1, pages=1)), False, "abc"),  # and a number that does not move
+        ((page("ab", 0, 4), page("cd", 1, 4), page("e", 2, 4)), False, "abcde"),  # capped totals
+        ((page("ab", 0, 5, pages=2), page("c", 1, 5, pages=2, unreadable=1), page("e", 2, 5)), False, "abce"),
+    ],
+)
+async def test_a_full_last_page_is_looked_behind(
+    pages: tuple[Page | Exception, ...], to_the_end: bool, shown: str
+) -> None:
+    found, seen = await read(*pages)
+    assert (found.pages, found.to_the_end, seen) == (len(pages), to_the_end, shown)
+
+
+async def test_a_page_as_long_as_those_before_is_full() -> None:
+    """The platform shows fewer rows than it is asked for."""
+    found, seen = await read(page("a", 0, 2), page("b", 1, 2), page("c", 2, 2), page("", 3, 2))
+    assert (found.pages, found.to_the_end, seen) == (4, False, "abc")
+
+
+@pytest.mark.parametrize("error", [REFUSED, UNREADABLE])
+async def test_a_page_that_the_totals_promise_must_come(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        await read(page("ab", 0, 4), error)
+
+
+# Days -------------------------------------------------------------------------------------------------------
+
+TODAY = date(2026, 11, 23)
+DAY = timedelta(days=1)
+
+
+@dataclass
+class Days:
+    """A platform that lists one row a day, but no more than so many days at once, nor older days than that.
+
+    Attributes:
+        most: days, both ends counted; up to today where the last one is not given.
+        reaches: how many days back the first day may lie.
+        inclusive: whether the first and the last day asked for are shown.
+        asked: the ranges asked for; the first page of each.
+    """
+
+    most: int = 10_000
+    reaches: int = 10_000
+    inclusive: bool = True
+    calendar: date = TODAY
+    asked: list[tuple[date, date | None]] = field(default_factory=list)
+
+    settings = replace(SETTINGS, page_size=100)
+
+    async def list_requests(
+        self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
+    ) -> Page:
+        assert (page, request_type) == (0, "ISSUE-BADGE")
+        self.asked.append((start_date, end_date))
+        last = end_date or self.calendar
+        if (last - start_date).days >= self.most or (self.calendar - start_date).days > self.reaches:
+            raise REFUSED
+        if not self.inclusive:
+            start_date, last = start_date + DAY, last - DAY if end_date else last
+        days = [start_date + DAY * n for n in range((last - start_date).days + 1)]
+        rows = tuple(row(str(day), "somebody's") for day in days)
+        return Page(rows=rows, unreadable_rows=0, number=0, total_pages=1, total_elements=len(rows))
+
+
+async def read_since(platform: Days, since: date) -> tuple[DaysRead, set[str]]:
+    seen: set[str] = set()
+
+    async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
+        seen.update(row.platform_request_id for row in rows)
+
+    client = cast("Client", platform)
+    return await read_days(client, since=since, today=TODAY, request_type="ISSUE-BADGE", on_page=on_page), seen
+
+
+async def test_days_are_read_at_once_where_the_platform_lists_them() -> None:
+    platform = Days()
+    found, _ = await read_since(platform, TODAY - 60 * DAY)
+    assert (found.since, found.refused, found.read.to_the_end) == (TODAY - 60 * DAY, False, True)
+    assert platform.asked == [(TODAY - 60 * DAY, None)]
+
+
+@pytest.mark.parametrize("inclusive", [True, False])
+@pytest.mark.parametrize("calendar", [TODAY - DAY, TODAY, TODAY + DAY], ids=["west", "here", "east"])
+@pytest.mark.parametrize("most", [30, 31, 7, 4])
+@pytest.mark.parametrize("ago", [32, 60, 79])
+async def test_a_range_that_is_too_long_is_read_in_parts_without_a_gap(
+    inclusive: bool, calendar: date, most: int, ago: int
+) -> None:
+    since = TODAY - ago * DAY
+    platform = Days(most=most, inclusive=inclusive, calendar=calendar)
+    found, seen = await read_since(platform, since)
+    assert (found.since, found.refused, found.read.to_the_end) == (since, False, True)
+    assert seen == {str(since + DAY * n) for n in range(not inclusive, (calendar - since).days + 1)}
+    assert len(platform.asked) <= 10 + ago // (most // 2 - 1)
+
+
+async def test_the_days_that_stay_refused_are_known() -> None:
+    platform = Days(most=30, reaches=90)
+    found, seen = await read_since(platform, TODAY - 120 * DAY)
+    assert found.refused
+    assert found.since in (TODAY - 90 * DAY, TODAY - 89 * DAY)
+    assert seen == {str(found.since + DAY * n) for n in range((TODAY - found.since).days + 1)}
+    assert found.read.to_the_end, "what was listed was listed whole"
+    assert (found.shows(found.since + 2 * DAY), found.shows(found.since + DAY)) == (True, False)
+
+
+@pytest.mark.parametrize(("ago", "calls"), [(60, 2), (1, 1)])
+async def test_where_the_newest_days_are_refused_too_it_is_not_the_days(ago: int, calls: int) -> None:
+    platform = Days(reaches=-10)
+    with pytest.raises(CallRefused):
+        await read_since(platform, TODAY - ago * DAY)
+    assert len(platform.asked) == calls

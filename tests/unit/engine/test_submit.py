@@ -344,7 +344,7 @@ async def test_the_account_is_read_before_the_first_send(desk: Desk) -> None:
         before = history.history(tx, desk.settings.account, desk.settings.sender)
     assert before.read_at is None
     await submit(desk, plan.badge_run_id)
-    assert [event.split()[0] for event in desk.events] == ["list", "list", "clear", "asked", "post"]
+    assert [event.split()[0] for event in desk.events] == ["list", "list", "list", "clear", "asked", "post"]
     with desk.ledger.read() as tx:
         assert history.history(tx, desk.settings.account, desk.settings.sender).read_at == NOON
 

@@ -10,9 +10,13 @@ import pytest
 from sqlalchemy import update
 
 from capillary.engine import watch as watching
+from capillary.engine.errors import HistoryUnread
+from capillary.engine.platform_list import LOOK_BACK, PART_DAYS
+from capillary.engine.settle import settle_by_reading
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import Watched, cluster_day, watch
 from capillary.ledger import scans
+from capillary.ledger.history import take_as_read
 from capillary.ledger.open_work import LATE_TWIN
 from capillary.ledger.schema import badge_request, badge_sighting
 from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
@@ -56,9 +60,9 @@ async def read(desk: Desk) -> Watched:
     return await watch(desk.ledger, desk.sender.client, desk.sender.runtime)
 
 
-def day_before(ago: timedelta) -> date:
+def first_day(ago: timedelta) -> date:
     """Return the first day of a list that reaches back to what was sent so long before `NOON`."""
-    return cluster_day(NOON - ago, SETTINGS) - DAY
+    return cluster_day(NOON - ago, SETTINGS) - LOOK_BACK
 
 
 def singly(desk: Desk) -> list[str]:
@@ -83,7 +87,7 @@ async def test_a_forgotten_request_is_read_singly_where_that_takes_fewer_calls(d
     await send_and_settle(desk, 2, ago=20 * DAY)
     await send(desk, ago=2 * DAY)
     watched = await read(desk)
-    assert [since for since, _ in desk.lists] == [day_before(2 * DAY)]
+    assert [since for since, _ in desk.lists] == [first_day(2 * DAY)]
     assert singly(desk) == [forgotten]
     assert (watched.missed, trusted(desk)) == (0, True), "a list that begins later has missed nothing"
 
@@ -102,7 +106,7 @@ async def test_the_list_is_read_from_it_on_where_that_takes_no_more_calls(desk: 
     await send_and_settle(desk, 1, ago=20 * DAY)
     await send(desk, ago=2 * DAY)
     await read(desk)
-    assert [since for since, _ in desk.lists] == [day_before(LONG_AGO)]
+    assert [since for since, _ in desk.lists] == [first_day(LONG_AGO)]
     assert singly(desk) == []
 
 
@@ -111,10 +115,10 @@ async def test_nothing_is_forgotten_as_long_as_a_twin_of_it_may_show(desk: Desk)
     await send_and_settle(desk, 2, ago=5 * DAY)
     await send_and_settle(desk, 1, ago=3 * DAY)
     await read(desk)
-    assert desk.lists[-1][0] == day_before(LATE_TWIN)
+    assert desk.lists[-1][0] == first_day(LATE_TWIN)
     desk.now[0] += timedelta(microseconds=1)
     await read(desk)
-    assert desk.lists[-1][0] == day_before(3 * DAY)
+    assert desk.lists[-1][0] == first_day(3 * DAY)
 
 
 async def test_a_request_that_was_sent_again_of_late_is_looked_for_from_its_first_send_on(desk: Desk) -> None:
@@ -123,7 +127,7 @@ async def test_a_request_that_was_sent_again_of_late_is_looked_for_from_its_firs
     await send_and_settle(desk, 4, ago=20 * DAY)
     await send(desk, ago=2 * DAY)
     await read(desk)
-    assert desk.lists[-1][0] == day_before(LONG_AGO)
+    assert desk.lists[-1][0] == first_day(LONG_AGO)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +145,7 @@ async def test_what_only_the_list_can_show_is_looked_for_there(desk: Desk, value
     await send_and_settle(desk, 8, ago=20 * DAY)
     await send(desk, ago=2 * DAY)
     await read(desk)
-    assert desk.lists[-1][0] == day_before(LONG_AGO)
+    assert desk.lists[-1][0] == first_day(LONG_AGO)
     assert forgotten not in singly(desk)
 
 
@@ -153,7 +157,7 @@ async def test_only_so_many_are_left_out(desk: Desk, monkeypatch: pytest.MonkeyP
     await send_and_settle(desk, 4, ago=20 * DAY)
     await send(desk, ago=2 * DAY)
     await read(desk)
-    assert desk.lists[-1][0] == day_before(LONG_AGO - 2 * DAY)
+    assert desk.lists[-1][0] == first_day(LONG_AGO - 2 * DAY)
     assert sorted(singly(desk)) == forgotten
 
 
@@ -175,3 +179,140 @@ async def test_a_request_that_this_ledger_never_sent_may_be_older_than_the_list(
     watched = await read(desk)
     assert singly(desk) == [found]
     assert (watched.missed, trusted(desk)) == (0, True)
+
+
+# Days that the platform refuses to list ----------------------------------------------------------------------
+
+
+def refuse(desk: Desk, *, most: int = 10_000, reaches: int = 10_000) -> None:
+    """Have the platform refuse ranges of more days, both ends counted, and first days that lie farther back."""
+    today = cluster_day(NOON, SETTINGS)
+    desk.refuses = lambda first, last: ((last or today) - first).days >= most or (today - first).days > reaches
+
+
+def first_reading(desk: Desk, *, ago: timedelta) -> None:
+    """Have the account's first reading been through so long before `NOON`."""
+    desk.now[0] = NOON - ago
+    with desk.ledger.write() as tx:
+        take_as_read(tx, desk.settings.account, desk.settings.sender, since=(NOON - ago).date())
+    desk.now[0] = NOON
+
+
+async def submit_another(desk: Desk) -> None:
+    """Submit a run of today, or what is left of it."""
+    plan = desk.plan([999], "another run")
+    await submit_run(desk.sender, desk.plan_id(plan.badge_run_id), lease=LEASE)
+
+
+async def test_a_new_account_can_send_where_ranges_of_more_than_30_days_are_refused(desk: Desk) -> None:
+    refuse(desk, most=30)
+    await submit_another(desk)
+    assert desk.statuses() == ["waiting"]
+    assert desk.lists == [(first_day(timedelta()), "ISSUE-BADGE")]
+
+
+async def test_an_account_without_requests_is_read_from_its_first_reading_on(desk: Desk) -> None:
+    first_reading(desk, ago=400 * DAY)
+    await read(desk)
+    assert desk.lists == [(first_day(400 * DAY), "ISSUE-BADGE")]
+
+
+@pytest.mark.parametrize("settled", [True, False])
+async def test_an_old_request_is_reached_in_parts(desk: Desk, settled: bool) -> None:
+    first_reading(desk, ago=60 * DAY)
+    await send(desk, ago=40 * DAY, settled=settled)
+    refuse(desk, most=30)
+    watched = await read(desk)
+    assert (watched.read.to_the_end, watched.reaches_back, watched.refused_before) == (True, True, None)
+    today = cluster_day(NOON, SETTINGS)
+    oldest = first_day(40 * DAY)
+    asked = [since for since, _ in desk.lists]
+    assert asked == [oldest, today - 2 * DAY, today - PART_DAYS * DAY, oldest], "at once, the newest days, the parts"
+    await submit_another(desk)
+    assert desk.statuses()[-1] == "waiting"
+
+
+async def test_what_is_open_before_the_refused_days_is_read_singly(desk: Desk) -> None:
+    first_reading(desk, ago=200 * DAY)
+    old = await send(desk, ago=100 * DAY, shown=False)
+    await send(desk, ago=20 * DAY)
+    refuse(desk, reaches=90)
+    watched = await read(desk)
+    assert singly(desk) == [old]
+    assert watched.refused_before is not None
+    assert (watched.read.to_the_end, watched.reaches_back) == (True, True)
+    assert (watched.missed, trusted(desk)) == (0, True), "days that are not listed have missed nothing"
+    await submit_another(desk)
+    assert desk.statuses()[-1] == "waiting"
+
+
+async def test_what_the_listed_days_should_show_is_missed_all_the_same(desk: Desk) -> None:
+    first_reading(desk, ago=200 * DAY)
+    await send(desk, ago=100 * DAY, shown=False)
+    await send(desk, ago=20 * DAY, shown=False)
+    refuse(desk, reaches=90)
+    assert ((await read(desk)).missed, trusted(desk)) == (1, False)
+
+
+async def test_nothing_is_sent_where_what_was_forgotten_may_stand_on_refused_days(desk: Desk) -> None:
+    first_reading(desk, ago=200 * DAY)
+    await send(desk, ago=100 * DAY, settled=True)
+    refuse(desk, reaches=90)
+    assert not (await read(desk)).reaches_back
+    with pytest.raises(HistoryUnread, match=r"--since <day>"):
+        await submit_another(desk)
+    assert desk.statuses()[-1] == "planned"
+    first_reading(desk, ago=timedelta())  # a person says that nothing stands there
+    await submit_another(desk)
+    assert desk.statuses()[-1] == "waiting"
+
+
+async def test_a_clock_that_was_set_back_does_not_begin_the_list_in_the_future(desk: Desk) -> None:
+    first_reading(desk, ago=-9 * DAY)
+    await read(desk)
+    assert desk.lists == [(first_day(timedelta()), "ISSUE-BADGE")]
+
+
+# Single reads that the platform refuses ----------------------------------------------------------------------
+
+
+async def test_a_refused_single_read_stops_no_other_one(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    gone = await send(desk, ago=2 * DAY, shown=False)
+    other = await send(desk, ago=2 * DAY, shown=False)
+    desk.unlisted = [replace(each, state="rejected", human_decided=True) for each in desk.unlisted]
+    desk.refused_reads = {gone}
+    assert (await read(desk)).settled == 1
+    assert sorted(singly(desk)) == [gone, other]
+    assert desk.statuses() == ["waiting", "settled"]
+    assert desk.outcomes() == {None: 1, "rejected": 1}, "what was not shown is no outcome"
+    assert f"refuses to show request {gone} (HTTP 404, code None)" in caplog.text
+    await submit_another(desk)
+    assert desk.statuses()[-1] == "waiting"
+
+
+async def test_a_request_of_which_one_twin_is_refused_stays_waiting(desk: Desk) -> None:
+    gone = await send(desk, ago=2 * DAY)
+    await send(desk, ago=2 * DAY)
+    desk.listed = [replace(each, state="rejected", human_decided=True) for each in desk.listed]
+    desk.listed.append(replace(desk.listed[0], platform_request_id="p-twin"))
+    sender = desk.sender
+    await watch(desk.ledger, sender.client, sender.runtime, settle=False)
+    desk.refused_reads = {gone}
+    assert await settle_by_reading(desk.ledger, sender.client, sender.runtime, [1, 2]) == 1
+    assert desk.statuses() == ["waiting", "settled"]
+    desk.refused_reads = set()
+    assert await settle_by_reading(desk.ledger, sender.client, sender.runtime, [1]) == 1
+
+
+# The first day -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hour", range(0, 24, 3))
+async def test_an_excluded_first_day_and_a_zone_set_wrong_hide_no_open_request(desk: Desk, hour: int) -> None:
+    """The connection says UTC, the cluster is 8 hours west of it, and the platform leaves `startDate` out."""
+    desk.settings = replace(desk.settings, cluster_timezone="UTC")
+    sent_at = NOON.replace(hour=hour, minute=5) - 3 * DAY
+    await send(desk, ago=NOON - sent_at)
+    await read(desk)
+    its_day = (sent_at - timedelta(hours=8)).date()
+    assert desk.lists[-1][0] < its_day

@@ -15,7 +15,8 @@ import pytest
 from sqlalchemy import URL, select
 
 from capillary.api.request_workflow import WorkflowRequest
-from capillary.engine.doubt import LOOK_BACK, resolve_doubt
+from capillary.engine.doubt import resolve_doubt
+from capillary.engine.platform_list import LOOK_BACK
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import SEND_WITHIN_S, Sender, doubt_after
 from capillary.engine.sightings import record_rows
