@@ -47,6 +47,9 @@ class Platform:
     keeps_first: bool = False
     last_day_hides_open_ones: bool = False
     claims_more: int = 0
+    lean: bool = False
+    refuses_to_show: set[str] = field(default_factory=set)
+    read_singly: list[str] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
     on_sleep: Callable[[], None] = lambda: None
 
@@ -75,10 +78,18 @@ class Platform:
         found = [each for day, each in sorted(self.rows, key=lambda r: r[0]) if first <= day <= last]
         if self.last_day_hides_open_ones and end_date is not None:
             found = [each for each in found if each.state != "AdminTask"]
+        if self.lean:
+            found = [replace(each, request_key=None, customers=None) for each in found]
         shown = found[page * self.page_size : (page + 1) * self.page_size]
         more, self.claims_more = min(self.claims_more, 1), max(self.claims_more - 1, 0)
         pages = -(-len(found) // self.page_size)
         return Page(tuple(shown), 0, page, total_pages=pages, total_elements=len(found) + more)
+
+    async def read_request(self, platform_request_id: str) -> WorkflowRequest:
+        self.read_singly.append(platform_request_id)
+        if platform_request_id in self.refuses_to_show:
+            raise REFUSED
+        return next(each for _, each in self.rows if each.platform_request_id == platform_request_id)
 
     async def read(self, alive: Callable[[Transaction], None] = lambda _: None) -> None:
         async def sleep(seconds: float) -> None:
@@ -265,6 +276,27 @@ async def test_an_id_that_says_a_wrong_time_ends_nothing(platform: Platform) -> 
     platform.rows[250] = (platform.rows[250][0], replace(platform.rows[250][1], created_at=NOON - 2 * DAY))
     await platform.read()
     assert foreign_key(platform) == KEY
+
+
+@pytest.mark.parametrize("ago", [0, 60, 1500])
+async def test_a_list_without_details_hides_no_key(platform: Platform, ago: int) -> None:
+    """Each of its rows is read singly, and one that is refused keeps none of the others from being read."""
+    for day in range(0, 1800, 200):
+        platform.add(TODAY - day * DAY)
+    platform.refuses_to_show = {"p-1", "p-2"}
+    platform.add(TODAY - ago * DAY, KEY)
+    platform.lean = True
+    await platform.read()
+    assert foreign_key(platform) == KEY
+    assert stands(platform).read_at is not None
+    assert {f"p-{number}" for number in range(1, 11)} == set(platform.read_singly)
+
+
+async def test_rows_with_a_key_or_with_customers_are_not_read_singly(platform: Platform) -> None:
+    platform.add(TODAY - 3 * DAY)
+    platform.rows.append((TODAY, replace(row("by-hand", None), customers=(1,))))
+    await platform.read()
+    assert platform.read_singly == []
 
 
 # Refused days -----------------------------------------------------------------------------------------------
