@@ -200,12 +200,22 @@ class _Reading:
         """
         whole = Days(await self.runtime.ledger_call(self._first_day), today)
         try:
-            hidden = (await self._first_page(whole, today)).total_elements - len(self.seen)
-            if hidden > 0:
-                _LOG.info("%d rows of the list have shown in no part of it here: it is read as a whole", hidden)
+            total = await self._total(whole, today)
+            if total is not None and total > len(self.seen):
+                _LOG.info("the list has %d rows, and its parts have shown %d here", total, len(self.seen))
                 await self._read_to_the_end(whole, today)
         except CallRefused as error:
             _LOG.info("the list is read in parts alone, since the platform refuses it as a whole: %s", error.reason)
+
+    async def _total(self, days: Days, today: date) -> int | None:
+        """Return how many rows the list of these days has; None where so many days alone get no answer, twice."""
+        for _ in range(2):
+            try:
+                return (await self._first_page(days, today)).total_elements
+            except PlatformUnavailable as error:
+                await self._pages(Days(today, today), today)  # where this fails as well, it is not the days
+                _LOG.warning("the platform does not answer to the list as a whole: %s", error)
+        return None
 
     async def _pages(self, days: Days, today: date) -> int:
         """Return how many pages the list of these days has, 0 where it is empty."""

@@ -380,6 +380,25 @@ async def test_failures_between_steps_forward_are_waited_out(platform: Platform,
     assert len(platform.slept) > FRUITLESS
 
 
+async def test_a_long_list_that_gets_no_answer_is_read_in_parts_alone(platform: Platform) -> None:
+    away = PlatformUnavailable(what="list", reason="gateway timeout")
+    platform.add(TODAY - 60 * DAY, KEY)
+    platform.fails = lambda first, last: away if ((last or TODAY) - first).days > 365 else None
+    await platform.read()
+    assert foreign_key(platform) == KEY
+    assert stands(platform).read_at is not None
+
+
+async def test_an_outage_at_the_end_hides_nothing(platform: Platform) -> None:
+    """What fails once for the long list is asked again, as the short ones are."""
+    platform.add(TODAY - 60 * DAY, KEY, "AdminTask")
+    platform.last_day_hides_open_ones = True
+    away = iter([PlatformUnavailable(what="list", reason="away")])
+    platform.fails = lambda first, last: next(away, None) if ((last or TODAY) - first).days > 365 else None
+    await platform.read()
+    assert foreign_key(platform) == KEY
+
+
 async def test_a_platform_that_stays_away_ends_the_task_until_its_retry(platform: Platform) -> None:
     platform.fails = lambda *_: PlatformUnavailable(what="list", reason="away", retry_after_s=7.0)
     with pytest.raises(PlatformUnavailable):
