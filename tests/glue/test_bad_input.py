@@ -143,7 +143,7 @@ def test_a_ledger_that_breaks_off_is_tried_again_without_its_words(
     plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context())
     engine = create_engine(place.ledger.url)
     with engine.begin() as conn:
-        conn.execute(text("ALTER TABLE badge_enrolment RENAME TO badge_enrolment_4711"))
+        conn.execute(text("ALTER TABLE badge_request RENAME COLUMN last_sent_at TO last_sent_at_4711"))
     engine.dispose()
     with pytest.raises(AirflowException, match=r"the ledger's database broke off") as failure:
         IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
