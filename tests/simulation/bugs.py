@@ -24,7 +24,7 @@ from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine import advance, doubt, outcomes, platform_list, send, settle, submit, upkeep
+from capillary.engine import advance, doubt, outcomes, platform_list, send, settle, submit, upkeep, watch
 from capillary.engine.errors import SubmittingOff
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import ListRead
@@ -586,7 +586,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "anybodys-first-reading": Bug(
         "each credential user reads the list before it sends",
-        [(each, "history", _anybodys_history) for each in (ledger_history, submit, doubt)],
+        [(each, "history", _anybodys_history) for each in (ledger_history, submit, doubt, watch)],
         lambda shape: shape.two_tills,
         shown_by=439,
     ),

@@ -232,12 +232,15 @@ class World:
         self._name_the_address()
 
     def _name_the_address(self) -> None:
-        """A person does what the refused plans ask for: the Account address is the one that the ledger knows."""
+        """A person does what the refused plans ask for: the Account address is the one that the ledger knows.
+
+        Where the ledger knows none, one of the two plans to come would be refused by the other: the first address.
+        """
         known = self.ledger.rows(
             "SELECT account FROM badge_occasion WHERE id IN (SELECT occasion_id FROM badge_request) LIMIT 1"
         )
-        if self.shape.addresses is Addresses.UNNAMED and known:
-            address = known[0][0].rpartition("/")[0]
+        if self.shape.addresses is Addresses.UNNAMED:
+            address = known[0][0].rpartition("/")[0] if known else BASE_URL.removeprefix("https://")
             self.connections = [replace(each, account_address=address) for each in self.connections]
             self.note(f"the Account address is {address} by now")
 
