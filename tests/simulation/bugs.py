@@ -588,7 +588,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "each credential user reads the list before it sends",
         [(each, "history", _anybodys_history) for each in (ledger_history, submit, doubt, watch)],
         lambda shape: shape.two_tills,
-        shown_by=439,
+        shown_by=1399,
     ),
     "refused-days-taken-as-read": Bug(
         "days that the platform refuses to list hold everything back",
@@ -654,7 +654,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "every sighting is read before settling",
         [(settle, "_settle", _settle_by_what_came)],
         _broken,
-        shown_by=452,
+        shown_by=2672,
     ),
     "counts-of-before-kept": Bug(
         "settling again counts anew", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken

@@ -114,7 +114,7 @@ class Reading(NamedTuple):
 Actor = Idle | Claimed | Posted | Answered | Scanning | Absent | Reading
 IDLE: Final = Idle()
 #: All that the sender's code asks of its client while it writes an answer down.
-_CLIENT: Final = cast("Client", SimpleNamespace(settings=SimpleNamespace(account=ACCOUNT)))
+_CLIENT: Final = cast("Client", SimpleNamespace(settings=SimpleNamespace(account=ACCOUNT, sender="till")))
 
 
 class Flying(NamedTuple):
@@ -256,7 +256,7 @@ class World:
             return state.rows, False
 
         def record(tx: Transaction) -> bool:
-            recorded = sightings.record_rows(tx, ACCOUNT, "sender", [row_of(*each) for each in shown])
+            recorded = sightings.record_rows(tx, ACCOUNT, "till", [row_of(*each) for each in shown])
             return REQUEST in recorded.rows
 
         return self.ledger.change(state.rows, ("record", shown), record)
