@@ -88,7 +88,7 @@ PROOFS: Final = (
         "a month of 50 campaigns, every day for a growing crowd, one call in a hundred failing: what each day takes",
         "python -m tests.soak --campaigns 50",
         last(r"^\d+ days, .*$"),
-        "nine days of two campaigns",
+        "fifteen days of two campaigns",
     ),
     Proof(
         "crashes",

@@ -13,7 +13,7 @@ from capillary.ledger import open_work
 from tests.simulation.shape import HOUR, Shape
 from tests.soak.__main__ import MOST, Soak, growth, month
 
-DAYS: Final = 9
+DAYS: Final = 15
 
 
 @pytest.fixture
