@@ -135,8 +135,11 @@ async def test_what_waits_from_before_the_days_that_are_listed_is_read_singly(ho
     assert (watched.settled, watched.missed, state(house).trusted) == (2, 0, True)
 
 
-async def test_totals_of_one_page_hide_nothing_and_nothing_is_sent(house: House) -> None:
+async def test_totals_of_one_page_hide_nothing_and_nothing_is_sent(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A restored ledger has forgotten the newest request, which stands behind a full page."""
+    monkeypatch.setattr("capillary.engine.history._PAUSE_S", 0.01)
     house.settings = replace(house.settings, page_size=2)
     await submitted(house, range(1, 151))
     with house.ledger.write() as tx:
