@@ -17,6 +17,7 @@ from typing import Final
 
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
+from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.errors import HistoryUnread, ListCutShort
@@ -281,7 +282,8 @@ class _Reading:
             whole = await read_singly(self.client, row.platform_request_id)
             if whole is None or (hides_its_key(whole) and whole.customers is None):
                 _LOG.warning(
-                    "request %s shows neither key nor customers: it is taken for a stranger's", row.platform_request_id
+                    "request %s shows neither key nor customers: it is taken for a stranger's",
+                    on_one_line(row.platform_request_id),
                 )
                 continue
             await self.runtime.ledger_call(lambda found=whole: self._record((found,)))  # type: ignore[misc]

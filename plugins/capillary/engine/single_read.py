@@ -7,6 +7,7 @@ from typing import Final
 
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused
+from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import WorkflowRequest
 
 _LOG: Final = logging.getLogger("capillary.single_read")
@@ -26,7 +27,7 @@ async def read_singly(client: Client, platform_request_id: str) -> WorkflowReque
         _LOG.warning(
             "the platform refuses to show request %s (HTTP %s, code %s), and the other requests are read without it: "
             "if this stays, ask the platform's support whether it still exists and whether this user may see it",
-            platform_request_id,
+            on_one_line(platform_request_id),
             error.http_status,
             error.code,
         )
