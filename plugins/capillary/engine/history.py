@@ -21,7 +21,7 @@ from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.errors import HistoryUnread, ListCutShort
-from capillary.engine.platform_list import hides_its_key, read_list
+from capillary.engine.platform_list import hides_its_key, read_list, total_since
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import record_rows
 from capillary.engine.single_read import read_singly
@@ -200,23 +200,13 @@ class _Reading:
         killed task has read counts as not shown, so that a reading that went on after one ends with one of the whole.
         """
         whole = Days(await self.runtime.ledger_call(self._first_day), today)
-        try:
-            total = await self._total(whole, today)
-            if total is not None and total > len(self.seen):
-                _LOG.info("the list has %d rows, and its parts have shown %d here", total, len(self.seen))
-                await self._read_to_the_end(whole, today)
-        except CallRefused as error:
-            _LOG.info("the list is read in parts alone, since the platform refuses it as a whole: %s", error.reason)
-
-    async def _total(self, days: Days, today: date) -> int | None:
-        """Return how many rows the list of these days has; None where so many days alone get no answer, twice."""
-        for _ in range(2):
+        total = await total_since(self.client, since=whole.first - _DAY, today=today, request_type=REQUEST_TYPE)
+        if total is not None and total > len(self.seen):
+            _LOG.info("the list has %d rows, and its parts have shown %d here", total, len(self.seen))
             try:
-                return (await self._first_page(days, today)).total_elements
-            except PlatformUnavailable as error:
-                await self._pages(Days(today, today), today)  # where this fails as well, it is not the days
-                _LOG.warning("the platform does not answer to the list as a whole: %s", error)
-        return None
+                await self._read_to_the_end(whole, today)
+            except CallRefused as error:
+                _LOG.info("the platform refuses the list as a whole by now: %s", error.reason)
 
     async def _pages(self, days: Days, today: date) -> int:
         """Return how many pages the list of these days has, 0 where it is empty."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Final
 
 from capillary.api.client import Client
-from capillary.api.errors import CallRefused, ReplyUnreadable
+from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
 from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
 
 #: More pages than this are no list: some platforms answer any page number with the same page.
@@ -17,8 +17,8 @@ MAX_PAGES: Final = 10_000
 #: The list is read from so long before the first send that matters: the platform does not say whether `startDate`
 #: is included, and its clock and time zone may be a day away from ours.
 LOOK_BACK: Final = timedelta(days=2)
-#: Days between both ends of a part, where the platform refuses to list everything at once: 30 days with both ends
-#: counted, and with a day more on the platform's calendar.
+#: Days between both ends of a part, and most days that are asked for at once: 30 days with both ends counted, and with
+#: a day more on the platform's calendar.
 PART_DAYS: Final = 28
 #: A part of fewer days does not get on: parts overlap by a day.
 _LEAST_DAYS: Final = 2
@@ -145,7 +145,11 @@ async def read_list(
 
 
 async def read_days(client: Client, *, since: date, today: date, request_type: str | None, on_page: OnPage) -> DaysRead:
-    """Read the list from a day up to now: at once, or in parts, the newest first, where that is refused.
+    """Read the list from a day up to now: in parts, the newest first, where the days are many or refused at once.
+
+    A platform may answer a long range with the days that it takes, its first or its last ones, and say nothing of the
+    rest; and it may hold the last day of a part against the end of a request, which one that waits has not. So many
+    days are read in parts, and once more at once where the whole has more rows than its parts have shown.
 
     A part that is refused is made shorter; where the shortest stays refused, the reading ends with the part before.
     Parts overlap by a day, since nobody says whether the platform includes both ends.
@@ -155,11 +159,13 @@ async def read_days(client: Client, *, since: date, today: date, request_type: s
         since: first day of the list, in the cluster's time zone.
         today: the day that it is there.
         request_type: as `read_list` takes it.
-        on_page: as `read_list` takes it; rows of a day that two parts share come twice.
+        on_page: as `read_list` takes it; rows that two parts share come twice.
 
     Raises:
         CallRefused: the newest days are refused as well, so that it is not the days that the platform refuses.
     """
+    if today - since > _DAY * PART_DAYS:
+        return await _read_many_days(client, since=since, today=today, request_type=request_type, on_page=on_page)
     try:
         read = await read_list(client, since=since, request_type=request_type, on_page=on_page)
     except CallRefused as error:
@@ -170,6 +176,44 @@ async def read_days(client: Client, *, since: date, today: date, request_type: s
         _LOG.warning("the platform refuses to list its requests since %s at once: %s", since, error.reason)
         return await _read_parts(client, since=since, today=today, request_type=request_type, on_page=on_page)
     return DaysRead(read, since, refused=False)
+
+
+async def total_since(client: Client, *, since: date, today: date, request_type: str | None) -> int | None:
+    """Return how many rows the list since a day has; None where so many days alone are refused, or not answered twice.
+
+    Raises:
+        PlatformUnavailable: nor are today's.
+    """
+    for _ in range(2):
+        try:
+            page = await client.list_requests(page=0, start_date=since, request_type=request_type)
+        except CallRefused as error:
+            _LOG.info("the list is read in parts alone, since the platform refuses it as a whole: %s", error.reason)
+            return None
+        except PlatformUnavailable as error:
+            await client.list_requests(page=0, start_date=today - _DAY, request_type=request_type)
+            _LOG.warning("the platform does not answer to the list as a whole: %s", error)
+        else:
+            return page.total_elements
+    return None
+
+
+async def _read_many_days(
+    client: Client, *, since: date, today: date, request_type: str | None, on_page: OnPage
+) -> DaysRead:
+    shown = set[str]()
+
+    async def on_shown(rows: tuple[WorkflowRequest, ...]) -> None:
+        shown.update(row.platform_request_id for row in rows)
+        await on_page(rows)
+
+    days = await _read_parts(client, since=since, today=today, request_type=request_type, on_page=on_shown)
+    total = await total_since(client, since=since, today=today, request_type=request_type)
+    if total is None or total <= len(shown):
+        return days
+    _LOG.info("the list since %s has %d rows, and its parts have shown %d", since, total, len(shown))
+    whole = await read_list(client, since=since, request_type=request_type, on_page=on_page)
+    return replace(days, read=_together((days.read, whole)))
 
 
 async def _read_parts(
@@ -190,10 +234,14 @@ async def _read_parts(
             _LOG.error("the platform refuses to list its requests before %s: %s", shown_since, error.reason)
             break
         shown_since, until = first, first + _DAY
-    read = ListRead(
-        sum(part.pages for part in parts), sum(part.rows for part in parts), all(part.to_the_end for part in parts)
+    return DaysRead(_together(parts), shown_since, refused=shown_since > since)
+
+
+def _together(parts: Iterable[ListRead]) -> ListRead:
+    read = list(parts)
+    return ListRead(
+        sum(part.pages for part in read), sum(part.rows for part in read), all(part.to_the_end for part in read)
     )
-    return DaysRead(read, shown_since, refused=shown_since > since)
 
 
 def hides_its_key(row: WorkflowRequest) -> bool:

@@ -9,9 +9,9 @@ from typing import cast
 import pytest
 
 from capillary.api.client import Client
-from capillary.api.errors import CallRefused, ReplyUnreadable
+from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
 from capillary.api.request_workflow import Page, WorkflowRequest
-from capillary.engine.platform_list import DaysRead, ListRead, read_days, read_list
+from capillary.engine.platform_list import PART_DAYS, DaysRead, ListRead, read_days, read_list
 from tests.unit.engine.desk import SETTINGS, row
 
 
@@ -118,12 +118,18 @@ class Days:
 
     Attributes:
         most: days, both ends counted; up to today where the last one is not given.
+        shows: of more days it shows the "first" or the "last" ones and says nothing; None: it refuses them.
+        waiting: days whose request waits for its human: hidden wherever a last day is asked for.
+        unanswered: of so many days or more nothing comes back in time.
         reaches: how many days back the first day may lie.
         inclusive: whether the first and the last day asked for are shown.
         asked: the ranges asked for; the first page of each.
     """
 
     most: int = 10_000
+    shows: str | None = None
+    waiting: frozenset[date] = frozenset()
+    unanswered: int = 10_000
     reaches: int = 10_000
     inclusive: bool = True
     calendar: date = TODAY
@@ -134,14 +140,25 @@ class Days:
     async def list_requests(
         self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
     ) -> Page:
-        assert (page, request_type) == (0, "ISSUE-BADGE")
+        assert request_type == "ISSUE-BADGE"
+        if page > 0:
+            raise REFUSED
         self.asked.append((start_date, end_date))
         last = end_date or self.calendar
-        if (last - start_date).days >= self.most or (self.calendar - start_date).days > self.reaches:
+        if (last - start_date).days >= self.unanswered:
+            raise PlatformUnavailable(what="list of requests", reason="no answer in time")
+        too_many = (last - start_date).days >= self.most
+        if (too_many and not self.shows) or (self.calendar - start_date).days > self.reaches:
             raise REFUSED
+        if too_many and self.shows == "first":
+            last = start_date + DAY * (self.most - 1)
+        elif too_many:
+            start_date = last - DAY * (self.most - 1)
         if not self.inclusive:
             start_date, last = start_date + DAY, last - DAY if end_date else last
         days = [start_date + DAY * n for n in range((last - start_date).days + 1)]
+        if end_date is not None:
+            days = [day for day in days if day not in self.waiting]
         rows = tuple(row(str(day), "somebody's") for day in days)
         return Page(rows=rows, unreadable_rows=0, number=0, total_pages=1, total_elements=len(rows))
 
@@ -156,11 +173,81 @@ async def read_since(platform: Days, since: date) -> tuple[DaysRead, set[str]]:
     return await read_days(client, since=since, today=TODAY, request_type="ISSUE-BADGE", on_page=on_page), seen
 
 
-async def test_days_are_read_at_once_where_the_platform_lists_them() -> None:
+async def test_a_month_is_read_at_once() -> None:
     platform = Days()
-    found, _ = await read_since(platform, TODAY - 60 * DAY)
-    assert (found.since, found.refused, found.read.to_the_end) == (TODAY - 60 * DAY, False, True)
-    assert platform.asked == [(TODAY - 60 * DAY, None)]
+    found, _ = await read_since(platform, TODAY - PART_DAYS * DAY)
+    assert (found.since, found.refused, found.read.to_the_end) == (TODAY - PART_DAYS * DAY, False, True)
+    assert platform.asked == [(TODAY - PART_DAYS * DAY, None)]
+
+
+async def test_more_days_are_read_in_parts_and_the_whole_is_counted() -> None:
+    platform = Days()
+    since = TODAY - 60 * DAY
+    found, seen = await read_since(platform, since)
+    assert (found.since, found.refused, found.read.to_the_end, len(seen)) == (since, False, True, 61)
+    assert platform.asked == [
+        (TODAY - 28 * DAY, None),
+        (TODAY - 55 * DAY, TODAY - 27 * DAY),
+        (since, TODAY - 54 * DAY),
+        (since, None),
+    ], "three parts, and how many rows the whole has"
+
+
+@pytest.mark.parametrize("shows", ["first", "last"])
+@pytest.mark.parametrize("most", [30, 31, 90])
+@pytest.mark.parametrize("ago", [29, 40, 100, 400])
+async def test_a_range_that_is_clipped_in_silence_hides_nothing(shows: str, most: int, ago: int) -> None:
+    since = TODAY - ago * DAY
+    found, seen = await read_since(Days(most=most, shows=shows), since)
+    assert (found.since, found.refused, found.read.to_the_end) == (since, False, True)
+    assert seen == {str(since + DAY * n) for n in range(ago + 1)}
+
+
+@pytest.mark.parametrize("ago", [29, 30, 60, 100])
+async def test_what_waits_is_read_where_the_last_day_is_held_against_the_end_of_a_request(ago: int) -> None:
+    since = TODAY - ago * DAY
+    waiting = frozenset({since, TODAY - 28 * DAY, TODAY})
+    platform = Days(waiting=waiting)
+    found, seen = await read_since(platform, since)
+    assert found.read.to_the_end
+    assert seen == {str(since + DAY * n) for n in range(ago + 1)}
+
+
+async def test_where_so_many_days_get_no_answer_their_parts_count() -> None:
+    since = TODAY - 60 * DAY
+    platform = Days(unanswered=40)
+    found, seen = await read_since(platform, since)
+    assert (found.refused, found.read.to_the_end, len(seen)) == (False, True, 61)
+    assert platform.asked[3:] == [(since, None), (TODAY - DAY, None)] * 2, "twice, and it is not the platform"
+
+
+async def test_where_nothing_gets_an_answer_nothing_is_read() -> None:
+    class GoneAfterTheParts(Days):
+        async def list_requests(
+            self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
+        ) -> Page:
+            if len(self.asked) == 3:
+                self.unanswered = 0
+            return await super().list_requests(
+                page=page, start_date=start_date, end_date=end_date, request_type=request_type
+            )
+
+    with pytest.raises(PlatformUnavailable):
+        await read_since(GoneAfterTheParts(), TODAY - 60 * DAY)
+
+
+async def test_a_part_that_is_cut_short_shows_no_absence() -> None:
+    class CutShort(Days):
+        async def list_requests(
+            self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
+        ) -> Page:
+            found = await super().list_requests(
+                page=page, start_date=start_date, end_date=end_date, request_type=request_type
+            )
+            return replace(found, total_elements=found.total_elements + 1) if len(self.asked) == 2 else found
+
+    found, seen = await read_since(CutShort(), TODAY - 60 * DAY)
+    assert (found.read.to_the_end, len(seen)) == (False, 61)
 
 
 @pytest.mark.parametrize("inclusive", [True, False])
@@ -175,7 +262,7 @@ async def test_a_range_that_is_too_long_is_read_in_parts_without_a_gap(
     found, seen = await read_since(platform, since)
     assert (found.since, found.refused, found.read.to_the_end) == (since, False, True)
     assert seen == {str(since + DAY * n) for n in range(not inclusive, (calendar - since).days + 1)}
-    assert len(platform.asked) <= 10 + ago // (most // 2 - 1)
+    assert len(platform.asked) <= 11 + ago // (most // 2 - 1)
 
 
 async def test_the_days_that_stay_refused_are_known() -> None:
@@ -188,7 +275,7 @@ async def test_the_days_that_stay_refused_are_known() -> None:
     assert (found.shows(found.since + 2 * DAY), found.shows(found.since + DAY)) == (True, False)
 
 
-@pytest.mark.parametrize(("ago", "calls"), [(60, 2), (1, 1)])
+@pytest.mark.parametrize(("ago", "calls"), [(60, 5), (20, 2), (1, 1)])
 async def test_where_the_newest_days_are_refused_too_it_is_not_the_days(ago: int, calls: int) -> None:
     platform = Days(reaches=-10)
     with pytest.raises(CallRefused):

@@ -106,7 +106,7 @@ async def test_the_list_is_read_from_it_on_where_that_takes_no_more_calls(desk: 
     await send_and_settle(desk, 1, ago=20 * DAY)
     await send(desk, ago=2 * DAY)
     await read(desk)
-    assert [since for since, _ in desk.lists] == [first_day(LONG_AGO)]
+    assert {since for since, _ in desk.lists} == {cluster_day(NOON, SETTINGS) - PART_DAYS * DAY, first_day(LONG_AGO)}
     assert singly(desk) == []
 
 
@@ -214,7 +214,7 @@ async def test_a_new_account_can_send_where_ranges_of_more_than_30_days_are_refu
 async def test_an_account_without_requests_is_read_from_its_first_reading_on(desk: Desk) -> None:
     first_reading(desk, ago=400 * DAY)
     await read(desk)
-    assert desk.lists == [(first_day(400 * DAY), "ISSUE-BADGE")]
+    assert desk.lists[-1] == (first_day(400 * DAY), "ISSUE-BADGE")
 
 
 @pytest.mark.parametrize("settled", [True, False])
@@ -227,7 +227,7 @@ async def test_an_old_request_is_reached_in_parts(desk: Desk, settled: bool) -> 
     today = cluster_day(NOON, SETTINGS)
     oldest = first_day(40 * DAY)
     asked = [since for since, _ in desk.lists]
-    assert asked == [oldest, today - 2 * DAY, today - PART_DAYS * DAY, oldest], "at once, the newest days, the parts"
+    assert asked == [today - PART_DAYS * DAY, oldest, oldest], "the parts, and the whole"
     await submit_another(desk)
     assert desk.statuses()[-1] == "waiting"
 
