@@ -345,6 +345,14 @@ async def lose(world: World, ledger_file: Path, new: Path) -> None:
     await _run_once_more(world)
 
 
+async def stand_idle(world: World) -> None:
+    """Let nothing run for weeks; then the campaigns run once more, beside what was left open."""
+    await _stand_still(world)
+    world.loop.pass_time(world.shape.idle_for)
+    world.note(f"after {world.shape.idle_for / DAY:.0f} days everything runs again")
+    await _run_once_more(world)
+
+
 async def _migrate(world: World) -> None:
     migrate.upgrade(world.ledger.engine)
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from types import ModuleType
 from typing import Any, Final
@@ -27,7 +27,7 @@ from capillary.api.settings import PlatformSettings
 from capillary.engine import advance, doubt, outcomes, platform_list, send, settle, submit, upkeep, watch
 from capillary.engine.errors import SubmittingOff
 from capillary.engine.outcomes import Reading, fold, read_outcomes
-from capillary.engine.platform_list import ListRead
+from capillary.engine.platform_list import DaysRead, ListRead, OnPage
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
 from capillary.engine.sightings import seen_in
 from capillary.ledger import candidates, counts, cut, foreign_keys, migrate, pace, plan, requests, server, stops
@@ -448,6 +448,14 @@ def _fails_over(shape: Shape) -> bool:
     return shape.fails_over
 
 
+async def _many_days_at_once(
+    client: Client, *, since: date, today: date, request_type: str | None, on_page: OnPage
+) -> DaysRead:
+    assert today  # and nothing is asked of it
+    read = await platform_list.read_list(client, since=since, request_type=request_type, on_page=on_page)
+    return DaysRead(read, since, refused=False)
+
+
 def _lost(shape: Shape) -> bool:
     return shape.lost_for > 0
 
@@ -583,6 +591,12 @@ BUGS: Final[Mapping[str, Bug]] = {
         [(ledger_history, "GOES_BACK", timedelta(days=30))],
         _lost,
         shown_by=399,
+    ),
+    "many-days-at-once": Bug(
+        "a list of many days is read in parts, since it may be clipped in silence",
+        [(platform_list, "_read_many_days", _many_days_at_once)],
+        lambda shape: shape.list_days > 0,
+        shown_by=87,
     ),
     "anybodys-first-reading": Bug(
         "each credential user reads the list before it sends",

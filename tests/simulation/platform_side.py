@@ -6,9 +6,10 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 from capillary.api.client import MANAGEMENT_PATH
 from capillary.api.credential import TOKEN_PATH
@@ -164,8 +165,10 @@ class PlatformSide:
         return platform.workflow.read(path.rpartition("/")[2])
 
     def _as_asked(self, params: Mapping[str, str], actor: Actor) -> Mapping[str, str]:
-        """Refuse days that the list does not reach back to; leave out what this caller is not shown."""
+        """Refuse days that the list does not reach back to; leave out what this caller is not shown, and clip."""
         shape = self._shape
+        if shape.list_days:
+            params = {**params, **self._clipped(params)}
         if shape.list_reaches:
             oldest = datetime.fromtimestamp(self.platform.clock() - shape.list_reaches, UTC).date()
             if date.fromisoformat(params["startDate"]) < oldest:
@@ -173,6 +176,18 @@ class PlatformSide:
         if shape.own_rows_only and self.disturbed:
             return {**params, "userId": str(actor.user_id)}
         return params
+
+    def _clipped(self, params: Mapping[str, str]) -> dict[str, str]:
+        """Return the days that are shown in place of those that were asked for."""
+        shape = self._shape
+        today = datetime.fromtimestamp(self.platform.clock(), ZoneInfo(shape.timezone)).date()
+        first, last = date.fromisoformat(params["startDate"]), today + timedelta(days=1)
+        if "endDate" in params:
+            last = date.fromisoformat(params["endDate"])
+        more = timedelta(days=shape.list_days - 1)
+        if last - first <= more:
+            return {}
+        return {"endDate": (first + more).isoformat()} if shape.first_days else {"startDate": (last - more).isoformat()}
 
     def _choose_node(self) -> None:
         """Each call of the list may meet another node, which lags by its own time."""

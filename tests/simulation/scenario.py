@@ -19,7 +19,17 @@ from capillary.ledger import server
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import take_as_read
 from capillary.ledger.migrate import create
-from tests.simulation.actors import DagRun, fail_over, keep_house, lose, operate, set_back, stop_and_resume, tidy
+from tests.simulation.actors import (
+    DagRun,
+    fail_over,
+    keep_house,
+    lose,
+    operate,
+    set_back,
+    stand_idle,
+    stop_and_resume,
+    tidy,
+)
 from tests.simulation.processes import SimulatedLedger
 from tests.simulation.shape import HOUR, Mode, RunShape, Shape, draw_shape
 from tests.simulation.virtual_time import MAX_TURNS, VirtualLoop
@@ -140,7 +150,9 @@ async def _story(world: World, ledger_file: Path, empty: Path, new: Path) -> Non
     elif shape.mode is Mode.RESTORED:
         lost = fail_over(world, ledger_file) if shape.fails_over else set_back(world, ledger_file, empty)
         acting.append(asyncio.ensure_future(lost))
-    await asyncio.sleep(shape.horizon + shape.lost_for)
+    elif shape.idle_for:
+        acting.append(asyncio.ensure_future(stand_idle(world)))
+    await asyncio.sleep(shape.horizon + shape.lost_for + shape.idle_for)
     for each in acting:
         each.cancel()
     await asyncio.gather(*acting, return_exceptions=True)

@@ -22,6 +22,8 @@ _MODES: Final = "SSBSSSBSSR"
 _OFTEN: Final = 40
 _LOST: Final = 39
 _NEW_TILL: Final = 13
+#: And strict ones in which nothing runs for weeks, on a platform that clips long lists in silence.
+_IDLE: Final = 7
 _FREEZING: Final = frozenset({3, 23})
 
 
@@ -171,6 +173,11 @@ class Shape:
     own_rows_only: bool = False
     # every second run has a connection with another till, and campaigns of its own
     two_tills: bool = False
+    # nothing runs for so long, from the middle on; and of a list of more days the platform shows so many, the first
+    # ones or else the last ones, and says nothing
+    idle_for: float = 0.0
+    list_days: int = 0
+    first_days: bool = False
 
 
 def draw_shape(seed: int) -> Shape:
@@ -184,6 +191,10 @@ def draw_shape(seed: int) -> Shape:
     if seed % _OFTEN in _FREEZING:
         quick = replace(shape, post_timeout=5.0, visibility_lag=60.0, node_lags=(more.uniform(0.0, 50.0),))
         return replace(quick, horizon=4 * HOUR, freeze=0.1, fault=0.3, crash=0.0, zombie=0.8)
+    if seed % _OFTEN == _IDLE:
+        idle_for = more.choice((20, 45, 100)) * DAY
+        idle = replace(shape, idle_for=idle_for, list_days=more.choice((31, 40)), first_days=more.random() < 0.5)
+        return replace(idle, horizon=4 * HOUR, fault=max(shape.fault, 0.3), stops=(), switch_offs=())
     if seed % _OFTEN == _NEW_TILL:
         return replace(
             shape,
