@@ -189,7 +189,7 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
             for key in imported.clashing
         ),
         *(
-            f"{on_one_line(each)} shows neither a key nor customers: if it is none of ours, give --since a day after it"
+            f"{on_one_line(each)} shows neither a key nor customers: if it is none of ours, give --not-ours with it"
             for each in imported.hidden
         ),
         *(

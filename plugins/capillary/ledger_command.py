@@ -59,7 +59,7 @@ def note_not_ours(ledger: Ledger, keys: Sequence[str], *, capillary_conn_id: str
     account = settings.account
     with ledger.write() as tx:
         for key in keys:
-            _assert_may_be_foreign(tx, key)
+            _assert_may_be_foreign(tx, account, key)
             scans.note_not_ours(tx, account, key, by=_who())
         noted = f"noted for {account}: {', '.join(map(on_one_line, keys))}"
         before = foreign_keys.foreign_keys(tx, account)
@@ -86,10 +86,12 @@ def _take_as_new(ledger: Ledger, settings: PlatformSettings) -> str:
         return f"{account} is taken for new, as you say: no request of ours stands there, and its list is not read back"
 
 
-def _assert_may_be_foreign(tx: Transaction, key: str) -> None:
-    if not key.startswith(KEY_PREFIX):
+def _assert_may_be_foreign(tx: Transaction, account: str, key: str) -> None:
+    stops_now = any(foreign.key == key for foreign in foreign_keys.foreign_keys(tx, account))
+    if not key.startswith(KEY_PREFIX) and not stops_now:
         raise KeyRefused(
-            f"{on_one_line(key)} is no key that could be ours, and stops nothing: ours begin with {KEY_PREFIX}"
+            f"{on_one_line(key)} is no key that could be ours, and stops nothing: ours begin with {KEY_PREFIX}, and "
+            "requests that show no key stop by their platform request id"
         )
     if tx.conn.execute(select(badge_request.c.id).where(badge_request.c.key == key)).first() is not None:
         raise KeyRefused(f"{on_one_line(key)} is a request of this ledger, and so it is ours: see it in badge_request")

@@ -176,6 +176,18 @@ def test_a_key_of_another_form_is_refused(place: Place, capsys: pytest.CaptureFi
     assert "is no key that could be ours" in capsys.readouterr().err
 
 
+def test_a_request_that_shows_no_key_goes_by_its_platform_request_id(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dark = "7d3f0a52-ca99-11f0-8000-0242ac120002"
+    assert main(["ledger", "import", "--not-ours", dark]) == 1, "nobody was stopped by it"
+    stop_by(place, dark)
+    assert main(["ledger", "import", "--not-ours", dark]) == 0
+    assert "The next submit reads the whole list again" in capsys.readouterr().out
+    with place.ledger.read() as tx:
+        assert foreign_keys.foreign_keys(tx, account(place)) == ()
+
+
 # A lost ledger ----------------------------------------------------------------------------------------------
 
 

@@ -25,9 +25,11 @@ from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRe
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine import advance, doubt, outcomes, platform_list, send, settle, submit, upkeep, watch
+from capillary.engine import history as engine_history
 from capillary.engine.errors import SubmittingOff
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import DaysRead, ListRead, OnPage
+from capillary.engine.runtime import Runtime
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
 from capillary.engine.sightings import seen_in
 from capillary.ledger import candidates, counts, cut, foreign_keys, migrate, pace, plan, requests, server, stops
@@ -456,6 +458,12 @@ async def _many_days_at_once(
     return DaysRead(read, since, refused=False)
 
 
+async def _as_listed(
+    _ledger: Ledger, _client: Client, _runtime: Runtime, rows: tuple[WorkflowRequest, ...], **_: object
+) -> tuple[WorkflowRequest, ...]:
+    return rows
+
+
 def _lost(shape: Shape) -> bool:
     return shape.lost_for > 0
 
@@ -591,6 +599,12 @@ BUGS: Final[Mapping[str, Bug]] = {
         [(ledger_history, "GOES_BACK", timedelta(days=30))],
         _lost,
         shown_by=399,
+    ),
+    "lean-list-as-it-is": Bug(
+        "rows that show neither key nor customers are read singly",
+        [(each, "look_behind", _as_listed) for each in (watch, engine_history, doubt)],
+        lambda shape: shape.lean_list,
+        shown_by=779,
     ),
     "many-days-at-once": Bug(
         "a list of many days is read in parts, since it may be clipped in silence",

@@ -146,6 +146,8 @@ class PlatformSide:
         payload = reply.body
         if route in (Route.GET, Route.LIST) and reply.status == 200:
             payload = self._as_shown(route, payload)
+            if route is Route.LIST and self._shape.lean_list:
+                payload = _without_details(payload)
         return Reply(reply.status, {name.lower(): value for name, value in reply.headers}, payload)
 
     def _answer(self, route: Route, path: str, headers: dict[str, str], params: Mapping[str, str], body: bytes) -> Any:  # noqa: ANN401 - the sandbox's own reply
@@ -240,7 +242,7 @@ class PlatformSide:
         rows = [row for row in rows if "details" in row]
         for row in rows:
             details = row["details"]
-            key = details["IntouchAPITask-Payload"]["body"].get("requestId")
+            key = details.get("IntouchAPITask-Payload", {}).get("body", {}).get("requestId")
             for line in _lines(details):
                 said_well = line.get("error") is None and line.get("status") in (None, "ACTIVE")
                 if said_well and line.get("issuedId"):
@@ -276,6 +278,13 @@ class PlatformSide:
         for row in rows:
             self.decide(row.platform_request_id)
         return len(rows)
+
+
+def _without_details(payload: bytes) -> bytes:
+    document = json.loads(payload)
+    for row in document["data"]:
+        row["details"] = {}
+    return json.dumps(document).encode()
 
 
 def _apply(oddity: Oddity, details: dict[str, Any], age: float) -> bool:

@@ -129,7 +129,7 @@ class Wire:
         """A page of the list reached its reader."""
         pagination = json.loads(body)["pagination"] if rows else {"number": 0, "totalPages": 0}
         is_last = pagination["number"] + 1 >= pagination["totalPages"]
-        keys = (row["details"]["IntouchAPITask-Payload"]["body"].get("requestId") for row in rows)
+        keys = (row["details"].get("IntouchAPITask-Payload", {}).get("body", {}).get("requestId") for row in rows)
         self._pages.append(PageRead(process, asked, frozenset(key for key in keys if key), is_last))
 
     def answered(self, post: Post, status: int, codes: frozenset[int], platform_request_id: str | None) -> None:

@@ -18,9 +18,10 @@ from sqlalchemy import select
 from capillary.api.client import Client
 from capillary.api.request_workflow import REQUEST_TYPE, RequestState, WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine.platform_list import hides_its_key, read_days
+from capillary.engine.lean_list import is_dark, look_behind
+from capillary.engine.platform_list import read_days
 from capillary.engine.runtime import Runtime
-from capillary.engine.sightings import holders, record_rows, seen_in
+from capillary.engine.sightings import holders, keys_seen, record_rows, seen_in
 from capillary.engine.watch import cluster_day
 from capillary.ledger import foreign_keys, history, scans
 from capillary.ledger.adopt import Forgotten, adopt
@@ -111,8 +112,9 @@ async def import_forgotten(
 
     def take(rows: tuple[WorkflowRequest, ...]) -> None:
         # A row that shows customers and no key is none of ours: our bodies have one.
-        hidden.extend(row.platform_request_id for row in rows if hides_its_key(row) and not row.customers)
+        dark = {row.platform_request_id for row in rows if is_dark(row)}
         with ledger.write() as tx:
+            hidden.extend(dark - keys_seen(tx, dark).keys() - scans.are_not_ours(tx, account, dark))
             unknown, others = _unknown_rows(tx, account, rows)
             elsewhere.update(others)
             for row in unknown:
@@ -128,7 +130,8 @@ async def import_forgotten(
             record_rows(tx, account, client.settings.sender, rows)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
-        await runtime.ledger_call(lambda: take(rows))
+        shown = await look_behind(ledger, client, runtime, rows)
+        await runtime.ledger_call(lambda: take(shown))
 
     today = cluster_day(now, client.settings)
     days = await read_days(client, since=since, today=today, request_type=REQUEST_TYPE, on_page=on_page)

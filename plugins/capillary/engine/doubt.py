@@ -22,6 +22,7 @@ from sqlalchemy import select
 from capillary.api.client import Client
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
+from capillary.engine.lean_list import look_behind
 from capillary.engine.platform_list import LOOK_BACK, hides_its_key, read_days
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sent, doubt_after
@@ -166,7 +167,8 @@ async def _absences(
             seen_keys.update(record_rows(tx, account, user, rows).keys)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
-        await runtime.ledger_call(lambda: take(rows))
+        shown = await look_behind(ledger, client, runtime, rows)
+        await runtime.ledger_call(lambda: take(shown))
 
     settings = client.settings
     first_day = min(cluster_day(doubt.first_sent_at, settings) for doubt in doubts)

@@ -17,14 +17,13 @@ from typing import Final
 
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
-from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.errors import HistoryUnread, ListCutShort
-from capillary.engine.platform_list import hides_its_key, read_list, total_since
+from capillary.engine.lean_list import look_behind
+from capillary.engine.platform_list import read_list, total_since
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import record_rows
-from capillary.engine.single_read import read_singly
 from capillary.engine.watch import cluster_day
 from capillary.ledger import history, scans
 from capillary.ledger.database import Ledger, Transaction
@@ -240,8 +239,8 @@ class _Reading:
         async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
             made_at = [row.created_at for row in rows if row.created_at is not None]
             newest[:] = [max(newest + made_at)] if newest + made_at else []
-            await self.runtime.ledger_call(lambda: self._record(rows))
-            await self._read_what_shows_nothing(rows)
+            shown = await look_behind(self.ledger, self.client, self.runtime, rows)
+            await self.runtime.ledger_call(lambda: self._record(shown))
 
         for _ in range(READINGS):
             read = await read_list(
@@ -263,20 +262,6 @@ class _Reading:
             "from which day on requests can stand there: python -m capillary ledger import --dags <folder> --since "
             "<day>"
         )
-
-    async def _read_what_shows_nothing(self, rows: tuple[WorkflowRequest, ...]) -> None:
-        """Read singly what shows neither key nor customers: a lean list would hide all that this ledger forgot."""
-        for row in rows:
-            if not hides_its_key(row) or row.customers is not None:
-                continue
-            whole = await read_singly(self.client, row.platform_request_id)
-            if whole is None or (hides_its_key(whole) and whole.customers is None):
-                _LOG.warning(
-                    "request %s shows neither key nor customers: it is taken for a stranger's",
-                    on_one_line(row.platform_request_id),
-                )
-                continue
-            await self.runtime.ledger_call(lambda found=whole: self._record((found,)))  # type: ignore[misc]
 
     async def _has_no_more(self, days: Days, today: date, rows: int) -> bool:
         try:

@@ -47,16 +47,16 @@ def record_rows(tx: Transaction, account: str, sender: str, rows: Iterable[Workf
     by_id = {row.platform_request_id: row for row in rows}
     if not by_id:
         return Recorded({}, frozenset(), 0, None)
-    keys_seen = _keys_seen(tx, {row.platform_request_id for row in by_id.values() if not row.request_key})
+    seen_before = keys_seen(tx, {row.platform_request_id for row in by_id.values() if not row.request_key})
     shown = {row.request_key for row in by_id.values() if row.request_key}
-    held = holders(tx, shown.union(keys_seen.values()))
+    held = holders(tx, shown.union(seen_before.values()))
     ids_of_keys = {key: holder.request_id for key, holder in held.items() if holder.account == account}
     known = _known(tx, by_id)
     ours: list[tuple[int, WorkflowRequest]] = []
     keys = set[str]()
     unknown: list[str] = []
     for row in by_id.values():
-        key = row.request_key or keys_seen.get(row.platform_request_id)
+        key = row.request_key or seen_before.get(row.platform_request_id)
         request_id = ids_of_keys.get(key) if key else None
         if request_id is not None and key:
             ours.append((request_id, row))
@@ -129,7 +129,8 @@ def holders(tx: Transaction, keys: Iterable[str]) -> dict[str, Holder]:
     return {row.key: Holder(row.id, row.account) for row in found}
 
 
-def _keys_seen(tx: Transaction, platform_request_ids: set[str]) -> dict[str, str]:
+def keys_seen(tx: Transaction, platform_request_ids: set[str]) -> dict[str, str]:
+    """Return the keys of requests that were seen under these platform request ids."""
     if not platform_request_ids:
         return {}
     found = tx.conn.execute(

@@ -40,6 +40,7 @@ from capillary.ledger.history import history, read_again
 from capillary.ledger.opening import DATABASE_ERRORS
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
+from capillary.ledger.spec import KEY_PREFIX
 from capillary.ledger.stops import assert_plan_not_stopped, assert_run_not_stopped
 
 #: Requests of one task that are under way at once.
@@ -289,7 +290,7 @@ def _doubt_the_foreign_keys(sender: Sender) -> None:
 
 async def _read_to_the_end(sender: Sender) -> None:
     for _ in range(LIST_READINGS):
-        watched = await watch(sender.ledger, sender.client, sender.runtime)
+        watched = await watch(sender.ledger, sender.client, sender.runtime, before_sending=True)
         if not watched.reaches_back:
             raise HistoryUnread(
                 f"the platform refuses to list its requests before {watched.refused_before} to this user, and what "
@@ -367,6 +368,15 @@ def _assert_nothing_foreign(tx: Transaction, settings: PlatformSettings) -> None
     if not found:
         return
     own = next((foreign for foreign in found if foreign.sender == settings.sender), None)
+    if own is not None and not own.key.startswith(KEY_PREFIX):
+        dark = sum(not foreign.key.startswith(KEY_PREFIX) for foreign in found)
+        raise LedgerBehind(
+            f"the platform shows neither key nor customers of request {on_one_line(own.key)}"
+            f"{f' and {dark - 1} more' if dark > 1 else ''}: it may be one of ours that this ledger has forgotten, and "
+            "nothing is sent. Look at it on the checker's page. If it is somebody else's, say so: python -m capillary "
+            f"ledger import --not-ours {shell_word(own.key)}. If it may be ours, have it rejected; ledger import lists "
+            "all of them"
+        )
     if own is not None:
         raise LedgerBehind(
             f"the platform holds request {on_one_line(own.key)}, which this ledger does not know: the ledger was "

@@ -19,6 +19,7 @@ from capillary.api.client import Client
 from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
 from capillary.api.settings import PlatformSettings
+from capillary.engine.lean_list import look_behind
 from capillary.engine.platform_list import LOOK_BACK, ListRead, read_days
 from capillary.engine.runtime import Runtime
 from capillary.engine.settle import settle_rows
@@ -95,7 +96,13 @@ async def watch_in_turn(
 
 
 async def watch(
-    ledger: Ledger, client: Client, runtime: Runtime, *, settle: bool = True, reader: str | None = None
+    ledger: Ledger,
+    client: Client,
+    runtime: Runtime,
+    *,
+    settle: bool = True,
+    reader: str | None = None,
+    before_sending: bool = False,
 ) -> Watched:
     """Read the list from the oldest open request on, record every sighting, settle what is decided.
 
@@ -108,6 +115,7 @@ async def watch(
         runtime: time and threads.
         settle: whether to settle what the rows decide.
         reader: renews this reader's turn while it reads.
+        before_sending: look behind rows that show neither key nor customers, too: this ledger may have forgotten them.
 
     Raises:
         PlatformUnavailable, ReplyUnreadable, CallRefused: the list could not be read.
@@ -118,7 +126,8 @@ async def watch(
     reading = _Reading(ledger, settings, settle=settle, reader=reader)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
-        await runtime.ledger_call(lambda: reading.take(rows))
+        shown = await look_behind(ledger, client, runtime, rows, since=known_until) if before_sending else rows
+        await runtime.ledger_call(lambda: reading.take(shown))
 
     days = await read_days(
         client,

@@ -1,5 +1,7 @@
 """Keys of ours on the platform that the ledger does not know: the ledger is behind the platform.
 
+A request that shows neither key nor customers may be any of them: it stands here by its platform request id.
+
 Each is kept for the credential user that was shown it. The platform may show a user its own requests alone, so that
 what another user is not shown says nothing: only the user that was shown a key can see that it is gone.
 """
@@ -74,10 +76,13 @@ def drop_known(tx: Transaction, account: str) -> None:
         .join(badge_sighting, badge_sighting.c.request_id == badge_request.c.id)
         .where(badge_request.c.key == _COLUMNS.key, badge_occasion.c.account == account)
     )
+    shown_since = select(badge_sighting.c.request_id).where(badge_sighting.c.platform_request_id == _COLUMNS.key)
     not_ours = select(badge_not_ours.c.key).where(
         badge_not_ours.c.key == _COLUMNS.key, badge_not_ours.c.account == account
     )
-    tx.conn.execute(delete(badge_foreign_key).where(_COLUMNS.account == account, or_(exists(seen), exists(not_ours))))
+    tx.conn.execute(
+        delete(badge_foreign_key).where(_COLUMNS.account == account, or_(*map(exists, (seen, shown_since, not_ours))))
+    )
 
 
 def clear(tx: Transaction, account: str, sender: str) -> None:

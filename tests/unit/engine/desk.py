@@ -64,6 +64,7 @@ class Desk:
         refuses: looks at the first and the last day of a call of the list.
         refused_reads: platform request ids of which a single read is refused.
         unlisted: rows that single reads alone find.
+        lean: the list shows neither keys nor customers nor badges; single reads do.
         cut_short: readings of the list that claim more rows than they show.
         events: calls in their order: ``clear``, ``asked``, ``post <key>``, ``list``.
         lists: since when, and of which type, the list was asked for.
@@ -79,6 +80,7 @@ class Desk:
     unlisted: list[WorkflowRequest] = field(default_factory=list)
     refuses: Callable[[date, date | None], bool] = lambda _first, _last: False
     refused_reads: set[str] = field(default_factory=set)
+    lean: bool = False
     cut_short: int = 0
     events: list[str] = field(default_factory=list)
     lists: list[tuple[date, str | None]] = field(default_factory=list)
@@ -118,7 +120,11 @@ class Desk:
             raise CallRefused(what="list of requests", reason="these days are not listed", http_status=400)
         more = 1 if self.cut_short else 0
         self.cut_short -= more
-        return Page(tuple(self.listed), 0, page, total_pages=1, total_elements=len(self.listed) + more)
+        rows = [
+            replace(each, request_key=None, customers=None, badge_id=None) if self.lean else each
+            for each in self.listed
+        ]
+        return Page(tuple(rows), 0, page, total_pages=1, total_elements=len(self.listed) + more)
 
     async def read_request(self, platform_request_id: str) -> WorkflowRequest | None:
         self.events.append(f"read {platform_request_id}")

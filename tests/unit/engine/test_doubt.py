@@ -238,6 +238,22 @@ async def test_a_row_without_a_key_that_cannot_be_the_request_is_left_alone(
     assert await resolve(desk, after=timedelta(hours=3)) == Resolved(sent_again=1)
 
 
+async def test_a_lean_list_shows_the_request_in_doubt_by_single_reads(desk: Desk) -> None:
+    await leave_in_doubt(desk, 2)
+    desk.listed = [row("p-late", key(desk, 1)), replace(row("p-other", "somebody's"), customers=(99,))]
+    desk.lean = True
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(found=1, sent_again=1)
+    assert [each.platform_request_id for each in desk.sightings()] == ["p-3", "p-late"]
+    assert [event for event in desk.events if event.startswith("read")] == ["read p-late", "read p-other"]
+
+
+async def test_a_row_that_stays_dark_behind_a_lean_list_holds_every_doubt(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    desk.listed = [row("p-dark", "somebody's")]
+    desk.lean, desk.refused_reads = True, {"p-dark"}
+    assert await resolve(desk, after=timedelta(hours=3)) == Resolved(still_in_doubt=1)
+
+
 async def test_a_row_that_shows_nobody_holds_whatever_comes_after_it(desk: Desk) -> None:
     await leave_in_doubt(desk)
     desk.listed = [row("p-nobody", None), replace(row("p-others", None), customers=(99,))]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from random import Random
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -49,6 +49,7 @@ class Platform:
     claims_more: int = 0
     lean: bool = False
     refuses_to_show: set[str] = field(default_factory=set)
+    unreadable: set[str] = field(default_factory=set)
     read_singly: list[str] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
     on_sleep: Callable[[], None] = lambda: None
@@ -79,7 +80,7 @@ class Platform:
         if self.last_day_hides_open_ones and end_date is not None:
             found = [each for each in found if each.state != "AdminTask"]
         if self.lean:
-            found = [replace(each, request_key=None, customers=None) for each in found]
+            found = [replace(each, request_key=None, customers=None, badge_id=None) for each in found]
         shown = found[page * self.page_size : (page + 1) * self.page_size]
         more, self.claims_more = min(self.claims_more, 1), max(self.claims_more - 1, 0)
         pages = -(-len(found) // self.page_size)
@@ -89,6 +90,8 @@ class Platform:
         self.read_singly.append(platform_request_id)
         if platform_request_id in self.refuses_to_show:
             raise REFUSED
+        if platform_request_id in self.unreadable:
+            raise ReplyUnreadable(what="one request", reason="the answer is no JSON")
         return next(each for _, each in self.rows if each.platform_request_id == platform_request_id)
 
     async def read(self, alive: Callable[[Transaction], None] = lambda _: None) -> None:
@@ -125,6 +128,11 @@ def stands(platform: Platform) -> history.History:
 def foreign_key(platform: Platform) -> str | None:
     with platform.desk.ledger.read() as tx:
         return next((each.key for each in foreign_keys.foreign_keys(tx, ACCOUNT)), None)
+
+
+def foreign_keys_of(platform: Platform) -> set[str]:
+    with platform.desk.ledger.read() as tx:
+        return {each.key for each in foreign_keys.foreign_keys(tx, ACCOUNT)}
 
 
 async def test_an_empty_list_costs_a_call_for_each_part_and_one_for_the_whole(platform: Platform) -> None:
@@ -199,7 +207,7 @@ async def test_a_forgotten_request_is_found_however_old_it_is(platform: Platform
 
 async def test_keys_of_others_matter_nothing(platform: Platform) -> None:
     platform.add(TODAY - 60 * DAY)
-    platform.rows.append((TODAY - 50 * DAY, row("p-by-hand", None)))
+    platform.rows.append((TODAY - 50 * DAY, replace(row("p-by-hand", None), customers=(7,))))
     await platform.read()
     assert foreign_key(platform) is None
     assert stands(platform).read_at is not None
@@ -287,9 +295,49 @@ async def test_a_list_without_details_hides_no_key(platform: Platform, ago: int)
     platform.add(TODAY - ago * DAY, KEY)
     platform.lean = True
     await platform.read()
-    assert foreign_key(platform) == KEY
+    assert foreign_keys_of(platform) == {KEY, "p-1", "p-2"}, "what is not shown may be ours as well"
     assert stands(platform).read_at is not None
     assert {f"p-{number}" for number in range(1, 11)} == set(platform.read_singly)
+
+
+@pytest.mark.parametrize(
+    ("shown", "stops"),
+    [
+        ({}, True),
+        ({"customers": ()}, True),
+        ({"customers": (1,)}, False),
+        ({"request_key": "somebody's"}, False),
+        ({"badge_id": "b"}, False),  # ours say more than a badge
+        ({"state": "rejected"}, False),
+        ({"state": "approved"}, True),
+        ({"request_type": "EARN-BADGE"}, False),
+        ({"request_type": ""}, True),
+    ],
+)
+async def test_a_row_that_stays_dark_stops_submitting(platform: Platform, shown: dict[str, Any], stops: bool) -> None:
+    platform.rows.append((TODAY - 50 * DAY, replace(row("p-dark", None), **shown)))
+    platform.lean = True
+    await platform.read()
+    assert foreign_keys_of(platform) == ({"p-dark"} if stops else set())
+    assert stands(platform).read_at is not None
+
+
+async def test_a_single_read_that_stays_unreadable_ends_the_reading_all_the_same(platform: Platform) -> None:
+    platform.add(TODAY - 50 * DAY)
+    platform.lean, platform.unreadable = True, {"p-1"}
+    await platform.read()
+    assert foreign_keys_of(platform) == {"p-1"}
+    assert stands(platform).read_at is not None
+
+
+async def test_what_a_person_called_not_ours_is_not_asked_for_again(platform: Platform) -> None:
+    platform.add(TODAY - 50 * DAY)
+    platform.lean, platform.refuses_to_show = True, {"p-1"}
+    settings = platform.settings
+    with platform.desk.ledger.write() as tx:
+        scans.note_not_ours(tx, settings.account, "p-1", by="a person")
+    await platform.read()
+    assert (foreign_keys_of(platform), platform.read_singly) == (set(), [])
 
 
 async def test_rows_with_a_key_or_with_customers_are_not_read_singly(platform: Platform) -> None:

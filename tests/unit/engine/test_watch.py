@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from capillary.engine import watch as watching
-from capillary.engine.errors import HistoryUnread
+from capillary.engine.errors import HistoryUnread, LedgerBehind
 from capillary.engine.platform_list import LOOK_BACK, PART_DAYS
 from capillary.engine.settle import settle_by_reading
 from capillary.engine.submit import submit_run
@@ -302,6 +302,66 @@ async def test_a_request_of_which_one_twin_is_refused_stays_waiting(desk: Desk) 
     assert desk.statuses() == ["waiting", "settled"]
     desk.refused_reads = set()
     assert await settle_by_reading(desk.ledger, sender.client, sender.runtime, [1]) == 1
+
+
+# A list without details --------------------------------------------------------------------------------------
+
+FORGOTTEN = "cb1.forgotten.0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize("state", ["AdminTask", "approved", "failed", "ZoneTask"])
+async def test_what_a_restored_ledger_forgot_shows_behind_a_lean_list(desk: Desk, state: str) -> None:
+    await send(desk, ago=DAY)
+    desk.listed.append(row("p-forgotten", FORGOTTEN, state))
+    desk.lean = True
+    with pytest.raises(LedgerBehind, match=FORGOTTEN):
+        await submit_another(desk)
+    assert singly(desk) == ["p-forgotten"], "what the ledger knows is not asked for"
+    assert desk.posts[1:] == []
+
+
+async def test_what_stays_dark_holds_submitting_until_a_person_looks(desk: Desk) -> None:
+    await send(desk, ago=DAY)
+    desk.listed += [row("p-dark", None), row("p-other", None)]
+    desk.lean = True
+    with pytest.raises(LedgerBehind, match=r"p-(dark|other) and 1 more.*--not-ours p-"):
+        await submit_another(desk)
+    with desk.ledger.write() as tx:
+        for each in ("p-dark", "p-other"):
+            scans.note_not_ours(tx, desk.settings.account, each, by="a person")
+    await submit_another(desk)
+    assert desk.statuses()[-1] == "waiting"
+
+
+async def test_what_a_later_reading_lights_up_holds_nothing_any_more(desk: Desk) -> None:
+    await send(desk, ago=DAY)
+    desk.lean = True
+    desk.listed.append(row("p-slow", None))
+    with pytest.raises(LedgerBehind):
+        await submit_another(desk)
+    desk.listed[-1] = replace(desk.listed[-1], request_key="somebody's", customers=(5,))
+    await submit_another(desk)
+    assert desk.statuses()[-1] == "waiting"
+
+
+async def test_only_what_this_ledger_may_have_forgotten_is_looked_behind(desk: Desk) -> None:
+    first_reading(desk, ago=60 * DAY)
+    await send(desk, ago=20 * DAY)
+    for ago in (19 * DAY, 3 * DAY):
+        made_at = NOON - ago
+        desk.listed.append(replace(row(f"made {ago.days} days ago", "somebody's"), created_at=made_at))
+    await send(desk, ago=5 * DAY)
+    desk.lean = True
+    await submit_another(desk)
+    assert singly(desk) == ["made 3 days ago"], "what was sent before the newest request it knows it knew"
+
+
+async def test_a_poll_looks_behind_nothing(desk: Desk) -> None:
+    await send(desk, ago=DAY)
+    desk.listed.append(row("p-forgotten", FORGOTTEN))
+    desk.lean = True
+    assert (await read(desk)).foreign_key is None
+    assert singly(desk) == []
 
 
 # The first day -----------------------------------------------------------------------------------------------
