@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
+import pytest
 from sqlalchemy import URL
 
 #: Sessions of the server that all clients share: few, so that every client meets those of others.
@@ -88,6 +89,18 @@ def _wait(url: URL, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+@contextmanager
+def pooler_or_skip(server: URL) -> Iterator[URL]:
+    """Do what `running_pooler` does; skip the test where none can be started, but not in CI."""
+    try:
+        with running_pooler(server) as url:
+            yield url
+    except PoolerMissing as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
 
 
 def _free_port() -> int:

@@ -43,7 +43,8 @@ def airflow_failures() -> Iterator[None]:
             "ledger as it is when it is tried again. If it stays, clear the task that plans and what follows"
         ) from None
     except DATABASE_ERRORS as error:
-        raise AirflowException(str(broke_off(error))) from None
+        said = broke_off(error)
+        raise (AirflowException if isinstance(said, TransientError) else AirflowFailException)(str(said)) from None
 
 
 def open_ledger(conn_id: str) -> Ledger:

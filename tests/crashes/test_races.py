@@ -5,7 +5,6 @@ Fifty rounds of each are in the long form, `python -m tests.crashes --only races
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,19 +13,14 @@ from sqlalchemy import URL
 from tests.crashes.postgresql import empty_ledger
 from tests.crashes.races import RACES, Race, migrations, play
 from tests.crashes.yard import Yard
-from tests.pooler import PoolerMissing, running_pooler
+from tests.pooler import pooler_or_skip
 
 
 @pytest.fixture(scope="module")
 def pooler(server: URL) -> Iterator[URL]:
     """A PgBouncer before the server; skipped where none can be started, but not in CI."""
-    try:
-        with running_pooler(server) as url:
-            yield url
-    except PoolerMissing as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
+    with pooler_or_skip(server) as url:
+        yield url
 
 
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)

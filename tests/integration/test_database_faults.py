@@ -21,6 +21,7 @@ import psycopg
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy import URL, Engine, event, select
+from sqlalchemy.exc import DBAPIError
 
 from capillary.access import airflow_failures
 from capillary.api.client import Client
@@ -457,3 +458,10 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         limit[0] = 0
         ledger.engine.dispose()
         assert plan_rows(ledger, [list(range(1, 2_001))], order).planned == 2_000
+
+
+def test_a_damaged_ledger_fails_a_task_for_good() -> None:
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    with pytest.raises(AirflowFailException, match="restore the ledger from its backup"), airflow_failures():
+        raise DBAPIError("SELECT", None, error)

@@ -5,7 +5,6 @@ Two sessions of the server serve all clients here, and nothing resets them in be
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -30,7 +29,7 @@ from capillary.ledger.spec import Spec
 from sandbox.server import running_sandbox
 from tests.integration.conftest import LEASE, House, ShiftedClock
 from tests.integration.test_database_faults import settings_of
-from tests.pooler import SESSIONS, PoolerMissing, running_pooler
+from tests.pooler import SESSIONS, pooler_or_skip, running_pooler
 from tests.unit.ledger.conftest import empty_database, postgresql_server  # noqa: F401 - fixtures
 
 #: Of the bar's table (T23).
@@ -51,13 +50,8 @@ STATE = {
 @pytest.fixture(scope="module")
 def pooler(postgresql_server: URL) -> Iterator[URL]:  # noqa: F811 - the fixture above
     """A pooler before the server of this session; skipped where none can be started, but not in CI."""
-    try:
-        with running_pooler(postgresql_server) as url:
-            yield url
-    except PoolerMissing as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
+    with pooler_or_skip(postgresql_server) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -184,6 +184,18 @@ _CODES: Final[dict[int, tuple[_Kind, str, str]]] = {
 }
 
 
+_DAMAGED: Final = ("is damaged", "restore the ledger from its backup, as the runbook says")
+#: What breaks off the work and does not pass: SQLSTATE or SQLite's primary result code → what is wrong, and what to do.
+_LASTING: Final[dict[str | int, tuple[str, str]]] = {
+    "XX001": _DAMAGED,
+    "XX002": ("has a damaged index", "have it rebuilt (REINDEX), or restore the ledger from its backup"),
+    "42501": _STATES["42501"][1:],
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_PERM: _CODES[sqlite3.SQLITE_PERM][1:],
+}
+
+
 @contextmanager
 def explained(url: URL) -> Iterator[None]:
     """Turn what a database, its driver or SQLAlchemy raises into a sentence of this project's.
@@ -217,9 +229,19 @@ def explained(url: URL) -> Iterator[None]:
         raise reason_of(error, url) from None
 
 
-def broke_off(error: Exception) -> LedgerUnavailable:
-    """Return what a database's failure in the middle of the work becomes; its own text quotes values."""
-    kind = type(getattr(error, "orig", None) or error).__name__
+def broke_off(error: Exception) -> LedgerRefused | LedgerUnavailable:
+    """Return what a database's failure in the middle of the work becomes; its own text quotes values.
+
+    All of them may pass but damage and missing rights, which no other try mends.
+    """
+    driver = getattr(error, "orig", None) or error
+    kind = type(driver).__name__
+    if lasting := _LASTING.get(getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorcode", 0) & 0xFF):
+        problem, remedy = lasting
+        return LedgerRefused(
+            f"the ledger's database {problem} ({kind}); what was not committed is undone: {remedy} (connection "
+            "badge_ledger), then clear the task"
+        )
     return LedgerUnavailable(
         f"the ledger's database broke off ({kind}); what was not committed is undone, and the task goes on from "
         "there when it is tried again. If it stays, look at the database behind the ledger's connection"

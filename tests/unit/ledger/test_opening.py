@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from capillary.__main__ import main
 from capillary.errors import CapillaryError, TerminalError, TransientError
@@ -343,6 +344,41 @@ def test_a_drivers_own_error_counts_as_the_databases() -> None:
     assert issubclass(sqlite3.OperationalError, DATABASE_ERRORS)
     assert "(DiskFull)" in str(broke_off(psycopg.errors.DiskFull("customer 4711")))
     assert "4711" not in str(broke_off(psycopg.errors.DiskFull("customer 4711")))
+
+
+def _of_sqlite(code: int) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError("customer 4711")
+    error.sqlite_errorcode = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (psycopg.errors.DataCorrupted("4711"), LedgerRefused, "is damaged (DataCorrupted)"),
+        (psycopg.errors.IndexCorrupted("4711"), LedgerRefused, "has a damaged index (IndexCorrupted)"),
+        (psycopg.errors.InsufficientPrivilege("4711"), LedgerRefused, "grant SELECT, INSERT"),
+        (_of_sqlite(sqlite3.SQLITE_CORRUPT), LedgerRefused, "is damaged (DatabaseError)"),
+        (_of_sqlite(sqlite3.SQLITE_CORRUPT | 2 << 8), LedgerRefused, "is damaged"),
+        (_of_sqlite(sqlite3.SQLITE_NOTADB), LedgerRefused, "is damaged"),
+        (_of_sqlite(sqlite3.SQLITE_PERM), LedgerRefused, "rights to the file"),
+        (_of_sqlite(sqlite3.SQLITE_FULL), LedgerUnavailable, "broke off"),
+        (_of_sqlite(sqlite3.SQLITE_BUSY), LedgerUnavailable, "broke off"),
+        (_of_sqlite(sqlite3.SQLITE_IOERR), LedgerUnavailable, "broke off"),
+        (_of_sqlite(sqlite3.SQLITE_READONLY | 4 << 8), LedgerUnavailable, "broke off"),  # its file was replaced
+        (psycopg.errors.ReadOnlySqlTransaction("4711"), LedgerUnavailable, "broke off"),
+        (psycopg.errors.UndefinedTable("4711"), LedgerUnavailable, "broke off"),  # a restore is under way
+        (psycopg.errors.DiskFull("4711"), LedgerUnavailable, "broke off"),
+        (psycopg.errors.AdminShutdown("4711"), LedgerUnavailable, "broke off"),
+        (psycopg.OperationalError("4711"), LedgerUnavailable, "broke off"),
+        (DBAPIError("SELECT 4711", None, psycopg.errors.DataCorrupted("4711")), LedgerRefused, "is damaged"),
+    ],
+)
+def test_only_what_no_other_try_mends_ends_the_task(error: Exception, kind: type[Exception], words: str) -> None:
+    said = broke_off(error)
+    assert type(said) is kind
+    assert words in str(said)
+    assert "4711" not in str(said)
 
 
 def test_a_ledger_whose_folder_was_removed_is_told_again(tmp_path: Path) -> None:
