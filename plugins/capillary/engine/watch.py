@@ -33,7 +33,7 @@ from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
 
 #: Most requests that one reading looks up singly because the list does not show them.
 SINGLE_READS: Final = 200
-#: Most requests that are left out of the list's days because their human has forgotten them.
+#: Most of them that are read singly because their human has forgotten them, and the list begins later.
 FORGOTTEN_READS: Final = 50
 #: How far back an account without any request and without its first reading is searched for requests of ours.
 _FIRST_LOOK: Final = timedelta(days=30)
@@ -137,7 +137,7 @@ async def watch(
         on_page=on_page,
     )
     read = days.read
-    unseen = await runtime.ledger_call(lambda: _unseen(ledger, settings, begun, reading.seen, runtime))
+    unseen = await runtime.ledger_call(lambda: _unseen(ledger, settings, begun, since, reading.seen, runtime))
     singly = missed = 0
     for platform_request_id, sent_at in unseen:
         row = await read_singly(client, platform_request_id)
@@ -223,24 +223,20 @@ def _begin(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, dateti
 
 
 def _past_the_forgotten(tx: Transaction, settings: PlatformSettings, since: datetime) -> datetime:
-    """Return a later first send where reading the forgotten requests before it singly takes fewer calls.
+    """Return the first send of what is not forgotten, where reading the forgotten requests singly takes fewer calls.
 
-    One request that nobody decides would otherwise have every reading begin at its day, for ever.
+    One request that nobody decides would otherwise have every reading begin at its day, for ever. Of many forgotten
+    ones a reading looks up some.
     """
     sent_at = badge_request.c.first_sent_at
     account = badge_occasion.c.account == settings.account
     requests = badge_request.join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-    oldest = tx.conn.execute(
-        select(sent_at).select_from(requests).where(account, forgotten(tx)).order_by(sent_at).limit(FORGOTTEN_READS)
-    )
-    if not (left_out := [moment for moment in oldest.scalars() if moment]):
-        return since
-    others = still_watched(tx) & ~(forgotten(tx) & (sent_at <= left_out[-1]))
-    later = min(moment for moment in _first_and_last(tx, settings.account, others) if moment)
-    rows_saved = tx.conn.execute(
-        select(func.count()).select_from(requests).where(account, sent_at >= since, sent_at < later)
-    ).scalar_one()
-    return later if rows_saved > len(left_out) * settings.page_size else since
+    others = still_watched(tx) & ~forgotten(tx)
+    later = min((moment for moment in _first_and_last(tx, settings.account, others) if moment), default=since)
+    count = select(func.count()).select_from(requests).where(account, sent_at >= since, sent_at < later)
+    rows_saved = tx.conn.execute(count).scalar_one()
+    left_out = tx.conn.execute(count.where(forgotten(tx))).scalar_one()
+    return later if rows_saved > min(left_out, FORGOTTEN_READS) * settings.page_size else since
 
 
 def _first_and_last(
@@ -257,11 +253,12 @@ def _first_and_last(
 
 
 def _unseen(
-    ledger: Ledger, settings: PlatformSettings, begun: datetime, seen: set[str], runtime: Runtime
+    ledger: Ledger, settings: PlatformSettings, begun: datetime, since: datetime, seen: set[str], runtime: Runtime
 ) -> list[tuple[str, datetime | None]]:
     """Return undecided requests that were on the platform long before the reading and are not in it.
 
-    Each with the first send of its request; a request that was found without having been sent has none.
+    Each with the first send of its request; a request that was found without having been sent has none. Of too many it
+    is some, by lot, so that none waits for ever behind those that stay undecided.
     """
     with ledger.read() as tx:
         expected = tx.conn.execute(
@@ -276,8 +273,12 @@ def _unseen(
             )
         )
         unseen = [(row[0], row[1]) for row in expected if row[0] not in seen]
-    # By lot, so that none waits for ever behind those that stay undecided.
-    return unseen if len(unseen) <= SINGLE_READS else runtime.random.sample(unseen, SINGLE_READS)
+    older = [each for each in unseen if each[1] is not None and each[1] < since]
+    missed = [each for each in unseen if each[1] is None or each[1] >= since]
+    return [
+        *(older if len(older) <= FORGOTTEN_READS else runtime.random.sample(older, FORGOTTEN_READS)),
+        *(missed if len(missed) <= SINGLE_READS else runtime.random.sample(missed, SINGLE_READS)),
+    ]
 
 
 def _distrust(ledger: Ledger, account: str) -> None:
