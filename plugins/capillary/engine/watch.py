@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, func, select
 
 from capillary.api.client import Client
 from capillary.api.outside_text import on_one_line
@@ -211,18 +211,26 @@ def _begin(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, dateti
     restored ledger has forgotten was sent later than either.
     """
     with ledger.read() as tx:
-        oldest, newest = _first_and_last(tx, settings.account, still_watched(tx))
+        oldest = _first_sent(tx, settings.account, still_watched(tx))
+        # By this user: another one's requests say nothing of what this one sent and the ledger forgot.
+        newest = tx.conn.execute(
+            select(func.max(badge_request.c.first_sent_at))
+            .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
+            .where(badge_occasion.c.account == settings.account, badge_request.c.sender == settings.sender)
+        ).scalar_one()
         read_at = history(tx, settings.account, settings.sender).read_at
         known = [moment for moment in (newest, read_at) if moment is not None]
         # What lies ahead is from before the clock was set back.
         known_until = min(max(known, default=tx.now - _FIRST_LOOK), tx.now)
-        since = min((moment for moment in (oldest, newest) if moment), default=known_until)
-        if since < tx.now - LATE_TWIN:
-            since = _past_the_forgotten(tx, settings, since)
+        since = min(oldest or known_until, known_until)
+        if since < tx.now - LATE_TWIN and oldest is not None:
+            since = _past_the_forgotten(tx, settings, since, known_until)
         return tx.now, min(since, tx.now), known_until
 
 
-def _past_the_forgotten(tx: Transaction, settings: PlatformSettings, since: datetime) -> datetime:
+def _past_the_forgotten(
+    tx: Transaction, settings: PlatformSettings, since: datetime, known_until: datetime
+) -> datetime:
     """Return the first send of what is not forgotten, where reading the forgotten requests singly takes fewer calls.
 
     One request that nobody decides would otherwise have every reading begin at its day, for ever. Of many forgotten
@@ -232,24 +240,21 @@ def _past_the_forgotten(tx: Transaction, settings: PlatformSettings, since: date
     account = badge_occasion.c.account == settings.account
     requests = badge_request.join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
     others = still_watched(tx) & ~forgotten(tx)
-    later = min((moment for moment in _first_and_last(tx, settings.account, others) if moment), default=since)
+    later = min(_first_sent(tx, settings.account, others) or known_until, known_until)
     count = select(func.count()).select_from(requests).where(account, sent_at >= since, sent_at < later)
     rows_saved = tx.conn.execute(count).scalar_one()
     left_out = tx.conn.execute(count.where(forgotten(tx))).scalar_one()
     return later if rows_saved > min(left_out, FORGOTTEN_READS) * settings.page_size else since
 
 
-def _first_and_last(
-    tx: Transaction, account: str, watched: ColumnElement[bool]
-) -> tuple[datetime | None, datetime | None]:
-    """Return the first send of what is watched, and the first send of the account's newest request."""
-    sent_at = badge_request.c.first_sent_at
-    row = tx.conn.execute(
-        select(func.min(case((watched, sent_at))), func.max(sent_at))
+def _first_sent(tx: Transaction, account: str, watched: ColumnElement[bool]) -> datetime | None:
+    """Return the first send of what is watched."""
+    found: datetime | None = tx.conn.execute(
+        select(func.min(badge_request.c.first_sent_at))
         .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .where(badge_occasion.c.account == account)
-    ).one()
-    return row[0], row[1]
+        .where(badge_occasion.c.account == account, watched)
+    ).scalar_one()
+    return found
 
 
 def _unseen(

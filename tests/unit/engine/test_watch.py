@@ -111,6 +111,7 @@ async def test_the_list_is_read_from_it_on_where_that_takes_no_more_calls(desk: 
 
 
 async def test_nothing_is_forgotten_as_long_as_a_twin_of_it_may_show(desk: Desk) -> None:
+    first_reading(desk, ago=60 * DAY)
     await send(desk, ago=LATE_TWIN)
     await send_and_settle(desk, 2, ago=5 * DAY)
     await send_and_settle(desk, 1, ago=3 * DAY)
@@ -232,6 +233,24 @@ async def test_a_new_account_can_send_where_ranges_of_more_than_30_days_are_refu
     await submit_another(desk)
     assert desk.statuses() == ["waiting"]
     assert desk.lists == [(first_day(timedelta()), "ISSUE-BADGE")]
+
+
+@pytest.mark.parametrize("first_read", [60, 2], ids=["long before", "since"])
+async def test_what_another_user_sent_since_says_nothing_of_what_this_one_sent(desk: Desk, first_read: int) -> None:
+    """A restored ledger has forgotten what this user sent; another one has sent under it for days."""
+    first_reading(desk, ago=first_read * DAY)
+    await send(desk, ago=10 * DAY, settled=True)
+    await send(desk, ago=DAY, settled=True)
+    change(desk, 2, sender="another till")
+    await read(desk)
+    assert desk.lists[-1][0] == first_day(min(first_read, 10) * DAY)
+
+
+async def test_where_nothing_is_open_a_later_first_reading_says_what_is_known(desk: Desk) -> None:
+    await send(desk, ago=10 * DAY, settled=True)
+    first_reading(desk, ago=DAY)
+    await read(desk)
+    assert desk.lists[-1][0] == first_day(DAY)
 
 
 async def test_an_account_without_requests_is_read_from_its_first_reading_on(desk: Desk) -> None:
