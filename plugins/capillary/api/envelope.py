@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from capillary.api.json_fields import NotJson, fields, integer, text
+from capillary.api.json_body import NotJson
+from capillary.api.json_fields import fields, integer, text
 from capillary.api.outside_text import on_one_line
 
 _E_MAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
@@ -26,11 +27,19 @@ _FIRST_ERROR = 300
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What a body says about errors: `known_shape` is False when the body is no envelope at all."""
+    """What a body says about errors.
+
+    Attributes:
+        known_shape: False when the body is no envelope at all.
+        codes: every code from 300 on, wherever it stands.
+        message: the first message.
+        listed: the code of each entry of `errors` alone, None for one without: what the platform says and no gateway.
+    """
 
     known_shape: bool
     codes: tuple[int, ...]
     message: str | None
+    listed: tuple[int | None, ...] = ()
 
 
 NO_ENVELOPE = Envelope(known_shape=False, codes=(), message=None)
@@ -58,14 +67,18 @@ def read_envelope(body: object) -> Envelope:
         if code is not None and code >= _FIRST_ERROR:
             codes.append(code)
         message = message or _message(entry)
-    return Envelope(known_shape=known, codes=tuple(codes), message=message)
+    errors = body.get("errors")
+    listed = errors if isinstance(errors, list) else [errors] if isinstance(errors, dict) else []
+    return Envelope(
+        known_shape=known, codes=tuple(codes), message=message, listed=tuple(error_code(each) for each in listed)
+    )
 
 
 def error_code(error: object) -> int | None:
     """Return the code of one error object (or of the first in a list), None when it has no readable one."""
-    if isinstance(error, list):
-        return next((code for code in map(error_code, error) if code is not None), None)
-    return integer(fields(error).get("code"))
+    entries = error if isinstance(error, list) else [error]
+    codes = (integer(fields(entry).get("code")) for entry in entries)
+    return next((code for code in codes if code is not None), None)
 
 
 def _message(error: object) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from capillary.api.envelope import presentable, read_envelope
-from capillary.api.json_fields import NOT_JSON, read_json
+from capillary.api.json_body import NOT_JSON, read_json
 from capillary.api.replies import PostVerdict, ReadVerdict, classify_post, classify_read, retry_after_s
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -190,7 +190,7 @@ def test_the_platforms_words_without_what_they_quote(words: str, shown: str) -> 
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"<html>", b'{"a":', b"\xff\xfe\x00", b"[" * 100_000, b"9" * 5000, b"\x80abc", b'"\\u12"'],
+    [b"", b"<html>", b'{"a":', b"\xff\xfe\x00", b"[" * 100_000, b"\x80abc", b'"\\u12"'],
 )
 def test_what_is_no_json_raises_nothing(body: bytes) -> None:
     assert read_json(body) is NOT_JSON
