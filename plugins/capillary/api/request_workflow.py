@@ -36,6 +36,8 @@ DECIDED: Final = frozenset({RequestState.APPROVED, RequestState.REJECTED, Reques
 
 #: In place of a state that cannot be read, in a row of the list: waiting, as every state that is not known here.
 UNREADABLE_STATE: Final = "unreadable"
+#: What the name of a row begins with that shows neither an id nor whose it is.
+UNREADABLE_ROW: Final = "unreadable:"
 #: What every request key of ours begins with (`capillary.ledger.spec.KEY_PREFIX`).
 OUR_KEYS: Final = "cb1."
 REQUEST_TYPE: Final = "ISSUE-BADGE"
@@ -371,4 +373,4 @@ def _name(row: object) -> str:
             words = json.dumps(row, sort_keys=True)
         except (TypeError, ValueError, RecursionError):
             words = "nothing"
-    return f"unreadable:{zlib.crc32(_ECHOED.sub('', words).encode('utf-8', 'replace')):08x}"
+    return f"{UNREADABLE_ROW}{zlib.crc32(_ECHOED.sub('', words).encode('utf-8', 'replace')):08x}"
