@@ -31,7 +31,7 @@ class Damaged(Desk):
     name = NAME
     foreign = 0
 
-    async def list_requests(self, **asked: object) -> Page:  # type: ignore[override]
+    async def list_requests(self, **asked: object) -> Page:
         page = await super().list_requests(**asked)  # type: ignore[arg-type]
         if page.number > 0:
             return replace(page, total_elements=page.total_elements + 1)
@@ -52,7 +52,7 @@ def damaged(desk: Desk) -> Damaged:
 
 async def submit(desk: Desk) -> dict[Sent, int]:
     badge_run_id = desk.requests()[0].badge_run_id
-    done = await submit_run(desk.sender, desk.plan_id(badge_run_id), lease=timedelta(hours=6))  # type: ignore[arg-type]
+    done = await submit_run(desk.sender, desk.plan_id(badge_run_id), lease=timedelta(hours=6))
     return dict(done.counts)
 
 
@@ -115,7 +115,7 @@ async def test_a_row_whose_state_is_damaged_is_read_singly_and_settled(desk: Des
     async def listed(**asked: object) -> Page:
         return Page((shown,), 0, 0, total_pages=1, total_elements=1)
 
-    desk.list_requests = listed  # type: ignore[assignment,method-assign]
+    desk.list_requests = listed  # type: ignore[method-assign]
     watched = await watch(desk.ledger, cast("Client", desk), desk.sender.runtime)
     assert (watched.settled, desk.statuses()) == (1, ["settled"])
 
@@ -144,10 +144,10 @@ async def test_rows_without_an_id_count_as_rows(damaged: Damaged) -> None:
     damaged.listed = [row("p-1", "cb1.x.a")]
     client = cast("Client", damaged)
     read = await read_list(client, since=DAY, request_type=None, on_page=on_page)
-    assert (read.rows, read.to_the_end, read.but_for) == (2, False, {NAME})
+    assert (read.rows, read.to_the_end, read.but_for) == (2, False, frozenset({NAME}))
     damaged.foreign = 1
     read = await read_list(client, since=DAY, request_type=None, on_page=on_page)
-    assert (read.rows, read.to_the_end, read.but_for) == (2, True, set())
+    assert (read.rows, read.to_the_end, read.but_for) == (2, True, frozenset())
 
 
 def _in_doubt() -> Exception:
