@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import URL, select
 
 from capillary.api.outside_text import on_one_line
+from capillary.api.request_workflow import UNREADABLE_ROW
 from capillary.api.settings import PlatformSettings
 from capillary.engine.watch import cluster_day
 from capillary.errors import TerminalError
@@ -88,7 +89,7 @@ def _take_as_new(ledger: Ledger, settings: PlatformSettings) -> str:
 
 def _assert_may_be_foreign(tx: Transaction, account: str, key: str) -> None:
     stops_now = any(foreign.key == key for foreign in foreign_keys.foreign_keys(tx, account))
-    if not key.startswith(KEY_PREFIX) and not stops_now:
+    if not key.startswith((KEY_PREFIX, UNREADABLE_ROW)) and not stops_now:
         raise KeyRefused(
             f"{on_one_line(key)} is no key that could be ours, and stops nothing: ours begin with {KEY_PREFIX}, and "
             "requests that show no key stop by their platform request id"

@@ -29,7 +29,8 @@ from airflow.triggers.base import TriggerEvent
 from sqlalchemy import String, create_engine, select, text
 
 from capillary import access, triggers
-from capillary.api.json_fields import fields, read_json
+from capillary.api.json_body import read_json
+from capillary.api.json_fields import fields
 from capillary.api.transport import AiohttpTransport, Reply
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create

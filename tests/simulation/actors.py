@@ -132,7 +132,11 @@ class DagRun:
                 free.append(customer)
                 continue
             reply = reads.enrolments(str(customer), badge_id, {}, {"includeStatistics": "true"})
-            if not any(issual.is_active for issual in parse_issuals(parse(reply.body, code=400)["data"])):
+            data = parse(reply.body, code=400)["data"]
+            if world.faults.on and world.shape.no_answers and world.rng.random() < world.shape.no_answers:
+                data = {"issualDetails": None}
+            issuals = parse_issuals(data, customer_id=customer, badge_id=badge_id)
+            if not any(issual.is_active for issual in issuals):
                 free.append(customer)
         return free
 

@@ -5,6 +5,7 @@ The product has no switch for them; they replace its functions for as long as a 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,11 +18,14 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, text, update
 
+from capillary.api import answers, calls, request_workflow
 from capillary.api import client as api_client
-from capillary.api import request_workflow
 from capillary.api.answers import Answer
+from capillary.api.badges import Issual
+from capillary.api.calls import Calls
 from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
+from capillary.api.json_body import NOT_JSON
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine import advance, doubt, outcomes, platform_list, send, settle, submit, upkeep, watch
@@ -346,6 +350,32 @@ def _order_on_the_campaigns_name(self: DagRun) -> Order:
 
 
 _ORDER: Final = DagRun.order
+
+
+# Reading ----------------------------------------------------------------------------------------------------
+
+
+def _any_reply_says_it(data: Any, **_: object) -> tuple[Issual, ...]:  # noqa: ANN401 - JSON as it comes
+    listed = ((data or {}).get("issualDetails") or {}).get("issuals") or []
+    return tuple(Issual(None, row.get("issuedStatus"), None, None) for row in listed)
+
+
+def _whole_or_nothing(body: bytes | str, **_: object) -> object:
+    try:
+        value: object = json.loads(body)
+    except ValueError:
+        return NOT_JSON
+    return value
+
+
+async def _only_a_429(self: Calls, answer: Answer) -> None:
+    if answer.status == calls.HTTP_TOO_MANY:
+        await _OBEY(self, answer)
+    else:
+        self._throttle.answered()
+
+
+_OBEY: Final = Calls._obey
 
 
 # Settling ---------------------------------------------------------------------------------------------------
@@ -711,5 +741,23 @@ BUGS: Final[Mapping[str, Bug]] = {
         [(pace, "slot_spacing_s", lambda calls_per_minute: 20.0 / calls_per_minute)],
         lambda shape: shape.real_pace,
         shown_by=12,
+    ),
+    "retry-after-of-503-ignored": Bug(
+        "whatever carries Retry-After is obeyed, for the account",
+        [(Calls, "_obey", _only_a_429)],
+        lambda shape: shape.asks_for_pauses,
+        shown_by=17,
+    ),
+    "one-row-costs-the-page": Bug(
+        "text is decoded leniently",
+        [(answers, "read_json", _whole_or_nothing)],
+        lambda shape: shape.odd_bytes,
+        shown_by=35,
+    ),
+    "silence-says-no-enrolment": Bug(
+        "no enrolment must be said",
+        [(actors, "parse_issuals", _any_reply_says_it)],
+        lambda shape: shape.no_answers > 0,
+        shown_by=117,
     ),
 }

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -113,21 +113,24 @@ class Faults:
         rng = self._rng
         match kind:
             case "html":
-                return Reply(200, {}, _HTML)
+                return Reply(200, self._pause(now), _HTML)
             case "truncated":
                 return Reply(reply.status, reply.headers, reply.body[: len(reply.body) // 2])
             case "no id":
                 return Reply(200, {}, rng.choice((b"{}", b'{"data":{}}', b'{"data":null}', b'{"data":{"state":"x"}}')))
             case "status after" | "status before":
                 status = rng.choice((500, 502, 504))
-                return Reply(status, {}, rng.choice((_HTML, b"", error_body(500, "Internal."))))
+                return Reply(status, self._pause(now), rng.choice((_HTML, b"", error_body(500, "Internal."))))
             case "limited":
                 return Reply(429, self._retry_after(now), error_body(429, "Too many requests."))
             case "busy" | "unauthorized" | "809" | "2008" | "2001":
                 code = {"busy": 4001, "unauthorized": 401}.get(kind) or int(kind)
-                return Reply(CODES[code].status, {}, error_body(code, CODES[code].message))
+                return Reply(CODES[code].status, self._pause(now), error_body(code, CODES[code].message))
             case _:
                 return reply
+
+    def _pause(self, now: datetime) -> dict[str, str]:
+        return self._retry_after(now) if self._shape.asks_for_pauses else {}
 
     def _retry_after(self, now: datetime) -> dict[str, str]:
         seconds = self._rng.choice((1, 5, 30, 120))
@@ -195,6 +198,8 @@ class SimulatedTransport:
         finally:
             await world.mishaps.thaw(odds=8.0 if post is not None else 1.0)
         world.mishaps.crash_point("after a call")
+        if asked_for := _pause_s(reply):
+            world.wire.told_to_wait(process, asked_for)
         rows = world.platform_side.note_told(reply.body) if reply.status == 200 else []
         if post is not None:
             taken = rows[0]["requestId"] if rows and "requestId" in rows[0] else None
@@ -266,6 +271,16 @@ class _Flight:
     def _succeed(self, reply: Reply) -> None:
         if not self.answer.done():
             self.answer.set_result(reply)
+
+
+def _pause_s(reply: Reply) -> float:
+    """Return the seconds for which a reply asks in its `Retry-After`, as the platform means it; 0 for none."""
+    said = reply.headers.get("retry-after", "")
+    if said.isdigit():
+        return float(said)
+    if not said.endswith("GMT"):
+        return 0.0
+    return (parsedate_to_datetime(said) - parsedate_to_datetime(reply.headers["date"])).total_seconds()
 
 
 def _codes(body: bytes) -> frozenset[int]:

@@ -36,6 +36,9 @@ _LIST: Final = f"{REQUEST_WORKFLOW_PATH}/requests"
 _OUTPUT: Final = "IntouchAPITask_Output"
 _DECISION: Final = "AdminTask_Output"
 _UNDECIDED: Final = "AdminTask"
+#: What the checker writes, and how it comes from a node with another charset.
+_MESSAGE: Final = b'"seen"'
+_ODD_MESSAGE: Final = b'"s\xe9en"'
 
 
 def route_of(method: str, path: str) -> Route:
@@ -148,6 +151,10 @@ class PlatformSide:
             payload = self._as_shown(route, payload)
             if route is Route.LIST and self._shape.lean_list:
                 payload = _without_details(payload)
+            if route is Route.LIST and self._shape.damaged_states and self.disturbed:
+                payload = self._with_damaged_states(payload)
+            if self._shape.odd_bytes:
+                payload = payload.replace(_MESSAGE, _ODD_MESSAGE)
         return Reply(reply.status, {name.lower(): value for name, value in reply.headers}, payload)
 
     def _answer(self, route: Route, path: str, headers: dict[str, str], params: Mapping[str, str], body: bytes) -> Any:  # noqa: ANN401 - the sandbox's own reply
@@ -208,6 +215,13 @@ class PlatformSide:
         changed = [self._shown(row) for row in rows]  # every row, whatever the others are
         return json.dumps(document).encode() if any(changed) else payload
 
+    def _with_damaged_states(self, payload: bytes) -> bytes:
+        document = json.loads(payload)
+        for row in document["data"]:
+            if self._rng.random() < self._shape.damaged_states:
+                row["state"] = f"{row['state'][:-1]}\ufffd"
+        return json.dumps(document).encode()
+
     def _shown(self, row: dict[str, Any]) -> bool:
         """Change a row as this node and this request's oddity have it; return whether it was changed."""
         decided_at = self.decided_at.get(row["requestId"])
@@ -235,7 +249,7 @@ class PlatformSide:
     def note_told(self, payload: bytes) -> list[dict[str, Any]]:
         """Remember what a delivered reply says of customers; return its rows."""
         try:
-            data = json.loads(payload)["data"]
+            data = json.loads(payload.decode(errors="replace"))["data"]
         except (ValueError, KeyError, TypeError):
             return []
         rows = [row for row in (data if isinstance(data, list) else [data]) if isinstance(row, dict) and "state" in row]

@@ -27,6 +27,9 @@ _IDLE: Final = 7
 #: Of so many seeds one is a restored world whose list shows neither keys nor customers.
 _LEAN: Final = (120, 59)
 _FREEZING: Final = frozenset({3, 23})
+#: And strict ones whose replies ask for pauses and are often no answers, and whose rows are damaged.
+_PAUSING: Final = 17
+_DAMAGED: Final = frozenset({35, 37})
 
 
 class Mode(StrEnum):
@@ -182,12 +185,20 @@ class Shape:
     first_days: bool = False
     # the list leaves the details of requests out; single reads show them
     lean_list: bool = False
+    # every reply of a busy or failing platform may carry Retry-After; and what is asked of a badge may get no answer
+    asks_for_pauses: bool = False
+    no_answers: float = 0.0
+    # the checker writes in bytes that are no UTF-8; and states of the list are damaged on the way
+    odd_bytes: bool = False
+    damaged_states: float = 0.0
 
 
-def draw_shape(seed: int) -> Shape:
+def draw_shape(seed: int) -> Shape:  # noqa: PLR0911 - one for each kind of world
     """Return the shape of a seed's world."""
     shape = _draw_shape(seed)
     more = Random(seed * 104_729 + 3)  # noqa: S311 - drawn apart, so that the worlds of before stay as they are
+    if seed % _OFTEN == _PAUSING or seed % _OFTEN in _DAMAGED:
+        return _with_odd_replies(shape, more)
     if seed % _OFTEN == _LOST:
         lost_for = more.choice((31, 45, 120, 1_000)) * DAY
         lost = replace(shape, lost_for=lost_for, list_reaches=more.choice((0.0, 0.0, 40 * DAY)), fails_over=False)
@@ -212,6 +223,21 @@ def draw_shape(seed: int) -> Shape:
             own_rows_only=more.random() < 0.7,
         )
     return shape
+
+
+def _with_odd_replies(shape: Shape, more: Random) -> Shape:
+    if shape.seed % _OFTEN in _DAMAGED:
+        retry = frozenset({Outcome.FAILED, Outcome.UNCONFIRMED})
+        runs = tuple(
+            replace(each, occasion=0, retry=retry, canary=False, cap=None, starts=0.4 * number * shape.horizon)
+            for number, each in enumerate(shape.runs)
+        )
+        unclear = replace(shape, runs=runs, odd_outputs=0.8, reject=0.0, ignore=0.0, decision_mean=60.0)
+        return replace(unclear, odd_bytes=True, damaged_states=more.choice((0.0, 0.2)), no_answers=0.5)
+    begins = more.uniform(0.0, 300.0)
+    storms = ((begins, begins + more.choice((300.0, 1200.0)), more.choice(("busy", "busy", "500"))),)
+    paused = replace(shape, asks_for_pauses=True, no_answers=0.5, real_pace=True, storms=storms, fault=0.3)
+    return replace(paused, addresses=Addresses.ONE, crash=0.0, freeze=0.0, calls_per_minute=60)
 
 
 def _with_two_tills(shape: Shape) -> Shape:

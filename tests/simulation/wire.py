@@ -83,6 +83,7 @@ class Wire:
         self._starts: deque[float] = deque()
         self._blocked_until = 0.0
         self._block_noted = 0.0
+        self._told: list[tuple[Process | None, float, float]] = []
         self._off_since: float | None = None
         self._stopped_since: dict[int | None, float] = {}
         self._set_back_at: float | None = None
@@ -118,6 +119,22 @@ class Wire:
         self._set_back_at = self._world.now
         self._starts.clear()
         self._blocked_until = 0.0
+        self._told.clear()
+
+    def told_to_wait(self, process: Process | None, seconds: float) -> None:
+        """A reply that a process has in hand asks for a pause: from the platform's side, whatever is made of it."""
+        self._told.append((process, self._world.now, self._world.now + seconds))
+        self._world.note(f"{process.name if process else '?'} is told to wait {seconds:.0f} s")
+
+    def slot_taken(self, process: Process | None, asked: float) -> None:
+        """Judge a call's slot: who was told to wait before he asked for it takes none within the pause: I5."""
+        now = self._world.now
+        self._told = [each for each in self._told if each[2] > now]
+        for told, at, until in self._told:
+            # Of others, too, once he who was told is alive a moment later: he had the time to tell them.
+            lives = told is process or (told is not None and told.alive and now - at > SLOT_GRACE_S)
+            if lives and at <= asked and until - now > _ROUNDING_S:
+                self._world.breach("I5", f"a slot was taken {until - now:.1f} s before the pause was over")
 
     def blocked(self, seconds: float, *, told_at: float) -> None:
         """The account's pace was told to wait so long from `told_at` on, and the ledger holds it by now."""
@@ -127,7 +144,7 @@ class Wire:
 
     def page_read(self, process: Process | None, asked: float, rows: list[dict[str, Any]], body: bytes) -> None:
         """A page of the list reached its reader."""
-        pagination = json.loads(body)["pagination"] if rows else {"number": 0, "totalPages": 0}
+        pagination = json.loads(body.decode(errors="replace"))["pagination"] if rows else {"number": 0, "totalPages": 0}
         is_last = pagination["number"] + 1 >= pagination["totalPages"]
         keys = (row["details"].get("IntouchAPITask-Payload", {}).get("body", {}).get("requestId") for row in rows)
         self._pages.append(PageRead(process, asked, frozenset(key for key in keys if key), is_last))

@@ -347,6 +347,12 @@ class NotedPace(LedgerPace):
         super().__init__(world.ledger, settings.account, calls_per_minute=settings.calls_per_minute, runtime=runtime)
         self._world = world
 
+    async def take(self) -> None:
+        """Wait for a slot; the wire judges when it was taken."""
+        asked = self._world.now
+        await super().take()
+        self._world.wire.slot_taken(CURRENT.get(), asked)
+
     async def block(self, seconds: float) -> None:
         """Let everybody of the account wait."""
         told_at = self._world.now

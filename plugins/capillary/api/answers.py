@@ -21,7 +21,8 @@ from capillary.api.errors import (
     RequestRefused,
     Unauthorized,
 )
-from capillary.api.json_fields import NotJson, fields, read_json
+from capillary.api.json_body import NotJson, read_json
+from capillary.api.json_fields import fields
 from capillary.api.replies import (
     DECISIVE_CODES,
     PostVerdict,
@@ -35,6 +36,8 @@ from capillary.api.transport import Reply
 #: Reply header with the platform's trace id, in both spellings of the public pages.
 TRACE_HEADER: Final = "x-cap-request-id"
 _OTHER_TRACE_HEADER: Final = "x-cap-requestid"
+#: Statuses with which the platform may say that there is no such thing. Others speak of the caller or of the call.
+_ABSENT_STATUSES: Final = frozenset({400, 404, 409, 410, 422})
 _TRACE_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
@@ -70,16 +73,25 @@ class Answer:
         codes = self.envelope.codes
         return next((code for code in codes if code in DECISIVE_CODES), codes[0] if codes else None)
 
+    def says_there_is_none(self, codes: frozenset[int]) -> bool:
+        """Whether the platform itself says so, by these codes alone, in the `errors` of an envelope without data.
+
+        A bare code, or one in `status`, may be a gateway's that never asked the platform.
+        """
+        is_answer = self.is_good_status or self.status in _ABSENT_STATUSES
+        return is_answer and not self.data and bool(self.envelope.listed) and codes.issuperset(self.envelope.listed)
+
     @property
     def read_verdict(self) -> ReadVerdict:
-        """What it means as the answer to a read."""
-        readable = isinstance(self.payload, dict) and self.data is not None
+        """What it means as the answer to a read; a list without rows may still have its pagination."""
+        payload = fields(self.payload)
+        readable = payload.get("data") is not None or isinstance(payload.get("pagination"), dict)
         return classify_read(self.status, self.envelope.codes, readable=readable)
 
 
 def read_answer(reply: Reply, *, now: datetime) -> Answer:
     """Parse a reply; nothing is raised, whatever it holds."""
-    payload = read_json(reply.body)
+    payload = read_json(reply.body, content_type=reply.headers.get("content-type", ""))
     trace = reply.headers.get(TRACE_HEADER) or reply.headers.get(_OTHER_TRACE_HEADER) or ""
     return Answer(
         status=reply.status,

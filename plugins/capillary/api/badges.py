@@ -10,7 +10,8 @@ from typing import Final
 
 from capillary.api.envelope import error_code, read_envelope
 from capillary.api.errors import ReplyUnreadable
-from capillary.api.json_fields import NotJson, boolean, fields, instant, integer, read_json, text
+from capillary.api.json_body import NotJson, read_json
+from capillary.api.json_fields import boolean, fields, identifier, instant, integer, text
 
 #: The platform's codes in a short phrase each. Sources: `reference/error-codes-request-workflow` (2xxx),
 #: the badge pages, `reference/errors-and-warnings`, `reference/authorisation`.
@@ -166,7 +167,7 @@ def _parse_item(line: object) -> BulkItem | None:
     error = line.get("error")
     return BulkItem(
         customer_id,
-        text(line.get("issuedId")),
+        identifier(line.get("issuedId")),
         _word(line.get("status")),
         None if error is None else error_code(error),
         error is not None,
@@ -189,16 +190,18 @@ class Badge:
     expires_at: datetime | None
 
 
-def parse_badge(data: object, *, cluster_timezone: tzinfo = UTC) -> Badge:
+def parse_badge(data: object, *, asked_for: str | None = None, cluster_timezone: tzinfo = UTC) -> Badge:
     """Read the object under `data`; zone-less times are in `cluster_timezone`.
 
     Raises:
-        ReplyUnreadable: there is no badge id.
+        ReplyUnreadable: there is no badge id, or another one than was asked for.
     """
     badge = fields(data)
-    badge_id = text(badge.get("id"))
+    badge_id = identifier(badge.get("id"))
     if badge_id is None:
         raise ReplyUnreadable(what="badge", reason="it has no id")
+    if asked_for is not None:
+        _assert_badge(badge, asked_for, what="badge")
     return Badge(
         id=badge_id,
         name=text(badge.get("name")),
@@ -232,29 +235,58 @@ class Issual:
         return self.status not in ENDED
 
 
-def parse_issuals(data: object) -> tuple[Issual, ...]:
+def parse_issuals(data: object, *, customer_id: int, badge_id: str) -> tuple[Issual, ...]:
     """Read the enrolments under `data.issualDetails` of the management call.
 
-    An empty answer is evidence of absence, so it must be said and not merely missing.
+    No enrolment is evidence, so it must be said and not merely missing: by a list that is empty and that its count does
+    not contradict, or by a count of 0. A row of which nothing can be read counts as an enrolment that has not ended.
+
+    Args:
+        data: what stands under `data`.
+        customer_id: who was asked for.
+        badge_id: which badge was asked for.
 
     Raises:
-        ReplyUnreadable: `issualDetails` is missing, or lists fewer enrolments than it counts.
+        ReplyUnreadable: neither a list nor a count of 0, both contradict each other, or it speaks of another customer
+            or badge.
     """
     outer = fields(data)
-    if "issualDetails" not in outer:
+    _assert_about(outer, customer_id=customer_id, badge_id=badge_id)
+    details = outer.get("issualDetails")
+    if not isinstance(details, dict):
         raise ReplyUnreadable(what="enrolments", reason="it has no issualDetails")
-    details = fields(outer["issualDetails"])
-    listed = details.get("issuals")
-    rows: list[object] = listed if isinstance(listed, list) else []
-    counted = integer(details.get("issuedCount")) or 0
-    if counted > len(rows):
-        raise ReplyUnreadable(what="enrolments", reason=f"{counted} are counted and {len(rows)} listed")
+    listed, counted = details.get("issuals"), details.get("issuedCount")
+    count = integer(counted)
+    if (count is None and counted is not None) or (count or 0) < 0:
+        raise ReplyUnreadable(what="enrolments", reason="its issuedCount is no count")
+    if listed is None and count == 0:
+        listed = []
+    if not isinstance(listed, list):
+        raise ReplyUnreadable(what="enrolments", reason="it has no list of issuals")
+    if (count or 0) > len(listed):
+        raise ReplyUnreadable(what="enrolments", reason=f"{count} are counted and {len(listed)} listed")
+    if not listed and _word(outer.get("issuedStatus")) == "ACTIVE":
+        raise ReplyUnreadable(what="enrolments", reason="it lists none and is active all the same")
     return tuple(
         Issual(
-            issue_id=text(row.get("issueId")),
+            issue_id=identifier(row.get("issueId")),
             status=_word(row.get("issuedStatus")),
             owner_type=text(row.get("ownerType")),
             reference_id=text(row.get("ownerReferenceId")),
         )
-        for row in map(fields, rows)
+        for row in map(fields, listed)
     )
+
+
+def _assert_about(data: dict[str, object], *, customer_id: int, badge_id: str) -> None:
+    """Refuse a reply that names another customer or badge than was asked for; many replies name neither."""
+    named = data.get("customerId")
+    if named is not None and integer(named) != customer_id:
+        raise ReplyUnreadable(what="enrolments", reason="it speaks of another customer")
+    _assert_badge(data, badge_id, what="enrolments")
+
+
+def _assert_badge(data: dict[str, object], badge_id: str, *, what: str) -> None:
+    for name in ("id", "badgeMetaId"):
+        if (named := data.get(name)) is not None and (text(named) or "").casefold() != badge_id.casefold():
+            raise ReplyUnreadable(what=what, reason="it speaks of another badge")

@@ -81,7 +81,7 @@ class Calls:
         absent: frozenset[int] = frozenset(),
         attempts: int = patience.READ_ATTEMPTS,
     ) -> T | None:
-        """GET until `parse` has an answer; None when the platform answers with one of the `absent` codes.
+        """GET until `parse` has an answer; None when the platform says by one of the `absent` codes that there is none.
 
         Raises:
             PlatformUnavailable: no usable answer within the attempts.
@@ -97,7 +97,7 @@ class Calls:
             if headers is None:
                 raise PlatformUnavailable(what=what, reason="the OAuth token ran out before the call")
             answer = await self._ask(what, "GET", path, headers=headers, params=params)
-            if answer.status < 500 and not absent.isdisjoint(answer.envelope.codes):
+            if answer.says_there_is_none(absent):
                 return None
             if answer.read_verdict is ReadVerdict.GOOD:
                 return await _off_the_loop(answer.size, lambda: _parsed(what, answer, parse))
@@ -173,7 +173,9 @@ class Calls:
         params: Mapping[str, str] = _NO_PARAMS,
         json_body: object | None = None,
     ) -> Answer:
-        """Make exactly one call; HTTP 429 pauses the account. The path may hold a customer id: not logged.
+        """Make exactly one call; HTTP 429 or a `Retry-After` pauses the account.
+
+        The path may hold a customer id: not logged.
 
         Raises:
             ConnectFailed: nothing left the machine.
@@ -198,15 +200,21 @@ class Calls:
             answer.code,
             answer.trace_id,
         )
-        if answer.status == HTTP_TOO_MANY:
-            await self._pause_account(answer)
-        else:
-            self._throttle.answered()
+        await self._obey(answer)
         return answer
 
-    async def _pause_account(self, answer: Answer) -> None:
-        pause_s = self._throttle.refused(answer.retry_after_s)
-        self._log.warning("%s: calls are limited, everybody waits %.0f s", self._settings.account, pause_s)
+    async def _obey(self, answer: Answer) -> None:
+        """Let the account wait for what the reply asks for, whatever else it says, and after every HTTP 429."""
+        if answer.status == HTTP_TOO_MANY:
+            pause_s = self._throttle.refused(answer.retry_after_s)
+            reason = "calls are limited"
+        else:
+            self._throttle.answered()
+            if not answer.retry_after_s:
+                return
+            pause_s = answer.retry_after_s
+            reason = f"HTTP {answer.status} asks for a pause"
+        self._log.warning("%s: %s, everybody waits %.0f s", self._settings.account, reason, pause_s)
         await self._pace.block(pause_s)
 
     async def _retrying(self, what: str, once: Callable[[], Awaitable[T]], *, attempts: int) -> T:

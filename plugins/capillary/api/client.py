@@ -149,7 +149,12 @@ class Client:
         Raises, like every read, PlatformUnavailable and ReplyUnreadable after retries, CallRefused at once.
         """
         path = f"{REQUEST_WORKFLOW_PATH}/requests/{quote(platform_request_id, safe='')}"
-        return await self._calls.read("one request", path, lambda a: parse_request(a.data), absent=_NO_REQUEST)
+        return await self._calls.read(
+            "one request",
+            path,
+            lambda a: parse_request(a.data, asked_for=platform_request_id),
+            absent=_NO_REQUEST,
+        )
 
     async def list_requests(
         self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
@@ -199,7 +204,7 @@ class Client:
         return await self._calls.read(
             "badge",
             f"{BADGE_PATH}/{quote(badge_id, safe='')}",
-            lambda a: parse_badge(a.data, cluster_timezone=zone),
+            lambda a: parse_badge(a.data, asked_for=badge_id, cluster_timezone=zone),
             absent=_NO_BADGE,
         )
 
@@ -208,7 +213,7 @@ class Client:
         issuals = await self._calls.read(
             "enrolments",
             f"{MANAGEMENT_PATH}/{customer_id}/badge/{quote(badge_id, safe='')}",
-            lambda a: parse_issuals(a.data),
+            lambda a: parse_issuals(a.data, customer_id=customer_id, badge_id=badge_id),
             params={"includeStatistics": "true"},
             absent=_NO_ENROLMENT,
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from capillary.api.errors import ReplyUnreadable
-from capillary.api.json_fields import fields, integer, text
+from capillary.api.json_fields import fields, identifier, integer
 from capillary.api.settings import PlatformSettings
 
 #: `reference/oauth`: POST with key and secret, no other credential.
@@ -56,8 +56,8 @@ class Credential:
             ReplyUnreadable: there is no token in it.
         """
         data = fields(fields(payload).get("data"))
-        value = text(data.get("accessToken"))
-        if value is None or not value.isascii():
+        value = identifier(data.get("accessToken"))
+        if value is None:
             raise ReplyUnreadable(what="OAuth token", reason="it holds no accessToken")
         life = float(integer(data.get("ttlSeconds")) or DEFAULT_TTL_S)
         self._on_secret(value)

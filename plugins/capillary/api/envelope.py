@@ -11,13 +11,27 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from capillary.api.json_fields import NotJson, fields, integer, text
+from capillary.api.json_body import NotJson
+from capillary.api.json_fields import fields, integer, text
 from capillary.api.outside_text import on_one_line
 
 _E_MAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
 _CREDENTIAL = re.compile(r"\b(basic|bearer)\s+[^\s,;\"']+", re.IGNORECASE)
 _JWT = re.compile(r"\beyJ[\w-]+\.[\w.-]+")
-_NUMBER = re.compile(r"\+?\d(?:[\s().-]?\d){3,}")
+#: Four digits or more, of any script, with at most one sign between two of them: a blank of any width, a point, comma,
+#: underscore, apostrophe, dash.
+_NUMBER = re.compile(r"\+?\d(?:[\s().,_'\u2019\u066b\u066c\u00b7\u2010-\u2015\u200b\u2060\u2212-]?\d){3,}")
+#: What stands in quotes; apostrophes inside words are none.
+_QUOTED = re.compile(
+    r"\"([^\"]{1,200})\"|(?<!\w)'([^']{1,200})'(?!\w)|`([^`]{1,200})`"
+    r"|\u201c([^\u201d]{1,200})\u201d|\u2018([^\u2019]{1,200})\u2019|\u00ab([^\u00bb]{1,200})\u00bb"
+)
+#: A field or a constant, and no name of a person: camelCase, snake_case, dots, dashes, one word in one case.
+_FIELD = re.compile(
+    r"[a-z]+[A-Za-z0-9]*|[A-Z][A-Z0-9]*|[A-Za-z][A-Za-z0-9]*(?:[_.-][A-Za-z0-9]+)+|[A-Z][a-z]+Task|\d{1,3}|\*\*\*"
+)
+#: Words are cut to so many characters before any pattern runs over them.
+_LOOKED_AT = 2_000
 #: Characters of the platform's own words that an error may carry.
 REASON_LIMIT = 200
 #: Codes below this are good news (`{"status": {"code": 200}}` of the older calls).
@@ -26,11 +40,19 @@ _FIRST_ERROR = 300
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What a body says about errors: `known_shape` is False when the body is no envelope at all."""
+    """What a body says about errors.
+
+    Attributes:
+        known_shape: False when the body is no envelope at all.
+        codes: every code from 300 on, wherever it stands.
+        message: the first message.
+        listed: the code of each entry of `errors` alone, None for one without: what the platform says and no gateway.
+    """
 
     known_shape: bool
     codes: tuple[int, ...]
     message: str | None
+    listed: tuple[int | None, ...] = ()
 
 
 NO_ENVELOPE = Envelope(known_shape=False, codes=(), message=None)
@@ -58,27 +80,40 @@ def read_envelope(body: object) -> Envelope:
         if code is not None and code >= _FIRST_ERROR:
             codes.append(code)
         message = message or _message(entry)
-    return Envelope(known_shape=known, codes=tuple(codes), message=message)
+    errors = body.get("errors")
+    listed = errors if isinstance(errors, list) else [errors] if isinstance(errors, dict) else []
+    return Envelope(
+        known_shape=known, codes=tuple(codes), message=message, listed=tuple(error_code(each) for each in listed)
+    )
 
 
 def error_code(error: object) -> int | None:
     """Return the code of one error object (or of the first in a list), None when it has no readable one."""
-    if isinstance(error, list):
-        return next((code for code in map(error_code, error) if code is not None), None)
-    return integer(fields(error).get("code"))
+    entries = error if isinstance(error, list) else [error]
+    codes = (integer(fields(entry).get("code")) for entry in entries)
+    return next((code for code in codes if code is not None), None)
 
 
 def _message(error: object) -> str | None:
     return text(error) if isinstance(error, str) else text(fields(error).get("message"))
 
 
-def presentable(message: str, secrets: Iterable[str]) -> str:
-    """Return the platform's words without secrets, e-mail addresses and numbers of four digits or more, on one line.
+def _without_name(quoted: re.Match[str]) -> str:
+    inside = next(group for group in quoted.groups() if group is not None)
+    whole = quoted[0]
+    return whole if _FIELD.fullmatch(inside.strip()) else f"{whole[0]}***{whole[-1]}"
 
-    A message may quote what was sent; customer ids and telephone numbers must not reach an error or a log.
+
+def presentable(message: str, secrets: Iterable[str]) -> str:
+    """Return the platform's words without secrets, e-mail addresses, long numbers and quoted names, on one line.
+
+    A message may quote what was sent; customer ids, telephone numbers and names must not reach an error or a log. A
+    number is long from four digits on, whatever separates them; what is quoted stays where it looks like a field.
     """
     for secret in sorted(secrets, key=len, reverse=True):
         message = message.replace(secret, "***")
+    message = message[:_LOOKED_AT]
     for pattern in (_CREDENTIAL, _JWT, _E_MAIL, _NUMBER):
         message = pattern.sub("***", message)
+    message = _QUOTED.sub(_without_name, message)
     return on_one_line(" ".join(message.split())[:REASON_LIMIT])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
@@ -12,25 +11,8 @@ EXACT_FLOAT_LIMIT: Final = 2**53
 MILLISECONDS_FROM: Final = 1e11
 #: An integer of JSON is read from a string up to this many digits; 2**63 has 19.
 MAX_DIGITS: Final = 20
-
-
-class NotJson:
-    """The value of a body that is no JSON; a class of its own since None is JSON's null."""
-
-
-NOT_JSON: Final = NotJson()
-
-
-def read_json(body: bytes | str) -> object:
-    """Return the parsed body, or `NOT_JSON`.
-
-    Nothing is raised and nothing chained: the decoder's error would carry the whole body along.
-    """
-    try:
-        value: object = json.loads(body)
-    except (ValueError, RecursionError):
-        return NOT_JSON
-    return value
+#: Stands where bytes could not be decoded.
+REPLACEMENT: Final = "\ufffd"
 
 
 def fields(value: object) -> dict[str, object]:
@@ -69,6 +51,23 @@ def text(value: object, *, limit: int | None = None) -> str | None:
     return None if whole is None else str(whole)
 
 
+def word(value: object, *, limit: int | None = None) -> str | None:
+    """Return a state, or another word that decides, as it was sent; None where a character of it is damaged.
+
+    What `text` drops, and what could not be decoded, makes another word here, which may have a meaning of its own.
+    """
+    found = text(value, limit=limit)
+    if found is None or not isinstance(value, str) or (value.isascii() and value.isalnum()):
+        return found
+    return found if value.strip().isprintable() and REPLACEMENT not in value else None
+
+
+def identifier(value: object, *, limit: int | None = None) -> str | None:
+    """Return an id as it was sent (a number as its digits), or None where it cannot be one: ids are ASCII and print."""
+    found = word(value, limit=limit)
+    return found if found is not None and found.isascii() else None
+
+
 def boolean(value: object) -> bool | None:
     """Return true and false, also where they are spelled as strings; None for anything else."""
     if isinstance(value, bool):
@@ -95,8 +94,8 @@ def instant(iso: object, epoch: object, *, zone: tzinfo) -> datetime | None:
                 return _utc(parsed)
             local = local or parsed.replace(tzinfo=zone)
     if isinstance(epoch, int | float) and not isinstance(epoch, bool):
-        seconds = epoch / 1000 if abs(epoch) >= MILLISECONDS_FROM else epoch
         try:
+            seconds = epoch / 1000 if abs(epoch) >= MILLISECONDS_FROM else epoch
             return datetime.fromtimestamp(seconds, UTC)
         except (ValueError, OverflowError, OSError):
             return None

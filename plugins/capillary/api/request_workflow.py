@@ -6,7 +6,10 @@ is dropped on the way, so nothing further in can leak it.
 
 from __future__ import annotations
 
+import json
+import re
 import uuid
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,7 +18,8 @@ from typing import Final
 
 from capillary.api.badges import Execution, parse_execution
 from capillary.api.errors import ReplyUnreadable
-from capillary.api.json_fields import fields, integer, text
+from capillary.api.json_body import BrokenRow
+from capillary.api.json_fields import fields, identifier, integer, text, word
 
 
 class RequestState(StrEnum):
@@ -30,6 +34,12 @@ class RequestState(StrEnum):
 #: States that a request does not leave. Custom workflows have more states; unknown ones are waiting.
 DECIDED: Final = frozenset({RequestState.APPROVED, RequestState.REJECTED, RequestState.FAILED})
 
+#: In place of a state that cannot be read, in a row of the list: waiting, as every state that is not known here.
+UNREADABLE_STATE: Final = "unreadable"
+#: What the name of a row begins with that shows neither an id nor whose it is.
+UNREADABLE_ROW: Final = "unreadable:"
+#: What every request key of ours begins with (`capillary.ledger.spec.KEY_PREFIX`).
+OUR_KEYS: Final = "cb1."
 REQUEST_TYPE: Final = "ISSUE-BADGE"
 REQUEST_WORKFLOW_PATH: Final = "/api_gateway/v2/request-workflow"
 #: The wrapped call (`reference/issue-badge-to-multiple-customers`).
@@ -168,29 +178,64 @@ class WorkflowRequest:
     execution: Execution | None
 
 
-def parse_request(data: object) -> WorkflowRequest:
-    """Read the object under `data` of a POST or a single read, or one row of the list.
+def parse_request(data: object, *, asked_for: str | None = None) -> WorkflowRequest:
+    """Read the object under `data` of a POST or a single read.
+
+    Ids and states are read strictly: what is damaged counts as missing. A body whose key is damaged and may be one of
+    ours counts as not shown.
 
     Raises:
-        ReplyUnreadable: there is no request id or no state.
+        ReplyUnreadable: there is no request id or no state, or it is another request than was asked for.
     """
     request = fields(data)
-    platform_request_id = text(request.get("requestId"))
+    platform_request_id = _platform_request_id(request)
     # A name of a custom workflow's node may be of any length; none that is cut is a word we know.
-    state = text(request.get("state"), limit=STATE_LIMIT)
-    if platform_request_id is None or len(platform_request_id) > PLATFORM_ID_LIMIT or state is None:
+    state = word(request.get("state"), limit=STATE_LIMIT)
+    if platform_request_id is None or state is None:
         missing = "state" if state is None else "request id"
         raise ReplyUnreadable(what="workflow request", reason=f"it has no {missing}")
+    if asked_for is not None and platform_request_id.casefold() != asked_for.casefold():
+        raise ReplyUnreadable(what="workflow request", reason="it is another one than was asked for")
+    return _request(request, asked_for or platform_request_id, state)
+
+
+def _platform_request_id(request: dict[str, object]) -> str | None:
+    found = identifier(request.get("requestId"))
+    return found if found is not None and len(found) <= PLATFORM_ID_LIMIT else None
+
+
+def _request_type(request: dict[str, object]) -> str:
+    return (word(request.get("requestType")) or "").upper().replace("_", "-")
+
+
+def _body(request: dict[str, object]) -> dict[str, object]:
+    body = fields(fields(fields(request.get("details")).get(_PAYLOAD)).get("body"))
+    key = body.get("requestId")
+    if not isinstance(key, str) or identifier(key) is not None:
+        return body
+    # With the damage, and as `text` would have it without.
+    return {} if key.strip() and (_may_be_ours(key.strip()) or _may_be_ours(text(key) or "")) else body
+
+
+def _may_be_ours(damaged_key: str) -> bool:
+    """Whether a key begins as ours do, but for damaged characters."""
+    return all(
+        shown == ours or not shown.isascii() or not shown.isprintable()
+        for shown, ours in zip(damaged_key, OUR_KEYS, strict=False)
+    )
+
+
+def _request(request: dict[str, object], platform_request_id: str, state: str) -> WorkflowRequest:
     details = fields(request.get("details"))
-    body = fields(fields(details.get(_PAYLOAD)).get("body"))
+    body = _body(request)
     output = details.get("IntouchAPITask_Output")
     return WorkflowRequest(
         platform_request_id=platform_request_id,
-        request_type=(text(request.get("requestType")) or "").upper().replace("_", "-"),
+        request_type=_request_type(request),
         state=state,
         request_key=text(body.get("requestId"), limit=KEY_LIMIT),
         customers=_parse_customers(body.get("customers")),
-        badge_id=text(body.get("badgeMetaId")),
+        badge_id=identifier(body.get("badgeMetaId")),
         human_decided=details.get("AdminTask_Output") is not None,
         checker_message=text(fields(details.get("AdminTask-Payload")).get("actionMessage"), limit=MESSAGE_LIMIT),
         created_at=_created_at(platform_request_id),
@@ -224,42 +269,108 @@ def _created_at(platform_request_id: str) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of the list. `number` is the platform's own count of pages, whatever its base."""
+    """One page of the list.
+
+    Attributes:
+        rows: the rows that show their platform request id; where the state cannot be read it is `UNREADABLE_STATE`.
+        unreadable_rows: rows without an id that may be of ours for all that they show.
+        number: the platform's own count of pages, whatever its base.
+        total_pages: pages of the list.
+        total_elements: rows of the list.
+        unreadable: a name for each content of the unreadable rows.
+        foreign_rows: rows without an id that are of another type, or show a key that is none of ours.
+    """
 
     rows: tuple[WorkflowRequest, ...]
     unreadable_rows: int
     number: int
     total_pages: int
     total_elements: int
+    unreadable: frozenset[str] = frozenset()
+    foreign_rows: int = 0
 
 
 def parse_page(payload: object) -> Page:
     """Read a whole reply of the list (`reference/get-all-requests`).
 
+    Rows that are null or missing are no rows where the pagination says so: with a total of 0, or with 0 elements on a
+    page after the last one.
+
     Raises:
-        ReplyUnreadable: there is no list of rows, or its pagination is missing.
+        ReplyUnreadable: there is no list of rows, or its pagination is missing or contradicts it.
     """
     reply = fields(payload)
+    pagination = fields(reply.get("pagination"))
     data = reply.get("data")
+    if data is None and _says_empty(pagination):
+        data = []
     if not isinstance(data, list):
         raise ReplyUnreadable(what="list of requests", reason="it has no rows")
-    pagination = fields(reply.get("pagination"))
-    number = integer(pagination.get("number"))
-    total_pages = integer(pagination.get("totalPages"))
     total_elements = integer(pagination.get("totalElements"))
-    if number is None or total_pages is None or total_elements is None:
+    is_empty = not data and total_elements == 0
+    number, total_pages = (
+        0 if is_empty and pagination.get(name) is None else integer(pagination.get(name))
+        for name in ("number", "totalPages")
+    )
+    if number is None or total_pages is None or total_elements is None or min(number, total_pages, total_elements) < 0:
         raise ReplyUnreadable(what="list of requests", reason="its pagination is missing")
     rows: list[WorkflowRequest] = []
-    unreadable_rows = 0
+    unreadable: list[str] = []
+    foreign_rows = 0
     for row in data:
-        try:
-            rows.append(parse_request(row))
-        except ReplyUnreadable:
-            unreadable_rows += 1
+        request = fields(row)
+        platform_request_id = _row_id(row)
+        if platform_request_id is not None:
+            state = word(request.get("state"), limit=STATE_LIMIT)
+            rows.append(_request(request, platform_request_id, state or UNREADABLE_STATE))
+        elif _is_foreign(request):
+            foreign_rows += 1
+        else:
+            unreadable.append(_name(row))
     return Page(
         rows=tuple(rows),
-        unreadable_rows=unreadable_rows,
+        unreadable_rows=len(unreadable),
         number=number,
         total_pages=total_pages,
         total_elements=total_elements,
+        unreadable=frozenset(unreadable),
+        foreign_rows=foreign_rows,
     )
+
+
+def _says_empty(pagination: dict[str, object]) -> bool:
+    total, pages, on_page, number = (
+        integer(pagination.get(name)) for name in ("totalElements", "totalPages", "numberOfElements", "number")
+    )
+    if total == 0:
+        return (pages or 0) <= 1 and not on_page
+    # One-based, it may be the last page itself: then its rows are missing from the total, and nothing is proven.
+    return on_page == 0 and number is not None and pages is not None and 0 < pages <= number
+
+
+def _row_id(row: object) -> str | None:
+    if isinstance(row, BrokenRow):
+        return _platform_request_id({"requestId": row.request_id})
+    return _platform_request_id(fields(row))
+
+
+def _is_foreign(request: dict[str, object]) -> bool:
+    """Whether a row without an id is none of ours all the same."""
+    key = text(_body(request).get("requestId"))
+    return _request_type(request) not in ("", REQUEST_TYPE) or (key is not None and not key.startswith(OUR_KEYS))
+
+
+#: Values that are left out of an unreadable row's name: what the echo holds in clear.
+_ECHOED: Final = re.compile(r'"authorization"\s*:\s*"[^"]*"?', re.IGNORECASE)
+
+
+def _name(row: object) -> str:
+    """Return a name for an unreadable row, the same for the same content; a person may call it somebody else's."""
+    if isinstance(row, BrokenRow):
+        words = row.words
+    else:
+        try:
+            words = json.dumps(row, sort_keys=True)
+        except (TypeError, ValueError, RecursionError):
+            words = "nothing"
+    return f"{UNREADABLE_ROW}{zlib.crc32(_ECHOED.sub('', words).encode('utf-8', 'replace')):08x}"

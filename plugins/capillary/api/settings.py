@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from capillary.api.account import DEFAULT_PORTS, ORGANISATION, account_of, host_of, origin_of, split
 from capillary.api.errors import SettingsInvalid
+from capillary.api.json_body import read_json
 from capillary.api.json_fields import fields as json_object
-from capillary.api.json_fields import instant, read_json
+from capillary.api.json_fields import instant
 
 # Halves of a surrogate pair, too: neither a header nor the ledger can hold them.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")

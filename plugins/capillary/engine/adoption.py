@@ -22,6 +22,7 @@ from capillary.engine.lean_list import is_dark, look_behind
 from capillary.engine.platform_list import read_days
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import holders, keys_seen, record_rows, seen_in
+from capillary.engine.unreadable_rows import is_through
 from capillary.engine.watch import cluster_day
 from capillary.ledger import foreign_keys, history, scans
 from capillary.ledger.adopt import Forgotten, adopt
@@ -142,7 +143,7 @@ async def import_forgotten(
         unproven=tuple(unproven),
         clashing=tuple(clashing),
         elsewhere=tuple(elsewhere.items()),
-        whole=days.read.to_the_end and not days.refused,
+        whole=await is_through(ledger, runtime, account, days.read) and not days.refused,
         hidden=tuple(hidden),
         of_other_users=tuple(each for each in foreign if each.sender != client.settings.sender),
     )

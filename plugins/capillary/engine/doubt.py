@@ -27,6 +27,7 @@ from capillary.engine.platform_list import LOOK_BACK, hides_its_key, read_days
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sent, doubt_after
 from capillary.engine.sightings import record_rows
+from capillary.engine.unreadable_rows import is_through
 from capillary.engine.watch import cluster_day
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Ledger, Transaction
@@ -180,7 +181,7 @@ async def _absences(
         on_page=on_page,
     )
     found = sum(doubt.key in seen_keys for doubt in doubts)
-    if not days.read.to_the_end:
+    if not await is_through(ledger, runtime, account, days.read):
         return found, []
 
     def judge() -> list[tuple[ConfirmedAbsence, int]]:

@@ -24,6 +24,7 @@ from capillary.engine.lean_list import look_behind
 from capillary.engine.platform_list import read_list, total_since
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import record_rows
+from capillary.engine.unreadable_rows import is_through, way_out
 from capillary.engine.watch import cluster_day
 from capillary.ledger import history, scans
 from capillary.ledger.database import Ledger, Transaction
@@ -250,7 +251,7 @@ class _Reading:
                 request_type=REQUEST_TYPE,
                 on_page=on_page,
             )
-            if read.to_the_end:
+            if await is_through(self.ledger, self.runtime, self.account, read):
                 made_at = cluster_day(newest[0], self.client.settings) if newest else days.last
                 if made_at <= days.last + _BEYOND:
                     return False
@@ -260,7 +261,7 @@ class _Reading:
             f"pages, {read.rows} rows), and nothing is sent: what this ledger forgot may stand on the part that did "
             "not show. Retry later; if it stays, check page_base and page_size of the platform's connection, or say "
             "from which day on requests can stand there: python -m capillary ledger import --dags <folder> --since "
-            "<day>"
+            f"<day>{way_out(read)}"
         )
 
     async def _has_no_more(self, days: Days, today: date, rows: int) -> bool:

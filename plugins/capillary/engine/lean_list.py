@@ -18,6 +18,7 @@ from capillary.engine.platform_list import LOOK_BACK, hides_its_key
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import keys_seen
 from capillary.engine.single_read import read_singly
+from capillary.engine.unreadable_rows import read_damaged
 from capillary.ledger import foreign_keys, scans
 from capillary.ledger.database import Ledger, Transaction
 
@@ -53,6 +54,7 @@ async def look_behind(
         PlatformUnavailable: no answer after the client's retries.
     """
     account, user = client.settings.account, client.settings.sender
+    rows = await read_damaged(client, rows)
     dark = [row for row in rows if is_dark(row) and not _is_older(row, since)]
     if not dark:
         return rows

@@ -38,11 +38,13 @@ class ListRead:
         rows: rows seen.
         to_the_end: paged to the end with the page number moving, the totals adding up, and every row readable: only
             such a reading can show that something is not there.
+        but_for: names of rows that show nothing, where it would have come to the end but for them.
     """
 
     pages: int
     rows: int
     to_the_end: bool
+    but_for: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +76,27 @@ class _Pages:
     most_on_a_page: int = 0
     numbers: set[int] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)
+    without_id: int = 0
+    unreadable: set[str] = field(default_factory=set)
     consistent: bool = True
     may_go_on: bool = False
 
     def take(self, page: Page, number: int) -> bool:
         """Add one page; return whether it may be followed by another one."""
-        found = len(page.rows) + page.unreadable_rows
+        without_id = page.unreadable_rows + page.foreign_rows
+        found = len(page.rows) + without_id
         has_moved = page.number not in self.numbers
         is_last = number + 1 >= page.total_pages
         is_full = found >= self.page_size or 0 < self.most_on_a_page <= found
         self.rows += found
         # A list that shrinks while it is read, or repeats a row, may have skipped another one. A page that holds
         # rows and that the totals do not count shows that they count too few.
-        self.consistent &= page.total_elements >= self.total and page.unreadable_rows == 0
+        self.consistent &= page.total_elements >= self.total
         self.consistent &= has_moved and (found == 0 or number < max(page.total_pages, 1))
         self.numbers.add(page.number)
         self.ids.update(row.platform_request_id for row in page.rows)
+        self.without_id += without_id
+        self.unreadable |= page.unreadable or ({"unreadable"} if page.unreadable_rows else set())
         self.total = page.total_elements
         self.most_on_a_page = max(self.most_on_a_page, found)
         # Totals that count one page, or are capped, end at a full page.
@@ -98,11 +105,14 @@ class _Pages:
 
     def shows_nothing_new(self, page: Page) -> bool:
         """Return whether a page after the last one is empty, or shows again what was shown."""
-        return page.unreadable_rows == 0 and self.ids.issuperset(row.platform_request_id for row in page.rows)
+        rows = {row.platform_request_id for row in page.rows}
+        return page.unreadable <= self.unreadable and page.unreadable_rows <= self.without_id and rows <= self.ids
 
-    def add_up(self) -> bool:
-        """Return whether nothing can have been missed."""
-        return self.consistent and self.rows == len(self.ids) == self.total
+    def read(self, calls: int) -> ListRead:
+        """Return how the reading went that ends here: whether nothing can have been missed."""
+        add_up = self.consistent and self.rows == len(self.ids) + self.without_id == self.total
+        unreadable = frozenset(self.unreadable) if add_up else frozenset[str]()
+        return ListRead(calls, self.rows, to_the_end=add_up and not unreadable, but_for=unreadable)
 
 
 async def read_list(
@@ -132,15 +142,16 @@ async def read_list(
             if not pages.may_go_on:
                 raise
             # A refused page is one that there is none of; what cannot be read may be anything.
-            return ListRead(number + 1, pages.rows, isinstance(error, CallRefused) and pages.add_up())
+            is_refused = isinstance(error, CallRefused)
+            return pages.read(number + 1) if is_refused else ListRead(number + 1, pages.rows, to_the_end=False)
         if pages.may_go_on and pages.shows_nothing_new(page):
-            return ListRead(number + 1, pages.rows, pages.add_up())
+            return pages.read(number + 1)
         if page.number in pages.numbers and not pages.may_go_on:
             return ListRead(number + 1, pages.rows, to_the_end=False)
         goes_on = pages.take(page, number)
         await on_page(page.rows)
         if not goes_on:
-            return ListRead(number + 1, pages.rows, pages.add_up())
+            return pages.read(number + 1)
     return ListRead(MAX_PAGES, pages.rows, to_the_end=False)
 
 
@@ -240,7 +251,12 @@ async def _read_parts(
 def _together(parts: Iterable[ListRead]) -> ListRead:
     read = list(parts)
     return ListRead(
-        sum(part.pages for part in read), sum(part.rows for part in read), all(part.to_the_end for part in read)
+        sum(part.pages for part in read),
+        sum(part.rows for part in read),
+        to_the_end=all(part.to_the_end for part in read),
+        but_for=frozenset().union(*(part.but_for for part in read))
+        if all(part.to_the_end or part.but_for for part in read)
+        else frozenset(),
     )
 
 

@@ -31,6 +31,7 @@ from capillary.engine.errors import (
 )
 from capillary.engine.history import read_history
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, doubt_after
+from capillary.engine.unreadable_rows import is_through, way_out
 from capillary.engine.watch import watch
 from capillary.ledger import requests
 from capillary.ledger.database import Ledger, Transaction
@@ -299,12 +300,12 @@ async def _read_to_the_end(sender: Sender) -> None:
                 "ledger import --dags <folder> --since <day>"
             )
         read = watched.read
-        if read.to_the_end:
+        if await is_through(sender.ledger, sender.runtime, sender.client.settings.account, read):
             return
     raise ListCutShort(
         f"the platform's list of requests was read {LIST_READINGS} times and never to its end (last time {read.pages} "
         f"pages, {read.rows} rows), and nothing is sent: what this ledger forgot may stand on the part that did not "
-        "show. Retry later; if it stays, check page_base and page_size of the platform's connection"
+        f"show. Retry later; if it stays, check page_base and page_size of the platform's connection{way_out(read)}"
     )
 
 

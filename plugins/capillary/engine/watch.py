@@ -25,6 +25,7 @@ from capillary.engine.runtime import Runtime
 from capillary.engine.settle import settle_rows
 from capillary.engine.sightings import Recorded, record_rows
 from capillary.engine.single_read import read_singly
+from capillary.engine.unreadable_rows import read_damaged
 from capillary.ledger import scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.history import history
@@ -126,7 +127,10 @@ async def watch(
     reading = _Reading(ledger, settings, settle=settle, reader=reader)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
-        shown = await look_behind(ledger, client, runtime, rows, since=known_until) if before_sending else rows
+        if before_sending:
+            shown = await look_behind(ledger, client, runtime, rows, since=known_until)
+        else:
+            shown = await read_damaged(client, rows)
         await runtime.ledger_call(lambda: reading.take(shown))
 
     days = await read_days(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,10 +8,8 @@ import pytest
 from capillary.api.badges import (
     CODE_MEANINGS,
     BulkItem,
-    Issual,
     parse_badge,
     parse_execution,
-    parse_issuals,
 )
 from capillary.api.errors import ReplyUnreadable
 from capillary.api.replies import DECISIVE_CODES
@@ -178,26 +175,3 @@ def test_active_is_never_guessed(given: object, read: bool | None) -> None:
 def test_no_badge_without_an_id(data: object) -> None:
     with pytest.raises(ReplyUnreadable):
         parse_badge(data)
-
-
-def issuals(*rows: object, count: object = None) -> dict[str, Any]:
-    return {"issualDetails": {"issuedCount": len(rows) if count is None else count, "issuals": list(rows)}}
-
-
-def test_the_documented_enrolments() -> None:
-    row = {"issueId": ISSUED, "issuedStatus": "REVOKED", "ownerType": "Loyalty", "ownerReferenceId": "134"}
-    ended, live, unknown = parse_issuals(issuals(row, row | {"issuedStatus": "ACTIVE"}, row | {"issuedStatus": None}))
-    assert ended == Issual(ISSUED, "REVOKED", "Loyalty", "134")
-    assert (ended.is_active, live.is_active, unknown.is_active) == (False, True, True)
-    assert not Issual(None, "EXPIRED", None, None).is_active
-
-
-@pytest.mark.parametrize("data", [{"issualDetails": None}, issuals(), {"issualDetails": {"issuals": None}}])
-def test_no_enrolment_when_the_platform_says_so(data: object) -> None:
-    assert parse_issuals(data) == ()
-
-
-@pytest.mark.parametrize("data", [None, {}, issuals(count=1), {"issualDetails": {"issuedCount": 2.0}}])
-def test_no_absence_from_silence(data: object) -> None:
-    with pytest.raises(ReplyUnreadable):
-        parse_issuals(data)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from capillary.api.envelope import presentable, read_envelope
-from capillary.api.json_fields import NOT_JSON, read_json
+from capillary.api.json_body import NOT_JSON, read_json
 from capillary.api.replies import PostVerdict, ReadVerdict, classify_post, classify_read, retry_after_s
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -181,6 +181,39 @@ def test_the_envelope(body: object, known_shape: bool, codes: tuple[int, ...], m
         ("token eyJhbGciOi.eyJzdWIi.c2ln is dead", "token *** is dead"),
         ("password s3cret! given", "password *** given"),
         ("a\n\tb", "a b"),
+        *[
+            (f"customer {number} is not known", "customer *** is not known")
+            for number in (
+                "4,711,234",
+                "4_711_234",
+                "4'711'234",
+                "4\u2019711\u2019234",
+                "4\u00a0711\u00a0234",
+                "4\u202f711\u202f234",
+                "4.711.234",
+                "47 11 23 4",
+                "98765\u201343210",
+                "\u0664\u0667\u0661\u0661\u0662\u0663\u0664",
+                "\uff14\uff17\uff11\uff11",
+            )
+        ],
+        *[(words, words) for words in ("code 809", "HTTP 400, 17 of 20", "2 of 3", "limit 500", "node 12: 30 s")],
+        *[
+            (words, words)
+            for words in (
+                'field "ownerType" is wrong',
+                "give 'GOODWILL_MODULE' or 'Goodwill_Module'",
+                "'customers' must be an array",
+                "`body.requestId` and 'page-size'",
+                "state 'AdminTask' isn't known, and doesn't count",
+                "'LOYALTY' is not 'loyalty'",
+            )
+        ],
+        ("customer 'Jane Doe' is not known", "customer '***' is not known"),
+        ('"Jane" has it', '"***" has it'),
+        ("no \u201cJ\u00fcrgen M\u00fcller\u201d here", "no \u201c***\u201d here"),
+        ("\u00abO'Brien\u00bb, `Ann Lee`", "\u00ab***\u00bb, `***`"),
+        ("name 'jane doe' given", "name '***' given"),
         ("word " * 100, ("word " * 100)[:200]),
     ],
 )
@@ -190,7 +223,7 @@ def test_the_platforms_words_without_what_they_quote(words: str, shown: str) -> 
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"<html>", b'{"a":', b"\xff\xfe\x00", b"[" * 100_000, b"9" * 5000, b"\x80abc", b'"\\u12"'],
+    [b"", b"<html>", b'{"a":', b"\xff\xfe\x00", b"[" * 100_000, b"\x80abc", b'"\\u12"'],
 )
 def test_what_is_no_json_raises_nothing(body: bytes) -> None:
     assert read_json(body) is NOT_JSON

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from capillary.api.errors import ReplyUnreadable
-from capillary.api.json_fields import read_json
+from capillary.api.json_body import read_json
 from capillary.api.request_workflow import (
     DECIDED,
     KEY_LIMIT,
@@ -279,10 +279,9 @@ def test_an_empty_page() -> None:
         (None, "it has no rows"),
         ([], "it has no rows"),
         ({}, "it has no rows"),
-        ({"data": None, "pagination": page()["pagination"]}, "it has no rows"),
         ({"data": {}, "pagination": page()["pagination"]}, "it has no rows"),
         ({"data": []}, "its pagination is missing"),
-        (page(number=None), "its pagination is missing"),
+        (page(row(), number=None), "its pagination is missing"),
         (page(pages="many"), "its pagination is missing"),
         (page(total=1.5), "its pagination is missing"),
     ],

@@ -125,7 +125,7 @@ ROWS: list[tuple[str, object, str]] = [
     ("Pending, prose only", row("Pending"), "Pending, waiting"),
     ("APPROVED of the older API", row("APPROVED"), "APPROVED, waiting"),
     ("a state never seen", row("ValidateCheckerAccess"), "ValidateCheckerAccess, waiting"),
-    ("no state", row() | {"state": None}, "unreadable"),
+    ("no state", row() | {"state": None}, "unreadable, waiting"),
     ("no id", row() | {"requestId": None}, "unreadable"),
     ("no object", "AdminTask", "unreadable"),
 ]
