@@ -200,3 +200,7 @@ class ReplyUnreadable(TransientError):
             f"The platform's reply cannot be read ({what}): {reason}{_facts(http_status, None, trace_id)}. "
             "Try again; if it stays so, check that base_url is the API host and not a web page."
         )
+
+
+class ReplyTooLarge(ReplyUnreadable):
+    """A reply is larger than is read. Trying again gives the same; a list may be read in smaller pages."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from codecs import getincrementaldecoder
 from datetime import UTC, datetime, tzinfo
 from typing import Final
+
+from capillary.api.json_pieces import PIECE, parse_in_pieces
 
 #: Above this a float no longer holds every integer.
 EXACT_FLOAT_LIMIT: Final = 2**53
@@ -12,6 +15,7 @@ EXACT_FLOAT_LIMIT: Final = 2**53
 MILLISECONDS_FROM: Final = 1e11
 #: An integer of JSON is read from a string up to this many digits; 2**63 has 19.
 MAX_DIGITS: Final = 20
+_DECODER: Final = json.JSONDecoder()
 
 
 class NotJson:
@@ -27,10 +31,19 @@ def read_json(body: bytes | str) -> object:
     Nothing is raised and nothing chained: the decoder's error would carry the whole body along.
     """
     try:
-        value: object = json.loads(body)
+        value: object = json.loads(body) if len(body) <= PIECE else parse_in_pieces(_text_of(body), _DECODER)
     except (ValueError, RecursionError):
         return NOT_JSON
     return value
+
+
+def _text_of(body: bytes | str) -> str:
+    """Return a body as text, piece by piece (`capillary.api.json_pieces`); its encoding is what `json.loads` takes."""
+    if isinstance(body, str):
+        return body
+    decoder = getincrementaldecoder(json.detect_encoding(body))()
+    pieces = [decoder.decode(body[at : at + PIECE]) for at in range(0, len(body), PIECE)]
+    return "".join((*pieces, decoder.decode(b"", final=True)))
 
 
 def fields(value: object) -> dict[str, object]:

@@ -26,6 +26,8 @@ _BEFORE_SENDING: Final = (
     aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
 )
+#: Most bytes of a reply's body, after decompression: a million bytes of gzip may hold a thousand million.
+MAX_BODY: Final = 64 * 1024 * 1024
 _NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -35,6 +37,10 @@ class ConnectFailed(TransientError):
 
 class TransportFailed(TransientError):
     """The call was started and no whole answer came back: it may have been carried out."""
+
+
+class TooLarge(TransportFailed):
+    """The answer's body is over `MAX_BODY`; the rest of it was not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,8 @@ class Transport(Protocol):
 
         Raises:
             ConnectFailed: nothing left the machine.
-            TransportFailed: anything later.
+            TooLarge: the body is over `MAX_BODY`.
+            TransportFailed: anything else later.
         """
         ...
 
@@ -119,7 +126,7 @@ class AiohttpTransport:
                 proxy=self._proxy,
                 ssl=self._verify_tls,
             ) as response:
-                body = await response.read()
+                body = await _body_of(response)
                 lower = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(status=response.status, headers=lower, body=body)
         except _BEFORE_SENDING as error:
@@ -143,6 +150,22 @@ class AiohttpTransport:
         if self._session is not None and not self._session.closed:
             await self._session.close()
             await asyncio.sleep(0)
+
+
+async def _body_of(response: aiohttp.ClientResponse) -> bytes:
+    """Return a body, decompressed by aiohttp in parts of at most 256 kB; the length that is announced is not asked.
+
+    Raises:
+        TooLarge: it is over `MAX_BODY`. The connection is closed then, since it is still being written to.
+    """
+    parts, size = list[bytes](), 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > MAX_BODY:
+            response.close()
+            raise TooLarge(f"the answer is over {MAX_BODY // 1024**2} MiB")
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _authority(url: str) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import socket
 import struct
 import time
 import traceback
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from capillary.api.transport import AiohttpTransport, ConnectFailed, Reply, TransportFailed
+from capillary.api import transport as transport_module
+from capillary.api.transport import AiohttpTransport, ConnectFailed, Reply, TooLarge, TransportFailed
 from capillary.errors import TransientError
 
 HEADERS = {"Authorization": "Basic canary", "Content-Type": "application/json"}
@@ -95,6 +98,43 @@ async def test_a_whole_answer() -> None:
     assert server.requests[0].endswith(b'\r\n\r\n{"a":[1]}')
     assert server.requests[1].startswith(b"GET /path?PageNo=0 HTTP/1.1")
     assert b"Cookie" not in b"".join(server.requests)
+
+
+def compressed(size: int) -> bytes:
+    """Return an answer whose body is blanks, a thousandth of them on the wire."""
+    body = gzip.compress(b" " * size)
+    return b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+def endless(writer: asyncio.StreamWriter) -> None:
+    """Announce nothing, and send more than anybody reads."""
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"40000\r\n" + b" " * 0x40000 + b"\r\n") * 40)
+
+
+@pytest.mark.parametrize("answer", [compressed(40_000_000), endless], ids=["gzip", "chunked"])
+async def test_an_answer_is_read_up_to_a_bound(
+    answer: bytes | Callable[[asyncio.StreamWriter], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport_module, "MAX_BODY", 4 * 1024 * 1024)
+    server = Server(answer, OK)
+    async with running(server) as transport:
+        tracemalloc.start()
+        try:
+            with pytest.raises(TooLarge, match="the answer is over 4 MiB"):
+                await post(transport, server.url, timeout_s=10)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert (await post(transport, server.url)).status == 200
+    assert issubclass(TooLarge, TransportFailed)  # so a POST is in doubt
+    assert peak < 32_000_000
+
+
+async def test_an_answer_of_exactly_the_bound_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "MAX_BODY", 1_000_000)
+    server = Server(compressed(1_000_000))
+    async with running(server) as transport:
+        assert len((await post(transport, server.url)).body) == 1_000_000
 
 
 async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
