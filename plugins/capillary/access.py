@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
+from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport
 from capillary.connection_lookup import AirflowAway, ConnectionsUnreadable
 from capillary.engine.pace import LedgerPace
@@ -71,7 +72,7 @@ def open_ledger(conn_id: str) -> Ledger:
 async def platform_client(settings: PlatformSettings, ledger: Ledger, runtime: Runtime) -> AsyncIterator[Client]:
     """Yield a client that keeps the account's pace in the ledger."""
     transport = AiohttpTransport(
-        connect_timeout_s=settings.connect_timeout_s, verify_tls=settings.verify_tls, proxy=settings.proxy
+        connect_timeout_s=settings.connect_timeout_s, verify_tls=trust_of(settings), proxy=settings.proxy
     )
     client = Client(
         settings,

@@ -24,6 +24,7 @@ from sqlalchemy.exc import ArgumentError
 from capillary.api.client import Client
 from capillary.api.errors import SettingsInvalid
 from capillary.api.settings import PlatformSettings
+from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport
 from capillary.connection_lookup import AIRFLOWS_OWN, ConnectionDenied, ConnectionUnusable, alook_up, look_up
 from capillary.errors import CapillaryError
@@ -125,7 +126,7 @@ class _TestPace:
 
 async def _check(settings: PlatformSettings) -> str:
     transport = AiohttpTransport(
-        connect_timeout_s=settings.connect_timeout_s, verify_tls=settings.verify_tls, proxy=settings.proxy
+        connect_timeout_s=settings.connect_timeout_s, verify_tls=trust_of(settings), proxy=settings.proxy
     )
     client = Client(
         settings,

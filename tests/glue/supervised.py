@@ -107,7 +107,7 @@ def _serve(supervisor: ActivitySubprocess, requests: Any) -> None:  # noqa: ANN4
 
 def _handler(api: ApiServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the server's name for it
+        def do_GET(self) -> None:
             status, kind, body = api.answer(self.path.rpartition("/")[2])
             self.send_response(status)
             self.send_header("content-type", kind)

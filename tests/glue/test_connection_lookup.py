@@ -163,14 +163,16 @@ async def test_a_secrets_backend_that_fails_is_no_missing_connection(
     fails = True
 
     class VaultBackend(BaseSecretsBackend):
-        def get_connection(self, conn_id: str, team_name: str | None = None) -> Connection | None:  # type: ignore[override]
+        def get_connection(self, **_: object) -> Connection | None:  # type: ignore[override]
             if fails:
                 raise ConnectionError("https://vault.example/v1/secret?token=guess-me")
             return None
 
     backends = supervisor.ensure_secrets_backend_loaded()
     monkeypatch.setattr(supervisor, "ensure_secrets_backend_loaded", lambda: [VaultBackend(), *backends])
-    with pytest.raises(AirflowAway, match=r"^The secrets backend VaultBackend does not answer \(ConnectionError\)") as why:
+    with pytest.raises(
+        AirflowAway, match=r"^The secrets backend VaultBackend does not answer \(ConnectionError\)"
+    ) as why:
         look_up("capillary")
     assert "guess-me" not in str(why.value)
     with pytest.raises(AirflowAway, match="VaultBackend"):
@@ -205,9 +207,7 @@ def test_outside_a_task_the_database_is_asked(monkeypatch: pytest.MonkeyPatch, c
         look_up("capillary")
 
 
-async def test_between_posts_the_switch_keeps_its_last_word(
-    api: ApiServer, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_between_posts_the_switch_keeps_its_last_word(api: ApiServer, caplog: pytest.LogCaptureFixture) -> None:
     api.connections["capillary"] = CAPILLARY
     switch = Switch(CapillaryHook(), submitting=True)
     assert await switch.is_on()

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 #: Most characters that one call of the C parser is given: some 3 ms.
 PIECE: Final = 262_144
-#: Characters that may stand between the end of a number that was read and what shows that it goes on: `e+`, and a digit.
+#: Characters in which shows whether a number goes on: `e+`, and a digit.
 _OF_A_NUMBER: Final = 3
 
 

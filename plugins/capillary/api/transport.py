@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from capillary.api.tls import no_tls, tls_fault
 from capillary.errors import TransientError
 
 #: Idle connections are closed by us before a server does it (uvicorn and Node.js: 5 s): a POST that meets a
@@ -21,7 +23,6 @@ KEEP_ALIVE_S: Final = 4.0
 CONNECTIONS: Final = 32
 #: aiohttp raises these from its connector alone, before the first byte of the call is written.
 _BEFORE_SENDING: Final = (
-    aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
@@ -33,6 +34,14 @@ _NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
 
 class ConnectFailed(TransientError):
     """Nothing left the machine: name not found, connection refused, TLS failed, connecting took too long."""
+
+
+class TlsFailed(ConnectFailed):
+    """Nothing left the machine: one end does not trust the other, or speaks no TLS. `remedy` says what to do."""
+
+    def __init__(self, fault: str, *, remedy: str) -> None:
+        self.remedy = remedy
+        super().__init__(f"{fault}. {remedy}")
 
 
 class TransportFailed(TransientError):
@@ -90,7 +99,7 @@ class AiohttpTransport:
         self,
         *,
         connect_timeout_s: float = 10,
-        verify_tls: bool = True,
+        verify_tls: ssl.SSLContext | bool = True,
         proxy: str | None = None,
         connections: int = CONNECTIONS,
     ) -> None:
@@ -129,7 +138,17 @@ class AiohttpTransport:
                 body = await _body_of(response)
                 lower = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(status=response.status, headers=lower, body=body)
-        except _BEFORE_SENDING as error:
+        except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
+            fault, remedy = tls_fault(error, f"{error.host}:{error.port}")
+            failure = TlsFailed(fault, remedy=remedy)
+        except aiohttp.ClientConnectorError as error:
+            failure = ConnectFailed(f"no connection to {_authority(url)} ({type(error).__name__})")
+            if url.startswith("https:") and isinstance(error.os_error, ConnectionResetError):
+                fault, remedy = no_tls(f"{error.host}:{error.port}", "it closed the connection")
+                failure = TlsFailed(fault, remedy=remedy)
+        except UnicodeDecodeError as error:
+            failure = TransportFailed(f"no readable answer from the platform ({type(error).__name__})")
+        except (*_BEFORE_SENDING, UnicodeError) as error:  # the last: a host that is no name, met when it is looked up
             failure = ConnectFailed(f"no connection to {_authority(url)} ({type(error).__name__})")
         except (aiohttp.ClientError, OSError) as error:
             failure = TransportFailed(f"no whole answer from the platform ({type(error).__name__})")

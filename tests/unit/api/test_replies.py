@@ -210,7 +210,23 @@ def test_the_words_of_problem_details_are_read_and_prove_nothing(body: object, m
 
 
 #: A piece each that patterns may take ever longer with, as it is repeated without a blank.
-_ADVERSARIAL = ("x", "@", "x@", "eyJ-", "eyJ.", "-eyJ", "basic", "bearer", "1-", "(1.", "+1x", "a.b", "\u00e9", "\t ", "1 a")
+_ADVERSARIAL = (
+    "x",
+    "@",
+    "x@",
+    "eyJ-",
+    "eyJ.",
+    "-eyJ",
+    "basic",
+    "bearer",
+    "1-",
+    "(1.",
+    "+1x",
+    "a.b",
+    "\u00e9",
+    "\t ",
+    "1 a",
+)
 
 
 @pytest.mark.parametrize("piece", _ADVERSARIAL)
@@ -230,7 +246,9 @@ def test_masking_takes_twice_the_time_for_twice_the_words(piece: str, monkeypatc
     assert taken_s(60_000) < 3 * taken_s(30_000) + 0.005
 
 
-@pytest.mark.parametrize("entity", ["s3cret!", "john.doe@brand.example", "4711471147114711", "eyJhbGciOi.eyJzdWIi.c2ln"])
+@pytest.mark.parametrize(
+    "entity", ["s3cret!", "john.doe@brand.example", "4711471147114711", "eyJhbGciOi.eyJzdWIi.c2ln"]
+)
 def test_a_cut_shows_no_half_of_what_is_masked(entity: str) -> None:
     for shift in range(len(entity)):
         words = " " * (envelope.WORDS_LIMIT - shift) + entity + " and more" * 5_000

@@ -108,7 +108,9 @@ def compressed(size: int) -> bytes:
 
 def endless(writer: asyncio.StreamWriter) -> None:
     """Announce nothing, and send more than anybody reads."""
-    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"40000\r\n" + b" " * 0x40000 + b"\r\n") * 40)
+    writer.write(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"40000\r\n" + b" " * 0x40000 + b"\r\n") * 40
+    )
 
 
 @pytest.mark.parametrize("answer", [compressed(40_000_000), endless], ids=["gzip", "chunked"])
@@ -230,3 +232,18 @@ async def test_a_failure_carries_nothing_of_the_request() -> None:
     assert isinstance(error, TransportFailed)
     assert error.__context__ is None
     assert "canary" not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(
+    "authority", ["a..b", ".x", f"{'a' * 64}.b", ".".join(["a" * 62] * 5), "a\u2603\u200d.b", "h:99999"]
+)
+@pytest.mark.parametrize("as_proxy", [False, True])
+async def test_a_host_that_can_be_looked_up_nowhere_is_no_connection(authority: str, as_proxy: bool) -> None:
+    """aiohttp gives a raw `UnicodeError` for some of them."""
+    address = f"http://{authority}/"
+    error = (
+        await failure_of(AiohttpTransport(proxy=address), "http://h.invalid/")
+        if as_proxy
+        else (await failure_of(AiohttpTransport(), address))
+    )
+    assert type(error) is ConnectFailed

@@ -114,7 +114,7 @@ class Desk:
         start_date: date,
         end_date: date | None = None,
         request_type: str | None = None,
-        limit: int | None = None,
+        **_: object,
     ) -> Page:
         self.events.append("list")
         if page > 0:

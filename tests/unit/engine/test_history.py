@@ -67,7 +67,7 @@ class Platform:
         start_date: date,
         end_date: date | None = None,
         request_type: str | None = None,
-        limit: int | None = None,
+        **_: object,
     ) -> Page:
         assert request_type == "ISSUE-BADGE"
         self.asked.append((start_date, end_date, page))

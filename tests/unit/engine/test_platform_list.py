@@ -199,7 +199,7 @@ class Days:
         start_date: date,
         end_date: date | None = None,
         request_type: str | None = None,
-        limit: int | None = None,
+        **_: object,
     ) -> Page:
         assert (page, request_type) == (0, "ISSUE-BADGE")
         self.asked.append((start_date, end_date))

@@ -46,7 +46,7 @@ class OwnRowsDesk(Desk):
         start_date: date,
         end_date: date | None = None,
         request_type: str | None = None,
-        limit: int | None = None,
+        **_: object,
     ) -> Page:
         """Return this till's requests of these days."""
         assert (page, request_type) in ((0, "ISSUE-BADGE"), (0, None))
