@@ -14,7 +14,7 @@ from socket import socketpair
 from typing import Any
 
 import msgspec
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 import structlog
 from airflow.sdk.api import client as airflow_client
@@ -60,7 +60,7 @@ def supervised(monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
     Airflow's client tries five times with pauses of up to half a minute; here it tries once.
     """
     api = ApiServer()
-    monkeypatch.setattr(airflow_client.Client, "request", airflow_client.Client.request.__wrapped__)  # type: ignore[attr-defined]
+    monkeypatch.setattr(airflow_client.Client, "request", airflow_client.Client.request.__wrapped__)
     # The supervisor masks in its own process, where there is no supervisor to tell.
     monkeypatch.setattr(request_handlers, "mask_secret", lambda *_: None)
     with ThreadingHTTPServer(("127.0.0.1", 0), _handler(api)) as http:

@@ -102,9 +102,14 @@ async def server(context: ssl.SSLContext | None) -> AsyncIterator[str]:
         yield f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
 
 
-def settings(base_url: str, ca_file: Path | str = "", **more: bool) -> PlatformSettings:
+def settings(base_url: str, ca_file: Path | str = "", *, verify_tls: bool = True) -> PlatformSettings:
     return PlatformSettings(
-        base_url=base_url, organisation_id="7", login="till", password="canary", ca_file=str(ca_file), **more
+        base_url=base_url,
+        organisation_id="7",
+        login="till",
+        password="canary",
+        ca_file=str(ca_file),
+        verify_tls=verify_tls,
     )
 
 
