@@ -10,9 +10,11 @@ from typing import Final
 
 from bench.figures import Figure, Part
 from bench.measured import BenchFailed, Cost, environment, run
-from bench.million import BLOCK_BOUND_MS, MEMORY_BOUND_MIB
+from bench.million import MEMORY_BOUND_MIB
 from bench.surroundings import Database, connections, make_warehouse, running_sandbox
 
+#: Airflow's triggerer complains of a loop that is held up longer (`triggerer_job_runner`, 0.2 s).
+BLOCK_BOUND_MS: Final = 200
 CAMPAIGNS: Final = 5
 RUNS_EACH: Final = 4
 REQUESTS_PER_RUN: Final = 250

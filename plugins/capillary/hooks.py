@@ -16,16 +16,18 @@ from urllib.parse import urlsplit, urlunsplit
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook, Connection
-from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowSecretsBackendAccessDenied
 from airflow.sdk.log import amask_secret, mask_secret
 from sqlalchemy import URL, Engine
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError
 
 from capillary.api.client import Client
 from capillary.api.errors import SettingsInvalid
 from capillary.api.settings import PlatformSettings
+from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport
-from capillary.errors import CapillaryError, TerminalError, TransientError
+from capillary.connection_lookup import AIRFLOWS_OWN, ConnectionDenied, ConnectionUnusable, alook_up, look_up
+from capillary.errors import CapillaryError
 from capillary.ledger.libpq import ParameterRefused, secrets_of
 from capillary.ledger_address import ledger_address
 
@@ -44,37 +46,7 @@ _OWN_FIELDS: Final = {
 _KINDS: Final = {each.name: str(each.type) for each in fields(PlatformSettings)}
 #: Every extra that is read; another one is refused, since a misspelt `submitting` would submit.
 EXTRAS: Final = frozenset(_KINDS) - frozenset(_OWN_FIELDS) | {INNER_CONN_ID}
-#: Backends of Airflow's search path that are always there: the environment and its database, directly or by its API.
-_AIRFLOWS_OWN: Final = frozenset({"EnvironmentVariablesBackend", "MetastoreBackend", "ExecutionAPISecretsBackend"})
 _YES_OR_NO: Final = {"true": True, "false": False, "on": True, "off": False, "yes": True, "no": False}
-
-
-class ConnectionMissing(TerminalError):
-    """Airflow knows no connection of this id."""
-
-    def __init__(self, conn_id: str) -> None:
-        self.conn_id = conn_id
-        super().__init__(
-            f"There is no Airflow connection {conn_id!r}. Create it under Admin, Connections, "
-            f"with `airflow connections add {conn_id} …`, "
-            f"or in the environment variable AIRFLOW_CONN_{conn_id.upper()}."
-        )
-
-
-class ConnectionUnusable(TerminalError):
-    """The connection is of a kind that cannot do what is asked of it, or cannot be read."""
-
-
-class ConnectionsUnreadable(TransientError):
-    """Airflow's database, where a command looks for connections, does not give them."""
-
-    def __init__(self, conn_id: str, error: Exception) -> None:
-        kind = type(getattr(error, "orig", None) or error).__name__
-        super().__init__(
-            f"Airflow's database does not give connection {conn_id!r} ({kind}). Migrate it with `airflow db migrate`, "
-            "or look at its address and FERNET_KEY, or define the connection in the environment variable "
-            f"AIRFLOW_CONN_{conn_id.upper()}."
-        )
 
 
 class ConnectionInvalid(SettingsInvalid):
@@ -107,20 +79,21 @@ class CapillaryHook(BaseHook):
 
         Raises:
             ConnectionMissing: one of the two does not exist.
+            AirflowAway, ConnectionDenied: Airflow does not answer, or refuses the connection.
             SettingsInvalid: a field is missing or wrong.
         """
-        connection = _connection(self.capillary_conn_id)
+        connection = look_up(self.capillary_conn_id)
         inner_id = _inner_conn_id(connection)
-        settings = settings_of(connection, _connection(inner_id) if inner_id else None)
+        settings = settings_of(connection, look_up(inner_id) if inner_id else None)
         for secret in settings.secrets():
             mask_secret(secret)
         return settings
 
     async def aget_settings(self) -> PlatformSettings:
         """Do what `get_settings` does, for triggers: nothing here blocks the event loop."""
-        connection = await _aconnection(self.capillary_conn_id)
+        connection = await alook_up(self.capillary_conn_id)
         inner_id = _inner_conn_id(connection)
-        settings = settings_of(connection, await _aconnection(inner_id) if inner_id else None)
+        settings = settings_of(connection, await alook_up(inner_id) if inner_id else None)
         for secret in settings.secrets():
             await amask_secret(secret)
         return settings
@@ -153,7 +126,7 @@ class _TestPace:
 
 async def _check(settings: PlatformSettings) -> str:
     transport = AiohttpTransport(
-        connect_timeout_s=settings.connect_timeout_s, verify_tls=settings.verify_tls, proxy=settings.proxy
+        connect_timeout_s=settings.connect_timeout_s, verify_tls=trust_of(settings), proxy=settings.proxy
     )
     client = Client(
         settings,
@@ -217,11 +190,12 @@ def ledger_url_of(conn_id: str) -> str:
     """Return the SQLAlchemy URL of the ledger behind a connection of type sqlite or postgres.
 
     Raises:
-        ConnectionMissing, ConnectionUnusable, ConnectionsUnreadable: there is no such connection, or none to be read.
+        ConnectionMissing, ConnectionUnusable: there is no such connection, or none to be read.
+        AirflowAway, ConnectionDenied, ConnectionsUnreadable: Airflow does not give it.
         ConnectionInvalid: an extra that would not be honoured.
         LedgerRefused: another database, or a SQLite file whose place depends on the working directory.
     """
-    url = _ledger_url(_connection(conn_id))
+    url = _ledger_url(look_up(conn_id))
     for secret in secrets_of(url):
         mask_secret(secret)
     return url.render_as_string(hide_password=False)
@@ -229,7 +203,7 @@ def ledger_url_of(conn_id: str) -> str:
 
 async def aledger_url_of(conn_id: str) -> str:
     """Do what `ledger_url_of` does, for triggers."""
-    url = _ledger_url(await _aconnection(conn_id))
+    url = _ledger_url(await alook_up(conn_id))
     for secret in secrets_of(url):
         await amask_secret(secret)
     return url.render_as_string(hide_password=False)
@@ -242,8 +216,9 @@ def database_engine_of(conn_id: str) -> Engine:
         ConnectionMissing: there is no such connection.
         ConnectionInvalid: its extra is no JSON object.
         ConnectionUnusable: it is no database, its provider is not installed, or its fields make no address.
+        AirflowAway, ConnectionDenied: Airflow does not answer, or refuses the connection.
     """
-    connection = _connection(conn_id)
+    connection = look_up(conn_id)
     _json_object(connection, example="{}")
     try:
         hook = connection.get_hook()  # type: ignore[no-untyped-call] # Airflow's own
@@ -258,12 +233,23 @@ def database_engine_of(conn_id: str) -> Engine:
             "Name one whose provider builds on common-sql, such as postgres, sqlite or snowflake."
         )
     try:
-        return hook.get_sqlalchemy_engine()
+        return _engine_made_by(hook, conn_id)
     except (AirflowException, ArgumentError, ImportError, TypeError, ValueError) as error:  # each provider's own
         raise ConnectionUnusable(
             f"Connection {conn_id!r} of type {connection.conn_type!r} makes no address of a database "
             f"({type(error).__name__}). Correct its fields and its extra, or install that database's driver."
         ) from None
+
+
+def _engine_made_by(hook: DbApiHook, conn_id: str) -> Engine:
+    """Return a hook's engine. The hook looks its connection up by itself, and may not find it as Airflow goes away."""
+    try:
+        return hook.get_sqlalchemy_engine()
+    except AirflowSecretsBackendAccessDenied:
+        raise ConnectionDenied(conn_id) from None
+    except AirflowNotFoundException:
+        look_up(conn_id)
+    return hook.get_sqlalchemy_engine()
 
 
 def source_past_the_form(conn_id: str) -> str | None:
@@ -278,7 +264,7 @@ def source_past_the_form(conn_id: str) -> str | None:
 
     for backend in ensure_secrets_backend_loaded():
         name = type(backend).__name__
-        if name in _AIRFLOWS_OWN:
+        if name in AIRFLOWS_OWN:
             continue
         found = None
         with suppress(Exception):  # any client's own; Airflow's look-up goes on to the next backend, too
@@ -287,55 +273,6 @@ def source_past_the_form(conn_id: str) -> str | None:
             return f"the secrets backend {name}"
     variable = f"AIRFLOW_CONN_{conn_id.upper()}"
     return f"the environment variable {variable}" if variable in os.environ else None
-
-
-def _connection(conn_id: str) -> Connection:
-    try:
-        return BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException:
-        stored = None if _in_a_task() else _stored_connection(conn_id)
-    if stored is None:
-        raise _missing(conn_id)
-    return stored
-
-
-async def _aconnection(conn_id: str) -> Connection:
-    try:
-        return await BaseHook.aget_connection(conn_id)
-    except AirflowNotFoundException:
-        raise _missing(conn_id) from None
-
-
-def _missing(conn_id: str) -> ConnectionMissing | ConnectionUnusable:
-    """Return what it is that Airflow finds no connection: one in the environment that cannot be read counts as none."""
-    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
-    if os.environ.get(variable):
-        return ConnectionUnusable(
-            f"The environment variable {variable} is neither JSON nor a URI that can be read; its port must be a "
-            'number. Write it like {"conn_type": "postgres", "host": "…"}.'
-        )
-    return ConnectionMissing(conn_id)
-
-
-def _in_a_task() -> bool:
-    # Airflow's own test (airflow.sdk.execution_time.supervisor.ensure_secrets_backend_loaded).
-    from airflow.sdk.execution_time import task_runner  # noqa: PLC0415 - costs, and is needed on failure alone
-
-    has_supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None) is not None
-    return has_supervisor or "_AIRFLOW_PROCESS_CONTEXT" in os.environ
-
-
-def _stored_connection(conn_id: str) -> Connection | None:
-    """Return the connection from Airflow's database: outside a task, Airflow's own look-up leaves it out."""
-    from airflow.secrets.metastore import MetastoreBackend  # noqa: PLC0415 - needs a database: commands alone
-    from cryptography.fernet import InvalidToken  # noqa: PLC0415 - same
-
-    names = ("conn_id", "conn_type", "host", "schema", "login", "password", "port", "extra")
-    try:
-        stored = MetastoreBackend().get_connection(conn_id)
-        return None if stored is None else Connection(**{name: getattr(stored, name) for name in names})
-    except (SQLAlchemyError, AirflowException, InvalidToken) as error:
-        raise ConnectionsUnreadable(conn_id, error) from None
 
 
 def _json_object(connection: Connection, *, example: str) -> dict[str, object]:

@@ -81,6 +81,7 @@ def _fields() -> dict[str, dict[str, object]]:
         "connect_timeout_s": _number("connect_timeout_s", "Connect timeout (s)", "Shorter than the other two."),
         "read_timeout_s": _number("read_timeout_s", "Read timeout (s)", "Connecting is included."),
         "verify_tls": _switch("Verify TLS", "Off only for a test system with its own certificate."),
+        "ca_file": _text("CA file", "PEM file of a company's CA, trusted in place of the system's; on every worker."),
         "proxy": _text("Proxy", "http://host:port; the environment's is not read.", format="password"),
     }
 

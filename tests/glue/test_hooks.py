@@ -16,13 +16,12 @@ from sqlalchemy import make_url, text
 
 from capillary.api.errors import SettingsInvalid
 from capillary.api.settings import PlatformSettings
+from capillary.connection_lookup import ConnectionMissing, ConnectionUnusable
 from capillary.errors import CapillaryError
 from capillary.hooks import (
     EXTRAS,
     CapillaryHook,
     ConnectionInvalid,
-    ConnectionMissing,
-    ConnectionUnusable,
     aledger_url_of,
     database_engine_of,
     ledger_url_of,

@@ -24,7 +24,7 @@ from capillary.api.answers import Answer
 from capillary.api.badges import Issual
 from capillary.api.calls import Calls
 from capillary.api.client import Client
-from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
+from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, ReplyTooLarge, RequestRefused
 from capillary.api.json_body import NOT_JSON
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
@@ -272,6 +272,16 @@ async def _last_page_dropped(client: Client, **options: Any) -> ListRead:  # noq
         if pages >= page.total_pages:
             break
     return ListRead(pages, rows, to_the_end=True)
+
+
+async def _too_large_is_the_end(client: Client, pages: platform_list._Pages, **options: Any) -> ListRead:  # noqa: ANN401 - those of a reading
+    try:
+        return await _READ_PAGES(client, pages, **options)
+    except ReplyTooLarge:
+        return ListRead(pages.calls, pages.rows, to_the_end=True)
+
+
+_READ_PAGES: Final = platform_list._read_pages
 
 
 # Planning ---------------------------------------------------------------------------------------------------
@@ -593,6 +603,12 @@ BUGS: Final[Mapping[str, Bug]] = {
         "the list is read to its end",
         [(platform_list, "read_list", _last_page_dropped)],
         shown_by=6,
+    ),
+    "too-large-is-the-end": Bug(
+        "a page that is too large is read again in smaller ones",
+        [(platform_list, "_read_pages", _too_large_is_the_end)],
+        lambda shape: shape.largest_page > 0,
+        shown_by=101,
     ),
     "foreign-key-ignored": Bug(
         "an unknown key of ours stops submitting",

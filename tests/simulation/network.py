@@ -16,7 +16,7 @@ from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from capillary.api.transport import ConnectFailed, Reply, TransportFailed
+from capillary.api.transport import ConnectFailed, Reply, TooLarge, TransportFailed
 from sandbox.faults import Route
 from sandbox.replies import CODES, error_body
 from tests.simulation.platform_side import route_of
@@ -248,6 +248,10 @@ class _Flight:
             if fate.quick:
                 world.loop.call_later(fate.back_s, self._fail, "the connection was reset")
             return
+        at_most = world.shape.largest_page if int(params.get("limit", 1)) > 1 else 0
+        if at_most and len(reply.body) > at_most:
+            world.loop.call_later(fate.back_s, self._fail, "the answer is too large", TooLarge)
+            return
         reply = world.faults.spoilt(fate.kind, reply, world.platform_now)
         world.loop.call_later(fate.back_s, self._succeed, reply)
 
@@ -264,9 +268,9 @@ class _Flight:
         world.platform_side.arrived(rows[0])
         world.books.check_arrival(post.badge_id, post.customers)
 
-    def _fail(self, words: str) -> None:
+    def _fail(self, words: str, kind: type[TransportFailed] = TransportFailed) -> None:
         if not self.answer.done():
-            self.answer.set_exception(TransportFailed(words))
+            self.answer.set_exception(kind(words))
 
     def _succeed(self, reply: Reply) -> None:
         if not self.answer.done():

@@ -30,6 +30,8 @@ _FREEZING: Final = frozenset({3, 23})
 #: And strict ones whose replies ask for pauses and are often no answers, and whose rows are damaged.
 _PAUSING: Final = 17
 _DAMAGED: Final = frozenset({35, 37})
+#: A strict one whose pages of the list may be larger than is read.
+_HEAVY: Final = 21
 
 
 class Mode(StrEnum):
@@ -191,6 +193,8 @@ class Shape:
     # the checker writes in bytes that are no UTF-8; and states of the list are damaged on the way
     odd_bytes: bool = False
     damaged_states: float = 0.0
+    # most bytes of a page of several rows that is read to its end, or 0
+    largest_page: int = 0
 
 
 def draw_shape(seed: int) -> Shape:  # noqa: PLR0911 - one for each kind of world
@@ -203,6 +207,12 @@ def draw_shape(seed: int) -> Shape:  # noqa: PLR0911 - one for each kind of worl
         lost_for = more.choice((31, 45, 120, 1_000)) * DAY
         lost = replace(shape, lost_for=lost_for, list_reaches=more.choice((0.0, 0.0, 40 * DAY)), fails_over=False)
         return _with_two_tills(lost) if more.random() < 0.5 else lost
+    if seed % _OFTEN == _HEAVY:
+        largest, rows = more.choice((1, 1, 2_500, 5_000)), more.choice((4, 7, 25))
+        heavy = replace(shape, largest_page=largest, page_size=rows, horizon=4 * HOUR, fault=max(shape.fault, 0.5))
+        return replace(
+            heavy, late_posts=0.0, post_timeout=5.0, visibility_lag=60.0, node_lags=(more.uniform(0.0, 50.0),)
+        )
     if seed % _OFTEN in _FREEZING:
         quick = replace(shape, post_timeout=5.0, visibility_lag=60.0, node_lags=(more.uniform(0.0, 50.0),))
         return replace(quick, horizon=4 * HOUR, freeze=0.1, fault=0.3, crash=0.0, zombie=0.8)

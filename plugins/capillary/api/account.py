@@ -19,6 +19,9 @@ ACCOUNT_LIMIT: Final = 255
 ORGANISATION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
+#: Characters of a host, and of a part of it between two dots, that can be looked up (RFC 1035, 2.3.4).
+HOST_LIMIT: Final = 253
+LABEL_LIMIT: Final = 63
 _NO_ADDRESS: Final = "it is no http or https address"
 _HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 #: What resolvers take for an IPv4 address in another spelling: the last label is a number.
@@ -115,16 +118,30 @@ def host_of(parts: SplitResult) -> str:
         try:
             host = idna.encode(host, uts46=True).decode()
         except idna.IDNAError:
-            raise ValueError(_NO_ADDRESS) from None
+            raise ValueError(
+                _host_problem(host.removesuffix(".")) or "its host is no name that can be looked up"
+            ) from None
     host = host.lower().removesuffix(".")
-    if not _HOST.fullmatch(host):
-        raise ValueError(_NO_ADDRESS)
+    if problem := _host_problem(host):
+        raise ValueError(problem)
     if _NUMBER.fullmatch(host.rpartition(".")[2]):
         try:
             return str(ipaddress.IPv4Address(host))
         except ValueError:
             raise ValueError("its host is a number: write an IPv4 address as four numbers") from None
     return host
+
+
+def _host_problem(host: str) -> str | None:
+    """Return why a host can be looked up nowhere (RFC 1035, 2.3.4)."""
+    labels = host.split(".")
+    if not all(labels):
+        return "its host has two dots in a row, or begins with one"
+    if any(len(label) > LABEL_LIMIT for label in labels):
+        return f"a part of its host between two dots is longer than {LABEL_LIMIT} characters"
+    if len(host) > HOST_LIMIT:
+        return f"its host is longer than {HOST_LIMIT} characters"
+    return _NO_ADDRESS if host.isascii() and not _HOST.fullmatch(host) else None
 
 
 def _path_of(parts: SplitResult) -> str:

@@ -2,7 +2,8 @@
 
 Badge calls answer `{"data": null, "errors": [{"code": 809, "message": "…"}], "warnings": null}`; the
 request workflow's own envelope is not documented, so `{"errors": {…}}`, `{"error": {…}}`, `{"status": {…}}`
-and a bare `{"code": …, "message": …}` are understood as well. Warnings are never errors.
+and a bare `{"code": …, "message": …}` are understood as well; of a gateway's `application/problem+json` the words are.
+Warnings are never errors.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from capillary.api.json_body import NotJson
 from capillary.api.json_fields import fields, integer, text
 from capillary.api.outside_text import on_one_line
 
-_E_MAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
-_CREDENTIAL = re.compile(r"\b(basic|bearer)\s+[^\s,;\"']+", re.IGNORECASE)
-_JWT = re.compile(r"\beyJ[\w-]+\.[\w.-]+")
+# Each looks at a character once or twice: words without a blank would else take quadratic time.
+_E_MAIL = re.compile(r"(?<![^\s@<>\"'])[^\s@<>\"']++@[^\s@<>\"']++")
+_CREDENTIAL = re.compile(r"\b(basic|bearer)\s++[^\s,;\"']++", re.IGNORECASE)
+_DOTTED_WORD = re.compile(r"[\w.-]++")
 #: Four digits or more, of any script, with at most one sign between two of them: a blank of any width, a point, comma,
 #: underscore, apostrophe, dash.
 _NUMBER = re.compile(r"\+?\d(?:[\s().,_'\u2019\u066b\u066c\u00b7\u2010-\u2015\u200b\u2060\u2212-]?\d){3,}")
@@ -30,10 +32,12 @@ _QUOTED = re.compile(
 _FIELD = re.compile(
     r"[a-z]+[A-Za-z0-9]*|[A-Z][A-Z0-9]*|[A-Za-z][A-Za-z0-9]*(?:[_.-][A-Za-z0-9]+)+|[A-Z][a-z]+Task|\d{1,3}|\*\*\*"
 )
-#: Words are cut to so many characters before any pattern runs over them.
-_LOOKED_AT = 2_000
 #: Characters of the platform's own words that an error may carry.
 REASON_LIMIT = 200
+#: Characters of the platform's own words that are looked at.
+WORDS_LIMIT = 4_000
+#: Characters before a cut that are dropped: half an e-mail address, which has 254 at most, is no longer known as one.
+_AT_THE_CUT = 300
 #: Codes below this are good news (`{"status": {"code": 200}}` of the older calls).
 _FIRST_ERROR = 300
 
@@ -83,8 +87,17 @@ def read_envelope(body: object) -> Envelope:
     errors = body.get("errors")
     listed = errors if isinstance(errors, list) else [errors] if isinstance(errors, dict) else []
     return Envelope(
-        known_shape=known, codes=tuple(codes), message=message, listed=tuple(error_code(each) for each in listed)
+        known_shape=known,
+        codes=tuple(codes),
+        message=message or _problem(body),
+        listed=tuple(error_code(each) for each in listed),
     )
+
+
+def _problem(body: dict[str, object]) -> str | None:
+    """Return the words of a gateway's problem details (RFC 9457), which say nothing of whether a call was taken."""
+    told = [said for name in ("title", "detail") if isinstance(body.get(name), str) and (said := text(body[name]))]
+    return ": ".join(told) or None
 
 
 def error_code(error: object) -> int | None:
@@ -110,10 +123,21 @@ def presentable(message: str, secrets: Iterable[str]) -> str:
     A message may quote what was sent; customer ids, telephone numbers and names must not reach an error or a log. A
     number is long from four digits on, whatever separates them; what is quoted stays where it looks like a field.
     """
-    for secret in sorted(secrets, key=len, reverse=True):
+    masked = sorted(secrets, key=len, reverse=True)
+    if is_long := len(message) > WORDS_LIMIT:
+        message = message[: WORDS_LIMIT + sum(map(len, masked[:1]))]
+    for secret in masked:
         message = message.replace(secret, "***")
-    message = message[:_LOOKED_AT]
-    for pattern in (_CREDENTIAL, _JWT, _E_MAIL, _NUMBER):
+    if is_long:
+        message = message[: WORDS_LIMIT - _AT_THE_CUT]
+    message = _DOTTED_WORD.sub(_without_jwt, _CREDENTIAL.sub("***", message))
+    for pattern in (_E_MAIL, _NUMBER):
         message = pattern.sub("***", message)
     message = _QUOTED.sub(_without_name, message)
     return on_one_line(" ".join(message.split())[:REASON_LIMIT])
+
+
+def _without_jwt(word: re.Match[str]) -> str:
+    """Return a word without the JSON web token in it: from `eyJ` on, where a dot follows."""
+    before, begin, rest = word[0].partition("eyJ")
+    return f"{before}***" if begin and "." in rest else word[0]

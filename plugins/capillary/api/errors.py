@@ -140,7 +140,10 @@ class EverythingRefused(_Refused):
 
 
 class PlatformUnavailable(TransientError):
-    """A read failed after its retries. `retry_after_s`: the platform's own word, 0 to 900 s, or None."""
+    """A read failed after its retries. `retry_after_s`: the platform's own word, 0 to 900 s, or None.
+
+    `told`: the reason says what to do.
+    """
 
     def __init__(
         self,
@@ -151,6 +154,7 @@ class PlatformUnavailable(TransientError):
         code: int | None = None,
         retry_after_s: float | None = None,
         trace_id: str | None = None,
+        told: bool = False,
     ) -> None:
         self.what = what
         self.reason = reason
@@ -159,9 +163,10 @@ class PlatformUnavailable(TransientError):
         self.retry_after_s = retry_after_s
         self.trace_id = trace_id
         wait = "" if retry_after_s is None else f" after {retry_after_s:.0f} s"
+        remedy = f"Try again{wait}; if it stays so, check base_url and the network, or ask the platform's support"
         super().__init__(
-            f"The platform did not answer ({what}): {reason}{_facts(http_status, code, trace_id)}. "
-            f"Try again{wait}; if it stays so, check base_url and the network, or ask the platform's support."
+            f"The platform did not answer ({what}): {reason}{_facts(http_status, code, trace_id)}"
+            f"{'' if told else f'. {remedy}'}."
         )
 
 
@@ -200,3 +205,7 @@ class ReplyUnreadable(TransientError):
             f"The platform's reply cannot be read ({what}): {reason}{_facts(http_status, None, trace_id)}. "
             "Try again; if it stays so, check that base_url is the API host and not a web page."
         )
+
+
+class ReplyTooLarge(ReplyUnreadable):
+    """A reply is larger than is read. Trying again gives the same; a list may be read in smaller pages."""

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from capillary.api.json_pieces import PIECE, parse_in_pieces
+
 #: Names that Python gives to charsets in which a body may come; its other codecs are none, or turn ids into others.
 _CHARSET: Final = re.compile(
     r"utf-(8|16|32)(-[bl]e)?|ascii|iso8859-\d+|cp125\d|koi8-[ru]|gb(k|18030)|big5|shift_jis|euc_(jp|kr)"
@@ -89,17 +91,19 @@ def _declared(content_type: str) -> str | None:
 
 def _parsed(words: str) -> object:
     try:
-        value: object = json.loads(words, strict=False)
+        return _loaded(words, _LENIENT)
     except (json.JSONDecodeError, RecursionError):
         return NOT_JSON
     except ValueError:
         pass  # an integer that is too long for Python
-    else:
-        return value
     try:
-        value = json.loads(words, strict=False, parse_int=_whole)
+        return _loaded(words, _OF_LONG_INTEGERS)
     except (ValueError, RecursionError):
         return NOT_JSON
+
+
+def _loaded(words: str, decoder: json.JSONDecoder) -> object:
+    value: object = decoder.decode(words) if len(words) <= PIECE else parse_in_pieces(words, decoder)
     return value
 
 
@@ -108,6 +112,11 @@ def _whole(digits: str) -> int | float:
         return int(digits)
     except ValueError:
         return float("nan")
+
+
+#: Control characters inside strings are taken as they are.
+_LENIENT: Final = json.JSONDecoder(strict=False)
+_OF_LONG_INTEGERS: Final = json.JSONDecoder(strict=False, parse_int=_whole)
 
 
 def _parsed_row_by_row(words: str) -> object:

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
+from capillary.api.errors import PlatformUnavailable, ReplyTooLarge, ReplyUnreadable
 
 #: A read is tried this often, and for this long, whichever is first.
 READ_ATTEMPTS: Final = 5
@@ -38,7 +38,8 @@ def retrying(
     """Return the one retry decision of this project: call it with what to try.
 
     Transient errors of a read are repeated until the attempts are used up or the next one would begin after
-    `READ_BUDGET_S`; the last error is then raised as it is. A `retry_after_s` above 0 replaces the back-off.
+    `READ_BUDGET_S`; the last error is then raised as it is. A reply that is too large would be so again. A
+    `retry_after_s` above 0 replaces the back-off.
     """
     started_at = monotonic()
 
@@ -65,9 +66,13 @@ def retrying(
         wait=pause,
         stop=stop,
         before_sleep=tell,
-        retry=retry_if_exception_type((PlatformUnavailable, ReplyUnreadable)),
+        retry=retry_if_exception(_may_pass),
         reraise=True,
     )
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, PlatformUnavailable | ReplyUnreadable) and not isinstance(error, ReplyTooLarge)
 
 
 def _error(state: RetryCallState) -> BaseException | None:

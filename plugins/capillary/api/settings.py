@@ -61,6 +61,9 @@ class PlatformSettings:
         visibility_lag_s: how long an accepted request may be missing from the list; default 900 s.
         post_timeout_s, connect_timeout_s, read_timeout_s: seconds; connecting counts into the other two and
             must be the shortest.
+        verify_tls: off only for a test system; with it `ca_file` is not looked at.
+        ca_file: path of a PEM file with the CAs that are trusted in place of the system's, on every worker and
+            triggerer. Default: the system's, or those of the environment variable `SSL_CERT_FILE`.
         proxy: `http://host:port`; the environment's proxy variables are not read.
         inner_hostname: where the platform runs the wrapped call; default: scheme and authority of `base_url`.
         inner_login, inner_password: till of the wrapped call; default: the outer till.
@@ -87,6 +90,7 @@ class PlatformSettings:
     connect_timeout_s: float = 10
     read_timeout_s: float = 60
     verify_tls: bool = True
+    ca_file: str = ""
     proxy: str | None = field(default=None, repr=False)
     inner_hostname: str = ""
     inner_login: str = ""
@@ -104,6 +108,7 @@ class PlatformSettings:
         self._set("inner_hostname", _address("inner_hostname", self.inner_hostname or origin_of(self.base_url)))
         known = self.account_address.strip()
         self._set("account_address", known and _address("account_address", known, scheme=False))
+        self._set("ca_file", self.ca_file.strip())
         self._set("checker_url", self.checker_url.strip().strip("<>"))
         self._set("proxy", (self.proxy or "").strip() or None)
         self._check_words()
@@ -329,7 +334,8 @@ def _address(name: str, value: str, *, userinfo: bool = False, scheme: bool = Tr
     address = value.strip().strip("<>").strip().rstrip("/")
     problem = _address_problem(address, userinfo=userinfo, scheme=scheme)
     if problem:
-        raise SettingsInvalid(field=name, problem=problem, remedy=_REMEDY)
+        remedy = "Write it like http://host:3128" if name == "proxy" else _REMEDY
+        raise SettingsInvalid(field=name, problem=problem, remedy=remedy)
     return address
 
 

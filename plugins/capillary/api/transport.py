@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from capillary.api.tls import no_tls, tls_fault
 from capillary.errors import TransientError
 
 #: Idle connections are closed by us before a server does it (uvicorn and Node.js: 5 s): a POST that meets a
@@ -21,11 +23,12 @@ KEEP_ALIVE_S: Final = 4.0
 CONNECTIONS: Final = 32
 #: aiohttp raises these from its connector alone, before the first byte of the call is written.
 _BEFORE_SENDING: Final = (
-    aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
 )
+#: Most bytes of a reply's body, after decompression: a million bytes of gzip may hold a thousand million.
+MAX_BODY: Final = 64 * 1024 * 1024
 _NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -33,8 +36,20 @@ class ConnectFailed(TransientError):
     """Nothing left the machine: name not found, connection refused, TLS failed, connecting took too long."""
 
 
+class TlsFailed(ConnectFailed):
+    """Nothing left the machine: one end does not trust the other, or speaks no TLS. `remedy` says what to do."""
+
+    def __init__(self, fault: str, *, remedy: str) -> None:
+        self.remedy = remedy
+        super().__init__(f"{fault}. {remedy}")
+
+
 class TransportFailed(TransientError):
     """The call was started and no whole answer came back: it may have been carried out."""
+
+
+class TooLarge(TransportFailed):
+    """The answer's body is over `MAX_BODY`; the rest of it was not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +78,8 @@ class Transport(Protocol):
 
         Raises:
             ConnectFailed: nothing left the machine.
-            TransportFailed: anything later.
+            TooLarge: the body is over `MAX_BODY`.
+            TransportFailed: anything else later.
         """
         ...
 
@@ -83,7 +99,7 @@ class AiohttpTransport:
         self,
         *,
         connect_timeout_s: float = 10,
-        verify_tls: bool = True,
+        verify_tls: ssl.SSLContext | bool = True,
         proxy: str | None = None,
         connections: int = CONNECTIONS,
     ) -> None:
@@ -119,10 +135,20 @@ class AiohttpTransport:
                 proxy=self._proxy,
                 ssl=self._verify_tls,
             ) as response:
-                body = await response.read()
+                body = await _body_of(response)
                 lower = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(status=response.status, headers=lower, body=body)
-        except _BEFORE_SENDING as error:
+        except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
+            fault, remedy = tls_fault(error, f"{error.host}:{error.port}")
+            failure = TlsFailed(fault, remedy=remedy)
+        except aiohttp.ClientConnectorError as error:
+            failure = ConnectFailed(f"no connection to {_authority(url)} ({type(error).__name__})")
+            if url.startswith("https:") and isinstance(error.os_error, ConnectionResetError):
+                fault, remedy = no_tls(f"{error.host}:{error.port}", "it closed the connection")
+                failure = TlsFailed(fault, remedy=remedy)
+        except UnicodeDecodeError as error:
+            failure = TransportFailed(f"no readable answer from the platform ({type(error).__name__})")
+        except (*_BEFORE_SENDING, UnicodeError) as error:  # the last: a host that is no name, met when it is looked up
             failure = ConnectFailed(f"no connection to {_authority(url)} ({type(error).__name__})")
         except (aiohttp.ClientError, OSError) as error:
             failure = TransportFailed(f"no whole answer from the platform ({type(error).__name__})")
@@ -143,6 +169,22 @@ class AiohttpTransport:
         if self._session is not None and not self._session.closed:
             await self._session.close()
             await asyncio.sleep(0)
+
+
+async def _body_of(response: aiohttp.ClientResponse) -> bytes:
+    """Return a body, decompressed by aiohttp in parts of at most 256 kB; the length that is announced is not asked.
+
+    Raises:
+        TooLarge: it is over `MAX_BODY`. The connection is closed then, since it is still being written to.
+    """
+    parts, size = list[bytes](), 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > MAX_BODY:
+            response.close()
+            raise TooLarge(f"the answer is over {MAX_BODY // 1024**2} MiB")
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _authority(url: str) -> str:

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from capillary.api.client import Client
-from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
+from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyTooLarge, ReplyUnreadable
 from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
 
 #: More pages than this are no list: some platforms answer any page number with the same page.
@@ -80,6 +80,7 @@ class _Pages:
     unreadable: set[str] = field(default_factory=set)
     consistent: bool = True
     may_go_on: bool = False
+    calls: int = 0
 
     def take(self, page: Page, number: int) -> bool:
         """Add one page; return whether it may be followed by another one."""
@@ -103,6 +104,13 @@ class _Pages:
         self.may_go_on = is_last and is_full
         return has_moved and found > 0 and (not is_last or is_full)
 
+    def left_out(self, number: int) -> Page:
+        """Return what stands for a page of one row that is too large to be read: a row that says nothing."""
+        at = max(self.numbers, default=-1) + 1
+        return Page(
+            rows=(), unreadable_rows=1, number=at, total_pages=max(self.total, number + 1), total_elements=self.total
+        )
+
     def shows_nothing_new(self, page: Page) -> bool:
         """Return whether a page after the last one is empty, or shows again what was shown."""
         rows = {row.platform_request_id for row in page.rows}
@@ -125,7 +133,9 @@ async def read_list(
 ) -> ListRead:
     """Read the list, oldest first, and hand every page on.
 
-    Where the last page by the totals is full, one page more is asked for: totals may count too few.
+    Where the last page by the totals is full, one page more is asked for: totals may count too few. Where a page is
+    larger than is read, the reading begins again with half as many rows a page, since its pages have other numbers:
+    the rows before it are handed on once more.
 
     Args:
         client: the platform.
@@ -134,10 +144,40 @@ async def read_list(
         request_type: only this type. None for all: a filter could hide what is looked for.
         on_page: takes the rows of a page; they are forgotten afterwards, so that memory stays flat.
     """
-    pages = _Pages(client.settings.page_size)
-    for number in range(MAX_PAGES):
+    limit, made = client.settings.page_size, 0
+    while True:
+        pages = _Pages(limit)
         try:
-            page = await client.list_requests(page=number, start_date=since, end_date=until, request_type=request_type)
+            read = await _read_pages(
+                client, pages, since=since, until=until, request_type=request_type, on_page=on_page
+            )
+        except ReplyTooLarge as error:
+            made += pages.calls
+            limit //= 2
+            _LOG.warning("the list is read again with %d requests a page: %s", limit, error.reason)
+        else:
+            return replace(read, pages=made + read.pages)
+
+
+async def _read_pages(
+    client: Client, pages: _Pages, *, since: date, until: date | None, request_type: str | None, on_page: OnPage
+) -> ListRead:
+    """Read the list once with pages of one size.
+
+    Raises:
+        ReplyTooLarge: a page of several rows is larger than is read. A single row that is counts as an unreadable one.
+    """
+    for number in range(MAX_PAGES):
+        pages.calls += 1
+        try:
+            page = await client.list_requests(
+                page=number, start_date=since, end_date=until, request_type=request_type, limit=pages.page_size
+            )
+        except ReplyTooLarge as error:
+            if pages.page_size > 1:
+                raise
+            _LOG.error("row %d of the list is left out: %s", number + 1, error.reason)
+            page = pages.left_out(number)
         except (CallRefused, ReplyUnreadable) as error:
             if not pages.may_go_on:
                 raise

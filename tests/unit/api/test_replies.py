@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from capillary.api import envelope
 from capillary.api.envelope import presentable, read_envelope
 from capillary.api.json_body import NOT_JSON, read_json
 from capillary.api.replies import PostVerdict, ReadVerdict, classify_post, classify_read, retry_after_s
@@ -179,6 +181,9 @@ def test_the_envelope(body: object, known_shape: bool, codes: tuple[int, ...], m
         ("mail a.b@brand.example now", "mail *** now"),
         ("header Basic YWI6Y2Q= is wrong", "header *** is wrong"),
         ("token eyJhbGciOi.eyJzdWIi.c2ln is dead", "token *** is dead"),
+        ("token=x.eyJhbGciOi.eyJzdWIi.c2ln, dead", "token=x.***, dead"),
+        ("x-eyJhbGciOi.eyJzdWIi", "x-***"),
+        ("the word eyJ alone", "the word eyJ alone"),
         ("password s3cret! given", "password *** given"),
         ("a\n\tb", "a b"),
         *[
@@ -219,6 +224,70 @@ def test_the_envelope(body: object, known_shape: bool, codes: tuple[int, ...], m
 )
 def test_the_platforms_words_without_what_they_quote(words: str, shown: str) -> None:
     assert presentable(words, ["s3cret!"]) == shown
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"type": "about:blank", "title": "Not allowed", "detail": "quota used up"}, "Not allowed: quota used up"),
+        ({"title": "Not allowed", "detail": " "}, "Not allowed"),
+        ({"detail": "quota used up", "title": 7}, "quota used up"),
+        ({"detail": [{"loc": "body"}], "title": None}, None),
+        ({"message": "ours", "title": "theirs"}, "ours"),
+    ],
+)
+def test_the_words_of_problem_details_are_read_and_prove_nothing(body: object, message: str | None) -> None:
+    assert read_envelope(body).message == message
+    if message != "ours":
+        assert not read_envelope(body).known_shape
+
+
+#: A piece each that patterns may take ever longer with, as it is repeated without a blank.
+_ADVERSARIAL = (
+    "x",
+    "@",
+    "x@",
+    "eyJ-",
+    "eyJ.",
+    "-eyJ",
+    "basic",
+    "bearer",
+    "1-",
+    "(1.",
+    "+1x",
+    "a.b",
+    "\u00e9",
+    "\t ",
+    "1 a",
+)
+
+
+@pytest.mark.parametrize("piece", _ADVERSARIAL)
+def test_masking_takes_twice_the_time_for_twice_the_words(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the cut, so that the patterns themselves are linear: 30 kB froze the event loop for 2.3 s."""
+    monkeypatch.setattr(envelope, "WORDS_LIMIT", 10_000_000)
+
+    def taken_s(size: int) -> float:
+        words = (piece * size)[:size]
+        taken = []
+        for _ in range(5):
+            begun = time.process_time()
+            presentable(words, ["s3cret!"])
+            taken.append(time.process_time() - begun)
+        return min(taken)
+
+    assert taken_s(60_000) < 3 * taken_s(30_000) + 0.005
+
+
+@pytest.mark.parametrize(
+    "entity", ["s3cret!", "john.doe@brand.example", "4711471147114711", "eyJhbGciOi.eyJzdWIi.c2ln"]
+)
+def test_a_cut_shows_no_half_of_what_is_masked(entity: str) -> None:
+    for shift in range(len(entity)):
+        words = " " * (envelope.WORDS_LIMIT - shift) + entity + " and more" * 5_000
+        assert presentable(words, ["s3cret!"]) == ""
+        words = "1" * (envelope.WORDS_LIMIT - shift - 1) + " " + entity
+        assert presentable(words, ["s3cret!"]) in {"***", "*** ***"}
 
 
 @pytest.mark.parametrize(

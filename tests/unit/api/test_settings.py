@@ -175,6 +175,36 @@ def test_a_wrong_field_is_named_with_its_remedy(wrong: dict[str, object], field:
             assert value not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize(
+    ("authority", "problem"),
+    [
+        ("a..b", "two dots in a row"),
+        (".x", "or begins with one"),
+        ("x..", "two dots in a row"),
+        (f"{'a' * 64}.b", "longer than 63 characters"),
+        ("\u00e4" * 60 + ".b", "longer than 63 characters|no name that can be looked up"),
+        (".".join(["a" * 62] * 5), "longer than 253 characters"),
+        ("a\u2603..b", "two dots in a row"),
+        ("\u2603\u200d.b", "no name that can be looked up"),
+        ("a b", "no http or https address"),
+        ("host:0", "no http or https address"),
+        ("host:99999", "no http or https address"),
+        ("host:no", "no http or https address"),
+    ],
+)
+@pytest.mark.parametrize("name", ["base_url", "proxy", "inner_hostname", "account_address"])
+def test_a_host_that_can_be_looked_up_nowhere_is_refused_by_name(name: str, authority: str, problem: str) -> None:
+    with pytest.raises(SettingsInvalid, match=problem) as caught:
+        settings(**{name: f"http://{authority}"})
+    assert caught.value.field == name
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "ftp", "file"])
+def test_a_proxy_speaks_http(scheme: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"no http or https address. Write it like http://host:3128"):
+        settings(proxy=f"{scheme}://host:3128")
+
+
 def test_oauth_alone_is_refused_for_the_inner_call_and_says_why() -> None:
     with pytest.raises(SettingsInvalid, match="token would expire before a checker decides"):
         settings(login="", password="", oauth_key="k", oauth_secret="s")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import socket
 import struct
 import time
 import traceback
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from capillary.api.transport import AiohttpTransport, ConnectFailed, Reply, TransportFailed
+from capillary.api import transport as transport_module
+from capillary.api.transport import AiohttpTransport, ConnectFailed, Reply, TooLarge, TransportFailed
 from capillary.errors import TransientError
 
 HEADERS = {"Authorization": "Basic canary", "Content-Type": "application/json"}
@@ -95,6 +98,45 @@ async def test_a_whole_answer() -> None:
     assert server.requests[0].endswith(b'\r\n\r\n{"a":[1]}')
     assert server.requests[1].startswith(b"GET /path?PageNo=0 HTTP/1.1")
     assert b"Cookie" not in b"".join(server.requests)
+
+
+def compressed(size: int) -> bytes:
+    """Return an answer whose body is blanks, a thousandth of them on the wire."""
+    body = gzip.compress(b" " * size)
+    return b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+def endless(writer: asyncio.StreamWriter) -> None:
+    """Announce nothing, and send more than anybody reads."""
+    writer.write(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"40000\r\n" + b" " * 0x40000 + b"\r\n") * 40
+    )
+
+
+@pytest.mark.parametrize("answer", [compressed(40_000_000), endless], ids=["gzip", "chunked"])
+async def test_an_answer_is_read_up_to_a_bound(
+    answer: bytes | Callable[[asyncio.StreamWriter], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport_module, "MAX_BODY", 4 * 1024 * 1024)
+    server = Server(answer, OK)
+    async with running(server) as transport:
+        tracemalloc.start()
+        try:
+            with pytest.raises(TooLarge, match="the answer is over 4 MiB"):
+                await post(transport, server.url, timeout_s=10)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert (await post(transport, server.url)).status == 200
+    assert issubclass(TooLarge, TransportFailed)  # so a POST is in doubt
+    assert peak < 32_000_000
+
+
+async def test_an_answer_of_exactly_the_bound_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "MAX_BODY", 1_000_000)
+    server = Server(compressed(1_000_000))
+    async with running(server) as transport:
+        assert len((await post(transport, server.url)).body) == 1_000_000
 
 
 async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
@@ -190,3 +232,18 @@ async def test_a_failure_carries_nothing_of_the_request() -> None:
     assert isinstance(error, TransportFailed)
     assert error.__context__ is None
     assert "canary" not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(
+    "authority", ["a..b", ".x", f"{'a' * 64}.b", ".".join(["a" * 62] * 5), "a\u2603\u200d.b", "h:99999"]
+)
+@pytest.mark.parametrize("as_proxy", [False, True])
+async def test_a_host_that_can_be_looked_up_nowhere_is_no_connection(authority: str, as_proxy: bool) -> None:
+    """aiohttp gives a raw `UnicodeError` for some of them."""
+    address = f"http://{authority}/"
+    error = (
+        await failure_of(AiohttpTransport(proxy=address), "http://h.invalid/")
+        if as_proxy
+        else (await failure_of(AiohttpTransport(), address))
+    )
+    assert type(error) is ConnectFailed

@@ -110,7 +110,13 @@ class Desk:
         return answer if isinstance(answer, WorkflowRequest) else await answer(request)
 
     async def list_requests(
-        self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
+        self,
+        *,
+        page: int,
+        start_date: date,
+        end_date: date | None = None,
+        request_type: str | None = None,
+        **_: object,
     ) -> Page:
         self.events.append("list")
         if page > 0:

@@ -62,7 +62,13 @@ class Platform:
         self.rows.append((day, replace(made, created_at=datetime(day.year, day.month, day.day, 6, tzinfo=UTC))))
 
     async def list_requests(
-        self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
+        self,
+        *,
+        page: int,
+        start_date: date,
+        end_date: date | None = None,
+        request_type: str | None = None,
+        **_: object,
     ) -> Page:
         assert request_type == "ISSUE-BADGE"
         self.asked.append((start_date, end_date, page))

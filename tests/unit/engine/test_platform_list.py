@@ -9,8 +9,9 @@ from typing import cast
 import pytest
 
 from capillary.api.client import Client
-from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
+from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyTooLarge, ReplyUnreadable
 from capillary.api.request_workflow import Page, WorkflowRequest
+from capillary.api.settings import PlatformSettings
 from capillary.engine.platform_list import PART_DAYS, DaysRead, ListRead, read_days, read_list
 from tests.unit.engine.desk import SETTINGS, row
 
@@ -106,6 +107,66 @@ async def test_a_page_that_the_totals_promise_must_come(error: Exception) -> Non
         await read(page("ab", 0, 4), error)
 
 
+# Pages that are too large ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Heavy:
+    """A platform whose rows weigh, and a page of which may weigh no more than ten; a row alone no more than fifty.
+
+    Attributes:
+        weights: of each row, by its id, oldest first.
+        asked: limit and number of every page asked for.
+    """
+
+    weights: dict[str, int]
+    page_size: int = 8
+    asked: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def settings(self) -> PlatformSettings:
+        return replace(SETTINGS, page_size=self.page_size)
+
+    async def list_requests(self, *, page: int, limit: int, **_: object) -> Page:
+        self.asked.append((limit, page))
+        ids = list(self.weights)[page * limit : (page + 1) * limit]
+        if sum(self.weights[each] for each in ids) > (50 if limit == 1 else 10):
+            raise ReplyTooLarge(what="list of requests", reason="it has many bytes")
+        rows = tuple(row(each, f"cb1.x.{each}") for each in ids)
+        total = len(self.weights)
+        return Page(rows, unreadable_rows=0, number=page, total_pages=-(-total // limit), total_elements=total)
+
+
+async def read_heavy(platform: Heavy) -> tuple[ListRead, set[str]]:
+    seen: set[str] = set()
+
+    async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
+        seen.update(row.platform_request_id for row in rows)
+
+    client = cast("Client", platform)
+    return await read_list(client, since=date(2026, 11, 1), request_type=None, on_page=on_page), seen
+
+
+async def test_a_page_that_is_too_large_is_read_again_with_half_the_limit() -> None:
+    platform = Heavy(dict.fromkeys("abcdefghij", 1) | {"i": 4, "j": 5, "k": 4})
+    found, seen = await read_heavy(platform)
+    assert (found.to_the_end, found.rows, seen) == (True, 11, set("abcdefghijk"))
+    assert found.pages == len(platform.asked)
+    assert platform.asked == [(8, 0), (8, 1), (4, 0), (4, 1), (4, 2), (2, 0), (2, 1), (2, 2), (2, 3), (2, 4), (2, 5)]
+
+
+async def test_a_row_that_is_large_alone_is_read_alone() -> None:
+    found, seen = await read_heavy(Heavy({"a": 1, "b": 40, "c": 1}))
+    assert (found.to_the_end, found.rows, seen) == (True, 3, set("abc"))
+
+
+@pytest.mark.parametrize("too_large", ["a", "b", "d"])
+async def test_a_row_that_is_too_large_alone_costs_no_other_and_proves_no_absence(too_large: str) -> None:
+    platform = Heavy(dict.fromkeys("abcd", 1) | {too_large: 51}, page_size=3)
+    found, seen = await read_heavy(platform)
+    assert (found.to_the_end, seen) == (False, set("abcd") - {too_large})
+
+
 # Days -------------------------------------------------------------------------------------------------------
 
 TODAY = date(2026, 11, 23)
@@ -138,7 +199,13 @@ class Days:
     settings = replace(SETTINGS, page_size=100)
 
     async def list_requests(
-        self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
+        self,
+        *,
+        page: int,
+        start_date: date,
+        end_date: date | None = None,
+        request_type: str | None = None,
+        **_: object,
     ) -> Page:
         assert request_type == "ISSUE-BADGE"
         if page > 0:
@@ -224,12 +291,18 @@ async def test_where_so_many_days_get_no_answer_their_parts_count() -> None:
 async def test_where_nothing_gets_an_answer_nothing_is_read() -> None:
     class GoneAfterTheParts(Days):
         async def list_requests(
-            self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
+            self,
+            *,
+            page: int,
+            start_date: date,
+            end_date: date | None = None,
+            request_type: str | None = None,
+            **more: object,
         ) -> Page:
             if len(self.asked) == 3:
                 self.unanswered = 0
             return await super().list_requests(
-                page=page, start_date=start_date, end_date=end_date, request_type=request_type
+                page=page, start_date=start_date, end_date=end_date, request_type=request_type, **more
             )
 
     with pytest.raises(PlatformUnavailable):
@@ -239,10 +312,16 @@ async def test_where_nothing_gets_an_answer_nothing_is_read() -> None:
 async def test_a_part_that_is_cut_short_shows_no_absence() -> None:
     class CutShort(Days):
         async def list_requests(
-            self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
+            self,
+            *,
+            page: int,
+            start_date: date,
+            end_date: date | None = None,
+            request_type: str | None = None,
+            **more: object,
         ) -> Page:
             found = await super().list_requests(
-                page=page, start_date=start_date, end_date=end_date, request_type=request_type
+                page=page, start_date=start_date, end_date=end_date, request_type=request_type, **more
             )
             return replace(found, total_elements=found.total_elements + 1) if len(self.asked) == 2 else found
 

@@ -40,7 +40,13 @@ class OwnRowsDesk(Desk):
         self.settings = user  # type: ignore[assignment]
 
     async def list_requests(
-        self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
+        self,
+        *,
+        page: int,
+        start_date: date,
+        end_date: date | None = None,
+        request_type: str | None = None,
+        **_: object,
     ) -> Page:
         """Return this till's requests of these days."""
         assert (page, request_type) in ((0, "ISSUE-BADGE"), (0, None))
