@@ -69,6 +69,7 @@ class Desk:
         lists: since when, and of which type, the list was asked for.
         most_at_once: POSTs that were under way together.
         second: of the sender's monotonic clock.
+        platform_ahead: the platform's clock less the ledger's; None: its replies do not say it.
     """
 
     ledger: Ledger
@@ -88,6 +89,7 @@ class Desk:
     most_at_once: int = 0
     second: float = 0.0
     submitting: bool = True
+    platform_ahead: timedelta | None = None
 
     # The client -----------------------------------------------------------------------------------------------
 
@@ -120,7 +122,11 @@ class Desk:
         self.cut_short -= more
         return Page(tuple(self.listed), 0, page, total_pages=1, total_elements=len(self.listed) + more)
 
-    async def read_request(self, platform_request_id: str) -> WorkflowRequest | None:
+    def platform_now(self) -> datetime | None:
+        return None if self.platform_ahead is None else self.now[0] + self.platform_ahead
+
+    async def read_request(self, platform_request_id: str, *, attempts: int = 5) -> WorkflowRequest | None:
+        assert attempts > 0
         self.events.append(f"read {platform_request_id}")
         if platform_request_id in self.refused_reads:
             raise CallRefused(what="one request", reason="the platform answered HTTP 404", http_status=404)
