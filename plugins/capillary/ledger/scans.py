@@ -107,11 +107,14 @@ def note_clocks(tx: Transaction, account: str, platform_now: datetime | None) ->
         platform_now: the platform's clock; None where its replies do not say it. That alone shows nothing; where they
             have said it before, or do so again, a jump may lie in between.
     """
-    ensure(tx, account)
     columns = badge_scan.c
+    if platform_now is not None:
+        ensure(tx, account)
     before = tx.conn.execute(
         select(columns.platform_ahead_s, columns.clock_jumped_at).where(columns.account == account).with_for_update()
-    ).one()
+    ).one_or_none()
+    if before is None:
+        return False
     ahead_s = None if platform_now is None else round((platform_now - tx.now).total_seconds())
     if ahead_s is None or before.platform_ahead_s is None:
         has_changed = ahead_s != before.platform_ahead_s

@@ -64,6 +64,7 @@ class Desk:
         refuses: looks at the first and the last day of a call of the list.
         refused_reads: platform request ids of which a single read is refused.
         unlisted: rows that single reads alone find.
+        taken: what POSTs were answered, which single reads find as well.
         cut_short: readings of the list that claim more rows than they show.
         events: calls in their order: ``clear``, ``asked``, ``post <key>``, ``list``.
         lists: since when, and of which type, the list was asked for.
@@ -78,6 +79,7 @@ class Desk:
     answers: list[Answer] = field(default_factory=list)
     listed: list[WorkflowRequest] = field(default_factory=list)
     unlisted: list[WorkflowRequest] = field(default_factory=list)
+    taken: list[WorkflowRequest] = field(default_factory=list)
     refuses: Callable[[date, date | None], bool] = lambda _first, _last: False
     refused_reads: set[str] = field(default_factory=set)
     cut_short: int = 0
@@ -107,7 +109,9 @@ class Desk:
         self.under_way -= 1
         if isinstance(answer, Exception):
             raise answer
-        return answer if isinstance(answer, WorkflowRequest) else await answer(request)
+        taken = answer if isinstance(answer, WorkflowRequest) else await answer(request)
+        self.taken.append(taken)
+        return taken
 
     async def list_requests(
         self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None
@@ -130,7 +134,7 @@ class Desk:
         self.events.append(f"read {platform_request_id}")
         if platform_request_id in self.refused_reads:
             raise CallRefused(what="one request", reason="the platform answered HTTP 404", http_status=404)
-        rows = self.listed + self.unlisted
+        rows = self.listed + self.unlisted + self.taken
         return next((each for each in rows if each.platform_request_id == platform_request_id), None)
 
     # The test -------------------------------------------------------------------------------------------------
