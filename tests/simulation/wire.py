@@ -67,6 +67,7 @@ class PageRead:
     process: Process | None
     asked: float
     keys: frozenset[str]
+    ids: frozenset[str]
     is_last: bool
 
 
@@ -125,12 +126,26 @@ class Wire:
         self._block_noted = self._world.now
         self._world.note(f"everybody waits {seconds:.3f} s")
 
+    def is_approved_meanwhile(self, row: Mapping[str, Any], process: Process) -> bool:
+        """Tell whether a row shows that a request of the process's run was executed without a human, since it began."""
+        if process.plan is None or row["state"] not in ("approved", "failed") or "AdminTask_Output" in row["details"]:
+            return False
+        key = row["details"]["IntouchAPITask-Payload"]["body"].get("requestId")
+        if self._world.platform_side.decided_at.get(row["requestId"], 0.0) < process.begun:
+            return False
+        own = self._world.ledger.rows(
+            "SELECT 1 FROM badge_request q JOIN badge_run r ON r.id = q.badge_run_id "  # noqa: S608 - a key and a token of ours
+            f"WHERE q.key = '{key}' AND r.token = '{process.plan.token}'"
+        )
+        return bool(own)
+
     def page_read(self, process: Process | None, asked: float, rows: list[dict[str, Any]], body: bytes) -> None:
         """A page of the list reached its reader."""
         pagination = json.loads(body)["pagination"] if rows else {"number": 0, "totalPages": 0}
         is_last = pagination["number"] + 1 >= pagination["totalPages"]
         keys = (row["details"]["IntouchAPITask-Payload"]["body"].get("requestId") for row in rows)
-        self._pages.append(PageRead(process, asked, frozenset(key for key in keys if key), is_last))
+        ids = frozenset(row["requestId"] for row in rows)
+        self._pages.append(PageRead(process, asked, frozenset(key for key in keys if key), ids, is_last))
 
     def answered(self, post: Post, status: int, codes: frozenset[int], platform_request_id: str | None) -> None:
         """The sender got an answer."""
@@ -261,6 +276,10 @@ class Wire:
                 # A send that was certainly not taken is none: the plan may have been made anew since.
                 sent = [each.started for each in self._by_key.get(key, ()) if each.word is not Word.NOT_TAKEN]
                 if sent and sent[0] > earlier.started + self._shape.post_timeout:
+                    return True
+                # The row shows one send of several: the one that it came from.
+                shown = [each.started for each in self._by_key.get(key, ()) if each.platform_request_id in page.ids]
+                if shown and max(shown) > earlier.started + self._shape.post_timeout:
                     return True
         return False
 
