@@ -24,13 +24,26 @@ from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine import advance, doubt, outcomes, platform_list, send, settle, submit, upkeep, watch
+from capillary.engine import (
+    advance,
+    answered,
+    doubt,
+    lookalikes,
+    outcomes,
+    platform_list,
+    send,
+    settle,
+    sightings,
+    submit,
+    upkeep,
+    watch,
+)
 from capillary.engine.errors import SubmittingOff
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import ListRead
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
 from capillary.engine.sightings import seen_in
-from capillary.ledger import candidates, counts, cut, foreign_keys, migrate, pace, plan, requests, server, stops
+from capillary.ledger import candidates, counts, cut, foreign_keys, migrate, pace, plan, requests, scans, server, stops
 from capillary.ledger import history as ledger_history
 from capillary.ledger import occasion as ledger_occasion
 from capillary.ledger import settle as ledger_settle
@@ -53,9 +66,11 @@ from capillary.ledger.schema import (
 from capillary.ledger.settle import Ending
 from capillary.ledger.spec import KEY_PREFIX
 from capillary.ledger.staging import Attempt, Staging
+from sandbox.settings import EchoedKey
 from tests.simulation import actors
 from tests.simulation.actors import DagRun
 from tests.simulation.shape import Addresses, Campaigns, Mode, Shape
+from tests.simulation.wire import LOOKED_AT_AFTER_S
 
 Patch = tuple[ModuleType | type, str, object]
 
@@ -252,6 +267,40 @@ def _anybody_judges(in_doubt: doubt.InDoubt, begun: datetime, controls: doubt._C
 
 
 _MAY_JUDGE: Final = doubt._may_judge
+
+
+def _the_key_alone(shown: str | None, key: str) -> bool:
+    return shown == key
+
+
+def _as_sent(shown: str) -> bool:
+    return shown.startswith(KEY_PREFIX)
+
+
+def _no_other_key(_tx: Transaction, row: WorkflowRequest, *, key: str, request_id: int) -> bool:
+    assert request_id
+    return row.request_key == key
+
+
+class _KeylessAlone(lookalikes.Lookalikes):
+    def take(self, tx: Transaction, rows: Iterable[WorkflowRequest]) -> None:
+        super().take(tx, [row for row in rows if row.request_key is None])
+
+
+def _last_sends(
+    tx: Transaction, request_keys: set[str], made_at: object, *, begun: datetime, platform_ahead_s: int | None
+) -> doubt._Controls:
+    assert made_at is not None
+    assert begun
+    assert platform_ahead_s is None or platform_ahead_s
+    sent = tx.conn.execute(
+        select(func.max(badge_request.c.last_sent_at)).where(badge_request.c.key.in_(request_keys))
+    ).scalar_one()
+    return doubt._Controls(sent, {})
+
+
+async def _several_follow(_sender: object, _plan: object, _so_far: object, sendings: list[Sending]) -> bool:
+    return any(sending.sent is Sent.ACCEPTED for sending in sendings)
 
 
 async def _last_page_dropped(client: Client, **options: Any) -> ListRead:  # noqa: ANN401 - read_list's own
@@ -541,6 +590,35 @@ BUGS: Final[Mapping[str, Bug]] = {
         "doubt lasts for the list's lag, too",
         [(submit, "doubt_after", _blind_to_lag), (doubt, "doubt_after", _blind_to_lag)],
         shown_by=14,
+    ),
+    "altered-key-taken-for-absent": Bug(
+        "a row whose key was made from ours is ours, and one of our customers holds the doubt",
+        [
+            (sightings, "carries", _the_key_alone),
+            (sightings, "has_our_form", _as_sent),
+            (send, "answers_for", _no_other_key),
+            (answered, "answers_for", _no_other_key),
+            (doubt, "Lookalikes", _KeylessAlone),
+        ],
+        lambda shape: shape.echoed_key is not EchoedKey.AS_SENT,
+        shown_by=5,
+    ),
+    "resend-as-control-by-its-key": Bug(
+        "a request that was sent again is a control from the send on that its reply tells",
+        [(doubt, "_newest_sends", _last_sends)],
+        _broken,
+    ),
+    "clock-jump-unnoticed": Bug(
+        "after a clock was set nothing is judged absent for one lag",
+        [(scans, "note_clocks", _never)],
+        lambda shape: shape.clock_set_by > 0,
+        shown_by=345,
+    ),
+    "auto-approval-only-in-the-reply": Bug(
+        "the first accepted request is read once more before others follow",
+        [(submit, "_others_may_follow", _several_follow)],
+        lambda shape: 0 < shape.approves_after < LOOKED_AT_AFTER_S,
+        shown_by=145,
     ),
     "no-control": Bug("absence needs a control, or an hour", [(doubt, "_may_judge", _no_control)]),
     "last-page-dropped": Bug(

@@ -68,6 +68,7 @@ class PlatformSide:
         platform: the sandbox's platform; its books are read by the invariants.
         badges: badge ids by occasion.
         decided_at: when requests were decided, by platform request id.
+        approved_late: platform request ids of what was executed without a human, some time after its reply.
         told: issued ids that some reply has listed without error, by request key and customer.
     """
 
@@ -99,6 +100,7 @@ class PlatformSide:
         self._enrol_holders()
         self.disturbed = True
         self.decided_at: dict[str, float] = {}
+        self.approved_late = set[str]()
         self.told: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
         self._oddities: dict[str, Oddity | None] = {}
 
@@ -260,6 +262,7 @@ class PlatformSide:
         self.platform.workflow.execute_late()
         if self.disturbed:
             self.decided_at.setdefault(platform_request_id, self._loop.time())
+            self.approved_late.add(platform_request_id)
 
     def decide(self, platform_request_id: str) -> None:
         """The checker decides one request, on every node it has to pass."""

@@ -222,7 +222,8 @@ def _with_late_approval_or_clock(shape: Shape) -> Shape:
     own = Random(shape.seed * 104_729 + 43)  # noqa: S311 - chance that can be repeated
     if own.random() < 0.5:
         runs = tuple(replace(each, size=1) for each in shape.runs)
-        return replace(shape, approves_after=own.choice((0.5, 2.0, 20.0)), runs=runs, auto_approve=False)
+        calm = replace(shape, fault=0.0, storms=(), stale_for=0.0, auto_approve=False)  # what is read is answered
+        return replace(calm, approves_after=own.choice((0.5, 2.0, 20.0)), runs=runs)
     quick = replace(shape, real_pace=False, fault=max(shape.fault, 0.3), horizon=4 * HOUR)
     by = own.choice((5 * MINUTE, 30 * MINUTE, 2 * HOUR, DAY))
     return replace(quick, clock_set_at=own.choice((2.0, 20.0, own.uniform(0, HOUR))), clock_set_by=by)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Design, 4.2: without a control an hour must pass.
 WITHOUT_CONTROL_S: Final = 3600.0
+#: The first accepted request of a task is read so long after its reply, before a second goes out.
+LOOKED_AT_AFTER_S: Final = 5.0
 #: The switch is asked before the claim; the POST starts within this, or not at all.
 SEND_WITHIN_S: Final = 5.0
 #: The ledger's times are rounded to microseconds.
@@ -196,6 +198,7 @@ class Wire:
             self._judge_owner(post)
             for earlier in self._by_key[post.key]:
                 self._judge_same_key(earlier, post)
+        self._judge_after_late_approval(post)
         if self._shape.lost_for and self._set_back_at is not None:
             for earlier in self._by_key[post.key]:
                 self._judge_after_loss(earlier, post)
@@ -217,6 +220,16 @@ class Wire:
         )
         if mine is not None and found and not found[0][1] and found[0][0] != mine.token:
             self._world.breach("owner", f"{post.key} was sent for a plan that had the number of its own before")
+
+    def _judge_after_late_approval(self, post: Post) -> None:
+        """Before a second new request the first accepted one was read, which had been executed without a human."""
+        looked = 0 < self._shape.approves_after < LOOKED_AT_AFTER_S
+        if not looked or post.process is None or self._by_key[post.key]:
+            return
+        for earlier in self.posts:
+            approved = earlier.platform_request_id in self._world.platform_side.approved_late
+            if approved and earlier.process is post.process and earlier.word is Word.TAKEN:
+                self._world.breach("auto-approval", f"{post.key} was sent after {earlier.key} was approved by itself")
 
     def _judge_after_loss(self, earlier: Post, post: Post) -> None:
         """A request of before the loss stands on the platform under this key, and was not rejected."""
