@@ -17,6 +17,7 @@ from sqlalchemy import select
 from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
 from capillary.api.transport import AiohttpTransport
+from capillary.engine import second_look
 from capillary.engine.pace import LedgerPace
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
@@ -120,6 +121,12 @@ class ShiftedClock:
 
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self.shift
+
+
+@pytest.fixture(autouse=True)
+def _short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five seconds of waiting for each run would be most of these tests."""
+    monkeypatch.setattr(second_look, "LOOK_AFTER_S", 0.3)
 
 
 @pytest.fixture

@@ -531,7 +531,7 @@ _HISTORY: Final = ledger_history.history
 BUGS: Final[Mapping[str, Bug]] = {
     "persist-after-send": Bug("the claim is written before the POST", [(Sender, "send", _persist_after_send)]),
     "release-on-timeout": Bug("no trustworthy answer leaves a doubt", [(Sender, "_doubted", _release_on_timeout)]),
-    "trust-200": Bug("a 200 without a request id proves nothing", [(api_client, "_taken", _trust_200)], shown_by=6),
+    "trust-200": Bug("a 200 without a request id proves nothing", [(api_client, "_taken", _trust_200)], shown_by=13),
     "claim-without-compare": Bug("a claim is a compare-and-set", [(requests, "claim", _claim_anything)]),
     "send-for-others": Bug(
         "only the run that planned a request sends it",
@@ -541,13 +541,13 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a sender releases only its own claim, never a doubtful one",
         [(requests, "release", _late_release)],
         lambda shape: shape.freeze >= 0.1,
-        shown_by=143,
+        shown_by=43,
     ),
     "refuse-although-doubtful": Bug(
         "no refusal counts for a doubtful request",
         [(requests, "refuse", _refuse_doubtful)],
         lambda shape: shape.fault > 0.2,
-        shown_by=53,
+        shown_by=43,
     ),
     "switch-ignored": Bug(
         "the switch is asked before every POST",
@@ -582,12 +582,12 @@ BUGS: Final[Mapping[str, Bug]] = {
     "no-doubt-wait": Bug(
         "absence is judged after doubt_from",
         [(submit, "doubt_after", _no_wait), (doubt, "doubt_after", _no_wait)],
-        shown_by=30,
+        shown_by=55,
     ),
     "blind-to-lag": Bug(
         "doubt lasts for the list's lag, too",
         [(submit, "doubt_after", _blind_to_lag), (doubt, "doubt_after", _blind_to_lag)],
-        shown_by=14,
+        shown_by=55,
     ),
     "altered-key-taken-for-absent": Bug(
         "a row whose key was made from ours is ours, and one of our customers holds the doubt",
@@ -622,7 +622,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     "last-page-dropped": Bug(
         "the list is read to its end",
         [(platform_list, "read_list", _last_page_dropped)],
-        shown_by=6,
+        shown_by=0,
     ),
     "foreign-key-ignored": Bug(
         "an unknown key of ours stops submitting",
@@ -634,7 +634,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "an answer is recorded for the key that was sent",
         [(Sender, "_accepted", _accepted_by_number)],
         _fails_over,
-        shown_by=19,
+        shown_by=1229,
     ),
     "claim-by-number": Bug(
         "a sender changes the claim that it took, whoever has its number",
@@ -652,7 +652,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "after a failover nothing is sent before the list must show what was",
         [(server, "unread_change", _no_change)],
         _fails_over,
-        shown_by=9,
+        shown_by=19,
     ),
     "reads-back-30-days": Bug(
         "a new ledger reads the list as far back as it goes",
@@ -703,7 +703,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     "sent-ones-discarded": Bug(
         "what was sent is never given back",
         [(each, "discard_unsent", _discard_what_is_sent) for each in (plan, upkeep, actors)],
-        shown_by=11,
+        shown_by=20,
     ),
     "scheme-in-the-account": Bug(
         "http and https lead to one account",
@@ -724,7 +724,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     "resend-on-failed-settle": Bug(
         "what waits is never sent again",
         [(settle, "_settle", _resend_on_failed_settle)],
-        shown_by=7,
+        shown_by=2,
     ),
     "unread-sighting": Bug(
         "every sighting is read before settling",
@@ -752,12 +752,12 @@ BUGS: Final[Mapping[str, Bug]] = {
         "unknown states are waiting",
         [(request_workflow, "DECIDED", request_workflow.DECIDED | {"ZoneTask"})],
         lambda shape: shape.extra_node,
-        shown_by=4,
+        shown_by=103,
     ),
     "double-pace": Bug(
         "one call budget",
         [(pace, "slot_spacing_s", lambda calls_per_minute: 20.0 / calls_per_minute)],
         lambda shape: shape.real_pace,
-        shown_by=12,
+        shown_by=10,
     ),
 }
