@@ -287,16 +287,6 @@ class _KeylessAlone(lookalikes.Lookalikes):
         super().take(tx, [row for row in rows if row.request_key is None])
 
 
-def _last_sends(
-    tx: Transaction, request_keys: set[str], made_at: object, *, begun: datetime, platform_ahead_s: int | None
-) -> doubt._Controls:
-    del made_at, begun, platform_ahead_s  # nothing is asked of them
-    sent = tx.conn.execute(
-        select(func.max(badge_request.c.last_sent_at)).where(badge_request.c.key.in_(request_keys))
-    ).scalar_one()
-    return doubt._Controls(sent, {})
-
-
 async def _several_follow(_sender: object, _plan: object, _so_far: object, sendings: list[Sending]) -> bool:
     return any(sending.sent is Sent.ACCEPTED for sending in sendings)
 
@@ -600,11 +590,6 @@ BUGS: Final[Mapping[str, Bug]] = {
         ],
         lambda shape: shape.echoed_key is not EchoedKey.AS_SENT,
         shown_by=5,
-    ),
-    "resend-as-control-by-its-key": Bug(
-        "a request that was sent again is a control from the send on that its reply tells",
-        [(doubt, "_newest_sends", _last_sends)],
-        _broken,
     ),
     "clock-jump-unnoticed": Bug(
         "after a clock was set nothing is judged absent for one lag",
