@@ -715,7 +715,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "every sighting is read before settling",
         [(settle, "_settle", _settle_by_what_came)],
         _broken,
-        shown_by=2672,
+        shown_by=502,
     ),
     "counts-of-before-kept": Bug(
         "settling again counts anew", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken
