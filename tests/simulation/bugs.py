@@ -649,7 +649,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "each credential user reads the list before it sends",
         [(each, "history", _anybodys_history) for each in (ledger_history, submit, doubt, watch)],
         lambda shape: shape.two_tills,
-        shown_by=1399,
+        shown_by=8439,
     ),
     "refused-days-taken-as-read": Bug(
         "days that the platform refuses to list hold everything back",
