@@ -15,6 +15,7 @@ import struct
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
@@ -92,6 +93,7 @@ class Gate:
         if scope["type"] != "http" or path == "/" or path.startswith("/_sandbox"):
             await self._app(scope, receive, send)
             return
+        send = self._dated(send)
         route = route_of(scope["method"], path)
         self._platform.count(route)
         if self._platform.settings.latency_s:
@@ -104,6 +106,17 @@ class Gate:
             await self._app(scope, receive, send)
         else:
             await self._play(fault, scope, receive, send)
+
+    def _dated(self, send: Send) -> Send:
+        """Gives every reply the platform's own ``Date``, which a test may have turned."""
+
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = (b"date", formatdate(self._platform.clock(), usegmt=True).encode())
+                message = {**message, "headers": [*message["headers"], date]}
+            await send(message)
+
+        return dated
 
     def _too_many(self, wait_s: float) -> Reply:
         retry_after = (("retry-after", str(math.ceil(wait_s))),) if self._platform.settings.retry_after else ()

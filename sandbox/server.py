@@ -181,4 +181,5 @@ def _config(platform: Platform, *, log_level: str) -> uvicorn.Config:
         timeout_graceful_shutdown=STOP_GRACE_S,
         timeout_keep_alive=75,
         server_header=False,
+        date_header=False,  # the platform's own clock says it
     )

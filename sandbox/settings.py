@@ -40,6 +40,18 @@ class ListRows(StrEnum):
     HIDES = "hides"  #: every second request is missing, though a single read finds it
 
 
+class EchoedKey(StrEnum):
+    """How replies show the inner ``requestId`` of a request."""
+
+    AS_SENT = "as_sent"
+    UPPER = "upper"  #: in upper case
+    PREFIXED = "prefixed"  #: behind ``req-``
+    DASHES = "dashes"  #: with dashes for dots
+    CUT = "cut"  #: without its last 12 characters
+    HEADLESS = "headless"  #: its last 20 characters alone
+    HASHED = "hashed"  #: its MD5
+
+
 class ListTotals(StrEnum):
     """What ``totalElements`` and ``totalPages`` of the list count."""
 
@@ -121,6 +133,9 @@ class SandboxSettings:
         delay_s: the automatic checker decides this many seconds after the request arrived.
         reject_every: the automatic checker rejects every n-th request; 0 for none.
         auto_approve: the workflow's auto-approval flag: requests are executed with no human check.
+        auto_approve_after_s: requests are executed with no human check so many seconds after they arrived, as soon as
+            anybody reads; 0 for never (*assumption*: approval by itself is immediate).
+        echoed_key: how replies show the inner ``requestId`` (*assumption*: as it was sent).
         external_service_bypass: OAuth callers without a UI token count as external services: not checked for
             CanMakeRequest, and executed with no human check (*assumption* for ISSUE-BADGE).
         require_ui_token: refuse workflow calls without a valid ``X-CAP-UI-AUTH-TOKEN`` (*assumption*).
@@ -157,6 +172,8 @@ class SandboxSettings:
     delay_s: float = 0.0
     reject_every: int = 0
     auto_approve: bool = False
+    auto_approve_after_s: float = 0.0
+    echoed_key: EchoedKey = EchoedKey.AS_SENT
     external_service_bypass: bool = False
     require_ui_token: bool = False
     four_eyes: bool = False
@@ -188,7 +205,7 @@ class SandboxSettings:
         for each in fields(self):
             fits = not isinstance(each.default, bool) or isinstance(getattr(self, each.name), bool)
             _require(fits, each.name, "give true or false")
-        for name in ("token_ttl_s", "unknown_every", "delay_s", "reject_every"):
+        for name in ("token_ttl_s", "unknown_every", "delay_s", "reject_every", "auto_approve_after_s"):
             _require(getattr(self, name) >= 0, name, "give 0 or more")
         for name in ("list_lag_s", "list_range_days", "list_reaches_days", "calls_per_minute", "latency_s"):
             _require(getattr(self, name) >= 0, name, "give 0 or more")
@@ -202,6 +219,7 @@ class SandboxSettings:
             ("partial_policy", PartialPolicy),
             ("list_rows", ListRows),
             ("list_totals", ListTotals),
+            ("echoed_key", EchoedKey),
         ):
             object.__setattr__(self, name, _word(kind, name, getattr(self, name)))
         try:

@@ -96,7 +96,8 @@ def _parser() -> argparse.ArgumentParser:
         "--not-ours",
         action="append",
         metavar="KEY",
-        help="import: your word that a request of this key is somebody else's; may be given again",
+        help="import: your word that a request of this key, or of the platform request id that a doubt names, is "
+        "somebody else's; may be given again",
     )
     ledger.add_argument(
         "--new-organisation",

@@ -6,7 +6,7 @@ import getpass
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import URL, select
+from sqlalchemy import URL, or_, select
 
 from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import UNREADABLE_ROW
@@ -16,15 +16,15 @@ from capillary.errors import TerminalError
 from capillary.ledger import foreign_keys, history, scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.migrate import create
-from capillary.ledger.schema import badge_request
-from capillary.ledger.spec import KEY_PREFIX
+from capillary.ledger.schema import RequestStatus, badge_request, badge_sighting
+from capillary.ledger.spec import KEY_PREFIX, has_our_form
 
 #: Characters of a name that are kept beside a person's word.
 _NAME_LIMIT: Final = 200
 
 
 class KeyRefused(TerminalError):
-    """A key that nobody can say of that it is not ours."""
+    """A key, or a platform request id, that nobody can say of that it is not ours."""
 
 
 def create_ledger(url: str | URL, *, new_organisation_of: str | None) -> str:
@@ -52,15 +52,19 @@ def create_ledger(url: str | URL, *, new_organisation_of: str | None) -> str:
 def note_not_ours(ledger: Ledger, keys: Sequence[str], *, capillary_conn_id: str) -> str:
     """Write down a person's word that requests of these keys are somebody else's, and say what follows.
 
+    A platform request id may stand for a key, where a request in doubt names it as one that it may be.
+
     Raises:
-        KeyRefused: one of them is no key of our form, or the ledger holds its request; nothing was written.
+        KeyRefused: one of them is no key of our form and named by no doubt, or the ledger holds its request; nothing
+            was written.
         ConnectionMissing, SettingsInvalid: the platform's connection cannot be used.
     """
     settings = _settings(capillary_conn_id)
     account = settings.account
     with ledger.write() as tx:
+        holds_doubt = False
         for key in keys:
-            _assert_may_be_foreign(tx, account, key)
+            holds_doubt |= _assert_may_be_foreign(tx, account, key)
             scans.note_not_ours(tx, account, key, by=_who())
         noted = f"noted for {account}: {', '.join(map(on_one_line, keys))}"
         before = foreign_keys.foreign_keys(tx, account)
@@ -69,7 +73,8 @@ def note_not_ours(ledger: Ledger, keys: Sequence[str], *, capillary_conn_id: str
         if left:
             return f"{noted}. Submitting stays stopped by {on_one_line(left[0].key)}"
         if not before:
-            return f"{noted}. Nothing was stopped by them"
+            said = "The next reading judges what is in doubt without them" if holds_doubt else ""
+            return f"{noted}. {said or 'Nothing was stopped by them'}"
         for sender in {each.sender for each in before}:
             history.read_again(tx, account, sender)
         return (
@@ -87,15 +92,30 @@ def _take_as_new(ledger: Ledger, settings: PlatformSettings) -> str:
         return f"{account} is taken for new, as you say: no request of ours stands there, and its list is not read back"
 
 
-def _assert_may_be_foreign(tx: Transaction, account: str, key: str) -> None:
+def _assert_may_be_foreign(tx: Transaction, account: str, key: str) -> bool:
+    """Assert that it may be somebody else's; return whether a request in doubt is held by it."""
+    columns = badge_request.c
+    holds_doubt = tx.conn.execute(
+        select(columns.id)
+        .where(columns.status == RequestStatus.SENDING)
+        .where(or_(columns.answered_id == key, columns.error.contains(f" {key} ", autoescape=True)))
+        .limit(1)
+    ).first()
     stops_now = any(foreign.key == key for foreign in foreign_keys.foreign_keys(tx, account))
-    if not key.startswith((KEY_PREFIX, UNREADABLE_ROW)) and not stops_now:
+    is_known_form = has_our_form(key) or key.startswith((KEY_PREFIX, UNREADABLE_ROW))
+    if not is_known_form and not stops_now and holds_doubt is None:
         raise KeyRefused(
             f"{on_one_line(key)} is no key that could be ours, and stops nothing: ours begin with {KEY_PREFIX}, and "
             "requests that show no key stop by their platform request id"
         )
-    if tx.conn.execute(select(badge_request.c.id).where(badge_request.c.key == key)).first() is not None:
+    of_ledger = tx.conn.execute(
+        select(columns.id)
+        .outerjoin(badge_sighting, badge_sighting.c.request_id == columns.id)
+        .where(or_(columns.key == key, badge_sighting.c.platform_request_id == key))
+    ).first()
+    if of_ledger is not None:
         raise KeyRefused(f"{on_one_line(key)} is a request of this ledger, and so it is ours: see it in badge_request")
+    return holds_doubt is not None
 
 
 def _who() -> str:

@@ -14,6 +14,7 @@ from airflow.sdk import Context
 from sqlalchemy import create_engine, func, select, text
 
 from capillary import access, planning
+from capillary.engine import second_look
 from capillary.engine.runtime import Runtime
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
@@ -113,6 +114,12 @@ class Place:
     def sent(self) -> list[int]:
         """Every customer that the platform's books hold, once for each request."""
         return sorted(customer for request in self.sandbox.platform.requests() for customer in request.customers)
+
+
+@pytest.fixture(autouse=True)
+def _short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five seconds of waiting for each run would be most of these tests."""
+    monkeypatch.setattr(second_look, "LOOK_AFTER_S", 0.1)
 
 
 @pytest.fixture

@@ -9,16 +9,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from capillary.__main__ import main
 from capillary.engine.history import DAYS_AT_ONCE
 from capillary.hooks import CapillaryHook
-from capillary.ledger import foreign_keys
+from capillary.ledger import foreign_keys, scans
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import GOES_BACK, History, history
 from capillary.ledger.revision import REVISIONS
-from capillary.ledger.schema import badge_not_ours
+from capillary.ledger.schema import badge_not_ours, badge_request, badge_sighting
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from sandbox.faults import Route
 from tests.glue.conftest import BADGE, SQL, Place
@@ -186,6 +186,36 @@ def test_a_request_that_shows_no_key_goes_by_its_platform_request_id(
     assert "The next submit reads the whole list again" in capsys.readouterr().out
     with place.ledger.read() as tx:
         assert foreign_keys.foreign_keys(tx, account(place)) == ()
+
+
+NAMED = "4355e800-e71c-11f1-8f3e-325096b39f47"
+
+
+@pytest.mark.parametrize("by", ["answered_id", "error"])
+def test_what_holds_a_doubt_may_be_said_to_be_not_ours_by_its_platform_request_id(
+    place: Place, capsys: pytest.CaptureFixture[str], by: str
+) -> None:
+    submit(place)
+    said = NAMED if by == "answered_id" else f"request {NAMED} on the platform (under key REF-77) may be it"
+    with place.ledger.write() as tx:
+        tx.conn.execute(delete(badge_sighting))
+        tx.conn.execute(update(badge_request).values(status="sending", **{by: said}))
+    assert main(["ledger", "import", "--not-ours", NAMED]) == 0
+    assert "The next reading judges what is in doubt without them" in capsys.readouterr().out
+    assert main(["ledger", "import", "--not-ours", NAMED.replace("4", "5")]) == 1
+    with place.ledger.read() as tx:
+        assert scans.are_not_ours(tx, account(place), [NAMED]) == {NAMED}
+
+
+def test_a_request_that_was_seen_is_ours_by_its_platform_request_id_too(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(place)
+    with place.ledger.write() as tx:
+        seen = tx.conn.execute(select(badge_sighting.c.platform_request_id)).scalars().first()
+        tx.conn.execute(update(badge_request).values(status="sending", answered_id=seen))
+    assert main(["ledger", "import", "--not-ours", str(seen)]) == 1
+    assert "is a request of this ledger, and so it is ours" in capsys.readouterr().err
 
 
 # A lost ledger ----------------------------------------------------------------------------------------------

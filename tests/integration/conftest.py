@@ -17,6 +17,7 @@ from sqlalchemy import select
 from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
 from capillary.api.transport import AiohttpTransport
+from capillary.engine import second_look
 from capillary.engine.pace import LedgerPace
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
@@ -122,13 +123,21 @@ class ShiftedClock:
         return datetime.now(UTC) + self.shift
 
 
+@pytest.fixture(autouse=True)
+def _short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five seconds of waiting for each run would be most of these tests."""
+    monkeypatch.setattr(second_look, "LOOK_AFTER_S", 0.3)
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     url = f"sqlite:///{tmp_path}/ledger.db"
     with Ledger(url, new=True) as empty:
         create(empty.engine)
     clock = ShiftedClock()
-    with running_sandbox(SandboxSettings()) as sandbox, Ledger(url, clock=clock) as ledger:
+    # The hours that a test lets pass go by for both: a clock of one of them that jumps is another story.
+    of_platform = running_sandbox(SandboxSettings(), clock=lambda: clock().timestamp())
+    with of_platform as sandbox, Ledger(url, clock=clock) as ledger:
         settings = PlatformSettings(
             base_url=sandbox.url,
             organisation_id="100458",

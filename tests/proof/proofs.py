@@ -163,7 +163,7 @@ PROOFS: Final = (
     ),
     by_tests(
         "clocks",
-        "clocks set back and forward, daylight saving, skew; one expected failure, below",
+        "clocks set back and forward, daylight saving, skew",
         "unit/ledger/test_clocks.py",
     ),
     by_tests(

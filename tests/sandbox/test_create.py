@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -180,3 +181,41 @@ async def test_the_same_inner_id_may_wait_twice(sandbox: MakeCaller) -> None:
     first, second = await call.submit("key-1", [1]), await call.submit("key-1", [1])
     assert first != second
     assert [record.state for record in call.platform.requests()] == ["AdminTask", "AdminTask"]
+
+
+KEY = "cb1.gold.0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        ("as_sent", KEY),
+        ("upper", KEY.upper()),
+        ("prefixed", f"req-{KEY}"),
+        ("dashes", KEY.replace(".", "-")),
+        ("cut", "cb1.gold.0f1e2d3c4b5a69788796"),
+        ("headless", "69788796a5b4c3d2e1f0"),
+        ("hashed", hashlib.md5(KEY.encode(), usedforsecurity=False).hexdigest()),
+    ],
+)
+async def test_a_key_may_be_echoed_altered(sandbox: MakeCaller, kind: str, shown: str) -> None:
+    call = sandbox(echoed_key=kind)
+    created = (await call.post(submission(KEY, [900001]))).json()["data"]
+    listed = (await call.page()).json()["data"][0]
+    single = (await call.read(created["requestId"])).json()["data"]
+    for row in (created, listed, single):
+        echoed = row["details"][TASK]["body"]
+        assert echoed["customers"] == [900001]
+        assert echoed["requestId"] == shown
+    assert call.platform.requests()[0].request_key == KEY
+
+
+async def test_a_request_may_be_approved_by_itself_some_time_after_its_reply(sandbox: MakeCaller) -> None:
+    call = sandbox(auto_approve_after_s=5)
+    created = (await call.post(submission(KEY, [900001]))).json()["data"]
+    request_id = created["requestId"]
+    assert created["state"] == (await call.read(request_id)).json()["data"]["state"] == "AdminTask"
+    call.clock.now += 5
+    found = (await call.read(request_id)).json()["data"]
+    assert (found["state"], "AdminTask_Output" in found["details"]) == ("approved", False)
+    assert (await call.page()).json()["data"][0]["state"] == "approved"

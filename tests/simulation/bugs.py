@@ -28,7 +28,20 @@ from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, ReplyTooL
 from capillary.api.json_body import NOT_JSON
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine import advance, doubt, outcomes, platform_list, send, settle, submit, upkeep, watch
+from capillary.engine import (
+    advance,
+    answered,
+    doubt,
+    lookalikes,
+    outcomes,
+    platform_list,
+    send,
+    settle,
+    sightings,
+    submit,
+    upkeep,
+    watch,
+)
 from capillary.engine import history as engine_history
 from capillary.engine.errors import SubmittingOff
 from capillary.engine.outcomes import Reading, fold, read_outcomes
@@ -36,7 +49,7 @@ from capillary.engine.platform_list import DaysRead, ListRead, OnPage
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
 from capillary.engine.sightings import seen_in
-from capillary.ledger import candidates, counts, cut, foreign_keys, migrate, pace, plan, requests, server, stops
+from capillary.ledger import candidates, counts, cut, foreign_keys, migrate, pace, plan, requests, scans, server, stops
 from capillary.ledger import history as ledger_history
 from capillary.ledger import occasion as ledger_occasion
 from capillary.ledger import settle as ledger_settle
@@ -59,9 +72,11 @@ from capillary.ledger.schema import (
 from capillary.ledger.settle import Ending
 from capillary.ledger.spec import KEY_PREFIX
 from capillary.ledger.staging import Attempt, Staging
+from sandbox.settings import EchoedKey
 from tests.simulation import actors
 from tests.simulation.actors import DagRun
 from tests.simulation.shape import Addresses, Campaigns, Mode, Shape
+from tests.simulation.wire import LOOKED_AT_AFTER_S
 
 Patch = tuple[ModuleType | type, str, object]
 
@@ -258,6 +273,28 @@ def _anybody_judges(in_doubt: doubt.InDoubt, begun: datetime, controls: doubt._C
 
 
 _MAY_JUDGE: Final = doubt._may_judge
+
+
+def _the_key_alone(shown: str | None, key: str) -> bool:
+    return shown == key
+
+
+def _as_sent(shown: str) -> bool:
+    return shown.startswith(KEY_PREFIX)
+
+
+def _no_other_key(_tx: Transaction, row: WorkflowRequest, *, key: str, request_id: int) -> bool:
+    assert request_id
+    return row.request_key == key
+
+
+class _KeylessAlone(lookalikes.Lookalikes):
+    def take(self, tx: Transaction, rows: Iterable[WorkflowRequest]) -> None:
+        super().take(tx, [row for row in rows if row.request_key is None])
+
+
+async def _several_follow(_sender: object, _plan: object, _so_far: object, sendings: list[Sending]) -> bool:
+    return any(sending.sent is Sent.ACCEPTED for sending in sendings)
 
 
 async def _last_page_dropped(client: Client, **options: Any) -> ListRead:  # noqa: ANN401 - read_list's own
@@ -540,7 +577,7 @@ _HISTORY: Final = ledger_history.history
 BUGS: Final[Mapping[str, Bug]] = {
     "persist-after-send": Bug("the claim is written before the POST", [(Sender, "send", _persist_after_send)]),
     "release-on-timeout": Bug("no trustworthy answer leaves a doubt", [(Sender, "_doubted", _release_on_timeout)]),
-    "trust-200": Bug("a 200 without a request id proves nothing", [(api_client, "_taken", _trust_200)], shown_by=6),
+    "trust-200": Bug("a 200 without a request id proves nothing", [(api_client, "_taken", _trust_200)], shown_by=13),
     "claim-without-compare": Bug("a claim is a compare-and-set", [(requests, "claim", _claim_anything)]),
     "send-for-others": Bug(
         "only the run that planned a request sends it",
@@ -550,13 +587,13 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a sender releases only its own claim, never a doubtful one",
         [(requests, "release", _late_release)],
         lambda shape: shape.freeze >= 0.1,
-        shown_by=143,
+        shown_by=43,
     ),
     "refuse-although-doubtful": Bug(
         "no refusal counts for a doubtful request",
         [(requests, "refuse", _refuse_doubtful)],
         lambda shape: shape.fault > 0.2,
-        shown_by=53,
+        shown_by=43,
     ),
     "switch-ignored": Bug(
         "the switch is asked before every POST",
@@ -584,25 +621,49 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "auto-approval-unnoticed": Bug(
         "an auto-approval ends the wave",
-        [(submit, "_assert_human", _accepting_human)],
+        [(submit, "_assert_human", _accepting_human), (submit, "_assert_human_decides", _never)],
         lambda shape: shape.auto_approve,
         shown_by=51,
     ),
     "no-doubt-wait": Bug(
         "absence is judged after doubt_from",
         [(submit, "doubt_after", _no_wait), (doubt, "doubt_after", _no_wait)],
-        shown_by=30,
+        shown_by=55,
     ),
     "blind-to-lag": Bug(
         "doubt lasts for the list's lag, too",
         [(submit, "doubt_after", _blind_to_lag), (doubt, "doubt_after", _blind_to_lag)],
-        shown_by=14,
+        shown_by=55,
+    ),
+    "altered-key-taken-for-absent": Bug(
+        "a row whose key was made from ours is ours, and one of our customers holds the doubt",
+        [
+            (sightings, "carries", _the_key_alone),
+            (sightings, "has_our_form", _as_sent),
+            (send, "answers_for", _no_other_key),
+            (answered, "answers_for", _no_other_key),
+            (doubt, "Lookalikes", _KeylessAlone),
+        ],
+        lambda shape: shape.echoed_key is not EchoedKey.AS_SENT,
+        shown_by=5,
+    ),
+    "clock-jump-unnoticed": Bug(
+        "after a clock was set nothing is judged absent for one lag",
+        [(scans, "note_clocks", _never)],
+        lambda shape: shape.clock_set_by > 0,
+        shown_by=345,
+    ),
+    "auto-approval-only-in-the-reply": Bug(
+        "the first accepted request is read once more before others follow",
+        [(submit, "_others_may_follow", _several_follow)],
+        lambda shape: 0 < shape.approves_after < LOOKED_AT_AFTER_S,
+        shown_by=145,
     ),
     "no-control": Bug("absence needs a control, or an hour", [(doubt, "_may_judge", _no_control)]),
     "last-page-dropped": Bug(
         "the list is read to its end",
         [(platform_list, "read_list", _last_page_dropped)],
-        shown_by=6,
+        shown_by=0,
     ),
     "too-large-is-the-end": Bug(
         "a page that is too large is read again in smaller ones",
@@ -620,7 +681,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "an answer is recorded for the key that was sent",
         [(Sender, "_accepted", _accepted_by_number)],
         _fails_over,
-        shown_by=19,
+        shown_by=1229,
     ),
     "claim-by-number": Bug(
         "a sender changes the claim that it took, whoever has its number",
@@ -638,7 +699,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "after a failover nothing is sent before the list must show what was",
         [(server, "unread_change", _no_change)],
         _fails_over,
-        shown_by=9,
+        shown_by=19,
     ),
     "reads-back-30-days": Bug(
         "a new ledger reads the list as far back as it goes",
@@ -662,7 +723,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "each credential user reads the list before it sends",
         [(each, "history", _anybodys_history) for each in (ledger_history, submit, doubt, watch)],
         lambda shape: shape.two_tills,
-        shown_by=1399,
+        shown_by=8439,
     ),
     "refused-days-taken-as-read": Bug(
         "days that the platform refuses to list hold everything back",
@@ -701,7 +762,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     "sent-ones-discarded": Bug(
         "what was sent is never given back",
         [(each, "discard_unsent", _discard_what_is_sent) for each in (plan, upkeep, actors)],
-        shown_by=11,
+        shown_by=20,
     ),
     "scheme-in-the-account": Bug(
         "http and https lead to one account",
@@ -722,13 +783,13 @@ BUGS: Final[Mapping[str, Bug]] = {
     "resend-on-failed-settle": Bug(
         "what waits is never sent again",
         [(settle, "_settle", _resend_on_failed_settle)],
-        shown_by=7,
+        shown_by=2,
     ),
     "unread-sighting": Bug(
         "every sighting is read before settling",
         [(settle, "_settle", _settle_by_what_came)],
         _broken,
-        shown_by=2672,
+        shown_by=502,
     ),
     "counts-of-before-kept": Bug(
         "settling again counts anew", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken
@@ -750,13 +811,13 @@ BUGS: Final[Mapping[str, Bug]] = {
         "unknown states are waiting",
         [(request_workflow, "DECIDED", request_workflow.DECIDED | {"ZoneTask"})],
         lambda shape: shape.extra_node,
-        shown_by=4,
+        shown_by=103,
     ),
     "double-pace": Bug(
         "one call budget",
         [(pace, "slot_spacing_s", lambda calls_per_minute: 20.0 / calls_per_minute)],
         lambda shape: shape.real_pace,
-        shown_by=12,
+        shown_by=10,
     ),
     "retry-after-of-503-ignored": Bug(
         "whatever carries Retry-After is obeyed, for the account",

@@ -201,6 +201,8 @@ class SimulatedTransport:
         if asked_for := _pause_s(reply):
             world.wire.told_to_wait(process, asked_for)
         rows = world.platform_side.note_told(reply.body) if reply.status == 200 else []
+        if process is not None and not process.auto_approved_seen:
+            process.auto_approved_seen = any(world.wire.is_approved_meanwhile(row, process) for row in rows)
         if post is not None:
             taken = rows[0]["requestId"] if rows and "requestId" in rows[0] else None
             world.wire.answered(post, reply.status, _codes(reply.body), taken)
@@ -242,6 +244,8 @@ class _Flight:
                 self._post.lost = True
         else:
             reply = world.platform_side.serve(method, path, headers, params, body)
+            said = {"date": format_datetime(world.platform_now, usegmt=True)}
+            reply = Reply(reply.status, {**said, **reply.headers}, reply.body)
             if self._post is not None:
                 self._accepted(self._post, reply)
         if fate.kind in ("lost", "lost reply"):

@@ -23,7 +23,7 @@ from sandbox.faults import Route
 from sandbox.ids import RequestIds
 from sandbox.platform import Platform
 from sandbox.replies import PlatformError
-from sandbox.settings import CHECKER, CLIENT, MAKER, ListRows, PartialPolicy, SandboxSettings
+from sandbox.settings import CHECKER, CLIENT, MAKER, EchoedKey, ListRows, PartialPolicy, SandboxSettings
 
 if TYPE_CHECKING:
     from sandbox.books_schema import RequestRow
@@ -72,6 +72,7 @@ class PlatformSide:
         platform: the sandbox's platform; its books are read by the invariants.
         badges: badge ids by occasion.
         decided_at: when requests were decided, by platform request id.
+        approved_late: platform request ids of what was executed without a human, some time after its reply.
         told: issued ids that some reply has listed without error, by request key and customer.
     """
 
@@ -89,6 +90,8 @@ class PlatformSide:
                 unknown_state="ZoneTask" if shape.extra_node else "",
                 partial_policy=PartialPolicy.FAILED if shape.fails_partly else PartialPolicy.APPROVED,
                 float_status=rng.random() < 0.2,
+                echoed_key=shape.echoed_key,
+                auto_approve_after_s=shape.approves_after,
             ),
             clock=lambda: epoch + shape.skew + loop.time(),
         )
@@ -101,6 +104,7 @@ class PlatformSide:
         self._enrol_holders()
         self.disturbed = True
         self.decided_at: dict[str, float] = {}
+        self.approved_late = set[str]()
         self.told: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
         self._oddities: dict[str, Oddity | None] = {}
 
@@ -130,7 +134,7 @@ class PlatformSide:
     def calm(self) -> None:
         """From now on the platform is as the documentation has it."""
         self.disturbed = False
-        self.platform.switch(list_lag_s=0.0, list_rows=ListRows.COMPLETE, auto_approve=False)
+        self.platform.switch(list_lag_s=0.0, list_rows=ListRows.COMPLETE, auto_approve=False, auto_approve_after_s=0.0)
 
     # Calls --------------------------------------------------------------------------------------------------
 
@@ -256,12 +260,19 @@ class PlatformSide:
         rows = [row for row in rows if "details" in row]
         for row in rows:
             details = row["details"]
+            if self._shape.echoed_key is not EchoedKey.AS_SENT:
+                details["IntouchAPITask-Payload"]["body"]["requestId"] = self._key_of(row["requestId"])
             key = details.get("IntouchAPITask-Payload", {}).get("body", {}).get("requestId")
             for line in _lines(details):
                 said_well = line.get("error") is None and line.get("status") in (None, "ACTIVE")
                 if said_well and line.get("issuedId"):
                     self.told[key, line["customerId"]].add(line["issuedId"])
         return rows
+
+    def _key_of(self, platform_request_id: str) -> str | None:
+        """Return the key that a request was sent with, whatever replies show."""
+        rows = self.platform.books.requests("platform_request_id = ?", (platform_request_id,), bodies=False)
+        return rows[0].request_key if rows else None
 
     # The checker --------------------------------------------------------------------------------------------
 
@@ -271,9 +282,18 @@ class PlatformSide:
         if row.decided:
             self.decided_at[row.platform_request_id] = self._loop.time()
             return
+        if shape.approves_after and self.disturbed:
+            self._loop.call_later(shape.approves_after + 0.001, self._approved_late, row.platform_request_id)
+            return
         if not self.disturbed or rng.random() >= shape.ignore:
             delay = rng.expovariate(1 / shape.decision_mean) if shape.decision_mean and self.disturbed else 1.0
             self._loop.call_later(delay, self.decide, row.platform_request_id)
+
+    def _approved_late(self, platform_request_id: str) -> None:
+        self.platform.workflow.execute_late()
+        if self.disturbed:
+            self.decided_at.setdefault(platform_request_id, self._loop.time())
+            self.approved_late.add(platform_request_id)
 
     def decide(self, platform_request_id: str) -> None:
         """The checker decides one request, on every node it has to pass."""

@@ -42,7 +42,8 @@ class Process:
         plan: on whose behalf it works, if any.
         alive: not killed.
         frozen_until: it does not move before.
-        auto_approved_seen: it was told that the platform executed a request without a human.
+        auto_approved_seen: it was told that the platform executed a request of its run without a human.
+        begun: seconds since the beginning.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Process:
     alive: bool = True
     frozen_until: float = 0.0
     auto_approved_seen: bool = False
+    begun: float = 0.0
     task: asyncio.Task[Any] | None = field(default=None, repr=False)
 
     @property

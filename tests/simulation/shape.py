@@ -8,6 +8,7 @@ from random import Random
 from typing import Final
 
 from capillary.ledger.schema import Outcome
+from sandbox.settings import EchoedKey
 
 HOUR: Final = 3600.0
 MINUTE: Final = 60.0
@@ -17,6 +18,10 @@ DAY: Final = 24 * HOUR
 _MODES: Final = "SSBSSSBSSR"
 
 
+#: Of so many seeds two have a platform that echoes keys altered, and one approves by itself after its reply, or has a
+#: ledger's clock that is set forward.
+_ECHOING: Final = frozenset({5, 15})
+_EVIDENT: Final = 25
 #: Of so many seeds one is a restored world whose ledger is lost for long (with two tills, by lot), one a strict one
 #: whose till changes, and two are strict ones in which senders freeze often, with an answer in their hands.
 _OFTEN: Final = 40
@@ -195,6 +200,12 @@ class Shape:
     damaged_states: float = 0.0
     # most bytes of a page of several rows that is read to its end, or 0
     largest_page: int = 0
+    # how replies show the keys of requests; and after how many seconds the platform executes one by itself, or 0
+    echoed_key: EchoedKey = EchoedKey.AS_SENT
+    approves_after: float = 0.0
+    # when the ledger's clock is set forward, and by how much; 0 for never
+    clock_set_at: float = 0.0
+    clock_set_by: float = 0.0
 
 
 def draw_shape(seed: int) -> Shape:  # noqa: PLR0911 - one for each kind of world
@@ -213,6 +224,10 @@ def draw_shape(seed: int) -> Shape:  # noqa: PLR0911 - one for each kind of worl
         return replace(
             heavy, late_posts=0.0, post_timeout=5.0, visibility_lag=60.0, node_lags=(more.uniform(0.0, 50.0),)
         )
+    if seed % _OFTEN in _ECHOING:
+        return _with_altered_keys(shape)
+    if seed % _OFTEN == _EVIDENT:
+        return _with_late_approval_or_clock(shape)
     if seed % _OFTEN in _FREEZING:
         quick = replace(shape, post_timeout=5.0, visibility_lag=60.0, node_lags=(more.uniform(0.0, 50.0),))
         return replace(quick, horizon=4 * HOUR, freeze=0.1, fault=0.3, crash=0.0, zombie=0.8)
@@ -248,6 +263,23 @@ def _with_odd_replies(shape: Shape, more: Random) -> Shape:
     storms = ((begins, begins + more.choice((300.0, 1200.0)), more.choice(("busy", "busy", "500"))),)
     paused = replace(shape, asks_for_pauses=True, no_answers=0.5, real_pace=True, storms=storms, fault=0.3)
     return replace(paused, addresses=Addresses.ONE, crash=0.0, freeze=0.0, calls_per_minute=60)
+
+
+def _with_altered_keys(shape: Shape) -> Shape:
+    own = Random(shape.seed * 104_729 + 41)  # noqa: S311 - chance that can be repeated
+    kinds = [kind for kind in EchoedKey if kind is not EchoedKey.AS_SENT]
+    return replace(shape, echoed_key=own.choice(kinds), fault=max(shape.fault, 0.3), horizon=4 * HOUR)
+
+
+def _with_late_approval_or_clock(shape: Shape) -> Shape:
+    own = Random(shape.seed * 104_729 + 43)  # noqa: S311 - chance that can be repeated
+    if own.random() < 0.5:
+        runs = tuple(replace(each, size=1) for each in shape.runs)
+        calm = replace(shape, fault=0.0, storms=(), stale_for=0.0, auto_approve=False)  # what is read is answered
+        return replace(calm, approves_after=own.choice((0.5, 2.0, 20.0)), runs=runs)
+    quick = replace(shape, real_pace=False, fault=max(shape.fault, 0.3), horizon=4 * HOUR)
+    by = own.choice((5 * MINUTE, 30 * MINUTE, 2 * HOUR, DAY))
+    return replace(quick, clock_set_at=own.choice((2.0, 20.0, own.uniform(0, HOUR))), clock_set_by=by)
 
 
 def _with_two_tills(shape: Shape) -> Shape:

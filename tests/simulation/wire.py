@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Design, 4.2: without a control an hour must pass.
 WITHOUT_CONTROL_S: Final = 3600.0
+#: The first accepted request of a task is read so long after its reply, before a second goes out.
+LOOKED_AT_AFTER_S: Final = 5.0
 #: The switch is asked before the claim; the POST starts within this, or not at all.
 SEND_WITHIN_S: Final = 5.0
 #: The ledger's times are rounded to microseconds.
@@ -67,6 +69,7 @@ class PageRead:
     process: Process | None
     asked: float
     keys: frozenset[str]
+    ids: frozenset[str]
     is_last: bool
 
 
@@ -142,12 +145,26 @@ class Wire:
         self._block_noted = self._world.now
         self._world.note(f"everybody waits {seconds:.3f} s")
 
+    def is_approved_meanwhile(self, row: Mapping[str, Any], process: Process) -> bool:
+        """Tell whether a row shows that a request of the process's run was executed without a human, since it began."""
+        if process.plan is None or row["state"] not in ("approved", "failed") or "AdminTask_Output" in row["details"]:
+            return False
+        key = row["details"]["IntouchAPITask-Payload"]["body"].get("requestId")
+        if self._world.platform_side.decided_at.get(row["requestId"], 0.0) < process.begun:
+            return False
+        own = self._world.ledger.rows(
+            "SELECT 1 FROM badge_request q JOIN badge_run r ON r.id = q.badge_run_id "  # noqa: S608 - a key and a token of ours
+            f"WHERE q.key = '{key}' AND r.token = '{process.plan.token}'"
+        )
+        return bool(own)
+
     def page_read(self, process: Process | None, asked: float, rows: list[dict[str, Any]], body: bytes) -> None:
         """A page of the list reached its reader."""
         pagination = json.loads(body.decode(errors="replace"))["pagination"] if rows else {"number": 0, "totalPages": 0}
         is_last = pagination["number"] + 1 >= pagination["totalPages"]
         keys = (row["details"].get("IntouchAPITask-Payload", {}).get("body", {}).get("requestId") for row in rows)
-        self._pages.append(PageRead(process, asked, frozenset(key for key in keys if key), is_last))
+        ids = frozenset(row["requestId"] for row in rows)
+        self._pages.append(PageRead(process, asked, frozenset(key for key in keys if key), ids, is_last))
 
     def answered(self, post: Post, status: int, codes: frozenset[int], platform_request_id: str | None) -> None:
         """The sender got an answer."""
@@ -198,6 +215,7 @@ class Wire:
             self._judge_owner(post)
             for earlier in self._by_key[post.key]:
                 self._judge_same_key(earlier, post)
+        self._judge_after_late_approval(post)
         if self._shape.lost_for and self._set_back_at is not None:
             for earlier in self._by_key[post.key]:
                 self._judge_after_loss(earlier, post)
@@ -219,6 +237,16 @@ class Wire:
         )
         if mine is not None and found and not found[0][1] and found[0][0] != mine.token:
             self._world.breach("owner", f"{post.key} was sent for a plan that had the number of its own before")
+
+    def _judge_after_late_approval(self, post: Post) -> None:
+        """Before a second new request the first accepted one was read, which had been executed without a human."""
+        looked = 0 < self._shape.approves_after < LOOKED_AT_AFTER_S
+        if not looked or post.process is None or self._by_key[post.key]:
+            return
+        for earlier in self.posts:
+            approved = earlier.platform_request_id in self._world.platform_side.approved_late
+            if approved and earlier.process is post.process and earlier.word is Word.TAKEN:
+                self._world.breach("auto-approval", f"{post.key} was sent after {earlier.key} was approved by itself")
 
     def _judge_after_loss(self, earlier: Post, post: Post) -> None:
         """A request of before the loss stands on the platform under this key, and was not rejected."""
@@ -278,6 +306,10 @@ class Wire:
                 # A send that was certainly not taken is none: the plan may have been made anew since.
                 sent = [each.started for each in self._by_key.get(key, ()) if each.word is not Word.NOT_TAKEN]
                 if sent and sent[0] > earlier.started + self._shape.post_timeout:
+                    return True
+                # The row shows one send of several: the one that it came from.
+                shown = [each.started for each in self._by_key.get(key, ()) if each.platform_request_id in page.ids]
+                if shown and max(shown) > earlier.started + self._shape.post_timeout:
                     return True
         return False
 

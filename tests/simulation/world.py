@@ -126,8 +126,10 @@ class World:
         return self.loop.time()
 
     def ledger_now(self) -> datetime:
-        """Return the ledger's clock, which never jumps."""
-        return BEGINNING + timedelta(seconds=self.loop.time())
+        """Return the ledger's clock, which is set forward once in some worlds."""
+        shape, now = self.shape, self.loop.time()
+        ahead = shape.clock_set_by if shape.clock_set_by and now >= shape.clock_set_at else 0.0
+        return BEGINNING + timedelta(seconds=now + ahead)
 
     @property
     def platform_now(self) -> datetime:
@@ -171,7 +173,7 @@ class World:
     ) -> asyncio.Task[Ended[T]]:
         """Start a process; the task ends with it, and is not itself part of it."""
         self._numbers += 1
-        process = Process(f"{name} #{self._numbers}", plan)
+        process = Process(f"{name} #{self._numbers}", plan, begun=self.now)
         self.processes.append(process)
 
         async def body() -> T:

@@ -29,6 +29,7 @@ from capillary.api.replies import (
     ReadVerdict,
     classify_post,
     classify_read,
+    platform_time,
     retry_after_s,
 )
 from capillary.api.transport import Reply
@@ -51,6 +52,7 @@ class Answer:
     retry_after_s: float | None
     trace_id: str | None
     size: int = 0
+    platform_time: datetime | None = None
 
     @property
     def is_good_status(self) -> bool:
@@ -100,6 +102,7 @@ def read_answer(reply: Reply, *, now: datetime) -> Answer:
         retry_after_s=retry_after_s(reply.headers, now=now),
         trace_id=trace if _TRACE_ID.fullmatch(trace) else None,
         size=len(reply.body),
+        platform_time=platform_time(reply.headers),
     )
 
 

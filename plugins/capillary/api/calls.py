@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from types import MappingProxyType
 from typing import Final, Protocol, TypeVar
@@ -21,6 +21,8 @@ from capillary.api.transport import MAX_BODY, ConnectFailed, TlsFailed, TooLarge
 HTTP_TOO_MANY: Final = 429
 #: Bodies above this many bytes are parsed in a thread, so that other triggers of the loop go on.
 LARGE_BODY: Final = 262_144
+#: Of an answer that took longer nobody knows when its `Date` was written, seconds.
+QUICK_S: Final = 30.0
 _NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
 _TOKEN: Final = "OAuth token"  # noqa: S105 - what is asked for, in words
 
@@ -66,6 +68,17 @@ class Calls:
         self.credential = Credential(settings, monotonic=monotonic, on_secret=on_secret)
         self._renewing = asyncio.Lock()
         self._throttle = patience.Throttle(monotonic=monotonic, random=random)
+        self._heard: tuple[datetime, float] | None = None
+
+    def platform_now(self) -> datetime | None:
+        """Return the platform's clock: the `Date` of its last good answer, and the seconds since; None without one.
+
+        What is no good answer may be a gateway's, with a clock of its own.
+        """
+        if self._heard is None:
+            return None
+        said, heard_at = self._heard
+        return said + timedelta(seconds=self._monotonic() - heard_at)
 
     async def clear(self) -> None:
         """See to a credential that is valid for a while, with retries, and wait for a call slot."""
@@ -206,6 +219,9 @@ class Calls:
             answer.code,
             answer.trace_id,
         )
+        is_quick = self._monotonic() - started_at <= QUICK_S
+        if answer.platform_time is not None and answer.is_good_status and answer.is_json and is_quick:
+            self._heard = answer.platform_time, self._monotonic()
         await self._obey(answer)
         return answer
 

@@ -25,6 +25,7 @@ from capillary.api.request_workflow import (
     IssueBadgeRequest,
     Page,
     WorkflowRequest,
+    id_in,
     parse_page,
     parse_request,
     post_body,
@@ -103,6 +104,7 @@ class Client:
     async def submit(self, request: IssueBadgeRequest) -> WorkflowRequest:
         """Send exactly one POST, without pace and without retry, and return the request it became.
 
+        A reply with another key than ours is in doubt here: whether that key was made from ours, the ledger tells.
         Call `clear_to_send` before the request is claimed in the ledger. A cancellation in mid-call is passed
         on and leaves the request in doubt.
 
@@ -134,6 +136,8 @@ class Client:
             refusal = post_error(answer, reason=self._calls.explain(answer), request_key=request.key)
             if isinstance(refusal, Unauthorized):
                 self._calls.credential.drop(headers)
+            if isinstance(refusal, InDoubt):
+                refusal.platform_request_id = id_in(answer.payload)
             raise refusal
         if taken.request_key is not None and taken.request_key != request.key:
             raise InDoubt(
@@ -141,12 +145,20 @@ class Client:
                 request_key=request.key,
                 http_status=answer.status,
                 trace_id=answer.trace_id,
+                platform_request_id=taken.platform_request_id,
+                answered=taken,
             )
         return taken
 
     # Reading ------------------------------------------------------------------------------------------------
 
-    async def read_request(self, platform_request_id: str) -> WorkflowRequest | None:
+    def platform_now(self) -> datetime | None:
+        """Return the platform's clock, by the `Date` of its last good answer; None while none had one."""
+        return self._calls.platform_now()
+
+    async def read_request(
+        self, platform_request_id: str, *, attempts: int = patience.READ_ATTEMPTS
+    ) -> WorkflowRequest | None:
         """Return one request, or None when the platform does not know the id.
 
         Raises, like every read, PlatformUnavailable and ReplyUnreadable after retries, CallRefused at once.
@@ -157,6 +169,7 @@ class Client:
             path,
             lambda a: parse_request(a.data, asked_for=platform_request_id),
             absent=_NO_REQUEST,
+            attempts=attempts,
         )
 
     async def list_requests(

@@ -6,7 +6,12 @@ ends with what to do.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from capillary.errors import TerminalError, TransientError
+
+if TYPE_CHECKING:
+    from capillary.api.request_workflow import WorkflowRequest
 
 
 def _facts(http_status: int | None, code: int | None, trace_id: str | None) -> str:
@@ -77,7 +82,8 @@ class Unauthorized(NotTaken):
 class InDoubt(TransientError):
     """A POST was started and no trustworthy answer came back: the platform may have taken the request.
 
-    Never send the key again before its absence is confirmed (design, 4.2).
+    Never send the key again before its absence is confirmed (design, 4.2). `platform_request_id` is the one that the
+    answer named, in whatever state it was; `answered` the request that it spoke of, where it could be read.
     """
 
     def __init__(
@@ -88,12 +94,16 @@ class InDoubt(TransientError):
         http_status: int | None = None,
         code: int | None = None,
         trace_id: str | None = None,
+        platform_request_id: str | None = None,
+        answered: WorkflowRequest | None = None,
     ) -> None:
         self.reason = reason
         self.request_key = request_key
         self.http_status = http_status
         self.code = code
         self.trace_id = trace_id
+        self.platform_request_id = platform_request_id
+        self.answered = answered
         super().__init__(
             f"Request {request_key} is in doubt: {reason}{_facts(http_status, code, trace_id)}. "
             "Look for its key in the platform's list before anything else is done with it."

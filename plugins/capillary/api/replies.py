@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
 
 #: Seconds a `Retry-After` may ask for; more is cut, since nobody would notice a stopped account.
 RETRY_AFTER_LIMIT_S: Final = 900.0
+
+#: Most digits of an `Age` that is one, seconds: 31 years.
+_AGE_DIGITS: Final = 9
 
 #: Refused for this request's own content: invalid payload, earning entity, batch limit.
 REQUEST_CODES: Final = frozenset({2008, 2014, 1060})
@@ -130,6 +133,22 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
     if math.isnan(seconds) or math.isinf(seconds):
         return None
     return min(max(seconds, 0.0), RETRY_AFTER_LIMIT_S)
+
+
+def platform_time(headers: Mapping[str, str]) -> datetime | None:
+    """Return the clock of whoever answered, whole seconds, or None when `Date` is absent or garbage.
+
+    A cache keeps the `Date` of the answer that it repeats, and says in `Age` how many seconds ago that was
+    (RFC 9110, section 6.6.1; RFC 9111, section 5.1).
+    """
+    said = _http_date(headers.get("date", ""))
+    age = headers.get("age", "").strip()
+    if said is None or not (age.isascii() and age.isdigit() and len(age) <= _AGE_DIGITS):
+        return said
+    try:
+        return said + timedelta(seconds=int(age))
+    except OverflowError:
+        return None
 
 
 def _http_date(value: str) -> datetime | None:

@@ -243,6 +243,14 @@ def _request(request: dict[str, object], platform_request_id: str, state: str) -
     )
 
 
+def id_in(payload: object) -> str | None:
+    """Return the platform request id that a reply names, whatever else it lacks; None where it names none."""
+    data = fields(payload).get("data", payload)
+    first = data[0] if isinstance(data, list) and data else data
+    found = text(fields(first).get("requestId"))
+    return found if found is not None and len(found) <= PLATFORM_ID_LIMIT else None
+
+
 def _parse_customers(value: object) -> tuple[int, ...] | None:
     """Read an array of ids, or the bare number of the documented example; None when one cannot be read."""
     if not isinstance(value, list):

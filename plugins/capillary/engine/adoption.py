@@ -21,7 +21,7 @@ from capillary.api.settings import PlatformSettings
 from capillary.engine.lean_list import is_dark, look_behind
 from capillary.engine.platform_list import read_days
 from capillary.engine.runtime import Runtime
-from capillary.engine.sightings import holders, keys_seen, record_rows, seen_in
+from capillary.engine.sightings import held_rows, holders, keys_seen, record_rows, seen_in
 from capillary.engine.unreadable_rows import is_through
 from capillary.engine.watch import cluster_day
 from capillary.ledger import foreign_keys, history, scans
@@ -29,7 +29,7 @@ from capillary.ledger.adopt import Forgotten, adopt
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.foreign_keys import ForeignKey
 from capillary.ledger.schema import badge_occasion, badge_run, badge_spec
-from capillary.ledger.spec import KEY_PREFIX, Spec, content_hash, hash_in, readable
+from capillary.ledger.spec import KEY_PREFIX, Spec, carries, content_hash, has_our_form, hash_in, readable
 
 #: Attempts that are tried when a key is proven.
 MAX_ATTEMPT: Final = 10
@@ -160,10 +160,13 @@ def _unknown_rows(
     Of twins one that is live is returned; what a person called somebody else's is left out.
     """
     rejected_first = sorted(rows, key=lambda row: row.state != RequestState.REJECTED)
-    ours = {row.request_key: row for row in rejected_first if (row.request_key or "").startswith(KEY_PREFIX)}
+    ours = {row.request_key: row for row in rejected_first if has_our_form(row.request_key)}
     held = holders(tx, [key for key in ours if key])
     others = {key: holder.account for key, holder in held.items() if holder.account != account}
     known = {*held, *scans.are_not_ours(tx, account, [key for key in ours if key])}
+    # What the platform shows under an altered key may stand in the ledger under its own.
+    shown = held_rows(tx, account, ours.values())
+    known.update(key for key, row in ours.items() if key and row.platform_request_id in shown)
     return [row for key, row in ours.items() if key not in known], others
 
 
@@ -181,9 +184,11 @@ def _proven(row: WorkflowRequest, candidates: list[Candidate], tx: Transaction) 
     # First attempts first: most are, and a hash of every customer is made for each.
     for attempt in range(1, MAX_ATTEMPT + 1):
         for content, candidate in by_content.items():
-            if content_hash(*content, attempt, customers) == hash_in(row.request_key):
+            proven = content_hash(*content, attempt, customers)
+            key = f"{KEY_PREFIX}{readable(candidate.campaign)}.{proven}"
+            if carries(row.request_key, key):
                 return Forgotten(
-                    key=row.request_key,
+                    key=row.request_key if hash_in(row.request_key) == proven else key,
                     campaign=candidate.campaign,
                     occasion=candidate.occasion,
                     spec=candidate.spec,

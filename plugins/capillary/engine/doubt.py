@@ -5,40 +5,52 @@ after its ``doubt_from``, that shows a control: a request of ours that the platf
 one in doubt, if it accepted that at all. A list that lags, hides or lies to this user would miss the control too. For
 the credential user that sent the one in doubt any such request is a control, and without one an hour must pass.
 Another user may not be shown that user's requests: it judges only beside a control that the very same user sent, once,
-and never without one. A row that shows no key may be the request in doubt unless it shows customers, and all of them
-others.
+and never without one. A request that was sent again is a control from that send on, if the reply to it named the very
+row that the list shows.
+
+A row that shows no key, or one that is not known, may be the request in doubt if it shows its badge and a customer of
+it, or shows nobody. So may the request that the platform named in a reply which could not be used; that one is read.
+Both hold the doubt, and are named to a person. Where a clock has jumped, what was sent before counts as sent then.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import select
 
 from capillary.api.client import Client
+from capillary.api.outside_text import on_one_line, shell_word
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
+from capillary.engine.answered import Named, Word, look_up
 from capillary.engine.lean_list import look_behind
-from capillary.engine.platform_list import LOOK_BACK, hides_its_key, read_days
+from capillary.engine.lookalikes import Lookalike, Lookalikes
+from capillary.engine.platform_list import LOOK_BACK, read_days
 from capillary.engine.runtime import Runtime
+from capillary.engine.second_look import LOOKS, look_again
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sent, doubt_after
 from capillary.engine.sightings import record_rows
 from capillary.engine.unreadable_rows import is_through
-from capillary.engine.watch import cluster_day
+from capillary.engine.watch import cluster_day, note_clocks
 from capillary.ledger import requests, scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
 from capillary.ledger.foreign_keys import foreign_keys
 from capillary.ledger.history import history
 from capillary.ledger.requests import ConfirmedAbsence
-from capillary.ledger.schema import RequestStatus, badge_enrolment, badge_occasion, badge_request
+from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
 
 #: Without a control, absence is judged by a reading begun so long after ``doubt_from``.
 WITHOUT_CONTROL: Final = timedelta(hours=1)
+#: Most requests named in replies that one resolution reads; the others stay in doubt until the next one.
+ANSWERED_READS: Final = 50
+#: How much earlier than it was sent a request may have been made by its id: nodes of a platform differ by so much.
+_NODES_DIFFER: Final = timedelta(seconds=2)
 
 _LOG: Final = logging.getLogger("capillary.doubt")
 
@@ -55,6 +67,8 @@ class InDoubt:
     first_sent_at: datetime
     last_sent_at: datetime
     doubt_from: datetime
+    badge_id: str
+    answered_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,39 +84,15 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class _Controls:
-    """First sends of requests that a reading of the list shows.
+    """Sends of requests that a reading of the list shows: the first one of each, or the one that its reply tells.
 
     Attributes:
         newest: of them all.
-        newest_by_sender: of those that one credential user sent, and nobody sent again.
+        newest_by_sender: of those whose send, by one credential user, is the one that the list shows.
     """
 
     newest: datetime | None
     newest_by_sender: Mapping[str, datetime]
-
-
-class _Keyless:
-    """Rows of the list that show no key, and whose customers they show."""
-
-    def __init__(self) -> None:
-        self._customers = set[int]()
-        self._show_nobody = False
-
-    def take(self, rows: Iterable[WorkflowRequest]) -> None:
-        """Look at rows of the list."""
-        for row in rows:
-            if hides_its_key(row):
-                self._customers.update(row.customers or ())
-                self._show_nobody |= not row.customers
-
-    def may_be(self, tx: Transaction, doubt: InDoubt) -> bool:
-        """Return whether one of them could be the request in doubt."""
-        if self._show_nobody:
-            return True
-        if not self._customers:
-            return False
-        customers = select(badge_enrolment.c.customer_id).where(badge_enrolment.c.request_id == doubt.request_id)
-        return not self._customers.isdisjoint(tx.conn.execute(customers).scalars())
 
 
 async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -> Resolved:
@@ -122,7 +112,8 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
         return Resolved()
     found, absences = await _absences(ledger, client, runtime, begun, doubts)
     sent_again = given_up = auto_approved = stopped = 0
-    for absence, resends in absences:
+    looks_left = LOOKS
+    for number, (absence, resends) in enumerate(absences, start=1):
         if resends >= requests.MAX_RESENDS:
             given_up += await runtime.ledger_call(lambda a=absence: _give_up(ledger, a))  # type: ignore[misc]
             continue
@@ -141,6 +132,12 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
             continue
         sent_again += sending.sent is not Sent.ELSEWHERE
         auto_approved += sending.auto_approved
+        is_last = number == len(absences)
+        if sending.platform_request_id is not None and stop_on_auto_approval and looks_left and not is_last:
+            looks_left -= 1
+            if (seen := await look_again(sender, sending.platform_request_id)) is not None:
+                looks_left = 0
+                auto_approved += seen.auto_approved and not sending.auto_approved
         if auto_approved and stop_on_auto_approval:
             _LOG.error("a request was executed without a human: nothing more is sent again now")
             break
@@ -160,12 +157,15 @@ async def _absences(
     ledger: Ledger, client: Client, runtime: Runtime, begun: datetime, doubts: tuple[InDoubt, ...]
 ) -> tuple[int, list[tuple[ConfirmedAbsence, int]]]:
     account, user = client.settings.account, client.settings.sender
-    seen_keys, keyless = set[str](), _Keyless()
+    seen_keys, made_at = set[str](), dict[str, datetime | None]()
+    lookalikes = Lookalikes(account, doubts)
 
     def take(rows: tuple[WorkflowRequest, ...]) -> None:
-        keyless.take(rows)
         with ledger.write() as tx:
-            seen_keys.update(record_rows(tx, account, user, rows).keys)
+            recorded = record_rows(tx, account, user, rows)
+            lookalikes.take(tx, recorded.others)
+        seen_keys.update(recorded.keys)
+        made_at.update({row.platform_request_id: row.created_at for row in recorded.rows.values()})
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         shown = await look_behind(ledger, client, runtime, rows)
@@ -180,26 +180,83 @@ async def _absences(
         request_type=None,
         on_page=on_page,
     )
+    await runtime.ledger_call(lambda: note_clocks(ledger, client))
+    named = [doubt for doubt in doubts if doubt.key not in seen_keys and doubt.answered_id is not None]
+    held = await _read_answered(ledger, client, runtime, named, seen_keys)
     found = sum(doubt.key in seen_keys for doubt in doubts)
     if not await is_through(ledger, runtime, account, days.read):
         return found, []
 
-    def judge() -> list[tuple[ConfirmedAbsence, int]]:
+    def judge() -> list[InDoubt]:
         with ledger.read() as tx:
             is_read = history(tx, account, user).read_at is not None
-            if not scans.state(tx, account).trusted or foreign_keys(tx, account) or not is_read:
+            state = scans.state(tx, account)
+            if not state.trusted or foreign_keys(tx, account) or not is_read:
                 return []
-            controls = _newest_first_sends(tx, seen_keys)
+            ahead_s = scans.platform_ahead_s(tx, account)
+            controls = _newest_sends(tx, seen_keys, made_at, begun=begun, platform_ahead_s=ahead_s)
             return [
-                (ConfirmedAbsence(doubt.request_id, doubt.key, doubt.tries, begun), doubt.resends)
+                doubt
                 for doubt in doubts
                 if doubt.key not in seen_keys
                 and days.shows(cluster_day(doubt.first_sent_at, settings))
-                and _may_judge(doubt, begun, controls, settings)
-                and not keyless.may_be(tx, doubt)
+                and _may_judge(_as_of_the_jump(doubt, state.clock_jumped_at, settings), begun, controls, settings)
             ]
 
-    return found, await runtime.ledger_call(judge)
+    absent = []
+    for doubt in await runtime.ledger_call(judge):
+        lookalike = held.get(doubt.request_id) or lookalikes.of(doubt.request_id)
+        if lookalike is None:
+            absent.append((ConfirmedAbsence(doubt.request_id, doubt.key, doubt.tries, begun), doubt.resends))
+        else:
+            await runtime.ledger_call(lambda d=doubt, row=lookalike: _name(ledger, d, row))  # type: ignore[misc]
+    return found, absent
+
+
+async def _read_answered(
+    ledger: Ledger, client: Client, runtime: Runtime, named: Iterable[InDoubt], seen_keys: set[str]
+) -> dict[int, Lookalike]:
+    """Read what replies named; add the keys of what is found, and return what stays unclear, by the ledger's id."""
+    account = client.settings.account
+
+    def not_ours(platform_request_id: str) -> bool:
+        with ledger.read() as tx:
+            return bool(scans.are_not_ours(tx, account, (platform_request_id,)))
+
+    unclear = dict[int, Lookalike]()
+    for reads, doubt in enumerate(named):
+        answered_id = doubt.answered_id or ""
+        if await runtime.ledger_call(lambda each=answered_id: not_ours(each)):  # type: ignore[misc]
+            continue
+        word = Word.UNCLEAR
+        if reads < ANSWERED_READS:
+            asked = Named(doubt.request_id, doubt.key, answered_id)
+            word, _ = await look_up(ledger, client, runtime, asked, account=account)
+        if word is Word.OURS:
+            seen_keys.add(doubt.key)
+        elif word is Word.UNCLEAR:
+            unclear[doubt.request_id] = Lookalike(answered_id, None)
+    return unclear
+
+
+def _name(ledger: Ledger, doubt: InDoubt, row: Lookalike) -> None:
+    """Name to a person what holds a doubt that would be over by now."""
+    platform_request_id = on_one_line(row.platform_request_id)
+    under = "without a key" if row.request_key is None else f"under key {on_one_line(row.request_key)}"
+    reason = (
+        f"request {platform_request_id} on the platform ({under}) may be it. If somebody else made that one, or it was "
+        f"rejected, say so: python -m capillary ledger import --not-ours {shell_word(row.platform_request_id)}"
+    )
+    with ledger.write() as tx:
+        requests.note_held_doubt(tx, doubt.request_id, key=doubt.key, tries=doubt.tries, reason=reason)
+    _LOG.error("request %s stays in doubt: %s", doubt.key, reason)
+
+
+def _as_of_the_jump(doubt: InDoubt, jumped_at: datetime | None, settings: PlatformSettings) -> InDoubt:
+    """Return a doubt of before a clock jumped as one of that moment: by which clock it was dated is not known."""
+    if jumped_at is None or doubt.last_sent_at > jumped_at:
+        return doubt
+    return replace(doubt, last_sent_at=jumped_at, doubt_from=max(doubt.doubt_from, jumped_at + doubt_after(settings)))
 
 
 def _may_judge(doubt: InDoubt, begun: datetime, controls: _Controls, settings: PlatformSettings) -> bool:
@@ -227,6 +284,8 @@ def _doubts(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, tuple
                 columns.first_sent_at,
                 columns.last_sent_at,
                 columns.doubt_from,
+                badge_occasion.c.badge_id,
+                columns.answered_id,
             )
             .join(badge_occasion, badge_occasion.c.id == columns.occasion_id)
             .where(
@@ -236,25 +295,50 @@ def _doubts(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, tuple
             )
             .order_by(columns.id)
         )
-        return tx.now, tuple(InDoubt(*row) for row in rows)
+        return tx.now, tuple(InDoubt(*tuple(row)) for row in rows)
 
 
-def _newest_first_sends(tx: Transaction, request_keys: set[str]) -> _Controls:
-    """Return the newest first sends of requests that a reading shows."""
+def _newest_sends(
+    tx: Transaction,
+    request_keys: set[str],
+    made_at: Mapping[str, datetime | None],
+    *,
+    begun: datetime,
+    platform_ahead_s: int | None,
+) -> _Controls:
+    """Return the newest sends of requests that a reading shows.
+
+    Of a request that was sent again the first send counts, unless the reading shows the very request that the reply to
+    the last one named. What lies ahead is from before the clock was set back, and shows nothing.
+
+    Args:
+        tx: the transaction.
+        request_keys: what the reading shows of ours.
+        made_at: its platform request ids, and when each request was made, by the platform's clock.
+        begun: when the reading began.
+        platform_ahead_s: by how much the platform's clock is ahead of the ledger's; None: not known.
+    """
     columns = badge_request.c
     newest: datetime | None = None
     by_sender = dict[str, datetime]()
     keys = sorted(request_keys)
     for start in range(0, len(keys), 500):
         rows = tx.conn.execute(
-            select(columns.sender, columns.resends, columns.first_sent_at).where(
-                columns.key.in_(keys[start : start + 500]), columns.first_sent_at.is_not(None)
-            )
+            select(
+                columns.sender, columns.resends, columns.first_sent_at, columns.last_sent_at, columns.answered_id
+            ).where(columns.key.in_(keys[start : start + 500]), columns.first_sent_at.is_not(None))
         )
-        for sender, resends, sent_at in rows:
+        for sender, resends, first_sent_at, last_sent_at, answered_id in rows:
+            is_last = resends > 0 and answered_id in made_at
+            if is_last and (made := made_at[answered_id]) is not None and platform_ahead_s is not None:
+                # A platform that knows its keys could name the request of an earlier send.
+                is_last = made - timedelta(seconds=platform_ahead_s) >= last_sent_at - _NODES_DIFFER
+            sent_at = last_sent_at if is_last else first_sent_at
+            if sent_at > begun:
+                continue
             newest = max(newest or sent_at, sent_at)
-            # Of a request that was sent again nobody can tell whose send the list shows.
-            if sender is not None and not resends:
+            # Of another request that was sent again nobody can tell whose send the list shows.
+            if sender is not None and (is_last or not resends):
                 by_sender[sender] = max(by_sender.get(sender, sent_at), sent_at)
     return _Controls(newest, by_sender)
 

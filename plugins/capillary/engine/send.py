@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -21,16 +21,17 @@ from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRe
 from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import Entity, IssueBadgeRequest, WorkflowRequest
 from capillary.api.settings import PlatformSettings
+from capillary.engine.answered import Named, look_up
 from capillary.engine.errors import BodyChanged, ServerChanged, SubmittingOff, WrongAccount
 from capillary.engine.runtime import Runtime
-from capillary.engine.sightings import record_accepted, seen_in
+from capillary.engine.sightings import answers_for, record_accepted, seen_in
 from capillary.ledger import requests, server
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import Claim
 from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_run, badge_spec
-from capillary.ledger.spec import Spec, content_hash, hash_in
+from capillary.ledger.spec import Spec, carries, content_hash, hash_in
 
 #: From the taking of its slot, and so from the claim, to the start of the POST, seconds. Doubt is judged on the
 #: assumption that a POST starts by then; a process that was frozen longer gives its claim back.
@@ -57,11 +58,13 @@ class Sending:
         sent: what became of it.
         auto_approved: the platform executed it at once, without a human.
         not_taken: why it was not taken.
+        platform_request_id: of what was accepted.
     """
 
     sent: Sent
     auto_approved: bool = False
     not_taken: NotTaken | None = None
+    platform_request_id: str | None = field(default=None, compare=False)
 
 
 T = TypeVar("T")
@@ -126,21 +129,42 @@ class Sender:
             await self._release(held, str(error))
             raise
         except InDoubt as error:
-            return await self._doubted(held, str(error))
+            return await self._unclear(held, error)
         return await self._accepted(held, taken)
 
     async def _accepted(self, held: Claim, taken: WorkflowRequest) -> Sending:
         seen, settings = seen_in(taken), self.client.settings
         known = await self.runtime.ledger_call(
-            lambda: self._in_transaction(
-                lambda tx: record_accepted(tx, settings.account, settings.sender, held.key, seen)
-            )
+            lambda: self._in_transaction(lambda tx: record_accepted(tx, settings.account, settings.sender, held, seen))
         )
         platform_request_id, state = on_one_line(seen.platform_request_id), on_one_line(seen.state)
         _LOG.info("request %s accepted as %s, state %s", held.key, platform_request_id, state)
         if not known:
             _LOG.error("this ledger does not know %s any more, it was restored meanwhile: submitting stops", held.key)
-        return Sending(Sent.ACCEPTED, auto_approved=seen.auto_approved)
+        return Sending(Sent.ACCEPTED, auto_approved=seen.auto_approved, platform_request_id=seen.platform_request_id)
+
+    async def _unclear(self, held: Claim, error: InDoubt) -> Sending:
+        """Accept an answer that speaks of what was sent under another key; read once what any other one names."""
+        if error.answered is not None and await self._is_ours(held, error.answered):
+            return await self._accepted(held, error.answered)
+        doubted = await self._doubted(held, str(error), answered_id=error.platform_request_id)
+        if error.platform_request_id is None:
+            return doubted
+        named = Named(held.request_id, held.key, error.platform_request_id)
+        account = self.client.settings.account
+        _, seen = await look_up(self.ledger, self.client, self.runtime, named, account=account)
+        if seen is None:
+            return doubted
+        return Sending(Sent.ACCEPTED, auto_approved=seen.auto_approved, platform_request_id=seen.platform_request_id)
+
+    async def _is_ours(self, held: Claim, answered: WorkflowRequest) -> bool:
+        """Return whether an answer with another key speaks of what was sent; whose key it is, the ledger tells."""
+        ours = await self.runtime.ledger_call(
+            lambda: self._in_transaction(lambda tx: answers_for(tx, answered, key=held.key, request_id=held.request_id))
+        )
+        if ours and not carries(answered.request_key, held.key):
+            _LOG.warning("the platform shows request %s under another key", held.key)
+        return ours
 
     async def _not_taken(self, held: Claim, error: NotTaken) -> Sending:
         if await self._release(held, str(error)):
@@ -156,11 +180,15 @@ class Sender:
         _LOG.warning("request %s refused by the platform, code %s", held.key, error.code)
         return Sending(Sent.REFUSED)
 
-    async def _doubted(self, held: Claim, reason: str) -> Sending:
-        await self.runtime.ledger_call(
-            lambda: self._in_transaction(lambda tx: requests.note_doubt(tx, held, reason=reason))
-        )
-        _LOG.warning("request %s is in doubt: %s", held.key, reason)
+    async def _doubted(self, held: Claim, reason: str, *, answered_id: str | None = None) -> Sending:
+        def note(tx: Transaction) -> None:
+            requests.note_doubt(tx, held, reason=reason)
+            if answered_id is not None:
+                requests.note_answer(tx, held, answered_id)
+
+        await self.runtime.ledger_call(lambda: self._in_transaction(note))
+        named = "" if answered_id is None else f". It named request {on_one_line(answered_id)}"
+        _LOG.warning("request %s is in doubt: %s%s", held.key, reason, named)
         return Sending(Sent.IN_DOUBT)
 
     async def _release(self, held: Claim, reason: str) -> bool:

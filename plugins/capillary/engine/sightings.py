@@ -6,17 +6,26 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, or_, select
 
-from capillary.api.request_workflow import RequestState, WorkflowRequest, is_decided
+from capillary.api.request_workflow import REQUEST_TYPE, RequestState, WorkflowRequest, is_decided
 from capillary.ledger import foreign_keys, requests, scans
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import RequestGone
-from capillary.ledger.requests import Seen
-from capillary.ledger.schema import badge_occasion, badge_request, badge_sighting
-from capillary.ledger.spec import KEY_PREFIX
+from capillary.ledger.requests import Claim, Seen
+from capillary.ledger.schema import (
+    RequestStatus,
+    badge_enrolment,
+    badge_occasion,
+    badge_request,
+    badge_sighting,
+)
+from capillary.ledger.spec import carries, has_our_form
+
+#: A number from here on is no customer's, and some databases cannot compare with it.
+_CUSTOMERS_BEFORE: Final = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +37,14 @@ class Recorded:
         keys: the keys of our requests.
         new: sightings that are new.
         foreign_key: a key of ours that the ledger does not know.
+        others: the rows of no request of this ledger.
     """
 
     rows: Mapping[int, WorkflowRequest]
     keys: frozenset[str]
     new: int
     foreign_key: str | None
+    others: tuple[WorkflowRequest, ...] = ()
 
 
 def record_rows(tx: Transaction, account: str, sender: str, rows: Iterable[WorkflowRequest]) -> Recorded:
@@ -41,27 +52,26 @@ def record_rows(tx: Transaction, account: str, sender: str, rows: Iterable[Workf
 
     `sender` is the credential user that was shown the rows: an unknown key is kept for it.
 
-    A row that does not show its key is ours when its platform request id was seen before. Nothing is stopped by an
-    unknown request that was rejected, which enrolled nobody and never will, or that a person said is not ours.
+    A row that does not show its key, or shows it altered, is ours when its platform request id was seen before, or
+    when what it shows was made from the key of a request of its customers. Nothing is stopped by an unknown request
+    that was rejected, which enrolled nobody and never will, or that a person said is not ours.
     """
     by_id = {row.platform_request_id: row for row in rows}
     if not by_id:
         return Recorded({}, frozenset(), 0, None)
-    seen_before = keys_seen(tx, {row.platform_request_id for row in by_id.values() if not row.request_key})
-    shown = {row.request_key for row in by_id.values() if row.request_key}
-    held = holders(tx, shown.union(seen_before.values()))
-    ids_of_keys = {key: holder.request_id for key, holder in held.items() if holder.account == account}
+    held = held_rows(tx, account, by_id.values())
     known = _known(tx, by_id)
     ours: list[tuple[int, WorkflowRequest]] = []
     keys = set[str]()
     unknown: list[str] = []
+    others: list[WorkflowRequest] = []
     for row in by_id.values():
-        key = row.request_key or seen_before.get(row.platform_request_id)
-        request_id = ids_of_keys.get(key) if key else None
-        if request_id is not None and key:
-            ours.append((request_id, row))
-            keys.add(key)
-        elif row.request_key and row.request_key.startswith(KEY_PREFIX) and row.state != RequestState.REJECTED:
+        if (holder := held.get(row.platform_request_id)) is not None:
+            ours.append((holder.request_id, row))
+            keys.add(holder.key)
+            continue
+        others.append(row)
+        if row.request_key and has_our_form(row.request_key) and row.state != RequestState.REJECTED:
             unknown.append(row.request_key)
     new = 0
     # In the order of their ids, as everybody locks them; the platform's order is another one.
@@ -76,22 +86,53 @@ def record_rows(tx: Transaction, account: str, sender: str, rows: Iterable[Workf
     foreign = [key for key in unknown if key not in not_ours]
     if foreign:
         foreign_keys.note(tx, account, sender, foreign)
-    return Recorded(dict(ours), frozenset(keys), new, foreign[-1] if foreign else None)
+    return Recorded(dict(ours), frozenset(keys), new, foreign[-1] if foreign else None, tuple(others))
 
 
-def record_accepted(tx: Transaction, account: str, sender: str, key: str, seen: Seen) -> bool:
-    """Record the reply to this credential user's POST of this key; return whether the ledger knows the key.
+def record_accepted(tx: Transaction, account: str, sender: str, held: Claim, seen: Seen) -> bool:
+    """Record the reply to this credential user's POST of a claim; return whether the ledger knows the claim's key.
 
     One that it does not know, since it was restored to before the plan, stops submitting: whoever has the request's
     number by now has nothing to do with the reply.
     """
-    holder = holders(tx, [key]).get(key)
+    holder = holders(tx, [held.key]).get(held.key)
     if holder is not None and holder.account == account:
         with suppress(RequestGone):
+            requests.note_answer(tx, held, seen.platform_request_id)
             requests.record_sighting(tx, holder.request_id, seen)
             return True
-    foreign_keys.note(tx, account, sender, [key])
+    foreign_keys.note(tx, account, sender, [held.key])
     return False
+
+
+def answers_for(tx: Transaction, row: WorkflowRequest, *, key: str, request_id: int) -> bool:
+    """Return whether a request that the platform named in reply to a POST of ours is the one that was sent.
+
+    It is where its key was made from ours; and, whatever its key, where it shows the badge and exactly the customers
+    that were sent, and was never seen as another request. A stranger's request of the same customers is none of these:
+    no reply to us names it.
+    """
+    if row.request_key is not None and carries(row.request_key, key):
+        return True
+    if not row.customers or row.badge_id is None or row.request_type not in ("", REQUEST_TYPE):
+        return False
+    is_seen = tx.conn.execute(
+        select(badge_sighting.c.request_id).where(badge_sighting.c.platform_request_id == row.platform_request_id)
+    ).scalar_one_or_none()
+    badge_id = tx.conn.execute(
+        select(badge_occasion.c.badge_id)
+        .join(badge_request, badge_request.c.occasion_id == badge_occasion.c.id)
+        .where(badge_request.c.id == request_id, badge_request.c.key == key)
+    ).scalar_one_or_none()
+    customers = tx.conn.execute(
+        select(badge_enrolment.c.customer_id).where(badge_enrolment.c.request_id == request_id)
+    ).scalars()
+    return (
+        is_seen in (None, request_id)
+        and badge_id is not None
+        and row.badge_id.casefold() == badge_id.casefold()
+        and set(row.customers) == set(customers)
+    )
 
 
 def seen_in(row: WorkflowRequest) -> Seen:
@@ -111,8 +152,64 @@ def seen_in(row: WorkflowRequest) -> Seen:
 class Holder:
     """The ledger's request of a key, and the account that it belongs to."""
 
+    key: str
     request_id: int
     account: str
+
+
+def held_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) -> dict[str, Holder]:
+    """Return the account's requests that rows of the list show, by the rows' platform request ids.
+
+    A row shows a request by its key; by its platform request id, where that was seen before; or by a key that was made
+    from the request's.
+    """
+    of_account = [*rows]
+    by_key = holders(tx, {row.request_key for row in of_account if row.request_key})
+    found = dict[str, Holder]()
+    without = list[WorkflowRequest]()
+    for row in of_account:
+        holder = by_key.get(row.request_key) if row.request_key else None
+        if holder is None:
+            without.append(row)
+        elif holder.account == account:
+            found[row.platform_request_id] = holder
+    seen_before = keys_seen(tx, {row.platform_request_id for row in without})
+    by_key = holders(tx, set(seen_before.values()))
+    altered = list[WorkflowRequest]()
+    for row in without:
+        key = seen_before.get(row.platform_request_id)
+        if key is not None and by_key[key].account == account:
+            found[row.platform_request_id] = by_key[key]
+        elif row.request_key and row.request_type in ("", REQUEST_TYPE):
+            altered.append(row)
+    if altered:
+        candidates = _candidates(tx, account, altered)
+        for row in altered:
+            holder = next((each for each in candidates if carries(row.request_key, each.key)), None)
+            if holder is not None:
+                found[row.platform_request_id] = holder
+    return found
+
+
+def _candidates(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) -> list[Holder]:
+    """Return the account's requests that rows with strange keys could be: in doubt, or of the first customer of one."""
+    of_account = select(badge_occasion.c.id).where(badge_occasion.c.account == account)
+    customers = {min(row.customers) for row in rows if row.customers}
+    of_customers = (
+        select(badge_enrolment.c.request_id)
+        .where(
+            badge_enrolment.c.occasion_id.in_(of_account),
+            badge_enrolment.c.customer_id.in_({each for each in customers if 0 < each < _CUSTOMERS_BEFORE}),
+        )
+        .distinct()
+    )
+    found = tx.conn.execute(
+        select(badge_request.c.key, badge_request.c.id).where(
+            badge_request.c.occasion_id.in_(of_account),
+            or_(badge_request.c.status == RequestStatus.SENDING, badge_request.c.id.in_(of_customers)),
+        )
+    )
+    return [Holder(row.key, row.id, account) for row in found]
 
 
 def holders(tx: Transaction, keys: Iterable[str]) -> dict[str, Holder]:
@@ -126,7 +223,7 @@ def holders(tx: Transaction, keys: Iterable[str]) -> dict[str, Holder]:
         .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
         .where(badge_request.c.key.in_(list(keys)))
     )
-    return {row.key: Holder(row.id, row.account) for row in found}
+    return {row.key: Holder(row.key, row.id, row.account) for row in found}
 
 
 def keys_seen(tx: Transaction, platform_request_ids: set[str]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Send what one run planned.
 
 The platform's list is read first: what an earlier try left in doubt may stand there, and so may requests that
-a restored ledger has forgotten. The first request goes alone: auto-approval shows there, before a second is out.
+a restored ledger has forgotten. The first request goes alone and is read once, seconds after its reply: auto-approval
+shows there, before a second is out.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ from capillary.engine.errors import (
     TooMuchDoubt,
 )
 from capillary.engine.history import read_history
+from capillary.engine.second_look import LOOKS, look_again
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, doubt_after
 from capillary.engine.unreadable_rows import is_through, way_out
 from capillary.engine.watch import watch
 from capillary.ledger import requests
+from capillary.ledger.auto_approval import auto_approval, note_told, told_at
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
 from capillary.ledger.foreign_keys import drop_known, foreign_keys
@@ -41,7 +44,7 @@ from capillary.ledger.history import history, read_again
 from capillary.ledger.opening import DATABASE_ERRORS
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
-from capillary.ledger.spec import KEY_PREFIX
+from capillary.ledger.spec import has_our_form
 from capillary.ledger.stops import assert_plan_not_stopped, assert_run_not_stopped
 
 #: Requests of one task that are under way at once.
@@ -68,10 +71,19 @@ class Submitted:
 
 @dataclass
 class _SoFar:
-    """What a submitting task has done up to now."""
+    """What a submitting task has done up to now.
+
+    Attributes:
+        counts: by end of a send.
+        auto_approved: of what was sent, executed at once by the platform.
+        told_at: auto-approvals that were seen before, a person was told of when the run was last ended by them.
+        looks_left: accepted requests that are read once more; 0 once one was, or where no approval stops the run.
+    """
 
     counts: Counter[Sent] = field(default_factory=Counter)
     auto_approved: int = 0
+    told_at: datetime | None = None
+    looks_left: int = LOOKS
 
 
 async def submit_run(
@@ -91,7 +103,8 @@ async def submit_run(
         sender: sends one request.
         plan: the run's plan.
         lease: how long the run counts as alive without a sign of life.
-        stop_on_auto_approval: end before the second request when the platform executed the first by itself.
+        stop_on_auto_approval: end before the next request when the platform executed one of this run by itself, or the
+            account's latest decided one, unless the run has failed for that before: then a person has cleared it.
         in_flight: most requests under way at once, and most in doubt before sending stops.
 
     Raises:
@@ -104,13 +117,17 @@ async def submit_run(
     """
     account = sender.client.settings.account
     await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, plan, account))
-    so_far = _SoFar()
+    so_far = _SoFar(looks_left=LOOKS if stop_on_auto_approval else 0)
+    so_far.told_at = await sender.runtime.ledger_call(lambda: _told_at(sender.ledger, plan))
     try:
         await _send_all(
             sender, plan, so_far, lease=lease, stop_on_auto_approval=stop_on_auto_approval, in_flight=in_flight
         )
     except Stopped:
         await sender.runtime.ledger_call(lambda: _give_back(sender.ledger, plan))
+        raise
+    except AutoApproved:
+        await sender.runtime.ledger_call(lambda: _note_told(sender.ledger, plan))
         raise
     return Submitted(dict(so_far.counts), so_far.auto_approved)
 
@@ -182,6 +199,8 @@ async def _send_planned(
             planned = _planned(tx, badge_run_id, width)
             if planned:
                 _assert_may_send(tx, sender.client.settings, in_flight)
+                account = sender.client.settings.account
+                _assert_human_decides(tx, badge_run_id, account, so_far.told_at, stop=stop_on_auto_approval)
             return planned
 
     looked = await _look_first(sender, plan, lease=lease, stop_on_auto_approval=stop_on_auto_approval)
@@ -205,8 +224,25 @@ async def _send_planned(
         not_taken_in_a_row = not_taken_in_a_row + len(refusals) if len(refusals) == len(sendings) else 0
         if refusals and _stop(refusals, not_taken_in_a_row):
             raise refusals[-1]
-        if any(sending.sent is Sent.ACCEPTED for sending in sendings):
+        if await _others_may_follow(sender, plan, so_far, sendings):
             width = in_flight
+
+
+async def _others_may_follow(sender: Sender, plan: PlanId, so_far: _SoFar, sendings: list[Sending]) -> bool:
+    """Return whether several may be under way now: one was accepted, and read once more where that tells anything."""
+    accepted = [each.platform_request_id for each in sendings if each.sent is Sent.ACCEPTED]
+    if not accepted:
+        return False
+
+    def anything_left() -> bool:
+        with sender.ledger.read() as tx:
+            return bool(_planned(tx, open_plan(tx, plan), 1))
+
+    if so_far.looks_left and await sender.runtime.ledger_call(anything_left):
+        so_far.looks_left -= 1
+        if await look_again(sender, accepted[0] or "") is not None:
+            so_far.looks_left = 0
+    return not so_far.looks_left
 
 
 def stop_look(ledger: Ledger, plan: PlanId) -> Callable[[], None]:
@@ -318,6 +354,32 @@ def _assert_human(auto_approved: int, *, stop: bool) -> None:
         )
 
 
+def _assert_human_decides(
+    tx: Transaction, badge_run_id: OpenPlan, account: str, told_at: datetime | None, *, stop: bool
+) -> None:
+    """Assert that neither a request of the run nor the account's latest decided one was executed by the platform."""
+    if not stop:
+        return
+    found = auto_approval(tx, badge_run_id, account, after=told_at)
+    _assert_human(found.own, stop=True)
+    if found.latest is not None:
+        raise AutoApproved(
+            f"the platform executed the latest decided request of {account} ({on_one_line(found.latest)}) without a "
+            "human's approval, and nothing more is sent. Switch auto-approval off for ISSUE-BADGE (Member Care, "
+            "Settings, Request workflows) and clear the task, or let the campaign say on_auto_approved='accept'"
+        )
+
+
+def _told_at(ledger: Ledger, plan: PlanId) -> datetime | None:
+    with ledger.read() as tx:
+        return told_at(tx, open_plan(tx, plan))
+
+
+def _note_told(ledger: Ledger, plan: PlanId) -> None:
+    with ledger.write() as tx:
+        note_told(tx, open_plan(tx, plan))
+
+
 def _stop(refusals: list[NotTaken], in_a_row: int) -> bool:
     # A credential is renewed once by the client; a second 401 in a row is the connection's.
     allowed = 2 if isinstance(refusals[-1], Unauthorized) else NOT_TAKEN_IN_A_ROW
@@ -369,8 +431,8 @@ def _assert_nothing_foreign(tx: Transaction, settings: PlatformSettings) -> None
     if not found:
         return
     own = next((foreign for foreign in found if foreign.sender == settings.sender), None)
-    if own is not None and not own.key.startswith(KEY_PREFIX):
-        dark = sum(not foreign.key.startswith(KEY_PREFIX) for foreign in found)
+    if own is not None and not has_our_form(own.key):
+        dark = sum(not has_our_form(foreign.key) for foreign in found)
         raise LedgerBehind(
             f"the platform shows neither key nor customers of request {on_one_line(own.key)}"
             f"{f' and {dark - 1} more' if dark > 1 else ''}: it may be one of ours that this ledger has forgotten, and "

@@ -140,6 +140,7 @@ async def watch(
         request_type=REQUEST_TYPE,
         on_page=on_page,
     )
+    await runtime.ledger_call(lambda: note_clocks(ledger, client))
     read = days.read
     unseen = await runtime.ledger_call(lambda: _unseen(ledger, settings, begun, since, reading.seen, runtime))
     singly = missed = 0
@@ -201,6 +202,15 @@ class _Reading:
         self.foreign_key = recorded.foreign_key or self.foreign_key
         if self._settle:
             self.settled += settle_rows(self._ledger, recorded.rows)
+
+
+def note_clocks(ledger: Ledger, client: Client) -> None:
+    """Hold the platform's clock against the ledger's at the end of a reading."""
+    account = client.settings.account
+    with ledger.write() as tx:
+        has_jumped = scans.note_clocks(tx, account, client.platform_now())
+    if has_jumped:
+        _LOG.warning("the clock of the ledger or of %s was set: nothing is judged absent for one lag", account)
 
 
 def cluster_day(moment: datetime, settings: PlatformSettings) -> date:

@@ -183,6 +183,37 @@ def note_doubt(tx: Transaction, held: Claim, *, reason: str) -> bool:
     return _moved(tx.conn, update(badge_request).where(*_held(held)).values(error=cut(badge_request.c.error, reason)))
 
 
+def note_held_doubt(tx: Transaction, request_id: int, *, key: str, tries: int, reason: str) -> bool:
+    """Write down what keeps a request in doubt whose absence would be confirmed without it."""
+    return _moved(
+        tx.conn,
+        update(badge_request)
+        .where(
+            badge_request.c.id == request_id,
+            badge_request.c.key == key,
+            badge_request.c.tries == tries,
+            badge_request.c.status == RequestStatus.SENDING,
+        )
+        .values(error=cut(badge_request.c.error, reason)),
+    )
+
+
+def note_answer(tx: Transaction, held: Claim, platform_request_id: str) -> bool:
+    """Write down which request the platform named in reply to a claim's POST, whatever else the reply says."""
+    named = cut(badge_request.c.answered_id, platform_request_id)
+    return _moved(
+        tx.conn,
+        update(badge_request)
+        .where(
+            badge_request.c.id == held.request_id,
+            badge_request.c.key == held.key,
+            badge_request.c.tries == held.tries,
+            badge_request.c.last_sent_at == held.claimed_at,
+        )
+        .values(answered_id=named),
+    )
+
+
 def give_up(tx: Transaction, absence: ConfirmedAbsence) -> bool:
     """Sending → settled after confirmed absence of the last send: every customer ``unconfirmed``."""
     moved = _moved(
@@ -356,6 +387,7 @@ def _claimed(
             first_sent_at=func.coalesce(badge_request.c.first_sent_at, tx.now),
             last_sent_at=tx.now,
             doubt_from=tx.now + doubt_after,
+            answered_id=None,
             error=None,
         )
         .returning(badge_request.c.key, badge_request.c.tries, badge_request.c.resends)

@@ -18,6 +18,8 @@ from capillary.ledger.upsert import insert_unless_there
 LEASE: Final = timedelta(minutes=5)
 #: How long a list that missed a request proves no absence.
 DISTRUST: Final = timedelta(hours=24)
+#: By how much the platform's clock and the ledger's may move against each other before one of them counts as set.
+CLOCK_JUMP: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,12 @@ class ScanState:
     Attributes:
         read_at: when the list was last read, or began to be.
         trusted: whether the list may prove that something is not there: it missed nothing for `DISTRUST`.
+        clock_jumped_at: when the ledger's clock or the platform's was last found to have jumped, by the ledger's.
     """
 
     read_at: datetime | None
     trusted: bool
+    clock_jumped_at: datetime | None = None
 
 
 def lease(tx: Transaction, account: str, *, by: str, older_than: timedelta) -> bool:
@@ -90,6 +94,48 @@ def distrust(tx: Transaction, account: str) -> None:
     tx.conn.execute(update(badge_scan).where(badge_scan.c.account == account).values(distrusted_at=tx.now))
 
 
+def note_clocks(tx: Transaction, account: str, platform_now: datetime | None) -> bool:
+    """Compare the platform's clock with the ledger's, as a reading of the list goes; return whether one has jumped.
+
+    It has where the two differ by another minute than they did at the last jump, or at the first reading. Slow drift
+    comes to that some day, which costs one lag. Which of the two it was nobody can tell: while the platform's was set,
+    nothing is lost but time.
+
+    Args:
+        tx: the transaction.
+        account: the account.
+        platform_now: the platform's clock; None where its replies do not say it. That alone shows nothing; where they
+            have said it before, or do so again, a jump may lie in between.
+    """
+    columns = badge_scan.c
+    if platform_now is not None:
+        ensure(tx, account)
+    before = tx.conn.execute(
+        select(columns.platform_ahead_s, columns.clock_jumped_at).where(columns.account == account).with_for_update()
+    ).one_or_none()
+    if before is None:
+        return False
+    ahead_s = None if platform_now is None else round((platform_now - tx.now).total_seconds())
+    if ahead_s is None or before.platform_ahead_s is None:
+        has_changed = ahead_s != before.platform_ahead_s
+        # Of an account's first reading there is nothing to compare with.
+        has_jumped = has_changed and (ahead_s is None or before.clock_jumped_at is not None)
+    else:
+        has_changed = has_jumped = abs(ahead_s - before.platform_ahead_s) > CLOCK_JUMP.total_seconds()
+    if has_changed:
+        values = {"platform_ahead_s": ahead_s} | ({"clock_jumped_at": tx.now} if has_jumped else {})
+        tx.conn.execute(update(badge_scan).where(columns.account == account).values(values))
+    return has_jumped
+
+
+def platform_ahead_s(tx: Transaction, account: str) -> int | None:
+    """Return by how many seconds the platform's clock is ahead of the ledger's, as of the last jump; None: unknown."""
+    found: int | None = tx.conn.execute(
+        select(badge_scan.c.platform_ahead_s).where(badge_scan.c.account == account)
+    ).scalar_one_or_none()
+    return found
+
+
 def note_not_ours(tx: Transaction, account: str, key: str, *, by: str) -> None:
     """A person says that a key with our prefix is somebody else's: it stops nothing any more."""
     checked(badge_not_ours.c.account, "account", account)
@@ -116,12 +162,14 @@ def are_not_ours(tx: Transaction, account: str, keys: Iterable[str]) -> set[str]
 def state(tx: Transaction, account: str) -> ScanState:
     """Return what is known of the account's list."""
     row = tx.conn.execute(
-        select(badge_scan.c.read_at, badge_scan.c.distrusted_at).where(badge_scan.c.account == account)
+        select(badge_scan.c.read_at, badge_scan.c.distrusted_at, badge_scan.c.clock_jumped_at).where(
+            badge_scan.c.account == account
+        )
     ).one_or_none()
     if row is None:
         return ScanState(None, trusted=True)
     trusted = row.distrusted_at is None or row.distrusted_at <= tx.now - DISTRUST
-    return ScanState(row.read_at, trusted)
+    return ScanState(row.read_at, trusted, row.clock_jumped_at)
 
 
 def ensure(tx: Transaction, account: str) -> None:

@@ -146,6 +146,7 @@ badge_run = Table(
     Column("note", Text),
     Column("planned_at", UtcDateTime, nullable=False),
     Column("alive_until", UtcDateTime, nullable=False, comment="renewed by the run's tasks and trigger"),
+    Column("auto_approval_told_at", UtcDateTime, comment="when its submit last failed because of an auto-approval"),
     # Two Airflows that share a ledger may have a DAG and a run of one name each.
     UniqueConstraint("account", "dag_id", "run_id", "task_id", name="uq_badge_run_account_dag_id_run_id_task_id"),
     Index("ix_badge_run_occasion_id", "occasion_id"),
@@ -170,6 +171,7 @@ badge_request = Table(
     Column("first_sent_at", UtcDateTime),
     Column("last_sent_at", UtcDateTime),
     Column("doubt_from", UtcDateTime, comment="absence may be judged by a scan begun after this"),
+    Column("answered_id", String(64), comment="platform request id in the reply to the last POST, trusted or not"),
     Column("error_code", Integer),
     Column("error", Text),
     Column("settled_at", UtcDateTime),
@@ -272,6 +274,8 @@ badge_scan = Table(
     Column("leased_by", String(200), nullable=False),
     Column("read_at", UtcDateTime, comment="when the list was last read, or began to be"),
     Column("distrusted_at", UtcDateTime, comment="the list missed a request that a single read found"),
+    Column("platform_ahead_s", BigInteger, comment="the platform's clock less the ledger's, as of the last jump"),
+    Column("clock_jumped_at", UtcDateTime, comment="when that was last found to have changed by over a minute"),
 )
 
 badge_history = Table(

@@ -6,12 +6,20 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from hashlib import sha256
+from functools import lru_cache
+from hashlib import md5, sha1, sha256
 from typing import Final
 
 #: Every key of this project starts with it; the platform's list is searched for it.
 KEY_PREFIX: Final = "cb1."
 _CAMPAIGN_CHARACTERS: Final = 24
+#: Digits of a content hash that tell whose key was cut: 64 bits, which no other key has by chance.
+_ENOUGH_DIGITS: Final = 16
+_NO_LETTER_OR_DIGIT: Final = re.compile(r"[^0-9a-z]+")
+#: The prefix as a word of its own, whatever stands around it; or anywhere, where a whole content hash follows. Three
+#: hex digits alone stand in one of 150 UUIDs.
+_OUR_FORM: Final = re.compile(r"(?<![0-9a-z])cb1[^0-9a-z]")
+_OUR_FORM_JOINED: Final = re.compile(r"cb1[0-9a-z]*[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +95,43 @@ def readable(campaign: str) -> str:
 def hash_in(key: str) -> str:
     """Return the last part of a key, as :func:`content_hash` makes it."""
     return key.rpartition(".")[2]
+
+
+def has_our_form(shown: str | None) -> bool:
+    """Return whether a key that the platform shows could be one of ours, as it was sent or altered.
+
+    In any case, behind any prefix, with any punctuation or none. A key that has lost its beginning is not seen here.
+    """
+    key = (shown or "").lower()
+    return _OUR_FORM.search(key) is not None or _OUR_FORM_JOINED.search(_letters_and_digits(key)) is not None
+
+
+def carries(shown: str | None, key: str) -> bool:
+    """Return whether what the platform shows as a request's key was made from this key of ours.
+
+    A platform may echo a key altered: in upper case, behind a prefix, with other punctuation, without its beginning or
+    its end, or hashed. Whatever holds the hash of our content, or 16 digits of it at an end, was made from our key:
+    nobody else knows it. Less than that proves nothing.
+    """
+    if shown is None:
+        return False
+    if shown == key:
+        return True
+    seen, content = _letters_and_digits(shown.lower()), hash_in(key)
+    if content in seen:
+        return True
+    if any(
+        seen.endswith(content[:digits]) or seen.startswith(content[-digits:])
+        for digits in range(_ENOUGH_DIGITS, len(content))
+    ):
+        return True
+    return seen.endswith(_hashes(key))
+
+
+@lru_cache(maxsize=4_096)
+def _hashes(key: str) -> tuple[str, ...]:
+    return tuple(made(key.encode(), usedforsecurity=False).hexdigest() for made in (md5, sha1, sha256))
+
+
+def _letters_and_digits(lower: str) -> str:
+    return _NO_LETTER_OR_DIGIT.sub("", lower)

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from capillary.api.calls import QUICK_S
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
 from capillary.api.transport import ConnectFailed, Reply, TransportFailed
@@ -261,3 +262,64 @@ async def test_the_clients_transport_is_closed() -> None:
     async with wire.client():
         assert not wire.closed
     assert wire.closed
+
+
+# The platform's clock ---------------------------------------------------------------------------------------
+
+SAID = "Mon, 23 Nov 2026 12:00:00 GMT"
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+DATES = {
+    # headers of an answer → the platform's clock, as it comes in
+    "an HTTP date": ({"Date": SAID}, NOON),
+    "another form": ({"Date": "Mon Nov 23 12:00:00 2026"}, NOON),
+    "out of a cache": ({"Date": SAID, "Age": "300"}, NOON + timedelta(minutes=5)),
+    "an age that is none": ({"Date": SAID, "Age": "old"}, NOON),
+    "a negative age": ({"Date": SAID, "Age": "-5"}, NOON),
+    "an age without a date": ({"Age": "300"}, None),
+    "an age past all time": ({"Date": "Fri, 31 Dec 9999 23:00:00 GMT", "Age": "999999999"}, None),
+    "garbage": ({"Date": "noon"}, None),
+    "none": ({}, None),
+}
+
+
+@pytest.mark.parametrize(("headers", "clock"), DATES.values(), ids=DATES.keys())
+async def test_the_platforms_clock_is_its_last_answers(headers: dict[str, str], clock: datetime | None) -> None:
+    wire = platform(reply(200, {"data": row()}, **headers))
+    client = wire.client()
+    await client.read_request(PLATFORM_ID)
+    assert client.platform_now() == clock
+    wire.clock += 90
+    assert client.platform_now() == (None if clock is None else clock + timedelta(seconds=90))
+
+
+@pytest.mark.parametrize(
+    "answer", [reply(200, HTML, Date=SAID), reply(502, errors(500), Date=SAID), reply(429, errors(), Date=SAID)]
+)
+async def test_what_is_no_good_answer_may_be_a_gateways_and_tells_no_time(answer: Reply) -> None:
+    wire = platform(answer)
+    client = wire.client()
+    with pytest.raises(CapillaryError):
+        await client.read_request(PLATFORM_ID, attempts=1)
+    assert client.platform_now() is None
+
+
+@pytest.mark.parametrize(("took_s", "is_heard"), [(QUICK_S, True), (QUICK_S + 1, False)])
+async def test_an_answer_that_took_long_tells_no_time(took_s: float, is_heard: bool) -> None:
+    wire = platform()
+
+    async def slow(*_: object, **__: object) -> Reply:
+        wire.clock += took_s
+        return reply(200, {"data": row()}, Date=SAID)
+
+    wire.call = slow  # type: ignore[method-assign]
+    client = wire.client()
+    await client.read_request(PLATFORM_ID)
+    assert (client.platform_now() is not None) == is_heard
+
+
+async def test_a_read_may_be_made_once() -> None:
+    wire = platform(reply(502, HTML))
+    with pytest.raises(PlatformUnavailable):
+        await wire.client().read_request(PLATFORM_ID, attempts=1)
+    assert len(wire.calls) == 1

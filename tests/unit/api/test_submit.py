@@ -20,6 +20,7 @@ from capillary.api.transport import ConnectFailed, Reply, TransportFailed
 from capillary.errors import CapillaryError, TerminalError, TransientError
 from tests.unit.api.documented import ECHOED, KEY, PLATFORM_ID, bulk, inner, item, row
 from tests.unit.api.scripted import (
+    CUSTOMERS,
     OAUTH_SECRET,
     PASSWORD,
     REQUEST,
@@ -128,6 +129,47 @@ async def test_an_answer_about_another_request_is_no_answer() -> None:
     wire = platform(reply(200, {"data": other}))
     with pytest.raises(InDoubt, match="another request"):
         await wire.client().submit(REQUEST)
+
+
+async def test_an_answer_about_another_request_keeps_what_it_spoke_of() -> None:
+    other = row() | {"details": {"IntouchAPITask-Payload": inner(key="CB1.OTHER")}}
+    with pytest.raises(InDoubt) as caught:
+        await platform(reply(200, {"data": other})).client().submit(REQUEST)
+    assert caught.value.platform_request_id == PLATFORM_ID
+    assert caught.value.answered is not None
+    assert caught.value.answered.request_key == "CB1.OTHER"
+    assert PLATFORM_ID not in str(caught.value)
+    assert str(CUSTOMERS[0]) not in repr(caught.value)
+
+
+NO_STATE = row() | {"state": None}
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        (reply(200, {"data": NO_STATE}), PLATFORM_ID),
+        (reply(200, {"data": [NO_STATE]}), PLATFORM_ID),
+        (reply(200, NO_STATE), PLATFORM_ID),
+        (reply(200, {"requestId": 4711}), "4711"),
+        (reply(500, {"data": row()}), PLATFORM_ID),
+        (reply(400, errors(809) | {"data": {"requestId": PLATFORM_ID}}), PLATFORM_ID),
+        (reply(200, {"data": {"requestId": "x" * 65}}), None),
+        (reply(200, {"data": {"requestId": " "}}), None),
+        (reply(200, {"data": {"requestId": {}}}), None),
+        (reply(200, {"data": []}), None),
+        (reply(200, [NO_STATE]), PLATFORM_ID),
+        (reply(200, HTML), None),
+        (reply(504, b""), None),
+        (TransportFailed("no whole answer"), None),
+    ],
+)
+async def test_the_id_in_an_answer_that_cannot_be_used_is_kept(
+    answer: Reply | BaseException, named: str | None
+) -> None:
+    with pytest.raises(InDoubt) as caught:
+        await platform(answer).client().submit(REQUEST)
+    assert (caught.value.platform_request_id, caught.value.answered) == (named, None)
 
 
 async def test_the_facts_of_a_refusal() -> None:

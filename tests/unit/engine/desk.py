@@ -64,12 +64,14 @@ class Desk:
         refuses: looks at the first and the last day of a call of the list.
         refused_reads: platform request ids of which a single read is refused.
         unlisted: rows that single reads alone find.
-        lean: the list shows neither keys nor customers nor badges; single reads do.
-        cut_short: readings of the list that claim more rows than they show.
+            lean: the list shows neither keys nor customers nor badges; single reads do.
+            taken: what POSTs were answered, which single reads find as well.
+            cut_short: readings of the list that claim more rows than they show.
         events: calls in their order: ``clear``, ``asked``, ``post <key>``, ``list``.
         lists: since when, and of which type, the list was asked for.
         most_at_once: POSTs that were under way together.
         second: of the sender's monotonic clock.
+        platform_ahead: the platform's clock less the ledger's; None: its replies do not say it.
     """
 
     ledger: Ledger
@@ -78,6 +80,7 @@ class Desk:
     answers: list[Answer] = field(default_factory=list)
     listed: list[WorkflowRequest] = field(default_factory=list)
     unlisted: list[WorkflowRequest] = field(default_factory=list)
+    taken: list[WorkflowRequest] = field(default_factory=list)
     refuses: Callable[[date, date | None], bool] = lambda _first, _last: False
     refused_reads: set[str] = field(default_factory=set)
     lean: bool = False
@@ -90,6 +93,7 @@ class Desk:
     most_at_once: int = 0
     second: float = 0.0
     submitting: bool = True
+    platform_ahead: timedelta | None = None
 
     # The client -----------------------------------------------------------------------------------------------
 
@@ -107,7 +111,9 @@ class Desk:
         self.under_way -= 1
         if isinstance(answer, Exception):
             raise answer
-        return answer if isinstance(answer, WorkflowRequest) else await answer(request)
+        taken = answer if isinstance(answer, WorkflowRequest) else await answer(request)
+        self.taken.append(taken)
+        return taken
 
     async def list_requests(
         self,
@@ -132,11 +138,15 @@ class Desk:
         ]
         return Page(tuple(rows), 0, page, total_pages=1, total_elements=len(self.listed) + more)
 
-    async def read_request(self, platform_request_id: str) -> WorkflowRequest | None:
+    def platform_now(self) -> datetime | None:
+        return None if self.platform_ahead is None else self.now[0] + self.platform_ahead
+
+    async def read_request(self, platform_request_id: str, *, attempts: int = 5) -> WorkflowRequest | None:
+        assert attempts > 0
         self.events.append(f"read {platform_request_id}")
         if platform_request_id in self.refused_reads:
             raise CallRefused(what="one request", reason="the platform answered HTTP 404", http_status=404)
-        rows = self.listed + self.unlisted
+        rows = self.listed + self.unlisted + self.taken
         return next((each for each in rows if each.platform_request_id == platform_request_id), None)
 
     # The test -------------------------------------------------------------------------------------------------

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, NotTaken
+from capillary.api.request_workflow import WorkflowRequest
 from capillary.engine.doubt import WITHOUT_CONTROL, Resolved, resolve_doubt
 from capillary.engine.platform_list import LOOK_BACK
 from capillary.engine.send import SEND_WITHIN_S, doubt_after
@@ -201,6 +202,91 @@ async def test_what_another_user_left_is_found(desk: Desk) -> None:
     desk.write(update(badge_request).values(sender=BEFORE))
     desk.listed = [row("p-late", key(desk))]
     assert await resolve(desk, after=DOUBT + JUST) == Resolved(found=1)
+
+
+# A control that was sent again -------------------------------------------------------------------------------
+
+MADE = NOON + timedelta(hours=2)
+
+
+async def sent_again_later(
+    desk: Desk, *, shown: str, made_at: datetime | None = MADE, answer: WorkflowRequest | None = None
+) -> None:
+    """Leave two in doubt, and a control that was sent before them and again after; the list shows `shown` of it."""
+    desk.now[0] = NOON - timedelta(minutes=1)
+    desk.plan([1_000], "control")
+    desk.answers = [InDoubt(reason="no answer")]
+    await submit_run(desk.sender, desk.plan_id(1), lease=LEASE)
+    desk.now[0] = NOON
+    later = desk.plan([1], "doubt")
+    desk.answers = [InDoubt(reason="no answer")]
+    await submit_run(desk.sender, desk.plan_id(later.badge_run_id), lease=LEASE)
+    again = {"resends": 1, "tries": 2, "last_sent_at": MADE}
+    named = None if answer is None else answer.platform_request_id
+    desk.write(update(badge_request).where(badge_request.c.id == 1).values(answered_id=named, **again))
+    desk.write(update(badge_request).where(badge_request.c.id == 2).values(last_sent_at=NOON, first_sent_at=NOON))
+    desk.listed = [replace(row(shown, key(desk, 1)), created_at=made_at)]
+    desk.posts.clear()
+
+
+AFTER_ALL = timedelta(hours=2, minutes=1)
+AGAIN = row("p-again", None)
+
+
+@pytest.mark.parametrize(
+    ("shown", "made_at", "answer", "ahead", "judges"),
+    [
+        ("p-again", MADE, AGAIN, timedelta(), True),
+        ("p-again", MADE + timedelta(days=1), AGAIN, timedelta(days=1), True),
+        ("p-again", MADE - timedelta(seconds=2), AGAIN, timedelta(), True),
+        ("p-again", None, AGAIN, timedelta(), True),
+        ("p-again", NOON, AGAIN, None, True),
+        ("p-again", NOON - timedelta(minutes=1), AGAIN, timedelta(), False),
+        ("p-first", MADE, AGAIN, timedelta(), False),
+        ("p-again", MADE, None, timedelta(), False),
+    ],
+    ids=[
+        "the send that its reply named",
+        "by a platform's clock a day ahead",
+        "by another node's clock",
+        "made nobody knows when",
+        "made by nobody knows whose clock",
+        "named again, and made by the first send",
+        "the first send",
+        "no reply to the last send",
+    ],
+)
+async def test_a_request_that_was_sent_again_is_a_control_from_the_send_that_its_reply_tells(
+    desk: Desk,
+    shown: str,
+    made_at: datetime | None,
+    answer: WorkflowRequest | None,
+    ahead: timedelta | None,
+    judges: bool,
+) -> None:
+    await sent_again_later(desk, shown=shown, made_at=made_at, answer=answer)
+    desk.platform_ahead = ahead
+    # An hour without a control has not passed by the time of the last doubt.
+    desk.write(update(badge_request).where(badge_request.c.id == 2).values(doubt_from=NOON + timedelta(hours=2)))
+    resolved = await resolve(desk, after=AFTER_ALL)
+    assert (resolved.sent_again, [post.customers for post in desk.posts]) == ((1, [(1,)]) if judges else (0, []))
+
+
+async def test_its_user_is_told_by_the_send_that_its_reply_tells(desk: Desk) -> None:
+    await sent_again_later(desk, shown="p-again", answer=AGAIN)
+    desk.write(update(badge_request).values(sender=BEFORE))
+    assert (await resolve(desk, after=AFTER_ALL)).sent_again == 1
+
+
+async def test_a_resend_that_was_accepted_ends_the_next_doubt_without_an_hour(desk: Desk) -> None:
+    """From the first loss on, by the engine alone: a resend is accepted, and judges what was in doubt beside it."""
+    await leave_in_doubt(desk, 2)
+    desk.answers = [row("p-again", key(desk, 1)), InDoubt(reason="no answer")]
+    assert await resolve(desk, after=DOUBT + WITHOUT_CONTROL + JUST) == Resolved(sent_again=2)
+    desk.listed = [row("p-again", key(desk, 1))]
+    second = desk.requests()[1].last_sent_at
+    desk.write(update(badge_request).where(badge_request.c.id == 1).values(last_sent_at=second + CALL + JUST))
+    assert await resolve(desk, after=2 * DOUBT + WITHOUT_CONTROL + 2 * JUST) == Resolved(sent_again=1)
 
 
 # What proves nothing ----------------------------------------------------------------------------------------

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from capillary.api.errors import InDoubt, NotTaken, RequestRefused, Unauthorized
+from capillary.api.errors import InDoubt, NotTaken, PlatformUnavailable, RequestRefused, Unauthorized
 from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
+from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, TooMuchDoubt, WrongAccount
+from capillary.engine.second_look import LOOK_AFTER_S
 from capillary.engine.send import SEND_WITHIN_S, Sent
+from capillary.engine.sightings import record_rows
 from capillary.engine.submit import IN_FLIGHT, LIST_READINGS, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
 from capillary.ledger import foreign_keys, history, stops
 from capillary.ledger.errors import PlanUnknown, Stopped
@@ -221,6 +224,170 @@ async def test_automatic_approvals_may_be_accepted_and_are_counted(desk: Desk) -
     desk.answers = [row(f"p-{number}", None, "approved") for number in (1, 2)]
     submitted = await submit(desk, stop_on_auto_approval=False)
     assert submitted == Submitted({Sent.ACCEPTED: 3}, 2)
+
+
+def approved(name: str) -> WorkflowRequest:
+    """A request that the platform executed without a human."""
+    return row(name, None, "approved")
+
+
+async def test_the_first_accepted_request_is_read_once_five_seconds_later_before_more_go_out(desk: Desk) -> None:
+    desk.plan(range(1, 10))
+    await submit(desk)
+    reads = [place for place, event in enumerate(desk.events) if event.startswith("read")]
+    assert [desk.events[place] for place in reads] == ["read p-1"]
+    assert [event.split()[0] for event in desk.events[: reads[0]]].count("post") == 1
+    assert (desk.second, LOOK_AFTER_S) == (5.0, 5.0)
+
+
+async def test_what_was_approved_by_itself_after_the_reply_stops_before_the_second_request(desk: Desk) -> None:
+    desk.plan(range(1, 10))
+    desk.unlisted = [approved("p-1")]
+    with pytest.raises(AutoApproved, match=r"executed 1 request\(s\) without a human's approval"):
+        await submit(desk)
+    assert (len(desk.posts), desk.statuses()) == (1, ["waiting", "planned", "planned"])
+    assert [each.auto_approved for each in desk.sightings()] == [True]
+
+
+async def test_a_run_that_accepts_automatic_approvals_waits_for_no_look(desk: Desk) -> None:
+    desk.plan(range(1, 10))
+    desk.unlisted = [approved("p-1")]
+    assert await submit(desk, stop_on_auto_approval=False) == Submitted({Sent.ACCEPTED: 3}, 0)
+    assert (desk.second, [event for event in desk.events if event.startswith("read")]) == (0.0, [])
+
+
+async def test_the_only_request_of_a_run_is_not_waited_for(desk: Desk) -> None:
+    desk.plan([1])
+    await submit(desk)
+    assert desk.second == 0.0
+
+
+@pytest.mark.parametrize("silence", ["refused", "away", "unknown"])
+async def test_while_no_look_is_answered_three_requests_go_alone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, silence: str
+) -> None:
+    desk.plan(range(1, 31))
+    desk.refused_reads = {f"p-{number}" for number in range(20)} if silence == "refused" else set()
+
+    async def read_request(_: Desk, name: str, *, attempts: int) -> None:
+        desk.events.append(f"read {name} {attempts}")
+        if silence == "away":
+            raise PlatformUnavailable(what="one request", reason="it is away")
+
+    if silence != "refused":
+        monkeypatch.setattr(Desk, "read_request", read_request)
+    assert (await submit(desk)).counts == {Sent.ACCEPTED: 10}
+    looked_at = [event.split()[1] for event in desk.events if event.startswith("read")]
+    assert (looked_at, desk.second, desk.most_at_once) == (["p-1", "p-2", "p-3"], 15.0, 7)
+
+
+async def test_a_look_that_is_answered_at_the_second_try_stops_what_follows(desk: Desk) -> None:
+    desk.plan(range(1, 13))
+    desk.refused_reads = {"p-1"}
+    desk.unlisted = [approved("p-2")]
+    with pytest.raises(AutoApproved):
+        await submit(desk)
+    assert len(desk.posts) == 2
+
+
+async def test_an_automatic_approval_that_anybody_has_seen_meanwhile_stops_the_next_batch(desk: Desk) -> None:
+    """The trigger of another run, say, whose reading shows this run's requests."""
+    desk.plan(range(1, 13))
+
+    async def meanwhile(request: IssueBadgeRequest) -> WorkflowRequest:
+        with desk.ledger.write() as tx:
+            record_rows(tx, SETTINGS.account, SETTINGS.sender, [row("p-1", desk.requests()[0].key, "failed")])
+        return row("p-2", request.key)
+
+    desk.answers = [row("p-1", None), meanwhile]
+    with pytest.raises(AutoApproved):
+        await submit(desk, in_flight=1)
+    assert len(desk.posts) == 2
+
+
+def decided(desk: Desk, *states: tuple[str, bool], minutes_apart: int = 1) -> None:
+    """Have requests of another run decided one after the other, each by a human or not."""
+    plan = desk.plan(range(500, 500 + len(states)), "earlier", size=1, campaign="another")
+    keys = [each.key for each in desk.requests() if each.badge_run_id == plan.badge_run_id]
+    for number, (state, human) in enumerate(states):
+        with desk.ledger.write() as tx:
+            name = f"p-earlier-{number}"
+            rows = [row(name, keys[number], state, human=human)]
+            record_rows(tx, SETTINGS.account, SETTINGS.sender, rows)
+        desk.now[0] += timedelta(minutes=minutes_apart)
+
+
+@pytest.mark.parametrize(
+    ("states", "stops"),
+    [
+        ([("approved", False)], True),
+        ([("approved", True), ("approved", False)], True),
+        ([("approved", False), ("approved", True)], False),
+        ([("approved", False), ("rejected", False)], False),
+        ([("approved", False), ("AdminTask", False)], True),
+        ([("approved", True)], False),
+        ([("AdminTask", False)], False),
+    ],
+)
+async def test_the_accounts_latest_decided_request_tells_whether_a_human_decides(
+    desk: Desk, states: list[tuple[str, bool]], stops: bool
+) -> None:
+    decided(desk, *states)
+    run = desk.plan([1], "now").badge_run_id
+    if not stops:
+        assert (await submit(desk, run)).counts == {Sent.ACCEPTED: 1}
+        return
+    with pytest.raises(AutoApproved) as caught:
+        await submit(desk, run)
+    assert str(caught.value).startswith("the platform executed the latest decided request of platform.example/100 (p-")
+    assert desk.posts == []
+
+
+async def test_of_several_that_were_seen_decided_at_once_the_one_without_a_human_counts(desk: Desk) -> None:
+    decided(desk, ("approved", False), ("approved", True), minutes_apart=0)
+    with pytest.raises(AutoApproved):
+        await submit(desk, desk.plan([1], "now").badge_run_id)
+
+
+async def test_who_clears_the_task_has_been_told_and_the_run_goes_on_until_the_next_one(desk: Desk) -> None:
+    decided(desk, ("approved", False))
+    run = desk.plan(range(1, 7), "now").badge_run_id
+    with pytest.raises(AutoApproved):
+        await submit(desk, run)
+    desk.unlisted = [approved("p-1")]
+    desk.now[0] += timedelta(minutes=1)
+    with pytest.raises(AutoApproved, match=r"1 request\(s\)"):
+        await submit(desk, run)
+    desk.now[0] += timedelta(minutes=1)
+    assert (await submit(desk, run)).counts == {Sent.ACCEPTED: 1}
+    assert len(desk.posts) == 2
+
+
+async def test_the_word_on_one_run_is_no_word_on_another(desk: Desk) -> None:
+    decided(desk, ("approved", False))
+    run, other = desk.plan([1], "now").badge_run_id, desk.plan([2], "other").badge_run_id
+    for each in (run, other):
+        with pytest.raises(AutoApproved):
+            await submit(desk, each)
+
+
+async def test_another_accounts_approvals_are_not_ours(desk: Desk) -> None:
+    decided(desk, ("approved", False))
+    desk.settings = replace(SETTINGS, base_url="https://elsewhere.example", organisation_id="200")
+    with desk.ledger.write() as tx:
+        history.take_as_read(tx, desk.settings.account, desk.settings.sender, since=NOON.date())
+    assert (await submit(desk, desk.plan([1], "now").badge_run_id)).counts == {Sent.ACCEPTED: 1}
+
+
+@pytest.mark.parametrize("stop", [True, False])
+async def test_what_was_sent_again_is_looked_at_before_the_next_is_sent_again(desk: Desk, stop: bool) -> None:
+    desk.plan(range(1, 10))
+    desk.answers = [InDoubt(reason="no answer")] * 3
+    await submit(desk)
+    desk.now[0] += timedelta(hours=2)
+    desk.unlisted = [approved("p-4")]
+    resolved = await resolve_doubt(desk.sender, stop_on_auto_approval=stop)
+    assert (resolved.sent_again, resolved.auto_approved) == ((1, 1) if stop else (3, 0))
 
 
 @pytest.mark.parametrize("stop", [True, False])

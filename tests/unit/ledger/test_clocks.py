@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,12 +16,13 @@ import pytest
 from sqlalchemy import URL, select
 
 from capillary.api.request_workflow import WorkflowRequest
+from capillary.api.transport import Reply
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.platform_list import LOOK_BACK
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import SEND_WITHIN_S, Sender, doubt_after
 from capillary.engine.sightings import record_rows
-from capillary.engine.watch import cluster_day
+from capillary.engine.watch import cluster_day, watch
 from capillary.ledger import pace, scans
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import take_as_read
@@ -218,17 +220,137 @@ async def test_a_control_of_the_same_moment_is_none(ledger: Ledger, clock: Clock
     assert (resolved.sent_again, resolved.still_in_doubt) == (0, 1)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the ledger's clock set forward by more than the doubt lets absence be judged while the POST may be under "
-    "way: a breach of the timing assumption that the ledger cannot see (its twins are found later)",
-)
-async def test_a_ledgers_clock_set_forward_does_not_shorten_a_doubt(ledger: Ledger, clock: Clock, planned: int) -> None:
+#: The platform's clock, which no jump of the ledger's moves.
+PLATFORM_NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+
+
+def dated(moment: datetime, rows: list[dict[str, Any]] | None = None, **headers: str) -> Reply:
+    """The list, empty unless rows are given, with the platform's `Date`."""
+    return reply(200, listed(rows or []), Date=format_datetime(moment, usegmt=True), **headers)
+
+
+async def read_before(ledger: Ledger, answer: Reply) -> None:
+    """Read the list as a submitting task does before it sends."""
+    wire = platform(answer)
+    of_task = sender(ledger, wire)
+    await watch(ledger, of_task.client, of_task.runtime)
+
+
+async def sent_again(ledger: Ledger, answer: Reply, planned: int) -> int:
+    accepted = reply(200, {"data": on_the_list(ledger, planned, started=PLATFORM_NOW)})
+    return (await resolve_doubt(sender(ledger, platform(answer, accepted)))).sent_again
+
+
+FORWARD = [timedelta(minutes=20), timedelta(hours=3), timedelta(days=1)]
+
+
+@pytest.mark.parametrize("jump", FORWARD, ids=str)
+async def test_a_ledgers_clock_set_forward_does_not_shorten_a_doubt(
+    ledger: Ledger, clock: Clock, planned: int, jump: timedelta
+) -> None:
+    await read_before(ledger, dated(PLATFORM_NOW))
+    sent(ledger, planned)
+    clock.now += jump
+    assert await sent_again(ledger, dated(PLATFORM_NOW + timedelta(seconds=5)), planned) == 0
+    found_at = clock.now
+    clock.now = found_at + LAG_OF_ALL + timedelta(hours=1)
+    passed = LAG_OF_ALL + timedelta(hours=1)
+    assert await sent_again(ledger, dated(PLATFORM_NOW + passed), planned) == 0, "one lag, and an hour without control"
+    clock.advance(seconds=1)
+    assert await sent_again(ledger, dated(PLATFORM_NOW + passed), planned) == 1
+
+
+async def test_a_jump_that_another_reading_found_counts_for_all(ledger: Ledger, clock: Clock, planned: int) -> None:
+    await read_before(ledger, dated(PLATFORM_NOW))
     sent(ledger, planned)
     clock.advance(days=1)
-    accepted = reply(200, {"data": on_the_list(ledger, planned, started=clock.now)})
-    wire = platform(reply(200, listed([])), accepted)
-    assert (await resolve_doubt(sender(ledger, wire))).sent_again == 0
+    await read_before(ledger, dated(PLATFORM_NOW))
+    assert await sent_again(ledger, dated(PLATFORM_NOW), planned) == 0
+
+
+async def test_a_control_of_before_the_jump_was_found_is_none(ledger: Ledger, clock: Clock, planned: int) -> None:
+    """Sent seconds after the one in doubt, and a day later by a clock that was set between."""
+    control = requests_of(ledger, plan(ledger, [11, 12, 13], run("second")))[0].id
+    await read_before(ledger, dated(PLATFORM_NOW))
+    sent(ledger, planned)
+    clock.advance(days=1)
+    sent(ledger, control)
+    rows = [on_the_list(ledger, control, started=PLATFORM_NOW)]
+    clock.advance(seconds=1)
+    await read_before(ledger, dated(PLATFORM_NOW, rows))
+    clock.now += LAG_OF_ALL + timedelta(seconds=1)
+    assert await sent_again(ledger, dated(PLATFORM_NOW + LAG_OF_ALL, rows), planned) == 0
+
+
+async def test_a_control_that_lies_ahead_is_from_before_the_clock_was_set_back(
+    ledger: Ledger, clock: Clock, planned: int
+) -> None:
+    control = requests_of(ledger, plan(ledger, [11, 12, 13], run("second")))[0].id
+    clock.advance(days=1)
+    sent(ledger, control)
+    clock.advance(days=-1)
+    sent(ledger, planned)
+    clock.now = request(ledger, planned).doubt_from + timedelta(seconds=1)
+    assert (
+        await sent_again(ledger, dated(PLATFORM_NOW, [on_the_list(ledger, control, started=clock.now)]), planned) == 0
+    )
+
+
+CLOCKS = {
+    # the platform's clock at the reading before and at the judging one, less the ledger's; and is absence judged?
+    "both go on": (timedelta(), timedelta(), True),
+    "a day apart all the time": (timedelta(days=-1), timedelta(days=-1), True),
+    "nodes some seconds apart": (timedelta(seconds=-4), timedelta(seconds=9), True),
+    "a minute": (timedelta(), timedelta(seconds=60), True),
+    "more than a minute": (timedelta(), timedelta(seconds=-61), False),
+    "the platform's set forward": (timedelta(), timedelta(hours=1), False),
+    "the platform's set back": (timedelta(), timedelta(days=-1), False),
+    "no Date any more": (timedelta(), None, False),
+    "no Date ever": (None, None, True),
+    "a Date for the first time": (None, timedelta(hours=-3), True),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "judged"), CLOCKS.values(), ids=CLOCKS.keys())
+async def test_absence_is_judged_while_both_clocks_go_on_together(
+    ledger: Ledger, clock: Clock, planned: int, before: timedelta | None, after: timedelta | None, judged: bool
+) -> None:
+    def answer(ahead: timedelta | None) -> Reply:
+        return reply(200, listed([])) if ahead is None else dated(clock.now.replace(microsecond=0) + ahead)
+
+    await read_before(ledger, answer(before))
+    sent(ledger, planned)
+    clock.now = request(ledger, planned).doubt_from + timedelta(hours=1, seconds=1)
+    assert await sent_again(ledger, answer(after), planned) == judged
+
+
+async def test_a_date_that_comes_and_goes_holds_each_time(ledger: Ledger, clock: Clock) -> None:
+    found = []
+    for moment in (PLATFORM_NOW, None, None, PLATFORM_NOW, PLATFORM_NOW):
+        with ledger.write() as tx:
+            found.append(scans.note_clocks(tx, ACCOUNT, moment))
+    assert found == [False, True, False, True, False]
+
+
+def test_slow_drift_is_no_jump_until_it_comes_to_a_minute(ledger: Ledger, clock: Clock) -> None:
+    found = []
+    for drift in range(0, 150, 30):
+        with ledger.write() as tx:
+            found.append(scans.note_clocks(tx, ACCOUNT, clock.now + timedelta(seconds=drift)))
+    assert found == [False, False, False, True, False]
+
+
+@pytest.mark.parametrize("year", [1, 1970, 9999])
+def test_any_date_that_a_reply_gives_is_kept(ledger: Ledger, year: int) -> None:
+    with ledger.write() as tx:
+        assert not scans.note_clocks(tx, ACCOUNT, datetime(year, 1, 1, tzinfo=UTC))
+
+
+async def test_a_cached_answer_is_as_old_as_it_says(ledger: Ledger, clock: Clock, planned: int) -> None:
+    await read_before(ledger, dated(clock.now))
+    sent(ledger, planned)
+    clock.now = request(ledger, planned).doubt_from + timedelta(hours=1, seconds=1)
+    assert await sent_again(ledger, dated(clock.now - timedelta(minutes=5), Age="300"), planned) == 1
 
 
 def test_twins_of_a_clock_set_forward_are_both_found(ledger: Ledger, clock: Clock, planned: int) -> None:

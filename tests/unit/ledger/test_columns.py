@@ -28,7 +28,16 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.errors import ValueUnfit
 from capillary.ledger.plan import commit_plan
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.requests import Seen, claim, note_doubt, record_sighting, refuse, release
+from capillary.ledger.requests import (
+    Seen,
+    claim,
+    note_answer,
+    note_doubt,
+    note_held_doubt,
+    record_sighting,
+    refuse,
+    release,
+)
 from capillary.ledger.schema import (
     Outcome,
     badge_enrolment,
@@ -143,6 +152,8 @@ def test_what_a_reply_says_is_cut(ledger: Ledger, bad: str) -> None:
     request_id, held = one_sent(ledger)
     with ledger.write() as tx:
         assert note_doubt(tx, held, reason=bad)
+        assert note_answer(tx, held, bad)
+        assert note_held_doubt(tx, request_id, key=held.key, tries=held.tries, reason=bad)
     with ledger.write() as tx:
         assert release(tx, held, reason=bad)
     held = send(ledger, request_id)
@@ -397,6 +408,7 @@ WRITERS: Final[Mapping[str, Callable[..., None] | str]] = {
     "badge_request.status": "a word of RequestStatus",
     "badge_request.sender": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
     "badge_request.error": test_what_a_reply_says_is_cut,
+    "badge_request.answered_id": test_what_a_reply_says_is_cut,
     "badge_sighting.platform_request_id": test_a_sightings_words_are_cut_and_its_id_is_refused,
     "badge_sighting.state": test_a_sightings_words_are_cut_and_its_id_is_refused,
     "badge_sighting.checker_message": test_a_sightings_words_are_cut_and_its_id_is_refused,

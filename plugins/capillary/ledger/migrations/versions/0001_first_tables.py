@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001b"
+revision = "0001c"
 down_revision = None
 
 
@@ -102,6 +102,9 @@ def _create_runs() -> None:
         sa.Column("note", sa.Text()),
         _time("planned_at"),
         _time("alive_until", comment="renewed by the run's tasks and trigger"),
+        _time(
+            "auto_approval_told_at", nullable=True, comment="when its submit last failed because of an auto-approval"
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_badge_run")),
         sa.ForeignKeyConstraint(["occasion_id"], ["badge_occasion.id"], name=op.f("fk_badge_run_occasion_id")),
         sa.ForeignKeyConstraint(["spec_id"], ["badge_spec.id"], name=op.f("fk_badge_run_spec_id")),
@@ -138,6 +141,9 @@ def _create_requests() -> None:
         _time("first_sent_at", nullable=True),
         _time("last_sent_at", nullable=True),
         _time("doubt_from", nullable=True, comment="absence may be judged by a scan begun after this"),
+        sa.Column(
+            "answered_id", sa.String(64), comment="platform request id in the reply to the last POST, trusted or not"
+        ),
         sa.Column("error_code", sa.Integer()),
         sa.Column("error", sa.Text()),
         _time("settled_at", nullable=True),
@@ -256,6 +262,12 @@ def _create_account_tables() -> None:
         sa.Column("leased_by", sa.String(200), nullable=False),
         _time("read_at", nullable=True, comment="when the list was last read, or began to be"),
         _time("distrusted_at", nullable=True, comment="the list missed a request that a single read found"),
+        sa.Column(
+            "platform_ahead_s",
+            sa.BigInteger(),
+            comment="the platform's clock less the ledger's, as of the last jump",
+        ),
+        _time("clock_jumped_at", nullable=True, comment="when that was last found to have changed by over a minute"),
         sa.PrimaryKeyConstraint("account", name=op.f("pk_badge_scan")),
     )
     op.create_table(
