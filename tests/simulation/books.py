@@ -183,9 +183,11 @@ class BooksCheck:
                 self._world.breach("I4", f"{request.key} counts as unsent while it stands on the platform")
             # A late twin that nobody has found yet may have been executed (broken worlds).
             found = all(each.platform_request_id in known for each in by_key[request.key])
-            self._check_outcomes(request, issued, final=found or self._shape.mode is Mode.STRICT)
+            self._check_outcomes(request, issued, known, final=found or self._shape.mode is Mode.STRICT)
 
-    def _check_outcomes(self, request: InLedger, issued: dict[tuple[str, int], list[str]], *, final: bool) -> None:
+    def _check_outcomes(
+        self, request: InLedger, issued: dict[tuple[str, int], list[str]], known: set[str], *, final: bool
+    ) -> None:
         settled = request.status == RequestStatus.SETTLED
         for customer, (_, outcome, issued_id) in request.enrolments.items():
             has = issued.get((request.key, customer), [])
@@ -193,6 +195,8 @@ class BooksCheck:
                 told = self._world.platform_side.told.get((request.key, customer), set())
                 if issued_id not in has or issued_id not in told:
                     self._world.breach("I3", f"{request.key}: enrolled without the platform's word on the customer")
+            elif outcome == Outcome.UNCONFIRMED and has and settled and known - self._world.platform_side.read_singly:
+                self._world.breach("I3", f"{request.key}: unconfirmed, and no single read was asked for it")
             elif outcome in _WITHOUT and has and settled and final:
                 self._world.breach("I3", f"{request.key}: {outcome}, and the platform has enrolled the customer")
             if outcome == Outcome.NOT_ACCEPTED and request.resends:

@@ -17,11 +17,13 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, text, update
 
+from capillary.api import badges, request_workflow
 from capillary.api import client as api_client
-from capillary.api import request_workflow
 from capillary.api.answers import Answer
+from capillary.api.badges import BulkItem
 from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
+from capillary.api.json_fields import text as text_of
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine import advance, doubt, outcomes, platform_list, send, settle, submit, upkeep, watch
@@ -351,8 +353,10 @@ _ORDER: Final = DagRun.order
 # Settling ---------------------------------------------------------------------------------------------------
 
 
-def _resend_on_failed_settle(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> bool:
-    if _SETTLE(ledger, request_id, rows):
+def _resend_on_failed_settle(
+    ledger: Ledger, request_id: int, read: Sequence[WorkflowRequest], listed: Sequence[WorkflowRequest] = ()
+) -> bool:
+    if _SETTLE(ledger, request_id, read, listed):
         return True
     with ledger.write() as tx:
         tx.conn.execute(
@@ -363,7 +367,16 @@ def _resend_on_failed_settle(ledger: Ledger, request_id: int, rows: list[Workflo
     return False
 
 
-def _settle_by_what_came(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> bool:
+def _row_gives_up(
+    ledger: Ledger, request_id: int, read: Sequence[WorkflowRequest], listed: Sequence[WorkflowRequest] = ()
+) -> bool:
+    return _SETTLE(ledger, request_id, read or listed)
+
+
+def _settle_by_what_came(
+    ledger: Ledger, request_id: int, read: Sequence[WorkflowRequest], listed: Sequence[WorkflowRequest] = ()
+) -> bool:
+    rows = read or listed
     with ledger.write() as tx:
         customers = tuple(
             tx.conn.execute(
@@ -428,6 +441,13 @@ def _approved_means_enrolled(request: WorkflowRequest, customers: Sequence[int],
     if request.state == "approved":
         return Reading(dict.fromkeys(customers, Ending(Outcome.ENROLLED, issued_id=request.platform_request_id)))
     return read_outcomes(request, customers, give_up=give_up)
+
+
+def _refused_beside_an_id(item: BulkItem) -> Ending:
+    return _LINE(replace(item, issued_id=None) if item.failed else item)
+
+
+_LINE: Final = outcomes._line
 
 
 def _never(*_: object, **__: object) -> None:
@@ -694,6 +714,29 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "refusal-uncounted": Bug("a refused request is counted", [(requests, "refuse", _refusal_uncounted)]),
     "giving-up-uncounted": Bug("a request that is given up is counted", [(requests, "give_up", _give_up_uncounted)]),
+    "list-row-gives-up": Bug(
+        "what the list's row leaves unconfirmed is read singly first",
+        [(settle, "_settle", _row_gives_up)],
+        lambda shape: shape.lean_rows > 0,
+        shown_by=27,
+    ),
+    "any-code-refuses": Bug(
+        "only codes that refuse an enrolment make a customer failed",
+        [(outcomes, "LINE_REFUSALS", range(2**31))],
+        lambda shape: shape.odd_codes > 0,
+        shown_by=31,
+    ),
+    "refusal-beside-an-id": Bug(
+        "whoever has an issued id is never failed",
+        [(outcomes, "_line", _refused_beside_an_id)],
+        lambda shape: shape.odd_codes > 0,
+    ),
+    "any-word-is-an-id": Bug(
+        "what a program writes for none is no issued id",
+        [(badges, "issued_id", text_of)],
+        lambda shape: shape.lean_rows > 0,
+        shown_by=191,
+    ),
     "approved-means-enrolled": Bug("a state proves nothing", [(settle, "read_outcomes", _approved_means_enrolled)]),
     "missing-means-enrolled": Bug(
         "who is not listed is unconfirmed",

@@ -195,7 +195,7 @@ class SimulatedTransport:
         finally:
             await world.mishaps.thaw(odds=8.0 if post is not None else 1.0)
         world.mishaps.crash_point("after a call")
-        rows = world.platform_side.note_told(reply.body) if reply.status == 200 else []
+        rows = world.platform_side.note_told(route, reply.body) if reply.status == 200 else []
         if post is not None:
             taken = rows[0]["requestId"] if rows and "requestId" in rows[0] else None
             world.wire.answered(post, reply.status, _codes(reply.body), taken)

@@ -27,6 +27,13 @@ _IDLE: Final = 7
 #: Of so many seeds one is a restored world whose list shows neither keys nor customers.
 _LEAN: Final = (120, 59)
 _FREEZING: Final = frozenset({3, 23})
+#: And strict ones whose list leaves out or cuts what single reads show, where codes that refuse nothing stand beside
+#: issued ids, and where the retries ask for whoever failed.
+_LEAN_ROWS: Final = frozenset({27, 31})
+
+
+#: Outcomes after which the customers of some worlds are asked for again.
+_RETRIED: Final = frozenset({Outcome.REJECTED, Outcome.FAILED, Outcome.UNCONFIRMED, Outcome.NOT_ACCEPTED})
 
 
 class Mode(StrEnum):
@@ -182,6 +189,9 @@ class Shape:
     first_days: bool = False
     # the list leaves the details of requests out; single reads show them
     lean_list: bool = False
+    # rows of the list whose output is missing or cut; executed requests with codes that refuse nothing beside ids
+    lean_rows: float = 0.0
+    odd_codes: float = 0.0
 
 
 def draw_shape(seed: int) -> Shape:
@@ -201,6 +211,10 @@ def draw_shape(seed: int) -> Shape:
         idle_for = more.choice((20, 45, 100)) * DAY
         idle = replace(shape, idle_for=idle_for, list_days=more.choice((31, 40)), first_days=more.random() < 0.5)
         return replace(idle, horizon=4 * HOUR, fault=max(shape.fault, 0.3), stops=(), switch_offs=())
+    if seed % _OFTEN in _LEAN_ROWS:
+        retried = tuple(replace(each, retry=_RETRIED) for each in shape.runs)
+        lean = replace(shape, runs=retried, lean_rows=more.choice((0.4, 1.0)), odd_codes=more.choice((0.0, 0.5, 1.0)))
+        return replace(lean, horizon=4 * HOUR, decision_mean=min(shape.decision_mean, 5 * MINUTE), auto_approve=False)
     if seed % _OFTEN == _NEW_TILL:
         return replace(
             shape,
@@ -318,7 +332,6 @@ def _draw_run(rng: Random, pool: list[int], *, occasion: int, first: bool, retri
     if rng.random() < 0.2:
         customers.insert(rng.randrange(len(customers)), rng.choice((None, "", "abc", 0, -5, 1.5)))
     cut = rng.randint(0, len(customers))
-    retry = (Outcome.REJECTED, Outcome.FAILED, Outcome.UNCONFIRMED, Outcome.NOT_ACCEPTED)
     return RunShape(
         occasion=occasion,
         starts=0.0 if first else rng.choice((0.0, rng.uniform(0, 20 * MINUTE), rng.uniform(0, 3 * HOUR))),
@@ -326,7 +339,7 @@ def _draw_run(rng: Random, pool: list[int], *, occasion: int, first: bool, retri
         size=rng.choice((1, 2, 2, 3)),
         cap=rng.choice((None, None, None, 3)),
         canary=rng.random() < 0.2,
-        retry=frozenset(retry) if retries else frozenset(),
+        retry=_RETRIED if retries else frozenset(),
     )
 
 

@@ -128,7 +128,7 @@ def _settle(
     ledger: Ledger, request_id: int, read: Sequence[WorkflowRequest], listed: Sequence[WorkflowRequest] = ()
 ) -> bool:
     """Settle a request from single reads and rows of the list; rows of the list alone leave nobody unconfirmed."""
-    shown = read or listed
+    shown_ids = {row.platform_request_id for row in read or listed}
     with ledger.write() as tx:
         request = tx.conn.execute(
             select(badge_request.c.key, badge_request.c.status, badge_request.c.customers).where(
@@ -143,10 +143,8 @@ def _settle(
             )
         ).all()
         # The platform's ids also tell whether the number is still that of the request whose rows these are.
-        if {row.platform_request_id for row in shown} != {sighting.platform_request_id for sighting in sightings}:
-            return False
         decided_at = [sighting.terminal_seen_at for sighting in sightings]
-        if None in decided_at:
+        if shown_ids != {sighting.platform_request_id for sighting in sightings} or None in decided_at:
             return False
         patient = tx.now - max(decided_at) < OUTPUT_PATIENCE
         customers = tuple(
@@ -167,19 +165,29 @@ def _settle(
                 [_without(row, customers, erased) for row in read],
                 [_without(row, customers, erased) for row in listed],
             )
-        readings = [read_outcomes(row, customers, give_up=not patient) for row in read]
-        of_list = [read_outcomes(row, customers) for row in listed]
-        differs = any(reading.echo_differs for reading in readings) or any(_shows_others(row, customers) for row in listed)
-        if differs:
-            _alarm(request.key)
-        if differs or any(reading.incomplete for reading in readings):
+        endings = _endings(request.key, customers, read, listed, patient=patient)
+        if endings is None:
             return False
-        endings = fold([each.by_customer for each in (*readings, *of_list)])
-        if not read and not _is_whole(endings, customers):
-            return False
-        return ledger_settle.settle(
-            tx, request_id, sightings_read=[row.platform_request_id for row in shown], endings=endings
-        )
+        return ledger_settle.settle(tx, request_id, sightings_read=shown_ids, endings=endings)
+
+
+def _endings(
+    key: str,
+    customers: Sequence[int],
+    read: Sequence[WorkflowRequest],
+    listed: Sequence[WorkflowRequest],
+    *,
+    patient: bool,
+) -> Mapping[int, Ending] | None:
+    """Return how every customer ended, or None while what is shown settles nothing."""
+    readings = [read_outcomes(row, customers, give_up=not patient) for row in read]
+    if any(reading.echo_differs for reading in readings) or any(_shows_others(row, customers) for row in listed):
+        _alarm(key)
+        return None
+    if any(reading.incomplete for reading in readings):
+        return None
+    endings = fold([each.by_customer for each in (*readings, *(read_outcomes(row, customers) for row in listed))])
+    return endings if read or _is_whole(endings, customers) else None
 
 
 def _is_whole(endings: Mapping[int, Ending], customers: Sequence[int]) -> bool:

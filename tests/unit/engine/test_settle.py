@@ -54,7 +54,8 @@ def _of(number: int, execution: Execution | None) -> Execution | None:
     if execution is None or execution.items is None:
         return execution
     return replace(
-        execution, items=tuple(replace(item, customer_id=item.customer_id + 3 * (number - 1)) for item in execution.items)
+        execution,
+        items=tuple(replace(item, customer_id=item.customer_id + 3 * (number - 1)) for item in execution.items),
     )
 
 
