@@ -115,7 +115,8 @@ class BadgeRequestSensor(BaseSensorOperator):
             wait = advanced.wait
             with ledger.read() as tx:
                 counts, now = funnel(tx, open_plan(tx, plan)), tx.now
-        deadline = (wait.first_sent_at or wait.planned_at) + timedelta(seconds=self.timeout)
+        # What this run found, a restored ledger has sent before it was planned here: nobody waits longer than the run.
+        deadline = max(wait.first_sent_at or wait.planned_at, wait.planned_at) + timedelta(seconds=self.timeout)
         self.log.info(
             "%d requests: %d undecided, %d in doubt, %d decided, %d settled; deadline %s",
             wait.requests,

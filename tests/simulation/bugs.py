@@ -730,6 +730,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "whoever has an issued id is never failed",
         [(outcomes, "_line", _refused_beside_an_id)],
         lambda shape: shape.odd_codes > 0,
+        shown_by=511,
     ),
     "any-word-is-an-id": Bug(
         "what a program writes for none is no issued id",

@@ -247,7 +247,10 @@ def _newest_first_sends(tx: Transaction, request_keys: set[str]) -> _Controls:
     for start in range(0, len(keys), 500):
         rows = tx.conn.execute(
             select(columns.sender, columns.resends, columns.first_sent_at).where(
-                columns.key.in_(keys[start : start + 500]), columns.first_sent_at.is_not(None)
+                # What was found or imported has the platform's time, and that is another clock than the doubt's.
+                columns.key.in_(keys[start : start + 500]),
+                columns.first_sent_at.is_not(None),
+                columns.sender.is_not(None),
             )
         )
         for sender, resends, sent_at in rows:

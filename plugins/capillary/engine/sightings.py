@@ -104,6 +104,11 @@ def seen_in(row: WorkflowRequest) -> Seen:
         # Nobody but a human rejects, whatever the details show.
         auto_approved=decided and row.state != RequestState.REJECTED and not row.human_decided,
         checker_message=row.checker_message,
+        maker_id=row.maker_id,
+        start_time=row.start_time,
+        end_time=row.end_time,
+        failed_checks=None if row.failed_checks is None else ", ".join(row.failed_checks),
+        created_at=row.created_at,
     )
 
 
@@ -152,6 +157,10 @@ def _known(tx: Transaction, platform_request_ids: Iterable[str]) -> dict[str, Ro
             columns.auto_approved,
             columns.checker_message,
             columns.terminal_seen_at,
+            columns.maker_id,
+            columns.start_time,
+            columns.end_time,
+            columns.failed_checks,
         ).where(columns.platform_request_id.in_(list(platform_request_ids)))
     )
     return {row.platform_request_id: row for row in rows}
@@ -160,6 +169,8 @@ def _known(tx: Transaction, platform_request_ids: Iterable[str]) -> dict[str, Ro
 def _is_known(known: Row[*tuple[Any, ...]] | None, request_id: int, seen: Seen) -> bool:
     """Return whether `record_sighting` would leave everything as it is."""
     if known is None or known.request_id != request_id or known.state != seen.state:
+        return False
+    if any(getattr(seen, fact) not in (None, getattr(known, fact)) for fact in requests.FACTS):
         return False
     if not seen.decided:
         return True

@@ -277,10 +277,13 @@ def _past_the_forgotten(tx: Transaction, settings: PlatformSettings, since: date
 def _first_and_last(
     tx: Transaction, account: str, watched: ColumnElement[bool]
 ) -> tuple[datetime | None, datetime | None]:
-    """Return the first send of what is watched, and the first send of the account's newest request."""
+    """Return the first send of what is watched, and the first send of the newest request that this ledger sent.
+
+    One that it found instead says nothing of what else was sent before.
+    """
     sent_at = badge_request.c.first_sent_at
     row = tx.conn.execute(
-        select(func.min(case((watched, sent_at))), func.max(sent_at))
+        select(func.min(case((watched, sent_at))), func.max(case((badge_request.c.tries > 0, sent_at))))
         .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
         .where(badge_occasion.c.account == account)
     ).one()
@@ -292,11 +295,13 @@ def _unseen(
 ) -> list[tuple[str, datetime | None]]:
     """Return undecided requests that were on the platform long before the reading and are not in it.
 
-    Each with the first send of its request; a request that was found without having been sent has none.
+    Each with the first send of its request; None where this ledger has found it and not sent it.
     """
     with ledger.read() as tx:
         expected = tx.conn.execute(
-            select(badge_sighting.c.platform_request_id, badge_request.c.first_sent_at)
+            select(
+                badge_sighting.c.platform_request_id, case((badge_request.c.tries > 0, badge_request.c.first_sent_at))
+            )
             .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
             .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
             .where(
