@@ -20,7 +20,7 @@ from sqlalchemy import select, text, update
 from capillary import triggers
 from capillary.engine.verdict import Policy, Word
 from capillary.ledger import scans
-from capillary.ledger.schema import badge_request
+from capillary.ledger.schema import badge_request, badge_run
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.triggers import BadgeRequestTrigger
@@ -135,6 +135,7 @@ def test_a_rejection_fails_without_retry(place: Place, submitted: dict[str, Any]
 
 def test_the_deadline_counts_from_the_first_send(place: Place, submitted: dict[str, Any]) -> None:
     with place.ledger.write() as tx:
+        tx.conn.execute(update(badge_run).values(planned_at=tx.now - timedelta(hours=2)))
         tx.conn.execute(update(badge_request).values(first_sent_at=tx.now - timedelta(hours=2)))
     trigger, end = deferred(sensor(submitted, timeout=timedelta(hours=3)), place)
     assert end.timeout is not None
