@@ -194,7 +194,7 @@ class Shape:
     odd_codes: float = 0.0
 
 
-def draw_shape(seed: int) -> Shape:
+def draw_shape(seed: int) -> Shape:  # noqa: PLR0911 - one for each kind of world
     """Return the shape of a seed's world."""
     shape = _draw_shape(seed)
     more = Random(seed * 104_729 + 3)  # noqa: S311 - drawn apart, so that the worlds of before stay as they are
@@ -212,9 +212,7 @@ def draw_shape(seed: int) -> Shape:
         idle = replace(shape, idle_for=idle_for, list_days=more.choice((31, 40)), first_days=more.random() < 0.5)
         return replace(idle, horizon=4 * HOUR, fault=max(shape.fault, 0.3), stops=(), switch_offs=())
     if seed % _OFTEN in _LEAN_ROWS:
-        retried = tuple(replace(each, retry=_RETRIED) for each in shape.runs)
-        lean = replace(shape, runs=retried, lean_rows=more.choice((0.4, 1.0)), odd_codes=more.choice((0.0, 0.5, 1.0)))
-        return replace(lean, horizon=4 * HOUR, decision_mean=min(shape.decision_mean, 5 * MINUTE), auto_approve=False)
+        return _with_lean_rows(shape, more)
     if seed % _OFTEN == _NEW_TILL:
         return replace(
             shape,
@@ -226,6 +224,12 @@ def draw_shape(seed: int) -> Shape:
             own_rows_only=more.random() < 0.7,
         )
     return shape
+
+
+def _with_lean_rows(shape: Shape, more: Random) -> Shape:
+    retried = tuple(replace(each, retry=_RETRIED) for each in shape.runs)
+    lean = replace(shape, runs=retried, lean_rows=more.choice((0.4, 1.0)), odd_codes=more.choice((0.0, 0.5, 1.0)))
+    return replace(lean, horizon=4 * HOUR, decision_mean=min(shape.decision_mean, 5 * MINUTE), auto_approve=False)
 
 
 def _with_two_tills(shape: Shape) -> Shape:

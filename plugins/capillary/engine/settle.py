@@ -20,11 +20,13 @@ from capillary.api.client import Client
 from capillary.api.request_workflow import WorkflowRequest, is_decided
 from capillary.engine.outcomes import fold, read_outcomes
 from capillary.engine.runtime import Runtime
+from capillary.engine.sightings import seen_in
 from capillary.engine.single_read import read_singly
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.counts import customers_without_row
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan
+from capillary.ledger.requests import record_sighting
 from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_sighting
 from capillary.ledger.settle import Ending
 
@@ -146,6 +148,8 @@ def _settle(
         decided_at = [sighting.terminal_seen_at for sighting in sightings]
         if shown_ids != {sighting.platform_request_id for sighting in sightings} or None in decided_at:
             return False
+        for row in read:  # what a row of the list left out of who decided
+            record_sighting(tx, request_id, seen_in(row))
         patient = tx.now - max(decided_at) < OUTPUT_PATIENCE
         customers = tuple(
             tx.conn.execute(

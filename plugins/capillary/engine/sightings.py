@@ -72,6 +72,9 @@ def record_rows(tx: Transaction, account: str, sender: str, rows: Iterable[Workf
                 new += requests.record_sighting(tx, request_id, seen)
             except RequestGone:
                 unknown.extend([row.request_key] if row.request_key else [])
+    without_key = [each.platform_request_id for each in by_id.values() if not each.request_key]
+    if live := [each for each in without_key if by_id[each].state != RequestState.REJECTED]:
+        foreign_keys.see_again(tx, account, sender, live)
     not_ours = scans.are_not_ours(tx, account, unknown)
     foreign = [key for key in unknown if key not in not_ours]
     if foreign:
@@ -101,8 +104,11 @@ def seen_in(row: WorkflowRequest) -> Seen:
         platform_request_id=row.platform_request_id,
         state=str(row.state),
         decided=decided,
-        # Nobody but a human rejects, whatever the details show.
-        auto_approved=decided and row.state != RequestState.REJECTED and not row.human_decided,
+        # Nobody but a human rejects, whatever the details show; details that show nothing say nothing of a human.
+        auto_approved=decided
+        and row.state != RequestState.REJECTED
+        and not row.human_decided
+        and (row.request_key is not None or row.customers is not None or row.execution is not None),
         checker_message=row.checker_message,
         maker_id=row.maker_id,
         start_time=row.start_time,

@@ -227,3 +227,18 @@ async def test_a_twin_that_still_waits_costs_no_single_read_in_every_look(desk: 
     assert (await look(desk)).wait.is_over
     assert singly(desk) == ["p-1", "p-twin"]
     assert desk.outcomes() == {"enrolled": 3}
+
+
+@pytest.mark.parametrize("human", [True, False])
+async def test_details_that_the_list_leaves_out_say_nothing_of_a_human_and_a_single_read_does(
+    desk: Desk, human: bool
+) -> None:
+    await send(desk, WHOLE)
+    desk.whole = {each.platform_request_id: replace(each, human_decided=human) for each in desk.listed}
+    desk.listed = [replace(each, request_key=None, execution=None, human_decided=False) for each in desk.listed]
+    await watch_in_turn(
+        desk.ledger, desk.sender.client, desk.sender.runtime, reader="a trigger", older_than=timedelta(0), settle=False
+    )
+    assert [each.auto_approved for each in desk.sightings()] == [False]
+    assert (await look(desk)).wait.is_over
+    assert [each.auto_approved for each in desk.sightings()] == [not human]
