@@ -136,6 +136,7 @@ class BooksCheck:
         enrolled = self.enrolled()
         self._check_once(enrolled)
         self._check_kept_counts()
+        self._check_sent_at()
         if self._shape.mode is Mode.STRICT:
             for key, count in Counter(each.key for each in platform).items():
                 if count > 1:
@@ -252,6 +253,14 @@ class BooksCheck:
         if kept != held:
             wrong = min({each[0] for each in kept.keys() | held.keys() if kept[each] != held[each]})
             self._world.breach("I2", f"what is kept of request {wrong} is not what its rows say")
+
+    def _check_sent_at(self) -> None:
+        """Whatever was seen on the platform was sent at some time, by this ledger or before it was restored."""
+        for (key,) in self._world.ledger.rows(
+            "SELECT key FROM badge_request q WHERE first_sent_at IS NULL "
+            "AND EXISTS (SELECT 1 FROM badge_sighting s WHERE s.request_id = q.id)"
+        ):
+            self._world.breach("I6", f"{key} was found, and nobody can say since when it waits")
 
     def _check_answers(self) -> None:
         """After a failover: who is given back, or not accepted, was told so by an answer to a POST of that request."""

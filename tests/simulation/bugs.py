@@ -158,6 +158,23 @@ def _trust_200(answer: Answer) -> WorkflowRequest | None:
     return taken
 
 
+def _failed_check_refuses(answer: Answer) -> WorkflowRequest | None:
+    taken = _TAKEN(answer)
+    if taken is not None and taken.failed_checks:
+        raise RequestRefused(http_status=200, code=None, reason="a check failed")
+    return taken
+
+
+def _found_and_not_dated(tx: Transaction, request_id: int, seen: requests.Seen) -> bool:
+    new = _RECORD(tx, request_id, seen)
+    undated = update(badge_request).where(badge_request.c.id == request_id, badge_request.c.tries == 0)
+    tx.conn.execute(undated.values(first_sent_at=None, last_sent_at=None))
+    return new
+
+
+_RECORD: Final = requests.record_sighting
+
+
 _TAKEN: Final[Callable[[Answer], WorkflowRequest | None]] = api_client._taken
 
 
@@ -714,6 +731,18 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "refusal-uncounted": Bug("a refused request is counted", [(requests, "refuse", _refusal_uncounted)]),
     "giving-up-uncounted": Bug("a request that is given up is counted", [(requests, "give_up", _give_up_uncounted)]),
+    "failed-check-is-a-refusal": Bug(
+        "what the platform took is found, whatever it says of its checks",
+        [(api_client, "_taken", _failed_check_refuses)],
+        lambda shape: shape.fail_checks,
+        shown_by=71,
+    ),
+    "found-and-not-dated": Bug(
+        "what a restored ledger finds was sent when the platform made it",
+        [(requests, "record_sighting", _found_and_not_dated)],
+        _restored,
+        shown_by=9,
+    ),
     "list-row-gives-up": Bug(
         "what the list's row leaves unconfirmed is read singly first",
         [(settle, "_settle", _row_gives_up)],

@@ -84,6 +84,7 @@ class PlatformSide:
                 unknown_customers=shape.unknown_customers,
                 page_base=shape.page_base,
                 auto_approve=shape.auto_approve,
+                fail_checks=shape.fail_checks,
                 unknown_state="ZoneTask" if shape.extra_node else "",
                 partial_policy=PartialPolicy.FAILED if shape.fails_partly else PartialPolicy.APPROVED,
                 float_status=rng.random() < 0.2,

@@ -192,6 +192,8 @@ class Shape:
     # rows of the list whose output is missing or cut; executed requests with codes that refuse nothing beside ids
     lean_rows: float = 0.0
     odd_codes: float = 0.0
+    # the platform says of every request that its own check of the payload failed, and lets it wait nevertheless
+    fail_checks: bool = False
 
 
 def draw_shape(seed: int) -> Shape:  # noqa: PLR0911 - one for each kind of world
@@ -229,7 +231,8 @@ def draw_shape(seed: int) -> Shape:  # noqa: PLR0911 - one for each kind of worl
 def _with_lean_rows(shape: Shape, more: Random) -> Shape:
     retried = tuple(replace(each, retry=_RETRIED) for each in shape.runs)
     lean = replace(shape, runs=retried, lean_rows=more.choice((0.4, 1.0)), odd_codes=more.choice((0.0, 0.5, 1.0)))
-    return replace(lean, horizon=4 * HOUR, decision_mean=min(shape.decision_mean, 5 * MINUTE), auto_approve=False)
+    quick = replace(lean, horizon=4 * HOUR, decision_mean=min(shape.decision_mean, 5 * MINUTE), auto_approve=False)
+    return replace(quick, fail_checks=more.random() < 0.5)
 
 
 def _with_two_tills(shape: Shape) -> Shape:
