@@ -323,10 +323,13 @@ def _apply(oddity: Oddity, details: dict[str, Any], age: float) -> bool:
 
 
 def _put_codes(lot: Random, details: dict[str, Any]) -> bool:
-    """Give lines of the enrolled an error whose code refuses nothing."""
+    """Give lines of the enrolled an error: a code that refuses nothing, or one that does beside an issued id."""
     lines = [line for line in _lines(details) if line.get("error") is None and line.get("issuedId")]
     for line in lines:
-        line["error"] = {"code": lot.choice((0, 200, 500, 503, 7777, 816, None)), "message": "?", "reference": None}
+        code = lot.choice((0, 200, 500, 503, 7777, 816, None))
+        line["error"] = {"code": code, "message": "?", "reference": None}
+        if code != 816 and line["customerId"] % 2:
+            line["issuedId"] = None
     return bool(lines)
 
 
