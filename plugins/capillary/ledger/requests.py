@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
@@ -350,10 +350,11 @@ def keep_alive(tx: Transaction, badge_run_id: OpenPlan, *, lease: timedelta) -> 
 
 def _kept(seen: Seen) -> Seen:
     message = seen.checker_message
-    facts = {fact: getattr(seen, fact) for fact in FACTS}
+    told: dict[str, Any] = {fact: getattr(seen, fact) for fact in FACTS}
+    facts = {fact: word if word is None else cut(badge_sighting.c[fact], word) for fact, word in told.items()}
     return replace(
         seen,
-        **{fact: None if told is None else cut(badge_sighting.c[fact], told) for fact, told in facts.items()},
+        **facts,
         platform_request_id=checked(
             badge_sighting.c.platform_request_id, "platform request id", seen.platform_request_id
         ),

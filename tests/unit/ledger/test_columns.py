@@ -177,10 +177,11 @@ def test_a_sightings_words_are_cut_and_its_id_is_refused(ledger: Ledger, bad: st
 @bad_words
 def test_what_helps_to_find_a_request_is_cut(ledger: Ledger, bad: str) -> None:
     request_id, _ = one_sent(ledger)
-    facts = dict.fromkeys(FACTS, bad)
+    first: dict[str, Any] = dict.fromkeys(FACTS, bad)
+    then: dict[str, Any] = dict.fromkeys(FACTS, bad[::-1])
     with ledger.write() as tx:
-        record_sighting(tx, request_id, Seen("p-1", "AdminTask", decided=False, **facts))
-        record_sighting(tx, request_id, Seen("p-1", "AdminTask", decided=False, **dict.fromkeys(FACTS, bad[::-1])))
+        record_sighting(tx, request_id, Seen("p-1", "AdminTask", decided=False, **first))
+        record_sighting(tx, request_id, Seen("p-1", "AdminTask", decided=False, **then))
     assert_every_text_fits(ledger)
 
 
