@@ -247,13 +247,16 @@ def _begin(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, dateti
         known = [moment for moment in (newest, read_at) if moment is not None]
         # What lies ahead is from before the clock was set back.
         known_until = min(max(known, default=tx.now - _FIRST_LOOK), tx.now)
-        since = min((moment for moment in (oldest, newest) if moment), default=known_until)
+        # Where all that there is was found and not sent, it reaches back to what was known.
+        since = min(moment for moment in (oldest, newest or known_until) if moment)
         if since < tx.now - LATE_TWIN:
-            since = _past_the_forgotten(tx, settings, since)
+            since = _past_the_forgotten(tx, settings, since, known_until)
         return tx.now, min(since, tx.now), known_until
 
 
-def _past_the_forgotten(tx: Transaction, settings: PlatformSettings, since: datetime) -> datetime:
+def _past_the_forgotten(
+    tx: Transaction, settings: PlatformSettings, since: datetime, known_until: datetime
+) -> datetime:
     """Return a later first send where reading the forgotten requests before it singly takes fewer calls.
 
     One request that nobody decides would otherwise have every reading begin at its day, for ever.
@@ -267,7 +270,8 @@ def _past_the_forgotten(tx: Transaction, settings: PlatformSettings, since: date
     if not (left_out := [moment for moment in oldest.scalars() if moment]):
         return since
     others = still_watched(tx) & ~(forgotten(tx) & (sent_at <= left_out[-1]))
-    later = min(moment for moment in _first_and_last(tx, settings.account, others) if moment)
+    first, newest = _first_and_last(tx, settings.account, others)
+    later = min(moment for moment in (first, newest or known_until) if moment)
     rows_saved = tx.conn.execute(
         select(func.count()).select_from(requests).where(account, sent_at >= since, sent_at < later)
     ).scalar_one()

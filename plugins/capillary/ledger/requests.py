@@ -351,7 +351,9 @@ def keep_alive(tx: Transaction, badge_run_id: OpenPlan, *, lease: timedelta) -> 
 def _kept(seen: Seen) -> Seen:
     message = seen.checker_message
     told: dict[str, Any] = {fact: getattr(seen, fact) for fact in FACTS}
-    facts = {fact: word if word is None else cut(badge_sighting.c[fact], word) for fact, word in told.items()}
+    facts: dict[str, Any] = {
+        fact: word if word is None else cut(badge_sighting.c[fact], word) for fact, word in told.items()
+    }
     return replace(
         seen,
         **facts,
