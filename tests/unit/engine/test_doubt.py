@@ -114,6 +114,14 @@ async def test_a_control_that_was_sent_before_proves_nothing(desk: Desk) -> None
     assert desk.posts == []
 
 
+async def test_what_was_found_and_not_sent_is_no_control_whatever_the_platforms_clock_says(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    await add_control(desk, after=CALL + JUST)
+    desk.write(update(badge_request).where(badge_request.c.id == 2).values(tries=0, sender=None))
+    assert await resolve(desk, after=DOUBT + JUST) == Resolved(still_in_doubt=1)
+    assert desk.posts == []
+
+
 async def test_the_newest_of_the_controls_counts(desk: Desk) -> None:
     await leave_in_doubt(desk)
     await add_control(desk, after=CALL)
