@@ -251,6 +251,7 @@ def _newest_first_sends(tx: Transaction, request_keys: set[str]) -> _Controls:
                 columns.key.in_(keys[start : start + 500]),
                 columns.first_sent_at.is_not(None),
                 columns.sender.is_not(None),
+                columns.tries > 0,
             )
         )
         for sender, resends, sent_at in rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
@@ -66,7 +66,7 @@ def record_rows(tx: Transaction, account: str, sender: str, rows: Iterable[Workf
     new = 0
     # In the order of their ids, as everybody locks them; the platform's order is another one.
     for request_id, row in sorted(ours, key=itemgetter(0)):
-        seen = seen_in(row)
+        seen = _seen_in_a_list(row)
         if not _is_known(known.get(row.platform_request_id), request_id, seen):
             try:
                 new += requests.record_sighting(tx, request_id, seen)
@@ -104,11 +104,8 @@ def seen_in(row: WorkflowRequest) -> Seen:
         platform_request_id=row.platform_request_id,
         state=str(row.state),
         decided=decided,
-        # Nobody but a human rejects, whatever the details show; details that show nothing say nothing of a human.
-        auto_approved=decided
-        and row.state != RequestState.REJECTED
-        and not row.human_decided
-        and (row.request_key is not None or row.customers is not None or row.execution is not None),
+        # Nobody but a human rejects, whatever the details show.
+        auto_approved=decided and row.state != RequestState.REJECTED and not row.human_decided,
         checker_message=row.checker_message,
         maker_id=row.maker_id,
         start_time=row.start_time,
@@ -116,6 +113,13 @@ def seen_in(row: WorkflowRequest) -> Seen:
         failed_checks=None if row.failed_checks is None else ", ".join(row.failed_checks),
         created_at=row.created_at,
     )
+
+
+def _seen_in_a_list(row: WorkflowRequest) -> Seen:
+    """Return what a row shows; a list that leaves the details out says nothing of a human."""
+    seen = seen_in(row)
+    shows_details = row.request_key is not None or row.customers is not None or row.execution is not None
+    return seen if shows_details else replace(seen, auto_approved=False)
 
 
 @dataclass(frozen=True, slots=True)

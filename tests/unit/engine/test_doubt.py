@@ -179,7 +179,7 @@ async def test_another_user_judges_beside_a_control_of_the_same_sender(desk: Des
         ("a third till", CALL + JUST, {}),
         (BEFORE, CALL, {}),
         (BEFORE, CALL + JUST, {"resends": 1}),
-        (BEFORE, CALL + JUST, {"first_sent_at": None}),
+        (BEFORE, CALL + JUST, {"first_sent_at": None, "tries": 0}),
     ],
     ids=["mine", "a third one's", "sent before", "sent again by nobody knows whom", "never sent by this ledger"],
 )
