@@ -537,7 +537,7 @@ _HISTORY: Final = ledger_history.history
 BUGS: Final[Mapping[str, Bug]] = {
     "persist-after-send": Bug("the claim is written before the POST", [(Sender, "send", _persist_after_send)]),
     "release-on-timeout": Bug("no trustworthy answer leaves a doubt", [(Sender, "_doubted", _release_on_timeout)]),
-    "trust-200": Bug("a 200 without a request id proves nothing", [(api_client, "_taken", _trust_200)], shown_by=6),
+    "trust-200": Bug("a 200 without a request id proves nothing", [(api_client, "_taken", _trust_200)], shown_by=14),
     "claim-without-compare": Bug("a claim is a compare-and-set", [(requests, "claim", _claim_anything)]),
     "send-for-others": Bug(
         "only the run that planned a request sends it",
@@ -547,13 +547,13 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a sender releases only its own claim, never a doubtful one",
         [(requests, "release", _late_release)],
         lambda shape: shape.freeze >= 0.1,
-        shown_by=143,
+        shown_by=683,
     ),
     "refuse-although-doubtful": Bug(
         "no refusal counts for a doubtful request",
         [(requests, "refuse", _refuse_doubtful)],
         lambda shape: shape.fault > 0.2,
-        shown_by=53,
+        shown_by=223,
     ),
     "switch-ignored": Bug(
         "the switch is asked before every POST",
@@ -565,7 +565,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a claim looks at the stop",
         [(requests, "assert_may_claim", _never)],
         lambda shape: bool(shape.stops),
-        shown_by=38,
+        shown_by=53,
     ),
     "account-stop-alone": Bug(
         "a campaign may be stopped by itself",
@@ -577,7 +577,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a stop of the account stops every campaign of it",
         [(stops, "_concerns", _campaign_alone)],
         lambda shape: any(each.occasion is None for each in shape.stops),
-        shown_by=38,
+        shown_by=62,
     ),
     "auto-approval-unnoticed": Bug(
         "an auto-approval ends the wave",
@@ -593,13 +593,13 @@ BUGS: Final[Mapping[str, Bug]] = {
     "blind-to-lag": Bug(
         "doubt lasts for the list's lag, too",
         [(submit, "doubt_after", _blind_to_lag), (doubt, "doubt_after", _blind_to_lag)],
-        shown_by=14,
+        shown_by=30,
     ),
     "no-control": Bug("absence needs a control, or an hour", [(doubt, "_may_judge", _no_control)]),
     "last-page-dropped": Bug(
         "the list is read to its end",
         [(platform_list, "read_list", _last_page_dropped)],
-        shown_by=6,
+        shown_by=24,
     ),
     "foreign-key-ignored": Bug(
         "an unknown key of ours stops submitting",
@@ -659,7 +659,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "days that the platform refuses to list hold everything back",
         [(ledger_history, "advance", _whatever_was_refused)],
         lambda shape: _lost(shape) and shape.list_reaches > 0,
-        shown_by=399,
+        shown_by=319,
     ),
     "upgrade-makes-a-ledger": Bug(
         "no migration makes a ledger where one was lost",
@@ -692,7 +692,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     "sent-ones-discarded": Bug(
         "what was sent is never given back",
         [(each, "discard_unsent", _discard_what_is_sent) for each in (plan, upkeep, actors)],
-        shown_by=11,
+        shown_by=12,
     ),
     "scheme-in-the-account": Bug(
         "http and https lead to one account",
@@ -719,7 +719,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "every sighting is read before settling",
         [(settle, "_settle", _settle_by_what_came)],
         _broken,
-        shown_by=2672,
+        shown_by=6,
     ),
     "counts-of-before-kept": Bug(
         "settling again counts anew", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken
@@ -771,7 +771,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     "missing-means-enrolled": Bug(
         "who is not listed is unconfirmed",
         [(outcomes, "_NOT_LISTED", Ending(Outcome.ENROLLED))],
-        shown_by=10,
+        shown_by=15,
     ),
     "unknown-state-decided": Bug(
         "unknown states are waiting",
