@@ -226,10 +226,10 @@ def test_requests_that_failed_the_platforms_checks_are_found_and_named_and_not_s
     assert "says that it did not pass its check (ValidatePayload)" in caplog.text
     deferred(sensor(submitted), place)
     said = "the platform says that 3 requests did not pass its own check"
+    reference: dict[str, Any] = dict(submitted)
     with place.ledger.read() as tx:
-        assert (
-            run_wait(tx, open_plan(tx, PlanId(submitted["badge_run_id"], submitted["token"]))).said_of_checks or ""
-        ).startswith(said)
+        wait = run_wait(tx, open_plan(tx, PlanId(reference["badge_run_id"], reference["token"])))
+    assert (wait.said_of_checks or "").startswith(said)
     with pytest.raises(AirflowSensorTimeout, match=said):
         sensor(submitted, timeout=0).execute(place.context(task_id="wait"))
     with place.ledger.read() as tx:
