@@ -145,6 +145,8 @@ class SandboxSettings:
             the next one with it gets 809 (*assumption*: it does not).
         unknown_state: name of one more approval node, which new requests pass before AdminTask; or empty.
         drop_output: replies leave out ``IntouchAPITask_Output``.
+        list_drops_output: rows of the list leave it out; a single read shows it (*assumption*: the list does, too).
+        fail_checks: replies say that the payload did not pass the platform's check, and the request waits nevertheless.
         float_status: ``IntouchAPITask_Output.status`` is written as a float, as in some documented examples.
         page_base: the PageNo of the first page, 0 or 1 (*assumption*: 0).
         page_limit: rows of a page when no ``limit`` is given (*assumption*: 20).
@@ -181,6 +183,8 @@ class SandboxSettings:
     refused_call_reserves_key: bool = False
     unknown_state: str = ""
     drop_output: bool = False
+    list_drops_output: bool = False
+    fail_checks: bool = False
     float_status: bool = False
     page_base: int = 0
     page_limit: int = 20

@@ -145,7 +145,7 @@ class Workflow:
             "numberOfElements": len(page.rows),
             "number": page.number,
         }
-        rows = b",".join(self._rendered(row) for row in page.rows)
+        rows = b",".join(self._rendered(row, listed=True) for row in page.rows)
         return Reply(200, b'{"data":[%b],"pagination":%b}' % (rows, dumps(pagination)))
 
     def due(self, arrived_before: float, limit: int) -> list[RequestRow]:
@@ -222,11 +222,12 @@ class Workflow:
     def _one(self, row: RequestRow) -> Reply:
         return Reply(200, b'{"data":%b}' % self._rendered(row))
 
-    def _rendered(self, row: RequestRow) -> bytes:
+    def _rendered(self, row: RequestRow, *, listed: bool = False) -> bytes:
         """A request as every reply shows it. Its payload and its output are bytes that were JSON already."""
         settings = self._settings()
         output = b""
-        if row.output_status is not None and not settings.drop_output:
+        dropped = settings.drop_output or (listed and settings.list_drops_output)
+        if row.output_status is not None and not dropped:
             status = float(row.output_status) if settings.float_status else row.output_status
             output = b',"IntouchAPITask_Output":{"status":%b,"headers":%b,"body":%b}' % (
                 str(status).encode(),
@@ -244,9 +245,10 @@ class Workflow:
                 "endTime": row.end_time,
             }
         )
-        details = b'{"%b":%b,"ValidateMakerAccess_Output":true,"ValidatePayload_Output":true%b%b}' % (
+        details = b'{"%b":%b,"ValidateMakerAccess_Output":true,"ValidatePayload_Output":%b%b%b}' % (
             TASK.encode(),
             echoed(row.payload, settings.echoed_key),
+            b"false" if settings.fail_checks else b"true",
             row.steps.encode(),
             output,
         )

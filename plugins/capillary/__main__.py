@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from capillary import stop_command
-from capillary.api.outside_text import on_one_line
+from capillary.api.outside_text import on_one_line, shell_word
 from capillary.errors import CapillaryError
 from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger
@@ -168,6 +168,8 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
             dags_folder=arguments.dags,
         )
     said = f"{imported.requests} requests with {imported.customers} customers imported"
+    if imported.found:
+        said += f", {imported.found} of this ledger found without their key"
     not_tried = [f"not tried: {each}" for each in untold]
     if imported.is_complete and not imported.of_other_users:
         return "\n  ".join([f"{said}; {_what_follows(arguments.since)}", *not_tried]), True
@@ -192,6 +194,12 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
         *(
             f"{on_one_line(each)} shows neither a key nor customers: if it is none of ours, give --not-ours with it"
             for each in imported.hidden
+        ),
+        *(
+            f"{on_one_line(each)} shows no key, and customers of this ledger who are not known to have the badge: look "
+            "at it on the checker's page. If it is one of ours, have it rejected; if it is somebody else's, say so: "
+            f"python -m capillary ledger import --not-ours {shell_word(each)}"
+            for each in imported.keyless
         ),
         *(
             f"{on_one_line(each.key)} was shown to another credential user (sender {each.sender}): import with the "

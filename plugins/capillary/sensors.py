@@ -115,7 +115,8 @@ class BadgeRequestSensor(BaseSensorOperator):
             wait = advanced.wait
             with ledger.read() as tx:
                 counts, now = funnel(tx, open_plan(tx, plan)), tx.now
-        deadline = (wait.first_sent_at or wait.planned_at) + timedelta(seconds=self.timeout)
+        # What this run found, a restored ledger has sent before it was planned here: nobody waits longer than the run.
+        deadline = max(wait.first_sent_at or wait.planned_at, wait.planned_at) + timedelta(seconds=self.timeout)
         self.log.info(
             "%d requests: %d undecided, %d in doubt, %d decided, %d settled; deadline %s",
             wait.requests,
@@ -125,6 +126,8 @@ class BadgeRequestSensor(BaseSensorOperator):
             wait.settled,
             f"{deadline:%Y-%m-%d %H:%M} UTC",
         )
+        if said := wait.said_of_checks:
+            self.log.warning("%s", said)
         only_unsent_left = wait.settled + wait.unsent == wait.requests
         if only_unsent_left or now >= deadline:
             return self._ended(reference, counts, wait, late=not only_unsent_left)
@@ -143,7 +146,8 @@ class BadgeRequestSensor(BaseSensorOperator):
 
     def _ended(self, reference: PlanReference, counts: Funnel, wait: RunWait, *, late: bool) -> dict[str, object]:
         """Return the end of a run, or raise its verdict."""
-        reason = f"{wait.unsent} requests were never sent; the next run takes them" if wait.unsent else None
+        unsent = f"{wait.unsent} requests were never sent; the next run takes them" if wait.unsent else None
+        reason = "; ".join(each for each in (unsent, wait.said_of_checks) if each) or None
         verdict: Verdict = judge(facts_of(counts, deadline_passed=late, waiting_reason=reason), self.policy or Policy())
         if not verdict.passed:
             raise (AirflowSensorTimeout if late else AirflowFailException)(verdict.sentence)

@@ -14,6 +14,7 @@ from capillary.api.badges import CODE_MEANINGS
 from capillary.api.client import BADGE_PATH, MANAGEMENT_PATH
 from capillary.api.credential import TOKEN_HEADER, TOKEN_PATH
 from capillary.api.patience import BACKOFF_CAP_S, BACKOFF_FIRST_S, READ_ATTEMPTS, READ_BUDGET_S
+from capillary.api.refusals import CALL_REFUSALS, LINE_REFUSALS
 from capillary.api.replies import (
     CREDENTIAL_CODES,
     DECISIVE_CODES,
@@ -180,3 +181,12 @@ def _codes(cell: str) -> list[int]:
     for first, last in re.findall(r"\b(\d{3,6})\b(?: to (\d{3,6}))?", cell):
         found.extend(range(int(first), int(last or first) + 1))
     return found
+
+
+def test_the_codes_that_refuse_are_those_of_the_code() -> None:
+    page = " ".join((ROOT / "docs/api.md").read_text().split())
+    of_a_line = ", ".join(map(str, LINE_REFUSALS))
+    of_the_call = ", ".join(str(code) for code in CALL_REFUSALS if code not in LINE_REFUSALS)
+    assert f"Codes that refuse an enrolment: {of_a_line}." in page
+    assert f"Codes that refuse the call are those above and {of_the_call}." in page
+    assert CODE_MEANINGS.keys() >= CALL_REFUSALS.keys()

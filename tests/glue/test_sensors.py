@@ -15,12 +15,14 @@ from airflow.sdk.exceptions import (
 )
 from airflow.sdk.serde import deserialize, serialize
 from airflow.triggers.base import TriggerEvent
-from sqlalchemy import update
+from sqlalchemy import select, text, update
 
 from capillary import triggers
 from capillary.engine.verdict import Policy, Word
 from capillary.ledger import scans
-from capillary.ledger.schema import badge_request
+from capillary.ledger.plan_id import PlanId, open_plan
+from capillary.ledger.schema import badge_request, badge_run
+from capillary.ledger.waiting import run_wait
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.triggers import BadgeRequestTrigger
@@ -135,6 +137,7 @@ def test_a_rejection_fails_without_retry(place: Place, submitted: dict[str, Any]
 
 def test_the_deadline_counts_from_the_first_send(place: Place, submitted: dict[str, Any]) -> None:
     with place.ledger.write() as tx:
+        tx.conn.execute(update(badge_run).values(planned_at=tx.now - timedelta(hours=2)))
         tx.conn.execute(update(badge_request).values(first_sent_at=tx.now - timedelta(hours=2)))
     trigger, end = deferred(sensor(submitted, timeout=timedelta(hours=3)), place)
     assert end.timeout is not None
@@ -212,3 +215,34 @@ def test_requests_that_were_never_sent_are_not_waited_for(place: Place) -> None:
     plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context())
     with pytest.raises(AirflowFailException, match="3 requests were never sent; the next run takes them"):
         sensor(plan).execute(place.context())
+
+
+def test_requests_that_failed_the_platforms_checks_are_found_and_named_and_not_settled(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.sandbox.platform.switch(fail_checks=True)
+    plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context(task_id="extract"))
+    submitted = IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context(task_id="submit"))
+    assert "says that it did not pass its check (ValidatePayload)" in caplog.text
+    deferred(sensor(submitted), place)
+    said = "the platform says that 3 requests did not pass its own check"
+    reference: dict[str, Any] = dict(submitted)
+    with place.ledger.read() as tx:
+        wait = run_wait(tx, open_plan(tx, PlanId(reference["badge_run_id"], reference["token"])))
+    assert (wait.said_of_checks or "").startswith(said)
+    with pytest.raises(AirflowSensorTimeout, match=said):
+        sensor(submitted, timeout=0).execute(place.context(task_id="wait"))
+    with place.ledger.read() as tx:
+        waiting = tx.conn.execute(text("SELECT status, failed_checks, maker_id, start_time FROM badge_waiting")).all()
+        assert tx.conn.execute(select(badge_request.c.tries)).scalars().all() == [1, 1, 1], "none is sent again"
+    assert {row[:2] for row in waiting} == {("waiting", "ValidatePayload")}
+    assert all(row.maker_id and row.start_time for row in waiting)
+
+
+def test_what_a_restored_ledger_finds_was_not_waited_for_by_this_run(place: Place, submitted: dict[str, Any]) -> None:
+    week_ago = datetime.now(UTC) - timedelta(days=8)
+    with place.ledger.write() as tx:
+        tx.conn.execute(update(badge_request).values(first_sent_at=week_ago))
+    _, end = deferred(sensor(submitted), place)
+    assert end.timeout is not None
+    assert end.timeout > timedelta(days=6)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select, update
 
 from capillary.api.client import Client
 from capillary.api.request_workflow import Page
@@ -21,7 +21,7 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.history import history, take_as_read
 from capillary.ledger.migrate import create
 from capillary.ledger.plan import Plan
-from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
 from capillary.ledger.views import funnel
 from tests.integration.conftest import LEASE, House
 
@@ -170,7 +170,9 @@ async def test_customers_of_two_requests_are_left_to_a_human(house: House, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("customers", "hidden"), [(None, ("by-hand",)), ((), ("by-hand",)), ((1,), ())], ids=["nobody", "none", "somebody"]
+    ("customers", "hidden"),
+    [(None, ("by-hand",)), ((), ("by-hand",)), ((999,), ())],
+    ids=["nobody", "none", "somebody else"],
 )
 async def test_a_row_that_shows_nothing_keeps_submitting_stopped(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, customers: tuple[int, ...] | None, hidden: object
@@ -188,6 +190,93 @@ async def test_a_row_that_shows_nothing_keeps_submitting_stopped(
     imported = await bring_back(house, gold(house))
     assert (imported.requests, imported.whole, imported.hidden) == (2, True, hidden)
     assert imported.is_complete is not bool(hidden)
+
+
+# A key that is not shown ------------------------------------------------------------------------------------
+
+
+def without_keys(monkeypatch: pytest.MonkeyPatch, *others: tuple[str, tuple[int, ...], str]) -> None:
+    """Let the list show no keys, and show others' requests besides: id, customers, state."""
+    really = Client.list_requests
+
+    async def hiding(client: Client, **options: Any) -> Page:  # noqa: ANN401 - those of `list_requests`
+        page = await really(client, **options)
+        if not page.rows:
+            return page
+        shown = [replace(row, request_key=None) for row in page.rows]
+        of_others = [
+            replace(page.rows[0], platform_request_id=name, request_key=None, customers=customers, state=state)
+            for name, customers, state in others
+        ]
+        return replace(page, rows=(*shown, *of_others), total_elements=page.total_elements + len(others))
+
+    monkeypatch.setattr(Client, "list_requests", hiding)
+
+
+async def restored_to_its_plan(house: House, customers: range) -> Plan:
+    """Submit a plan, and give the house a ledger of before: everything of it is planned and nothing was sent."""
+    plan = house.plan(customers)
+    await submit(house, plan)
+    with house.ledger.write() as tx:
+        tx.conn.execute(delete(badge_sighting))
+        values = {"status": "planned", "tries": 0, "sender": None, "first_sent_at": None, "last_sent_at": None}
+        tx.conn.execute(update(badge_request).values(**values, doubt_from=None))
+    return plan
+
+
+async def test_what_shows_no_key_and_gives_the_hash_of_a_request_of_ours_is_that_request(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = await restored_to_its_plan(house, range(1, 101))
+    without_keys(monkeypatch)
+    imported = await bring_back(house)
+    assert (imported.requests, imported.found, imported.keyless, imported.is_complete) == (0, 2, (), True)
+    monkeypatch.undo()
+    await submit(house, plan)
+    await settle(house)
+    assert outcomes(house) == {"enrolled": 100}
+    assert each_customer_stands_once(house, range(1, 101))
+    with house.ledger.read() as tx:
+        assert None not in tx.conn.execute(select(badge_request.c.first_sent_at)).scalars().all()
+
+
+@pytest.mark.parametrize(
+    ("customers", "state", "held"),
+    [
+        (tuple(range(1, 51)), "AdminTask", True),
+        (tuple(range(1, 52)), "AdminTask", True),
+        ((7,), "approved", True),
+        ((7, 999), "failed", True),
+        ((999,), "AdminTask", False),
+        ((7,), "rejected", False),
+    ],
+    ids=["a twin", "one more", "one of them", "one of them and another", "another", "rejected"],
+)
+async def test_what_shows_no_key_and_customers_of_ours_is_held_until_a_person_has_looked(
+    house: House, monkeypatch: pytest.MonkeyPatch, customers: tuple[int, ...], state: str, held: bool
+) -> None:
+    await restored_to_its_plan(house, range(1, 101))
+    without_keys(monkeypatch, ("z-by-hand", customers, state))
+    imported = await bring_back(house)
+    assert (imported.found, imported.keyless) == (2, ("z-by-hand",) if held else ())
+    assert imported.is_complete is not held
+    if held:
+        with pytest.raises(LedgerBehind, match="--not-ours z-by-hand"):
+            await submit(house, house.plan(range(101, 111), run="more"))
+        with house.ledger.write() as tx:
+            scans.note_not_ours(tx, house.settings.account, "z-by-hand", by="anna")
+        assert (await bring_back(house)).is_complete
+
+
+async def test_a_strangers_request_for_whoever_has_the_badge_holds_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await submit(house, house.plan(range(1, 101)))
+    await settle(house)
+    assert outcomes(house) == {"enrolled": 100}
+    without_keys(monkeypatch, ("z-by-hand", (7, 8), "AdminTask"))
+    imported = await bring_back(house)
+    assert (imported.found, imported.keyless, imported.is_complete) == (0, (), True)
 
 
 # What a person says, and what was rejected ------------------------------------------------------------------

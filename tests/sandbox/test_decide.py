@@ -289,6 +289,21 @@ async def test_output_can_be_left_out_and_its_status_be_a_float(sandbox: MakeCal
     assert '"status":200.0' in reply.text
 
 
+async def test_the_list_alone_can_leave_the_output_out(sandbox: MakeCaller) -> None:
+    call = sandbox(list_drops_output=True)
+    request_id = await call.submit("key-1", [1])
+    await call.decide(request_id)
+    assert "IntouchAPITask_Output" not in (await call.page()).json()["data"][0]["details"]
+    assert "IntouchAPITask_Output" in (await call.read(request_id)).json()["data"]["details"]
+
+
+async def test_a_check_can_fail_and_the_request_waits_all_the_same(sandbox: MakeCaller) -> None:
+    call = sandbox(fail_checks=True)
+    request_id = await call.submit("key-1", [1])
+    data = (await call.read(request_id)).json()["data"]
+    assert (data["state"], data["details"]["ValidatePayload_Output"]) == ("AdminTask", False)
+
+
 async def test_another_approval_node_comes_before_admin_task(sandbox: MakeCaller) -> None:
     call = sandbox(unknown_state="RegionTask")
     request_id = await call.submit("key-1", [1])

@@ -136,6 +136,7 @@ class BooksCheck:
         enrolled = self.enrolled()
         self._check_once(enrolled)
         self._check_kept_counts()
+        self._check_sent_at()
         if self._shape.mode is Mode.STRICT:
             for key, count in Counter(each.key for each in platform).items():
                 if count > 1:
@@ -183,9 +184,11 @@ class BooksCheck:
                 self._world.breach("I4", f"{request.key} counts as unsent while it stands on the platform")
             # A late twin that nobody has found yet may have been executed (broken worlds).
             found = all(each.platform_request_id in known for each in by_key[request.key])
-            self._check_outcomes(request, issued, final=found or self._shape.mode is Mode.STRICT)
+            self._check_outcomes(request, issued, known, final=found or self._shape.mode is Mode.STRICT)
 
-    def _check_outcomes(self, request: InLedger, issued: dict[tuple[str, int], list[str]], *, final: bool) -> None:
+    def _check_outcomes(
+        self, request: InLedger, issued: dict[tuple[str, int], list[str]], known: set[str], *, final: bool
+    ) -> None:
         settled = request.status == RequestStatus.SETTLED
         for customer, (_, outcome, issued_id) in request.enrolments.items():
             has = issued.get((request.key, customer), [])
@@ -193,6 +196,8 @@ class BooksCheck:
                 told = self._world.platform_side.told.get((request.key, customer), set())
                 if issued_id not in has or issued_id not in told:
                     self._world.breach("I3", f"{request.key}: enrolled without the platform's word on the customer")
+            elif outcome == Outcome.UNCONFIRMED and has and settled and known - self._world.platform_side.read_singly:
+                self._world.breach("I3", f"{request.key}: unconfirmed, and no single read was asked for it")
             elif outcome in _WITHOUT and has and settled and final:
                 self._world.breach("I3", f"{request.key}: {outcome}, and the platform has enrolled the customer")
             if outcome == Outcome.NOT_ACCEPTED and request.resends:
@@ -248,6 +253,14 @@ class BooksCheck:
         if kept != held:
             wrong = min({each[0] for each in kept.keys() | held.keys() if kept[each] != held[each]})
             self._world.breach("I2", f"what is kept of request {wrong} is not what its rows say")
+
+    def _check_sent_at(self) -> None:
+        """Whatever was seen on the platform was sent at some time, by this ledger or before it was restored."""
+        for (key,) in self._world.ledger.rows(
+            "SELECT key FROM badge_request q WHERE first_sent_at IS NULL "
+            "AND EXISTS (SELECT 1 FROM badge_sighting s WHERE s.request_id = q.id)"
+        ):
+            self._world.breach("I6", f"{key} was found, and nobody can say since when it waits")
 
     def _check_answers(self) -> None:
         """After a failover: who is given back, or not accepted, was told so by an answer to a POST of that request."""

@@ -18,14 +18,15 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, text, update
 
-from capillary.api import answers, calls, request_workflow
+from capillary.api import answers, badges, calls, request_workflow
 from capillary.api import client as api_client
 from capillary.api.answers import Answer
-from capillary.api.badges import Issual
+from capillary.api.badges import BulkItem, Issual
 from capillary.api.calls import Calls
 from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, ReplyTooLarge, RequestRefused
 from capillary.api.json_body import NOT_JSON
+from capillary.api.json_fields import text as text_of
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine import (
@@ -173,6 +174,23 @@ def _trust_200(answer: Answer) -> WorkflowRequest | None:
     if taken is None and answer.status == 200:
         return WorkflowRequest("unknown", "ISSUE-BADGE", "AdminTask", None, None, None, False, None, None, None)
     return taken
+
+
+def _failed_check_refuses(answer: Answer) -> WorkflowRequest | None:
+    taken = _TAKEN(answer)
+    if taken is not None and taken.failed_checks:
+        raise RequestRefused(http_status=200, code=None, reason="a check failed")
+    return taken
+
+
+def _found_and_not_dated(tx: Transaction, request_id: int, seen: requests.Seen) -> bool:
+    new = _RECORD(tx, request_id, seen)
+    undated = update(badge_request).where(badge_request.c.id == request_id, badge_request.c.tries == 0)
+    tx.conn.execute(undated.values(first_sent_at=None, last_sent_at=None))
+    return new
+
+
+_RECORD: Final = requests.record_sighting
 
 
 _TAKEN: Final[Callable[[Answer], WorkflowRequest | None]] = api_client._taken
@@ -428,8 +446,10 @@ _OBEY: Final = Calls._obey
 # Settling ---------------------------------------------------------------------------------------------------
 
 
-def _resend_on_failed_settle(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> bool:
-    if _SETTLE(ledger, request_id, rows):
+def _resend_on_failed_settle(
+    ledger: Ledger, request_id: int, read: Sequence[WorkflowRequest], listed: Sequence[WorkflowRequest] = ()
+) -> bool:
+    if _SETTLE(ledger, request_id, read, listed):
         return True
     with ledger.write() as tx:
         tx.conn.execute(
@@ -440,7 +460,16 @@ def _resend_on_failed_settle(ledger: Ledger, request_id: int, rows: list[Workflo
     return False
 
 
-def _settle_by_what_came(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> bool:
+def _row_gives_up(
+    ledger: Ledger, request_id: int, read: Sequence[WorkflowRequest], listed: Sequence[WorkflowRequest] = ()
+) -> bool:
+    return _SETTLE(ledger, request_id, read or listed)
+
+
+def _settle_by_what_came(
+    ledger: Ledger, request_id: int, read: Sequence[WorkflowRequest], listed: Sequence[WorkflowRequest] = ()
+) -> bool:
+    rows = read or listed
     with ledger.write() as tx:
         customers = tuple(
             tx.conn.execute(
@@ -505,6 +534,13 @@ def _approved_means_enrolled(request: WorkflowRequest, customers: Sequence[int],
     if request.state == "approved":
         return Reading(dict.fromkeys(customers, Ending(Outcome.ENROLLED, issued_id=request.platform_request_id)))
     return read_outcomes(request, customers, give_up=give_up)
+
+
+def _refused_beside_an_id(item: BulkItem) -> Ending:
+    return _LINE(replace(item, issued_id=None) if item.failed else item)
+
+
+_LINE: Final = outcomes._line
 
 
 def _never(*_: object, **__: object) -> None:
@@ -605,7 +641,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a claim looks at the stop",
         [(requests, "assert_may_claim", _never)],
         lambda shape: bool(shape.stops),
-        shown_by=38,
+        shown_by=53,
     ),
     "account-stop-alone": Bug(
         "a campaign may be stopped by itself",
@@ -617,7 +653,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a stop of the account stops every campaign of it",
         [(stops, "_concerns", _campaign_alone)],
         lambda shape: any(each.occasion is None for each in shape.stops),
-        shown_by=38,
+        shown_by=62,
     ),
     "auto-approval-unnoticed": Bug(
         "an auto-approval ends the wave",
@@ -729,7 +765,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "days that the platform refuses to list hold everything back",
         [(ledger_history, "advance", _whatever_was_refused)],
         lambda shape: _lost(shape) and shape.list_reaches > 0,
-        shown_by=399,
+        shown_by=319,
     ),
     "upgrade-makes-a-ledger": Bug(
         "no migration makes a ledger where one was lost",
@@ -801,11 +837,47 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "refusal-uncounted": Bug("a refused request is counted", [(requests, "refuse", _refusal_uncounted)]),
     "giving-up-uncounted": Bug("a request that is given up is counted", [(requests, "give_up", _give_up_uncounted)]),
+    "failed-check-is-a-refusal": Bug(
+        "what the platform took is found, whatever it says of its checks",
+        [(api_client, "_taken", _failed_check_refuses)],
+        lambda shape: shape.fail_checks,
+        shown_by=71,
+    ),
+    "found-and-not-dated": Bug(
+        "what a restored ledger finds was sent when the platform made it",
+        [(requests, "record_sighting", _found_and_not_dated)],
+        _restored,
+        shown_by=9,
+    ),
+    "list-row-gives-up": Bug(
+        "what the list's row leaves unconfirmed is read singly first",
+        [(settle, "_settle", _row_gives_up)],
+        lambda shape: shape.lean_rows > 0,
+        shown_by=27,
+    ),
+    "any-code-refuses": Bug(
+        "only codes that refuse an enrolment make a customer failed",
+        [(outcomes, "LINE_REFUSALS", range(2**31))],
+        lambda shape: shape.odd_codes > 0,
+        shown_by=31,
+    ),
+    "refusal-beside-an-id": Bug(
+        "whoever has an issued id is never failed",
+        [(outcomes, "_line", _refused_beside_an_id)],
+        lambda shape: shape.odd_codes > 0,
+        shown_by=511,
+    ),
+    "any-word-is-an-id": Bug(
+        "what a program writes for none is no issued id",
+        [(badges, "issued_id", text_of)],
+        lambda shape: shape.lean_rows > 0,
+        shown_by=191,
+    ),
     "approved-means-enrolled": Bug("a state proves nothing", [(settle, "read_outcomes", _approved_means_enrolled)]),
     "missing-means-enrolled": Bug(
         "who is not listed is unconfirmed",
         [(outcomes, "_NOT_LISTED", Ending(Outcome.ENROLLED))],
-        shown_by=10,
+        shown_by=15,
     ),
     "unknown-state-decided": Bug(
         "unknown states are waiting",

@@ -200,7 +200,7 @@ class SimulatedTransport:
         world.mishaps.crash_point("after a call")
         if asked_for := _pause_s(reply):
             world.wire.told_to_wait(process, asked_for)
-        rows = world.platform_side.note_told(reply.body) if reply.status == 200 else []
+        rows = world.platform_side.note_told(route, reply.body) if reply.status == 200 else []
         if process is not None and not process.auto_approved_seen:
             process.auto_approved_seen = any(world.wire.is_approved_meanwhile(row, process) for row in rows)
         if post is not None:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from capillary.api.client import MANAGEMENT_PATH
 from capillary.api.credential import TOKEN_PATH
-from capillary.api.request_workflow import REQUEST_TYPE, REQUEST_WORKFLOW_PATH
+from capillary.api.request_workflow import DECIDED, REQUEST_TYPE, REQUEST_WORKFLOW_PATH
 from capillary.api.transport import Reply
 from sandbox.access import Actor
 from sandbox.badge_reads import BadgeReads
@@ -74,6 +74,7 @@ class PlatformSide:
         decided_at: when requests were decided, by platform request id.
         approved_late: platform request ids of what was executed without a human, some time after its reply.
         told: issued ids that some reply has listed without error, by request key and customer.
+        read_singly: requests that some single read has shown decided, by platform request id.
     """
 
     def __init__(self, shape: Shape, rng: Random, loop: VirtualLoop, *, epoch: float) -> None:
@@ -87,6 +88,7 @@ class PlatformSide:
                 unknown_customers=shape.unknown_customers,
                 page_base=shape.page_base,
                 auto_approve=shape.auto_approve,
+                fail_checks=shape.fail_checks,
                 unknown_state="ZoneTask" if shape.extra_node else "",
                 partial_policy=PartialPolicy.FAILED if shape.fails_partly else PartialPolicy.APPROVED,
                 float_status=rng.random() < 0.2,
@@ -106,6 +108,7 @@ class PlatformSide:
         self.decided_at: dict[str, float] = {}
         self.approved_late = set[str]()
         self.told: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
+        self.read_singly: set[str] = set()
         self._oddities: dict[str, Oddity | None] = {}
 
     def _badge(self, occasion: int) -> str:
@@ -216,7 +219,7 @@ class PlatformSide:
     def _as_shown(self, route: Route, payload: bytes) -> bytes:
         document = json.loads(payload)
         rows = document["data"] if route is Route.LIST else [document["data"]]
-        changed = [self._shown(row) for row in rows]  # every row, whatever the others are
+        changed = [self._shown(row, route) for row in rows]  # every row, whatever the others are
         return json.dumps(document).encode() if any(changed) else payload
 
     def _with_damaged_states(self, payload: bytes) -> bytes:
@@ -226,7 +229,7 @@ class PlatformSide:
                 row["state"] = f"{row['state'][:-1]}\ufffd"
         return json.dumps(document).encode()
 
-    def _shown(self, row: dict[str, Any]) -> bool:
+    def _shown(self, row: dict[str, Any], route: Route) -> bool:
         """Change a row as this node and this request's oddity have it; return whether it was changed."""
         decided_at = self.decided_at.get(row["requestId"])
         if decided_at is None:
@@ -241,7 +244,14 @@ class PlatformSide:
         if row["requestId"] not in self._oddities:
             self._oddities[row["requestId"]] = self._draw_oddity()
         oddity = self._oddities[row["requestId"]]
-        return oddity is not None and _OUTPUT in details and _apply(oddity, details, age)
+        changed = oddity is not None and _OUTPUT in details and _apply(oddity, details, age)
+        # One lot for each request: it is odd in the same way whenever it is shown.
+        lot = Random(f"{self._shape.seed} {row['requestId']}")  # noqa: S311 - chance that can be repeated
+        if lot.random() < self._shape.odd_codes:
+            changed |= _put_codes(lot, details)
+        if route is Route.LIST and lot.random() < self._shape.lean_rows:
+            changed |= _make_lean(lot, details)
+        return changed
 
     def _draw_oddity(self) -> Oddity | None:
         if self._rng.random() >= self._shape.odd_outputs:
@@ -250,7 +260,7 @@ class PlatformSide:
             self._rng.choice(_KINDS), late_s=self._rng.choice((60.0, 600.0, 7200.0)), place=self._rng.randrange(100)
         )
 
-    def note_told(self, payload: bytes) -> list[dict[str, Any]]:
+    def note_told(self, route: Route, payload: bytes) -> list[dict[str, Any]]:
         """Remember what a delivered reply says of customers; return its rows."""
         try:
             data = json.loads(payload.decode(errors="replace"))["data"]
@@ -262,6 +272,8 @@ class PlatformSide:
             details = row["details"]
             if self._shape.echoed_key is not EchoedKey.AS_SENT:
                 details["IntouchAPITask-Payload"]["body"]["requestId"] = self._key_of(row["requestId"])
+            if route is Route.GET and row["state"] in DECIDED:
+                self.read_singly.add(row["requestId"])
             key = details.get("IntouchAPITask-Payload", {}).get("body", {}).get("requestId")
             for line in _lines(details):
                 said_well = line.get("error") is None and line.get("status") in (None, "ACTIVE")
@@ -341,6 +353,35 @@ def _apply(oddity: Oddity, details: dict[str, Any], age: float) -> bool:
         lines.remove(line)
     elif line.get("error") is None:
         line.update({"issuedId": None} if oddity.kind == "no id" else {"status": "REVOKED"})
+    return True
+
+
+def _put_codes(lot: Random, details: dict[str, Any]) -> bool:
+    """Give lines of the enrolled an error: a code that refuses nothing, or one that does beside an issued id."""
+    lines = [line for line in _lines(details) if line.get("error") is None and line.get("issuedId")]
+    for line in lines:
+        code = lot.choice((0, 200, 500, 503, 7777, 816, None))
+        line["error"] = {"code": code, "message": "?", "reference": None}
+        if code != 816 and line["customerId"] % 2:
+            line["issuedId"] = None
+    return bool(lines)
+
+
+def _make_lean(lot: Random, details: dict[str, Any]) -> bool:
+    """Leave out of a row of the list, or cut, what a single read shows."""
+    if _OUTPUT not in details:
+        return False
+    kind, lines = lot.choice(("no output", "no body", "no lines", "first lines", "no ids", "text")), _lines(details)
+    if kind == "no output":
+        del details[_OUTPUT]
+    elif kind in ("no body", "text"):
+        body = None if kind == "no body" else json.dumps(details[_OUTPUT]["body"])[:-9]
+        details[_OUTPUT] = {**details[_OUTPUT], "body": body}
+    elif kind == "no ids":
+        for line in [line for line in lines if line.get("error") is None]:
+            line["issuedId"] = lot.choice((None, 0, "null"))
+    else:
+        del lines[0 if kind == "no lines" else len(lines) // 2 :]
     return True
 
 

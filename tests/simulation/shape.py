@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
@@ -37,6 +38,13 @@ _PAUSING: Final = 17
 _DAMAGED: Final = frozenset({35, 37})
 #: A strict one whose pages of the list may be larger than is read.
 _HEAVY: Final = 21
+#: And strict ones whose list leaves out or cuts what single reads show, where codes that refuse nothing stand beside
+#: issued ids, and where the retries ask for whoever failed.
+_LEAN_ROWS: Final = frozenset({27, 31})
+
+
+#: Outcomes after which the customers of some worlds are asked for again.
+_RETRIED: Final = frozenset({Outcome.REJECTED, Outcome.FAILED, Outcome.UNCONFIRMED, Outcome.NOT_ACCEPTED})
 
 
 class Mode(StrEnum):
@@ -206,48 +214,56 @@ class Shape:
     # when the ledger's clock is set forward, and by how much; 0 for never
     clock_set_at: float = 0.0
     clock_set_by: float = 0.0
+    # rows of the list whose output is missing or cut; executed requests with codes that refuse nothing beside ids
+    lean_rows: float = 0.0
+    odd_codes: float = 0.0
+    # the platform says of every request that its own check of the payload failed, and lets it wait nevertheless
+    fail_checks: bool = False
 
 
-def draw_shape(seed: int) -> Shape:  # noqa: PLR0911 - one for each kind of world
+def draw_shape(seed: int) -> Shape:
     """Return the shape of a seed's world."""
     shape = _draw_shape(seed)
     more = Random(seed * 104_729 + 3)  # noqa: S311 - drawn apart, so that the worlds of before stay as they are
-    if seed % _OFTEN == _PAUSING or seed % _OFTEN in _DAMAGED:
-        return _with_odd_replies(shape, more)
-    if seed % _OFTEN == _LOST:
-        lost_for = more.choice((31, 45, 120, 1_000)) * DAY
-        lost = replace(shape, lost_for=lost_for, list_reaches=more.choice((0.0, 0.0, 40 * DAY)), fails_over=False)
-        return _with_two_tills(lost) if more.random() < 0.5 else lost
-    if seed % _OFTEN == _HEAVY:
-        largest, rows = more.choice((1, 1, 2_500, 5_000)), more.choice((4, 7, 25))
-        heavy = replace(shape, largest_page=largest, page_size=rows, horizon=4 * HOUR, fault=max(shape.fault, 0.5))
-        return replace(
-            heavy, late_posts=0.0, post_timeout=5.0, visibility_lag=60.0, node_lags=(more.uniform(0.0, 50.0),)
-        )
-    if seed % _OFTEN in _ECHOING:
-        return _with_altered_keys(shape)
-    if seed % _OFTEN == _EVIDENT:
-        return _with_late_approval_or_clock(shape)
-    if seed % _OFTEN in _FREEZING:
-        quick = replace(shape, post_timeout=5.0, visibility_lag=60.0, node_lags=(more.uniform(0.0, 50.0),))
-        return replace(quick, horizon=4 * HOUR, freeze=0.1, fault=0.3, crash=0.0, zombie=0.8)
     if seed % _LEAN[0] == _LEAN[1]:
         return replace(shape, lean_list=True, fails_over=False, addresses=Addresses.ONE, stops=())
-    if seed % _OFTEN == _IDLE:
-        idle_for = more.choice((20, 45, 100)) * DAY
-        idle = replace(shape, idle_for=idle_for, list_days=more.choice((31, 40)), first_days=more.random() < 0.5)
-        return replace(idle, horizon=4 * HOUR, fault=max(shape.fault, 0.3), stops=(), switch_offs=())
-    if seed % _OFTEN == _NEW_TILL:
-        return replace(
-            shape,
-            horizon=4 * HOUR,
-            fault=max(shape.fault, 0.3),
-            decision_mean=0.0,
-            oauth=False,
-            new_till_at=more.choice((30.0, more.uniform(1.0, 20 * MINUTE))),
-            own_rows_only=more.random() < 0.7,
-        )
-    return shape
+    kind = _KINDS.get(seed % _OFTEN)
+    return shape if kind is None else kind(shape, more)
+
+
+def _lost(shape: Shape, more: Random) -> Shape:
+    lost_for = more.choice((31, 45, 120, 1_000)) * DAY
+    lost = replace(shape, lost_for=lost_for, list_reaches=more.choice((0.0, 0.0, 40 * DAY)), fails_over=False)
+    return _with_two_tills(lost) if more.random() < 0.5 else lost
+
+
+def _with_heavy_pages(shape: Shape, more: Random) -> Shape:
+    largest, rows = more.choice((1, 1, 2_500, 5_000)), more.choice((4, 7, 25))
+    heavy = replace(shape, largest_page=largest, page_size=rows, horizon=4 * HOUR, fault=max(shape.fault, 0.5))
+    return replace(heavy, late_posts=0.0, post_timeout=5.0, visibility_lag=60.0, node_lags=(more.uniform(0.0, 50.0),))
+
+
+def _with_frozen_senders(shape: Shape, more: Random) -> Shape:
+    quick = replace(shape, post_timeout=5.0, visibility_lag=60.0, node_lags=(more.uniform(0.0, 50.0),))
+    return replace(quick, horizon=4 * HOUR, freeze=0.1, fault=0.3, crash=0.0, zombie=0.8)
+
+
+def _standing_idle(shape: Shape, more: Random) -> Shape:
+    idle_for = more.choice((20, 45, 100)) * DAY
+    idle = replace(shape, idle_for=idle_for, list_days=more.choice((31, 40)), first_days=more.random() < 0.5)
+    return replace(idle, horizon=4 * HOUR, fault=max(shape.fault, 0.3), stops=(), switch_offs=())
+
+
+def _with_new_till(shape: Shape, more: Random) -> Shape:
+    return replace(
+        shape,
+        horizon=4 * HOUR,
+        fault=max(shape.fault, 0.3),
+        decision_mean=0.0,
+        oauth=False,
+        new_till_at=more.choice((30.0, more.uniform(1.0, 20 * MINUTE))),
+        own_rows_only=more.random() < 0.7,
+    )
 
 
 def _with_odd_replies(shape: Shape, more: Random) -> Shape:
@@ -265,13 +281,13 @@ def _with_odd_replies(shape: Shape, more: Random) -> Shape:
     return replace(paused, addresses=Addresses.ONE, crash=0.0, freeze=0.0, calls_per_minute=60)
 
 
-def _with_altered_keys(shape: Shape) -> Shape:
+def _with_altered_keys(shape: Shape, _: Random) -> Shape:
     own = Random(shape.seed * 104_729 + 41)  # noqa: S311 - chance that can be repeated
     kinds = [kind for kind in EchoedKey if kind is not EchoedKey.AS_SENT]
     return replace(shape, echoed_key=own.choice(kinds), fault=max(shape.fault, 0.3), horizon=4 * HOUR)
 
 
-def _with_late_approval_or_clock(shape: Shape) -> Shape:
+def _with_late_approval_or_clock(shape: Shape, _: Random) -> Shape:
     own = Random(shape.seed * 104_729 + 43)  # noqa: S311 - chance that can be repeated
     if own.random() < 0.5:
         runs = tuple(replace(each, size=1) for each in shape.runs)
@@ -280,6 +296,13 @@ def _with_late_approval_or_clock(shape: Shape) -> Shape:
     quick = replace(shape, real_pace=False, fault=max(shape.fault, 0.3), horizon=4 * HOUR)
     by = own.choice((5 * MINUTE, 30 * MINUTE, 2 * HOUR, DAY))
     return replace(quick, clock_set_at=own.choice((2.0, 20.0, own.uniform(0, HOUR))), clock_set_by=by)
+
+
+def _with_lean_rows(shape: Shape, more: Random) -> Shape:
+    retried = tuple(replace(each, retry=_RETRIED) for each in shape.runs)
+    lean = replace(shape, runs=retried, lean_rows=more.choice((0.4, 1.0)), odd_codes=more.choice((0.0, 0.5, 1.0)))
+    quick = replace(lean, horizon=4 * HOUR, decision_mean=min(shape.decision_mean, 5 * MINUTE), auto_approve=False)
+    return replace(quick, fail_checks=more.random() < 0.5)
 
 
 def _with_two_tills(shape: Shape) -> Shape:
@@ -386,7 +409,6 @@ def _draw_run(rng: Random, pool: list[int], *, occasion: int, first: bool, retri
     if rng.random() < 0.2:
         customers.insert(rng.randrange(len(customers)), rng.choice((None, "", "abc", 0, -5, 1.5)))
     cut = rng.randint(0, len(customers))
-    retry = (Outcome.REJECTED, Outcome.FAILED, Outcome.UNCONFIRMED, Outcome.NOT_ACCEPTED)
     return RunShape(
         occasion=occasion,
         starts=0.0 if first else rng.choice((0.0, rng.uniform(0, 20 * MINUTE), rng.uniform(0, 3 * HOUR))),
@@ -394,7 +416,7 @@ def _draw_run(rng: Random, pool: list[int], *, occasion: int, first: bool, retri
         size=rng.choice((1, 2, 2, 3)),
         cap=rng.choice((None, None, None, 3)),
         canary=rng.random() < 0.2,
-        retry=frozenset(retry) if retries else frozenset(),
+        retry=_RETRIED if retries else frozenset(),
     )
 
 
@@ -423,3 +445,18 @@ def _draw_stops(seed: int, horizon: float, occasions: int) -> tuple[StopShape, .
         stops.append(StopShape(begins, ends, rng.choice((None, rng.randrange(occasions)))))
         begins = ends
     return tuple(stops)
+
+
+#: What makes the worlds of some seeds, by their rest.
+_KINDS: Final[Mapping[int, Callable[[Shape, Random], Shape]]] = {
+    _LOST: _lost,
+    _NEW_TILL: _with_new_till,
+    _IDLE: _standing_idle,
+    _PAUSING: _with_odd_replies,
+    _HEAVY: _with_heavy_pages,
+    _EVIDENT: _with_late_approval_or_clock,
+    **dict.fromkeys(_DAMAGED, _with_odd_replies),
+    **dict.fromkeys(_FREEZING, _with_frozen_senders),
+    **dict.fromkeys(_ECHOING, _with_altered_keys),
+    **dict.fromkeys(_LEAN_ROWS, _with_lean_rows),
+}

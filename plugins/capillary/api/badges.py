@@ -10,6 +10,7 @@ from typing import Final
 
 from capillary.api.envelope import error_code, read_envelope
 from capillary.api.errors import ReplyUnreadable
+from capillary.api.issued_id import issued_id
 from capillary.api.json_body import NotJson, read_json
 from capillary.api.json_fields import boolean, fields, identifier, instant, integer, text
 
@@ -103,8 +104,9 @@ _COMMON: Final = ENDED | {"ACTIVE"}
 class BulkItem:
     """One customer's line in the answer of the bulk call.
 
-    `failed`: the line carries an error object; `error_code` is None when that has no readable code.
-    `status` is the platform's word in upper case.
+    `issued_id` is None where what stands there cannot be one (`capillary.api.issued_id`). `failed`: the line carries an
+    error, whatever its shape; `error_code` is None unless that names one readable code. `status` is the platform's
+    word in upper case.
     """
 
     customer_id: int = field(repr=False)
@@ -165,13 +167,27 @@ def _parse_item(line: object) -> BulkItem | None:
         if customer_id is None:
             return None
     error = line.get("error")
+    several = line.get("errors")  # undocumented in a line; of the whole answer it is empty where all is well
+    if error is None and several is not None and several != []:
+        error = several
     return BulkItem(
         customer_id,
-        identifier(line.get("issuedId")),
+        issued_id(line.get("issuedId")),
         _word(line.get("status")),
-        None if error is None else error_code(error),
+        None if error is None else _only_code(error),
         error is not None,
     )
+
+
+def _only_code(error: object) -> int | None:
+    """Return the code of a line's error; None where it has none, or several that differ.
+
+    Only null is no error: an empty object, list or text, or false, may be one that lost its words.
+    """
+    if not isinstance(error, list):
+        return error_code(error)
+    codes = set(map(error_code, error))
+    return codes.pop() if len(codes) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import json
 import re
 import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -19,7 +19,7 @@ from typing import Final
 from capillary.api.badges import Execution, parse_execution
 from capillary.api.errors import ReplyUnreadable
 from capillary.api.json_body import BrokenRow
-from capillary.api.json_fields import fields, identifier, integer, text, word
+from capillary.api.json_fields import boolean, fields, identifier, integer, text, word
 
 
 class RequestState(StrEnum):
@@ -60,6 +60,11 @@ OWNER_TYPES: Final = (
 MESSAGE_LIMIT: Final = 500
 #: Characters of a state that are kept; the known ones are shorter.
 STATE_LIMIT: Final = 64
+#: Characters of a time without zone, and of a user's number, that are kept.
+TIME_LIMIT: Final = 32
+USER_ID_LIMIT: Final = 20
+#: The platform's own checks of a request: a flag each in its details, under this name and `_Output`.
+CHECKS: Final = ("ValidateMakerAccess", "ValidatePayload", "ValidateCheckerAccess")
 #: Most characters of a platform request id, which is a UUID.
 PLATFORM_ID_LIMIT: Final = 64
 #: Characters of a request key that are kept. Ours have 61 at most, so that a key that was cut is none of ours.
@@ -164,6 +169,9 @@ class WorkflowRequest:
     `request_type` is upper-case with hyphens. `customers` is None when they cannot be read. `human_decided`:
     a checker's decision is in the details; without it a decided request was approved automatically.
     `created_at` is UTC, taken from the version 1 UUID, since `startTime` is cluster-local and zone-less.
+    `maker_id` is `userId`; `userName`, a person's name or e-mail address, is dropped. `start_time` and `end_time` are
+    as the platform's pages show them. `failed_checks` are those of `CHECKS` that the platform says failed; None where
+    it shows none of them.
     """
 
     platform_request_id: str
@@ -176,6 +184,10 @@ class WorkflowRequest:
     checker_message: str | None = field(repr=False)
     created_at: datetime | None
     execution: Execution | None
+    maker_id: str | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+    failed_checks: tuple[str, ...] | None = None
 
 
 def parse_request(data: object, *, asked_for: str | None = None) -> WorkflowRequest:
@@ -240,6 +252,10 @@ def _request(request: dict[str, object], platform_request_id: str, state: str) -
         checker_message=text(fields(details.get("AdminTask-Payload")).get("actionMessage"), limit=MESSAGE_LIMIT),
         created_at=_created_at(platform_request_id),
         execution=None if output is None else parse_execution(output),
+        maker_id=_user_number(request.get("userId")),
+        start_time=_time_as_shown(request.get("startTime")),
+        end_time=_time_as_shown(request.get("endTime")),
+        failed_checks=_failed_checks(details),
     )
 
 
@@ -249,6 +265,30 @@ def id_in(payload: object) -> str | None:
     first = data[0] if isinstance(data, list) and data else data
     found = text(fields(first).get("requestId"))
     return found if found is not None and len(found) <= PLATFORM_ID_LIMIT else None
+
+
+def _failed_checks(details: Mapping[str, object]) -> tuple[str, ...] | None:
+    shown = {check: boolean(details.get(f"{check}_Output")) for check in CHECKS}
+    if set(shown.values()) == {None}:
+        return None
+    return tuple(check for check, passed in shown.items() if passed is False)
+
+
+def _user_number(value: object) -> str | None:
+    """Return a user's number; a login or an e-mail address in its place is a person's and is dropped."""
+    number = integer(value)
+    return None if number is None or len(str(number)) > USER_ID_LIMIT else str(number)
+
+
+def _time_as_shown(value: object) -> str | None:
+    """Return a time as it is written, without zone or with it; None for anything else."""
+    if not isinstance(value, str) or len(value) > TIME_LIMIT:
+        return None
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return value
 
 
 def _parse_customers(value: object) -> tuple[int, ...] | None:

@@ -18,6 +18,7 @@ from sqlalchemy import select
 from capillary.api.client import Client
 from capillary.api.request_workflow import REQUEST_TYPE, RequestState, WorkflowRequest
 from capillary.api.settings import PlatformSettings
+from capillary.engine.keyless import Keyless, shows_customers_alone, take_keyless
 from capillary.engine.lean_list import is_dark, look_behind
 from capillary.engine.platform_list import read_days
 from capillary.engine.runtime import Runtime
@@ -56,6 +57,8 @@ class Imported:
         whole: the list was read to its end.
         hidden: platform request ids of rows that show neither a key nor customers, and may be anybody's.
         of_other_users: keys that other credential users were shown, and that the ledger still does not know.
+        found: requests of this ledger that the platform shows without their key, told by badge and customers.
+        keyless: platform request ids of rows without a key that hold customers of ours: they may be ours.
     """
 
     requests: int
@@ -66,11 +69,13 @@ class Imported:
     whole: bool
     hidden: tuple[str, ...]
     of_other_users: tuple[ForeignKey, ...]
+    found: int = 0
+    keyless: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
         """Whether the ledger knows everything of ours again that this credential user is shown."""
-        left = self.hidden or self.unproven or self.clashing or self.elsewhere
+        left = self.hidden or self.keyless or self.unproven or self.clashing or self.elsewhere
         return self.whole and not left
 
 
@@ -110,9 +115,10 @@ async def import_forgotten(
     unproven, clashing = [], []
     elsewhere: dict[str, str] = {}
     hidden: list[str] = []
+    without_key: dict[str, WorkflowRequest] = {}
 
     def take(rows: tuple[WorkflowRequest, ...]) -> None:
-        # A row that shows customers and no key is none of ours: our bodies have one.
+        without_key.update({row.platform_request_id: row for row in rows if shows_customers_alone(row)})
         dark = {row.platform_request_id for row in rows if is_dark(row)}
         with ledger.write() as tx:
             hidden.extend(dark - keys_seen(tx, dark).keys() - scans.are_not_ours(tx, account, dark))
@@ -136,6 +142,12 @@ async def import_forgotten(
 
     today = cluster_day(now, client.settings)
     days = await read_days(client, since=since, today=today, request_type=REQUEST_TYPE, on_page=on_page)
+
+    def judge_keyless() -> Keyless:
+        with ledger.write() as tx:
+            return take_keyless(tx, account, client.settings.sender, without_key.values())
+
+    keyless = await runtime.ledger_call(judge_keyless)
     foreign = await runtime.ledger_call(lambda: _still_foreign(ledger, account))
     imported = Imported(
         requests=len(adopted),
@@ -146,6 +158,8 @@ async def import_forgotten(
         whole=await is_through(ledger, runtime, account, days.read) and not days.refused,
         hidden=tuple(hidden),
         of_other_users=tuple(each for each in foreign if each.sender != client.settings.sender),
+        found=keyless.found,
+        keyless=keyless.held,
     )
     if imported.is_complete:
         await runtime.ledger_call(lambda: _clear(ledger, client.settings, since, nothing_is_older=nothing_is_older))

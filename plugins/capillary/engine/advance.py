@@ -11,7 +11,7 @@ from capillary.api.errors import CallRefused, EverythingRefused, PlatformUnavail
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import ServerChanged, SubmittingOff
 from capillary.engine.send import Sender, assert_account
-from capillary.engine.settle import decided_requests, settle_by_reading
+from capillary.engine.settle import SINGLE_READS, decided_requests, settle_by_reading
 from capillary.engine.watch import Watched, watch_in_turn
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import keep_alive
@@ -33,7 +33,8 @@ class Advanced:
 
     Attributes:
         wait: what it still waits for.
-        held_up: another reader kept the list, so that there may be more to do than was done.
+        held_up: another reader kept the list, or more single reads were needed than one look makes: there may be
+            more to do than was done.
     """
 
     wait: RunWait
@@ -61,15 +62,17 @@ async def advance(sender: Sender, plan: PlanId, *, reader: str, lease: timedelta
     account = sender.client.settings.account
     await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, plan, account))
     wait = await _look(sender, plan, lease)
-    looks = 0
+    looks, watched = 0, None
     while (held_up := wait.undecided + wait.decided + wait.in_doubt > 0) and looks < TURN_LOOKS:
-        if await _watch_if_free(sender, reader) is not None:
+        if (watched := await _watch_if_free(sender, reader)) is not None:
             held_up = False
             break
         looks += 1
         await sender.runtime.sleep(_TURN_LOOK_S)
         wait = await _look(sender, plan, lease)
-    await settle_decided(sender, plan, most=_SINGLY if held_up else None)
+    tried = watched.read_singly if watched else frozenset[int]()
+    most = _SINGLY if held_up else SINGLE_READS - len(tried)
+    held_up |= (await settle_decided(sender, plan, most=most, tried=tried)).untried > 0
     if (await _look(sender, plan, lease)).doubt_due:
         try:
             await resolve_doubt(sender)
@@ -98,15 +101,35 @@ async def take_turn_and_watch(sender: Sender, *, reader: str) -> Watched | None:
     return None
 
 
-async def settle_decided(sender: Sender, plan: PlanId, *, most: int | None = None) -> int:
-    """Settle the run's decided requests by single reads, at most so many; return how many could be."""
+@dataclass(frozen=True, slots=True)
+class SettledSingly:
+    """What single reads of a run's decided requests brought.
 
-    def decided() -> tuple[int, ...]:
+    Attributes:
+        read: requests that were read.
+        settled: of these.
+        untried: requests that were more than were to be read.
+    """
+
+    read: int
+    settled: int
+    untried: int
+
+
+async def settle_decided(
+    sender: Sender, plan: PlanId, *, most: int, tried: frozenset[int] = frozenset()
+) -> SettledSingly:
+    """Settle the run's decided requests by single reads, at most so many, without those that were tried just now."""
+
+    def decided() -> list[int]:
         with sender.ledger.read() as tx:
-            return decided_requests(tx, open_plan(tx, plan))
+            return [each for each in decided_requests(tx, open_plan(tx, plan)) if each not in tried]
 
     left = await sender.runtime.ledger_call(decided)
-    return await settle_by_reading(sender.ledger, sender.client, sender.runtime, left[:most])
+    # By lot, so that none waits for ever behind those that no single read settles.
+    chosen = left if len(left) <= most else sorted(sender.runtime.random.sample(left, max(most, 0)))
+    settled = await settle_by_reading(sender.ledger, sender.client, sender.runtime, chosen)
+    return SettledSingly(len(chosen), settled, len(left) - len(chosen))
 
 
 async def _watch_if_free(sender: Sender, reader: str) -> Watched | None:

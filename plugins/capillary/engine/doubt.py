@@ -324,9 +324,15 @@ def _newest_sends(
     keys = sorted(request_keys)
     for start in range(0, len(keys), 500):
         rows = tx.conn.execute(
+            # What was found or imported has the platform's time, and that is another clock than the doubt's.
             select(
                 columns.sender, columns.resends, columns.first_sent_at, columns.last_sent_at, columns.answered_id
-            ).where(columns.key.in_(keys[start : start + 500]), columns.first_sent_at.is_not(None))
+            ).where(
+                columns.key.in_(keys[start : start + 500]),
+                columns.first_sent_at.is_not(None),
+                columns.sender.is_not(None),
+                columns.tries > 0,
+            )
         )
         for sender, resends, first_sent_at, last_sent_at, answered_id in rows:
             is_last = resends > 0 and answered_id in made_at

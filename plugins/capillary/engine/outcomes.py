@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from capillary.api.badges import CODE_MEANINGS, BulkItem, Execution
+from capillary.api.badges import BulkItem, Execution
+from capillary.api.refusals import CALL_REFUSALS, LINE_REFUSALS
 from capillary.api.request_workflow import RequestState, WorkflowRequest, is_decided
 from capillary.ledger.bounds import code_kept
 from capillary.ledger.schema import Outcome
@@ -16,8 +17,6 @@ from capillary.ledger.settle import Ending
 SAYS_NOTHING: Final = 809
 #: The customer has an active enrolment already; the line may carry an issued id nevertheless.
 ALREADY: Final = 1040
-#: Codes by which the platform says that it broke, not that it refused.
-BROKE: Final = frozenset({500, 503})
 #: First HTTP status of the server's own failures.
 _SERVER_ERROR: Final = 500
 #: What the ledger's column holds; PostgreSQL refuses the whole request for one value beyond it.
@@ -44,7 +43,8 @@ def read_outcomes(request: WorkflowRequest, customers: Sequence[int], *, give_up
     `give_up`: the output of a decided request has been waited for long enough (15 minutes); without output
     everybody is then unconfirmed. An undecided request stays incomplete whatever `give_up` says.
 
-    A customer is `enrolled` only by a line without error, with an issued id, and no status but ACTIVE.
+    A customer is `enrolled` only by a line without error, with an issued id, and no status but ACTIVE; `failed` only
+    by a code that refuses an enrolment (`capillary.api.refusals`), and never beside an issued id.
     """
     if request.customers is not None and set(request.customers) != set(customers):
         return Reading({}, echo_differs=True)
@@ -115,13 +115,14 @@ def _line(item: BulkItem) -> Ending:
             return Ending(Outcome.ENROLLED, issued_id=issued_id if len(issued_id) <= _MAX_ISSUED_ID else None)
         return Ending(Outcome.UNCONFIRMED)
     code = code_kept(item.error_code)
-    if code is None or code == SAYS_NOTHING:
-        return Ending(Outcome.UNCONFIRMED, error_code=code)
-    return Ending(Outcome.ALREADY_ENROLLED if code == ALREADY else Outcome.FAILED, error_code=code)
+    if code == ALREADY:
+        return Ending(Outcome.ALREADY_ENROLLED, error_code=code)
+    is_refused = code in LINE_REFUSALS and item.issued_id is None
+    return Ending(Outcome.FAILED if is_refused else Outcome.UNCONFIRMED, error_code=code)
 
 
 def _whole_call(execution: Execution, *, approved: bool) -> Ending:
-    """Read an answer without lines: `failed` only when the platform refused the call with a code we know.
+    """Read an answer without lines: `failed` only where all its codes are known to refuse the call.
 
     The body's code comes before the HTTP status: a `failed` request that names a code counts as refused even
     under HTTP 200, as the points redemption of `reference/approve-or-reject-a-request` shows. An `approved`
@@ -135,7 +136,5 @@ def _whole_call(execution: Execution, *, approved: bool) -> Ending:
     refusing = status is not None and 400 <= status < _SERVER_ERROR
     if not refusing and (approved or (status is not None and status >= _SERVER_ERROR)):
         return Ending(Outcome.UNCONFIRMED, error_code=first)
-    known = next((code for code in codes if code in CODE_MEANINGS), None)
-    if known is None or not BROKE.isdisjoint(codes):
-        return Ending(Outcome.UNCONFIRMED, error_code=first)
-    return Ending(Outcome.FAILED, error_code=known)
+    is_refused = bool(codes) and CALL_REFUSALS.keys() >= set(codes)
+    return Ending(Outcome.FAILED if is_refused else Outcome.UNCONFIRMED, error_code=first)

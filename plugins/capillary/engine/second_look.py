@@ -37,7 +37,7 @@ async def look_again(sender: Sender, platform_request_id: str) -> Seen | None:
 
     def record() -> None:
         with sender.ledger.write() as tx:
-            record_rows(tx, settings.account, settings.sender, (row,))
+            record_rows(tx, settings.account, settings.sender, (row,), singly=True)
 
     await sender.runtime.ledger_call(record)
     return seen_in(row)

@@ -139,6 +139,13 @@ class Sender:
         )
         platform_request_id, state = on_one_line(seen.platform_request_id), on_one_line(seen.state)
         _LOG.info("request %s accepted as %s, state %s", held.key, platform_request_id, state)
+        if seen.failed_checks:
+            _LOG.error(
+                "the platform took request %s and says that it did not pass its check (%s): it waits, and is not sent "
+                "again. Look at it on the checker's page, and at the till's rights (CanMakeRequest)",
+                held.key,
+                seen.failed_checks,
+            )
         if not known:
             _LOG.error("this ledger does not know %s any more, it was restored meanwhile: submitting stops", held.key)
         return Sending(Sent.ACCEPTED, auto_approved=seen.auto_approved, platform_request_id=seen.platform_request_id)

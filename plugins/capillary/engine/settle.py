@@ -1,59 +1,101 @@
 """waiting → settled: what the platform answered becomes an outcome for every customer.
 
-A request seen once is settled from the very row of the list that showed it decided. One seen several times
-(twins under one key) is settled from single reads of all its sightings, folded by strength.
+A request seen once is settled from the very row of the list that showed it decided, if that leaves nobody unconfirmed:
+a list may leave out or cut what a single read shows. Else, and where it was seen several times (twins under one key),
+it is settled from single reads of all its sightings, folded by strength with what the list showed.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Final
 
-from sqlalchemy import exists, select
+from sqlalchemy import ColumnElement, exists, select
 
 from capillary.api.client import Client
 from capillary.api.request_workflow import WorkflowRequest, is_decided
-from capillary.engine.outcomes import Reading, fold, read_outcomes
+from capillary.engine.outcomes import fold, read_outcomes
 from capillary.engine.runtime import Runtime
+from capillary.engine.sightings import seen_in
 from capillary.engine.single_read import read_singly
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.counts import customers_without_row
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.schema import RequestStatus, badge_enrolment, badge_request, badge_sighting
+from capillary.ledger.requests import record_sighting
+from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_sighting
+from capillary.ledger.settle import Ending
 
 #: How long a decided request without any output may stay waiting for it.
 OUTPUT_PATIENCE: Final = timedelta(minutes=15)
+#: Most requests that one look settles by single reads.
+SINGLE_READS: Final = 200
+#: Nothing of the list to count beside single reads.
+NOTHING_LISTED: Final[Mapping[int, WorkflowRequest]] = MappingProxyType({})
 
 _LOG: Final = logging.getLogger("capillary.settle")
 
 
-def settle_rows(ledger: Ledger, rows: Mapping[int, WorkflowRequest]) -> int:
-    """Settle requests from rows of the list, by the ledger's id; return how many were settled.
+@dataclass(frozen=True, slots=True)
+class FromRows:
+    """What rows settled.
 
-    Rows that are undecided, already settled, or one of several sightings are left as they are.
+    Attributes:
+        settled: requests.
+        left: the rows, by the ledger's id, of requests that are decided and still wait: single reads may settle them.
+    """
+
+    settled: int
+    left: Mapping[int, WorkflowRequest]
+
+
+def settle_rows(ledger: Ledger, rows: Mapping[int, WorkflowRequest], *, read_singly: bool = False) -> FromRows:
+    """Settle requests from rows, by the ledger's id, whose platform request is decided and the only one seen.
+
+    Args:
+        ledger: the ledger.
+        rows: what the platform shows of requests.
+        read_singly: they are single reads, which may leave customers unconfirmed; a row of the list may not.
     """
     decided = {request_id: row for request_id, row in rows.items() if is_decided(row.state)}
     if not decided:
-        return 0
+        return FromRows(0, {})
     with ledger.read() as tx:  # most of a list was settled long ago, and needs no transaction each
-        waiting = set(
-            tx.conn.execute(
-                select(badge_request.c.id).where(
-                    badge_request.c.id.in_(decided), badge_request.c.status == RequestStatus.WAITING
-                )
-            ).scalars()
-        )
-    return sum(_settle(ledger, request_id, [row]) for request_id, row in decided.items() if request_id in waiting)
+        found = select(badge_request.c.id).where(badge_request.c.id.in_(decided), _is_decided())
+        waiting = list(tx.conn.execute(found.order_by(badge_request.c.id)).scalars())
+    settled = 0
+    left: dict[int, WorkflowRequest] = {}
+    for request_id in waiting:
+        row = decided[request_id]
+        if _settle(ledger, request_id, *(([row], []) if read_singly else ([], [row]))):
+            settled += 1
+        else:
+            left[request_id] = row
+    return FromRows(settled, left)
 
 
-async def settle_by_reading(ledger: Ledger, client: Client, runtime: Runtime, request_ids: Iterable[int]) -> int:
+async def settle_by_reading(
+    ledger: Ledger,
+    client: Client,
+    runtime: Runtime,
+    request_ids: Iterable[int],
+    *,
+    listed: Mapping[int, WorkflowRequest] = NOTHING_LISTED,
+) -> int:
     """Read every sighting of the given requests and settle those that are decided; return how many.
 
     A request of which the platform refuses to show a sighting stays as it is.
+
+    Args:
+        ledger: the ledger.
+        client: the platform.
+        runtime: time and threads.
+        request_ids: the ledger's ids.
+        listed: rows of the list, by the ledger's id: what they say of customers counts beside the single reads.
     """
     settled = 0
     for request_id in request_ids:
@@ -61,28 +103,34 @@ async def settle_by_reading(ledger: Ledger, client: Client, runtime: Runtime, re
         rows = [await read_singly(client, platform_request_id) for platform_request_id in sightings]
         known = [row for row in rows if row is not None]
         if known and len(known) == len(sightings) and all(is_decided(row.state) for row in known):
-            settled += await runtime.ledger_call(lambda r=request_id, k=known: _settle(ledger, r, k))  # type: ignore[misc]
+            of_list = [listed[request_id]] if request_id in listed else []
+            settled += await runtime.ledger_call(lambda r=request_id, k=known, o=of_list: _settle(ledger, r, k, o))  # type: ignore[misc]
     return settled
 
 
 def decided_requests(tx: Transaction, badge_run_id: OpenPlan) -> tuple[int, ...]:
     """Return the run's requests that wait in the ledger though the platform has decided all their sightings."""
-    undecided = exists().where(
-        badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.terminal_seen_at.is_(None)
-    )
     rows = tx.conn.execute(
         select(badge_request.c.id)
-        .where(
-            badge_request.c.badge_run_id == badge_run_id,
-            badge_request.c.status == RequestStatus.WAITING,
-            ~undecided,
-        )
+        .where(badge_request.c.badge_run_id == badge_run_id, _is_decided())
         .order_by(badge_request.c.ordinal)
     )
     return tuple(rows.scalars())
 
 
-def _settle(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> bool:
+def _is_decided() -> ColumnElement[bool]:
+    """Return the condition for requests that wait in the ledger alone: a twin that still waits holds them up."""
+    undecided = exists().where(
+        badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.terminal_seen_at.is_(None)
+    )
+    return (badge_request.c.status == RequestStatus.WAITING) & ~undecided
+
+
+def _settle(
+    ledger: Ledger, request_id: int, read: Sequence[WorkflowRequest], listed: Sequence[WorkflowRequest] = ()
+) -> bool:
+    """Settle a request from single reads and rows of the list; rows of the list alone leave nobody unconfirmed."""
+    shown_ids = {row.platform_request_id for row in read or listed}
     with ledger.write() as tx:
         request = tx.conn.execute(
             select(badge_request.c.key, badge_request.c.status, badge_request.c.customers).where(
@@ -97,11 +145,11 @@ def _settle(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> boo
             )
         ).all()
         # The platform's ids also tell whether the number is still that of the request whose rows these are.
-        if {row.platform_request_id for row in rows} != {sighting.platform_request_id for sighting in sightings}:
-            return False
         decided_at = [sighting.terminal_seen_at for sighting in sightings]
-        if None in decided_at:
+        if shown_ids != {sighting.platform_request_id for sighting in sightings} or None in decided_at:
             return False
+        for row in read:  # what a row of the list left out of who decided
+            record_sighting(tx, request_id, seen_in(row))
         patient = tx.now - max(decided_at) < OUTPUT_PATIENCE
         customers = tuple(
             tx.conn.execute(
@@ -116,16 +164,39 @@ def _settle(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> boo
                     request.key,
                 )
                 return False
-            rows = [_without(row, customers, customers_without_row(tx, request_id)) for row in rows]
-        readings = [read_outcomes(row, customers, give_up=not patient) for row in rows]
-        if _alarmed(request.key, readings) or any(reading.incomplete for reading in readings):
+            erased = customers_without_row(tx, request_id)
+            read, listed = (
+                [_without(row, customers, erased) for row in read],
+                [_without(row, customers, erased) for row in listed],
+            )
+        endings = _endings(request.key, customers, read, listed, patient=patient)
+        if endings is None:
             return False
-        return ledger_settle.settle(
-            tx,
-            request_id,
-            sightings_read=[row.platform_request_id for row in rows],
-            endings=fold([reading.by_customer for reading in readings]),
-        )
+        return ledger_settle.settle(tx, request_id, sightings_read=shown_ids, endings=endings)
+
+
+def _endings(
+    key: str,
+    customers: Sequence[int],
+    read: Sequence[WorkflowRequest],
+    listed: Sequence[WorkflowRequest],
+    *,
+    patient: bool,
+) -> Mapping[int, Ending] | None:
+    """Return how every customer ended, or None while what is shown settles nothing."""
+    readings = [read_outcomes(row, customers, give_up=not patient) for row in read]
+    if any(reading.echo_differs for reading in readings) or any(_shows_others(row, customers) for row in listed):
+        _alarm(key)
+        return None
+    if any(reading.incomplete for reading in readings):
+        return None
+    endings = fold([each.by_customer for each in (*readings, *(read_outcomes(row, customers) for row in listed))])
+    return endings if read or _is_whole(endings, customers) else None
+
+
+def _is_whole(endings: Mapping[int, Ending], customers: Sequence[int]) -> bool:
+    """Return whether a row of the list is enough: what it leaves out or cuts, a single read may show."""
+    return len(endings) == len(customers) and all(each.outcome is not Outcome.UNCONFIRMED for each in endings.values())
 
 
 def _without(row: WorkflowRequest, customers: Sequence[int], erased: int) -> WorkflowRequest:
@@ -136,15 +207,17 @@ def _without(row: WorkflowRequest, customers: Sequence[int], erased: int) -> Wor
     return replace(row, customers=tuple(customers))
 
 
-def _alarmed(key: str, readings: list[Reading]) -> bool:
-    if not any(reading.echo_differs for reading in readings):
-        return False
+def _shows_others(row: WorkflowRequest, customers: Sequence[int]) -> bool:
+    """Return whether a row of the list shows a customer who is not of the request; one that shows some is only cut."""
+    return not set(row.customers or ()).issubset(customers)
+
+
+def _alarm(key: str) -> None:
     _LOG.error(
         "request %s: the platform shows other customers under this key than the ledger holds; nothing is settled. "
         "Compare the request on the checker's page with the ledger",
         key,
     )
-    return True
 
 
 def _sightings(ledger: Ledger, request_id: int) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, Final
 
@@ -47,10 +47,13 @@ class Recorded:
     others: tuple[WorkflowRequest, ...] = ()
 
 
-def record_rows(tx: Transaction, account: str, sender: str, rows: Iterable[WorkflowRequest]) -> Recorded:
+def record_rows(
+    tx: Transaction, account: str, sender: str, rows: Iterable[WorkflowRequest], *, singly: bool = False
+) -> Recorded:
     """Record a sighting for every row of ours; a key of ours that is unknown stops submitting.
 
-    `sender` is the credential user that was shown the rows: an unknown key is kept for it.
+    `sender` is the credential user that was shown the rows: an unknown key is kept for it. `singly`: they are single
+    reads, which show whether a human decided; a list may leave that out.
 
     A row that does not show its key, or shows it altered, is ours when its platform request id was seen before, or
     when what it shows was made from the key of a request of its customers. Nothing is stopped by an unknown request
@@ -76,12 +79,15 @@ def record_rows(tx: Transaction, account: str, sender: str, rows: Iterable[Workf
     new = 0
     # In the order of their ids, as everybody locks them; the platform's order is another one.
     for request_id, row in sorted(ours, key=itemgetter(0)):
-        seen = seen_in(row)
+        seen = seen_in(row) if singly else _seen_in_a_list(row)
         if not _is_known(known.get(row.platform_request_id), request_id, seen):
             try:
                 new += requests.record_sighting(tx, request_id, seen)
             except RequestGone:
                 unknown.extend([row.request_key] if row.request_key else [])
+    without_key = [each.platform_request_id for each in by_id.values() if not each.request_key]
+    if live := [each for each in without_key if by_id[each].state != RequestState.REJECTED]:
+        foreign_keys.see_again(tx, account, sender, live)
     not_ours = scans.are_not_ours(tx, account, unknown)
     foreign = [key for key in unknown if key not in not_ours]
     if foreign:
@@ -145,7 +151,19 @@ def seen_in(row: WorkflowRequest) -> Seen:
         # Nobody but a human rejects, whatever the details show.
         auto_approved=decided and row.state != RequestState.REJECTED and not row.human_decided,
         checker_message=row.checker_message,
+        maker_id=row.maker_id,
+        start_time=row.start_time,
+        end_time=row.end_time,
+        failed_checks=None if row.failed_checks is None else ", ".join(row.failed_checks),
+        created_at=row.created_at,
     )
+
+
+def _seen_in_a_list(row: WorkflowRequest) -> Seen:
+    """Return what a row shows; a list that leaves the details out says nothing of a human."""
+    seen = seen_in(row)
+    shows_details = row.request_key is not None or row.customers is not None or row.execution is not None
+    return seen if shows_details else replace(seen, auto_approved=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +267,10 @@ def _known(tx: Transaction, platform_request_ids: Iterable[str]) -> dict[str, Ro
             columns.auto_approved,
             columns.checker_message,
             columns.terminal_seen_at,
+            columns.maker_id,
+            columns.start_time,
+            columns.end_time,
+            columns.failed_checks,
         ).where(columns.platform_request_id.in_(list(platform_request_ids)))
     )
     return {row.platform_request_id: row for row in rows}
@@ -257,6 +279,8 @@ def _known(tx: Transaction, platform_request_ids: Iterable[str]) -> dict[str, Ro
 def _is_known(known: Row[*tuple[Any, ...]] | None, request_id: int, seen: Seen) -> bool:
     """Return whether `record_sighting` would leave everything as it is."""
     if known is None or known.request_id != request_id or known.state != seen.state:
+        return False
+    if any(getattr(seen, fact) not in (None, getattr(known, fact)) for fact in requests.FACTS):
         return False
     if not seen.decided:
         return True

@@ -434,7 +434,7 @@ def _assert_nothing_foreign(tx: Transaction, settings: PlatformSettings) -> None
     if own is not None and not has_our_form(own.key):
         dark = sum(not has_our_form(foreign.key) for foreign in found)
         raise LedgerBehind(
-            f"the platform shows neither key nor customers of request {on_one_line(own.key)}"
+            f"the platform shows no key of request {on_one_line(own.key)}"
             f"{f' and {dark - 1} more' if dark > 1 else ''}: it may be one of ours that this ledger has forgotten, and "
             "nothing is sent. Look at it on the checker's page. If it is somebody else's, say so: python -m capillary "
             f"ledger import --not-ours {shell_word(own.key)}. If it may be ours, have it rejected; ledger import lists "

@@ -12,6 +12,7 @@ from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import HistoryUnread, ServerChanged, SubmittingOff
 from capillary.engine.history import read_history
 from capillary.engine.send import Sender
+from capillary.engine.settle import SINGLE_READS
 from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.open_work import dead_open_runs, open_runs
 from capillary.ledger.plan_id import PlanId
@@ -54,10 +55,14 @@ async def keep_account(sender: Sender, *, reader: str) -> Kept:
     given_back = await sender.runtime.ledger_call(give_back)
     watched = await take_turn_and_watch(sender, reader=reader)
     settled = watched.settled if watched else 0
+    tried = watched.read_singly if watched else frozenset[int]()
+    left = SINGLE_READS - len(tried)
     for plan in await sender.runtime.ledger_call(still_open) if watched else ():
         # A run that plans anew meanwhile has nothing that was sent.
         with suppress(PlanUnknown):
-            settled += await settle_decided(sender, plan)
+            singly = await settle_decided(sender, plan, most=left, tried=tried)
+            settled += singly.settled
+            left -= singly.read
     still_in_doubt = 0
     try:
         # Nothing is sent again before the account's list was read: where no run submits, nobody else would do it.

@@ -2,18 +2,21 @@
 
 Whoever waits for any request of the account reads for all; readers take turns (`capillary.ledger.scans`), so
 that there is one poll whatever the number of runs. What the list does not show is read one by one: what it should
-have shown, and what a human left waiting for so long that reading the list from there would cost more calls.
+have shown, what a human left waiting for so long that reading the list from there would cost more calls, and what is
+decided and would leave a customer unconfirmed by the list's word alone.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from random import Random
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, case, func, select
 
 from capillary.api.client import Client
 from capillary.api.outside_text import on_one_line
@@ -22,7 +25,7 @@ from capillary.api.settings import PlatformSettings
 from capillary.engine.lean_list import look_behind
 from capillary.engine.platform_list import LOOK_BACK, ListRead, read_days
 from capillary.engine.runtime import Runtime
-from capillary.engine.settle import settle_rows
+from capillary.engine.settle import SINGLE_READS, settle_by_reading, settle_rows
 from capillary.engine.sightings import Recorded, record_rows
 from capillary.engine.single_read import read_singly
 from capillary.engine.unreadable_rows import read_damaged
@@ -32,9 +35,7 @@ from capillary.ledger.history import history
 from capillary.ledger.open_work import LATE_TWIN, forgotten, still_watched
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request, badge_sighting
 
-#: Most requests that one reading looks up singly because the list does not show them.
-SINGLE_READS: Final = 200
-#: Most of them that are read singly because their human has forgotten them, and the list begins later.
+#: Most requests that one reading looks up because their human has forgotten them, and the list begins later.
 FORGOTTEN_READS: Final = 50
 #: How far back an account without any request and without its first reading is searched for requests of ours.
 _FIRST_LOOK: Final = timedelta(days=30)
@@ -50,6 +51,7 @@ class Watched:
         read: how the reading went.
         new_sightings: requests seen for the first time.
         settled: requests settled from what was read.
+        read_singly: the ledger's ids of decided requests that single reads were asked for, settled or not.
         foreign_key: a key of ours that the ledger does not know.
         missed: requests that the list should have shown and a single read found.
         refused_before: the platform refuses to list the days before this one; None: all days were listed.
@@ -59,6 +61,7 @@ class Watched:
     read: ListRead
     new_sightings: int
     settled: int
+    read_singly: frozenset[int]
     foreign_key: str | None
     missed: int
     refused_before: date | None
@@ -91,7 +94,7 @@ async def watch_in_turn(
     if not await runtime.ledger_call(take_turn):
         return None
     try:
-        return await watch(ledger, client, runtime, settle=settle, reader=reader)
+        return await watch(ledger, client, runtime, settle=settle, settle_singly=settle, reader=reader)
     finally:
         await runtime.ledger_call(give_back)
 
@@ -102,6 +105,7 @@ async def watch(
     runtime: Runtime,
     *,
     settle: bool = True,
+    settle_singly: bool = False,
     reader: str | None = None,
     before_sending: bool = False,
 ) -> Watched:
@@ -115,6 +119,7 @@ async def watch(
         client: the platform; the ledger's account is its.
         runtime: time and threads.
         settle: whether to settle what the rows decide.
+        settle_singly: whether to read decided requests singly that the rows do not settle, `SINGLE_READS` at most.
         reader: renews this reader's turn while it reads.
         before_sending: look behind rows that show neither key nor customers, too: this ledger may have forgotten them.
 
@@ -124,7 +129,7 @@ async def watch(
     settings = client.settings
     account = settings.account
     begun, since, known_until = await runtime.ledger_call(lambda: _begin(ledger, settings))
-    reading = _Reading(ledger, settings, settle=settle, reader=reader)
+    reading = _Reading(ledger, settings, runtime.random, settle=settle, reader=reader)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         if before_sending:
@@ -149,7 +154,9 @@ async def watch(
         if row is not None:
             singly += 1
             missed += sent_at is not None and sent_at >= since and days.shows(cluster_day(sent_at, settings))
-            await runtime.ledger_call(lambda r=row: reading.take((r,)))  # type: ignore[misc]
+            await runtime.ledger_call(lambda r=row: reading.take((r,), read_singly=True))  # type: ignore[misc]
+    left = reading.left if settle_singly else {}
+    reading.settled += await settle_by_reading(ledger, client, runtime, sorted(left), listed=left)
     if missed and read.to_the_end:
         await runtime.ledger_call(lambda: _distrust(ledger, account))
         _LOG.error(
@@ -164,12 +171,13 @@ async def watch(
         read.rows,
         reading.new,
         reading.settled,
-        singly,
+        singly + len(left),
     )
     return Watched(
         read,
         reading.new,
         reading.settled,
+        frozenset(left),
         reading.foreign_key,
         missed,
         refused_before=days.since if days.refused else None,
@@ -178,21 +186,29 @@ async def watch(
 
 
 class _Reading:
-    """What one reading has seen so far."""
+    """What one reading has seen so far.
 
-    def __init__(self, ledger: Ledger, settings: PlatformSettings, *, settle: bool, reader: str | None) -> None:
+    `left`: rows of requests that are decided and that the list does not settle, `SINGLE_READS` at most.
+    """
+
+    def __init__(
+        self, ledger: Ledger, settings: PlatformSettings, random: Random, *, settle: bool, reader: str | None
+    ) -> None:
         self._ledger = ledger
         self._account = settings.account
         self._sender = settings.sender
+        self._random = random
         self._settle = settle
         self._reader = reader
         self.seen = set[str]()
         self.new = 0
         self.settled = 0
+        self.left: dict[int, WorkflowRequest] = {}
+        self._met = 0
         self.foreign_key: str | None = None
 
-    def take(self, rows: tuple[WorkflowRequest, ...]) -> None:
-        """Record one page."""
+    def take(self, rows: tuple[WorkflowRequest, ...], *, read_singly: bool = False) -> None:
+        """Record one page, or one single read."""
         with self._ledger.write() as tx:
             recorded: Recorded = record_rows(tx, self._account, self._sender, rows)
             if self._reader is not None:
@@ -200,8 +216,23 @@ class _Reading:
         self.seen.update(row.platform_request_id for row in rows)
         self.new += recorded.new
         self.foreign_key = recorded.foreign_key or self.foreign_key
-        if self._settle:
-            self.settled += settle_rows(self._ledger, recorded.rows)
+        if not self._settle:
+            return
+        from_rows = settle_rows(self._ledger, recorded.rows, read_singly=read_singly)
+        self.settled += from_rows.settled
+        if not read_singly:
+            self._keep(from_rows.left)
+
+    def _keep(self, left: Mapping[int, WorkflowRequest]) -> None:
+        # By lot where they are too many, so that none waits for ever behind those that no single read settles.
+        for request_id, row in left.items():
+            self._met += 1
+            if len(self.left) >= SINGLE_READS and request_id not in self.left:
+                place = self._random.randrange(self._met)
+                if place >= SINGLE_READS:
+                    continue
+                del self.left[list(self.left)[place]]
+            self.left[request_id] = row
 
 
 def note_clocks(ledger: Ledger, client: Client) -> None:
@@ -276,12 +307,14 @@ def _unseen(
 ) -> list[tuple[str, datetime | None]]:
     """Return undecided requests that were on the platform long before the reading and are not in it.
 
-    Each with the first send of its request; a request that was found without having been sent has none. Of too many it
-    is some, by lot, so that none waits for ever behind those that stay undecided.
+    Each with the first send of its request; None where this ledger has found it and not sent it. Of too many these are
+    some, by lot, so that none waits for ever behind those that stay undecided.
     """
     with ledger.read() as tx:
         expected = tx.conn.execute(
-            select(badge_sighting.c.platform_request_id, badge_request.c.first_sent_at)
+            select(
+                badge_sighting.c.platform_request_id, case((badge_request.c.tries > 0, badge_request.c.first_sent_at))
+            )
             .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
             .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
             .where(

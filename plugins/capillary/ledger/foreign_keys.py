@@ -54,6 +54,15 @@ def note(tx: Transaction, account: str, sender: str, keys: Iterable[str]) -> Non
             )
 
 
+def see_again(tx: Transaction, account: str, sender: str, platform_request_ids: Iterable[str]) -> None:
+    """Requests without a key are shown once more: those that stop submitting by their platform request id stop on."""
+    tx.conn.execute(
+        update(badge_foreign_key)
+        .where(_COLUMNS.account == account, _COLUMNS.sender == sender, _COLUMNS.key.in_(list(platform_request_ids)))
+        .values(seen_at=tx.now, unseen=False)
+    )
+
+
 def foreign_keys(tx: Transaction, account: str) -> tuple[ForeignKey, ...]:
     """Return every key that stops submitting for the account, the one that was seen last first."""
     rows = tx.conn.execute(

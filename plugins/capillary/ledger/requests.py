@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
@@ -70,6 +70,10 @@ class Seen:
         decided: whether the state is one that a request does not leave.
         auto_approved: decided without a human's decision in the details.
         checker_message: what the checker wrote.
+        maker_id: the platform's number of the user who made it.
+        start_time, end_time: as the platform shows them, in the cluster's time zone.
+        failed_checks: the platform's own checks that it says failed, empty for none; None where it shows none.
+        created_at: when the platform made it, where its id tells.
     """
 
     platform_request_id: str
@@ -77,6 +81,15 @@ class Seen:
     decided: bool
     auto_approved: bool = False
     checker_message: str | None = None
+    maker_id: str | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+    failed_checks: str | None = None
+    created_at: datetime | None = None
+
+
+#: What helps a person to find a request: kept as it was shown last, whatever the state.
+FACTS: Final = ("maker_id", "start_time", "end_time", "failed_checks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +247,8 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
     """Any → waiting: a request of this key stands on the platform.
 
     A new sighting opens the request whatever its status, settled included: there is something on the
-    platform that nobody has read yet. A known one has its state brought up to date; a decided state is
+    platform that nobody has read yet. One that this ledger has not sent counts as sent when the platform made it; its
+    `tries` and `sender` tell that it was found. A known one has its state brought up to date; a decided state is
     never taken back (two nodes of the platform may disagree for a while).
 
     Args:
@@ -255,7 +269,9 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
     locked = update(badge_request).where(badge_request.c.id == request_id).values(status=badge_request.c.status)
     if not _moved(tx.conn, locked):
         raise RequestGone(request_id)
+    facts = {fact: getattr(seen, fact) for fact in FACTS if getattr(seen, fact) is not None}
     values = {
+        **facts,
         "platform_request_id": seen.platform_request_id,
         "request_id": request_id,
         "state": seen.state,
@@ -265,16 +281,26 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
         "terminal_seen_at": tx.now if seen.decided else None,
     }
     if insert_unless_there(tx, badge_sighting, values):
+        # A ledger that was restored finds what it has not sent. A time ahead would have the list be read from there.
+        made_at = min(seen.created_at or tx.now, tx.now)
         tx.conn.execute(
             update(badge_request)
             .where(badge_request.c.id == request_id)
-            .values(status=RequestStatus.WAITING, settled_at=None, doubt_from=None)
+            .values(
+                status=RequestStatus.WAITING,
+                settled_at=None,
+                doubt_from=None,
+                first_sent_at=func.coalesce(badge_request.c.first_sent_at, made_at),
+                last_sent_at=func.coalesce(badge_request.c.last_sent_at, made_at),
+            )
         )
         return True
     changed = update(badge_sighting).where(
         badge_sighting.c.platform_request_id == seen.platform_request_id,
         badge_sighting.c.request_id == request_id,
     )
+    if facts:
+        tx.conn.execute(changed.values(**facts))
     if seen.decided:
         tx.conn.execute(
             changed.values(
@@ -355,8 +381,13 @@ def keep_alive(tx: Transaction, badge_run_id: OpenPlan, *, lease: timedelta) -> 
 
 def _kept(seen: Seen) -> Seen:
     message = seen.checker_message
+    told: dict[str, Any] = {fact: getattr(seen, fact) for fact in FACTS}
+    facts: dict[str, Any] = {
+        fact: word if word is None else cut(badge_sighting.c[fact], word) for fact, word in told.items()
+    }
     return replace(
         seen,
+        **facts,
         platform_request_id=checked(
             badge_sighting.c.platform_request_id, "platform request id", seen.platform_request_id
         ),

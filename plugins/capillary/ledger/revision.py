@@ -15,7 +15,7 @@ from capillary.ledger.opening import place_of
 #: Every revision of `migrations/versions`, oldest first. The code needs the last one.
 REVISIONS: Final = ("0001c",)
 #: Revisions of before the first release. Nothing migrates from them.
-RETIRED: Final = frozenset({"0001"})
+RETIRED: Final = frozenset({"0001", "0001b"})
 #: Its own table, so that the ledger may share a database with Airflow.
 VERSION_TABLE: Final = "badge_ledger_version"
 UPGRADE_COMMAND: Final = "python -m capillary ledger upgrade"

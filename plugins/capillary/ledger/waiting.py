@@ -27,6 +27,8 @@ class RunWait:
         doubt_due: those in doubt whose absence may be judged by now.
         first_sent_at: when the first of them was sent; None while none was.
         planned_at: when the run planned.
+        failed_checks: of the undecided, those of which the platform says that the maker's access or the payload did
+            not pass its own check.
     """
 
     requests: int
@@ -38,6 +40,7 @@ class RunWait:
     doubt_due: int
     first_sent_at: datetime | None
     planned_at: datetime
+    failed_checks: int
 
     @property
     def is_over(self) -> bool:
@@ -54,6 +57,19 @@ class RunWait:
         """Whether nothing is left for the checker: a worker can bring everything open forward."""
         return self.undecided == 0 and self.in_doubt == self.doubt_due
 
+    @property
+    def said_of_checks(self) -> str | None:
+        """What a person should know of requests that failed the platform's checks, in one clause; None: there is none.
+
+        They were found on the platform, so they are neither sent again nor settled: nobody says that none was executed.
+        """
+        if not self.failed_checks:
+            return None
+        return (
+            f"the platform says that {self.failed_checks} requests did not pass its own check of the maker's access or "
+            "the payload; they stay open until a checker decides them (failed_checks in the view badge_waiting)"
+        )
+
 
 def _count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.count(case((condition, 1)))
@@ -62,6 +78,11 @@ def _count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
 def _question() -> Select[*tuple[Any, ...]]:
     undecided = exists().where(
         badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.terminal_seen_at.is_(None)
+    )
+    failing = exists().where(
+        badge_sighting.c.request_id == badge_request.c.id,
+        badge_sighting.c.terminal_seen_at.is_(None),
+        badge_sighting.c.failed_checks != "",
     )
     status = badge_request.c.status
     sending, waiting = status == RequestStatus.SENDING, status == RequestStatus.WAITING
@@ -76,6 +97,7 @@ def _question() -> Select[*tuple[Any, ...]]:
             _count_if(sending & (badge_request.c.doubt_from < bindparam("now"))).label("doubt_due"),
             func.min(badge_request.c.first_sent_at).label("first_sent_at"),
             badge_run.c.planned_at,
+            _count_if(waiting & failing).label("failed_checks"),
         )
         .select_from(badge_run.outerjoin(badge_request, badge_request.c.badge_run_id == badge_run.c.id))
         .where(badge_run.c.id == bindparam("badge_run_id"))

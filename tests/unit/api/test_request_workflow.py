@@ -10,6 +10,7 @@ import pytest
 from capillary.api.errors import ReplyUnreadable
 from capillary.api.json_body import read_json
 from capillary.api.request_workflow import (
+    CHECKS,
     DECIDED,
     KEY_LIMIT,
     OWNER_TYPES,
@@ -290,3 +291,59 @@ def test_a_page_without_rows_or_totals_proves_nothing(payload: object, reason: s
     with pytest.raises(ReplyUnreadable) as caught:
         parse_page(payload)
     assert (caught.value.what, caught.value.reason) == ("list of requests", reason)
+
+
+def test_what_helps_a_person_to_find_a_request_is_kept_and_her_name_is_not() -> None:
+    request = parse_request(decided("approved", bulk(item())) | {"endTime": "2026-11-23T14:31:00.123"})
+    assert (request.maker_id, request.start_time, request.end_time) == (
+        "7001",
+        "2026-11-23T14:30:00",
+        "2026-11-23T14:31:00.123",
+    )
+    assert "maker@brand.example" not in repr(request)
+
+
+@pytest.mark.parametrize(
+    ("user", "kept"),
+    [
+        *((7001, "7001"), ("7001", "7001"), (7001.0, "7001"), (None, None), (True, None), ({}, None), (10**30, None)),
+        *(("maker@brand.example", None), ("Tom Sawyer", None), ("", None)),
+    ],
+)
+def test_a_user_is_kept_as_a_number_or_not_at_all(user: object, kept: str | None) -> None:
+    assert parse_request(row() | {"userId": user}).maker_id == kept
+
+
+@pytest.mark.parametrize(
+    ("time", "kept"),
+    [
+        *((text, text) for text in ("2026-11-23T14:30:00", "2026-11-23T14:30:00Z", "2026-11-23 14:30:00+05:30")),
+        *((other, None) for other in (None, 1764000000, "soon", "", "by tom@brand.example", "2026-11-23T14:30:00" * 9)),
+    ],
+)
+def test_a_time_is_kept_as_it_is_shown(time: object, kept: str | None) -> None:
+    request = parse_request(row() | {"startTime": time, "endTime": time})
+    assert (request.start_time, request.end_time) == (kept, kept)
+
+
+ACCESS, PAYLOAD, CHECKER = CHECKS
+
+
+@pytest.mark.parametrize(
+    ("shown", "failed"),
+    [
+        ({}, ()),
+        ({ACCESS: False}, (ACCESS,)),
+        ({PAYLOAD: False}, (PAYLOAD,)),
+        ({ACCESS: "false", PAYLOAD: "FALSE"}, (ACCESS, PAYLOAD)),
+        ({CHECKER: False}, (CHECKER,)),
+        ({ACCESS: None, PAYLOAD: "no"}, None),
+        ({ACCESS: None, PAYLOAD: True}, ()),
+        ({ACCESS: 0, PAYLOAD: {"passed": False}}, None),
+    ],
+)
+@pytest.mark.parametrize("state", ["AdminTask", "approved", "failed", "rejected", "Invalid"])
+def test_a_check_that_failed_is_named(shown: dict[str, object], failed: tuple[str, ...] | None, state: str) -> None:
+    request = parse_request(row(state, **{f"{check}_Output": said for check, said in shown.items()}))
+    assert request.failed_checks == failed
+    assert request.state == state, "it is found all the same"

@@ -64,9 +64,10 @@ class Desk:
         refuses: looks at the first and the last day of a call of the list.
         refused_reads: platform request ids of which a single read is refused.
         unlisted: rows that single reads alone find.
-            lean: the list shows neither keys nor customers nor badges; single reads do.
-            taken: what POSTs were answered, which single reads find as well.
-            cut_short: readings of the list that claim more rows than they show.
+        lean: the list shows neither keys nor customers nor badges; single reads do.
+        whole: what single reads show in place of rows of the list, by platform request id.
+        taken: what POSTs were answered, which single reads find as well.
+        cut_short: readings of the list that claim more rows than they show.
         events: calls in their order: ``clear``, ``asked``, ``post <key>``, ``list``.
         lists: since when, and of which type, the list was asked for.
         most_at_once: POSTs that were under way together.
@@ -81,6 +82,7 @@ class Desk:
     listed: list[WorkflowRequest] = field(default_factory=list)
     unlisted: list[WorkflowRequest] = field(default_factory=list)
     taken: list[WorkflowRequest] = field(default_factory=list)
+    whole: dict[str, WorkflowRequest] = field(default_factory=dict)
     refuses: Callable[[date, date | None], bool] = lambda _first, _last: False
     refused_reads: set[str] = field(default_factory=set)
     lean: bool = False
@@ -146,7 +148,7 @@ class Desk:
         self.events.append(f"read {platform_request_id}")
         if platform_request_id in self.refused_reads:
             raise CallRefused(what="one request", reason="the platform answered HTTP 404", http_status=404)
-        rows = self.listed + self.unlisted + self.taken
+        rows = [*self.whole.values(), *self.listed, *self.unlisted, *self.taken]
         return next((each for each in rows if each.platform_request_id == platform_request_id), None)
 
     # The test -------------------------------------------------------------------------------------------------

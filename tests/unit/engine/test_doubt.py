@@ -115,6 +115,14 @@ async def test_a_control_that_was_sent_before_proves_nothing(desk: Desk) -> None
     assert desk.posts == []
 
 
+async def test_what_was_found_and_not_sent_is_no_control_whatever_the_platforms_clock_says(desk: Desk) -> None:
+    await leave_in_doubt(desk)
+    await add_control(desk, after=CALL + JUST)
+    desk.write(update(badge_request).where(badge_request.c.id == 2).values(tries=0, sender=None))
+    assert await resolve(desk, after=DOUBT + JUST) == Resolved(still_in_doubt=1)
+    assert desk.posts == []
+
+
 async def test_the_newest_of_the_controls_counts(desk: Desk) -> None:
     await leave_in_doubt(desk)
     await add_control(desk, after=CALL)
@@ -172,7 +180,7 @@ async def test_another_user_judges_beside_a_control_of_the_same_sender(desk: Des
         ("a third till", CALL + JUST, {}),
         (BEFORE, CALL, {}),
         (BEFORE, CALL + JUST, {"resends": 1}),
-        (BEFORE, CALL + JUST, {"first_sent_at": None}),
+        (BEFORE, CALL + JUST, {"first_sent_at": None, "tries": 0}),
     ],
     ids=["mine", "a third one's", "sent before", "sent again by nobody knows whom", "never sent by this ledger"],
 )

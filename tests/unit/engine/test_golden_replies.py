@@ -181,7 +181,7 @@ EXECUTIONS: list[tuple[str, str, object, str]] = [
     ("809, the twin ran", "failed", answer(400, errors(809)), "unconfirmed 809"),
     ("816 for the whole call", "failed", answer(400.0, errors(816)), "failed 816"),
     ("1054, no such badge", "failed", answer(404, errors(1054)), "failed 1054"),
-    ("744 under 200, points redemption", "failed", answer(200.0, OLDER), "failed 744"),
+    ("744 under 200, points redemption", "failed", answer(200.0, OLDER), "unconfirmed 744"),
     ("200 and an unknown code", "failed", answer(200, errors(98_765)), "unconfirmed 98765"),
     ("500 of the wrapped call", "failed", answer(500, errors(500)), "unconfirmed 500"),
     ("HTML of the wrapped call", "failed", answer(502, HTML.decode()), "unconfirmed"),

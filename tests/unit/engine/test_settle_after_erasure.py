@@ -62,7 +62,7 @@ def counts(ledger: Ledger) -> set[tuple[str, int, int]]:
 def test_who_is_left_gets_the_new_outcome_and_the_erased_stays_counted(
     desk: Desk, request_id: int, shown: tuple[int, ...] | None
 ) -> None:
-    assert settle_rows(desk.ledger, seen_again(desk, request_id, shown=shown)) == 1
+    assert settle_rows(desk.ledger, seen_again(desk, request_id, shown=shown)).settled == 1
     assert outcomes(desk.ledger) == {1: "enrolled", 3: "enrolled"}
     assert counts(desk.ledger) == {("enrolled", 2, 0), ("failed", 1, 1)}
     with desk.ledger.read() as tx:
@@ -76,14 +76,14 @@ def test_who_is_left_gets_the_new_outcome_and_the_erased_stays_counted(
 def test_an_echo_of_other_customers_than_those_left_and_as_many_as_were_erased_settles_nothing(
     desk: Desk, request_id: int, shown: tuple[int, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert settle_rows(desk.ledger, seen_again(desk, request_id, shown=shown)) == 0
+    assert settle_rows(desk.ledger, seen_again(desk, request_id, shown=shown)).settled == 0
     assert outcomes(desk.ledger) == {1: "failed", 3: "failed"}
     assert desk.statuses() == ["waiting"]
     assert "other customers under this key" in caplog.text
 
 
 def test_an_echo_of_exactly_those_left_settles_them(desk: Desk, request_id: int) -> None:
-    assert settle_rows(desk.ledger, seen_again(desk, request_id, shown=(1, 3))) == 1
+    assert settle_rows(desk.ledger, seen_again(desk, request_id, shown=(1, 3))).settled == 1
     assert outcomes(desk.ledger) == {1: "enrolled", 3: "enrolled"}
 
 
@@ -92,7 +92,7 @@ def test_a_request_of_which_nobody_is_left_waits_and_is_named(
 ) -> None:
     with desk.ledger.write() as tx:
         assert erase(tx, 1).enrolments + erase(tx, 3).enrolments == 2
-    assert settle_rows(desk.ledger, seen_again(desk, request_id, shown=CUSTOMERS)) == 0
+    assert settle_rows(desk.ledger, seen_again(desk, request_id, shown=CUSTOMERS)).settled == 0
     assert desk.statuses() == ["waiting"]
     assert f"request {desk.requests()[0].key} was seen again" in caplog.text
     with desk.ledger.read() as tx:

@@ -418,3 +418,25 @@ async def test_an_excluded_first_day_and_a_zone_set_wrong_hide_no_open_request(d
     await read(desk)
     its_day = (sent_at - timedelta(hours=8)).date()
     assert desk.lists[-1][0] < its_day
+
+
+# What was found and not sent ---------------------------------------------------------------------------------
+
+
+async def test_what_a_restored_ledger_found_hides_nothing_that_was_sent_before_it(desk: Desk) -> None:
+    """What it found young says nothing of what else was sent since the backup: the list is read from there on."""
+    first_reading(desk, ago=60 * DAY)
+    known = await send(desk, ago=40 * DAY, settled=True)
+    await send(desk, ago=DAY)
+    change(desk, 2, tries=0, sender=None)
+    await read(desk)
+    assert desk.lists[-1][0] <= first_day(40 * DAY), known
+
+
+async def test_a_ledger_that_found_all_that_it_holds_is_read_from_what_it_knew(desk: Desk) -> None:
+    await send(desk, ago=LONG_AGO)
+    change(desk, 1, tries=0, sender=None)
+    await send_and_settle(desk, 3, ago=LONG_AGO)
+    desk.write(update(badge_request).values(tries=0, sender=None))
+    watched = await read(desk)
+    assert watched.reaches_back

@@ -29,6 +29,7 @@ from capillary.ledger.errors import ValueUnfit
 from capillary.ledger.plan import commit_plan
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.requests import (
+    FACTS,
     Seen,
     claim,
     note_answer,
@@ -183,6 +184,17 @@ def test_a_sightings_words_are_cut_and_its_id_is_refused(ledger: Ledger, bad: st
     assert_every_text_fits(ledger)
     with pytest.raises(ValueUnfit, match=r"^platform request id: "), ledger.write() as tx:
         record_sighting(tx, request_id, Seen(bad, "approved", decided=True))
+
+
+@bad_words
+def test_what_helps_to_find_a_request_is_cut(ledger: Ledger, bad: str) -> None:
+    request_id, _ = one_sent(ledger)
+    first: dict[str, Any] = dict.fromkeys(FACTS, bad)
+    then: dict[str, Any] = dict.fromkeys(FACTS, bad[::-1])
+    with ledger.write() as tx:
+        record_sighting(tx, request_id, Seen("p-1", "AdminTask", decided=False, **first))
+        record_sighting(tx, request_id, Seen("p-1", "AdminTask", decided=False, **then))
+    assert_every_text_fits(ledger)
 
 
 @bad_words
@@ -412,6 +424,7 @@ WRITERS: Final[Mapping[str, Callable[..., None] | str]] = {
     "badge_sighting.platform_request_id": test_a_sightings_words_are_cut_and_its_id_is_refused,
     "badge_sighting.state": test_a_sightings_words_are_cut_and_its_id_is_refused,
     "badge_sighting.checker_message": test_a_sightings_words_are_cut_and_its_id_is_refused,
+    **{f"badge_sighting.{fact}": test_what_helps_to_find_a_request_is_cut for fact in FACTS},
     "badge_enrolment.outcome": "a word of Outcome",
     "badge_enrolment.issued_id": test_an_issued_id_that_does_not_fit_is_left_out_and_the_outcome_stands,
     "badge_result.outcome": "a word of Outcome",

@@ -13,6 +13,7 @@ from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.requests import (
+    FACTS,
     Claim,
     ConfirmedAbsence,
     Seen,
@@ -358,6 +359,40 @@ def test_the_checkers_message_is_kept_and_never_lost(ledger: Ledger, planned: in
     assert seen(ledger, "checker_message") == [("wait",)]
     record(ledger, planned, Seen("p-1", "rejected", decided=True, checker_message="no"))
     assert seen(ledger, "checker_message") == [("no",)]
+
+
+def test_what_helps_to_find_a_request_is_kept_as_it_was_shown_last(ledger: Ledger, planned: int) -> None:
+    record(
+        ledger, planned, Seen("p-1", "AdminTask", decided=False, maker_id="7", start_time="9:00", failed_checks="A, B")
+    )
+    record(ledger, planned, Seen("p-1", "AdminTask", decided=False))
+    record(ledger, planned, Seen("p-1", "approved", decided=True, end_time="9:05"))
+    assert seen(ledger, *FACTS) == [("7", "9:00", "9:05", "A, B")]
+    record(ledger, planned, Seen("p-1", "approved", decided=True, failed_checks=""))
+    assert seen(ledger, *FACTS) == [("7", "9:00", "9:05", "")]
+
+
+@pytest.mark.parametrize("made_ago", [timedelta(days=3), timedelta(0), timedelta(days=-1), None])
+def test_what_was_found_counts_as_sent_when_it_was_made(
+    ledger: Ledger, clock: Clock, planned: int, made_ago: timedelta | None
+) -> None:
+    """A ledger that was restored finds what it planned and has not sent."""
+    made_at = None if made_ago is None else clock.now - made_ago
+    record(ledger, planned, Seen("p-1", "AdminTask", decided=False, created_at=made_at))
+    sent_at = min(made_at or clock.now, clock.now)
+    found = request(ledger, planned)
+    assert (found.first_sent_at, found.last_sent_at, found.tries, found.sender) == (sent_at, sent_at, 0, None)
+    clock.advance(days=1)
+    record(ledger, planned, Seen("p-twin", "AdminTask", decided=False, created_at=clock.now))
+    assert request(ledger, planned).first_sent_at == sent_at, "a later sighting changes nothing"
+
+
+def test_what_was_sent_keeps_the_moment_of_its_claim(ledger: Ledger, clock: Clock, planned: int) -> None:
+    send(ledger, planned)
+    sent_at = clock.now
+    clock.advance(minutes=5)
+    record(ledger, planned, Seen("p-1", "AdminTask", decided=False, created_at=sent_at - timedelta(days=1)))
+    assert (request(ledger, planned).first_sent_at, request(ledger, planned).last_sent_at) == (sent_at, sent_at)
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,12 @@ def _create_sightings() -> None:
             comment="decided, and no human's decision in the details",
         ),
         sa.Column("checker_message", sa.Text()),
+        sa.Column("maker_id", sa.String(20), comment="userId: the platform's number of the user who made it"),
+        sa.Column("start_time", sa.String(32), comment="as the platform shows it, in the cluster's time zone"),
+        sa.Column("end_time", sa.String(32), comment="likewise; NULL while undecided"),
+        sa.Column(
+            "failed_checks", sa.String(100), comment="the platform's own checks that it says failed; empty: none"
+        ),
         _time("seen_at"),
         _time("terminal_seen_at", nullable=True),
         sa.PrimaryKeyConstraint("platform_request_id", name=op.f("pk_badge_sighting")),
@@ -378,7 +384,8 @@ GROUP BY {_RUN}
 _WAITING = """
 CREATE VIEW badge_waiting AS
 SELECT r.account, r.campaign, o.occasion, r.dag_id, r.run_id, q.key, q.customers, q.status, q.tries, q.resends,
-    q.first_sent_at, s.platform_request_id, s.state, s.seen_at, {age} AS age_seconds
+    q.first_sent_at, s.platform_request_id, s.state, s.seen_at, {age} AS age_seconds, s.maker_id, s.start_time,
+    NULLIF(s.failed_checks, '') AS failed_checks
 FROM badge_request q
 JOIN badge_run r ON r.id = q.badge_run_id
 JOIN badge_occasion o ON o.id = q.occasion_id
