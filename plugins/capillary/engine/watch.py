@@ -152,6 +152,9 @@ async def watch(
         reading.settled,
         singly,
     )
+    reaches_back = days.shows(cluster_day(known_until, settings))
+    if read.to_the_end and reaches_back and not missed:
+        await runtime.ledger_call(lambda: _note_whole(ledger, settings, begun, read.pages))
     return Watched(
         read,
         reading.new,
@@ -159,7 +162,7 @@ async def watch(
         reading.foreign_key,
         missed,
         refused_before=days.since if days.refused else None,
-        reaches_back=days.shows(cluster_day(known_until, settings)),
+        reaches_back=reaches_back,
     )
 
 
@@ -269,6 +272,11 @@ def _unseen(
         unseen = [(row[0], row[1]) for row in expected if row[0] not in seen]
     # By lot, so that none waits for ever behind those that stay undecided.
     return unseen if len(unseen) <= SINGLE_READS else runtime.random.sample(unseen, SINGLE_READS)
+
+
+def _note_whole(ledger: Ledger, settings: PlatformSettings, begun: datetime, pages: int) -> None:
+    with ledger.write() as tx:
+        scans.note_whole(tx, settings.account, sender=settings.sender, begun_at=begun, pages=pages)
 
 
 def _distrust(ledger: Ledger, account: str) -> None:

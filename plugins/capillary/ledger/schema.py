@@ -272,6 +272,9 @@ badge_scan = Table(
     Column("leased_by", String(200), nullable=False),
     Column("read_at", UtcDateTime, comment="when the list was last read, or began to be"),
     Column("distrusted_at", UtcDateTime, comment="the list missed a request that a single read found"),
+    Column("whole_at", UtcDateTime, comment="when the last reading began that came to its end"),
+    Column("whole_by", String(64), comment="fingerprint of the credential user that did it"),
+    Column("whole_pages", Integer, comment="how many calls it took"),
 )
 
 badge_history = Table(

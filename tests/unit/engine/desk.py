@@ -68,7 +68,7 @@ class Desk:
         events: calls in their order: ``clear``, ``asked``, ``post <key>``, ``list``.
         lists: since when, and of which type, the list was asked for.
         most_at_once: POSTs that were under way together.
-        second: of the sender's monotonic clock.
+        second: of the sender's monotonic clock; the ledger's `now` goes on with its sleeps.
     """
 
     ledger: Ledger
@@ -139,6 +139,7 @@ class Desk:
 
         async def sleep(seconds: float) -> None:
             self.second += seconds
+            self.now[0] += timedelta(seconds=seconds)
 
         runtime = Runtime(sleep=sleep, monotonic=lambda: self.second, random=Random(1))  # noqa: S311 - no secret
         return Sender(self.ledger, cast("Client", self), runtime, may_submit)

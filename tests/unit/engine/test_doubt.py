@@ -31,6 +31,9 @@ async def leave_in_doubt(desk: Desk, count: int = 1) -> None:
     plan = desk.plan(range(1, count + 1), size=1)
     desk.answers = [InDoubt(reason="no answer")] * count
     await submit_run(desk.sender, desk.plan_id(plan.badge_run_id), lease=LEASE, in_flight=count + 1)
+    # The last one waits for the others to arrive; these tests count from one moment.
+    desk.write(update(badge_request).values(first_sent_at=NOON, last_sent_at=NOON, doubt_from=NOON + DOUBT))
+    desk.now[0] = NOON
     desk.events.clear()
     desk.lists.clear()
     desk.posts.clear()

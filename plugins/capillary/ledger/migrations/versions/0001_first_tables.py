@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001b"
+revision = "0001c"
 down_revision = None
 
 
@@ -256,6 +256,9 @@ def _create_account_tables() -> None:
         sa.Column("leased_by", sa.String(200), nullable=False),
         _time("read_at", nullable=True, comment="when the list was last read, or began to be"),
         _time("distrusted_at", nullable=True, comment="the list missed a request that a single read found"),
+        _time("whole_at", nullable=True, comment="when the last reading began that came to its end"),
+        sa.Column("whole_by", sa.String(64), nullable=True, comment="fingerprint of the credential user that did it"),
+        sa.Column("whole_pages", sa.Integer(), nullable=True, comment="how many calls it took"),
         sa.PrimaryKeyConstraint("account", name=op.f("pk_badge_scan")),
     )
     op.create_table(
