@@ -31,10 +31,12 @@ class Waits:
     Attributes:
         why: in a sentence.
         until: go on then at the latest, by the ledger's clock; None: as soon as the platform's list can be read.
+        may_end_early: whether what others read may let more requests go out before.
     """
 
     why: str
     until: datetime | None
+    may_end_early: bool = False
 
 
 class Hold:
@@ -66,6 +68,7 @@ class Hold:
             f"{here.in_doubt} requests are in doubt; submit goes on when the platform's list has shown what became of "
             f"them, or can judge it ({until:%Y-%m-%d %H:%M:%S} UTC)",
             until,
+            may_end_early=True,
         )
 
     async def look(self, here: Room, *, stop_on_auto_approval: bool) -> Resolved:

@@ -272,8 +272,8 @@ def _assert_worth_waiting(sender: Sender, plan: PlanId, terms: _Terms, here: Roo
         too_long = has_waited_too_long(tx, open_plan(tx, plan), settings, since=since)
     if too_long or here.until is None:
         raise TooMuchDoubt(
-            f"{here.in_doubt} requests of {settings.account} are in doubt, as many as may be in flight, and the "
-            "platform's list has not shown what became of them; nothing more is sent. Ask the platform's support "
+            f"{here.in_doubt} requests of {settings.account} are in doubt, and the platform's list has not shown "
+            "what became of them for too long; nothing more is sent. Ask the platform's support "
             "whether its list is complete and what becomes of what is submitted, then retry the task"
         )
 
