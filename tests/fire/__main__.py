@@ -1,4 +1,4 @@
-"""`python -m tests.fire [--kills 50] [--requests 200] [--seed N] [--people | --lost]`: exit code 0 only where all holds."""
+"""`python -m tests.fire [--kills 50] [--requests 200] [--seed N] [--people | --lost]`; 0 only where all holds."""
 
 from __future__ import annotations
 

@@ -24,8 +24,9 @@ from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine import advance, doubt, outcomes, platform_list, send, settle, submit, upkeep, watch
+from capillary.engine import advance, doubt, outcomes, platform_list, room, send, settle, submit, upkeep, watch
 from capillary.engine.errors import SubmittingOff
+from capillary.engine.hold import Waits
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import DaysRead, ListRead, OnPage
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
@@ -47,6 +48,7 @@ from capillary.ledger.schema import (
     badge_request,
     badge_result,
     badge_run,
+    badge_scan,
     badge_sighting,
     badge_stop,
 )
@@ -229,6 +231,20 @@ async def _accepted_by_number(self: Sender, held: Claim, taken: WorkflowRequest)
 def _no_change(_tx: Transaction, *, list_read_at: datetime, doubt_after: timedelta) -> None:
     assert list_read_at
     assert doubt_after
+
+
+def _any_reading_is_new(sender: Sender, fresh: timedelta | None) -> datetime | None:
+    if fresh is None:
+        return None
+    with sender.ledger.read() as tx:
+        account = sender.client.settings.account
+        read_at = tx.conn.execute(select(badge_scan.c.whole_at).where(badge_scan.c.account == account)).scalar()
+        return tx.now if read_at else None
+
+
+async def _trigger_goes_on(self: DagRun, plan: PlanId, waits: Waits) -> str:
+    await self.submit(plan, waits.until)
+    return "work"
 
 
 # Doubt ------------------------------------------------------------------------------------------------------
@@ -496,7 +512,10 @@ BUGS: Final[Mapping[str, Bug]] = {
     "claim-without-compare": Bug("a claim is a compare-and-set", [(requests, "claim", _claim_anything)]),
     "send-for-others": Bug(
         "only the run that planned a request sends it",
-        [(requests, "claim", _claim_for_others), (submit, "_planned", _planned_by_anybody)],
+        [
+            (requests, "claim", _claim_for_others),
+            *((each, "planned_requests", _planned_by_anybody) for each in (room, submit)),
+        ],
     ),
     "late-release": Bug(
         "a sender releases only its own claim, never a doubtful one",
@@ -579,6 +598,18 @@ BUGS: Final[Mapping[str, Bug]] = {
         [(each, "open_plan", _by_number) for each in (send, submit, advance, actors)],
         _fails_over,
         shown_by=29,
+    ),
+    "stale-reading-taken-for-new": Bug(
+        "another's reading serves a resumed submit while it is young, and by when it began",
+        [(submit, "_read_by_another", _any_reading_is_new)],
+        _fails_over,
+        shown_by=11,
+    ),
+    "trigger-sends": Bug(
+        "a trigger never sends",
+        [(DagRun, "submit_trigger", _trigger_goes_on)],
+        lambda shape: shape.fault >= 0.5,
+        shown_by=161,
     ),
     "timeline-unseen": Bug(
         "after a failover nothing is sent before the list must show what was",

@@ -25,6 +25,10 @@ _NEW_TILL: Final = 13
 #: And strict ones in which nothing runs for weeks, on a platform that clips long lists in silence.
 _IDLE: Final = 7
 _FREEZING: Final = frozenset({3, 23})
+#: And two in which so much is lost that submit leaves its worker and comes back: a strict one, and one whose ledger's
+#: server fails over.
+_WAITING: Final = 1
+_WAITING_OVER: Final = 11
 
 
 class Mode(StrEnum):
@@ -195,6 +199,8 @@ def draw_shape(seed: int) -> Shape:
         idle_for = more.choice((20, 45, 100)) * DAY
         idle = replace(shape, idle_for=idle_for, list_days=more.choice((31, 40)), first_days=more.random() < 0.5)
         return replace(idle, horizon=4 * HOUR, fault=max(shape.fault, 0.3), stops=(), switch_offs=())
+    if seed % _OFTEN in (_WAITING, _WAITING_OVER):
+        return _with_much_lost(shape, more, fails_over=seed % _OFTEN == _WAITING_OVER)
     if seed % _OFTEN == _NEW_TILL:
         return replace(
             shape,
@@ -206,6 +212,35 @@ def draw_shape(seed: int) -> Shape:
             own_rows_only=more.random() < 0.7,
         )
     return shape
+
+
+def _with_much_lost(shape: Shape, more: Random, *, fails_over: bool) -> Shape:
+    """Return a world of many requests of which half are lost: doubt keeps the rest back for longer than a minute."""
+    lost = replace(
+        shape,
+        runs=tuple(
+            replace(each, size=1, cap=None, canary=False, starts=min(each.starts, 300.0)) for each in shape.runs
+        ),
+        horizon=4 * HOUR,
+        fault=0.5,
+        crash=0.0,
+        storms=(),
+        late_posts=0.0,
+        in_flight=more.choice((2, 2, 3)),
+        post_timeout=30.0,
+        visibility_lag=60.0,
+        node_lags=(more.uniform(0.0, 50.0),),
+        hidden_rows=False,
+        auto_approve=False,
+        real_pace=False,
+        addresses=Addresses.ONE,
+        switch_offs=(),
+    )
+    if not fails_over:
+        return lost
+    # What the lost commits had sent shows late, and shortly before it is taken to show.
+    late = replace(lost, fault=0.1, freeze=0.0, post_timeout=5.0, node_lags=(more.uniform(45.0, 58.0),), stale_for=0.0)
+    return replace(late, mode=Mode.RESTORED, fails_over=True, late_refusals=False)
 
 
 def _with_two_tills(shape: Shape) -> Shape:
