@@ -603,7 +603,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "another's reading serves a resumed submit while it is young, and by when it began",
         [(submit, "_read_by_another", _any_reading_is_new)],
         _fails_over,
-        shown_by=11,
+        shown_by=1931,
     ),
     "trigger-sends": Bug(
         "a trigger never sends",
