@@ -22,7 +22,7 @@ from tests.integration.conftest import LEASE, House
 CUSTOMERS = range(1_001, 1_201)
 
 
-async def submit(house: House, run_id: int | None, **options: bool) -> dict[Sent, int]:
+async def submit(house: House, run_id: int | None, **options: Any) -> dict[Sent, int]:  # noqa: ANN401 - those of `submit_run`
     assert run_id is not None
     async with house.sender() as sender:
         submitted = await submit_run(sender, house.plan_id(run_id), lease=LEASE, **options)

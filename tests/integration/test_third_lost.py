@@ -57,5 +57,5 @@ async def test_a_third_of_all_answers_lost_takes_one_run(house: House) -> None:
     # What never arrived among the last ones is judged by who waits for the run.
     with house.ledger.read() as tx:
         in_doubt = tx.conn.exec_driver_sql("SELECT sum(customers) FROM badge_request WHERE status = 'sending'").scalar()
-    assert set(customers) - set(held) == set() or in_doubt >= len(set(customers) - set(held))
+    assert int(in_doubt or 0) >= len(set(customers) - set(held))
     assert took_s < 80
