@@ -521,13 +521,13 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a sender releases only its own claim, never a doubtful one",
         [(requests, "release", _late_release)],
         lambda shape: shape.freeze >= 0.1,
-        shown_by=143,
+        shown_by=1043,
     ),
     "refuse-although-doubtful": Bug(
         "no refusal counts for a doubtful request",
         [(requests, "refuse", _refuse_doubtful)],
         lambda shape: shape.fault > 0.2,
-        shown_by=53,
+        shown_by=161,
     ),
     "switch-ignored": Bug(
         "the switch is asked before every POST",
@@ -545,7 +545,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a campaign may be stopped by itself",
         [(stops, "_concerns", _whole_account_alone)],
         lambda shape: any(each.occasion is not None for each in shape.stops),
-        shown_by=53,
+        shown_by=25,
     ),
     "campaign-stop-alone": Bug(
         "a stop of the account stops every campaign of it",
@@ -585,13 +585,13 @@ BUGS: Final[Mapping[str, Bug]] = {
         "an answer is recorded for the key that was sent",
         [(Sender, "_accepted", _accepted_by_number)],
         _fails_over,
-        shown_by=19,
+        shown_by=99,
     ),
     "claim-by-number": Bug(
         "a sender changes the claim that it took, whoever has its number",
         [(requests, "_held", _held_by_number)],
         _fails_over,
-        shown_by=29,
+        shown_by=259,
     ),
     "plan-by-number": Bug(
         "a plan is opened by its number and its token",
@@ -627,13 +627,13 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a list of many days is read in parts, since it may be clipped in silence",
         [(platform_list, "_read_many_days", _many_days_at_once)],
         lambda shape: shape.list_days > 0,
-        shown_by=87,
+        shown_by=727,
     ),
     "anybodys-first-reading": Bug(
         "each credential user reads the list before it sends",
         [(each, "history", _anybodys_history) for each in (ledger_history, submit, doubt, watch)],
         lambda shape: shape.two_tills,
-        shown_by=1399,
+        shown_by=2119,
     ),
     "refused-days-taken-as-read": Bug(
         "days that the platform refuses to list hold everything back",
@@ -651,7 +651,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "another user judges absence beside a control of the same sender alone",
         [(doubt, "_may_judge", _anybody_judges)],
         lambda shape: shape.own_rows_only,
-        shown_by=13,
+        shown_by=333,
     ),
     "key-reused": Bug(
         "other content, other key", [(cut, "request_key", _key_of_size), (send, "content_hash", _hash_of_size)]
@@ -672,7 +672,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     "sent-ones-discarded": Bug(
         "what was sent is never given back",
         [(each, "discard_unsent", _discard_what_is_sent) for each in (plan, upkeep, actors)],
-        shown_by=11,
+        shown_by=42,
     ),
     "scheme-in-the-account": Bug(
         "http and https lead to one account",
@@ -699,7 +699,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "every sighting is read before settling",
         [(settle, "_settle", _settle_by_what_came)],
         _broken,
-        shown_by=2672,
+        shown_by=736,
     ),
     "counts-of-before-kept": Bug(
         "settling again counts anew", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken
