@@ -16,7 +16,7 @@ endif
 # Handed down to the commands as they are: no shell reads them.
 export CAMPAIGN DAGS_FOLDER PARAMS CUSTOMERS CHECKER CHECKER_DELAY PORT SANDBOX_PORT
 
-.PHONY: help install run up test bench chaos mutants proof fire faults audit constraints clean
+.PHONY: help install run up test bench chaos mutants proof fire doubt faults audit constraints clean
 
 help: ## List the commands and their variables
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ proof: $(VENV)/installed-dev ## Run what is proven and write its table into docs
 
 fire: $(VENV)/installed-dev ## Kill real Airflow's processes under load: FIRE="--kills 50 --requests 200", FIRE=--people
 	@$(BIN)/python -m tests.fire $(FIRE)
+
+doubt: $(VENV)/installed-dev ## Run one campaign through real Airflow while a third of all POSTs lose their answer: DOUBT="--seed 7"
+	@$(BIN)/python -m tests.fire --lost $(DOUBT)
 
 faults: $(VENV)/installed-dev ## Measure what a lost reply does to others and to this project, into docs/faults.md
 	@$(BIN)/python -m field $(FAULTS)

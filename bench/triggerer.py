@@ -40,7 +40,7 @@ class Seen:
 
 def _look_on(seen: Seen, begun: float) -> None:
     """Note every reading of the list and every poll of a trigger."""
-    watch, poll = watching.watch, BadgeRequestTrigger._poll  # noqa: SLF001 - looking on, from inside
+    watch, poll = watching.watch, BadgeRequestTrigger.read_in_turn
 
     async def noted_watch(*args: Any, **options: Any) -> watching.Watched:  # noqa: ANN401 - handed on as they are
         at = time.perf_counter() - begun
@@ -59,7 +59,7 @@ def _look_on(seen: Seen, begun: float) -> None:
         return ended
 
     watching.watch = noted_watch
-    BadgeRequestTrigger._poll = noted_poll  # type: ignore[method-assign,assignment] # noqa: SLF001 - as above
+    BadgeRequestTrigger.read_in_turn = noted_poll  # type: ignore[method-assign,assignment]
 
 
 async def _beat(seen: Seen) -> None:

@@ -216,6 +216,7 @@ class BadgeCampaign(BaseModel):
                 plan=extract.output,
                 on_auto_approved=self.policies.on_auto_approved,
                 in_flight=self.in_flight,
+                deferrable=self.deferrable,
                 retries=5,
                 **connections,
             )

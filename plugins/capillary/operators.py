@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
 from capillary.access import airflow_failures, open_ledger, open_sender
 from capillary.api.badges import CODE_MEANINGS
 from capillary.engine.eligibility import read_rows
+from capillary.engine.hold import Waits
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
 from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
 from capillary.hooks import database_engine_of, source_past_the_form
@@ -20,11 +22,19 @@ from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import discard_unsent
 from capillary.ledger.schema import Outcome
 from capillary.ledger.views import FailureCount, Funnel, failures, funnel
-from capillary.plan_reference import PlanReference
+from capillary.plan_reference import PlanMissing, PlanReference
 from capillary.planning import RUN_LEASE, PlanningOperator
+from capillary.triggers import FRESH, QUIET_S, Event, SubmitTrigger, said_by
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+#: Where there is no triggerer, a waiting submit looks at the list again after so long at the latest.
+RESCHEDULED_WITHIN: Final = timedelta(minutes=2)
+#: Airflow ends a deferral so long after its trigger should have called, should that be gone by then.
+_BACKSTOP: Final = timedelta(hours=2)
+#: After a failure that passes, where nobody looks whether it has.
+_WHILE_AWAY: Final = timedelta(minutes=1)
 
 #: Most customers that `IssueBadgeOperator` takes without a query.
 MAX_INLINE_CUSTOMERS: Final = 1_000
@@ -94,9 +104,11 @@ class IssueBadgeOperator(PlanningOperator):
     """Submit ISSUE-BADGE requests to the maker-checker workflow: each planned request once.
 
     Either `plan`, or `customers` with the arguments of `PlanBadgesOperator` (all but `sql`). Run again after
-    any end it goes on from where the ledger stands: what was sent is never sent again while in doubt. Give it
-    retries: a refused connection, a 429 or a switched-off platform passes. What a person has stopped
-    (`python -m capillary stop`) ends it at once, and what it had not sent is given back.
+    any end it goes on from where the ledger stands: what was sent is never sent again while in doubt. Waiting is no
+    failure: while doubt keeps the rest back, or the platform is away after something was accepted, it defers and goes
+    on by itself. A retry is used where a try came no step forward, so give it some. What a person has stopped
+    (`python -m capillary stop`) ends it at once, or within a minute or two while deferred, and what it had not sent is
+    given back.
 
     Returns the plan's reference and counts. Skips itself when nothing was planned.
 
@@ -105,7 +117,8 @@ class IssueBadgeOperator(PlanningOperator):
         customers: up to 1,000 platform customer ids, without a query. Not templated: what is rendered, the UI shows.
         on_auto_approved: `fail` ends after the first request when the platform executed it without a human;
             `warn` and `accept` go on.
-        in_flight: most requests under way at once, default 8.
+        in_flight: most requests under way at once, and most in doubt before the rest waits; default 8.
+        deferrable: wait in the triggerer. Default True; False where there is none: the task is rescheduled.
     """
 
     template_fields: Sequence[str] = (*PlanningOperator.template_fields, "plan")
@@ -118,6 +131,7 @@ class IssueBadgeOperator(PlanningOperator):
         customers: Sequence[int | str] | None = None,
         on_auto_approved: str = Word.FAIL,
         in_flight: int = IN_FLIGHT,
+        deferrable: bool = True,
         **kwargs: Any,  # noqa: ANN401 - the arguments above
     ) -> None:
         super().__init__(**kwargs)
@@ -125,12 +139,13 @@ class IssueBadgeOperator(PlanningOperator):
         self.customers = customers
         self.on_auto_approved = on_auto_approved
         self.in_flight = in_flight
+        self.deferrable = deferrable
 
     def execute(self, context: Context) -> dict[str, int | bool | str | None]:
         """Submit, and return the reference."""
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
             reference = self._reference(context, ledger)
-            if (plan := reference.plan_id) is None or not reference.planned:
+            if reference.plan_id is None or not reference.planned:
                 raise AirflowSkipException(
                     "a dry run submits nothing" if reference.is_dry_run else "nothing was planned, nothing to submit"
                 )
@@ -141,8 +156,52 @@ class IssueBadgeOperator(PlanningOperator):
                     self.capillary_conn_id,
                     source,
                 )
-            asyncio.run(self._submit(ledger, plan))
+        return self._go_on(reference, waiting_since=_rescheduled_since(context), fresh=None)
+
+    def resume(
+        self,
+        context: Context,  # noqa: ARG002 - Airflow's
+        event: object = None,
+        *,
+        reference: Mapping[str, int | bool | str | None],
+        waiting_since: str,
+    ) -> dict[str, int | bool | str | None]:
+        """Go on where the trigger called; `reference` and `waiting_since` are what this task handed to itself."""
+        fresh = FRESH if said_by(event) is Event.WORK else None
+        since = datetime.fromisoformat(waiting_since)
+        return self._go_on(PlanReference.parse(reference), waiting_since=since, fresh=fresh)
+
+    def _go_on(
+        self, reference: PlanReference, *, waiting_since: datetime | None, fresh: timedelta | None
+    ) -> dict[str, int | bool | str | None]:
+        """Submit what is left; return the reference, or leave until there is more to do."""
+        if (plan := reference.plan_id) is None:
+            raise PlanMissing(reference)
+        with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
+            waits = asyncio.run(self._submit(ledger, plan, waiting_since, fresh))
+        if waits is None:
             return reference.to_xcom()
+        self.log.warning("%s", waits.why)
+        since = waiting_since or datetime.now(UTC)
+        if self.deferrable:
+            self._defer(reference, plan, waits, since)
+        raise AirflowRescheduleException(_later(waits, most=RESCHEDULED_WITHIN))  # type: ignore[no-untyped-call] # Airflow's own
+
+    def _defer(self, reference: PlanReference, plan: PlanId, waits: Waits, since: datetime) -> NoReturn:
+        self.defer(
+            trigger=SubmitTrigger(
+                badge_run_id=plan.badge_run_id,
+                token=plan.token,
+                capillary_conn_id=self.capillary_conn_id,
+                ledger_conn_id=self.ledger_conn_id,
+                until="" if waits.until is None else waits.until.isoformat(),
+                may_end_early=waits.may_end_early,
+                in_flight=self.in_flight,
+            ),
+            method_name="resume",
+            kwargs={"reference": reference.to_xcom(), "waiting_since": since.isoformat()},
+            timeout=_later(waits, most=timedelta(days=1)) - datetime.now(UTC) + _BACKSTOP,
+        )
 
     def _reference(self, context: Context, ledger: Ledger) -> PlanReference:
         if self.customers is None:
@@ -157,7 +216,9 @@ class IssueBadgeOperator(PlanningOperator):
             )
         return self.plan_customers(context, ledger, [list(self.customers)])
 
-    async def _submit(self, ledger: Ledger, plan: PlanId) -> None:
+    async def _submit(
+        self, ledger: Ledger, plan: PlanId, waiting_since: datetime | None, fresh: timedelta | None
+    ) -> Waits | None:
         async with open_sender(ledger, self.capillary_conn_id, look=stop_look(ledger, plan)) as sender:
             submitted = await submit_run(
                 sender,
@@ -165,9 +226,26 @@ class IssueBadgeOperator(PlanningOperator):
                 lease=RUN_LEASE,
                 stop_on_auto_approval=Word(self.on_auto_approved) is Word.FAIL,
                 in_flight=self.in_flight,
+                waiting_since=waiting_since,
+                fresh=fresh,
             )
         said = ", ".join(f"{count} {sent}" for sent, count in submitted.counts.items()) or "nothing was left to send"
         self.log.info("requests: %s", said)
+        return submitted.waits
+
+
+def _rescheduled_since(context: Context) -> datetime | None:
+    """Return when this task was rescheduled first; None if it was not."""
+    if not context.get("task_reschedule_count"):
+        return None
+    return context["ti"].get_first_reschedule_date(context)
+
+
+def _later(waits: Waits, *, most: timedelta) -> datetime:
+    """Return when to look again where nobody looks meanwhile: between 30 seconds and `most` from now."""
+    now = datetime.now(UTC)
+    until = now + _WHILE_AWAY if waits.until is None else waits.until
+    return now + max(min(until - now, most), timedelta(seconds=QUIET_S))
 
 
 class ReportBadgesOperator(BaseOperator):

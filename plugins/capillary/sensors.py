@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
 from capillary.access import airflow_failures, open_ledger, open_sender
 from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
@@ -23,7 +23,7 @@ from capillary.ledger.waiting import RunWait, run_wait
 from capillary.links import CheckerPageLink
 from capillary.plan_reference import PlanReference
 from capillary.planning import RUN_LEASE
-from capillary.triggers import BadgeRequestTrigger, Event
+from capillary.triggers import FRESH, BadgeRequestTrigger, Event, said_by
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -87,10 +87,7 @@ class BadgeRequestSensor(BaseSensorOperator):
 
     def resume(self, context: Context, event: object = None) -> dict[str, object]:  # noqa: ARG002 - Airflow's
         """Go on where the trigger called."""
-        status = event.get("status") if isinstance(event, dict) else None
-        if status not in set(Event):
-            raise AirflowException(f"the trigger came back without a word that is known ({type(event).__name__})")
-        return self._go_on()
+        return self._go_on(fresh=FRESH if said_by(event) is Event.WORK else None)
 
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's
         """Look once; done when every customer has an outcome."""
@@ -98,20 +95,20 @@ class BadgeRequestSensor(BaseSensorOperator):
         waits = isinstance(ended, BadgeRequestTrigger)
         return PokeReturnValue(is_done=not waits, xcom_value=None if waits else ended)
 
-    def _go_on(self) -> dict[str, object]:
-        ended = self._look()
+    def _go_on(self, *, fresh: timedelta | None = None) -> dict[str, object]:
+        ended = self._look(fresh=fresh)
         if isinstance(ended, BadgeRequestTrigger):
             left = datetime.fromisoformat(ended.deadline) - datetime.now(UTC)
             self.defer(trigger=ended, method_name="resume", timeout=max(left, timedelta(0)) + _BACKSTOP)
         return ended
 
-    def _look(self) -> dict[str, object] | BadgeRequestTrigger:
+    def _look(self, *, fresh: timedelta | None = None) -> dict[str, object] | BadgeRequestTrigger:
         """Bring the run forward; return how it ended, or what to wait with."""
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
             reference = PlanReference.parse(self.requests)
             if (plan := reference.plan_id) is None or not reference.planned:
                 raise AirflowSkipException("nothing was planned, nothing to wait for")
-            advanced = asyncio.run(self._advance(ledger, plan))
+            advanced = asyncio.run(self._advance(ledger, plan, fresh))
             wait = advanced.wait
             with ledger.read() as tx:
                 counts, now = funnel(tx, open_plan(tx, plan)), tx.now
@@ -133,11 +130,11 @@ class BadgeRequestSensor(BaseSensorOperator):
             return self._ended(reference, counts, wait, late=not only_unsent_left)
         return self._trigger(plan, deadline, advanced)
 
-    async def _advance(self, ledger: Ledger, plan: PlanId) -> Advanced:
+    async def _advance(self, ledger: Ledger, plan: PlanId, fresh: timedelta | None) -> Advanced:
         async with open_sender(ledger, self.capillary_conn_id) as sender:
             try:
                 reader = f"run {plan.badge_run_id}, task {uuid.uuid4().hex[:12]}"
-                return await advance(sender, plan, reader=reader, lease=RUN_LEASE)
+                return await advance(sender, plan, reader=reader, lease=RUN_LEASE, fresh=fresh)
             except (PlatformUnavailable, ReplyUnreadable) as error:
                 # An outage shall not use the retries up: the deadline ends the wait, and nothing else.
                 self.log.error("%s The wait goes on.", error)  # noqa: TRY400 - the sentence says it all

@@ -8,6 +8,7 @@ from enum import StrEnum
 from sqlalchemy import update
 
 from capillary.engine import send, submit
+from capillary.engine.doubt import Resolved
 from capillary.engine.history import read_history
 from capillary.ledger import requests
 from capillary.ledger.database import Ledger, Transaction
@@ -47,7 +48,7 @@ def _forget_claims() -> None:
 
     async def look_away(sender: send.Sender, *_args: object, **_kwargs: object) -> submit._Looked:
         await read_history(sender.ledger, sender.client, sender.runtime, alive=lambda _: None)  # once, and no more
-        return submit._Looked(0, datetime.now(UTC))
+        return submit._Looked(Resolved(), datetime.now(UTC))
 
     submit.assert_account = forgetful  # type: ignore[attr-defined]
     submit._look_first = look_away

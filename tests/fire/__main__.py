@@ -1,4 +1,4 @@
-"""`python -m tests.fire [--kills 50] [--requests 200] [--seed N] [--people]`: exit code 0 only where all holds."""
+"""`python -m tests.fire [--kills 50] [--requests 200] [--seed N] [--people | --lost]`; 0 only where all holds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.fire.judge import judge
 from tests.fire.people import campaigns_of, deeds, play
 from tests.fire.rig import running_rig
 from tests.fire.storm import CAMPAIGNS, CHECKER_DELAY_S, Order, storm
-from tests.fire.table import print_people, print_storm
+from tests.fire.table import print_lost, print_people, print_storm
+from tests.fire.third_lost import LOSSY, LOSSY_TIMES, third_lost
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=200, help="requests before the last runs (200)")
     parser.add_argument("--seed", type=int, default=None, help="of every draw; a new one by default")
     parser.add_argument("--people", action="store_true", help="no fire: do what people do to runs")
+    parser.add_argument("--lost", action="store_true", help="no fire: one campaign, a third of all POSTs lost")
     parser.add_argument("--only", default="", metavar="WORDS", help="of what people do, what has these words in it")
     parser.add_argument("--keep", action="store_true", help="keep the directory with logs and books")
     asked = parser.parse_args(arguments)
@@ -40,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.people:
         return people(asked.only, tell, console, keep=asked.keep)
     seed = SystemRandom().randrange(1_000_000) if asked.seed is None else asked.seed
+    if asked.lost:
+        return lost(seed, tell, console, keep=asked.keep)
     return fire(Order(kills=asked.kills, requests=asked.requests, seed=seed), tell, console, keep=asked.keep)
 
 
@@ -57,6 +61,15 @@ def fire(order: Order, tell: Callable[[str], None], console: Console, *, keep: b
         outcome = storm(rig, campaigns, order, tell)
     print_storm(outcome, order, console)
     return 0 if outcome.reached_quiet and not outcome.judgement.broken else 1
+
+
+def lost(seed: int, tell: Callable[[str], None], console: Console, *, keep: bool = False) -> int:
+    """Submit one campaign whose POSTs are lost by the third; 0 if one run does it in time and no promise is broken."""
+    with running_rig([LOSSY], checker_delay_s=1, keep=keep, times=LOSSY_TIMES) as rig:
+        tell(f"everything runs in {rig.home.directory}; seed {seed}")
+        done = third_lost(rig, seed, tell)
+    print_lost(done, console)
+    return 0 if done.holds else 1
 
 
 def people(only: str, tell: Callable[[str], None], console: Console, *, keep: bool = False) -> int:

@@ -51,6 +51,7 @@ class Campaign:
     number: int
     canary: bool = False
     deadline_s: int = 86_400
+    customers_per_request: int = CUSTOMERS_PER_REQUEST
 
     def write(self, folder: Path) -> None:
         """Write its DAG file."""
@@ -59,7 +60,7 @@ class Campaign:
             badge_id=GOLD_CIRCLE.badge_id,
             reference_id=1000 + self.number,  # a specification of its own, which another campaign cannot prove
             canary=self.canary,
-            customers_per_request=CUSTOMERS_PER_REQUEST,
+            customers_per_request=self.customers_per_request,
             deadline_s=self.deadline_s,
         )
         (folder / f"{self.name}.py").write_text(text)
@@ -100,7 +101,10 @@ class Warehouse:
             first = campaign.number * _ID_SPAN + there + 1
             database.executemany(
                 "INSERT INTO member VALUES (?, ?)",
-                ((customer, campaign.name) for customer in range(first, first + requests * CUSTOMERS_PER_REQUEST)),
+                (
+                    (customer, campaign.name)
+                    for customer in range(first, first + requests * campaign.customers_per_request)
+                ),
             )
 
     def customers(self) -> dict[int, str]:

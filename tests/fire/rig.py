@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -33,6 +34,17 @@ POST_TIMEOUT_S = 8
 CONNECT_TIMEOUT_S = 3
 VISIBILITY_LAG_S = 6
 LIST_LAG_S = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What the connection says, and how far the sandbox's list lags: seconds."""
+
+    post_timeout_s: float = POST_TIMEOUT_S
+    visibility_lag_s: float = VISIBILITY_LAG_S
+    list_lag_s: float = LIST_LAG_S
+
+
 #: Seconds that `platform hangs` lasts: longer than any call waits.
 HANG_S = 14
 PARALLELISM = 5
@@ -69,13 +81,14 @@ class Rig:
         home: where everything is kept.
     """
 
-    def __init__(self, home: Home, database: URL, *, checker_delay_s: float | None) -> None:
+    def __init__(self, home: Home, database: URL, *, checker_delay_s: float | None, times: Times) -> None:
         home.create()
         self.home = home
         self._dags = home.directory / "dags"
         self._dags.mkdir()
         api_port, self._sandbox_port = free_port(), free_port()
         self._checker_delay_s = checker_delay_s
+        self._times = times
         self.warehouse = Warehouse(home.warehouse_db)
         self.processes = Processes(home.processes, home.process_logs)
         self._starts: dict[str, int] = {}
@@ -101,10 +114,10 @@ class Rig:
                 "environment": "fire",
                 "calls_per_minute": 6000,
                 "cluster_timezone": "Asia/Kolkata",
-                "visibility_lag_s": VISIBILITY_LAG_S,
-                "post_timeout_s": POST_TIMEOUT_S,
+                "visibility_lag_s": self._times.visibility_lag_s,
+                "post_timeout_s": self._times.post_timeout_s,
                 "connect_timeout_s": CONNECT_TIMEOUT_S,
-                "read_timeout_s": POST_TIMEOUT_S,
+                "read_timeout_s": self._times.post_timeout_s,
             },
         }
         postgres = {
@@ -145,7 +158,7 @@ class Rig:
             else ["--checker", "automatic", "--delay", f"{self._checker_delay_s:g}", "--reject-every", "17"]
         )
         books = ["--port", str(self._sandbox_port), "--books", str(self.home.sandbox_books)]
-        lag = ["--list-lag", str(LIST_LAG_S), "--unknown-every", "97", "--page-limit", "100"]
+        lag = ["--list-lag", str(self._times.list_lag_s), "--unknown-every", "97", "--page-limit", "100"]
         self._start("sandbox", "sandbox", *books, *checker, *lag)
         self._start("airflow-db", "airflow", "db", "migrate")
         self._wait(lambda: self.processes.done(self._now["airflow-db"]), "Airflow's database is migrated")
@@ -221,13 +234,16 @@ def kill(processes: Sequence[psutil.Process]) -> None:
 
 
 @contextmanager
-def running_rig(campaigns: Sequence[Campaign], *, checker_delay_s: float | None, keep: bool = False) -> Iterator[Rig]:
+def running_rig(
+    campaigns: Sequence[Campaign], *, checker_delay_s: float | None, keep: bool = False, times: Times | None = None
+) -> Iterator[Rig]:
     """Start everything, and end it all with the block.
 
     Args:
         campaigns: whose DAG files are written.
         checker_delay_s: the automatic checker decides so long after a request arrived; None: nobody does.
         keep: leave the directory with logs and books behind.
+        times: of the connection and the list.
     """
     directory = Path(tempfile.mkdtemp(prefix="fire-"))
     server = None
@@ -244,7 +260,7 @@ def running_rig(campaigns: Sequence[Campaign], *, checker_delay_s: float | None,
             for name in ("airflow", "ledger"):
                 conn.execute(text(f"CREATE DATABASE {name}"))
         engine.dispose()
-        rig = Rig(Home(directory / "airflow"), database, checker_delay_s=checker_delay_s)
+        rig = Rig(Home(directory / "airflow"), database, checker_delay_s=checker_delay_s, times=times or Times())
         rig.start_all(campaigns)
         yield rig
     finally:

@@ -10,6 +10,7 @@ from rich.table import Table
 from tests.fire.kills import Victim
 from tests.fire.people import Done
 from tests.fire.storm import Order, Storm
+from tests.fire.third_lost import Lost
 
 
 def print_storm(storm: Storm, order: Order, console: Console) -> None:
@@ -56,3 +57,28 @@ def print_people(done: Sequence[Done], broken: Sequence[str], console: Console) 
     console.print(table)
     for sentence in broken:
         console.print(f"BROKEN over all: {sentence}")
+
+
+def print_lost(lost: Lost, console: Console) -> None:
+    """Print the figures of the campaign whose POSTs were lost, and every broken promise."""
+    judgement = lost.judgement
+    table = Table(title="A third of all POSTs lost", title_justify="left", show_header=False)
+    table.add_column("what")
+    table.add_column("figure", justify="right")
+    rows: list[tuple[str, object]] = [
+        ("the run ended as", lost.state),
+        ("seconds", f"{lost.seconds:.0f}"),
+        *((f"tries of {task}", tries) for task, tries in sorted(lost.tries.items())),
+        *((f"calls: {route}", count) for route, count in sorted(lost.calls.items())),
+        ("requests on the platform", judgement.requests),
+        ("requests sent again, their absence confirmed", judgement.sent_again),
+        ("customers", judgement.customers),
+        *((f"  {outcome}", count) for outcome, count in sorted(judgement.outcomes.items())),
+        ("doubled", judgement.doubled),
+        ("lost", judgement.lost),
+    ]
+    for what, figure in rows:
+        table.add_row(what, str(figure))
+    console.print(table)
+    for sentence in judgement.broken:
+        console.print(f"BROKEN: {sentence}")

@@ -13,6 +13,7 @@ from sqlalchemy import delete, func, select, update
 from capillary.api.client import Client
 from capillary.api.request_workflow import Page
 from capillary.engine.adoption import Candidate, Imported, import_forgotten
+from capillary.engine.doubt import Resolved
 from capillary.engine.errors import LedgerBehind
 from capillary.engine.submit import _Looked, submit_run
 from capillary.engine.watch import watch
@@ -345,4 +346,4 @@ async def test_a_key_that_is_not_ours_is_not_imported_and_does_not_keep_an_impor
 
 
 async def _nothing(*_: object, **__: object) -> _Looked:
-    return _Looked(0, datetime.now(UTC))
+    return _Looked(Resolved(), datetime.now(UTC))

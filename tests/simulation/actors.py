@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -26,17 +26,21 @@ from capillary.api.badges import parse_issuals
 from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
 from capillary.engine.advance import Advanced, advance
 from capillary.engine.extract import plan_rows
+from capillary.engine.hold import Waits
+from capillary.engine.room import room
 from capillary.engine.submit import Submitted, submit_run
 from capillary.engine.upkeep import Kept, keep_account
 from capillary.engine.watch import watch_in_turn
 from capillary.errors import CapillaryError, TerminalError, TransientError
-from capillary.ledger import migrate
+from capillary.ledger import migrate, scans
+from capillary.ledger.database import Transaction
 from capillary.ledger.errors import Stopped
 from capillary.ledger.occasion import occasion_of_badge
 from capillary.ledger.plan import Guards, Order, Plan
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import discard_unsent, keep_alive
 from capillary.ledger.server import Server, note_first
+from capillary.ledger.stops import assert_plan_not_stopped
 from capillary.ledger.views import funnel
 from capillary.ledger.waiting import run_wait
 from sandbox.badge_reads import BadgeReads
@@ -53,6 +57,8 @@ GROWTH: Final = 1.5
 FRESH: Final = 0.8
 TOLERATED_FAILURES: Final = 10
 SETTLE_EVERY_S: Final = 900.0
+SUBMIT_LOOK_S: Final = 60.0
+LATELY: Final = timedelta(seconds=30)
 #: What a task works on whose run has planned nothing.
 NO_PLAN: Final = PlanId(0, "")
 #: Copies of the ledger that are kept while a failover may come.
@@ -140,24 +146,76 @@ class DagRun:
                 free.append(customer)
         return free
 
-    async def submit(self, plan: PlanId) -> Submitted:
-        """Send what was planned."""
+    async def submit(self, plan: PlanId, since: datetime | None = None, *, fresh: timedelta | None = None) -> Submitted:
+        """Send what was planned; come back when waiting for more takes long."""
         world = self.world
         sender = world.sender(self.settings)
         try:
-            return await submit_run(sender, plan, lease=self.lease, in_flight=world.shape.in_flight)
+            return await submit_run(
+                sender,
+                plan,
+                lease=self.lease,
+                in_flight=world.shape.in_flight,
+                waiting_since=since,
+                fresh=fresh,
+            )
         except BaseException as error:
             if isinstance(error, Stopped) or world.wire.is_stopped(self.shape.occasion):
                 # A stopped run gives back what it had not sent, though it is alive.
                 world.reported.add(plan.badge_run_id)
             raise
 
-    async def look(self, plan: PlanId) -> Advanced:
+    async def submit_trigger(self, plan: PlanId, waits: Waits) -> str:
+        """Poll until a submit can go on; return why."""
+        world, runtime = self.world, self.world.runtime()
+        settings = self.settings
+        client = world.sender(settings).client
+        reader = f"run {plan.badge_run_id}, trigger {world.rng.random()}"
+        begun, failures, pause, fresh = runtime.monotonic(), 0, QUIET_S, QUIET_S * FRESH
+        while True:
+            await runtime.sleep(pause)
+            try:
+                await watch_in_turn(
+                    world.ledger, client, runtime, reader=reader, older_than=timedelta(seconds=fresh), settle=False
+                )
+                waited = timedelta(seconds=runtime.monotonic() - begun)
+                with world.ledger.write() as tx:
+                    keep_alive(tx, open_plan(tx, plan), lease=self.lease)
+                    if self._may_go_on(tx, plan, settings, waits, waited):
+                        return "work"
+            except (CapillaryError, SQLAlchemyError) as error:
+                failures += 1
+                if failures >= TOLERATED_FAILURES or not isinstance(error, TransientError | SQLAlchemyError):
+                    return "failed"
+            else:
+                failures = 0
+            left = HOUR - (runtime.monotonic() - begun)
+            if waits.until is not None:
+                left = (waits.until - world.ledger_now()).total_seconds()
+            if left <= 0:
+                return "work"
+            pause = min(SUBMIT_LOOK_S * runtime.random.uniform(0.9, 1.1), left)
+            fresh = min(max(fresh, SUBMIT_LOOK_S * FRESH) * GROWTH, SETTLE_EVERY_S)
+
+    def _may_go_on(
+        self, tx: Transaction, plan: PlanId, settings: PlatformSettings, waits: Waits, waited: timedelta
+    ) -> bool:
+        try:
+            assert_plan_not_stopped(tx, plan)
+        except Stopped:
+            return True
+        if waits.until is None:
+            return scans.whole_reading(tx, settings.account, settings.sender, within=waited) is not None
+        in_flight = self.world.shape.in_flight
+        here = room(tx, open_plan(tx, plan), settings, in_flight=in_flight, width=in_flight)
+        return waits.may_end_early and (not here.wanted or (bool(here.batch) and not here.is_narrow))
+
+    async def look(self, plan: PlanId, *, fresh: timedelta | None = None) -> Advanced:
         """Bring the run forward, as the sensor does."""
         sender = self.world.sender(self.settings)
         reader = f"run {plan.badge_run_id}, task {self.world.rng.random()}"
         try:
-            return await advance(sender, plan, reader=reader, lease=self.lease)
+            return await advance(sender, plan, reader=reader, lease=self.lease, fresh=fresh)
         except (PlatformUnavailable, ReplyUnreadable) as error:
             self.world.note(f"the wait goes on: {error}")
         with self.world.ledger.read() as tx:
@@ -249,7 +307,7 @@ class DagRun:
     async def task(self, name: str) -> bool:
         """Run one task with its retries; return whether it succeeded."""
         for attempt in range(TRIES[name]):
-            ended = await asyncio.shield(self.start(name))
+            ended = await self._submitted() if name == "submit" else await asyncio.shield(self.start(name))
             if ended.value is not None:
                 return True
             if isinstance(ended.error, TerminalError):
@@ -257,10 +315,28 @@ class DagRun:
             await asyncio.sleep(self.world.shape.retry_delay * 2**attempt)
         return False
 
+    async def _submitted(self) -> Ended[object]:
+        """Run one try of submit: it leaves while it waits, and is called again."""
+        ended, since = await asyncio.shield(self.start("submit")), None
+        while isinstance(ended.value, Submitted) and ended.value.waits is not None:
+            plan, waits = self.plan or NO_PLAN, ended.value.waits
+            since = since or self.world.ledger_now()
+            why = None
+            while why is None:
+                # A triggerer that died is replaced; its trigger begins again.
+                trigger = partial(self.submit_trigger, plan, waits)
+                why = (await self.world.run(f"trigger of submit {self.number}", trigger, plan=plan)).value
+            again = partial(self.submit, plan, since, fresh=LATELY if why == "work" else None)
+            ended = await self.world.run(f"submit of run {self.number}, resumed", again, plan=plan)
+        return ended
+
     async def _wait(self) -> bool:
-        failures = 0
+        failures, fresh = 0, None
         while failures < TRIES["wait"]:
-            looked = (await asyncio.shield(self.start("wait"))).value
+            plan = self.plan or NO_PLAN
+            look = partial(self.look, plan, fresh=fresh)
+            looked = (await self.world.run(f"wait of run {self.number}", look, plan=self.plan)).value
+            fresh = None
             if not isinstance(looked, Advanced):
                 failures += 1
                 await asyncio.sleep(self.world.shape.retry_delay)
@@ -270,7 +346,8 @@ class DagRun:
             called = False
             while not called:
                 # A triggerer that died is replaced; its trigger begins anew.
-                called = (await self._defer(self.plan or NO_PLAN, looked)).value is not None
+                why = (await self._defer(self.plan or NO_PLAN, looked)).value
+                called, fresh = why is not None, LATELY if why == "work" else None
         return False
 
     async def _defer(self, plan: PlanId, looked: Advanced) -> Ended[str]:

@@ -36,6 +36,7 @@ from capillary.engine import (
     lookalikes,
     outcomes,
     platform_list,
+    room,
     send,
     settle,
     sightings,
@@ -45,6 +46,7 @@ from capillary.engine import (
 )
 from capillary.engine import history as engine_history
 from capillary.engine.errors import SubmittingOff
+from capillary.engine.hold import Waits
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import DaysRead, ListRead, OnPage
 from capillary.engine.runtime import Runtime
@@ -67,6 +69,7 @@ from capillary.ledger.schema import (
     badge_request,
     badge_result,
     badge_run,
+    badge_scan,
     badge_sighting,
     badge_stop,
 )
@@ -268,6 +271,20 @@ async def _accepted_by_number(self: Sender, held: Claim, taken: WorkflowRequest)
 def _no_change(_tx: Transaction, *, list_read_at: datetime, doubt_after: timedelta) -> None:
     assert list_read_at
     assert doubt_after
+
+
+def _any_reading_is_new(sender: Sender, fresh: timedelta | None) -> datetime | None:
+    if fresh is None:
+        return None
+    with sender.ledger.read() as tx:
+        account = sender.client.settings.account
+        read_at = tx.conn.execute(select(badge_scan.c.whole_at).where(badge_scan.c.account == account)).scalar()
+        return tx.now if read_at else None
+
+
+async def _trigger_goes_on(self: DagRun, plan: PlanId, waits: Waits) -> str:
+    await self.submit(plan, waits.until)
+    return "work"
 
 
 # Doubt ------------------------------------------------------------------------------------------------------
@@ -617,7 +634,10 @@ BUGS: Final[Mapping[str, Bug]] = {
     "claim-without-compare": Bug("a claim is a compare-and-set", [(requests, "claim", _claim_anything)]),
     "send-for-others": Bug(
         "only the run that planned a request sends it",
-        [(requests, "claim", _claim_for_others), (submit, "_planned", _planned_by_anybody)],
+        [
+            (requests, "claim", _claim_for_others),
+            *((each, "planned_requests", _planned_by_anybody) for each in (room, submit)),
+        ],
     ),
     "late-release": Bug(
         "a sender releases only its own claim, never a doubtful one",
@@ -647,7 +667,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a campaign may be stopped by itself",
         [(stops, "_concerns", _whole_account_alone)],
         lambda shape: any(each.occasion is not None for each in shape.stops),
-        shown_by=53,
+        shown_by=25,
     ),
     "campaign-stop-alone": Bug(
         "a stop of the account stops every campaign of it",
@@ -723,13 +743,25 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a sender changes the claim that it took, whoever has its number",
         [(requests, "_held", _held_by_number)],
         _fails_over,
-        shown_by=29,
+        shown_by=259,
     ),
     "plan-by-number": Bug(
         "a plan is opened by its number and its token",
         [(each, "open_plan", _by_number) for each in (send, submit, advance, actors)],
         _fails_over,
         shown_by=29,
+    ),
+    "stale-reading-taken-for-new": Bug(
+        "another's reading serves a resumed submit while it is young, and by when it began",
+        [(submit, "_read_by_another", _any_reading_is_new)],
+        _fails_over,
+        shown_by=1931,
+    ),
+    "trigger-sends": Bug(
+        "a trigger never sends",
+        [(DagRun, "submit_trigger", _trigger_goes_on)],
+        lambda shape: shape.fault >= 0.5,
+        shown_by=161,
     ),
     "timeline-unseen": Bug(
         "after a failover nothing is sent before the list must show what was",
@@ -753,7 +785,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a list of many days is read in parts, since it may be clipped in silence",
         [(platform_list, "_read_many_days", _many_days_at_once)],
         lambda shape: shape.list_days > 0,
-        shown_by=87,
+        shown_by=727,
     ),
     "anybodys-first-reading": Bug(
         "each credential user reads the list before it sends",
@@ -777,7 +809,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "another user judges absence beside a control of the same sender alone",
         [(doubt, "_may_judge", _anybody_judges)],
         lambda shape: shape.own_rows_only,
-        shown_by=13,
+        shown_by=333,
     ),
     "key-reused": Bug(
         "other content, other key", [(cut, "request_key", _key_of_size), (send, "content_hash", _hash_of_size)]

@@ -45,6 +45,10 @@ _LEAN_ROWS: Final = frozenset({27, 31})
 
 #: Outcomes after which the customers of some worlds are asked for again.
 _RETRIED: Final = frozenset({Outcome.REJECTED, Outcome.FAILED, Outcome.UNCONFIRMED, Outcome.NOT_ACCEPTED})
+#: And two in which so much is lost that submit leaves its worker and comes back: a strict one, and one whose ledger's
+#: server fails over.
+_WAITING: Final = 1
+_WAITING_OVER: Final = 11
 
 
 class Mode(StrEnum):
@@ -305,6 +309,35 @@ def _with_lean_rows(shape: Shape, more: Random) -> Shape:
     return replace(quick, fail_checks=more.random() < 0.5)
 
 
+def _with_much_lost(shape: Shape, more: Random, *, fails_over: bool = False) -> Shape:
+    """Return a world of many requests of which half are lost: doubt keeps the rest back for longer than a minute."""
+    lost = replace(
+        shape,
+        runs=tuple(
+            replace(each, size=1, cap=None, canary=False, starts=min(each.starts, 300.0)) for each in shape.runs
+        ),
+        horizon=4 * HOUR,
+        fault=0.5,
+        crash=0.0,
+        storms=(),
+        late_posts=0.0,
+        in_flight=more.choice((2, 2, 3)),
+        post_timeout=30.0,
+        visibility_lag=60.0,
+        node_lags=(more.uniform(0.0, 50.0),),
+        hidden_rows=False,
+        auto_approve=False,
+        real_pace=False,
+        addresses=Addresses.ONE,
+        switch_offs=(),
+    )
+    if not fails_over:
+        return lost
+    # What the lost commits had sent shows late, and shortly before it is taken to show.
+    late = replace(lost, fault=0.1, freeze=0.0, post_timeout=5.0, node_lags=(more.uniform(45.0, 58.0),), stale_for=0.0)
+    return replace(late, mode=Mode.RESTORED, fails_over=True, late_refusals=False)
+
+
 def _with_two_tills(shape: Shape) -> Shape:
     """Return a world of two tills that are shown their own requests alone; the first one sends after the loss only."""
     runs = tuple(
@@ -447,6 +480,10 @@ def _draw_stops(seed: int, horizon: float, occasions: int) -> tuple[StopShape, .
     return tuple(stops)
 
 
+def _over_with_much_lost(shape: Shape, more: Random) -> Shape:
+    return _with_much_lost(shape, more, fails_over=True)
+
+
 #: What makes the worlds of some seeds, by their rest.
 _KINDS: Final[Mapping[int, Callable[[Shape, Random], Shape]]] = {
     _LOST: _lost,
@@ -454,6 +491,8 @@ _KINDS: Final[Mapping[int, Callable[[Shape, Random], Shape]]] = {
     _IDLE: _standing_idle,
     _PAUSING: _with_odd_replies,
     _HEAVY: _with_heavy_pages,
+    _WAITING: _with_much_lost,
+    _WAITING_OVER: _over_with_much_lost,
     _EVIDENT: _with_late_approval_or_clock,
     **dict.fromkeys(_DAMAGED, _with_odd_replies),
     **dict.fromkeys(_FREEZING, _with_frozen_senders),

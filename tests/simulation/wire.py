@@ -229,7 +229,9 @@ class Wire:
         return post
 
     def _judge_plan(self, post: Post) -> None:
-        """A number may be another plan's after a restore: its token says whose request was sent."""
+        """No trigger sends. A number may be another plan's after a restore: its token says whose request was sent."""
+        if post.process is not None and post.process.name.startswith("trigger"):
+            self._world.breach("owner", f"{post.process.name} sent {post.key}: a trigger never sends")
         mine = post.process.plan if post.process is not None else None
         found = self._world.ledger.rows(
             "SELECT r.token, q.resends FROM badge_request q JOIN badge_run r ON r.id = q.badge_run_id "  # noqa: S608 - a key of ours

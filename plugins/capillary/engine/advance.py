@@ -13,6 +13,7 @@ from capillary.engine.errors import ServerChanged, SubmittingOff
 from capillary.engine.send import Sender, assert_account
 from capillary.engine.settle import SINGLE_READS, decided_requests, settle_by_reading
 from capillary.engine.watch import Watched, watch_in_turn
+from capillary.ledger import scans
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import keep_alive
 from capillary.ledger.waiting import RunWait, run_wait
@@ -41,7 +42,9 @@ class Advanced:
     held_up: bool
 
 
-async def advance(sender: Sender, plan: PlanId, *, reader: str, lease: timedelta) -> Advanced:
+async def advance(
+    sender: Sender, plan: PlanId, *, reader: str, lease: timedelta, fresh: timedelta | None = None
+) -> Advanced:
     """Find, resolve and settle what can be, and return what the run still waits for.
 
     The list is read once for the whole account; where another reader is at it, that one is awaited for a few
@@ -53,6 +56,8 @@ async def advance(sender: Sender, plan: PlanId, *, reader: str, lease: timedelta
         plan: the run's plan.
         reader: who reads, unlike any other reader.
         lease: how long the run counts as alive without a sign of life.
+        fresh: how old another's reading may be to serve in place of this one's own, where settling what it has shown
+            takes no more single reads than the list has pages; None: the list is read.
 
     Raises:
         PlanUnknown: the ledger has no such plan.
@@ -63,7 +68,9 @@ async def advance(sender: Sender, plan: PlanId, *, reader: str, lease: timedelta
     await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, plan, account))
     wait = await _look(sender, plan, lease)
     looks, watched = 0, None
-    while (held_up := wait.undecided + wait.decided + wait.in_doubt > 0) and looks < TURN_LOOKS:
+    while (
+        held_up := wait.undecided + wait.decided + wait.in_doubt > 0 and not await _is_read(sender, wait, fresh)
+    ) and looks < TURN_LOOKS:
         if (watched := await _watch_if_free(sender, reader)) is not None:
             held_up = False
             break
@@ -130,6 +137,20 @@ async def settle_decided(
     chosen = left if len(left) <= most else sorted(sender.runtime.random.sample(left, max(most, 0)))
     settled = await settle_by_reading(sender.ledger, sender.client, sender.runtime, chosen)
     return SettledSingly(len(chosen), settled, len(left) - len(chosen))
+
+
+async def _is_read(sender: Sender, wait: RunWait, fresh: timedelta | None) -> bool:
+    """Return whether the list was read of late by this very user, and shows little that is left to settle."""
+    if fresh is None:
+        return False
+    settings = sender.client.settings
+
+    def look() -> bool:
+        with sender.ledger.read() as tx:
+            reading = scans.whole_reading(tx, settings.account, settings.sender, within=fresh)
+            return reading is not None and wait.decided <= reading.pages
+
+    return await sender.runtime.ledger_call(look)
 
 
 async def _watch_if_free(sender: Sender, reader: str) -> Watched | None:

@@ -3,6 +3,9 @@
 The platform's list is read first: what an earlier try left in doubt may stand there, and so may requests that
 a restored ledger has forgotten. The first request goes alone and is read once, seconds after its reply: auto-approval
 shows there, before a second is out.
+
+Waiting is no failure: where doubt keeps the rest back, or something that passes came after a step forward, the task
+comes back with what it waits for (`capillary.engine.hold.Waits`) and is to be called again.
 """
 
 from __future__ import annotations
@@ -10,17 +13,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from capillary.api.errors import NotTaken, Unauthorized
 from capillary.api.outside_text import on_one_line, shell_word
 from capillary.api.settings import PlatformSettings
-from capillary.engine.doubt import resolve_doubt
+from capillary.engine.doubt import Resolved, resolve_doubt
 from capillary.engine.errors import (
     AutoApproved,
     HistoryOpen,
@@ -31,19 +34,22 @@ from capillary.engine.errors import (
     TooMuchDoubt,
 )
 from capillary.engine.history import read_history
+from capillary.engine.hold import IN_TASK_S, Hold, Waits
+from capillary.engine.room import Room, has_waited_too_long, planned_requests, room
 from capillary.engine.second_look import LOOKS, look_again
-from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, doubt_after
+from capillary.engine.send import Sender, Sending, Sent, assert_account, doubt_after
 from capillary.engine.unreadable_rows import is_through, way_out
 from capillary.engine.watch import watch
-from capillary.ledger import requests
+from capillary.errors import CapillaryError, TransientError
+from capillary.ledger import requests, scans, server
 from capillary.ledger.auto_approval import auto_approval, note_told, told_at
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
 from capillary.ledger.foreign_keys import drop_known, foreign_keys
 from capillary.ledger.history import history, read_again
-from capillary.ledger.opening import DATABASE_ERRORS
+from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
-from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
+from capillary.ledger.schema import badge_request, badge_sighting
 from capillary.ledger.spec import has_our_form
 from capillary.ledger.stops import assert_plan_not_stopped, assert_run_not_stopped
 
@@ -51,22 +57,42 @@ from capillary.ledger.stops import assert_plan_not_stopped, assert_run_not_stopp
 IN_FLIGHT: Final = 8
 #: Readings of the list before sending, until one of them came to its end: pages may shift under a reader.
 LIST_READINGS: Final = 3
-#: Sends in a row that the platform did not take, after which the task gives up until its retry.
+#: Sends in a row that the platform did not take, after which the task goes away for a while.
 NOT_TAKEN_IN_A_ROW: Final = 5
-#: Longest sleep, seconds, while the list catches up with what a change of the ledger's server may have lost.
-_CATCH_UP_LOOK_S: Final = 60.0
+#: First readings that were begun again under the task, after which it gives up until its retry.
+HISTORY_READINGS: Final = 3
 #: Of a submission that has read no list: before any change.
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
+
+#: What passes by itself, or may.
+_PASSES: Final[tuple[type[Exception], ...]] = (TransientError, *DATABASE_ERRORS)
 
 _LOG: Final = logging.getLogger("capillary.submit")
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What one submitting task did. ``counts`` is by :class:`~capillary.engine.send.Sent`."""
+    """What one submitting task did.
+
+    Attributes:
+        counts: sends by :class:`~capillary.engine.send.Sent`.
+        auto_approved: requests that the platform executed by itself.
+        waits: what it waits for with requests still to send; None: it has sent all there was.
+    """
 
     counts: Mapping[Sent, int]
     auto_approved: int
+    waits: Waits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What `submit_run` was asked for."""
+
+    lease: timedelta
+    stop_on_auto_approval: bool
+    in_flight: int
+    waiting_since: datetime | None
 
 
 @dataclass
@@ -76,14 +102,26 @@ class _SoFar:
     Attributes:
         counts: by end of a send.
         auto_approved: of what was sent, executed at once by the platform.
+        resolved: requests in doubt that are in doubt no more.
         told_at: auto-approvals that were seen before, a person was told of when the run was last ended by them.
         looks_left: accepted requests that are read once more; 0 once one was, or where no approval stops the run.
     """
 
     counts: Counter[Sent] = field(default_factory=Counter)
     auto_approved: int = 0
+    resolved: int = 0
     told_at: datetime | None = None
     looks_left: int = LOOKS
+
+    @property
+    def got_on(self) -> bool:
+        """Whether it came a step forward: a retry is for a try that did not."""
+        return self.resolved > 0 or any(self.counts[sent] for sent in (Sent.ACCEPTED, Sent.REFUSED))
+
+    def take(self, resolved: Resolved) -> None:
+        """Add what became of requests in doubt."""
+        self.resolved += resolved.found + resolved.sent_again + resolved.given_up
+        self.auto_approved += resolved.auto_approved
 
 
 async def submit_run(
@@ -93,11 +131,13 @@ async def submit_run(
     lease: timedelta,
     stop_on_auto_approval: bool = True,
     in_flight: int = IN_FLIGHT,
+    waiting_since: datetime | None = None,
+    fresh: timedelta | None = None,
 ) -> Submitted:
-    """Send every planned request of the run, in order; come back when none is left.
+    """Send every planned request of the run, in order; come back when none is left, or when waiting takes long.
 
-    Where the ledger's server has changed it waits, within the task, until the platform's list must show what was
-    sent before, and reads it again.
+    Where the ledger's server has changed it waits until the platform's list must show what was sent before, and
+    reads it again.
 
     Args:
         sender: sends one request.
@@ -106,56 +146,80 @@ async def submit_run(
         stop_on_auto_approval: end before the next request when the platform executed one of this run by itself, or the
             account's latest decided one, unless the run has failed for that before: then a person has cleared it.
         in_flight: most requests under way at once, and most in doubt before sending stops.
+        waiting_since: when the task began to wait, by the ledger's clock, if it is called again after a wait.
+        fresh: how old a reading of the list by another reader may be to serve in place of this task's own first one;
+            None: it reads itself.
 
     Raises:
         PlanUnknown: the ledger has no such plan.
         Stopped: a person has stopped the run's campaign or account; what it had not sent was given back.
-        WrongAccount, ListCutShort, HistoryUnread, HistoryOpen, LedgerBehind, SubmittingOff, TooMuchDoubt,
-            AutoApproved, BodyChanged: see ``capillary.engine.errors``.
-        NotTaken: the platform took none of several sends in a row.
+        WrongAccount, HistoryUnread, LedgerBehind, TooMuchDoubt, AutoApproved, BodyChanged: see
+            ``capillary.engine.errors``.
         EverythingRefused: the platform would refuse every request.
+        ListCutShort, HistoryOpen, SubmittingOff, NotTaken, PlatformUnavailable, and what a database raises: something
+            that passes, and nothing was accepted or found before it.
     """
     account = sender.client.settings.account
     await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, plan, account))
-    so_far = _SoFar(looks_left=LOOKS if stop_on_auto_approval else 0)
-    so_far.told_at = await sender.runtime.ledger_call(lambda: _told_at(sender.ledger, plan))
+    terms = _Terms(lease, stop_on_auto_approval, in_flight, waiting_since)
+    so_far = await sender.runtime.ledger_call(lambda: _begin(sender.ledger, plan, terms))
     try:
-        await _send_all(
-            sender, plan, so_far, lease=lease, stop_on_auto_approval=stop_on_auto_approval, in_flight=in_flight
-        )
+        waits = await _send_all(sender, plan, so_far, terms, fresh)
     except Stopped:
         await sender.runtime.ledger_call(lambda: _give_back(sender.ledger, plan))
         raise
     except AutoApproved:
         await sender.runtime.ledger_call(lambda: _note_told(sender.ledger, plan))
         raise
-    return Submitted(dict(so_far.counts), so_far.auto_approved)
+    except TooMuchDoubt:
+        raise
+    except _PASSES as error:
+        if not so_far.got_on:
+            raise
+        waits = Waits(str(error if isinstance(error, CapillaryError) else broke_off(error)), None)
+    return Submitted(dict(so_far.counts), so_far.auto_approved, waits)
+
+
+def _begin(ledger: Ledger, plan: PlanId, terms: _Terms) -> _SoFar:
+    """Return where the task stands. One that comes back after a wait has looked at what was accepted before it."""
+    with ledger.read() as tx:
+        opened = open_plan(tx, plan)
+        of_run = (
+            select(badge_sighting.c.request_id)
+            .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
+            .where(badge_request.c.badge_run_id == opened)
+            .limit(1)
+        )
+        has_looked = terms.waiting_since is not None and tx.conn.execute(of_run).first() is not None
+        looks = LOOKS if terms.stop_on_auto_approval and not has_looked else 0
+        return _SoFar(told_at=told_at(tx, opened), looks_left=looks)
 
 
 async def _send_all(
-    sender: Sender,
-    plan: PlanId,
-    so_far: _SoFar,
-    *,
-    lease: timedelta,
-    stop_on_auto_approval: bool,
-    in_flight: int,
-) -> None:
-    """Send what is planned; after a change of the ledger's server, wait and go on."""
+    sender: Sender, plan: PlanId, so_far: _SoFar, terms: _Terms, fresh: timedelta | None
+) -> Waits | None:
+    """Send what is planned; after a change of the ledger's server, or of what the list has shown, go on."""
+    begun_again = 0
     while True:
         try:
-            await _send_planned(
-                sender, plan, so_far, lease=lease, stop_on_auto_approval=stop_on_auto_approval, in_flight=in_flight
-            )
+            looked = await _look_first(sender, plan, terms, fresh)
+            so_far.take(looked.resolved)
+            _assert_human(so_far, terms)
+            return await _send_planned(sender, plan, so_far, terms, looked.list_read_at)
         except ServerChanged as changed:
             _LOG.warning("%s", changed)
-            await _catch_up(sender, plan, changed.over_at, lease)
-        else:
-            return
+            if not await _catch_up(sender, plan, changed.over_at, terms.lease):
+                return Waits(str(changed), changed.over_at)
+        except HistoryOpen as error:
+            begun_again += 1
+            if begun_again >= HISTORY_READINGS:
+                raise
+            _LOG.warning("%s", error)
+        fresh = None
 
 
-async def _catch_up(sender: Sender, plan: PlanId, over_at: datetime, lease: timedelta) -> None:
-    """Sleep until the ledger's clock is past a moment; the run stays alive."""
+async def _catch_up(sender: Sender, plan: PlanId, over_at: datetime, lease: timedelta) -> bool:
+    """Sleep until the ledger's clock is past a moment; the run stays alive. False where that takes too long here."""
 
     def left_s() -> float:
         with sender.ledger.write() as tx:
@@ -165,20 +229,70 @@ async def _catch_up(sender: Sender, plan: PlanId, over_at: datetime, lease: time
             return (over_at - tx.now).total_seconds()
 
     while (left := await sender.runtime.ledger_call(left_s)) >= 0:
-        await sender.runtime.sleep(min(left + 0.001, _CATCH_UP_LOOK_S))
+        if left > IN_TASK_S:
+            return False
+        await sender.runtime.sleep(left + 0.001)
+    return True
 
 
 async def _send_planned(
-    sender: Sender,
-    plan: PlanId,
-    so_far: _SoFar,
-    *,
-    lease: timedelta,
-    stop_on_auto_approval: bool,
-    in_flight: int,
-) -> None:
-    """Read the list, then send what is planned, in order, until none is left."""
+    sender: Sender, plan: PlanId, so_far: _SoFar, terms: _Terms, list_read_at: datetime
+) -> Waits | None:
+    """Send what is planned, in order, until none is left or doubt keeps the rest back for long."""
     not_taken_in_a_row, width = 0, 1
+
+    def next_room() -> Room:
+        with sender.ledger.write() as tx:
+            badge_run_id = open_plan(tx, plan)
+            requests.keep_alive(tx, badge_run_id, lease=terms.lease)
+            here = room(tx, badge_run_id, sender.client.settings, in_flight=terms.in_flight, width=width)
+            if here.wanted:
+                _assert_may_send(tx, sender.client.settings)
+                _assert_human_decides(tx, badge_run_id, sender.client.settings.account, so_far, terms)
+            return here
+
+    hold = Hold(sender)
+    while (here := await sender.runtime.ledger_call(next_room)).wanted:
+        if hold.is_due(here):
+            if (waits := hold.leaves(here)) is not None:
+                await sender.runtime.ledger_call(lambda now=here: _assert_worth_waiting(sender, plan, terms, now))  # type: ignore[misc]
+                return waits
+            so_far.take(await hold.look(here, stop_on_auto_approval=terms.stop_on_auto_approval))
+            _assert_human(so_far, terms)
+            continue
+        sendings = await _send_batch(sender, plan, so_far, terms, here.batch, list_read_at)
+        refusals = [sending.not_taken for sending in sendings if sending.not_taken is not None]
+        not_taken_in_a_row = not_taken_in_a_row + len(refusals) if len(refusals) == len(sendings) else 0
+        if refusals and _stop(refusals, not_taken_in_a_row):
+            raise refusals[-1]
+        accepted = any(sending.sent is Sent.ACCEPTED for sending in sendings)
+        hold.sent(accepted=accepted)
+        if await _others_may_follow(sender, plan, so_far, sendings):
+            width = terms.in_flight
+    return None
+
+
+async def _others_may_follow(sender: Sender, plan: PlanId, so_far: _SoFar, sendings: list[Sending]) -> bool:
+    """Return whether several may be under way now: one was accepted, and read once more where that tells anything."""
+    accepted = [each.platform_request_id for each in sendings if each.sent is Sent.ACCEPTED]
+    if not accepted:
+        return False
+
+    def anything_left() -> bool:
+        with sender.ledger.read() as tx:
+            return bool(planned_requests(tx, open_plan(tx, plan), 1))
+
+    if so_far.looks_left and await sender.runtime.ledger_call(anything_left):
+        so_far.looks_left -= 1
+        if await look_again(sender, accepted[0] or "") is not None:
+            so_far.looks_left = 0
+    return not so_far.looks_left
+
+
+async def _send_batch(
+    sender: Sender, plan: PlanId, so_far: _SoFar, terms: _Terms, batch: Sequence[int], list_read_at: datetime
+) -> list[Sending]:
+    """Send so many at once. All of them come to their end, whatever one raises: none is cut off in mid-call."""
 
     def claim(tx: Transaction, request_id: int) -> requests.Claim | None:
         return requests.claim(
@@ -190,59 +304,35 @@ async def _send_planned(
         )
 
     async def send(request_id: int) -> Sending:
-        return await sender.send(request_id, lambda tx: claim(tx, request_id), list_read_at=looked.list_read_at)
+        return await sender.send(request_id, lambda tx: claim(tx, request_id), list_read_at=list_read_at)
 
-    def next_requests() -> list[int]:
-        with sender.ledger.write() as tx:
-            badge_run_id = open_plan(tx, plan)
-            requests.keep_alive(tx, badge_run_id, lease=lease)
-            planned = _planned(tx, badge_run_id, width)
-            if planned:
-                _assert_may_send(tx, sender.client.settings, in_flight)
-                account = sender.client.settings.account
-                _assert_human_decides(tx, badge_run_id, account, so_far.told_at, stop=stop_on_auto_approval)
-            return planned
-
-    looked = await _look_first(sender, plan, lease=lease, stop_on_auto_approval=stop_on_auto_approval)
-    so_far.auto_approved += looked.auto_approved
-    _assert_human(so_far.auto_approved, stop=stop_on_auto_approval)
-    while batch := await sender.runtime.ledger_call(next_requests):
-        # All of a batch come to their end, whatever one of them raises: none is cut off in mid-call.
-        ends = await asyncio.gather(*(send(request_id) for request_id in batch), return_exceptions=True)
-        sendings = [end for end in ends if isinstance(end, Sending)]
-        so_far.counts.update(sending.sent for sending in sendings)
-        so_far.auto_approved += sum(sending.auto_approved for sending in sendings)
-        errors = [end for end in ends if isinstance(end, BaseException)]
-        # What ends the task goes before what is waited for.
-        if ending := [error for error in errors if not isinstance(error, ServerChanged)]:
-            # A stop ends the run; whatever else went wrong would only have it tried again.
-            raise next((error for error in ending if isinstance(error, Stopped)), ending[0])
-        _assert_human(so_far.auto_approved, stop=stop_on_auto_approval)
-        if errors:
-            raise errors[0]
-        refusals = [sending.not_taken for sending in sendings if sending.not_taken is not None]
-        not_taken_in_a_row = not_taken_in_a_row + len(refusals) if len(refusals) == len(sendings) else 0
-        if refusals and _stop(refusals, not_taken_in_a_row):
-            raise refusals[-1]
-        if await _others_may_follow(sender, plan, so_far, sendings):
-            width = in_flight
+    ends = await asyncio.gather(*(send(request_id) for request_id in batch), return_exceptions=True)
+    sendings = [end for end in ends if isinstance(end, Sending)]
+    so_far.counts.update(sending.sent for sending in sendings)
+    so_far.auto_approved += sum(sending.auto_approved for sending in sendings)
+    errors = [end for end in ends if isinstance(end, BaseException)]
+    # What ends the task goes before what is waited for.
+    if ending := [error for error in errors if not isinstance(error, ServerChanged)]:
+        # A stop ends the run; whatever else went wrong would only have it tried again.
+        raise next((error for error in ending if isinstance(error, Stopped)), ending[0])
+    _assert_human(so_far, terms)
+    if errors:
+        raise errors[0]
+    return sendings
 
 
-async def _others_may_follow(sender: Sender, plan: PlanId, so_far: _SoFar, sendings: list[Sending]) -> bool:
-    """Return whether several may be under way now: one was accepted, and read once more where that tells anything."""
-    accepted = [each.platform_request_id for each in sendings if each.sent is Sent.ACCEPTED]
-    if not accepted:
-        return False
-
-    def anything_left() -> bool:
-        with sender.ledger.read() as tx:
-            return bool(_planned(tx, open_plan(tx, plan), 1))
-
-    if so_far.looks_left and await sender.runtime.ledger_call(anything_left):
-        so_far.looks_left -= 1
-        if await look_again(sender, accepted[0] or "") is not None:
-            so_far.looks_left = 0
-    return not so_far.looks_left
+def _assert_worth_waiting(sender: Sender, plan: PlanId, terms: _Terms, here: Room) -> None:
+    """Raise where nothing was accepted for longer than any judging takes, or where no reading can judge any more."""
+    settings = sender.client.settings
+    with sender.ledger.read() as tx:
+        since = terms.waiting_since or here.now
+        too_long = has_waited_too_long(tx, open_plan(tx, plan), settings, since=since)
+    if too_long or here.until is None:
+        raise TooMuchDoubt(
+            f"{here.in_doubt} requests of {settings.account} are in doubt, and the platform's list has not shown "
+            "what became of them for too long; nothing more is sent. Ask the platform's support "
+            "whether its list is complete and what becomes of what is submitted, then retry the task"
+        )
 
 
 def stop_look(ledger: Ledger, plan: PlanId) -> Callable[[], None]:
@@ -273,21 +363,21 @@ class _Looked:
     """What the look before sending brought.
 
     Attributes:
-        auto_approved: requests that were sent again and that the platform executed by itself.
+        resolved: what became of requests in doubt.
         list_read_at: when the reading of the list began, by the ledger's clock.
     """
 
-    auto_approved: int
+    resolved: Resolved
     list_read_at: datetime
 
 
-async def _look_first(sender: Sender, plan: PlanId, *, lease: timedelta, stop_on_auto_approval: bool) -> _Looked:
+async def _look_first(sender: Sender, plan: PlanId, terms: _Terms, fresh: timedelta | None) -> _Looked:
     """Find what an earlier try left in doubt, and what this ledger forgot, before anything new is sent."""
 
     def anything_planned() -> bool:
         with sender.ledger.write() as tx:
             opened = open_plan(tx, plan)
-            if not _planned(tx, opened, 1):
+            if not planned_requests(tx, opened, 1):
                 return False  # also under a stop: what was sent is waited for as ever
             assert_run_not_stopped(tx, opened)
             return True
@@ -295,21 +385,39 @@ async def _look_first(sender: Sender, plan: PlanId, *, lease: timedelta, stop_on
     def alive(tx: Transaction) -> None:
         opened = open_plan(tx, plan)
         assert_run_not_stopped(tx, opened)
-        requests.keep_alive(tx, opened, lease=lease)
+        requests.keep_alive(tx, opened, lease=terms.lease)
 
     if not await sender.runtime.ledger_call(anything_planned):
-        return _Looked(0, _NEVER)
+        return _Looked(Resolved(), _NEVER)
     await sender.runtime.ledger_call(lambda: _doubt_the_foreign_keys(sender))
     await read_history(sender.ledger, sender.client, sender.runtime, alive=alive)
-    begun = await sender.runtime.ledger_call(lambda: _now(sender.ledger))
-    await _read_to_the_end(sender)
-    resolved = await resolve_doubt(sender, stop_on_auto_approval=stop_on_auto_approval)
-    return _Looked(resolved.auto_approved, begun)
+    read_at = await sender.runtime.ledger_call(lambda: _read_by_another(sender, fresh))
+    if read_at is None:
+        read_at = await sender.runtime.ledger_call(lambda: _now(sender.ledger))
+        await _read_to_the_end(sender)
+    resolved = await resolve_doubt(sender, stop_on_auto_approval=terms.stop_on_auto_approval)
+    return _Looked(resolved, read_at)
 
 
 def _now(ledger: Ledger) -> datetime:
     with ledger.read() as tx:
         return tx.now
+
+
+def _read_by_another(sender: Sender, fresh: timedelta | None) -> datetime | None:
+    """Return when a reading began that serves as well as one of this task's own would; None where there is none.
+
+    What it has shown is recorded, whoever read. Only what this ledger has forgotten since would be missing: so it
+    serves alone where the ledger's server tells of a restore, and then by when it began.
+    """
+    if fresh is None:
+        return None
+    settings = sender.client.settings
+    with sender.ledger.read() as tx:
+        if not server.tells(tx):
+            return None
+        reading = scans.whole_reading(tx, settings.account, settings.sender, within=fresh)
+        return None if reading is None else reading.begun_at
 
 
 def _doubt_the_foreign_keys(sender: Sender) -> None:
@@ -345,34 +453,32 @@ async def _read_to_the_end(sender: Sender) -> None:
     )
 
 
-def _assert_human(auto_approved: int, *, stop: bool) -> None:
-    if auto_approved and stop:
-        raise AutoApproved(
-            f"the platform executed {auto_approved} request(s) without a human's approval, and no further one was "
-            "sent. Switch auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or let the "
-            "campaign say on_auto_approved='accept'"
-        )
+def _assert_human(so_far: _SoFar, terms: _Terms) -> None:
+    if so_far.auto_approved and terms.stop_on_auto_approval:
+        raise _executed(so_far.auto_approved)
 
 
-def _assert_human_decides(
-    tx: Transaction, badge_run_id: OpenPlan, account: str, told_at: datetime | None, *, stop: bool
-) -> None:
+def _executed(count: int) -> AutoApproved:
+    return AutoApproved(
+        f"the platform executed {count} request(s) without a human's approval, and no further one was "
+        "sent. Switch auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or let the "
+        "campaign say on_auto_approved='accept'"
+    )
+
+
+def _assert_human_decides(tx: Transaction, badge_run_id: OpenPlan, account: str, so_far: _SoFar, terms: _Terms) -> None:
     """Assert that neither a request of the run nor the account's latest decided one was executed by the platform."""
-    if not stop:
+    if not terms.stop_on_auto_approval:
         return
-    found = auto_approval(tx, badge_run_id, account, after=told_at)
-    _assert_human(found.own, stop=True)
+    found = auto_approval(tx, badge_run_id, account, after=so_far.told_at)
+    if found.own:
+        raise _executed(found.own)
     if found.latest is not None:
         raise AutoApproved(
             f"the platform executed the latest decided request of {account} ({on_one_line(found.latest)}) without a "
             "human's approval, and nothing more is sent. Switch auto-approval off for ISSUE-BADGE (Member Care, "
             "Settings, Request workflows) and clear the task, or let the campaign say on_auto_approved='accept'"
         )
-
-
-def _told_at(ledger: Ledger, plan: PlanId) -> datetime | None:
-    with ledger.read() as tx:
-        return told_at(tx, open_plan(tx, plan))
 
 
 def _note_told(ledger: Ledger, plan: PlanId) -> None:
@@ -386,43 +492,14 @@ def _stop(refusals: list[NotTaken], in_a_row: int) -> bool:
     return in_a_row >= allowed
 
 
-def _planned(tx: Transaction, badge_run_id: OpenPlan, count: int) -> list[int]:
-    rows = tx.conn.execute(
-        select(badge_request.c.id)
-        .where(badge_request.c.badge_run_id == badge_run_id, badge_request.c.status == RequestStatus.PLANNED)
-        .order_by(badge_request.c.ordinal)
-        .limit(count)
-    )
-    return list(rows.scalars())
-
-
-def _assert_may_send(tx: Transaction, settings: PlatformSettings, in_flight: int) -> None:
+def _assert_may_send(tx: Transaction, settings: PlatformSettings) -> None:
     account = settings.account
     if history(tx, account, settings.sender).read_at is None:
         raise HistoryOpen(
             f"the list of {account} has to be read from its beginning once more, because a request stood there that "
-            "this ledger did not know; nothing is sent before that. Retry the task, which does it"
+            "this ledger did not know; nothing is sent before that. submit does it; retry the task if it ended"
         )
     _assert_nothing_foreign(tx, settings)
-    in_doubt = tx.conn.execute(
-        select(func.count())
-        .select_from(badge_request)
-        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .where(
-            badge_occasion.c.account == account,
-            badge_request.c.status == RequestStatus.SENDING,
-            # Another user's doubts are ended by that user, or by what shows of them; they are no reason to wait.
-            badge_request.c.sender == settings.sender,
-            # Calls of other runs that are merely under way are in no doubt; what a killed sender left is, by then.
-            badge_request.c.error.is_not(None)
-            | (badge_request.c.last_sent_at < tx.now - timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s)),
-        )
-    ).scalar_one()
-    if in_doubt >= in_flight:
-        raise TooMuchDoubt(
-            f"{in_doubt} requests of {account} are in doubt, as many as may be in flight; nothing more is sent until "
-            "the platform's list has shown what became of them"
-        )
 
 
 def _assert_nothing_foreign(tx: Transaction, settings: PlatformSettings) -> None:

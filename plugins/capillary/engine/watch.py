@@ -173,6 +173,9 @@ async def watch(
         reading.settled,
         singly + len(left),
     )
+    reaches_back = days.shows(cluster_day(known_until, settings))
+    if read.to_the_end and reaches_back and not missed:
+        await runtime.ledger_call(lambda: _note_whole(ledger, settings, begun, read.pages))
     return Watched(
         read,
         reading.new,
@@ -181,7 +184,7 @@ async def watch(
         reading.foreign_key,
         missed,
         refused_before=days.since if days.refused else None,
-        reaches_back=days.shows(cluster_day(known_until, settings)),
+        reaches_back=reaches_back,
     )
 
 
@@ -331,6 +334,11 @@ def _unseen(
         *(older if len(older) <= FORGOTTEN_READS else runtime.random.sample(older, FORGOTTEN_READS)),
         *(missed if len(missed) <= SINGLE_READS else runtime.random.sample(missed, SINGLE_READS)),
     ]
+
+
+def _note_whole(ledger: Ledger, settings: PlatformSettings, begun: datetime, pages: int) -> None:
+    with ledger.write() as tx:
+        scans.note_whole(tx, settings.account, sender=settings.sender, begun_at=begun, pages=pages)
 
 
 def _distrust(ledger: Ledger, account: str) -> None:

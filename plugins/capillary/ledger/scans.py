@@ -37,6 +37,19 @@ class ScanState:
     clock_jumped_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WholeReading:
+    """A reading of the list that came to its end.
+
+    Attributes:
+        begun_at: when it began, by the ledger's clock.
+        pages: how many calls it took.
+    """
+
+    begun_at: datetime
+    pages: int
+
+
 def lease(tx: Transaction, account: str, *, by: str, older_than: timedelta) -> bool:
     """Take the turn to read the list, when the last reading is old enough and nobody else is at it.
 
@@ -86,6 +99,41 @@ def finish(tx: Transaction, account: str, *, by: str) -> None:
         .where(badge_scan.c.account == account, badge_scan.c.leased_by == by)
         .values(leased_until=tx.now, leased_by="")
     )
+
+
+def note_whole(tx: Transaction, account: str, *, sender: str, begun_at: datetime, pages: int) -> None:
+    """A reading came to its end, and all that it shows is recorded.
+
+    Args:
+        tx: the transaction.
+        account: the account.
+        sender: fingerprint of the credential user that read: another one may be shown other rows.
+        begun_at: when it began, by the ledger's clock.
+        pages: how many calls it took.
+    """
+    checked(badge_scan.c.whole_by, "sender", sender)
+    ensure(tx, account)
+    columns = badge_scan.c
+    tx.conn.execute(
+        update(badge_scan)
+        .where(columns.account == account)
+        .where(or_(columns.whole_at.is_(None), columns.whole_at < begun_at, columns.whole_at > tx.now))
+        .values(whole_at=begun_at, whole_by=sender, whole_pages=pages)
+    )
+
+
+def whole_reading(tx: Transaction, account: str, sender: str, *, within: timedelta) -> WholeReading | None:
+    """Return the last reading that came to its end, if this user's own and begun so short ago."""
+    columns = badge_scan.c
+    row = tx.conn.execute(
+        select(columns.whole_at, columns.whole_pages).where(
+            columns.account == account,
+            columns.whole_by == sender,
+            columns.whole_at >= tx.now - within,
+            columns.whole_at <= tx.now,
+        )
+    ).one_or_none()
+    return None if row is None else WholeReading(row.whole_at, row.whole_pages)
 
 
 def distrust(tx: Transaction, account: str) -> None:

@@ -280,6 +280,9 @@ badge_scan = Table(
     Column("distrusted_at", UtcDateTime, comment="the list missed a request that a single read found"),
     Column("platform_ahead_s", BigInteger, comment="the platform's clock less the ledger's, as of the last jump"),
     Column("clock_jumped_at", UtcDateTime, comment="when that was last found to have changed by over a minute"),
+    Column("whole_at", UtcDateTime, comment="when the last reading began that came to its end"),
+    Column("whole_by", String(64), comment="fingerprint of the credential user that did it"),
+    Column("whole_pages", Integer, comment="how many calls it took"),
 )
 
 badge_history = Table(

@@ -78,6 +78,12 @@ def untold(tx: Transaction) -> tuple[str, ...]:
     return () if server is None else tuple(word for word, each in zip(words, astuple(server), strict=True) if not each)
 
 
+def tells(tx: Transaction) -> bool:
+    """Return whether the server tells everything by which a failover or a restore shows."""
+    server = told(tx)
+    return server is not None and all(astuple(server))
+
+
 def note_first(tx: Transaction) -> None:
     """Write the server down where none is known yet: when the tables are made, so that every backup holds it."""
     if (server := told(tx)) is not None:

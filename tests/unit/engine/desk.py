@@ -71,7 +71,7 @@ class Desk:
         events: calls in their order: ``clear``, ``asked``, ``post <key>``, ``list``.
         lists: since when, and of which type, the list was asked for.
         most_at_once: POSTs that were under way together.
-        second: of the sender's monotonic clock.
+        second: of the sender's monotonic clock; the ledger's `now` goes on with its sleeps.
         platform_ahead: the platform's clock less the ledger's; None: its replies do not say it.
     """
 
@@ -163,6 +163,7 @@ class Desk:
 
         async def sleep(seconds: float) -> None:
             self.second += seconds
+            self.now[0] += timedelta(seconds=seconds)
 
         runtime = Runtime(sleep=sleep, monotonic=lambda: self.second, random=Random(1))  # noqa: S311 - no secret
         return Sender(self.ledger, cast("Client", self), runtime, may_submit)

@@ -287,6 +287,7 @@ def test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name(ledger: Led
     for write in (
         lambda tx: foreign_keys.note(tx, SPEC.account, bad, ["cb1.x"]),
         lambda tx: history.take_as_read(tx, SPEC.account, bad, since=date(2026, 11, 23)),
+        lambda tx: scans.note_whole(tx, SPEC.account, sender=bad, begun_at=tx.now, pages=1),
     ):
         with pytest.raises(ValueUnfit, match=r"^sender: "), ledger.write() as tx:
             write(tx)
@@ -433,6 +434,7 @@ WRITERS: Final[Mapping[str, Callable[..., None] | str]] = {
     "badge_pace.account": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
     "badge_scan.account": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
     "badge_scan.leased_by": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
+    "badge_scan.whole_by": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
     "badge_history.account": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
     "badge_history.sender": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
     "badge_history.unread": "days",

@@ -274,6 +274,9 @@ def _create_account_tables() -> None:
             comment="the platform's clock less the ledger's, as of the last jump",
         ),
         _time("clock_jumped_at", nullable=True, comment="when that was last found to have changed by over a minute"),
+        _time("whole_at", nullable=True, comment="when the last reading began that came to its end"),
+        sa.Column("whole_by", sa.String(64), nullable=True, comment="fingerprint of the credential user that did it"),
+        sa.Column("whole_pages", sa.Integer(), nullable=True, comment="how many calls it took"),
         sa.PrimaryKeyConstraint("account", name=op.f("pk_badge_scan")),
     )
     op.create_table(
