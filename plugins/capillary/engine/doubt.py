@@ -29,6 +29,7 @@ from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.answered import Named, Word, look_up
 from capillary.engine.lean_list import look_behind
+from capillary.engine.list_controls import hidden_ones
 from capillary.engine.lookalikes import Lookalike, Lookalikes
 from capillary.engine.platform_list import LOOK_BACK, read_days
 from capillary.engine.runtime import Runtime
@@ -185,6 +186,10 @@ async def _absences(
     held = await _read_answered(ledger, client, runtime, named, seen_keys)
     found = sum(doubt.key in seen_keys for doubt in doubts)
     if not await is_through(ledger, runtime, account, days.read):
+        return found, []
+    covered = [each for each in (doubt.first_sent_at for doubt in doubts) if days.shows(cluster_day(each, settings))]
+    since = min(covered, default=begun)
+    if await hidden_ones(ledger, client, runtime, begun=begun, since=since, shown=made_at.keys()):
         return found, []
 
     def judge() -> list[InDoubt]:

@@ -206,7 +206,12 @@ class _Reading:
             try:
                 await self._read_to_the_end(whole, today)
             except CallRefused as error:
-                _LOG.info("the platform refuses the list as a whole by now: %s", error.reason)
+                raise ListCutShort(
+                    f"the platform counts {total} requests since {whole.first}, shows {len(self.seen)} in parts, and "
+                    f"refuses the list as a whole ({error.reason}), and nothing is sent: the rest may be ours. Have "
+                    "the platform's support list them, or say from which day on requests can stand there: python -m "
+                    "capillary ledger import --dags <folder> --since <day>"
+                ) from error
 
     async def _pages(self, days: Days, today: date) -> int:
         """Return how many pages the list of these days has, 0 where it is empty."""

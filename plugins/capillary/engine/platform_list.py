@@ -263,7 +263,11 @@ async def _read_many_days(
     if total is None or total <= len(shown):
         return days
     _LOG.info("the list since %s has %d rows, and its parts have shown %d", since, total, len(shown))
-    whole = await read_list(client, since=since, request_type=request_type, on_page=on_page)
+    try:
+        whole = await read_list(client, since=since, request_type=request_type, on_page=on_page)
+    except CallRefused as error:
+        _LOG.error("the platform refuses the rest of the list, which its parts do not show: %s", error.reason)
+        whole = replace(days.read, to_the_end=False, but_for=frozenset())
     return replace(days, read=_together((days.read, whole)))
 
 

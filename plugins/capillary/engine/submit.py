@@ -434,6 +434,7 @@ def _doubt_the_foreign_keys(sender: Sender) -> None:
 
 
 async def _read_to_the_end(sender: Sender) -> None:
+    misses = 0
     for _ in range(LIST_READINGS):
         watched = await watch(sender.ledger, sender.client, sender.runtime, before_sending=True)
         if not watched.reaches_back:
@@ -444,8 +445,17 @@ async def _read_to_the_end(sender: Sender) -> None:
                 "ledger import --dags <folder> --since <day>"
             )
         read = watched.read
+        if watched.missed:  # what this ledger forgot may be hidden, too
+            misses = watched.missed
+            continue
         if await is_through(sender.ledger, sender.runtime, sender.client.settings.account, read):
             return
+    if misses:
+        raise ListCutShort(
+            f"the platform's list hides {misses} request(s) of ours that single reads find, and nothing is sent: what "
+            "this ledger forgot may be hidden, too. Retry later: a list that lags for longer than visibility_lag_s "
+            "catches up. If it stays, have the platform's support say which requests this user's list leaves out"
+        )
     raise ListCutShort(
         f"the platform's list of requests was read {LIST_READINGS} times and never to its end (last time {read.pages} "
         f"pages, {read.rows} rows), and nothing is sent: what this ledger forgot may stand on the part that did not "

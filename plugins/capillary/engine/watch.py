@@ -23,6 +23,7 @@ from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.lean_list import look_behind
+from capillary.engine.list_controls import hidden_ones
 from capillary.engine.platform_list import LOOK_BACK, ListRead, read_days
 from capillary.engine.runtime import Runtime
 from capillary.engine.settle import SINGLE_READS, settle_by_reading, settle_rows
@@ -121,7 +122,8 @@ async def watch(
         settle: whether to settle what the rows decide.
         settle_singly: whether to read decided requests singly that the rows do not settle, `SINGLE_READS` at most.
         reader: renews this reader's turn while it reads.
-        before_sending: look behind rows that show neither key nor customers, too: this ledger may have forgotten them.
+        before_sending: look behind rows that show neither key nor customers, too, since this ledger may have forgotten
+            them, and whether the list shows what else this user sent at the time.
 
     Raises:
         PlatformUnavailable, ReplyUnreadable, CallRefused: the list could not be read.
@@ -155,6 +157,11 @@ async def watch(
             singly += 1
             missed += sent_at is not None and sent_at >= since and days.shows(cluster_day(sent_at, settings))
             await runtime.ledger_call(lambda r=row: reading.take((r,), read_singly=True))  # type: ignore[misc]
+    if before_sending:
+        # The neighbours of what this ledger may have forgotten; those that wait were looked up above.
+        known = known_until - LOOK_BACK
+        seen = reading.seen.union(platform_request_id for platform_request_id, _ in unseen)
+        missed += await hidden_ones(ledger, client, runtime, begun=begun, since=known, shown=seen)
     left = reading.left if settle_singly else {}
     reading.settled += await settle_by_reading(ledger, client, runtime, sorted(left), listed=left)
     if missed and read.to_the_end:

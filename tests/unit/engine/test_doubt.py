@@ -53,7 +53,7 @@ async def add_control(desk: Desk, *, after: timedelta) -> None:
     now, desk.now[0] = desk.now[0], NOON + after
     later = desk.plan([1_000], "control")
     await submit_run(desk.sender, desk.plan_id(later.badge_run_id), lease=LEASE, in_flight=100)
-    desk.listed.append(row("p-control", desk.requests()[-1].key))
+    desk.listed.append(row(f"p-{desk.numbered}", desk.requests()[-1].key))
     desk.now[0] = now
     desk.events.clear()
     desk.posts.clear()
@@ -183,7 +183,7 @@ async def test_another_user_judges_beside_a_control_of_the_same_sender(desk: Des
         (SETTINGS.sender, CALL + JUST, {}),
         ("a third till", CALL + JUST, {}),
         (BEFORE, CALL, {}),
-        (BEFORE, CALL + JUST, {"resends": 1}),
+        (BEFORE, CALL + JUST, {"resends": 1, "answered_id": None}),
         (BEFORE, CALL + JUST, {"first_sent_at": None, "tries": 0}),
     ],
     ids=["mine", "a third one's", "sent before", "sent again by nobody knows whom", "never sent by this ledger"],
@@ -364,6 +364,16 @@ async def test_a_row_without_a_key_holds_only_the_requests_that_it_may_be(desk: 
     desk.listed = [replace(row(f"p-{customer}", None), customers=(customer, 99)) for customer in (1, 3)]
     assert await resolve(desk, after=timedelta(hours=3)) == Resolved(sent_again=1, still_in_doubt=2)
     assert [post.key for post in desk.posts] == [key(desk, 2)]
+
+
+async def test_a_list_that_hides_what_is_known_proves_no_absence(desk: Desk) -> None:
+    """What was accepted beside the doubt has long been decided, and this list shows what waits alone."""
+    await leave_in_doubt(desk)
+    await add_control(desk, after=timedelta(minutes=1))
+    desk.unlisted, desk.listed = desk.listed, []
+    assert await resolve(desk, after=timedelta(days=3)) == Resolved(still_in_doubt=1)
+    desk.listed, desk.unlisted = desk.unlisted, []
+    assert await resolve(desk, after=timedelta(days=3)) == Resolved(sent_again=1)
 
 
 async def test_a_list_that_is_distrusted_proves_no_absence_for_a_day(desk: Desk) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from capillary.engine import list_controls
 from capillary.engine import watch as watching
-from capillary.engine.errors import HistoryUnread, LedgerBehind
+from capillary.engine.errors import HistoryUnread, LedgerBehind, ListCutShort
 from capillary.engine.platform_list import LOOK_BACK, PART_DAYS
 from capillary.engine.settle import settle_by_reading
 from capillary.engine.submit import submit_run
@@ -35,7 +36,10 @@ async def send(desk: Desk, *, ago: timedelta, shown: bool = True, settled: bool 
     desk.now[0] = NOON - ago
     number = desk.numbered + 1
     plan = desk.plan([number], f"run {number}")
+    hidden, desk.unlisted = desk.unlisted, []
+    desk.listed += hidden  # a list that hides what is known has nothing sent
     await submit_run(desk.sender, desk.plan_id(plan.badge_run_id), lease=LEASE)
+    desk.listed, desk.unlisted = [each for each in desk.listed if each not in hidden], hidden
     request = desk.requests()[-1]
     (desk.listed if shown else desk.unlisted).append(row(f"p-{number}", request.key))
     if settled:
@@ -328,6 +332,7 @@ async def test_a_refused_single_read_stops_no_other_one(desk: Desk, caplog: pyte
     assert desk.statuses() == ["waiting", "settled"]
     assert desk.outcomes() == {None: 1, "rejected": 1}, "what was not shown is no outcome"
     assert f"refuses to show request {gone} (HTTP 404, code None)" in caplog.text
+    desk.listed, desk.unlisted = desk.unlisted[1:], desk.unlisted[:1]
     await submit_another(desk)
     assert desk.statuses()[-1] == "waiting"
 
@@ -344,6 +349,48 @@ async def test_a_request_of_which_one_twin_is_refused_stays_waiting(desk: Desk) 
     assert desk.statuses() == ["waiting", "settled"]
     desk.refused_reads = set()
     assert await settle_by_reading(desk.ledger, sender.client, sender.runtime, [1]) == 1
+
+
+# Lists that hide what is known ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", ["what waits", "what is decided", "what is settled"])
+async def test_nothing_is_sent_on_a_list_that_hides_what_this_ledger_knows(desk: Desk, hidden: str) -> None:
+    await send(desk, ago=DAY, shown=False, settled=hidden == "what is settled")
+    if hidden == "what is decided":
+        desk.write(update(badge_sighting).values(terminal_seen_at=NOON, state="approved"))
+    with pytest.raises(ListCutShort, match=r"hides 1 request\(s\) of ours that single reads find"):
+        await submit_another(desk)
+    assert desk.statuses()[-1] == "planned"
+    desk.listed, desk.unlisted = desk.unlisted, []
+    await submit_another(desk)
+    assert desk.statuses()[-1] == "waiting"
+
+
+@pytest.mark.parametrize("why", ["gone", "young", "another's", "old", "found"])
+async def test_what_says_nothing_of_the_list_stops_nothing(desk: Desk, why: str) -> None:
+    first_reading(desk, ago=60 * DAY)
+    await send(desk, ago=20 * DAY if why == "old" else DAY, shown=False, settled=True)
+    if why == "old":
+        await send(desk, ago=DAY)
+    elif why == "gone":
+        desk.unlisted, desk.taken = [], []
+    elif why == "young":
+        lag = timedelta(seconds=desk.settings.visibility_lag_s)
+        desk.write(update(badge_sighting).values(seen_at=NOON - lag))
+    else:
+        change(desk, 1, **({"tries": 0} if why == "found" else {"sender": "another till"}))
+    await submit_another(desk)
+    assert desk.statuses()[-1] == "waiting"
+
+
+async def test_of_many_hidden_ones_some_are_looked_up(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(list_controls, "CONTROLS", 2)
+    for _ in range(5):
+        await send(desk, ago=DAY, shown=False, settled=True)
+    desk.events.clear()
+    watched = await watch(desk.ledger, desk.sender.client, desk.sender.runtime, before_sending=True)
+    assert (watched.missed, len(singly(desk))) == (2, 2)
 
 
 # A list without details --------------------------------------------------------------------------------------

@@ -1,0 +1,74 @@
+"""Requests that the ledger knows and a reading of the list should have shown: a list that hides them hides others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import select
+
+from capillary.api.client import Client
+from capillary.api.errors import ReplyUnreadable
+from capillary.api.settings import PlatformSettings
+from capillary.engine.runtime import Runtime
+from capillary.engine.single_read import read_singly
+from capillary.ledger.database import Ledger
+from capillary.ledger.schema import badge_occasion, badge_request, badge_sighting
+
+#: Most requests that one reading looks up singly because the list should have shown them and did not.
+CONTROLS: Final = 20
+
+_LOG: Final = logging.getLogger("capillary.list")
+
+
+async def hidden_ones(
+    ledger: Ledger, client: Client, runtime: Runtime, *, begun: datetime, since: datetime, shown: AbstractSet[str]
+) -> int:
+    """Return how many known requests a reading hid that the platform has all the same, of at most `CONTROLS`.
+
+    Looked up is what this credential user sent since a moment and the platform has had for longer than the list may
+    lag, in whatever state: a platform may leave out what waits, what is decided, or whatever is beyond a window. What
+    single reads do not find either is gone, and says nothing.
+
+    Args:
+        ledger: the ledger.
+        client: the platform.
+        runtime: time, chance and threads.
+        begun: when the reading began, by the ledger's clock.
+        since: a first send; the reading covers its day.
+        shown: platform request ids that the reading has shown.
+
+    Raises:
+        PlatformUnavailable: a single read got no answer.
+    """
+    expected = await runtime.ledger_call(lambda: _expected(ledger, client.settings, begun, since))
+    unseen = sorted(expected - shown)
+    looked_up = unseen if len(unseen) <= CONTROLS else runtime.random.sample(unseen, CONTROLS)
+    hidden = 0
+    for platform_request_id in looked_up:
+        try:
+            hidden += await read_singly(client, platform_request_id) is not None
+        except ReplyUnreadable:
+            hidden += 1
+    if hidden:
+        _LOG.error("the list of %s hides %d requests that single reads find", client.settings.account, hidden)
+    return hidden
+
+
+def _expected(ledger: Ledger, settings: PlatformSettings, begun: datetime, since: datetime) -> set[str]:
+    with ledger.read() as tx:
+        rows = tx.conn.execute(
+            select(badge_sighting.c.platform_request_id)
+            .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
+            .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
+            .where(
+                badge_occasion.c.account == settings.account,
+                badge_request.c.sender == settings.sender,
+                badge_request.c.tries > 0,
+                badge_request.c.first_sent_at >= since,
+                badge_sighting.c.seen_at < begun - timedelta(seconds=settings.visibility_lag_s),
+            )
+        )
+        return set(rows.scalars())
