@@ -347,3 +347,17 @@ async def test_a_key_that_is_not_ours_is_not_imported_and_does_not_keep_an_impor
 
 async def _nothing(*_: object, **__: object) -> _Looked:
     return _Looked(Resolved(), datetime.now(UTC))
+
+
+async def test_what_an_import_found_from_before_a_persons_word_is_looked_for_from_then_on(
+    house: House, tmp_path: Path
+) -> None:
+    """A first import said too late a day; the second one finds what is older, and cannot tell what it is."""
+    await submit(house, house.plan(range(1, 101)))
+    emptied(house, tmp_path)
+    account, sender = house.settings.account, house.settings.sender
+    with house.ledger.write() as tx:
+        take_as_read(tx, account, sender, since=house.clock().date() + timedelta(days=3))
+    assert not (await bring_back(house)).is_complete
+    with house.ledger.read() as tx:
+        assert history(tx, account, sender).first_day == house.clock().date() - timedelta(days=2)

@@ -630,7 +630,7 @@ _HISTORY: Final = ledger_history.history
 BUGS: Final[Mapping[str, Bug]] = {
     "persist-after-send": Bug("the claim is written before the POST", [(Sender, "send", _persist_after_send)]),
     "release-on-timeout": Bug("no trustworthy answer leaves a doubt", [(Sender, "_doubted", _release_on_timeout)]),
-    "trust-200": Bug("a 200 without a request id proves nothing", [(api_client, "_taken", _trust_200)], shown_by=13),
+    "trust-200": Bug("a 200 without a request id proves nothing", [(api_client, "_taken", _trust_200)], shown_by=1),
     "claim-without-compare": Bug("a claim is a compare-and-set", [(requests, "claim", _claim_anything)]),
     "send-for-others": Bug(
         "only the run that planned a request sends it",
@@ -638,6 +638,7 @@ BUGS: Final[Mapping[str, Bug]] = {
             (requests, "claim", _claim_for_others),
             *((each, "planned_requests", _planned_by_anybody) for each in (room, submit)),
         ],
+        shown_by=1,
     ),
     "late-release": Bug(
         "a sender releases only its own claim, never a doubtful one",
@@ -649,7 +650,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "no refusal counts for a doubtful request",
         [(requests, "refuse", _refuse_doubtful)],
         lambda shape: shape.fault > 0.2,
-        shown_by=43,
+        shown_by=19,
     ),
     "switch-ignored": Bug(
         "the switch is asked before every POST",
@@ -689,7 +690,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     "blind-to-lag": Bug(
         "doubt lasts for the list's lag, too",
         [(submit, "doubt_after", _blind_to_lag), (doubt, "doubt_after", _blind_to_lag)],
-        shown_by=55,
+        shown_by=19,
     ),
     "altered-key-taken-for-absent": Bug(
         "a row whose key was made from ours is ours, and one of our customers holds the doubt",
@@ -707,7 +708,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "after a clock was set nothing is judged absent for one lag",
         [(scans, "note_clocks", _never)],
         lambda shape: shape.clock_set_by > 0,
-        shown_by=345,
+        shown_by=425,
     ),
     "auto-approval-only-in-the-reply": Bug(
         "the first accepted request is read once more before others follow",
@@ -715,7 +716,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         lambda shape: 0 < shape.approves_after < LOOKED_AT_AFTER_S,
         shown_by=145,
     ),
-    "no-control": Bug("absence needs a control, or an hour", [(doubt, "_may_judge", _no_control)]),
+    "no-control": Bug("absence needs a control, or an hour", [(doubt, "_may_judge", _no_control)], shown_by=1),
     "last-page-dropped": Bug(
         "the list is read to its end",
         [(platform_list, "read_list", _last_page_dropped)],
@@ -725,7 +726,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a page that is too large is read again in smaller ones",
         [(platform_list, "_read_pages", _too_large_is_the_end)],
         lambda shape: shape.largest_page > 0,
-        shown_by=101,
+        shown_by=141,
     ),
     "foreign-key-ignored": Bug(
         "an unknown key of ours stops submitting",
@@ -743,7 +744,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a sender changes the claim that it took, whoever has its number",
         [(requests, "_held", _held_by_number)],
         _fails_over,
-        shown_by=259,
+        shown_by=19,
     ),
     "plan-by-number": Bug(
         "a plan is opened by its number and its token",
@@ -785,13 +786,13 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a list of many days is read in parts, since it may be clipped in silence",
         [(platform_list, "_read_many_days", _many_days_at_once)],
         lambda shape: shape.list_days > 0,
-        shown_by=727,
+        shown_by=87,
     ),
     "anybodys-first-reading": Bug(
         "each credential user reads the list before it sends",
         [(each, "history", _anybodys_history) for each in (ledger_history, submit, doubt, watch)],
         lambda shape: shape.two_tills,
-        shown_by=8439,
+        shown_by=2119,
     ),
     "refused-days-taken-as-read": Bug(
         "days that the platform refuses to list hold everything back",
@@ -809,33 +810,39 @@ BUGS: Final[Mapping[str, Bug]] = {
         "another user judges absence beside a control of the same sender alone",
         [(doubt, "_may_judge", _anybody_judges)],
         lambda shape: shape.own_rows_only,
-        shown_by=333,
+        shown_by=1813,
     ),
     "key-reused": Bug(
         "other content, other key", [(cut, "request_key", _key_of_size), (send, "content_hash", _hash_of_size)]
     ),
     "open-ones-are-fresh": Bug(
-        "a customer with an open enrolment is not planned", [(plan, "may_be_planned", _open_ones_may_be_planned)]
+        "a customer with an open enrolment is not planned",
+        [(plan, "may_be_planned", _open_ones_may_be_planned)],
+        shown_by=2,
     ),
     "strangers-session": Bug(
         "a plan sees its own rows, whatever session a pooler gives it",
         [(candidates, "_copy_to_sqlite", _copy_in_a_strangers_session)],
+        shown_by=1,
     ),
     "retry-without-a-look": Bug(
         "who is unconfirmed is retried only after a look at the badge",
         [(candidates, "_UNCERTAIN", "1 = 0")],
-        shown_by=5,
+        shown_by=18,
     ),
-    "alive-run-discarded": Bug("only a dead run's requests are given back", [(plan, "dead_runs", _every_run_is_dead)]),
+    "alive-run-discarded": Bug(
+        "only a dead run's requests are given back", [(plan, "dead_runs", _every_run_is_dead)], shown_by=1
+    ),
     "sent-ones-discarded": Bug(
         "what was sent is never given back",
         [(each, "discard_unsent", _discard_what_is_sent) for each in (plan, upkeep, actors)],
-        shown_by=20,
+        shown_by=19,
     ),
     "scheme-in-the-account": Bug(
         "http and https lead to one account",
         [(PlatformSettings, "account", property(_account_with_scheme))],
         lambda shape: shape.addresses is Addresses.SCHEMES,
+        shown_by=4,
     ),
     "moved-and-planned": Bug(
         "an organisation that is known under another address is not planned for",
@@ -851,24 +858,27 @@ BUGS: Final[Mapping[str, Bug]] = {
     "resend-on-failed-settle": Bug(
         "what waits is never sent again",
         [(settle, "_settle", _resend_on_failed_settle)],
-        shown_by=2,
+        shown_by=1,
     ),
     "unread-sighting": Bug(
         "every sighting is read before settling",
         [(settle, "_settle", _settle_by_what_came)],
         _broken,
-        shown_by=502,
+        shown_by=12,
     ),
     "counts-of-before-kept": Bug(
-        "settling again counts anew", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken
+        "settling again counts anew", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken, shown_by=246
     ),
     "counts-added-up": Bug(
         "settling again counts in place of what was counted",
         [(ledger_settle, "count_outcomes", _added_to_before)],
         _broken,
+        shown_by=52,
     ),
-    "refusal-uncounted": Bug("a refused request is counted", [(requests, "refuse", _refusal_uncounted)]),
-    "giving-up-uncounted": Bug("a request that is given up is counted", [(requests, "give_up", _give_up_uncounted)]),
+    "refusal-uncounted": Bug("a refused request is counted", [(requests, "refuse", _refusal_uncounted)], shown_by=1),
+    "giving-up-uncounted": Bug(
+        "a request that is given up is counted", [(requests, "give_up", _give_up_uncounted)], shown_by=1
+    ),
     "failed-check-is-a-refusal": Bug(
         "what the platform took is found, whatever it says of its checks",
         [(api_client, "_taken", _failed_check_refuses)],
@@ -897,25 +907,25 @@ BUGS: Final[Mapping[str, Bug]] = {
         "whoever has an issued id is never failed",
         [(outcomes, "_line", _refused_beside_an_id)],
         lambda shape: shape.odd_codes > 0,
-        shown_by=511,
+        shown_by=31,
     ),
     "any-word-is-an-id": Bug(
         "what a program writes for none is no issued id",
         [(badges, "issued_id", text_of)],
         lambda shape: shape.lean_rows > 0,
-        shown_by=191,
+        shown_by=507,
     ),
     "approved-means-enrolled": Bug("a state proves nothing", [(settle, "read_outcomes", _approved_means_enrolled)]),
     "missing-means-enrolled": Bug(
         "who is not listed is unconfirmed",
         [(outcomes, "_NOT_LISTED", Ending(Outcome.ENROLLED))],
-        shown_by=15,
+        shown_by=7,
     ),
     "unknown-state-decided": Bug(
         "unknown states are waiting",
         [(request_workflow, "DECIDED", request_workflow.DECIDED | {"ZoneTask"})],
         lambda shape: shape.extra_node,
-        shown_by=103,
+        shown_by=4,
     ),
     "double-pace": Bug(
         "one call budget",
@@ -927,7 +937,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "whatever carries Retry-After is obeyed, for the account",
         [(Calls, "_obey", _only_a_429)],
         lambda shape: shape.asks_for_pauses,
-        shown_by=17,
+        shown_by=57,
     ),
     "one-row-costs-the-page": Bug(
         "text is decoded leniently",
@@ -939,6 +949,6 @@ BUGS: Final[Mapping[str, Bug]] = {
         "no enrolment must be said",
         [(actors, "parse_issuals", _any_reply_says_it)],
         lambda shape: shape.no_answers > 0,
-        shown_by=117,
+        shown_by=157,
     ),
 }

@@ -155,7 +155,7 @@ async def import_forgotten(
         unproven=tuple(unproven),
         clashing=tuple(clashing),
         elsewhere=tuple(elsewhere.items()),
-        whole=await is_through(ledger, runtime, account, days.read) and not days.refused,
+        whole=await is_through(ledger, runtime, account, days.read) and not (days.refused or days.unanswered),
         hidden=tuple(hidden),
         of_other_users=tuple(each for each in foreign if each.sender != client.settings.sender),
         found=keyless.found,
@@ -163,6 +163,8 @@ async def import_forgotten(
     )
     if imported.is_complete:
         await runtime.ledger_call(lambda: _clear(ledger, client.settings, since, nothing_is_older=nothing_is_older))
+    else:
+        await runtime.ledger_call(lambda: _reach_back_to(ledger, client.settings, since))
     return imported
 
 
@@ -243,6 +245,12 @@ def _still_foreign(ledger: Ledger, account: str) -> tuple[ForeignKey, ...]:
     with ledger.write() as tx:
         foreign_keys.drop_known(tx, account)
         return foreign_keys.foreign_keys(tx, account)
+
+
+def _reach_back_to(ledger: Ledger, settings: PlatformSettings, since: date) -> None:
+    """Requests of ours since a day are unknown: a reading that begins later would not show them, and let them go."""
+    with ledger.write() as tx:
+        history.reach_back_to(tx, settings.account, settings.sender, since)
 
 
 def _clear(ledger: Ledger, settings: PlatformSettings, since: date, *, nothing_is_older: bool) -> None:

@@ -23,6 +23,7 @@ PART_DAYS: Final = 28
 #: A part of fewer days does not get on: parts overlap by a day.
 _LEAST_DAYS: Final = 2
 _DAY: Final = timedelta(days=1)
+_NO_ANSWER: Final = (PlatformUnavailable, ReplyUnreadable)
 
 _LOG: Final = logging.getLogger("capillary.list")
 
@@ -53,13 +54,15 @@ class DaysRead:
 
     Attributes:
         read: all its parts; a row on a day that two parts share counts twice.
-        since: the first day that was asked for and shown; later than asked where the platform refuses older days.
+        since: the first day that was asked for and shown; later than asked where older days do not come.
         refused: the platform refuses to list the days before `since`.
+        unanswered: it gives no answer to them, though it does to the newest.
     """
 
     read: ListRead
     since: date
     refused: bool
+    unanswered: bool = False
 
     def shows(self, day: date) -> bool:
         """Return whether every request that was sent on a day or later must stand on what was read."""
@@ -202,7 +205,8 @@ async def read_days(client: Client, *, since: date, today: date, request_type: s
     rest; and it may hold the last day of a part against the end of a request, which one that waits has not. So many
     days are read in parts, and once more at once where the whole has more rows than its parts have shown.
 
-    A part that is refused is made shorter; where the shortest stays refused, the reading ends with the part before.
+    A part that is refused, or gets no answer while the newest days do, is made shorter; where the shortest stays so,
+    the reading ends with the part before.
     Parts overlap by a day, since nobody says whether the platform includes both ends.
 
     Args:
@@ -214,17 +218,17 @@ async def read_days(client: Client, *, since: date, today: date, request_type: s
 
     Raises:
         CallRefused: the newest days are refused as well, so that it is not the days that the platform refuses.
+        PlatformUnavailable, ReplyUnreadable: nor do they get an answer.
     """
     if today - since > _DAY * PART_DAYS:
         return await _read_many_days(client, since=since, today=today, request_type=request_type, on_page=on_page)
     try:
         read = await read_list(client, since=since, request_type=request_type, on_page=on_page)
-    except CallRefused as error:
-        newest = today - _DAY * _LEAST_DAYS
-        if since >= newest:
+    except (CallRefused, *_NO_ANSWER) as error:
+        if since >= today - _DAY * _LEAST_DAYS:
             raise
-        await client.list_requests(page=0, start_date=newest, request_type=request_type)
-        _LOG.warning("the platform refuses to list its requests since %s at once: %s", since, error.reason)
+        await _assert_newest_days_come(client, today, request_type)
+        _LOG.warning("the platform does not list its requests since %s at once: %s", since, error.reason)
         return await _read_parts(client, since=since, today=today, request_type=request_type, on_page=on_page)
     return DaysRead(read, since, refused=False)
 
@@ -241,8 +245,8 @@ async def total_since(client: Client, *, since: date, today: date, request_type:
         except CallRefused as error:
             _LOG.info("the list is read in parts alone, since the platform refuses it as a whole: %s", error.reason)
             return None
-        except PlatformUnavailable as error:
-            await client.list_requests(page=0, start_date=today - _DAY, request_type=request_type)
+        except _NO_ANSWER as error:
+            await _assert_newest_days_come(client, today, request_type)
             _LOG.warning("the platform does not answer to the list as a whole: %s", error)
         else:
             return page.total_elements
@@ -276,20 +280,30 @@ async def _read_parts(
 ) -> DaysRead:
     parts: list[ListRead] = []
     shown_since, until, days = today, None, PART_DAYS
+    is_refused = False
     while shown_since > since:
         first = max(since, (until or today) - _DAY * days)
         try:
             parts.append(await read_list(client, since=first, until=until, request_type=request_type, on_page=on_page))
-        except CallRefused as error:
+        except (CallRefused, *_NO_ANSWER) as error:
+            is_refused = isinstance(error, CallRefused)
+            if not is_refused:
+                await _assert_newest_days_come(client, today, request_type)
             if days > _LEAST_DAYS:
                 days = max(days // 2, _LEAST_DAYS)
                 continue
             if not parts:
                 raise
-            _LOG.error("the platform refuses to list its requests before %s: %s", shown_since, error.reason)
+            _LOG.error("the platform does not list its requests before %s: %s", shown_since, error.reason)
             break
         shown_since, until = first, first + _DAY
-    return DaysRead(_together(parts), shown_since, refused=shown_since > since)
+    is_cut = shown_since > since
+    return DaysRead(_together(parts), shown_since, refused=is_cut and is_refused, unanswered=is_cut and not is_refused)
+
+
+async def _assert_newest_days_come(client: Client, today: date, request_type: str | None) -> None:
+    """Ask for the newest days: where these are refused or get no answer as well, it is not the days."""
+    await client.list_requests(page=0, start_date=today - _DAY * _LEAST_DAYS, request_type=request_type)
 
 
 def _together(parts: Iterable[ListRead]) -> ListRead:

@@ -437,6 +437,13 @@ async def _read_to_the_end(sender: Sender) -> None:
     misses = 0
     for _ in range(LIST_READINGS):
         watched = await watch(sender.ledger, sender.client, sender.runtime, before_sending=True)
+        if not watched.reaches_back and watched.refused_before is None:
+            raise ListCutShort(
+                "the platform gives no answer to the list of days that this ledger does not know, though it does to "
+                "the newest, and nothing is sent: what this ledger forgot may stand there. Retry later; if it stays, "
+                "have the days listed by the platform's support, or say from which day on requests can stand there: "
+                "python -m capillary ledger import --dags <folder> --since <day>"
+            )
         if not watched.reaches_back:
             raise HistoryUnread(
                 f"the platform refuses to list its requests before {watched.refused_before} to this user, and what "

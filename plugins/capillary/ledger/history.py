@@ -128,6 +128,11 @@ def take_as_read(tx: Transaction, account: str, sender: str, *, since: date) -> 
     _set(tx, account, sender, first_day=since, read_at=tx.now)
 
 
+def reach_back_to(tx: Transaction, account: str, sender: str, day: date) -> None:
+    """Have the first day that matters to this user be no later than a day, whatever a person said before."""
+    tx.conn.execute(update(badge_history).where(*_of(account, sender), _COLUMNS.first_day > day).values(first_day=day))
+
+
 def read_again(tx: Transaction, account: str, sender: str) -> None:
     """Have this user read the list once more from the first day that matters; it sends nothing before that is through.
 

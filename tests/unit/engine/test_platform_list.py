@@ -182,6 +182,7 @@ class Days:
         shows: of more days it shows the "first" or the "last" ones and says nothing; None: it refuses them.
         waiting: days whose request waits for its human: hidden wherever a last day is asked for.
         unanswered: of so many days or more nothing comes back in time.
+        answers_back_to: nor where the first day lies more days back than this.
         reaches: how many days back the first day may lie.
         inclusive: whether the first and the last day asked for are shown.
         asked: the ranges asked for; the first page of each.
@@ -191,6 +192,7 @@ class Days:
     shows: str | None = None
     waiting: frozenset[date] = frozenset()
     unanswered: int = 10_000
+    answers_back_to: int = 10_000
     reaches: int = 10_000
     inclusive: bool = True
     calendar: date = TODAY
@@ -212,7 +214,7 @@ class Days:
             raise REFUSED
         self.asked.append((start_date, end_date))
         last = end_date or self.calendar
-        if (last - start_date).days >= self.unanswered:
+        if (last - start_date).days >= self.unanswered or (self.calendar - start_date).days > self.answers_back_to:
             raise PlatformUnavailable(what="list of requests", reason="no answer in time")
         too_many = (last - start_date).days >= self.most
         if (too_many and not self.shows) or (self.calendar - start_date).days > self.reaches:
@@ -285,7 +287,24 @@ async def test_where_so_many_days_get_no_answer_their_parts_count() -> None:
     platform = Days(unanswered=40)
     found, seen = await read_since(platform, since)
     assert (found.refused, found.read.to_the_end, len(seen)) == (False, True, 61)
-    assert platform.asked[3:] == [(since, None), (TODAY - DAY, None)] * 2, "twice, and it is not the platform"
+    assert platform.asked[3:] == [(since, None), (TODAY - 2 * DAY, None)] * 2, "twice, and it is not the platform"
+
+
+@pytest.mark.parametrize("longest", [4, 10, 14, 30])
+@pytest.mark.parametrize("ago", [20, 60])
+async def test_ranges_that_get_no_answer_are_halved(longest: int, ago: int) -> None:
+    since = TODAY - ago * DAY
+    found, seen = await read_since(Days(unanswered=longest), since)
+    assert (found.since, found.refused, found.unanswered, found.read.to_the_end) == (since, False, False, True)
+    assert seen == {str(since + DAY * n) for n in range(ago + 1)}
+
+
+async def test_old_days_that_get_no_answer_cost_no_others() -> None:
+    found, seen = await read_since(Days(answers_back_to=35), TODAY - 60 * DAY)
+    assert (found.refused, found.unanswered, found.read.to_the_end) == (False, True, True)
+    assert found.since in (TODAY - 35 * DAY, TODAY - 34 * DAY)
+    assert seen == {str(found.since + DAY * n) for n in range((TODAY - found.since).days + 1)}
+    assert not found.shows(TODAY - 36 * DAY)
 
 
 async def test_where_nothing_gets_an_answer_nothing_is_read() -> None:
