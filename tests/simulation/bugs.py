@@ -34,6 +34,7 @@ from capillary.engine import (
     answered,
     doubt,
     lookalikes,
+    may_send,
     outcomes,
     platform_list,
     room,
@@ -564,10 +565,6 @@ def _never(*_: object, **__: object) -> None:
     """Do nothing."""
 
 
-def _accepting_human(_auto_approved: int, *, stop: bool) -> None:
-    """Take the platform for a human."""
-
-
 def _broken(shape: Shape) -> bool:
     return shape.mode is Mode.BROKEN
 
@@ -678,7 +675,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "auto-approval-unnoticed": Bug(
         "an auto-approval ends the wave",
-        [(submit, "_assert_human", _accepting_human), (submit, "_assert_human_decides", _never)],
+        [(submit, "_assert_human", _never), (submit, "assert_human_decides", _never)],
         lambda shape: shape.auto_approve,
         shown_by=51,
     ),
@@ -790,7 +787,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "anybodys-first-reading": Bug(
         "each credential user reads the list before it sends",
-        [(each, "history", _anybodys_history) for each in (ledger_history, submit, doubt, watch)],
+        [(each, "history", _anybodys_history) for each in (ledger_history, may_send, submit, doubt, watch)],
         lambda shape: shape.two_tills,
         shown_by=2119,
     ),

@@ -21,20 +21,18 @@ from typing import Final
 from sqlalchemy import select
 
 from capillary.api.errors import NotTaken, Unauthorized
-from capillary.api.outside_text import on_one_line, shell_word
-from capillary.api.settings import PlatformSettings
 from capillary.engine.doubt import Resolved, resolve_doubt
 from capillary.engine.errors import (
     AutoApproved,
     HistoryOpen,
     HistoryUnread,
-    LedgerBehind,
     ListCutShort,
     ServerChanged,
     TooMuchDoubt,
 )
 from capillary.engine.history import read_history
 from capillary.engine.hold import IN_TASK_S, Hold, Waits
+from capillary.engine.may_send import assert_human_decides, assert_may_send, assert_none_executed
 from capillary.engine.room import Room, has_waited_too_long, planned_requests, room
 from capillary.engine.second_look import LOOKS, look_again
 from capillary.engine.send import Sender, Sending, Sent, assert_account, doubt_after
@@ -42,15 +40,14 @@ from capillary.engine.unreadable_rows import is_through, way_out
 from capillary.engine.watch import watch
 from capillary.errors import CapillaryError, TransientError
 from capillary.ledger import requests, scans, server
-from capillary.ledger.auto_approval import auto_approval, note_told, told_at
+from capillary.ledger.auto_approval import note_told, told_at
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
 from capillary.ledger.foreign_keys import drop_known, foreign_keys
 from capillary.ledger.history import history, read_again
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
-from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
+from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.schema import badge_request, badge_sighting
-from capillary.ledger.spec import has_our_form
 from capillary.ledger.stops import assert_plan_not_stopped, assert_run_not_stopped
 
 #: Requests of one task that are under way at once.
@@ -247,8 +244,10 @@ async def _send_planned(
             requests.keep_alive(tx, badge_run_id, lease=terms.lease)
             here = room(tx, badge_run_id, sender.client.settings, in_flight=terms.in_flight, width=width)
             if here.wanted:
-                _assert_may_send(tx, sender.client.settings)
-                _assert_human_decides(tx, badge_run_id, sender.client.settings.account, so_far, terms)
+                assert_may_send(tx, sender.client.settings)
+                if terms.stop_on_auto_approval:
+                    account = sender.client.settings.account
+                    assert_human_decides(tx, badge_run_id, account, told_at=so_far.told_at)
             return here
 
     hold = Hold(sender)
@@ -471,31 +470,8 @@ async def _read_to_the_end(sender: Sender) -> None:
 
 
 def _assert_human(so_far: _SoFar, terms: _Terms) -> None:
-    if so_far.auto_approved and terms.stop_on_auto_approval:
-        raise _executed(so_far.auto_approved)
-
-
-def _executed(count: int) -> AutoApproved:
-    return AutoApproved(
-        f"the platform executed {count} request(s) without a human's approval, and no further one was "
-        "sent. Switch auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or let the "
-        "campaign say on_auto_approved='accept'"
-    )
-
-
-def _assert_human_decides(tx: Transaction, badge_run_id: OpenPlan, account: str, so_far: _SoFar, terms: _Terms) -> None:
-    """Assert that neither a request of the run nor the account's latest decided one was executed by the platform."""
-    if not terms.stop_on_auto_approval:
-        return
-    found = auto_approval(tx, badge_run_id, account, after=so_far.told_at)
-    if found.own:
-        raise _executed(found.own)
-    if found.latest is not None:
-        raise AutoApproved(
-            f"the platform executed the latest decided request of {account} ({on_one_line(found.latest)}) without a "
-            "human's approval, and nothing more is sent. Switch auto-approval off for ISSUE-BADGE (Member Care, "
-            "Settings, Request workflows) and clear the task, or let the campaign say on_auto_approved='accept'"
-        )
+    if terms.stop_on_auto_approval:
+        assert_none_executed(so_far.auto_approved)
 
 
 def _note_told(ledger: Ledger, plan: PlanId) -> None:
@@ -507,47 +483,3 @@ def _stop(refusals: list[NotTaken], in_a_row: int) -> bool:
     # A credential is renewed once by the client; a second 401 in a row is the connection's.
     allowed = 2 if isinstance(refusals[-1], Unauthorized) else NOT_TAKEN_IN_A_ROW
     return in_a_row >= allowed
-
-
-def _assert_may_send(tx: Transaction, settings: PlatformSettings) -> None:
-    account = settings.account
-    if history(tx, account, settings.sender).read_at is None:
-        raise HistoryOpen(
-            f"the list of {account} has to be read from its beginning once more, because a request stood there that "
-            "this ledger did not know; nothing is sent before that. submit does it; retry the task if it ended"
-        )
-    _assert_nothing_foreign(tx, settings)
-
-
-def _assert_nothing_foreign(tx: Transaction, settings: PlatformSettings) -> None:
-    """Assert that no credential user of the account was shown a key that the ledger does not know."""
-    found = foreign_keys(tx, settings.account)
-    if not found:
-        return
-    own = next((foreign for foreign in found if foreign.sender == settings.sender), None)
-    if own is not None and not has_our_form(own.key):
-        dark = sum(not has_our_form(foreign.key) for foreign in found)
-        raise LedgerBehind(
-            f"the platform shows no key of request {on_one_line(own.key)}"
-            f"{f' and {dark - 1} more' if dark > 1 else ''}: it may be one of ours that this ledger has forgotten, and "
-            "nothing is sent. Look at it on the checker's page. If it is somebody else's, say so: python -m capillary "
-            f"ledger import --not-ours {shell_word(own.key)}. If it may be ours, have it rejected; ledger import lists "
-            "all of them"
-        )
-    if own is not None:
-        raise LedgerBehind(
-            f"the platform holds request {on_one_line(own.key)}, which this ledger does not know: the ledger was "
-            "restored or emptied, or a second installation submits for the same organisation. Nothing is sent before "
-            "the ledger has learned it: python -m capillary ledger import --dags <folder> --since <day>. If it is "
-            "somebody else's, have it rejected, or say so: python -m capillary ledger import --not-ours "
-            f"{shell_word(own.key)}"
-        )
-    other = found[0]
-    raise LedgerBehind(
-        f"the platform holds request {on_one_line(other.key)}, which this ledger does not know. It was shown to "
-        f"another credential user (sender {other.sender}) of {settings.account}; this one is sender {settings.sender}, "
-        "and may not be shown it. Nothing is sent by either before the ledger has learned it. With the connection of "
-        "that user run its submit again, or import: python -m capillary ledger import --dags <folder> --since <day> "
-        "--capillary-conn-id <its connection>. If it is somebody else's, or was rejected and that user is gone, say "
-        f"so: python -m capillary ledger import --not-ours {shell_word(other.key)}"
-    )
