@@ -146,7 +146,7 @@ async def _persist_after_send(self: Sender, request_id: int, claim: ClaimOne, *,
     return await self._doubted(held, str(failure))
 
 
-async def _release_on_timeout(self: Sender, held: Claim, reason: str) -> Sending:
+async def _release_on_timeout(self: Sender, held: Claim, reason: str, **_: object) -> Sending:
     if await self._release(held, reason):
         return Sending(Sent.NOT_TAKEN, not_taken=NotTaken(reason=reason))
     return Sending(Sent.IN_DOUBT)
@@ -677,7 +677,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "an auto-approval ends the wave",
         [(submit, "_assert_human", _never), (submit, "assert_human_decides", _never)],
         lambda shape: shape.auto_approve,
-        shown_by=51,
+        shown_by=75,
     ),
     "no-doubt-wait": Bug(
         "absence is judged after doubt_from",

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.simulation.bugs import BUGS, planted
 from tests.simulation.bulk import BUG_SEEDS, cores, found, show
+
+#: A planted function that does not fit its place any more breaks a world, too.
+OF_PYTHON = re.compile(r"ended with (Type|Key|Attribute|Name|Index)Error")
 
 
 def test_every_planted_bug_shows(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,6 +24,8 @@ def test_every_planted_bug_shows(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown.keys() == BUGS.keys()
     assert len(BUGS) >= 15
     assert [bug for bug, verdict in shown.items() if verdict is None] == []
+    words = {bug: verdict.breach.words for bug, verdict in shown.items() if verdict and verdict.breach}
+    assert [bug for bug, said in words.items() if OF_PYTHON.search(said)] == [], "by its rule, not by its signature"
 
 
 @pytest.mark.parametrize("bug", BUGS)

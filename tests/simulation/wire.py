@@ -149,6 +149,8 @@ class Wire:
         """Tell whether a row shows that a request of the process's run was executed without a human, since it began."""
         if process.plan is None or row["state"] not in ("approved", "failed") or "AdminTask_Output" in row["details"]:
             return False
+        if not row["details"]:  # a list without details says nothing of a human
+            return False
         key = row["details"]["IntouchAPITask-Payload"]["body"].get("requestId")
         if self._world.platform_side.decided_at.get(row["requestId"], 0.0) < process.begun:
             return False
