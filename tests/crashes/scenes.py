@@ -115,31 +115,31 @@ def _submitted(world: World) -> dict[str, Any]:
     return arguments
 
 
-def _in_doubt(world: World, *, in_flight: int, word: Word) -> dict[str, Any]:
-    """The second request never arrives, the third one's reply is lost."""
+def _in_doubt(world: World, *, in_flight: int, when: When, word: Word) -> dict[str, Any]:
+    """The second request never arrives; the third one is lost before or after the platform has it."""
     arguments = _planned(world)
     world.sandbox.fault(Route.SUBMIT, FaultKind.DELAY, seconds=0)
     world.sandbox.fault(Route.SUBMIT, FaultKind.DROP, when=When.BEFORE)
-    world.sandbox.fault(Route.SUBMIT, FaultKind.DROP, when=When.AFTER)
+    world.sandbox.fault(Route.SUBMIT, FaultKind.DROP, when=when)
     _must(world.run(Task.SUBMIT, in_flight=in_flight, **arguments), word)
     return arguments
 
 
 def _stopped_by_doubt(world: World) -> dict[str, Any]:
-    arguments = _in_doubt(world, in_flight=2, word=Word.FAILED)
+    arguments = _in_doubt(world, in_flight=2, when=When.BEFORE, word=Word.DEFERRED)
     world.clock.jump(LATER_S)
     return arguments
 
 
 def _dead(world: World) -> dict[str, Any]:
-    arguments = _in_doubt(world, in_flight=2, word=Word.FAILED)
+    arguments = _in_doubt(world, in_flight=2, when=When.BEFORE, word=Word.DEFERRED)
     _approve_first(world)
     world.clock.jump(RUN_IS_DEAD_S)
     return arguments
 
 
 def _waiting(world: World) -> dict[str, Any]:
-    arguments = _in_doubt(world, in_flight=_WIDE, word=Word.RETURNED)
+    arguments = _in_doubt(world, in_flight=_WIDE, when=When.AFTER, word=Word.RETURNED)
     _approve_first(world)
     world.clock.jump(LATER_S)
     return arguments

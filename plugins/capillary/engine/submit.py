@@ -238,7 +238,7 @@ async def _send_planned(
     """Send what is planned, in order, until none is left or doubt keeps the rest back for long."""
     not_taken_in_a_row, width = 0, 1
 
-    def next_room() -> Room:
+    def next_requests() -> Room:
         with sender.ledger.write() as tx:
             badge_run_id = open_plan(tx, plan)
             requests.keep_alive(tx, badge_run_id, lease=terms.lease)
@@ -251,7 +251,7 @@ async def _send_planned(
             return here
 
     hold = Hold(sender)
-    while (here := await sender.runtime.ledger_call(next_room)).wanted:
+    while (here := await sender.runtime.ledger_call(next_requests)).wanted:
         if hold.is_due(here):
             if (waits := hold.leaves(here)) is not None:
                 await sender.runtime.ledger_call(lambda now=here: _assert_worth_waiting(sender, plan, terms, now))  # type: ignore[misc]
