@@ -48,12 +48,23 @@ def test_unsent_customers_of_a_dead_run_are_given_back_and_of_a_living_one_kept(
     assert place.outcomes() == {}
 
 
-def test_a_lost_reply_is_found(place: Place) -> None:
+async def _killed(*_: object, **__: object) -> None:
+    raise SystemExit(9)
+
+
+def test_a_lost_reply_is_found(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context())
     place.sandbox.fault("submit", "drop", times=1)
-    IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
-    assert place.statuses() == {"sending": 1, "waiting": 2}
+    with monkeypatch.context() as killed:
+        # The task is killed as it begins to wait for its doubt.
+        killed.setattr("capillary.engine.hold.Hold.look", _killed)
+        with pytest.raises(SystemExit):
+            IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
+    sending = place.statuses()["sending"]
+    assert sending == 1
     keep(place)
+    assert "sending" not in place.statuses()
+    IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
     assert place.statuses() == {"waiting": 3}
     assert place.sent() == list(range(1_001, 1_121))
 

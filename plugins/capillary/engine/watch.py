@@ -130,7 +130,9 @@ async def watch(
     """
     settings = client.settings
     account = settings.account
-    begun, since, known_until = await runtime.ledger_call(lambda: _begin(ledger, settings))
+    begun, since, known_until = await runtime.ledger_call(
+        lambda: _begin(ledger, settings, before_sending=before_sending)
+    )
     reading = _Reading(ledger, settings, runtime.random, settle=settle, reader=reader)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
@@ -259,33 +261,39 @@ def cluster_day(moment: datetime, settings: PlatformSettings) -> date:
     return moment.astimezone(ZoneInfo(settings.cluster_timezone)).date()
 
 
-def _begin(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, datetime, datetime]:
-    """Return now, the first send from which on the list is read, and until when this ledger knew all of ours.
+def _begin(ledger: Ledger, settings: PlatformSettings, *, before_sending: bool) -> tuple[datetime, datetime, datetime]:
+    """Return now, the first send from which on the list is read, and until when this ledger knew all of this user's.
 
-    It knew what was sent before its newest request, and what stood on the list at the account's first reading: what a
-    restored ledger has forgotten was sent later than either.
+    It knew what this user sent before its newest request, and what stood on the list at its first reading: what a
+    restored ledger has forgotten was sent later than either. Another user's requests say nothing of that, and are
+    enough only where nothing is sent.
     """
     with ledger.read() as tx:
         oldest = _first_sent(tx, settings.account, still_watched(tx))
-        # By this user: another one's requests say nothing of what this one sent and the ledger forgot.
-        newest = tx.conn.execute(
-            select(func.max(badge_request.c.first_sent_at))
-            .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-            .where(badge_occasion.c.account == settings.account, badge_request.c.sender == settings.sender)
-        ).scalar_one()
+        newest, of_anybody = _last_sent(tx, settings)
         read_at = history(tx, settings.account, settings.sender).read_at
         known = [moment for moment in (newest, read_at) if moment is not None]
         # What lies ahead is from before the clock was set back.
         known_until = min(max(known, default=tx.now - _FIRST_LOOK), tx.now)
-        since = min(oldest or known_until, known_until)
+        needed = known_until if before_sending else max(known_until, min(of_anybody or known_until, tx.now))
+        since = min(oldest or needed, needed)
         if since < tx.now - LATE_TWIN and oldest is not None:
-            since = _past_the_forgotten(tx, settings, since, known_until)
+            since = _past_the_forgotten(tx, settings, since, needed)
         return tx.now, min(since, tx.now), known_until
 
 
-def _past_the_forgotten(
-    tx: Transaction, settings: PlatformSettings, since: datetime, known_until: datetime
-) -> datetime:
+def _last_sent(tx: Transaction, settings: PlatformSettings) -> tuple[datetime | None, datetime | None]:
+    """Return the newest first send of this credential user, and of anybody, of what this ledger sent."""
+    sent_at = case((badge_request.c.tries > 0, badge_request.c.first_sent_at))
+    row = tx.conn.execute(
+        select(func.max(case((badge_request.c.sender == settings.sender, sent_at))), func.max(sent_at))
+        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
+        .where(badge_occasion.c.account == settings.account)
+    ).one()
+    return row[0], row[1]
+
+
+def _past_the_forgotten(tx: Transaction, settings: PlatformSettings, since: datetime, needed: datetime) -> datetime:
     """Return the first send of what is not forgotten, where reading the forgotten requests singly takes fewer calls.
 
     One request that nobody decides would otherwise have every reading begin at its day, for ever. Of many forgotten
@@ -295,7 +303,7 @@ def _past_the_forgotten(
     account = badge_occasion.c.account == settings.account
     requests = badge_request.join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
     others = still_watched(tx) & ~forgotten(tx)
-    later = min(_first_sent(tx, settings.account, others) or known_until, known_until)
+    later = min(_first_sent(tx, settings.account, others) or needed, needed)
     count = select(func.count()).select_from(requests).where(account, sent_at >= since, sent_at < later)
     rows_saved = tx.conn.execute(count).scalar_one()
     left_out = tx.conn.execute(count.where(forgotten(tx))).scalar_one()
