@@ -92,9 +92,9 @@ def test_what_got_no_answer_is_not_sent_again_early(
 ) -> None:
     world.settings = replace(world.settings, page_size=2, page_base=page_base)
     world.platform.switch(list_lag_s=lag_s, page_base=page_base)
+    sent_by = world.now - START  # the last request of the run goes out a minute later: it is kept for a control
     submit_all(world, mishap)
     world.platform.switch(list_rows=rows)
-    sent_by = world.now - START
     look(world, until=sent_by + doubt_after(world.settings) - MINUTE)
     assert len(keys(world)) == (3 if mishap is Mishap.LOST else 4), "nothing is sent before absence can be judged"
     look(world, until=sent_by + doubt_after(world.settings) + WITHOUT_CONTROL + 2 * MINUTE, every=10 * MINUTE)
