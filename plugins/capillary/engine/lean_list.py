@@ -11,13 +11,12 @@ from datetime import datetime
 from typing import Final
 
 from capillary.api.client import Client
-from capillary.api.errors import ReplyUnreadable
 from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import RequestState, WorkflowRequest
 from capillary.engine.platform_list import LOOK_BACK, hides_its_key
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import keys_seen
-from capillary.engine.single_read import read_singly
+from capillary.engine.single_read import read_if_shown
 from capillary.engine.unreadable_rows import read_damaged
 from capillary.ledger import foreign_keys, scans
 from capillary.ledger.database import Ledger, Transaction
@@ -66,7 +65,7 @@ async def look_behind(
 
     lit: dict[str, WorkflowRequest] = {}
     for row in await runtime.ledger_call(unknown):
-        lit[row.platform_request_id] = await _read(client, row.platform_request_id) or row
+        lit[row.platform_request_id] = await read_if_shown(client, row.platform_request_id) or row
     still = sorted(row.platform_request_id for row in lit.values() if _may_be_ours(row))
 
     def note() -> None:
@@ -78,14 +77,6 @@ async def look_behind(
         named = ", ".join(map(on_one_line, still))
         _LOG.error("the platform shows neither key nor customers of %s: submitting stops", named)
     return tuple(lit.get(row.platform_request_id, row) for row in rows)
-
-
-async def _read(client: Client, platform_request_id: str) -> WorkflowRequest | None:
-    try:
-        return await read_singly(client, platform_request_id)
-    except ReplyUnreadable as error:
-        _LOG.warning("request %s stays unreadable: %s", on_one_line(platform_request_id), error)
-        return None
 
 
 def _is_older(row: WorkflowRequest, since: datetime | None) -> bool:

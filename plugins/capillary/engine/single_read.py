@@ -6,7 +6,7 @@ import logging
 from typing import Final
 
 from capillary.api.client import Client
-from capillary.api.errors import CallRefused
+from capillary.api.errors import CallRefused, ReplyUnreadable
 from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import WorkflowRequest
 
@@ -31,4 +31,17 @@ async def read_singly(client: Client, platform_request_id: str) -> WorkflowReque
             error.http_status,
             error.code,
         )
+        return None
+
+
+async def read_if_shown(client: Client, platform_request_id: str) -> WorkflowRequest | None:
+    """Do what `read_singly` does; None where no answer can be read, too: one that is gone may be told by any of them.
+
+    Raises:
+        PlatformUnavailable: no answer after the client's retries.
+    """
+    try:
+        return await read_singly(client, platform_request_id)
+    except ReplyUnreadable as error:
+        _LOG.warning("request %s stays unreadable: %s", on_one_line(platform_request_id), error)
         return None

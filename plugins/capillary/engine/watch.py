@@ -28,7 +28,7 @@ from capillary.engine.platform_list import LOOK_BACK, ListRead, read_days
 from capillary.engine.runtime import Runtime
 from capillary.engine.settle import SINGLE_READS, settle_by_reading, settle_rows
 from capillary.engine.sightings import Recorded, record_rows
-from capillary.engine.single_read import read_singly
+from capillary.engine.single_read import read_if_shown
 from capillary.engine.unreadable_rows import read_damaged
 from capillary.ledger import scans
 from capillary.ledger.database import Ledger, Transaction
@@ -154,7 +154,7 @@ async def watch(
     unseen = await runtime.ledger_call(lambda: _unseen(ledger, settings, begun, since, reading.seen, runtime))
     singly = missed = 0
     for platform_request_id, sent_at in unseen:
-        row = await read_singly(client, platform_request_id)
+        row = await read_if_shown(client, platform_request_id)
         if row is not None:
             singly += 1
             missed += sent_at is not None and sent_at >= since and days.shows(cluster_day(sent_at, settings))

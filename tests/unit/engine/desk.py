@@ -12,7 +12,7 @@ from typing import cast
 from sqlalchemy import Row, func, select
 
 from capillary.api.client import Client
-from capillary.api.errors import CallRefused
+from capillary.api.errors import CallRefused, ReplyUnreadable
 from capillary.api.request_workflow import IssueBadgeRequest, Page, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.runtime import Runtime
@@ -63,6 +63,7 @@ class Desk:
         listed: rows of the platform's list, in one page.
         refuses: looks at the first and the last day of a call of the list.
         refused_reads: platform request ids of which a single read is refused.
+        unreadable_reads: platform request ids of which a single read gets no answer that can be read.
         unlisted: rows that single reads alone find.
         lean: the list shows neither keys nor customers nor badges; single reads do.
         whole: what single reads show in place of rows of the list, by platform request id.
@@ -85,6 +86,7 @@ class Desk:
     whole: dict[str, WorkflowRequest] = field(default_factory=dict)
     refuses: Callable[[date, date | None], bool] = lambda _first, _last: False
     refused_reads: set[str] = field(default_factory=set)
+    unreadable_reads: set[str] = field(default_factory=set)
     lean: bool = False
     cut_short: int = 0
     events: list[str] = field(default_factory=list)
@@ -148,6 +150,8 @@ class Desk:
         self.events.append(f"read {platform_request_id}")
         if platform_request_id in self.refused_reads:
             raise CallRefused(what="one request", reason="the platform answered HTTP 404", http_status=404)
+        if platform_request_id in self.unreadable_reads:
+            raise ReplyUnreadable(what="one request", reason="it is missing")
         rows = [*self.whole.values(), *self.listed, *self.unlisted, *self.taken]
         return next((each for each in rows if each.platform_request_id == platform_request_id), None)
 

@@ -339,6 +339,19 @@ async def test_a_refused_single_read_stops_no_other_one(desk: Desk, caplog: pyte
     assert desk.statuses()[-1] == "waiting"
 
 
+async def test_a_single_read_that_stays_unreadable_stops_no_other_one(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A platform may tell of a request that is gone by HTTP 200 without data."""
+    gone = await send(desk, ago=2 * DAY, shown=False)
+    await send(desk, ago=2 * DAY, shown=False)
+    desk.unlisted = [replace(each, state="rejected", human_decided=True) for each in desk.unlisted]
+    desk.unreadable_reads = {gone}
+    assert (await read(desk)).settled == 1
+    assert desk.statuses() == ["waiting", "settled"]
+    assert f"request {gone} stays unreadable" in caplog.text
+
+
 async def test_a_request_of_which_one_twin_is_refused_stays_waiting(desk: Desk) -> None:
     gone = await send(desk, ago=2 * DAY)
     await send(desk, ago=2 * DAY)
