@@ -39,9 +39,12 @@ LINE_REFUSALS: Final[Mapping[int, str]] = MappingProxyType(
 )
 
 #: Refusals of the wrapped call as a whole, each with the page that names it: it was not executed for anybody.
+#: Of one customer: a call that ends with such a code may have enrolled those before.
+_OF_A_CUSTOMER: Final = frozenset({812, 1026, 1028})
+
 CALL_REFUSALS: Final[Mapping[int, str]] = MappingProxyType(
     {
-        **LINE_REFUSALS,
+        **{code: source for code, source in LINE_REFUSALS.items() if code not in _OF_A_CUSTOMER},
         400: _CLAIM,
         401: _GENERAL,
         403: _GENERAL,

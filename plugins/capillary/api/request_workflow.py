@@ -73,6 +73,9 @@ KEY_LIMIT: Final = 64
 ENTITY_ID_LIMIT: Final = 64
 
 _PAYLOAD: Final = "IntouchAPITask-Payload"
+_BULK_CALL: Final = ISSUE_BULK_PATH.rpartition("/")[2].casefold()
+#: What `AdminTask_Output` holds where a human decided (`reference/approve-or-reject-a-request`).
+_DECISIONS: Final = frozenset({"approved", "rejected"})
 #: The platform's request workflow is younger than the first, and this code older than the second.
 _CREATED_FROM: Final = datetime(2015, 1, 1, tzinfo=UTC)
 _CREATED_BEFORE: Final = datetime(2100, 1, 1, tzinfo=UTC)
@@ -171,7 +174,7 @@ class WorkflowRequest:
     `created_at` is UTC, taken from the version 1 UUID, since `startTime` is cluster-local and zone-less.
     `maker_id` is `userId`; `userName`, a person's name or e-mail address, is dropped. `start_time` and `end_time` are
     as the platform's pages show them. `failed_checks` are those of `CHECKS` that the platform says failed; None where
-    it shows none of them.
+    it shows none of them. `wraps_issue_bulk`: whether the wrapped call is ours; None where it is not shown.
     """
 
     platform_request_id: str
@@ -188,6 +191,15 @@ class WorkflowRequest:
     start_time: str | None = None
     end_time: str | None = None
     failed_checks: tuple[str, ...] | None = None
+    wraps_issue_bulk: bool | None = None
+
+    @property
+    def may_issue_badges(self) -> bool:
+        """Whether it may be of our type. The wrapped call tells; the type may be another one's by mistake.
+
+        The response tables of the public pages show `customer-status-change` on every page.
+        """
+        return self.wraps_issue_bulk is not False
 
 
 def parse_request(data: object, *, asked_for: str | None = None) -> WorkflowRequest:
@@ -248,7 +260,8 @@ def _request(request: dict[str, object], platform_request_id: str, state: str) -
         request_key=text(body.get("requestId"), limit=KEY_LIMIT),
         customers=_parse_customers(body.get("customers")),
         badge_id=identifier(body.get("badgeMetaId")),
-        human_decided=details.get("AdminTask_Output") is not None,
+        human_decided=_is_decision(details.get("AdminTask_Output")),
+        wraps_issue_bulk=_wraps_issue_bulk(fields(details.get(_PAYLOAD)).get("path")),
         checker_message=text(fields(details.get("AdminTask-Payload")).get("actionMessage"), limit=MESSAGE_LIMIT),
         created_at=_created_at(platform_request_id),
         execution=None if output is None else parse_execution(output),
@@ -265,6 +278,17 @@ def id_in(payload: object) -> str | None:
     first = data[0] if isinstance(data, list) and data else data
     found = text(fields(first).get("requestId"))
     return found if found is not None and len(found) <= PLATFORM_ID_LIMIT else None
+
+
+def _is_decision(output: object) -> bool:
+    """Return whether it is a human's word: an automatic approval may leave something else there, or something empty."""
+    said = text(output) if isinstance(output, str) else None
+    return said is not None and said.casefold() in _DECISIONS
+
+
+def _wraps_issue_bulk(path: object) -> bool | None:
+    shown = text(path) if isinstance(path, str) else None
+    return None if shown is None else shown.rstrip("/").casefold().endswith(_BULK_CALL)
 
 
 def _failed_checks(details: Mapping[str, object]) -> tuple[str, ...] | None:

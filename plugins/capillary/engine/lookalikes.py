@@ -9,7 +9,7 @@ from typing import Protocol
 
 from sqlalchemy import select
 
-from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
+from capillary.api.request_workflow import WorkflowRequest
 from capillary.engine.platform_list import LOOK_BACK
 from capillary.ledger import scans
 from capillary.ledger.database import Transaction
@@ -54,7 +54,7 @@ class Lookalikes:
 
     def take(self, tx: Transaction, rows: Iterable[WorkflowRequest]) -> None:
         """Look at rows of the list that show no request of the ledger."""
-        of_type = [row for row in rows if row.request_type in ("", REQUEST_TYPE)]
+        of_type = [row for row in rows if row.may_issue_badges]
         if not of_type:
             return
         names = {name for row in of_type for name in (row.platform_request_id, row.request_key) if name}

@@ -10,7 +10,7 @@ from typing import Final
 
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyTooLarge, ReplyUnreadable
-from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
+from capillary.api.request_workflow import Page, WorkflowRequest
 
 #: More pages than this are no list: some platforms answer any page number with the same page.
 MAX_PAGES: Final = 10_000
@@ -321,6 +321,6 @@ def _together(parts: Iterable[ListRead]) -> ListRead:
 def hides_its_key(row: WorkflowRequest) -> bool:
     """Whether a row could be of ours for all that its key tells: somebody made it by hand, or it is not shown.
 
-    Other types carry no request id of ours; a row without a readable type may be any of them.
+    Calls of another kind carry no request id of ours; a row that does not show its call may be any of them.
     """
-    return row.request_key is None and row.request_type in ("", REQUEST_TYPE)
+    return row.request_key is None and row.may_issue_badges

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -19,7 +19,7 @@ from sqlalchemy import select
 from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.outside_text import on_one_line
-from capillary.api.request_workflow import Entity, IssueBadgeRequest, WorkflowRequest
+from capillary.api.request_workflow import Entity, IssueBadgeRequest, RequestState, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.answered import Named, look_up
 from capillary.engine.errors import BodyChanged, ServerChanged, SubmittingOff, WrongAccount
@@ -134,6 +134,8 @@ class Sender:
 
     async def _accepted(self, held: Claim, taken: WorkflowRequest) -> Sending:
         seen, settings = seen_in(taken), self.client.settings
+        if seen.decided and taken.state != RequestState.REJECTED:
+            seen = replace(seen, auto_approved=True)  # no human decides while a call is under way
         known = await self.runtime.ledger_call(
             lambda: self._in_transaction(lambda tx: record_accepted(tx, settings.account, settings.sender, held, seen))
         )

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row, or_, select
 
-from capillary.api.request_workflow import REQUEST_TYPE, RequestState, WorkflowRequest, is_decided
+from capillary.api.request_workflow import RequestState, WorkflowRequest, is_decided
 from capillary.ledger import foreign_keys, requests, scans
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import RequestGone
@@ -120,7 +120,7 @@ def answers_for(tx: Transaction, row: WorkflowRequest, *, key: str, request_id: 
     """
     if row.request_key is not None and carries(row.request_key, key):
         return True
-    if not row.customers or row.badge_id is None or row.request_type not in ("", REQUEST_TYPE):
+    if not row.customers or row.badge_id is None or not row.may_issue_badges:
         return False
     is_seen = tx.conn.execute(
         select(badge_sighting.c.request_id).where(badge_sighting.c.platform_request_id == row.platform_request_id)
@@ -198,7 +198,7 @@ def held_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) ->
         key = seen_before.get(row.platform_request_id)
         if key is not None and by_key[key].account == account:
             found[row.platform_request_id] = by_key[key]
-        elif row.request_key and row.request_type in ("", REQUEST_TYPE):
+        elif row.request_key and row.may_issue_badges:
             altered.append(row)
     if altered:
         candidates = _candidates(tx, account, altered)

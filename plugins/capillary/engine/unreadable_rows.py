@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from capillary.api.client import Client
 from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
-from capillary.api.request_workflow import OUR_KEYS, REQUEST_TYPE, UNREADABLE_STATE, WorkflowRequest
+from capillary.api.request_workflow import OUR_KEYS, UNREADABLE_STATE, WorkflowRequest
 from capillary.engine.platform_list import ListRead
 from capillary.engine.runtime import Runtime
 from capillary.engine.single_read import read_singly
@@ -58,4 +58,4 @@ def way_out(read: ListRead) -> str:
 
 def _may_be_ours(row: WorkflowRequest) -> bool:
     is_ours = row.request_key is None or row.request_key.startswith(OUR_KEYS)
-    return is_ours and row.request_type in ("", REQUEST_TYPE)
+    return is_ours and row.may_issue_badges

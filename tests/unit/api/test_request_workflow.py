@@ -347,3 +347,39 @@ def test_a_check_that_failed_is_named(shown: dict[str, object], failed: tuple[st
     request = parse_request(row(state, **{f"{check}_Output": said for check, said in shown.items()}))
     assert request.failed_checks == failed
     assert request.state == state, "it is found all the same"
+
+
+@pytest.mark.parametrize(
+    ("output", "human"),
+    [
+        ("approved", True),
+        ("Rejected", True),
+        ("auto", False),
+        ("", False),
+        ("null", False),
+        (False, False),
+        (0, False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_only_a_decision_shows_a_human(output: object, human: bool) -> None:
+    request = {"requestId": "r", "state": "approved", "details": {"AdminTask_Output": output}}
+    assert parse_request(request).human_decided is human
+
+
+@pytest.mark.parametrize(
+    ("path", "may"),
+    [
+        ("/api_gateway/v1/badges/badgeMeta/customer/issueBulk", True),
+        ("/api_gateway/v1/badges/badgeMeta/customer/ISSUEBULK/", True),
+        ("/api_gateway/v1/badges/customer/earn", False),
+        (None, True),
+        ("", True),
+        (7, True),
+    ],
+)
+def test_the_wrapped_call_tells_whether_a_request_may_be_ours_and_the_type_does_not(path: object, may: bool) -> None:
+    details = {"IntouchAPITask-Payload": {"path": path}}
+    request = {"requestId": "r", "state": "AdminTask", "requestType": "customer-status-change", "details": details}
+    assert parse_request(request).may_issue_badges is may

@@ -96,7 +96,7 @@ async def test_a_reply_under_any_key_with_what_was_sent_is_an_acceptance(desk: D
         shown("REF-77", 1, 2, badge_id=OTHER_BADGE),
         shown("REF-77", 1, 2, badge_id=None),
         shown("REF-77"),
-        replace(shown("REF-77", 1, 2), request_type="EARN-BADGE"),
+        replace(shown("REF-77", 1, 2), request_type="EARN-BADGE", wraps_issue_bulk=False),
     ],
     ids=["one of them", "others besides", "another badge", "no badge", "nobody", "another type"],
 )
@@ -232,7 +232,7 @@ async def test_a_row_of_the_badge_and_a_customer_holds_the_doubt_whatever_its_ke
         shown("REF-77", 1, 2, badge_id=OTHER_BADGE),
         shown("REF-77", badge_id=OTHER_BADGE),
         shown("REF-77", badge_id=None),
-        replace(shown("REF-77", 1), request_type="EARN-BADGE"),
+        replace(shown("REF-77", 1), request_type="EARN-BADGE", wraps_issue_bulk=False),
         replace(shown("REF-77", 1), created_at=NOON - LOOK_BACK - timedelta(seconds=1)),
     ],
     ids=["others", "another badge", "another badge, nobody", "neither", "another type", "long before"],

@@ -314,8 +314,16 @@ async def test_a_list_that_is_not_whole_finds_but_proves_no_absence(desk: Desk) 
 
 @pytest.mark.parametrize(
     ("request_type", "customers"),
-    [("ISSUE-BADGE", None), ("ISSUE-BADGE", ()), ("", None), ("ISSUE-BADGE", (1,)), ("", (2, 1))],
-    ids=["nobody", "an empty list", "no type", "its customer", "its customer and another"],
+    [
+        ("ISSUE-BADGE", None),
+        ("ISSUE-BADGE", ()),
+        ("", None),
+        ("ISSUE-BADGE", (1,)),
+        ("", (2, 1)),
+        ("CUSTOMER-STATUS-CHANGE", None),  # as the response table of every public page has it
+        ("EARN-BADGE", (1,)),
+    ],
+    ids=["nobody", "an empty list", "no type", "its customer", "another, too", "another type", "and its customer"],
 )
 async def test_a_row_without_a_key_that_may_be_the_request_proves_no_absence(
     desk: Desk, request_type: str, customers: tuple[int, ...] | None
@@ -326,14 +334,23 @@ async def test_a_row_without_a_key_that_may_be_the_request_proves_no_absence(
 
 
 @pytest.mark.parametrize(
-    ("request_type", "customers"), [("ISSUE-BADGE", (2,)), ("", (2, 3)), ("EARN-BADGE", None), ("EARN-BADGE", (1,))]
+    ("request_type", "customers", "ours"),
+    [
+        ("ISSUE-BADGE", (2,), None),
+        ("", (2, 3), True),
+        ("CUSTOMER-STATUS-CHANGE", (2,), None),
+        ("EARN-BADGE", None, False),
+        ("EARN-BADGE", (1,), False),
+        ("ISSUE-BADGE", (1,), False),
+    ],
 )
 async def test_a_row_without_a_key_that_cannot_be_the_request_is_left_alone(
-    desk: Desk, request_type: str, customers: tuple[int, ...] | None
+    desk: Desk, request_type: str, customers: tuple[int, ...] | None, ours: bool | None
 ) -> None:
-    """Somebody made it by hand, for other customers or of another type."""
+    """Somebody made it by hand, for other customers or another call."""
     await leave_in_doubt(desk)
-    desk.listed = [replace(row("p-keyless", None), request_type=request_type, customers=customers)]
+    keyless = replace(row("p-keyless", None), request_type=request_type, customers=customers)
+    desk.listed = [replace(keyless, wraps_issue_bulk=ours)]
     assert await resolve(desk, after=timedelta(hours=3)) == Resolved(sent_again=1)
 
 

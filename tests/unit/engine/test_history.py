@@ -316,7 +316,8 @@ async def test_a_list_without_details_hides_no_key(platform: Platform, ago: int)
         ({"badge_id": "b"}, False),  # ours say more than a badge
         ({"state": "rejected"}, False),
         ({"state": "approved"}, True),
-        ({"request_type": "EARN-BADGE"}, False),
+        ({"request_type": "EARN-BADGE"}, True),  # a type may be another one's by mistake
+        ({"wraps_issue_bulk": False}, False),
         ({"request_type": ""}, True),
     ],
 )

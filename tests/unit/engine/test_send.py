@@ -219,8 +219,17 @@ async def test_everything_refused_leaves_a_doubtful_request_in_doubt(desk: Desk)
     assert desk.statuses() == ["sending"]
 
 
-@pytest.mark.parametrize(("state", "human", "told"), [("approved", False, True), ("approved", True, False)])
-async def test_an_answer_that_is_decided_already_tells_whether_a_human_did_it(
+@pytest.mark.parametrize(
+    ("state", "human", "told"),
+    [
+        ("approved", False, True),
+        ("approved", True, True),  # no human decides while a call is under way
+        ("failed", True, True),
+        ("rejected", True, False),
+        ("AdminTask", False, False),
+    ],
+)
+async def test_an_answer_that_is_decided_already_was_decided_by_nobody(
     desk: Desk, state: str, human: bool, told: bool
 ) -> None:
     desk.plan([1])

@@ -131,7 +131,7 @@ async def test_one_that_stays_damaged_waits(desk: Desk) -> None:
 async def test_a_strangers_damaged_state_costs_no_call(desk: Desk) -> None:
     rows = (
         row("p-8", "ERP-7", UNREADABLE_STATE),
-        replace(row("p-9", None, UNREADABLE_STATE), request_type="EARN-BADGE"),
+        replace(row("p-9", None, UNREADABLE_STATE), wraps_issue_bulk=False),
     )
     assert await read_damaged(cast("Client", desk), rows) == rows
     assert desk.events == []
