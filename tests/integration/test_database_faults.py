@@ -365,7 +365,9 @@ def houses_on_postgresql(empty_database: Callable[[str], URL]) -> Houses:  # noq
 @contextmanager
 def house_on(url: str | URL) -> Iterator[House]:
     clock = ShiftedClock()
-    with running_sandbox() as sandbox, Ledger(url, clock=clock) as ledger:
+    # Both clocks go on with what is slept: one that jumps by itself holds every doubt for a lag.
+    of_platform = running_sandbox(clock=lambda: clock().timestamp())
+    with of_platform as sandbox, Ledger(url, clock=clock) as ledger:
         yield House(ledger, sandbox, settings_of(sandbox.url), clock)
 
 
