@@ -35,7 +35,7 @@ def test_no_invariant_breaks_and_nothing_grows(shape: Shape) -> None:
 def test_a_list_that_is_always_read_from_the_oldest_request_on_is_noticed(
     shape: Shape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "_past_the_forgotten", lambda _tx, _settings, since: since)
+    monkeypatch.setattr(watch, "_past_the_forgotten", lambda _tx, _settings, since, _needed: since)
     soak = Soak(shape, days=DAYS)
     assert soak.run().breach is None
     assert growth(soak.days)["pages"] > MOST

@@ -21,7 +21,7 @@ from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.errors import HistoryUnread, ListCutShort
 from capillary.engine.lean_list import look_behind
-from capillary.engine.platform_list import read_list, total_since
+from capillary.engine.platform_list import first_page, read_list, total_since
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import record_rows
 from capillary.engine.unreadable_rows import is_through, way_out
@@ -220,8 +220,8 @@ class _Reading:
         return 0 if is_empty else max(page.total_pages, 1)
 
     async def _first_page(self, days: Days, today: date) -> Page:
-        return await self.client.list_requests(
-            page=0, start_date=days.first - _DAY, end_date=_until(days, today), request_type=REQUEST_TYPE
+        return await first_page(
+            self.client, since=days.first - _DAY, until=_until(days, today), request_type=REQUEST_TYPE
         )
 
     async def _refuses_both_ends(self, days: Days, today: date) -> bool:

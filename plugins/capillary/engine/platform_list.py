@@ -233,6 +233,24 @@ async def read_days(client: Client, *, since: date, today: date, request_type: s
     return DaysRead(read, since, refused=False)
 
 
+async def first_page(client: Client, *, since: date, until: date | None = None, request_type: str | None) -> Page:
+    """Return the list's first page, with fewer rows than the connection says where it is larger than is read.
+
+    Raises:
+        ReplyTooLarge: its first row alone is.
+    """
+    limit = client.settings.page_size
+    while True:
+        try:
+            return await client.list_requests(
+                page=0, start_date=since, end_date=until, request_type=request_type, limit=limit
+            )
+        except ReplyTooLarge:
+            if limit == 1:
+                raise
+            limit //= 2
+
+
 async def total_since(client: Client, *, since: date, today: date, request_type: str | None) -> int | None:
     """Return how many rows the list since a day has; None where so many days alone are refused, or not answered twice.
 
@@ -241,7 +259,7 @@ async def total_since(client: Client, *, since: date, today: date, request_type:
     """
     for _ in range(2):
         try:
-            page = await client.list_requests(page=0, start_date=since, request_type=request_type)
+            page = await first_page(client, since=since, request_type=request_type)
         except CallRefused as error:
             _LOG.info("the list is read in parts alone, since the platform refuses it as a whole: %s", error.reason)
             return None
@@ -303,7 +321,7 @@ async def _read_parts(
 
 async def _assert_newest_days_come(client: Client, today: date, request_type: str | None) -> None:
     """Ask for the newest days: where these are refused or get no answer as well, it is not the days."""
-    await client.list_requests(page=0, start_date=today - _DAY * _LEAST_DAYS, request_type=request_type)
+    await first_page(client, since=today - _DAY * _LEAST_DAYS, request_type=request_type)
 
 
 def _together(parts: Iterable[ListRead]) -> ListRead:

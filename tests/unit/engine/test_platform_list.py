@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from typing import cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -12,7 +12,7 @@ from capillary.api.client import Client
 from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyTooLarge, ReplyUnreadable
 from capillary.api.request_workflow import Page, WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine.platform_list import PART_DAYS, DaysRead, ListRead, read_days, read_list
+from capillary.engine.platform_list import PART_DAYS, DaysRead, ListRead, first_page, read_days, read_list
 from tests.unit.engine.desk import SETTINGS, row
 
 
@@ -379,3 +379,18 @@ async def test_where_the_newest_days_are_refused_too_it_is_not_the_days(ago: int
     with pytest.raises(CallRefused):
         await read_since(platform, TODAY - ago * DAY)
     assert len(platform.asked) == calls
+
+
+async def test_a_first_page_that_is_too_large_is_asked_for_in_smaller_ones() -> None:
+    class Heavy(Days):
+        limits: ClassVar[list[object]] = []
+
+        async def list_requests(self, *, page: int, start_date: date, **more: Any) -> Page:  # noqa: ANN401 - as the client takes them
+            self.limits.append(more["limit"])
+            if more["limit"] > 25:
+                raise ReplyTooLarge(what="list of requests", reason="it is too large")
+            return await super().list_requests(page=page, start_date=start_date, **more)
+
+    heavy = Heavy()
+    shown = await first_page(cast("Client", heavy), since=TODAY, request_type="ISSUE-BADGE")
+    assert (shown.total_elements, heavy.limits) == (1, [100, 50, 25])
