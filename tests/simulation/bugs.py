@@ -70,7 +70,6 @@ from capillary.ledger.schema import (
     badge_request,
     badge_result,
     badge_run,
-    badge_scan,
     badge_sighting,
     badge_stop,
 )
@@ -250,14 +249,6 @@ def _by_number(_tx: Transaction, plan: PlanId) -> OpenPlan:
     return OpenPlan(plan.badge_run_id)
 
 
-def _held_by_number(held: Claim) -> tuple[ColumnElement[bool], ...]:
-    return (
-        badge_request.c.id == held.request_id,
-        badge_request.c.status == RequestStatus.SENDING,
-        badge_request.c.tries == held.tries,
-    )
-
-
 async def _accepted_by_number(self: Sender, held: Claim, taken: WorkflowRequest) -> Sending:
     seen = seen_in(taken)
 
@@ -272,15 +263,6 @@ async def _accepted_by_number(self: Sender, held: Claim, taken: WorkflowRequest)
 def _no_change(_tx: Transaction, *, list_read_at: datetime, doubt_after: timedelta) -> None:
     assert list_read_at
     assert doubt_after
-
-
-def _any_reading_is_new(sender: Sender, fresh: timedelta | None) -> datetime | None:
-    if fresh is None:
-        return None
-    with sender.ledger.read() as tx:
-        account = sender.client.settings.account
-        read_at = tx.conn.execute(select(badge_scan.c.whole_at).where(badge_scan.c.account == account)).scalar()
-        return tx.now if read_at else None
 
 
 async def _trigger_goes_on(self: DagRun, plan: PlanId, waits: Waits) -> str:
@@ -737,23 +719,11 @@ BUGS: Final[Mapping[str, Bug]] = {
         _fails_over,
         shown_by=1229,
     ),
-    "claim-by-number": Bug(
-        "a sender changes the claim that it took, whoever has its number",
-        [(requests, "_held", _held_by_number)],
-        _fails_over,
-        shown_by=19,
-    ),
     "plan-by-number": Bug(
         "a plan is opened by its number and its token",
         [(each, "open_plan", _by_number) for each in (send, submit, advance, actors)],
         _fails_over,
         shown_by=29,
-    ),
-    "stale-reading-taken-for-new": Bug(
-        "another's reading serves a resumed submit while it is young, and by when it began",
-        [(submit, "_read_by_another", _any_reading_is_new)],
-        _fails_over,
-        shown_by=1931,
     ),
     "trigger-sends": Bug(
         "a trigger never sends",
