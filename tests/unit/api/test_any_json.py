@@ -7,8 +7,8 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capillary.api.badges import parse_badge, parse_execution, parse_issuals
-from capillary.api.envelope import read_envelope
+from capillary.api.badges import Execution, parse_badge, parse_execution, parse_issuals
+from capillary.api.envelope import Envelope, read_envelope
 from capillary.api.errors import ReplyUnreadable
 from capillary.api.json_body import read_json
 from capillary.api.request_workflow import parse_page, parse_request
@@ -48,5 +48,5 @@ def test_nothing_but_a_reading_or_unreadable(path: list[int], value: object) -> 
                 parse(given_value)
             except ReplyUnreadable:
                 continue
-    parse_execution(value)
-    read_envelope(document)
+    assert isinstance(parse_execution(value), Execution)
+    assert isinstance(read_envelope(document), Envelope)
