@@ -458,9 +458,11 @@ async def _read_to_the_end(sender: Sender) -> None:
             return
     if misses:
         raise ListCutShort(
-            f"the platform's list hides {misses} request(s) of ours that single reads find, and nothing is sent: what "
-            "this ledger forgot may be hidden, too. Retry later: a list that lags for longer than visibility_lag_s "
-            "catches up. If it stays, have the platform's support say which requests this user's list leaves out"
+            f"the platform's list does not show {misses} request(s) of ours that a single read shows or refuses to "
+            "show, and nothing is sent: what this ledger forgot may be hidden, too. Retry later: a list that lags for "
+            "longer than visibility_lag_s catches up. If it stays, have the platform's support say which requests this "
+            "user's list leaves out; two days after a python -m capillary ledger import --dags <folder> --since <day> "
+            "what was sent before it is not asked for any more"
         )
     raise ListCutShort(
         f"the platform's list of requests was read {LIST_READINGS} times and never to its end (last time {read.pages} "

@@ -54,7 +54,7 @@ class Watched:
         settled: requests settled from what was read.
         read_singly: the ledger's ids of decided requests that single reads were asked for, settled or not.
         foreign_key: a key of ours that the ledger does not know.
-        missed: requests that the list should have shown and a single read found.
+        missed: requests that the list should have shown, and that no single read says are gone.
         refused_before: the platform refuses to list the days before this one; None: all days were listed.
         reaches_back: what was listed begins before everything of ours that this ledger may not know.
     """
@@ -152,24 +152,27 @@ async def watch(
     await runtime.ledger_call(lambda: note_clocks(ledger, client))
     read = days.read
     unseen = await runtime.ledger_call(lambda: _unseen(ledger, settings, begun, since, reading.seen, runtime))
-    singly = missed = 0
+    missed = 0
+    shown_singly = set[str]()
     for platform_request_id, sent_at in unseen:
         row = await read_if_shown(client, platform_request_id)
         if row is not None:
-            singly += 1
+            shown_singly.add(platform_request_id)
             missed += sent_at is not None and sent_at >= since and days.shows(cluster_day(sent_at, settings))
             await runtime.ledger_call(lambda r=row: reading.take((r,), read_singly=True))  # type: ignore[misc]
     if before_sending:
-        # The neighbours of what this ledger may have forgotten; those that wait were looked up above.
+        # The neighbours of what this ledger may have forgotten.
         known = known_until - LOOK_BACK
-        seen = reading.seen.union(platform_request_id for platform_request_id, _ in unseen)
+        seen = reading.seen | shown_singly
         missed += await hidden_ones(ledger, client, runtime, begun=begun, since=known, shown=seen)
     left = reading.left if settle_singly else {}
     reading.settled += await settle_by_reading(ledger, client, runtime, sorted(left), listed=left)
     if missed and read.to_the_end:
         await runtime.ledger_call(lambda: _distrust(ledger, account))
         _LOG.error(
-            "the list of %s misses %d requests that single reads find: it proves no absence now", account, missed
+            "%d requests of ours may exist but are missing from the list of %s; the list is not trusted for 24 h",
+            missed,
+            account,
         )
     if reading.foreign_key is not None:
         foreign_key = on_one_line(reading.foreign_key)
@@ -180,7 +183,7 @@ async def watch(
         read.rows,
         reading.new,
         reading.settled,
-        singly + len(left),
+        len(shown_singly) + len(left),
     )
     reaches_back = days.shows(cluster_day(known_until, settings))
     if read.to_the_end and reaches_back and not missed:

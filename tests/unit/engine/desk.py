@@ -63,6 +63,7 @@ class Desk:
         listed: rows of the platform's list, in one page.
         refuses: looks at the first and the last day of a call of the list.
         refused_reads: platform request ids of which a single read is refused.
+        refused_with: the HTTP status of that.
         unreadable_reads: platform request ids of which a single read gets no answer that can be read.
         unlisted: rows that single reads alone find.
         lean: the list shows neither keys nor customers nor badges; single reads do.
@@ -86,6 +87,7 @@ class Desk:
     whole: dict[str, WorkflowRequest] = field(default_factory=dict)
     refuses: Callable[[date, date | None], bool] = lambda _first, _last: False
     refused_reads: set[str] = field(default_factory=set)
+    refused_with: int = 404
     unreadable_reads: set[str] = field(default_factory=set)
     lean: bool = False
     cut_short: int = 0
@@ -149,7 +151,8 @@ class Desk:
         assert attempts > 0
         self.events.append(f"read {platform_request_id}")
         if platform_request_id in self.refused_reads:
-            raise CallRefused(what="one request", reason="the platform answered HTTP 404", http_status=404)
+            status = self.refused_with
+            raise CallRefused(what="one request", reason=f"the platform answered HTTP {status}", http_status=status)
         if platform_request_id in self.unreadable_reads:
             raise ReplyUnreadable(what="one request", reason="it is missing")
         rows = [*self.whole.values(), *self.listed, *self.unlisted, *self.taken]

@@ -374,10 +374,37 @@ async def test_nothing_is_sent_on_a_list_that_hides_what_this_ledger_knows(desk:
     await send(desk, ago=DAY, shown=False, settled=hidden == "what is settled")
     if hidden == "what is decided":
         desk.write(update(badge_sighting).values(terminal_seen_at=NOON, state="approved"))
-    with pytest.raises(ListCutShort, match=r"hides 1 request\(s\) of ours that single reads find"):
+    with pytest.raises(ListCutShort, match=r"does not show 1 request\(s\) of ours that a single read shows"):
         await submit_another(desk)
     assert desk.statuses()[-1] == "planned"
     desk.listed, desk.unlisted = desk.unlisted, []
+    await submit_another(desk)
+    assert desk.statuses()[-1] == "waiting"
+
+
+@pytest.mark.parametrize("hidden", ["what waits", "what is settled"])
+@pytest.mark.parametrize("read_is", ["403", "500 for ever", "404 of an address that shows nobody"])
+async def test_a_single_read_without_an_answer_does_not_say_that_the_request_is_gone(
+    desk: Desk, hidden: str, read_is: str
+) -> None:
+    first = await send(desk, ago=DAY, shown=False, settled=hidden == "what is settled")
+    other = await send(desk, ago=DAY)
+    if read_is == "500 for ever":
+        desk.unreadable_reads = {first}
+    else:
+        desk.refused_with = int(read_is.split(maxsplit=1)[0])
+        desk.refused_reads = {first, other} if "nobody" in read_is else {first}
+    with pytest.raises(ListCutShort, match="refuses to show"):
+        await submit_another(desk)
+    assert desk.statuses()[-1] == "planned"
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_a_bare_404_says_that_a_request_is_gone_where_other_single_reads_are_answered(
+    desk: Desk, status: int
+) -> None:
+    desk.refused_reads, desk.refused_with = {await send(desk, ago=DAY, shown=False)}, status
+    await send(desk, ago=DAY)
     await submit_another(desk)
     assert desk.statuses()[-1] == "waiting"
 
