@@ -244,7 +244,12 @@ class Client:
         issuals = await self._calls.read(
             "enrolments",
             f"{MANAGEMENT_PATH}/{customer_id}/badge/{quote(badge_id, safe='')}",
-            lambda a: parse_issuals(a.data, customer_id=customer_id, badge_id=badge_id),
+            lambda a: parse_issuals(
+                a.data,
+                customer_id=customer_id,
+                badge_id=badge_id,
+                cluster_timezone=ZoneInfo(self.settings.cluster_timezone),
+            ),
             params={"includeStatistics": "true"},
             absent=_NO_ENROLMENT,
         )
