@@ -420,7 +420,7 @@ _ORDER: Final = DagRun.order
 # Reading ----------------------------------------------------------------------------------------------------
 
 
-def _only_live_ones_count(issuals: Iterable[Issual], *, sent_at: datetime | None) -> bool:  # noqa: ARG001
+def _only_live_ones_count(issuals: Iterable[Issual], *, sent_at: datetime | None) -> bool:
     return any(issual.is_active for issual in issuals)
 
 

@@ -34,7 +34,7 @@ from capillary.engine.history import read_history
 from capillary.engine.hold import IN_TASK_S, Hold, Waits
 from capillary.engine.may_send import assert_human_decides, assert_may_send, assert_none_executed
 from capillary.engine.room import Room, has_waited_too_long, planned_requests, room
-from capillary.engine.second_look import LOOKS, look_again
+from capillary.engine.second_look import LOOKS, Looks
 from capillary.engine.send import Sender, Sending, Sent, assert_account, doubt_after
 from capillary.engine.unreadable_rows import is_through, way_out
 from capillary.engine.watch import watch
@@ -101,14 +101,14 @@ class _SoFar:
         auto_approved: of what was sent, executed at once by the platform.
         resolved: requests in doubt that are in doubt no more.
         told_at: auto-approvals that were seen before, a person was told of when the run was last ended by them.
-        looks_left: accepted requests that are read once more; 0 once one was, or where no approval stops the run.
+        looks: looks at what was accepted.
     """
 
+    looks: Looks
     counts: Counter[Sent] = field(default_factory=Counter)
     auto_approved: int = 0
     resolved: int = 0
     told_at: datetime | None = None
-    looks_left: int = LOOKS
 
     @property
     def got_on(self) -> bool:
@@ -159,7 +159,7 @@ async def submit_run(
     account = sender.client.settings.account
     await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, plan, account))
     terms = _Terms(lease, stop_on_auto_approval, in_flight, waiting_since)
-    so_far = await sender.runtime.ledger_call(lambda: _begin(sender.ledger, plan, terms))
+    so_far = await sender.runtime.ledger_call(lambda: _begin(sender, plan, terms))
     try:
         waits = await _send_all(sender, plan, so_far, terms, fresh)
     except Stopped:
@@ -177,9 +177,9 @@ async def submit_run(
     return Submitted(dict(so_far.counts), so_far.auto_approved, waits)
 
 
-def _begin(ledger: Ledger, plan: PlanId, terms: _Terms) -> _SoFar:
+def _begin(sender: Sender, plan: PlanId, terms: _Terms) -> _SoFar:
     """Return where the task stands. One that comes back after a wait has looked at what was accepted before it."""
-    with ledger.read() as tx:
+    with sender.ledger.read() as tx:
         opened = open_plan(tx, plan)
         of_run = (
             select(badge_sighting.c.request_id)
@@ -189,7 +189,7 @@ def _begin(ledger: Ledger, plan: PlanId, terms: _Terms) -> _SoFar:
         )
         has_looked = terms.waiting_since is not None and tx.conn.execute(of_run).first() is not None
         looks = LOOKS if terms.stop_on_auto_approval and not has_looked else 0
-        return _SoFar(told_at=told_at(tx, opened), looks_left=looks)
+        return _SoFar(Looks(sender, looks), told_at=told_at(tx, opened))
 
 
 async def _send_all(
@@ -268,6 +268,7 @@ async def _send_planned(
         hold.sent(accepted=accepted)
         if await _others_may_follow(sender, plan, so_far, sendings):
             width = terms.in_flight
+        await so_far.looks.in_passing()
     return None
 
 
@@ -281,11 +282,9 @@ async def _others_may_follow(sender: Sender, plan: PlanId, so_far: _SoFar, sendi
         with sender.ledger.read() as tx:
             return bool(planned_requests(tx, open_plan(tx, plan), 1))
 
-    if so_far.looks_left and await sender.runtime.ledger_call(anything_left):
-        so_far.looks_left -= 1
-        if await look_again(sender, accepted[0] or "") is not None:
-            so_far.looks_left = 0
-    return not so_far.looks_left
+    if so_far.looks.left and await sender.runtime.ledger_call(anything_left):
+        await so_far.looks.at_first(accepted[0] or "")
+    return not so_far.looks.left
 
 
 async def _send_batch(

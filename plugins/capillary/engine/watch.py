@@ -122,8 +122,9 @@ async def watch(
         settle: whether to settle what the rows decide.
         settle_singly: whether to read decided requests singly that the rows do not settle, `SINGLE_READS` at most.
         reader: renews this reader's turn while it reads.
-        before_sending: look behind rows that show neither key nor customers, too, since this ledger may have forgotten
-            them, and whether the list shows what else this user sent at the time.
+        before_sending: read requests of every type, since a filter may hide some; look behind rows that show neither
+            key nor customers, too, since this ledger may have forgotten them; and whether the list shows what else this
+            user sent at the time.
 
     Raises:
         PlatformUnavailable, ReplyUnreadable, CallRefused: the list could not be read.
@@ -146,7 +147,7 @@ async def watch(
         client,
         since=cluster_day(since, settings) - LOOK_BACK,
         today=cluster_day(begun, settings),
-        request_type=REQUEST_TYPE,
+        request_type=None if before_sending else REQUEST_TYPE,
         on_page=on_page,
     )
     await runtime.ledger_call(lambda: note_clocks(ledger, client))

@@ -69,6 +69,7 @@ class Desk:
         lean: the list shows neither keys nor customers nor badges; single reads do.
         whole: what single reads show in place of rows of the list, by platform request id.
         taken: what POSTs were answered, which single reads find as well.
+        misread_types: types whose filter matches no row, whatever is listed.
         cut_short: readings of the list that claim more rows than they show.
         events: calls in their order: ``clear``, ``asked``, ``post <key>``, ``list``.
         lists: since when, and of which type, the list was asked for.
@@ -90,6 +91,7 @@ class Desk:
     refused_with: int = 404
     unreadable_reads: set[str] = field(default_factory=set)
     lean: bool = False
+    misread_types: frozenset[str] = frozenset()
     cut_short: int = 0
     events: list[str] = field(default_factory=list)
     lists: list[tuple[date, str | None]] = field(default_factory=list)
@@ -138,11 +140,15 @@ class Desk:
             raise CallRefused(what="list of requests", reason="these days are not listed", http_status=400)
         more = 1 if self.cut_short else 0
         self.cut_short -= more
-        rows = [
-            replace(each, request_key=None, customers=None, badge_id=None) if self.lean else each
-            for each in self.listed
-        ]
-        return Page(tuple(rows), 0, page, total_pages=1, total_elements=len(self.listed) + more)
+        rows = (
+            []
+            if request_type in self.misread_types
+            else [
+                replace(each, request_key=None, customers=None, badge_id=None) if self.lean else each
+                for each in self.listed
+            ]
+        )
+        return Page(tuple(rows), 0, page, total_pages=1, total_elements=len(rows) + more)
 
     def platform_now(self) -> datetime | None:
         return None if self.platform_ahead is None else self.now[0] + self.platform_ahead

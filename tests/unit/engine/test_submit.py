@@ -242,6 +242,55 @@ async def test_the_first_accepted_request_is_read_once_five_seconds_later_before
     assert (desk.second, LOOK_AFTER_S) == (5.0, 5.0)
 
 
+async def taking(desk: Desk, seconds: float, count: int) -> None:
+    """Have so many POSTs take so long each."""
+
+    async def slow(request: IssueBadgeRequest) -> WorkflowRequest:
+        desk.second += seconds
+        desk.now[0] += timedelta(seconds=seconds)
+        return row(f"p-{len(desk.posts)}", request.key)
+
+    desk.answers = [slow] * count
+
+
+async def test_the_first_accepted_request_is_read_again_in_passing_while_the_others_go_out(desk: Desk) -> None:
+    desk.plan(range(1, 121))
+    await taking(desk, 10.0, 40)
+    await submit(desk, in_flight=1)
+    reads = [event for event in desk.events if event.startswith("read")]
+    assert reads == ["read p-1"] * 4, "5 s after the reply, and as 20, 60 and 180 s have passed"
+    assert set(desk.statuses()) == {"waiting"}
+
+
+@pytest.mark.parametrize(("approved_at_s", "sent"), [(20, 3), (55, 7), (170, 19)])
+async def test_an_approval_by_the_platform_some_time_later_stops_what_is_left(
+    desk: Desk, approved_at_s: float, sent: int
+) -> None:
+    desk.plan(range(1, 121))
+
+    async def slow(request: IssueBadgeRequest) -> WorkflowRequest:
+        desk.second += 10
+        desk.now[0] += timedelta(seconds=10)
+        if desk.second > approved_at_s and not desk.unlisted:
+            desk.taken = [each for each in desk.taken if each.platform_request_id != "p-1"]
+            desk.unlisted = [approved("p-1")]
+        return row(f"p-{len(desk.posts)}", request.key)
+
+    desk.answers = [slow] * 40
+    with pytest.raises(AutoApproved, match=r"executed 1 request\(s\) without a human's approval"):
+        await submit(desk, in_flight=1)
+    assert len(desk.posts) == sent
+
+
+async def test_one_that_a_human_decided_is_not_looked_at_again(desk: Desk) -> None:
+    desk.plan(range(1, 121))
+    desk.unlisted = [row("p-1", None, "approved", human=True)]
+    await taking(desk, 10.0, 40)
+    desk.taken = []
+    await submit(desk, in_flight=1)
+    assert [event for event in desk.events if event.startswith("read")] == ["read p-1"]
+
+
 async def test_what_was_approved_by_itself_after_the_reply_stops_before_the_second_request(desk: Desk) -> None:
     desk.plan(range(1, 10))
     desk.unlisted = [approved("p-1")]

@@ -236,7 +236,7 @@ async def test_a_new_account_can_send_where_ranges_of_more_than_30_days_are_refu
     refuse(desk, most=30)
     await submit_another(desk)
     assert desk.statuses() == ["waiting"]
-    assert desk.lists == [(first_day(timedelta()), "ISSUE-BADGE")]
+    assert desk.lists == [(first_day(timedelta()), None)]
 
 
 @pytest.mark.parametrize("first_read", [60, 2], ids=["long before", "since"])
@@ -438,6 +438,15 @@ async def test_of_many_hidden_ones_some_are_looked_up(desk: Desk, monkeypatch: p
 # A list without details --------------------------------------------------------------------------------------
 
 FORGOTTEN = "cb1.forgotten.0123456789abcdef0123456789abcdef"
+
+
+async def test_what_a_restored_ledger_forgot_shows_though_the_filter_of_the_type_matches_nothing(desk: Desk) -> None:
+    await send(desk, ago=DAY)
+    desk.listed.append(row("p-forgotten", FORGOTTEN))
+    desk.misread_types = frozenset({"ISSUE-BADGE"})
+    with pytest.raises(LedgerBehind, match=FORGOTTEN):
+        await submit_another(desk)
+    assert desk.posts[1:] == []
 
 
 @pytest.mark.parametrize("state", ["AdminTask", "approved", "failed", "ZoneTask"])
