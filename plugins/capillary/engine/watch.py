@@ -28,7 +28,7 @@ from capillary.engine.platform_list import LOOK_BACK, ListRead, read_days
 from capillary.engine.runtime import Runtime
 from capillary.engine.settle import SINGLE_READS, settle_by_reading, settle_rows
 from capillary.engine.sightings import Recorded, record_rows
-from capillary.engine.single_read import read_if_shown
+from capillary.engine.single_read import SingleReads
 from capillary.engine.unreadable_rows import read_damaged
 from capillary.ledger import scans
 from capillary.ledger.database import Ledger, Transaction
@@ -155,8 +155,9 @@ async def watch(
     unseen = await runtime.ledger_call(lambda: _unseen(ledger, settings, begun, since, reading.seen, runtime))
     missed = 0
     shown_singly = set[str]()
+    reads = SingleReads(client)
     for platform_request_id, sent_at in unseen:
-        row = await read_if_shown(client, platform_request_id)
+        row = await reads.shown(platform_request_id)
         if row is not None:
             shown_singly.add(platform_request_id)
             missed += sent_at is not None and sent_at >= since and days.shows(cluster_day(sent_at, settings))
@@ -186,6 +187,13 @@ async def watch(
         reading.settled,
         len(shown_singly) + len(left),
     )
+    if not read.to_the_end:
+        _LOG.warning(
+            "the list of %s was not read to its end (%d pages, %d rows): what it does not show is not taken as missing",
+            account,
+            read.pages,
+            read.rows,
+        )
     reaches_back = days.shows(cluster_day(known_until, settings))
     if read.to_the_end and reaches_back and not missed:
         await runtime.ledger_call(lambda: _note_whole(ledger, settings, begun, read.pages))

@@ -12,7 +12,7 @@ from typing import cast
 from sqlalchemy import Row, func, select
 
 from capillary.api.client import Client
-from capillary.api.errors import CallRefused, ReplyUnreadable
+from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
 from capillary.api.request_workflow import IssueBadgeRequest, Page, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.runtime import Runtime
@@ -65,6 +65,7 @@ class Desk:
         refused_reads: platform request ids of which a single read is refused.
         refused_with: the HTTP status of that.
         unreadable_reads: platform request ids of which a single read gets no answer that can be read.
+        failing_reads: HTTP statuses of single reads that fail after all retries, by platform request id.
         unlisted: rows that single reads alone find.
         lean: the list shows neither keys nor customers nor badges; single reads do.
         whole: what single reads show in place of rows of the list, by platform request id.
@@ -90,6 +91,7 @@ class Desk:
     refused_reads: set[str] = field(default_factory=set)
     refused_with: int = 404
     unreadable_reads: set[str] = field(default_factory=set)
+    failing_reads: dict[str, int] = field(default_factory=dict)
     lean: bool = False
     misread_types: frozenset[str] = frozenset()
     cut_short: int = 0
@@ -159,6 +161,8 @@ class Desk:
         if platform_request_id in self.refused_reads:
             status = self.refused_with
             raise CallRefused(what="one request", reason=f"the platform answered HTTP {status}", http_status=status)
+        if (failing := self.failing_reads.get(platform_request_id)) is not None:
+            raise PlatformUnavailable(what="one request", reason="the platform failed", http_status=failing)
         if platform_request_id in self.unreadable_reads:
             raise ReplyUnreadable(what="one request", reason="it is missing")
         rows = [*self.whole.values(), *self.listed, *self.unlisted, *self.taken]

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from capillary.api.errors import PlatformUnavailable
 from capillary.engine import list_controls
 from capillary.engine import watch as watching
 from capillary.engine.errors import HistoryUnread, LedgerBehind, ListCutShort
 from capillary.engine.platform_list import LOOK_BACK, PART_DAYS
 from capillary.engine.settle import settle_by_reading
+from capillary.engine.single_read import AWAY
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import Watched, cluster_day, watch
 from capillary.ledger import scans
@@ -352,6 +354,28 @@ async def test_a_single_read_that_stays_unreadable_stops_no_other_one(
     assert f"request {gone} stays unreadable" in caplog.text
 
 
+async def test_a_single_read_that_always_fails_stops_no_other_one(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """Two of them, at either end of those that are shown."""
+    requests = [await send(desk, ago=2 * DAY, shown=False) for _ in range(4)]
+    desk.unlisted = [replace(each, state="rejected", human_decided=True) for each in desk.unlisted]
+    desk.failing_reads = {requests[0]: 500, requests[-1]: 500}
+    assert (await read(desk)).settled == 2
+    assert desk.statuses() == ["waiting", "settled", "settled", "waiting"]
+    assert f"request {requests[0]} cannot be read" in caplog.text
+    desk.failing_reads = {}
+    assert (await read(desk)).settled == 2
+
+
+@pytest.mark.parametrize(("status", "asked"), [(500, AWAY), (502, 1), (503, 1), (504, 1), (429, 1)])
+async def test_a_platform_that_is_away_ends_the_look(desk: Desk, status: int, asked: int) -> None:
+    requests = [await send(desk, ago=2 * DAY, shown=False) for _ in range(AWAY + 1)]
+    desk.failing_reads = dict.fromkeys(requests, status)
+    with pytest.raises(PlatformUnavailable):
+        await read(desk)
+    assert len(singly(desk)) == asked
+    assert set(desk.statuses()) == {"waiting"}
+
+
 async def test_a_request_of_which_one_twin_is_refused_stays_waiting(desk: Desk) -> None:
     gone = await send(desk, ago=2 * DAY)
     await send(desk, ago=2 * DAY)
@@ -364,6 +388,15 @@ async def test_a_request_of_which_one_twin_is_refused_stays_waiting(desk: Desk) 
     assert desk.statuses() == ["waiting", "settled"]
     desk.refused_reads = set()
     assert await settle_by_reading(desk.ledger, sender.client, sender.runtime, [1]) == 1
+
+
+async def test_a_list_that_is_not_read_to_its_end_is_told(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    await send(desk, ago=DAY)
+    await read(desk)
+    assert "not read to its end" not in caplog.text
+    desk.cut_short = 1
+    await read(desk)
+    assert "the list of platform.example/100 was not read to its end (1 pages, 1 rows)" in caplog.text
 
 
 # Lists that hide what is known ---------------------------------------------------------------------------------
