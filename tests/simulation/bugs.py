@@ -703,7 +703,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     "last-page-dropped": Bug(
         "the list is read to its end",
         [(platform_list, "read_list", _last_page_dropped)],
-        shown_by=0,
+        shown_by=1367,
     ),
     "too-large-is-the-end": Bug(
         "a page that is too large is read again in smaller ones",
@@ -926,6 +926,6 @@ BUGS: Final[Mapping[str, Bug]] = {
         "an enrolment that has ended was one",
         [(actors, "has_badge", _only_live_ones_count)],
         lambda shape: shape.short_badge,
-        shown_by=0,
+        shown_by=1367,
     ),
 }
