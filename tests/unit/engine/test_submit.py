@@ -13,13 +13,14 @@ from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, NotTaken, PlatformUnavailable, RequestRefused, Unauthorized
 from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
+from capillary.engine.before_sending import LIST_READINGS
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, WrongAccount
 from capillary.engine.hold import IN_TASK_S, Waits
 from capillary.engine.second_look import LOOK_AFTER_S
 from capillary.engine.send import SEND_WITHIN_S, Sent
 from capillary.engine.sightings import record_rows
-from capillary.engine.submit import IN_FLIGHT, LIST_READINGS, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
+from capillary.engine.submit import IN_FLIGHT, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
 from capillary.ledger import foreign_keys, history, stops
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.schema import badge_occasion, badge_request
@@ -549,7 +550,7 @@ async def test_nothing_is_sent_before_the_accounts_list_was_read(desk: Desk, mon
 
     async def not_read(*_: object, **__: object) -> None: ...
 
-    monkeypatch.setattr("capillary.engine.submit.read_history", not_read)
+    monkeypatch.setattr("capillary.engine.before_sending.read_history", not_read)
     with pytest.raises(HistoryOpen, match="has to be read from its beginning once more"):
         await submit(desk)
     assert desk.posts == []
