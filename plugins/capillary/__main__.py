@@ -207,6 +207,12 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
             "the key"
             for each in imported.of_other_users
         ),
+        *(
+            f"{on_one_line(key)} stood on the list before, and does not show in these days: give an earlier --since. "
+            f"If the platform has it no more, or it is somebody else's, say so: python -m capillary ledger import "
+            f"--not-ours {shell_word(key)}"
+            for key in imported.not_shown
+        ),
         *([] if imported.whole else ["the platform's list could not be read to its end: try again"]),
         *not_tried,
         *([_HOW_TO_TRY] if untold else []),

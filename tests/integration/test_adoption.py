@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from capillary.api.client import Client
-from capillary.api.request_workflow import Page
+from capillary.api.request_workflow import Page, WorkflowRequest
 from capillary.engine.adoption import Candidate, Imported, import_forgotten
 from capillary.engine.before_sending import Looked
 from capillary.engine.doubt import Resolved
@@ -212,7 +212,14 @@ def without_keys(monkeypatch: pytest.MonkeyPatch, *others: tuple[str, tuple[int,
         ]
         return replace(page, rows=(*shown, *of_others), total_elements=page.total_elements + len(others))
 
+    shown_whole = Client.read_request
+
+    async def hiding_too(client: Client, platform_request_id: str, **options: Any) -> WorkflowRequest | None:  # noqa: ANN401
+        row = await shown_whole(client, platform_request_id, **options)
+        return row and replace(row, request_key=None)
+
     monkeypatch.setattr(Client, "list_requests", hiding)
+    monkeypatch.setattr(Client, "read_request", hiding_too)
 
 
 async def restored_to_its_plan(house: House, customers: range) -> Plan:

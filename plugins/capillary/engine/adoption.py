@@ -8,7 +8,7 @@ campaigns of one occasion comes first. Nothing is guessed: what nobody can prove
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
@@ -20,7 +20,7 @@ from capillary.api.request_workflow import RequestState, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.keyless import Keyless, shows_customers_alone, take_keyless
 from capillary.engine.lean_list import is_dark, look_behind
-from capillary.engine.platform_list import read_days
+from capillary.engine.platform_list import read_every_type
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import held_rows, holders, keys_seen, record_rows, seen_in
 from capillary.engine.unreadable_rows import is_through
@@ -59,6 +59,8 @@ class Imported:
         of_other_users: keys that other credential users were shown, and that the ledger still does not know.
         found: requests of this ledger that the platform shows without their key, told by badge and customers.
         keyless: platform request ids of rows without a key that hold customers of ours: they may be ours.
+        not_shown: keys that stop submitting, since this user was shown them, and that the list does not show now,
+            against a person's word that nothing is older.
     """
 
     requests: int
@@ -71,11 +73,12 @@ class Imported:
     of_other_users: tuple[ForeignKey, ...]
     found: int = 0
     keyless: tuple[str, ...] = ()
+    not_shown: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
         """Whether the ledger knows everything of ours again that this credential user is shown."""
-        left = self.hidden or self.keyless or self.unproven or self.clashing or self.elsewhere
+        left = self.hidden or self.keyless or self.unproven or self.clashing or self.elsewhere or self.not_shown
         return self.whole and not left
 
 
@@ -116,8 +119,10 @@ async def import_forgotten(
     elsewhere: dict[str, str] = {}
     hidden: list[str] = []
     without_key: dict[str, WorkflowRequest] = {}
+    shown_names: set[str] = set()
 
     def take(rows: tuple[WorkflowRequest, ...]) -> None:
+        shown_names.update(name for row in rows for name in (row.platform_request_id, row.request_key) if name)
         without_key.update({row.platform_request_id: row for row in rows if shows_customers_alone(row)})
         dark = {row.platform_request_id for row in rows if is_dark(row)}
         with ledger.write() as tx:
@@ -137,11 +142,11 @@ async def import_forgotten(
             record_rows(tx, account, client.settings.sender, rows)
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
-        shown = await look_behind(ledger, client, runtime, rows)
+        shown = await look_behind(ledger, client, runtime, rows, without_key=True)
         await runtime.ledger_call(lambda: take(shown))
 
     today = cluster_day(now, client.settings)
-    days = await read_days(client, since=since, today=today, request_type=None, on_page=on_page)
+    days = await read_every_type(client, since=since, today=today, on_page=on_page)
 
     def judge_keyless() -> Keyless:
         with ledger.write() as tx:
@@ -158,6 +163,7 @@ async def import_forgotten(
         whole=await is_through(ledger, runtime, account, days.read) and not (days.refused or days.unanswered),
         hidden=tuple(hidden),
         of_other_users=tuple(each for each in foreign if each.sender != client.settings.sender),
+        not_shown=_not_shown(foreign, client.settings, shown_names) if nothing_is_older else (),
         found=keyless.found,
         keyless=keyless.held,
     )
@@ -245,6 +251,13 @@ def _still_foreign(ledger: Ledger, account: str) -> tuple[ForeignKey, ...]:
     with ledger.write() as tx:
         foreign_keys.drop_known(tx, account)
         return foreign_keys.foreign_keys(tx, account)
+
+
+def _not_shown(
+    foreign: Iterable[ForeignKey], settings: PlatformSettings, shown_names: Collection[str]
+) -> tuple[str, ...]:
+    shown = {foreign_keys.as_kept(name) for name in shown_names}
+    return tuple(each.key for each in foreign if each.sender == settings.sender and each.key not in shown)
 
 
 def _reach_back_to(ledger: Ledger, settings: PlatformSettings, since: date) -> None:

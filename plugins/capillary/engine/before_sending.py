@@ -150,5 +150,7 @@ async def _read_to_the_end(sender: Sender) -> None:
     raise ListCutShort(
         f"the platform's list of requests was read {LIST_READINGS} times and never to its end (last time {read.pages} "
         f"pages, {read.rows} rows), and nothing is sent: what this ledger forgot may stand on the part that did not "
-        f"show. Retry later; if it stays, check page_base and page_size of the platform's connection{way_out(read)}"
+        f"show. Retry later; if it stays, check page_base and page_size of the platform's connection{way_out(read)}. "
+        "Where it shows rows twice at every reading, python -m capillary ledger import --dags <folder> --since <day> "
+        "learns what it holds of ours"
     )

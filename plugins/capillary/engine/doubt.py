@@ -31,7 +31,7 @@ from capillary.engine.answered import Named, Word, look_up
 from capillary.engine.lean_list import look_behind
 from capillary.engine.list_controls import hidden_ones
 from capillary.engine.lookalikes import Lookalike, Lookalikes
-from capillary.engine.platform_list import LOOK_BACK, read_days
+from capillary.engine.platform_list import LOOK_BACK, read_every_type
 from capillary.engine.runtime import Runtime
 from capillary.engine.second_look import LOOKS, Looks
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sent, doubt_after
@@ -171,13 +171,10 @@ async def _absences(
         await runtime.ledger_call(lambda: take(shown))
 
     settings = client.settings
-    first_day = min(cluster_day(doubt.first_sent_at, settings) for doubt in doubts)
-    days = await read_days(
-        client,
-        since=first_day - LOOK_BACK,
-        today=cluster_day(begun, settings),
-        request_type=None,
-        on_page=on_page,
+    # From before the first of the controls, which were sent up to `LOOK_BACK` before the doubt.
+    first_day = min(cluster_day(doubt.first_sent_at, settings) for doubt in doubts) - LOOK_BACK
+    days = await read_every_type(
+        client, since=first_day - LOOK_BACK, today=cluster_day(begun, settings), on_page=on_page
     )
     await runtime.ledger_call(lambda: note_clocks(ledger, client))
     named = [doubt for doubt in doubts if doubt.key not in seen_keys and doubt.answered_id is not None]
@@ -186,7 +183,7 @@ async def _absences(
     if not await is_through(ledger, runtime, account, days.read):
         return found, []
     covered = [each for each in (doubt.first_sent_at for doubt in doubts) if days.shows(cluster_day(each, settings))]
-    since = min(covered, default=begun)
+    since = min(covered) - LOOK_BACK if covered else begun
     if await hidden_ones(ledger, client, runtime, begun=begun, since=since, shown=made_at.keys()):
         return found, []
 
@@ -202,7 +199,7 @@ async def _absences(
                 doubt
                 for doubt in doubts
                 if doubt.key not in seen_keys
-                and days.shows(cluster_day(doubt.first_sent_at, settings))
+                and days.shows_what_waits(cluster_day(doubt.first_sent_at, settings))
                 and _may_judge(_as_of_the_jump(doubt, state.clock_jumped_at, settings), begun, controls, settings)
             ]
 
@@ -247,7 +244,8 @@ def _name(ledger: Ledger, doubt: InDoubt, row: Lookalike) -> None:
     platform_request_id = on_one_line(row.platform_request_id)
     under = "without a key" if row.request_key is None else f"under key {on_one_line(row.request_key)}"
     reason = (
-        f"request {platform_request_id} on the platform ({under}) may be it. If somebody else made that one, or it was "
+        f"request {platform_request_id} on the platform ({under}) may be it. First let the import look whether it is: "
+        "python -m capillary ledger import --dags <folder> --since <day>. If somebody else made that one, or it was "
         f"rejected, say so: python -m capillary ledger import --not-ours {shell_word(row.platform_request_id)}"
     )
     with ledger.write() as tx:

@@ -17,7 +17,7 @@ from typing import Final
 
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
-from capillary.api.request_workflow import Page, WorkflowRequest
+from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.errors import HistoryUnread, ListCutShort
 from capillary.engine.lean_list import look_behind
@@ -184,6 +184,17 @@ class _Reading:
             if pages > PAGES_AT_ONCE and days.count > 1:
                 return None
             goes_on_to_now = pages > 0 and await self._read_to_the_end(days, today)
+        except (PlatformUnavailable, ReplyUnreadable) as error:
+            # Where the newest days get no answer as well, the platform is away.
+            await self._pages(Days(today, today), today)
+            if days.count > 1:
+                return None
+            raise ListCutShort(
+                f"the platform gives no answer to the list of {days}, though it does to the newest day "
+                f"({error.reason}), and nothing is sent: what this ledger forgot may stand there. Retry later; if it "
+                "stays, have these days listed by the platform's support, or say from which day on requests can stand "
+                "there: python -m capillary ledger import --dags <folder> --since <day>"
+            ) from error
         except CallRefused as error:
             # Where the newest days are refused as well, it is not the days that the platform refuses.
             await self._pages(Days(today, today), today)
@@ -200,11 +211,16 @@ class _Reading:
         killed task has read counts as not shown, so that a reading that went on after one ends with one of the whole.
         """
         whole = Days(await self.runtime.ledger_call(self._first_day), today)
-        total = await total_since(self.client, since=whole.first - _DAY, today=today, request_type=None)
+        for request_type in (None, REQUEST_TYPE):  # the platform may list nothing where no type is asked for
+            await self._read_whole_if_longer(whole, today, request_type)
+
+    async def _read_whole_if_longer(self, whole: Days, today: date, request_type: str | None) -> None:
+        since = whole.first - _DAY
+        total = await total_since(self.client, since=since, today=today, request_type=request_type)
         if total is not None and total > len(self.seen):
             _LOG.info("the list has %d rows, and its parts have shown %d here", total, len(self.seen))
             try:
-                await self._read_to_the_end(whole, today)
+                await self._read_to_the_end(whole, today, request_type)
             except CallRefused as error:
                 raise ListCutShort(
                     f"the platform counts {total} requests since {whole.first}, shows {len(self.seen)} in parts, and "
@@ -232,7 +248,7 @@ class _Reading:
             return False
         return True
 
-    async def _read_to_the_end(self, days: Days, today: date) -> bool:
+    async def _read_to_the_end(self, days: Days, today: date, request_type: str | None = None) -> bool:
         """Record the rows of these days, and return whether they were all rows up to now.
 
         A platform that does not look at the last day shows everything each time. That is taken for true only where
@@ -243,7 +259,7 @@ class _Reading:
         async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
             made_at = [row.created_at for row in rows if row.created_at is not None]
             newest[:] = [max(newest + made_at)] if newest + made_at else []
-            shown = await look_behind(self.ledger, self.client, self.runtime, rows)
+            shown = await look_behind(self.ledger, self.client, self.runtime, rows, without_key=True)
             await self.runtime.ledger_call(lambda: self._record(shown))
 
         for _ in range(READINGS):
@@ -251,7 +267,7 @@ class _Reading:
                 self.client,
                 since=days.first - _DAY,
                 until=_until(days, today),
-                request_type=None,
+                request_type=request_type,
                 on_page=on_page,
             )
             if await is_through(self.ledger, self.runtime, self.account, read):

@@ -36,6 +36,7 @@ async def look_behind(
     rows: tuple[WorkflowRequest, ...],
     *,
     since: datetime | None = None,
+    without_key: bool = False,
 ) -> tuple[WorkflowRequest, ...]:
     """Return a page's rows, with single reads in place of those that are dark and that the ledger does not know.
 
@@ -48,13 +49,15 @@ async def look_behind(
         runtime: time and threads.
         rows: a page of the list.
         since: only requests that were made later, give or take two days, can be unknown; None: all of them.
+        without_key: read those singly, too, that show customers and no key: a single read may show the key.
 
     Raises:
         PlatformUnavailable: no answer after the client's retries.
     """
     account, user = client.settings.account, client.settings.sender
     rows = await read_damaged(client, rows)
-    dark = [row for row in rows if is_dark(row) and not _is_older(row, since)]
+    may_be_unknown = hides_its_key if without_key else is_dark
+    dark = [row for row in rows if may_be_unknown(row) and not _is_older(row, since)]
     if not dark:
         return rows
 

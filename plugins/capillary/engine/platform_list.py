@@ -10,7 +10,7 @@ from typing import Final
 
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyTooLarge, ReplyUnreadable
-from capillary.api.request_workflow import Page, WorkflowRequest
+from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
 
 #: More pages than this are no list: some platforms answer any page number with the same page.
 MAX_PAGES: Final = 10_000
@@ -57,12 +57,20 @@ class DaysRead:
         since: the first day that was asked for and shown; later than asked where older days do not come.
         refused: the platform refuses to list the days before `since`.
         unanswered: it gives no answer to them, though it does to the newest.
+        whole_since: from this day on the list was asked for up to now, without a last day: only there is shown for
+            certain what waits, where the platform holds a last day against the *end* of a request.
     """
 
     read: ListRead
     since: date
     refused: bool
     unanswered: bool = False
+    whole_since: date | None = None
+
+    def shows_what_waits(self, day: date) -> bool:
+        """Return whether every request that was sent on a day or later must stand there though nobody decided it."""
+        whole = self.since if self.whole_since is None else max(self.since, self.whole_since)
+        return day - LOOK_BACK >= whole
 
     def shows(self, day: date) -> bool:
         """Return whether every request that was sent on a day or later must stand on what was read."""
@@ -233,6 +241,27 @@ async def read_days(client: Client, *, since: date, today: date, request_type: s
     return DaysRead(read, since, refused=False)
 
 
+async def read_every_type(client: Client, *, since: date, today: date, on_page: OnPage) -> DaysRead:
+    """Do what `read_days` does, without a filter of the type; and once more with ours, where that counts more rows.
+
+    A filter may hide what is looked for; and a platform may list nothing, or another type, where none is asked for.
+    """
+    shown = set[str]()
+
+    async def on_shown(rows: tuple[WorkflowRequest, ...]) -> None:
+        shown.update(row.platform_request_id for row in rows)
+        await on_page(rows)
+
+    days = await read_days(client, since=since, today=today, request_type=None, on_page=on_shown)
+    of_type = await total_since(client, since=max(since, days.since), today=today, request_type=REQUEST_TYPE)
+    if of_type is None or of_type <= len(shown):
+        return days
+    _LOG.info("the list has %d requests of %s, and %d of every type", of_type, REQUEST_TYPE, len(shown))
+    typed = await read_days(client, since=since, today=today, request_type=REQUEST_TYPE, on_page=on_page)
+    later = days if days.since >= typed.since else typed
+    return replace(later, read=_together((days.read, typed.read)))
+
+
 async def first_page(client: Client, *, since: date, until: date | None = None, request_type: str | None) -> Page:
     """Return the list's first page, with fewer rows than the connection says where it is larger than is read.
 
@@ -282,7 +311,9 @@ async def _read_many_days(
 
     days = await _read_parts(client, since=since, today=today, request_type=request_type, on_page=on_shown)
     total = await total_since(client, since=since, today=today, request_type=request_type)
-    if total is None or total <= len(shown):
+    if total is None:
+        return replace(days, whole_since=max(days.since, today - _DAY * PART_DAYS))
+    if total <= len(shown):
         return days
     _LOG.info("the list since %s has %d rows, and its parts have shown %d", since, total, len(shown))
     try:

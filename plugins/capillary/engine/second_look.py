@@ -17,7 +17,7 @@ LOOK_AFTER_S: Final = 5.0
 #: Accepted requests that are read so, and go alone, until a read is answered; after so many the others follow.
 LOOKS: Final = 3
 #: Later looks at the request that was read, in passing between two sends: seconds since its reply.
-LATER_S: Final = (20.0, 60.0, 180.0)
+LATER_S: Final = (8.0, 12.0, 20.0, 60.0, 180.0)
 
 _LOG: Final = logging.getLogger("capillary.submit")
 

@@ -27,7 +27,7 @@ async def read_singly(client: Client, platform_request_id: str) -> WorkflowReque
         PlatformUnavailable, ReplyUnreadable: no answer after the client's retries.
     """
     try:
-        return await client.read_request(platform_request_id)
+        found = await client.read_request(platform_request_id)
     except CallRefused as error:
         _LOG.warning(
             "the platform refuses to show request %s (HTTP %s, code %s), and the other requests are read without it: "
@@ -37,6 +37,13 @@ async def read_singly(client: Client, platform_request_id: str) -> WorkflowReque
             error.code,
         )
         return None
+    if found is None:
+        _LOG.warning(
+            "the platform does not know request %s; its customers stay open. If this stays, ask the platform's support "
+            "what became of it",
+            on_one_line(platform_request_id),
+        )
+    return found
 
 
 class SingleReads:

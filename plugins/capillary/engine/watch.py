@@ -9,7 +9,7 @@ decided and would leave a customer unconfirmed by the list's word alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from random import Random
@@ -24,7 +24,7 @@ from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.lean_list import look_behind
 from capillary.engine.list_controls import hidden_ones
-from capillary.engine.platform_list import LOOK_BACK, ListRead, read_days
+from capillary.engine.platform_list import LOOK_BACK, ListRead, read_days, read_every_type
 from capillary.engine.runtime import Runtime
 from capillary.engine.settle import SINGLE_READS, settle_by_reading, settle_rows
 from capillary.engine.sightings import Recorded, record_rows
@@ -138,30 +138,28 @@ async def watch(
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         if before_sending:
-            shown = await look_behind(ledger, client, runtime, rows, since=known_until)
+            shown = await look_behind(ledger, client, runtime, rows, since=known_until, without_key=True)
         else:
             shown = await read_damaged(client, rows)
         await runtime.ledger_call(lambda: reading.take(shown))
 
-    days = await read_days(
-        client,
-        since=cluster_day(since, settings) - LOOK_BACK,
-        today=cluster_day(begun, settings),
-        request_type=None if before_sending else REQUEST_TYPE,
-        on_page=on_page,
-    )
+    today = cluster_day(begun, settings)
+    if before_sending:
+        # From before the first of the controls, since the list may leave out the day that it is asked for.
+        first_day = cluster_day(min(since, known_until - LOOK_BACK), settings) - LOOK_BACK
+        days = await read_every_type(client, since=first_day, today=today, on_page=on_page)
+    else:
+        first_day = cluster_day(since, settings) - LOOK_BACK
+        days = await read_days(client, since=first_day, today=today, request_type=REQUEST_TYPE, on_page=on_page)
     await runtime.ledger_call(lambda: note_clocks(ledger, client))
     read = days.read
     unseen = await runtime.ledger_call(lambda: _unseen(ledger, settings, begun, since, reading.seen, runtime))
-    missed = 0
-    shown_singly = set[str]()
-    reads = SingleReads(client)
-    for platform_request_id, sent_at in unseen:
-        row = await reads.shown(platform_request_id)
-        if row is not None:
-            shown_singly.add(platform_request_id)
-            missed += sent_at is not None and sent_at >= since and days.shows(cluster_day(sent_at, settings))
-            await runtime.ledger_call(lambda r=row: reading.take((r,), read_singly=True))  # type: ignore[misc]
+    shown_singly = await _read_unseen(client, runtime, reading, unseen)
+    missed = sum(
+        sent_at is not None and sent_at >= since and days.shows(cluster_day(sent_at, settings))
+        for platform_request_id, sent_at in unseen
+        if platform_request_id in shown_singly
+    )
     if before_sending:
         # The neighbours of what this ledger may have forgotten.
         known = known_until - LOOK_BACK
@@ -257,6 +255,20 @@ class _Reading:
                     continue
                 del self.left[list(self.left)[place]]
             self.left[request_id] = row
+
+
+async def _read_unseen(
+    client: Client, runtime: Runtime, reading: _Reading, unseen: Iterable[tuple[str, datetime | None]]
+) -> set[str]:
+    """Record what single reads show of requests that the list does not, and return which they show."""
+    shown = set[str]()
+    reads = SingleReads(client)
+    for platform_request_id, _ in unseen:
+        row = await reads.shown(platform_request_id)
+        if row is not None:
+            shown.add(platform_request_id)
+            await runtime.ledger_call(lambda r=row: reading.take((r,), read_singly=True))  # type: ignore[misc]
+    return shown
 
 
 def note_clocks(ledger: Ledger, client: Client) -> None:

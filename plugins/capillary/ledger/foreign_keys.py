@@ -44,7 +44,7 @@ def note(tx: Transaction, account: str, sender: str, keys: Iterable[str]) -> Non
     ensure(tx, account)
     checked(_COLUMNS.sender, "sender", sender)
     # In one order, as everybody locks them.
-    for key in sorted({cut(_COLUMNS.key, key) for key in keys}):
+    for key in sorted(set(map(as_kept, keys))):
         seen = {"account": account, "sender": sender, "key": key, "seen_at": tx.now, "unseen": False}
         if not insert_unless_there(tx, badge_foreign_key, seen):
             tx.conn.execute(
@@ -52,6 +52,11 @@ def note(tx: Transaction, account: str, sender: str, keys: Iterable[str]) -> Non
                 .where(_COLUMNS.account == account, _COLUMNS.sender == sender, _COLUMNS.key == key)
                 .values(seen_at=tx.now, unseen=False)
             )
+
+
+def as_kept(key: str) -> str:
+    """Return a key as it is written down."""
+    return cut(_COLUMNS.key, key)
 
 
 def see_again(tx: Transaction, account: str, sender: str, platform_request_ids: Iterable[str]) -> None:

@@ -71,7 +71,7 @@ class Desk:
         whole: what single reads show in place of rows of the list, by platform request id.
         taken: what POSTs were answered, which single reads find as well.
         misread_types: types whose filter matches no row, whatever is listed.
-        cut_short: readings of the list that claim more rows than they show.
+        cut_short: readings of the list that claim more rows than they show; `cut_short_of`: of this type.
         events: calls in their order: ``clear``, ``asked``, ``post <key>``, ``list``.
         lists: since when, and of which type, the list was asked for.
         most_at_once: POSTs that were under way together.
@@ -95,6 +95,7 @@ class Desk:
     lean: bool = False
     misread_types: frozenset[str] = frozenset()
     cut_short: int = 0
+    cut_short_of: str | None = None
     events: list[str] = field(default_factory=list)
     lists: list[tuple[date, str | None]] = field(default_factory=list)
     posts: list[IssueBadgeRequest] = field(default_factory=list)
@@ -140,7 +141,7 @@ class Desk:
         self.lists.append((start_date, request_type))
         if self.refuses(start_date, end_date):
             raise CallRefused(what="list of requests", reason="these days are not listed", http_status=400)
-        more = 1 if self.cut_short else 0
+        more = 1 if self.cut_short and request_type == self.cut_short_of else 0
         self.cut_short -= more
         rows = (
             []

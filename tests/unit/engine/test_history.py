@@ -47,6 +47,8 @@ class Platform:
     keeps_first: bool = False
     last_day_hides_open_ones: bool = False
     claims_more: int = 0
+    lists_typed_alone: bool = False
+    hides_keys: bool = False
     lean: bool = False
     refuses_to_show: set[str] = field(default_factory=set)
     unreadable: set[str] = field(default_factory=set)
@@ -70,8 +72,12 @@ class Platform:
         request_type: str | None = None,
         **_: object,
     ) -> Page:
-        assert request_type is None, "a filter may hide what is looked for"
-        self.asked.append((start_date, end_date, page))
+        if request_type is None:
+            self.asked.append((start_date, end_date, page))
+            if self.lists_typed_alone:
+                return Page((), 0, page, total_pages=0, total_elements=0)
+        else:  # at the end, whether the list has more of the type than it has shown
+            assert (request_type, end_date) == ("ISSUE-BADGE", None)
         if error := self.fails(start_date, end_date):
             raise error
         if self.refuses(start_date, end_date, page):
@@ -85,6 +91,8 @@ class Platform:
         found = [each for day, each in sorted(self.rows, key=lambda r: r[0]) if first <= day <= last]
         if self.last_day_hides_open_ones and end_date is not None:
             found = [each for each in found if each.state != "AdminTask"]
+        if self.hides_keys:
+            found = [replace(each, request_key=None, customers=(1,)) for each in found]
         if self.lean:
             found = [replace(each, request_key=None, customers=None, badge_id=None) for each in found]
         shown = found[page * self.page_size : (page + 1) * self.page_size]
@@ -347,11 +355,50 @@ async def test_what_a_person_called_not_ours_is_not_asked_for_again(platform: Pl
     assert (foreign_keys_of(platform), platform.read_singly) == (set(), [])
 
 
-async def test_rows_with_a_key_or_with_customers_are_not_read_singly(platform: Platform) -> None:
+async def test_rows_without_a_key_are_read_singly_and_others_not(platform: Platform) -> None:
     platform.add(TODAY - 3 * DAY)
     platform.rows.append((TODAY, replace(row("by-hand", None), customers=(1,))))
+    platform.rows.append((TODAY, replace(row("another-call", None), wraps_issue_bulk=False)))
     await platform.read()
-    assert platform.read_singly == []
+    assert platform.read_singly == ["by-hand"]
+
+
+async def test_a_key_that_only_a_single_read_shows_is_found(platform: Platform) -> None:
+    """The list may show badge and customers and leave the key out."""
+    platform.add(TODAY - 3 * DAY, KEY)
+    platform.hides_keys = True
+    await platform.read()
+    assert foreign_keys_of(platform) == {KEY}
+
+
+async def test_a_platform_that_lists_nothing_where_no_type_is_asked_for_is_read_with_ours(platform: Platform) -> None:
+    platform.add(TODAY - 400 * DAY, KEY)
+    platform.lists_typed_alone = True
+    await platform.read()
+    assert foreign_keys_of(platform) == {KEY}
+    assert stands(platform).read_at is not None
+
+
+@pytest.mark.parametrize(
+    "error", [PlatformUnavailable(what="list", reason="504"), ReplyUnreadable(what="list", reason="HTML")]
+)
+@pytest.mark.parametrize("most", [27, 14, 10, 1])
+async def test_ranges_that_get_no_answer_are_halved(platform: Platform, error: Exception, most: int) -> None:
+    platform.add(TODAY - 300 * DAY, KEY)
+    platform.fails = lambda first, last: error if ((last or TODAY) - first).days > most + 1 else None
+    await platform.read()
+    assert foreign_keys_of(platform) == {KEY}
+    assert stands(platform).read_at is not None
+    assert platform.slept == []
+
+
+async def test_a_day_that_never_gets_an_answer_ends_the_reading_by_name(platform: Platform) -> None:
+    bad = TODAY - 100 * DAY
+    gone = PlatformUnavailable(what="list", reason="gateway timeout")
+    platform.fails = lambda first, last: gone if first <= bad <= (last or TODAY) else None
+    with pytest.raises(ListCutShort, match=r"gives no answer to the list of [0-9-]+.*ledger import --dags"):
+        await platform.read()
+    assert stands(platform).read_at is None
 
 
 # Refused days -----------------------------------------------------------------------------------------------
@@ -428,7 +475,7 @@ async def test_failures_between_steps_forward_are_waited_out(platform: Platform,
     for ago in range(300):
         platform.add(TODAY - ago * DAY)
     calls = iter(range(10_000))
-    platform.fails = lambda *_: error if next(calls) % 30 == 29 else None
+    platform.fails = lambda *_: error if next(calls) % 30 >= 28 else None  # today, too
     await platform.read()
     assert stands(platform).read_at is not None
     assert set(platform.slept) == {60.0}
@@ -458,7 +505,7 @@ async def test_a_platform_that_stays_away_ends_the_task_until_its_retry(platform
     platform.fails = lambda *_: PlatformUnavailable(what="list", reason="away", retry_after_s=7.0)
     with pytest.raises(PlatformUnavailable):
         await platform.read()
-    assert len(platform.asked) == FRUITLESS
+    assert len(platform.asked) == 2 * FRUITLESS, "each time today is asked for as well"
     assert platform.slept == [7.0] * (FRUITLESS - 1)
     platform.fails = lambda *_: None
     await platform.read()

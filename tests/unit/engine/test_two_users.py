@@ -172,7 +172,6 @@ async def imported(two: OwnRowsDesk, user: object, *, since: date) -> Imported:
 
 async def test_an_import_is_a_word_for_the_user_of_its_connection(two: OwnRowsDesk) -> None:
     with two.ledger.write() as tx:
-        foreign_keys.note(tx, SETTINGS.account, ONE.sender, [KEY])
         foreign_keys.note(tx, SETTINGS.account, TWO.sender, [KEY])
     done = await imported(two, ONE, since=TODAY)
     assert (done.is_complete, [each.sender for each in done.of_other_users]) == (True, [TWO.sender])
@@ -180,8 +179,9 @@ async def test_an_import_is_a_word_for_the_user_of_its_connection(two: OwnRowsDe
     with two.ledger.read() as tx:
         assert history.history(tx, SETTINGS.account, ONE.sender).read_at == NOON
         assert history.history(tx, SETTINGS.account, TWO.sender).read_at is None
-    assert (await imported(two, TWO, since=TODAY)).of_other_users == ()
-    assert stopped_by(two) == []
+    of_two = await imported(two, TWO, since=TODAY)
+    assert (of_two.of_other_users, of_two.not_shown, of_two.is_complete) == ((), (KEY,), False)
+    assert stopped_by(two) == [(KEY, TWO.sender)], "it stands on record, whatever a person says of older days"
 
 
 async def left_in_doubt(two: OwnRowsDesk) -> None:

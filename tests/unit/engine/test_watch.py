@@ -238,7 +238,8 @@ async def test_a_new_account_can_send_where_ranges_of_more_than_30_days_are_refu
     refuse(desk, most=30)
     await submit_another(desk)
     assert desk.statuses() == ["waiting"]
-    assert desk.lists == [(first_day(timedelta()), None)]
+    first = first_day(timedelta()) - LOOK_BACK  # of the first control
+    assert desk.lists == [(first, None), (first, "ISSUE-BADGE")]
 
 
 @pytest.mark.parametrize("first_read", [60, 2], ids=["long before", "since"])
@@ -251,7 +252,7 @@ async def test_what_another_user_sent_since_says_nothing_of_what_this_one_sent(d
     await read(desk)
     assert desk.lists[-1][0] == first_day(min(first_read, 1) * DAY), "a poll sends nothing"
     await watch(desk.ledger, desk.sender.client, desk.sender.runtime, before_sending=True)
-    assert desk.lists[-1][0] == first_day(min(first_read, 10) * DAY)
+    assert desk.lists[-1][0] == first_day(min(first_read, 10) * DAY) - LOOK_BACK, "from before the first control"
 
 
 async def test_where_nothing_is_open_a_later_first_reading_says_what_is_known(desk: Desk) -> None:
@@ -394,7 +395,7 @@ async def test_a_list_that_is_not_read_to_its_end_is_told(desk: Desk, caplog: py
     await send(desk, ago=DAY)
     await read(desk)
     assert "not read to its end" not in caplog.text
-    desk.cut_short = 1
+    desk.cut_short, desk.cut_short_of = 1, "ISSUE-BADGE"
     await read(desk)
     assert "the list of platform.example/100 was not read to its end (1 pages, 1 rows)" in caplog.text
 
