@@ -86,7 +86,7 @@ def test_a_new_organisation_is_not_read_back(
     reopen(new_place, tmp_path)
     assert stands(new_place).first_day == today(new_place)
     submit(new_place)
-    assert new_place.sandbox.platform.calls[Route.LIST] == 1
+    assert new_place.sandbox.platform.calls[Route.LIST] == 2, "of every type, and whether of ours there are more"
 
 
 def test_the_word_may_be_given_later_and_is_for_one_account(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyTooLarge, ReplyUnreadable
-from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
+from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest, is_decided
 
 #: More pages than this are no list: some platforms answer any page number with the same page.
 MAX_PAGES: Final = 10_000
@@ -57,8 +57,8 @@ class DaysRead:
         since: the first day that was asked for and shown; later than asked where older days do not come.
         refused: the platform refuses to list the days before `since`.
         unanswered: it gives no answer to them, though it does to the newest.
-        whole_since: from this day on the list was asked for up to now, without a last day: only there is shown for
-            certain what waits, where the platform holds a last day against the *end* of a request.
+        whole_since: only from this day on is shown for certain what waits: older days were asked for with a last day,
+            which the platform may hold against the *end* of a request, and they showed nothing that waits. None: all.
     """
 
     read: ListRead
@@ -310,14 +310,15 @@ async def _read_many_days(
         await on_page(rows)
 
     days = await _read_parts(client, since=since, today=today, request_type=request_type, on_page=on_shown)
-    total = await total_since(client, since=since, today=today, request_type=request_type)
+    total = await total_since(client, since=days.since, today=today, request_type=request_type)
     if total is None:
-        return replace(days, whole_since=max(days.since, today - _DAY * PART_DAYS))
+        return days
+    days = replace(days, whole_since=None)
     if total <= len(shown):
         return days
     _LOG.info("the list since %s has %d rows, and its parts have shown %d", since, total, len(shown))
     try:
-        whole = await read_list(client, since=since, request_type=request_type, on_page=on_page)
+        whole = await read_list(client, since=days.since, request_type=request_type, on_page=on_page)
     except CallRefused as error:
         _LOG.error("the platform refuses the rest of the list, which its parts do not show: %s", error.reason)
         whole = replace(days.read, to_the_end=False, but_for=frozenset())
@@ -329,11 +330,19 @@ async def _read_parts(
 ) -> DaysRead:
     parts: list[ListRead] = []
     shown_since, until, days = today, None, PART_DAYS
-    is_refused = False
+    is_refused = shows_waiting = False
+    newest = today
+
+    async def on_ended_page(rows: tuple[WorkflowRequest, ...]) -> None:
+        nonlocal shows_waiting
+        shows_waiting |= not all(is_decided(row.state) for row in rows)
+        await on_page(rows)
+
     while shown_since > since:
         first = max(since, (until or today) - _DAY * days)
         try:
-            parts.append(await read_list(client, since=first, until=until, request_type=request_type, on_page=on_page))
+            take = on_ended_page if until else on_page
+            parts.append(await read_list(client, since=first, until=until, request_type=request_type, on_page=take))
         except (CallRefused, *_NO_ANSWER) as error:
             is_refused = isinstance(error, CallRefused)
             if not is_refused:
@@ -345,9 +354,16 @@ async def _read_parts(
                 raise
             _LOG.error("the platform does not list its requests before %s: %s", shown_since, error.reason)
             break
+        newest = newest if until else first
         shown_since, until = first, first + _DAY
     is_cut = shown_since > since
-    return DaysRead(_together(parts), shown_since, refused=is_cut and is_refused, unanswered=is_cut and not is_refused)
+    return DaysRead(
+        _together(parts),
+        shown_since,
+        refused=is_cut and is_refused,
+        unanswered=is_cut and not is_refused,
+        whole_since=None if shows_waiting else newest,
+    )
 
 
 async def _assert_newest_days_come(client: Client, today: date, request_type: str | None) -> None:

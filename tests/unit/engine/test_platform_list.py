@@ -12,7 +12,16 @@ from capillary.api.client import Client
 from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyTooLarge, ReplyUnreadable
 from capillary.api.request_workflow import Page, WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine.platform_list import PART_DAYS, DaysRead, ListRead, first_page, read_days, read_list
+from capillary.engine.platform_list import (
+    LOOK_BACK,
+    PART_DAYS,
+    DaysRead,
+    ListRead,
+    first_page,
+    read_days,
+    read_every_type,
+    read_list,
+)
 from tests.unit.engine.desk import SETTINGS, row
 
 
@@ -196,6 +205,7 @@ class Days:
     reaches: int = 10_000
     inclusive: bool = True
     calendar: date = TODAY
+    state: str = "approved"
     asked: list[tuple[date, date | None]] = field(default_factory=list)
 
     settings = replace(SETTINGS, page_size=100)
@@ -228,7 +238,7 @@ class Days:
         days = [start_date + DAY * n for n in range((last - start_date).days + 1)]
         if end_date is not None:
             days = [day for day in days if day not in self.waiting]
-        rows = tuple(row(str(day), "somebody's") for day in days)
+        rows = tuple(row(str(day), "somebody's", self.state) for day in days)
         return Page(rows=rows, unreadable_rows=0, number=0, total_pages=1, total_elements=len(rows))
 
 
@@ -305,6 +315,56 @@ async def test_old_days_that_get_no_answer_cost_no_others() -> None:
     assert found.since in (TODAY - 35 * DAY, TODAY - 34 * DAY)
     assert seen == {str(found.since + DAY * n) for n in range((TODAY - found.since).days + 1)}
     assert not found.shows(TODAY - 36 * DAY)
+
+
+async def test_where_the_whole_is_refused_only_the_newest_part_shows_what_waits() -> None:
+    """A last day may be held against the end of a request, and what waits has none."""
+    found, _ = await read_since(Days(most=PART_DAYS + 2), TODAY - 60 * DAY)
+    newest = TODAY - PART_DAYS * DAY
+    assert (found.refused, found.read.to_the_end, found.whole_since) == (False, True, newest)
+    assert found.shows(newest)
+    assert [found.shows_what_waits(day) for day in (newest, newest + LOOK_BACK - DAY, newest + LOOK_BACK)] == [
+        False,
+        False,
+        True,
+    ]
+    found, _ = await read_since(Days(), TODAY - 60 * DAY)
+    assert found.shows_what_waits(TODAY - 60 * DAY + LOOK_BACK)
+
+
+async def test_parts_that_show_what_waits_hide_nothing_that_waits() -> None:
+    found, _ = await read_since(Days(most=PART_DAYS + 2, state="AdminTask"), TODAY - 60 * DAY)
+    assert found.whole_since is None
+    assert found.shows_what_waits(TODAY - 60 * DAY + LOOK_BACK)
+
+
+@dataclass
+class OfTypes(Days):
+    """A platform that lists every type where none is asked for; `typed_alone`: nothing."""
+
+    typed_alone: bool = False
+
+    async def list_requests(
+        self, *, page: int, start_date: date, end_date: date | None = None, request_type: str | None = None, **_: object
+    ) -> Page:
+        found = await super().list_requests(
+            page=page, start_date=start_date, end_date=end_date, request_type="ISSUE-BADGE"
+        )
+        hides = self.typed_alone and request_type is None
+        return replace(found, rows=(), total_elements=0, total_pages=0) if hides else found
+
+
+async def test_every_type_is_read_and_ours_where_it_has_more() -> None:
+    for typed_alone in (False, True):
+        days = OfTypes(typed_alone=typed_alone)
+        seen: set[str] = set()
+
+        async def on_page(rows: tuple[WorkflowRequest, ...], seen: set[str] = seen) -> None:
+            seen.update(row.platform_request_id for row in rows)
+
+        found = await read_every_type(cast("Client", days), since=TODAY - 3 * DAY, today=TODAY, on_page=on_page)
+        assert (found.read.to_the_end, found.since, len(seen)) == (True, TODAY - 3 * DAY, 4)
+        assert len(days.asked) == (3 if typed_alone else 2)
 
 
 async def test_where_nothing_gets_an_answer_nothing_is_read() -> None:
