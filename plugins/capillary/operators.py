@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
-from airflow.sdk import Asset, AssetAlias, BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
+from airflow.sdk import Asset, AssetAlias
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
 from capillary.access import airflow_failures, open_ledger, open_sender
 from capillary.api.badges import CODE_MEANINGS
+from capillary.arguments import (
+    CheckedOperator,
+    InlineArguments,
+    QueryArguments,
+    ReportArguments,
+    SendingArguments,
+    given_to,
+)
 from capillary.engine.eligibility import read_rows
 from capillary.engine.hold import Waits
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
@@ -22,9 +30,10 @@ from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import discard_unsent
 from capillary.ledger.schema import Outcome
 from capillary.ledger.views import FailureCount, Funnel, failures, funnel
-from capillary.plan_reference import PlanMissing, PlanReference
-from capillary.planning import RUN_LEASE, PlanningOperator
+from capillary.plan_reference import PlanMissing, PlanReference, nothing_to_do
+from capillary.planning import RUN_LEASE, PlanningOperator, planning_defaults
 from capillary.triggers import FRESH, QUIET_S, Event, SubmitTrigger, said_by
+from capillary.wrong_fields import WrongField
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -35,9 +44,6 @@ RESCHEDULED_WITHIN: Final = timedelta(minutes=2)
 _BACKSTOP: Final = timedelta(hours=2)
 #: After a failure that passes, where nobody looks whether it has.
 _WHILE_AWAY: Final = timedelta(minutes=1)
-
-#: Most customers that `IssueBadgeOperator` takes without a query.
-MAX_INLINE_CUSTOMERS: Final = 1_000
 
 
 class PlanBadgesOperator(PlanningOperator):
@@ -72,9 +78,12 @@ class PlanBadgesOperator(PlanningOperator):
     """
 
     template_fields: Sequence[str] = (*PlanningOperator.template_fields, "sql", "parameters", "warehouse_conn_id")
+    text_fields: ClassVar[frozenset[str]] = PlanningOperator.text_fields | {"sql", "warehouse_conn_id"}
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
     ui_color = "#e8f0fe"
+    #: What it takes.
+    arguments: ClassVar[type[QueryArguments]] = QueryArguments
 
     def __init__(
         self,
@@ -88,14 +97,16 @@ class PlanBadgesOperator(PlanningOperator):
         self.sql = sql
         self.parameters = parameters
         self.warehouse_conn_id = warehouse_conn_id
+        self.check_now(self.arguments)
 
     def execute(self, context: Context) -> dict[str, int | bool | str | None]:
         """Plan, and return the reference."""
-        with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
-            warehouse = database_engine_of(self.warehouse_conn_id)
+        given = self.read_arguments(self.arguments)
+        with airflow_failures(), open_ledger(given.ledger_conn_id) as ledger:
+            warehouse = database_engine_of(given.warehouse_conn_id)
             try:
-                batches = read_rows(warehouse, self.sql, self.parameters or {})
-                return self.plan_customers(context, ledger, batches).to_xcom()
+                batches = read_rows(warehouse, given.sql, given.parameters or {})
+                return self.plan_customers(context, ledger, batches, given).to_xcom()
             finally:
                 warehouse.dispose()
 
@@ -140,14 +151,19 @@ class IssueBadgeOperator(PlanningOperator):
         self.on_auto_approved = on_auto_approved
         self.in_flight = in_flight
         self.deferrable = deferrable
+        # What the DAG's default_args say, the task that plans was told as well.
+        beside = () if plan is None else self._beside_a_plan(told=kwargs.get("default_args") or {})
+        self.check_now(SendingArguments if customers is None else InlineArguments, *beside)
 
     def execute(self, context: Context) -> dict[str, int | bool | str | None]:
         """Submit, and return the reference."""
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
             reference = self._reference(context, ledger)
             if reference.plan_id is None or not reference.planned:
-                raise AirflowSkipException(
-                    "a dry run submits nothing" if reference.is_dry_run else "nothing was planned, nothing to submit"
+                return nothing_to_do(
+                    context,
+                    reference,
+                    "a dry run submits nothing" if reference.is_dry_run else "nothing was planned, nothing to submit",
                 )
             if source := source_past_the_form(self.capillary_conn_id):
                 self.log.warning(
@@ -203,18 +219,25 @@ class IssueBadgeOperator(PlanningOperator):
             timeout=_later(waits, most=timedelta(days=1)) - datetime.now(UTC) + _BACKSTOP,
         )
 
+    def _beside_a_plan(self, *, told: Mapping[str, object]) -> Iterator[WrongField]:
+        """Yield what is given beside a plan: the plan was made without it, and nothing would come of it."""
+        if self.customers is not None:
+            yield WrongField("customers", "there is a plan, too", "Give one of plan and customers")
+        for name, default in planning_defaults().items():
+            given = given_to(self, name)
+            if name not in told and given is not default and given != default:
+                yield WrongField(
+                    name,
+                    "another task made the plan without it, and nothing would come of it here",
+                    "Give it to the task that plans",
+                )
+
     def _reference(self, context: Context, ledger: Ledger) -> PlanReference:
         if self.customers is None:
+            self.read_arguments(SendingArguments)
             return PlanReference.parse(self.plan)
-        if self.plan is not None:
-            raise self.invalid("customers", "there is a plan, too", "Give one of plan and customers")
-        if len(self.customers) > MAX_INLINE_CUSTOMERS:
-            raise self.invalid(
-                "customers",
-                f"{len(self.customers)} are more than {MAX_INLINE_CUSTOMERS}",
-                "Put them into a table and give PlanBadgesOperator a query",
-            )
-        return self.plan_customers(context, ledger, [list(self.customers)])
+        given = self.read_arguments(InlineArguments)
+        return self.plan_customers(context, ledger, [list(given.customers)], given)
 
     async def _submit(
         self, ledger: Ledger, plan: PlanId, waiting_since: datetime | None, fresh: timedelta | None
@@ -248,7 +271,7 @@ def _later(waits: Waits, *, most: timedelta) -> datetime:
     return now + max(min(until - now, most), timedelta(seconds=QUIET_S))
 
 
-class ReportBadgesOperator(BaseOperator):
+class ReportBadgesOperator(CheckedOperator):
     """Say how a run ended: verdict, funnel, failures by code. Fails with the verdict.
 
     What was planned and never sent is given back, so that a later run may take it. The report is the task's
@@ -262,6 +285,7 @@ class ReportBadgesOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("plan", "ledger_conn_id")
+    text_fields: ClassVar[frozenset[str]] = frozenset({"ledger_conn_id"})
     ui_color = "#fef7e0"
 
     def __init__(
@@ -273,7 +297,7 @@ class ReportBadgesOperator(BaseOperator):
         ledger_conn_id: str = "badge_ledger",
         **kwargs: Any,  # noqa: ANN401 - what every operator of Airflow takes
     ) -> None:
-        if asset is not None:
+        if isinstance(asset, Asset):
             # An outlet of its own would be updated by every success, a dry run's too.
             kwargs["outlets"] = [*kwargs.get("outlets", []), AssetAlias(asset.name)]
         super().__init__(**kwargs)
@@ -281,11 +305,13 @@ class ReportBadgesOperator(BaseOperator):
         self.plan = plan
         self.policy = policy
         self.ledger_conn_id = ledger_conn_id
+        self.check_now(ReportArguments)
 
     def execute(self, context: Context) -> dict[str, object]:
         """Return the report of a passing run."""
         with airflow_failures():
             reference = PlanReference.parse(self.plan)
+            self.read_arguments(ReportArguments)
             plan = reference.plan_id
             verdict, counts, named = self._dry(reference) if plan is None else self._judge(reference, plan)
         report = _report(reference, verdict, counts, named)

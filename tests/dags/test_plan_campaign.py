@@ -83,7 +83,7 @@ def run(tmp_path: Path, ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Run
             task.execute(
                 context={
                     "params": {**dag.params.dump(), **(form or {})},
-                    "dag_run": SimpleNamespace(logical_date=logical_date, run_after=DAY),
+                    "dag_run": SimpleNamespace(logical_date=logical_date, run_after=DAY, conf=form),
                     "ti": SimpleNamespace(dag_id="streak", run_id=run_id, task_id=task.task_id, map_index=-1),
                 }
             )

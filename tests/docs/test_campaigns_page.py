@@ -12,11 +12,12 @@ from typing import Any, Final
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
+from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from capillary.api.request_workflow import OWNER_TYPES
 from capillary.campaign import BadgeCampaign
-from capillary.campaign_fields import BOUND, BOUND_PERIOD, GUARD_BOUNDS
+from capillary.campaign_fields import BOUND, BOUND_PERIOD
 from capillary.engine.eligibility import MAX_CUSTOMER_ID, Reason
 from capillary.engine.verdict import Policy, Word
 from capillary.ledger.candidates import NOT_ACCEPTED_ATTEMPTS
@@ -109,8 +110,10 @@ def test_which_of_the_form_is_advanced() -> None:
 def test_every_guard_is_there_with_default_and_bounds() -> None:
     assert defaults(named("Guards", column=1)) == {each.name: each.default for each in fields(Guards)}
     for name, bounds in named("Guards", column=3).items():
-        lowest, highest = GUARD_BOUNDS[name]
-        assert bounds == (f"{lowest:g} or more" if highest == float("inf") else f"{lowest:g} to {highest:g}")
+        said = TypeAdapter(Guards).json_schema()["properties"][name]
+        (number,) = [each for each in said.get("anyOf", [said]) if each["type"] != "null"]
+        lowest, highest = number["minimum"], number.get("maximum")
+        assert bounds == (f"{lowest:g} or more" if highest is None else f"{lowest:g} to {highest:g}")
 
 
 def test_every_policy_is_there_with_its_default() -> None:
