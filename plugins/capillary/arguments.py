@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, P
 
 from capillary.api.request_workflow import Entity
 from capillary.engine.eligibility import InvalidId, customer_id_of
+from capillary.engine.verdict import WordOrText
 from capillary.field_types import (
     MOST_DAYS,
     BadgeId,
@@ -39,7 +40,6 @@ from capillary.field_types import (
     SoundGuards,
     SoundPolicy,
     Span,
-    WordOrText,
 )
 from capillary.text_rendering import TextOperator, holds_jinja, is_known_later
 from capillary.wrong_fields import FieldsInvalid, FieldValueError, WrongField, shown, wrong_fields
@@ -49,7 +49,7 @@ MAX_INLINE_CUSTOMERS: Final = 1_000
 #: The attribute of an operator that keeps an argument, where Airflow has a method of the argument's name.
 _ATTRIBUTES: Final = {"dry_run": "is_dry_run"}
 #: Left out where they are empty, as by default: "it is missing" says more than a pattern.
-_NEEDED: Final = frozenset({"badge_id", "owner_type", "reference_id", "entity", "plan"})
+_NEEDED: Final = frozenset({"badge_id", "owner_type", "reference_id", "entity"})
 #: Where Jinja that was not rendered would be taken for an id.
 _RENDERED: Final = frozenset({"badge_id", "owner_type", "reference_id", "entity", "occasion", "campaign"}) | {
     "capillary_conn_id",
@@ -183,7 +183,7 @@ class CampaignArguments(QueryArguments):
 class SendingArguments(Arguments):
     """Of `IssueBadgeOperator` with a plan."""
 
-    plan: Planned
+    plan: Planned = Field(description="the output of a PlanBadgesOperator, or customers")
     on_auto_approved: WordOrText
     in_flight: InFlight
     deferrable: Flag

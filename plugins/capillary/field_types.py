@@ -16,7 +16,7 @@ from typing import Annotated, Final, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainValidator
 
 from capillary.api.request_workflow import Entity, normalise_owner_type
-from capillary.engine.verdict import Policy, Word
+from capillary.engine.verdict import Policy
 from capillary.ledger.occasion import SHARED_PREFIX
 from capillary.ledger.plan import Guards
 from capillary.ledger.schema import RETRYABLE, Outcome
@@ -204,8 +204,5 @@ Note: TypeAlias = Annotated[
 ]
 SoundGuards: TypeAlias = Annotated[InstanceOf[Guards], Field(description="Guards(…), where None switches one off")]
 SoundPolicy: TypeAlias = Annotated[InstanceOf[Policy], Field(description="Policy(…)")]
-WordOrText: TypeAlias = Annotated[
-    Word, Field(strict=False, description="Word.FAIL, Word.WARN or Word.ACCEPT, or 'fail', 'warn' or 'accept'")
-]
 Words: TypeAlias = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_printed)]
 ConnId: TypeAlias = Annotated[Words, AfterValidator(_there), Field(description="the id of an Airflow connection")]

@@ -90,6 +90,8 @@ def _said(each: Mapping[str, Any], name: str, inside: Sequence[str]) -> tuple[st
     at = f" at {inside[-1]}" if inside and inside[-1].isdigit() else ""
     if each["type"] in _MISSING:
         return "it is missing", None
+    if each["type"] == "string_unicode":
+        return "it holds half of a pair of characters, which no database keeps", None
     if cause is not None:
         return f"{getattr(cause, 'problem', cause)}{at}", getattr(cause, "remedy", None)
     said = re.sub(r"^\w+ (?=should)", "it ", each["msg"])

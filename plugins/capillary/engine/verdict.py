@@ -8,12 +8,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Self, TypeAlias
 
-from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, model_validator
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, PlainValidator, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from capillary.ledger.schema import Outcome
 from capillary.ledger.views import Funnel
-from capillary.wrong_fields import explained, fields_of
+from capillary.wrong_fields import explained, fields_of, shown
 
 
 class Word(StrEnum):
@@ -24,8 +24,17 @@ class Word(StrEnum):
     ACCEPT = "accept"  #: the run passes
 
 
-_WordOrText: TypeAlias = Annotated[
-    Word, Field(strict=False, description="Word.FAIL, Word.WARN or Word.ACCEPT, or 'fail', 'warn' or 'accept'")
+def _word_of(given: object) -> Word:
+    if not isinstance(given, str) or given not in set(Word):
+        raise ValueError(f"it is {shown(given)}")
+    return Word(given)
+
+
+#: A word, or its text.
+WordOrText: TypeAlias = Annotated[
+    Word,
+    PlainValidator(_word_of),
+    Field(description="Word.FAIL, Word.WARN or Word.ACCEPT, or its text: 'fail', 'warn' or 'accept'"),
 ]
 
 
@@ -47,9 +56,9 @@ class Policy:
         float,
         Field(ge=0, le=1, allow_inf_nan=False, description="a share of the planned customers, 0.0 to 1.0"),
     ] = 0.0
-    on_rejected: _WordOrText = Word.FAIL
-    on_auto_approved: _WordOrText = Word.FAIL
-    on_unconfirmed: _WordOrText = Word.FAIL
+    on_rejected: WordOrText = Word.FAIL
+    on_auto_approved: WordOrText = Word.FAIL
+    on_unconfirmed: WordOrText = Word.FAIL
 
     @model_validator(mode="wrap")
     @classmethod
