@@ -40,6 +40,7 @@ from capillary.field_types import (
     SoundGuards,
     SoundPolicy,
     Span,
+    kept,
 )
 from capillary.text_rendering import TextOperator, holds_jinja, is_known_later
 from capillary.wrong_fields import FieldsInvalid, FieldValueError, WrongField, shown, wrong_fields
@@ -100,7 +101,9 @@ def _checked_names(parameters: Mapping[str, object]) -> Mapping[str, object]:
 def _checked_query(sql: str) -> str:
     if not sql.strip():
         raise ValueError("it is blank")
-    return sql
+    if not any(map(str.isspace, sql.strip())) and not sql.endswith(".sql"):
+        raise ValueError(f"{shown(sql)} is neither the name of a .sql file nor a query")
+    return kept(sql)
 
 
 Customers: TypeAlias = Annotated[

@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from airflow.sdk import DAG, Asset, Context, CronTriggerTimetable, TriggerRule
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -59,6 +60,7 @@ from capillary.field_types import (
     Words,
     Zone,
     entity_of,
+    kept,
 )
 from capillary.ledger.occasion import occasion_of_badge
 from capillary.ledger.plan import Guards
@@ -137,7 +139,9 @@ class BadgeCampaign(BaseModel):
     on_failure_callback: Callbacks = Field(
         default=None, description="a function or notifier for Airflow to call when a run fails, or a list of them"
     )
-    doc: str | None = Field(default=None, description="Markdown in place of the file's docstring")
+    doc: Annotated[str, AfterValidator(kept)] | None = Field(
+        default=None, description="Markdown in place of the file's docstring"
+    )
 
     _file: Path = PrivateAttr()
     _docstring: str = PrivateAttr()

@@ -23,6 +23,10 @@ from capillary.wrong_fields import shown
 BOUND: Final = ("badge_id", "occasion")
 BOUND_PERIOD: Final = ("period_start", "period_end")
 
+#: Times between two runs.
+_SHORTEST: Final = timedelta(minutes=1)
+_LONGEST: Final = timedelta(days=3_660)
+
 Callback: TypeAlias = Callable[[Context], None]
 Schedule: TypeAlias = str | timedelta | BaseTimetable | Timetable | BaseAsset | Collection[BaseAsset]
 
@@ -76,6 +80,12 @@ def _checked_schedule(schedule: object) -> object:
     return schedule
 
 
+def _checked_step(schedule: object) -> object:
+    if isinstance(schedule, timedelta) and not _SHORTEST <= schedule <= _LONGEST:
+        raise ValueError(f"{shown(schedule)} is no time from one minute to {_LONGEST.days} days")
+    return schedule
+
+
 def _checked_parameters(parameters: Mapping[str, object]) -> Mapping[str, object]:
     for name in parameters:
         if not name.isidentifier():
@@ -88,6 +98,8 @@ def _checked_parameters(parameters: Mapping[str, object]) -> Mapping[str, object
 def _checked_tags(tags: Sequence[str]) -> Sequence[str]:
     if long := [tag for tag in tags if not 1 <= len(tag) <= 100]:
         raise ValueError(f"{shown(long[0])} is empty or longer than 100 characters")
+    if odd := [tag for tag in tags if not tag.isprintable()]:
+        raise ValueError(f"{shown(odd[0])} has signs that do not print")
     return tags
 
 
@@ -112,7 +124,7 @@ def _checked_start(start: datetime) -> datetime:
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=OCCASION_LIMIT)]
 Sql: TypeAlias = Annotated[str, AfterValidator(_checked_sql)]
-ScheduleOrNone: TypeAlias = Annotated[Schedule | None, PlainValidator(_checked_schedule)]
+ScheduleOrNone: TypeAlias = Annotated[Schedule | None, PlainValidator(_checked_schedule), AfterValidator(_checked_step)]
 Start: TypeAlias = Annotated[InstanceOf[datetime], AfterValidator(_checked_start)]
 Parameters: TypeAlias = Annotated[Mapping[str, object], AfterValidator(_checked_parameters)]
 Tags: TypeAlias = Annotated[Sequence[str], AfterValidator(_checked_tags)]

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainVa
 
 from capillary.api.request_workflow import Entity, normalise_owner_type
 from capillary.engine.verdict import Policy
+from capillary.ledger.bounds import unstorable
 from capillary.ledger.occasion import SHARED_PREFIX
 from capillary.ledger.plan import Guards
 from capillary.ledger.schema import RETRYABLE, Outcome
@@ -49,6 +50,13 @@ def _printed(text: str) -> str:
 def _there(text: str) -> str:
     if reads_like_none(text):
         raise ValueError(f"{shown(text)} is what becomes of a value that is missing")
+    return text
+
+
+def kept(text: str) -> str:
+    """Return a text that a database keeps."""
+    if unstorable(text):
+        raise ValueError("it holds a character that no database keeps (NUL, or half of a pair)")
     return text
 
 
@@ -131,10 +139,12 @@ def _day_of(value: object) -> object:
 
 def _checked_note(note: str) -> str | None:
     """Return a person's words; a template that found none gives no note, which is as good as none given."""
-    return None if reads_like_none(note) else note or None
+    return None if reads_like_none(note) else kept(note) or None
 
 
 def _seconds(value: object) -> object:
+    if not isinstance(value, timedelta | int | float):
+        raise ValueError(f"it is {shown(value)}")  # noqa: TRY004 - pydantic makes a sentence of a ValueError only
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
@@ -204,5 +214,5 @@ Note: TypeAlias = Annotated[
 ]
 SoundGuards: TypeAlias = Annotated[InstanceOf[Guards], Field(description="Guards(…), where None switches one off")]
 SoundPolicy: TypeAlias = Annotated[InstanceOf[Policy], Field(description="Policy(…)")]
-Words: TypeAlias = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_printed)]
-ConnId: TypeAlias = Annotated[Words, AfterValidator(_there), Field(description="the id of an Airflow connection")]
+Words: TypeAlias = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_printed), AfterValidator(_there)]
+ConnId: TypeAlias = Annotated[Words, Field(description="the id of an Airflow connection")]

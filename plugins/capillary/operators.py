@@ -223,9 +223,10 @@ class IssueBadgeOperator(PlanningOperator):
         """Yield what is given beside a plan: the plan was made without it, and nothing would come of it."""
         if self.customers is not None:
             yield WrongField("customers", "there is a plan, too", "Give one of plan and customers")
+            return
         for name, default in planning_defaults().items():
             given = given_to(self, name)
-            if name not in told and given is not default and given != default:
+            if name not in told and (type(given), given) != (type(default), default):
                 yield WrongField(
                     name,
                     "another task made the plan without it, and nothing would come of it here",

@@ -38,7 +38,7 @@ def is_known_later(value: object) -> bool:
         return any(map(is_known_later, value.values()))
     if isinstance(value, list | tuple | set):
         return any(map(is_known_later, value))
-    return holds_jinja(value) or callable(value) or hasattr(value, "resolve")
+    return holds_jinja(value) or (not isinstance(value, type) and (callable(value) or hasattr(value, "resolve")))
 
 
 def _as_text(value: object) -> str:
