@@ -101,7 +101,7 @@ def _checked_names(parameters: Mapping[str, object]) -> Mapping[str, object]:
 def _checked_query(sql: str) -> str:
     if not sql.strip():
         raise ValueError("it is blank")
-    if not any(map(str.isspace, sql.strip())) and not sql.endswith(".sql"):
+    if not any(map(str.isspace, sql)) and not sql.endswith(".sql"):
         raise ValueError(f"{shown(sql)} is neither the name of a .sql file nor a query")
     return kept(sql)
 

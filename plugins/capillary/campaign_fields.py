@@ -48,12 +48,12 @@ def query_of(sql: str) -> str:
         return sql
     path = file.parent / sql
     if path.suffix != ".sql":
-        raise ValueError(f"{sql!r} is neither the name of a .sql file nor a query")
+        raise ValueError(f"{shown(sql)} is neither the name of a .sql file nor a query")
     try:
         query = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         there = ", ".join(sorted(each.name for each in file.parent.glob("*.sql"))) or "none"
-        raise ValueError(f"there is no file {sql!r} beside {file.name} (there: {there})") from None
+        raise ValueError(f"there is no file {shown(sql)} beside {file.name} (there: {there})") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{sql!r} cannot be read as UTF-8 text ({type(error).__name__})") from None
     if not query.strip():
@@ -71,7 +71,7 @@ def _checked_schedule(schedule: object) -> object:
         try:
             CronTriggerTimetable(schedule, timezone="UTC").validate()
         except AirflowException as error:
-            raise ValueError(f"{schedule!r} is no cron expression: {str(error).rstrip('.')}") from None
+            raise ValueError(f"{shown(schedule)} is no cron expression: {str(error)[:200].rstrip('.')}") from None
         return schedule
     single = schedule is None or isinstance(schedule, str | timedelta | BaseTimetable | Timetable | BaseAsset)
     several = isinstance(schedule, Collection) and schedule and all(isinstance(each, BaseAsset) for each in schedule)

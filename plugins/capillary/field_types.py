@@ -134,7 +134,12 @@ def _checked_outcomes(given: object) -> frozenset[Outcome]:
 
 
 def _day_of(value: object) -> object:
-    return date.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{shown(value)} is no day") from None
 
 
 def _checked_note(note: str) -> str | None:

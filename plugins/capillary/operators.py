@@ -157,8 +157,8 @@ class IssueBadgeOperator(PlanningOperator):
 
     def execute(self, context: Context) -> dict[str, int | bool | str | None]:
         """Submit, and return the reference."""
-        with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
-            reference = self._reference(context, ledger)
+        with airflow_failures():
+            reference = self._handed_over() if self.customers is None else self._planned_here(context)
             if reference.plan_id is None or not reference.planned:
                 return nothing_to_do(
                     context,
@@ -233,12 +233,15 @@ class IssueBadgeOperator(PlanningOperator):
                     "Give it to the task that plans",
                 )
 
-    def _reference(self, context: Context, ledger: Ledger) -> PlanReference:
-        if self.customers is None:
-            self.read_arguments(SendingArguments)
-            return PlanReference.parse(self.plan)
+    def _handed_over(self) -> PlanReference:
+        reference = PlanReference.parse(self.plan)
+        self.read_arguments(SendingArguments)
+        return reference
+
+    def _planned_here(self, context: Context) -> PlanReference:
         given = self.read_arguments(InlineArguments)
-        return self.plan_customers(context, ledger, [list(given.customers)], given)
+        with open_ledger(given.ledger_conn_id) as ledger:
+            return self.plan_customers(context, ledger, [list(given.customers)], given)
 
     async def _submit(
         self, ledger: Ledger, plan: PlanId, waiting_since: datetime | None, fresh: timedelta | None

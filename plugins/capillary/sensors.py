@@ -174,11 +174,12 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
 
     def _look(self, context: Context, *, fresh: timedelta | None = None) -> dict[str, object] | BadgeRequestTrigger:
         """Bring the run forward; return how it ended, or what to wait with."""
-        with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
+        with airflow_failures():
             reference = PlanReference.parse(self.requests)
-            self.read_arguments(WaitingArguments)
-            if (plan := reference.plan_id) is None or not reference.planned:
-                return nothing_to_do(context, reference, "nothing was planned, nothing to wait for")
+            given = self.read_arguments(WaitingArguments)
+        if (plan := reference.plan_id) is None or not reference.planned:
+            return nothing_to_do(context, reference, "nothing was planned, nothing to wait for")
+        with airflow_failures(), open_ledger(given.ledger_conn_id) as ledger:
             advanced = asyncio.run(self._advance(ledger, plan, fresh))
             wait = advanced.wait
             with ledger.read() as tx:

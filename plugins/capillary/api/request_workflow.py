@@ -102,7 +102,7 @@ def normalise_owner_type(owner_type: str) -> str:
     for allowed in OWNER_TYPES:
         if allowed.casefold() == wanted:
             return allowed
-    raise ValueError(f"owner type {owner_type!r} is not one of {', '.join(OWNER_TYPES)}")
+    raise ValueError(f"owner type {shown(owner_type)} is not one of {', '.join(OWNER_TYPES)}")
 
 
 def _checked_entity_id(text: str) -> str:
