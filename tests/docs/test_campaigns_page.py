@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from capillary.api.request_workflow import OWNER_TYPES
+from capillary.arguments import MAX_INLINE_CUSTOMERS
 from capillary.campaign import BadgeCampaign
 from capillary.campaign_fields import BOUND, BOUND_PERIOD
 from capillary.engine.eligibility import MAX_CUSTOMER_ID, Reason
@@ -24,7 +25,7 @@ from capillary.ledger.candidates import NOT_ACCEPTED_ATTEMPTS
 from capillary.ledger.plan import CANARY_CUSTOMERS, Guards
 from capillary.ledger.schema import HAS_BADGE, RETRYABLE, Outcome
 from capillary.occasions import OCCASION_LIMIT, Occasion
-from capillary.operators import MAX_INLINE_CUSTOMERS, IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
+from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.trigger_form import TriggerForm, form_fields
 from capillary.triggers import MAX_POLL_INTERVAL_S, QUIET_S, TOLERATED_FAILURES
