@@ -141,18 +141,29 @@ class Arguments(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
-class IdentityArguments(Arguments):
-    """What requests are made from, and under which names."""
+class SpecArguments(Arguments):
+    """What requests are made from."""
 
     badge_id: BadgeId
     owner_type: OwnerType
     reference_id: Reference
     entity: EntityOrMapping
-    occasion: OccasionName | None = Field(description="the occasion's name, or None for the badge's own")
+
+
+class CampaignArgument(Arguments):
+    """Under which name."""
+
     campaign: CampaignName
 
 
-class PlanningArguments(IdentityArguments):
+class OccasionArguments(Arguments):
+    """On which occasion, which may be the badge's own."""
+
+    badge_id: BadgeId
+    occasion: OccasionName | None = Field(description="the occasion's name, or None for the badge's own")
+
+
+class PlanningArguments(OccasionArguments, CampaignArgument, SpecArguments):
     """Everything that planning asks for, the customers apart."""
 
     shared_occasion: Flag

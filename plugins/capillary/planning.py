@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from capillary.access import platform_client, runtime_of
 from capillary.api.request_workflow import Entity
-from capillary.arguments import ArgumentInvalid, CheckedOperator, IdentityArguments, PlanningArguments
+from capillary.arguments import (
+    ArgumentInvalid,
+    CampaignArgument,
+    CheckedOperator,
+    OccasionArguments,
+    PlanningArguments,
+    SpecArguments,
+)
 from capillary.engine.extract import plan_rows
 from capillary.engine.preflight import assert_fit
 from capillary.engine.second_attempt import has_badge
@@ -146,7 +153,7 @@ class PlanningOperator(CheckedOperator):
         Raises:
             ArgumentInvalid: an argument is missing or wrong.
         """
-        return _spec(self.read_arguments(IdentityArguments), settings)
+        return _spec(self.read_arguments(SpecArguments), settings)
 
     def campaign_name(self, dag_id: str) -> str:
         """Return the campaign's name, in Unicode's composed form: what the operator was given, or else the DAG's id.
@@ -154,7 +161,7 @@ class PlanningOperator(CheckedOperator):
         Raises:
             ArgumentInvalid: it is longer than the ledger's column, does not print, or a missing value became it.
         """
-        return self._campaign_name(self.read_arguments(IdentityArguments), dag_id)
+        return self._campaign_name(self.read_arguments(CampaignArgument), dag_id)
 
     def occasion_name(self) -> str:
         """Return the occasion: what the operator was given, or else the one that all campaigns of the badge share.
@@ -162,7 +169,7 @@ class PlanningOperator(CheckedOperator):
         Raises:
             ArgumentInvalid: what it was given could be taken for a shared one, or does not fit.
         """
-        return self._occasion_name(self.read_arguments(IdentityArguments))
+        return self._occasion_name(self.read_arguments(OccasionArguments))
 
     def _order(self, context: Context, settings: PlatformSettings, given: PlanningArguments) -> Order:
         ti = context["ti"]
@@ -186,7 +193,7 @@ class PlanningOperator(CheckedOperator):
             note=given.note,
         )
 
-    def _campaign_name(self, given: IdentityArguments, dag_id: str) -> str:
+    def _campaign_name(self, given: CampaignArgument, dag_id: str) -> str:
         name = given.campaign or unicodedata.normalize("NFC", dag_id)
         if len(name) > OCCASION_LIMIT:
             raise self.invalid(
@@ -196,7 +203,7 @@ class PlanningOperator(CheckedOperator):
             )
         return name
 
-    def _occasion_name(self, given: IdentityArguments) -> str:
+    def _occasion_name(self, given: OccasionArguments) -> str:
         of_badge = occasion_of_badge(given.badge_id)
         name = of_badge if given.occasion is None else given.occasion
         if name.startswith(SHARED_PREFIX) and name != of_badge:
@@ -240,7 +247,7 @@ def planning_defaults() -> Mapping[str, object]:
     }
 
 
-def _spec(given: IdentityArguments, settings: PlatformSettings) -> Spec:
+def _spec(given: SpecArguments, settings: PlatformSettings) -> Spec:
     entity = entity_of(given.entity)
     return Spec(
         account=settings.account,
