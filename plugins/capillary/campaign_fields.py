@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final, TypeAlias
@@ -114,11 +114,8 @@ def _checked_callbacks(given: object) -> object:
 
 
 def _checked_start(start: datetime) -> datetime:
-    try:
-        (start if start.tzinfo else start.replace(tzinfo=UTC)).astimezone(UTC)
-        (start - timedelta(days=1), start + timedelta(days=1))
-    except (OverflowError, ValueError):
-        raise ValueError(f"{shown(start)} is out of range") from None
+    if start.year in {MINYEAR, MAXYEAR}:  # in another zone it may be no date at all
+        raise ValueError(f"{shown(start)} is in the calendar's first or last year")
     return start
 
 

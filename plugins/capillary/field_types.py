@@ -66,8 +66,7 @@ def _in_our_digits(text: str) -> str:
     return text
 
 
-def _finite(seconds: float) -> float:
-    # pydantic takes True for no number, and NaN for one.
+def _within_a_year(seconds: float) -> float:
     if not 0 <= seconds <= MOST_DAYS * 86_400:
         raise ValueError(f"it is {seconds!r} seconds")
     return seconds
@@ -173,7 +172,7 @@ PollInterval: TypeAlias = Annotated[
 Span: TypeAlias = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=MOST_DAYS))]
 #: As Airflow's sensors take it: a timedelta or seconds; None for Airflow's default. In seconds.
 Seconds: TypeAlias = Annotated[
-    Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_seconds), AfterValidator(_finite)] | None,
+    Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_seconds), AfterValidator(_within_a_year)] | None,
     Field(description=f"a timedelta, or seconds, of at most {MOST_DAYS} days"),
 ]
 BadgeId: TypeAlias = Annotated[

@@ -12,14 +12,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleExcept
 
 from capillary.access import airflow_failures, open_ledger, open_sender
 from capillary.api.badges import CODE_MEANINGS
-from capillary.arguments import (
-    CheckedOperator,
-    InlineArguments,
-    QueryArguments,
-    ReportArguments,
-    SendingArguments,
-    given_to,
-)
+from capillary.arguments import InlineArguments, QueryArguments, ReportArguments, SendingArguments
+from capillary.checked_operator import CheckedOperator, given_to
 from capillary.engine.eligibility import read_rows
 from capillary.engine.hold import Waits
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
@@ -64,17 +58,21 @@ class PlanBadgesOperator(PlanningOperator):
         entity: till, store, zone and concept on whose behalf the request is made.
         campaign: default: the DAG's id.
         shared_occasion: use an `occasion` that another campaign has used, and leave out whom that one took.
-        customers_per_request: default 500. The platform documents no maximum; one request is one approval.
-        customer_cap: most customers of this run, in the query's order; None for all.
+        customers_per_request: 1 to 10,000, default 500. The platform documents no maximum; one request is one
+            approval.
+        customer_cap: most customers of this run, in the query's order, 1 or more; None for all.
         canary: hold the run at ten customers while its configuration is unproven. Default True.
         retry_outcomes: plan customers again whose last attempt ended so: rejected, failed, not_accepted,
             unconfirmed.
         guards: what makes a plan be refused (`capillary.ledger.plan.Guards`).
         override_guards: a person looked, and lets the plan pass.
         dry_run: count everything, write nothing, submit nothing.
-        note: a person's words about this run, kept in the ledger.
+        note: a person's words about this run, at most 4,000 characters, kept in the ledger.
         preflight: look at the badge first: it exists, is active, live and in its time. Default True.
         capillary_conn_id, warehouse_conn_id, ledger_conn_id: Airflow connections.
+
+    Raises:
+        ArgumentInvalid: arguments cannot be used, each named; at once what is known when the DAG file is read.
     """
 
     template_fields: Sequence[str] = (*PlanningOperator.template_fields, "sql", "parameters", "warehouse_conn_id")
@@ -121,15 +119,19 @@ class IssueBadgeOperator(PlanningOperator):
     (`python -m capillary stop`) ends it at once, or within a minute or two while deferred, and what it had not sent is
     given back.
 
-    Returns the plan's reference and counts. Skips itself when nothing was planned.
+    Returns the plan's reference and counts. Skips itself when nothing was planned; a part of a mapped task succeeds.
 
     Args:
-        plan: output of a `PlanBadgesOperator`.
-        customers: up to 1,000 platform customer ids, without a query. Not templated: what is rendered, the UI shows.
+        plan: output of a `PlanBadgesOperator`. The arguments of planning are refused beside it.
+        customers: a list of up to 1,000 platform customer ids, without a query. Not templated: what is rendered, the UI
+            shows.
         on_auto_approved: `fail` ends after the first request when the platform executed it without a human;
-            `warn` and `accept` go on.
-        in_flight: most requests under way at once, and most in doubt before the rest waits; default 8.
+            `warn` and `accept` go on. A `Word` or its text.
+        in_flight: most requests under way at once, and most in doubt before the rest waits; 1 to 64, default 8.
         deferrable: wait in the triggerer. Default True; False where there is none: the task is rescheduled.
+
+    Raises:
+        ArgumentInvalid: arguments cannot be used, each named; at once what is known when the DAG file is read.
     """
 
     template_fields: Sequence[str] = (*PlanningOperator.template_fields, "plan")

@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from capillary.access import platform_client, runtime_of
 from capillary.api.request_workflow import Entity
-from capillary.arguments import (
-    ArgumentInvalid,
-    CampaignArgument,
-    CheckedOperator,
-    OccasionArguments,
-    PlanningArguments,
-    SpecArguments,
-)
+from capillary.arguments import CampaignArgument, OccasionArguments, PlanningArguments, SpecArguments
+from capillary.checked_operator import CheckedOperator
 from capillary.engine.extract import plan_rows
 from capillary.engine.preflight import assert_fit
 from capillary.engine.second_attempt import has_badge
@@ -32,7 +26,6 @@ from capillary.ledger.spec import Spec
 from capillary.links import CheckerPageLink
 from capillary.occasions import OCCASION_LIMIT
 from capillary.plan_reference import PlanReference
-from capillary.wrong_fields import WrongField
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -231,10 +224,6 @@ class PlanningOperator(CheckedOperator):
                 for customer, sent_at in customers.items()
                 if not has_badge(await client.read_issuals(customer, badge_id), sent_at=sent_at)
             ]
-
-    def invalid(self, argument: str, problem: str, remedy: str) -> ArgumentInvalid:
-        """Return the error that names an argument of this task."""
-        return ArgumentInvalid(self.task_id, [WrongField(argument, problem, remedy)])
 
 
 def planning_defaults() -> Mapping[str, object]:

@@ -20,7 +20,8 @@ from airflow.sdk.exceptions import (
 
 from capillary.access import airflow_failures, open_ledger, open_sender
 from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
-from capillary.arguments import ArgumentInvalid, CheckedOperator, WaitingArguments, check
+from capillary.arguments import WaitingArguments
+from capillary.checked_operator import CheckedOperator, check
 from capillary.engine.advance import Advanced, advance
 from capillary.engine.verdict import Policy, Verdict, facts_of, judge
 from capillary.hooks import CapillaryHook
@@ -32,7 +33,6 @@ from capillary.links import CheckerPageLink
 from capillary.plan_reference import PlanReference, nothing_to_do
 from capillary.planning import RUN_LEASE
 from capillary.triggers import FRESH, BadgeRequestTrigger, Event, said_by
-from capillary.wrong_fields import WrongField
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -52,13 +52,18 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
     Args:
         requests: output of an `IssueBadgeOperator` or a `PlanBadgesOperator`.
         policy: what counts as a pass.
-        timeout: how long a human may take, counted from the first request sent; default 7 days. Clearing does
-            not start it anew.
-        poll_interval_s: seconds between the first polls, 10 or more, growing to 15 minutes; default 60.
-        settle_every: how often a part that is decided is settled while the rest waits; default 15 minutes.
+        timeout: how long a human may take, counted from the first request sent; a timedelta or seconds, at most 365
+            days, default 7 days. Clearing does not start it anew.
+        poll_interval_s: seconds between the first polls, 10 to 3,600, growing to 15 minutes; default 60.
+        settle_every: how often a part that is decided is settled while the rest waits; a timedelta above 0, default 15
+            minutes.
         deferrable: wait in the triggerer. Default True.
+        soft_fail: Airflow's: skip where the task would fail without a retry, as by its verdict or at its deadline.
         retries: default 3: a resumed task can be failed by no fault of its own.
         capillary_conn_id, ledger_conn_id: Airflow connections.
+
+    Raises:
+        ArgumentInvalid: arguments cannot be used, each named; at once what is known when the DAG file is read.
     """
 
     template_fields: Sequence[str] = ("requests", "capillary_conn_id", "ledger_conn_id")
@@ -101,15 +106,10 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         self.capillary_conn_id = capillary_conn_id
         self.ledger_conn_id = ledger_conn_id
         if self.silent_fail and self.defers:
-            raise ArgumentInvalid(
-                self.task_id,
-                [
-                    WrongField(
-                        "silent_fail",
-                        "a sensor that defers does not look on after a failure",
-                        "Leave it out and give retries, or deferrable=False",
-                    )
-                ],
+            raise self.invalid(
+                "silent_fail",
+                "a sensor that defers does not look on after a failure",
+                "Leave it out and give retries, or deferrable=False",
             )
 
     @property
@@ -140,7 +140,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
     def _softly(self) -> Iterator[None]:
         """Skip where `soft_fail` or `never_fail` says so, alike at the first look and after a deferral.
 
-        With `soft_fail` an end of the run that no retry changes is a skip; with `never_fail` every failure is.
+        With `soft_fail` a failure that Airflow does not retry is a skip; with `never_fail` every failure is.
         """
         try:
             yield

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk.exceptions import AirflowException
 
 from capillary.access import airflow_failures, open_ledger, open_sender
-from capillary.arguments import CheckedOperator, KeepingArguments
+from capillary.arguments import KeepingArguments
+from capillary.checked_operator import CheckedOperator
 from capillary.engine.errors import WrongAccount
 from capillary.engine.upkeep import Kept, keep_account
 from capillary.errors import CapillaryError
