@@ -145,7 +145,7 @@ def test_in_the_dags_folder_the_package_holds_no_dag_file(
 
 
 def test_the_command_is_one_still() -> None:
-    done = subprocess.run(  # noqa: S603 - this interpreter's package
+    done = subprocess.run(
         [sys.executable, "-m", "capillary"],
         env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
         capture_output=True,
