@@ -33,6 +33,7 @@ from capillary.field_types import (
     Span,
     kept,
 )
+from capillary.sql_file import names_a_file
 from capillary.wrong_fields import FieldValueError, shown
 
 #: Most customers that `IssueBadgeOperator` takes without a query.
@@ -69,7 +70,7 @@ def _checked_names(parameters: Mapping[str, object]) -> Mapping[str, object]:
 def _checked_query(sql: str) -> str:
     if not sql.strip():
         raise ValueError("it is blank")
-    if not any(map(str.isspace, sql)) and not sql.endswith(".sql"):
+    if not names_a_file(sql) and not any(map(str.isspace, sql.strip())):
         raise ValueError(f"{shown(sql)} is neither the name of a .sql file nor a query")
     return kept(sql)
 

@@ -20,7 +20,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from sqlalchemy import text
 
 from capillary.access import airflow_failures
 from capillary.api.request_workflow import Entity
@@ -30,16 +29,16 @@ from capillary.campaign_fields import (
     BOUND_PERIOD,
     Callback,
     Callbacks,
+    Folder,
     Name,
     Parameters,
-    Schedule,
-    ScheduleOrNone,
     Sql,
     Start,
     Tags,
     calling_frame,
-    query_of,
+    query_beside,
 )
+from capillary.engine.query_parameters import names_of, problems_of
 from capillary.engine.verdict import Policy, Word
 from capillary.field_types import (
     BadgeId,
@@ -66,7 +65,9 @@ from capillary.ledger.occasion import occasion_of_badge
 from capillary.ledger.plan import Guards
 from capillary.occasions import Occasion, ResolvedOccasion, zone_of
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
+from capillary.schedule_field import Schedule, ScheduleOrNone
 from capillary.sensors import BadgeRequestSensor
+from capillary.sql_file import holds_jinja
 from capillary.trigger_form import TriggerForm, TriggerFormInvalid, form_fields
 from capillary.wrong_fields import FieldsInvalid, WrongField, meant, shown, wrong_fields
 
@@ -96,6 +97,10 @@ class BadgeCampaign(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
     name: Name = Field(description="letters, digits, _ . and -, at most 200; it becomes the DAG's id")
+    folder: Folder | None = Field(
+        default=None,
+        description="the folder of the .sql file: Path(__file__).parent, where another module makes campaigns",
+    )
     sql: Sql = Field(description="the name of a .sql file beside this one, or a SELECT")
     badge_id: BadgeId
     owner_type: OwnerType
@@ -186,7 +191,7 @@ class BadgeCampaign(BaseModel):
         frame = calling_frame()
         self._file = Path(frame.f_code.co_filename)
         self._docstring = inspect.cleandoc(frame.f_globals.get("__doc__") or "")
-        self._query = query_of(self.sql)
+        self._query = query_beside(self.sql, None if self.folder is None else Path(self.folder))
 
     def contradictions(self) -> Iterator[WrongField]:
         """Yield what is wrong between fields that are each right."""
@@ -196,10 +201,12 @@ class BadgeCampaign(BaseModel):
                 "without an occasion the campaign shares its badge's with every other one",
                 "Leave it out, or give the occasion",
             )
-        if "{{" in self._query or "{%" in self._query:
+        if holds_jinja(self._query):
             return  # Airflow renders the query first; which names it wants then cannot be told here
         given = {*BOUND, *(BOUND_PERIOD if self.when.recurs else ()), *self.parameters}
-        for wanted in text(self._query).compile().params:
+        for name, what, remedy in problems_of(self._query, self.parameters):
+            yield WrongField("parameters", f":{name}: {what}", remedy)
+        for wanted in names_of(self._query):
             if wanted in BOUND_PERIOD and wanted not in given:
                 yield WrongField(
                     "occasion", f"the query wants :{wanted}", "Give one with {day}, {week} or {month} in it"
@@ -293,8 +300,7 @@ class PlanCampaignOperator(PlanBadgesOperator):
 
     def __init__(self, *, badge_campaign: BadgeCampaign, **kwargs: Any) -> None:  # noqa: ANN401 - any operator's
         super().__init__(
-            # Airflow would take a text that ends in .sql for the name of a file.
-            sql=badge_campaign._query.rstrip() + "\n",  # noqa: SLF001 - the other half of this module
+            sql=badge_campaign._query,  # noqa: SLF001 - the other half of this module
             parameters=dict(badge_campaign.parameters),
             occasion=badge_campaign.when.pattern,
             badge_id=badge_campaign.badge_id,

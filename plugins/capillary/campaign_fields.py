@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import MAXYEAR, MINYEAR, datetime, timedelta
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import MAXYEAR, MINYEAR, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final, TypeAlias
 
-from airflow.sdk import Context, CronTriggerTimetable
-from airflow.sdk.bases.timetable import BaseTimetable
-from airflow.sdk.definitions.asset import BaseAsset
-from airflow.sdk.exceptions import AirflowException
-from airflow.timetables.base import Timetable
-from pydantic import AfterValidator, Field, InstanceOf, PlainValidator
+from airflow.sdk import Context
+from pydantic import AfterValidator, Field, InstanceOf, PlainValidator, ValidationInfo
 
 from capillary.occasions import OCCASION_LIMIT
+from capillary.sql_file import query_of
 from capillary.wrong_fields import shown
 
 #: What every campaign's SQL may name; the period's days only where the occasion has a token.
 BOUND: Final = ("badge_id", "occasion")
 BOUND_PERIOD: Final = ("period_start", "period_end")
 
-#: Times between two runs.
-_SHORTEST: Final = timedelta(minutes=1)
-_LONGEST: Final = timedelta(days=3_660)
-
 Callback: TypeAlias = Callable[[Context], None]
-Schedule: TypeAlias = str | timedelta | BaseTimetable | Timetable | BaseAsset | Collection[BaseAsset]
 
 
 def calling_frame() -> FrameType:
@@ -41,49 +34,37 @@ def calling_frame() -> FrameType:
     return frame
 
 
-def query_of(sql: str) -> str:
-    """Return the SQL text: what stands in the file of that name, or what was given."""
+def query_beside(sql: str, folder: Path | None) -> str:
+    """Return the campaign's query: what was given, or what stands in the file of that name.
+
+    Raises:
+        SqlInvalid: it cannot be read, and why.
+    """
     file = Path(calling_frame().f_code.co_filename)
-    if sql.strip() and any(map(str.isspace, sql)):
-        return sql
-    path = file.parent / sql
-    if path.suffix != ".sql":
-        raise ValueError(f"{shown(sql)} is neither the name of a .sql file nor a query")
-    try:
-        query = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        there = ", ".join(sorted(each.name for each in file.parent.glob("*.sql"))) or "none"
-        raise ValueError(f"there is no file {shown(sql)} beside {file.name} (there: {there})") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{sql!r} cannot be read as UTF-8 text ({type(error).__name__})") from None
-    if not query.strip():
-        raise ValueError(f"the file {sql!r} is empty")
-    return query
+    return query_of(sql, folder or file.parent, beside=f"in {folder}" if folder else f"beside {file.name}")
 
 
-def _checked_sql(sql: str) -> str:
-    query_of(sql)
+def _checked_sql(sql: str, fields: ValidationInfo) -> str:
+    query_beside(sql, fields.data.get("folder"))
     return sql
 
 
-def _checked_schedule(schedule: object) -> object:
-    if isinstance(schedule, str) and schedule != "@once":
-        try:
-            CronTriggerTimetable(schedule, timezone="UTC").validate()
-        except AirflowException as error:
-            raise ValueError(f"{shown(schedule)} is no cron expression: {str(error)[:200].rstrip('.')}") from None
-        return schedule
-    single = schedule is None or isinstance(schedule, str | timedelta | BaseTimetable | Timetable | BaseAsset)
-    several = isinstance(schedule, Collection) and schedule and all(isinstance(each, BaseAsset) for each in schedule)
-    if not single and not several:
-        raise ValueError(f"it is {shown(schedule)}")
-    return schedule
-
-
-def _checked_step(schedule: object) -> object:
-    if isinstance(schedule, timedelta) and not _SHORTEST <= schedule <= _LONGEST:
-        raise ValueError(f"{shown(schedule)} is no time from one minute to {_LONGEST.days} days")
-    return schedule
+def _checked_folder(folder: object) -> Path:
+    """Return a folder; a file stands for the one that it lies in, and an archive for itself."""
+    if not isinstance(folder, str | Path):
+        raise ValueError(f"it is {shown(folder)}")  # noqa: TRY004 - pydantic makes a sentence of a ValueError only
+    path, said = Path(folder), shown(str(folder))
+    try:
+        if path.is_file() and not zipfile.is_zipfile(path):
+            path = path.parent
+        if not path.is_absolute():
+            raise ValueError(f"{said} is not absolute, and Airflow's processes start in folders of their own")
+        is_there = path.exists() or any(map(zipfile.is_zipfile, path.parents))
+    except OSError:  # such as a name that no file system takes
+        is_there = False
+    if not is_there:
+        raise ValueError(f"there is no folder {said}")
+    return path
 
 
 def _checked_parameters(parameters: Mapping[str, object]) -> Mapping[str, object]:
@@ -120,8 +101,8 @@ def _checked_start(start: datetime) -> datetime:
 
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=OCCASION_LIMIT)]
+Folder: TypeAlias = Annotated[Path | str, PlainValidator(_checked_folder)]
 Sql: TypeAlias = Annotated[str, AfterValidator(_checked_sql)]
-ScheduleOrNone: TypeAlias = Annotated[Schedule | None, PlainValidator(_checked_schedule), AfterValidator(_checked_step)]
 Start: TypeAlias = Annotated[InstanceOf[datetime], AfterValidator(_checked_start)]
 Parameters: TypeAlias = Annotated[Mapping[str, object], AfterValidator(_checked_parameters)]
 Tags: TypeAlias = Annotated[Sequence[str], AfterValidator(_checked_tags)]

@@ -26,6 +26,7 @@ from capillary.ledger.spec import Spec
 from capillary.links import CheckerPageLink
 from capillary.occasions import OCCASION_LIMIT
 from capillary.plan_reference import PlanReference
+from capillary.query_template import TemplateFailures
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 RUN_LEASE: Final = timedelta(hours=6)
 
 
-class PlanningOperator(CheckedOperator):
+class PlanningOperator(TemplateFailures, CheckedOperator):
     """An operator that plans; its arguments are described at `PlanBadgesOperator`."""
 
     template_fields: Sequence[str] = (

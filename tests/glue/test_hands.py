@@ -130,7 +130,7 @@ OPERATORS: Final[dict[str, tuple[type[Any], dict[str, Any], dict[str, str]]]] = 
         PlanBadgesOperator,
         QUERY | IDENTITY,
         {
-            "sql": f"indented lines {LATER}",
+            "sql": f"lines {LATER}",
             "parameters": f"none dict named {LATER}",
             "warehouse_conn_id": CONNECTION,
             **PLANNING,
@@ -171,7 +171,8 @@ OPERATORS: Final[dict[str, tuple[type[Any], dict[str, Any], dict[str, str]]]] = 
 PLAIN: Final = f"{ID} otherdigit jinja"
 CAMPAIGN: Final = {
     "name": f"{ID} nonetext",
-    "sql": "indented lines jinja",
+    "folder": "none",
+    "sql": "lines jinja",
     "badge_id": "",
     "owner_type": "",
     "reference_id": f"{ID} jinja",
