@@ -104,7 +104,7 @@ class PlanBadgesOperator(QueryTemplate, PlanningOperator):
             warehouse = database_engine_of(given.warehouse_conn_id)
             try:
                 batches = read_rows(warehouse, given.sql, given.parameters or {})
-                return self.plan_customers(context, ledger, batches, given).to_xcom()
+                return self.plan_customers(context, ledger, batches).to_xcom()
             finally:
                 warehouse.dispose()
 
@@ -243,7 +243,7 @@ class IssueBadgeOperator(PlanningOperator):
     def _planned_here(self, context: Context) -> PlanReference:
         given = self.read_arguments(InlineArguments)
         with open_ledger(given.ledger_conn_id) as ledger:
-            return self.plan_customers(context, ledger, [list(given.customers)], given)
+            return self.plan_customers(context, ledger, [list(given.customers)])
 
     async def _submit(
         self, ledger: Ledger, plan: PlanId, waiting_since: datetime | None, fresh: timedelta | None
