@@ -346,6 +346,10 @@ class PlanCampaignOperator(PlanBadgesOperator):
         self.note = form.note
         return super().execute(context)
 
+    def occasion_name(self) -> str:
+        """Return the occasion: its pattern until a run has resolved it."""
+        return self.occasion or self.badge_campaign.when.pattern
+
     def _resolve(self, context: Context, form: TriggerForm) -> ResolvedOccasion:
         when = self.badge_campaign.when
         if form.occasion_day is None:

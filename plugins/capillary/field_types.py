@@ -176,7 +176,7 @@ Seconds: TypeAlias = Annotated[
     Field(description=f"a timedelta, or seconds, of at most {MOST_DAYS} days"),
 ]
 BadgeId: TypeAlias = Annotated[
-    str, Field(pattern="^[0-9a-f]{24}$", description="24 hex digits 0 to 9 and a to f, as on the badge's own page")
+    str, Field(pattern="^[0-9a-f]{24}$", description="24 digits 0 to 9 and a to f, as on the badge's own page")
 ]
 OwnerType: TypeAlias = Annotated[
     str,

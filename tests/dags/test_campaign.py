@@ -92,7 +92,7 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("folder", 5, ["it is 5"]),
         ("sql", PERIOD_SQL, ["occasion:", ":period_start", "{month}"]),
         ("badge_id", "gold", ["should match", "'gold'", "badge's own page"]),
-        ("badge_id", "A1B2C3D4E5F60718293A4B5C", ["Give 24 hex digits 0 to 9 and a to f"]),
+        ("badge_id", "A1B2C3D4E5F60718293A4B5C", ["Give 24 digits 0 to 9 and a to f"]),
         ("owner_type", "Loyality", ["'Loyality' is not one of Loyalty", "Give the module"]),
         ("reference_id", 134, ["should be a valid string, not 134", "as text"]),
         ("reference_id", " 134", ["' 134' has blanks at an end", "Give the owner's id"]),

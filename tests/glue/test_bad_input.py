@@ -36,7 +36,7 @@ def attempt(place: Place, **changes: Any) -> str:  # noqa: ANN401 - arguments of
         ({"sql": "DELETE FROM vip"}, ["at once", "Correct the campaign's SQL"]),
         ({"sql": "SELECT customer_id FROM vip WHERE 1 < :least"}, ["at once", ":least", "parameters"]),
         ({"badge_id": "0" * 24}, ["at once", "does not exist", "correct badge_id"]),
-        ({"badge_id": "gold"}, ["at once", "'extract'", "'badge_id'", "24 hex digits"]),
+        ({"badge_id": "gold"}, ["at once", "'extract'", "'badge_id'", "24 digits"]),
         ({"badge_id": DIRECT.badge_id}, ["at once", "only ISSUE_EARN"]),
         ({"badge_id": EXPIRED.badge_id}, ["at once", "expired at"]),
         ({"owner_type": "Loyal"}, ["at once", "'owner_type'", "Loyalty_Promotion"]),
@@ -57,7 +57,7 @@ def attempt(place: Place, **changes: Any) -> str:  # noqa: ANN401 - arguments of
             ["at once", "'entity'", "'undefined' is what becomes of"],
         ),
         ({"owner_type": "None"}, ["at once", "'owner_type'", "'None' is not one of"]),
-        ({"badge_id": "None"}, ["at once", "'badge_id'", "24 hex digits"]),
+        ({"badge_id": "None"}, ["at once", "'badge_id'", "24 digits"]),
         (
             {"shared_occasion": "false"},
             ["at once", "'shared_occasion'", "should be a valid boolean, not 'false'", "Give True or False"],

@@ -312,7 +312,7 @@ def test_the_forms_field_is_taken_as_meant_or_refused_by_name(name: str) -> None
     ("operator", "good", "given", "words"),
     [
         (IssueBadgeOperator, {}, {}, "'plan': no plan was handed over (NoneType). Give the output of a PlanBadges"),
-        (PlanBadgesOperator, QUERY, {}, "'badge_id': it is missing. Give 24 hex digits"),
+        (PlanBadgesOperator, QUERY, {}, "'badge_id': it is missing. Give 24 digits"),
         (IssueBadgeOperator, {"customers": [1]}, {}, "'entity': it is missing. Give an Entity of till_id, store_id"),
         (IssueBadgeOperator, IDENTITY, {"customers": "123456"}, "'customers': it is of type str. Give a list of at"),
         (IssueBadgeOperator, IDENTITY, {"customers": {3, 1, 2}}, "'customers': it is of type set"),
