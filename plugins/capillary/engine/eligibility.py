@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, TextClause, text
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -218,26 +218,47 @@ def read_rows(
     if partition_rows < 1:
         raise ValueError(f"partition_rows must be at least 1, not {partition_rows}")
     statement = text(sql)
+    bound = bound_names(statement, parameters)
+    try:
+        with engine.connect() as conn, read_only(conn):
+            result = conn.execute(statement, bound, execution_options={"yield_per": partition_rows})
+            if not result.returns_rows:
+                raise QueryRefused(reason="it returns no rows; it must be one SELECT")
+            index = only_customer_column(list(result.keys()))
+            for partition in result.partitions(partition_rows):
+                yield [row[index] for row in partition]
+    except SQLAlchemyError as error:
+        raise failed_query(error, engine) from None  # its text holds SQL and parameters
+
+
+def bound_names(statement: TextClause, parameters: Mapping[str, object]) -> dict[str, object]:
+    """Return the values of the names that a statement wants.
+
+    Raises:
+        ParameterMissing: one is not given.
+    """
     wanted = list(statement.compile().params)
     missing = [name for name in wanted if name not in parameters]
     if missing:
         raise ParameterMissing(missing=missing, given=list(parameters))
-    bound = {name: parameters[name] for name in wanted}
-    try:
-        with engine.connect() as conn, _read_only(conn):
-            result = conn.execute(statement, bound, execution_options={"yield_per": partition_rows})
-            if not result.returns_rows:
-                raise QueryRefused(reason="it returns no rows; it must be one SELECT")
-            columns = list(result.keys())
-            at = [index for index, column in enumerate(columns) if _is_customer_column(column)]
-            if len(at) != 1:
-                raise ColumnMissing(columns=columns)
-            index = at[0]
-            for partition in result.partitions(partition_rows):
-                yield [row[index] for row in partition]
-    except SQLAlchemyError as error:
-        failed = QueryInterrupted if _may_pass(error) else QueryRefused
-        raise failed(reason=_first_line(error, engine)) from None  # its text holds SQL and parameters
+    return {name: parameters[name] for name in wanted}
+
+
+def only_customer_column(columns: Sequence[str]) -> int:
+    """Return where the column `customer_id` is.
+
+    Raises:
+        ColumnMissing: there is none, or several.
+    """
+    at = [index for index, column in enumerate(columns) if _is_customer_column(column)]
+    if len(at) != 1:
+        raise ColumnMissing(columns=columns)
+    return at[0]
+
+
+def failed_query(error: SQLAlchemyError, engine: Engine) -> QueryInterrupted | QueryRefused:
+    """Return what a database's failure becomes; the text of the error itself holds SQL and parameters."""
+    return (QueryInterrupted if _may_pass(error) else QueryRefused)(reason=_first_line(error, engine))
 
 
 def _is_customer_column(column: str) -> bool:
@@ -245,7 +266,7 @@ def _is_customer_column(column: str) -> bool:
 
 
 @contextmanager
-def _read_only(conn: Connection) -> Iterator[None]:
+def read_only(conn: Connection) -> Iterator[None]:
     """Refuse writes on this connection, where the dialect allows it, and give it back as it was."""
     if conn.dialect.name == "postgresql":
         conn.exec_driver_sql("SET TRANSACTION READ ONLY")  # ends with the transaction

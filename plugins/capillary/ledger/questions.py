@@ -29,8 +29,8 @@ from capillary.ledger.schema import (
 )
 from capillary.ledger.views import Funnel, funnel
 
-#: Requests whose sightings and customers are read at once.
-_PART: Final = 200
+#: Requests whose sightings and customers are read at once: with 500 customers in each, 50,000 rows.
+_PART: Final = 100
 #: Between the words of several sightings of one request.
 _AND: Final = "; "
 
@@ -284,38 +284,37 @@ def _parts(tx: Transaction, statement: Select[Any]) -> Iterator[Sequence[Row[Any
 def _attempts(
     tx: Transaction, requests: Sequence[Row[Any]], *conditions: ColumnElement[bool], limit: int | None = None
 ) -> Iterator[CustomerAttempt]:
-    """Yield the enrolments of these requests that meet the conditions, in the order of the requests."""
+    """Yield the enrolments of these requests that meet the conditions, those of the newest request first."""
+    by_id = {row.id: row for row in requests}
     seen = _sightings(tx, requests)
-    for row in requests:
-        enrolments = tx.conn.execute(
-            select(badge_enrolment)
-            .where(badge_enrolment.c.request_id == row.id, *conditions)
-            .order_by(badge_enrolment.c.customer_id)
-            .limit(limit)
+    enrolments = tx.conn.execute(
+        select(badge_enrolment)
+        .where(badge_enrolment.c.request_id.in_(by_id), *conditions)
+        .order_by(badge_enrolment.c.request_id.desc(), badge_enrolment.c.customer_id)
+        .limit(limit)
+    )
+    for each in enrolments:
+        row = by_id[each.request_id]
+        yield CustomerAttempt(
+            campaign=row.campaign,
+            occasion=row.occasion,
+            customer_id=each.customer_id,
+            attempt=each.attempt,
+            status=RequestStatus(row.status),
+            outcome=None if each.outcome is None else Outcome(each.outcome),
+            code=row.error_code if each.error_code is None else each.error_code,
+            checker_message=_joined(sighting.checker_message for sighting in seen[row.id]) or None,
+            request_error=row.error,
+            issued_id=each.issued_id,
+            badge_id=row.badge_id,
+            account=row.account,
+            dag_id=row.dag_id,
+            run_id=row.run_id,
+            request_key=row.key,
+            platform_request_ids=_joined(sighting.platform_request_id for sighting in seen[row.id]),
+            first_sent_at=row.first_sent_at,
+            settled_at=row.settled_at,
         )
-        for each in enrolments:
-            if limit is not None:
-                limit -= 1
-            yield CustomerAttempt(
-                campaign=row.campaign,
-                occasion=row.occasion,
-                customer_id=each.customer_id,
-                attempt=each.attempt,
-                status=RequestStatus(row.status),
-                outcome=None if each.outcome is None else Outcome(each.outcome),
-                code=row.error_code if each.error_code is None else each.error_code,
-                checker_message=_joined(sighting.checker_message for sighting in seen[row.id]) or None,
-                request_error=row.error,
-                issued_id=each.issued_id,
-                badge_id=row.badge_id,
-                account=row.account,
-                dag_id=row.dag_id,
-                run_id=row.run_id,
-                request_key=row.key,
-                platform_request_ids=_joined(sighting.platform_request_id for sighting in seen[row.id]),
-                first_sent_at=row.first_sent_at,
-                settled_at=row.settled_at,
-            )
 
 
 def _sightings(tx: Transaction, requests: Sequence[Row[Any]]) -> defaultdict[int, list[Row[Any]]]:
