@@ -20,7 +20,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from sqlalchemy import text
 
 from capillary.access import airflow_failures
 from capillary.api.request_workflow import Entity
@@ -49,6 +48,7 @@ from capillary.campaign_fields import (
     entity_of,
     query_of,
 )
+from capillary.engine.query_parameters import names_of, problems_of
 from capillary.engine.verdict import Policy, Word
 from capillary.errors import TerminalError
 from capillary.ledger.occasion import occasion_of_badge
@@ -175,7 +175,9 @@ class BadgeCampaign(BaseModel):
         if "{{" in self._query or "{%" in self._query:
             return  # Airflow renders the query first; which names it wants then cannot be told here
         given = {*BOUND, *(BOUND_PERIOD if self.when.recurs else ()), *self.parameters}
-        for wanted in text(self._query).compile().params:
+        for name, what, remedy in problems_of(self._query, self.parameters):
+            yield f"parameters: :{name}: {what}. {remedy}."
+        for wanted in names_of(self._query):
             if wanted in BOUND_PERIOD and wanted not in given:
                 yield f"occasion: the query wants :{wanted}. Give one with {{day}}, {{week}} or {{month}} in it."
             elif wanted not in given:

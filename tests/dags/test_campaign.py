@@ -73,6 +73,11 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("sql", "vip.sql", ["no file 'vip.sql' beside test_campaign.py", "there: none"]),
         ("sql", "SELECT :tier AS customer_id", ["parameters:", ":tier", "Give it a value in parameters"]),
         ("sql", "SELECT :badgeid AS customer_id", ["parameters:", "did you mean 'badge_id'"]),
+        (
+            "sql",
+            "SELECT 1 AS customer_id WHERE 'a' LIKE ':tier'",
+            ["parameters: :tier: it stands in quotes", r"\:tier"],
+        ),
         ("sql", PERIOD_SQL, ["occasion:", ":period_start", "{month}"]),
         ("badge_id", "gold", ["should match", "'gold'", "badge's own page"]),
         ("badge_id", "A1B2C3D4E5F60718293A4B5C", ["Give 24 digits 0 to 9 and a to f"]),
@@ -145,6 +150,36 @@ def test_a_wrong_field_is_named_with_its_remedy(field: str, value: object, words
     assert said.count("\n") == 0
     assert said.endswith(".")
     assert isinstance(caught.value, TerminalError)
+
+
+@pytest.mark.parametrize(
+    ("where", "parameters", "words"),
+    [
+        (
+            "tier IN (:tiers)",
+            {"tiers": []},
+            ["parameters: :tiers: its list is empty, which finds nobody, or everybody"],
+        ),
+        ("tier NOT IN (:tiers)", {"tiers": [None]}, ["parameters: :tiers: its list holds None"]),
+        (
+            "tier IN (:tiers, 'base')",
+            {"tiers": ["gold"]},
+            ["parameters: :tiers: its value is a list, and stands in IN"],
+        ),
+        ("day > now() - interval ':days days'", {"days": 90}, ["parameters: :days: it stands in quotes"]),
+    ],
+)
+def test_a_parameter_that_would_find_nobody_or_everybody_keeps_the_file_from_loading(
+    where: str, parameters: dict[str, object], words: list[str]
+) -> None:
+    with pytest.raises(CampaignInvalid) as caught:
+        campaign(sql=f"SELECT customer_id FROM vip WHERE {where}", parameters=parameters)
+    assert [word for word in words if word not in str(caught.value)] == [], str(caught.value)
+
+
+def test_names_in_comments_and_a_list_that_postgresql_may_take_are_no_fault() -> None:
+    sql = "SELECT customer_id FROM vip WHERE tier = ANY(:tiers) AND day = :day::date -- not :this, it's a comment"
+    assert campaign(sql=sql, parameters={"tiers": ["gold"], "day": "2026-11-01"}).name == "vip"
 
 
 def test_every_wrong_field_is_named_at_once() -> None:

@@ -90,10 +90,10 @@ def platform_says(conn_id: str) -> tuple[PlatformSettings, str]:
     return settings, said
 
 
-def read_badges(settings: PlatformSettings, badge_ids: list[str]) -> Mapping[str, Badge | None | CapillaryError]:
+def read_badges(settings: PlatformSettings, badge_ids: list[str]) -> Mapping[str, Badge | CapillaryError | None]:
     """Return each badge as the platform describes it, None for one that it does not have, or why it cannot be read."""
 
-    async def read() -> dict[str, Badge | None | CapillaryError]:
+    async def read() -> dict[str, Badge | CapillaryError | None]:
         transport = AiohttpTransport(
             connect_timeout_s=settings.connect_timeout_s, verify_tls=trust_of(settings), proxy=settings.proxy
         )
@@ -106,7 +106,7 @@ def read_badges(settings: PlatformSettings, badge_ids: list[str]) -> Mapping[str
             random=SystemRandom(),
             on_secret=mask_secret,
         )
-        found: dict[str, Badge | None | CapillaryError] = {}
+        found: dict[str, Badge | CapillaryError | None] = {}
         async with client:
             for badge_id in badge_ids:
                 try:
@@ -173,7 +173,9 @@ def warehouse_says(conn_id: str) -> Engine:
 def _assert_file(engine: Engine, conn_id: str) -> None:
     file = engine.url.database
     if engine.dialect.name == "sqlite" and file and not file.startswith("file:") and not Path(file).is_file():
-        raise FileMissing(f"there is no SQLite file {file}: correct the host of connection {conn_id!r}, or load the file")
+        raise FileMissing(
+            f"there is no SQLite file {file}: correct the host of connection {conn_id!r}, or load the file"
+        )
 
 
 def utc_now() -> datetime:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from capillary.engine.eligibility import QueryRefused, bound_names, failed_query, only_customer_column, read_only
-from capillary.engine.query_tail import without_tail
+from capillary.engine.eligibility import failed_query, only_customer_column, read_only, started
+from capillary.engine.query_parameters import prepare
+from capillary.engine.sql_tokens import GRAMMARS, STANDARD, Kind, tokens
 
 #: How long PostgreSQL may take over the plan of a query, milliseconds.
 _PLAN_WITHIN_MS: Final = 10_000
@@ -34,34 +35,40 @@ def probe_query(engine: Engine, sql: str, parameters: Mapping[str, object]) -> D
     """Look at a query as far as its database lets without fetching a row, read-only, and say how far that was.
 
     Raises:
-        QueryRefused, QueryInterrupted, ColumnMissing, ParameterMissing: as reading its rows would
+        QueryRefused, QueryInterrupted, ColumnMissing, ParameterMissing, ParameterInvalid: as reading its rows would
             (`capillary.engine.eligibility.read_rows`).
     """
     dialect = engine.dialect.name
-    if dialect not in {"postgresql", "sqlite"} | EXPLAINS:
-        bound_names(text(sql), parameters)
+    prepare(sql, parameters, engine.dialect)  # a fault of the query's own is told in the query's own words
+    if dialect in EXPLAINS:
+        question, depth = f"EXPLAIN {sql}", Depth.NAMES
+    elif dialect in {"postgresql", "sqlite"}:
+        # A comment at the query's end must not swallow the bracket.
+        question = f"SELECT * FROM (\n{_without_semicolon(sql, dialect)}\n) q WHERE 1 = 0"  # noqa: S608 - the campaign's SQL
+        depth = Depth.COLUMNS
+    else:
         return Depth.NOTHING
     try:
         with engine.connect() as conn, read_only(conn):
-            if dialect in EXPLAINS:
-                statement = text(f"EXPLAIN {without_tail(sql)}")
-                conn.execute(statement, bound_names(statement, parameters)).close()
-                return Depth.NAMES
-            _look_at_columns(conn, sql, parameters)
-            return Depth.COLUMNS
+            if dialect == "postgresql":
+                conn.exec_driver_sql(f"SET LOCAL statement_timeout = {_PLAN_WITHIN_MS}")
+            with started(conn, *prepare(question, parameters, engine.dialect), parameters) as result:
+                columns = list(result.keys())
     except SQLAlchemyError as error:
         raise failed_query(error, engine) from None
+    if depth is Depth.COLUMNS:
+        only_customer_column([_NUMBERED.sub("", column) if dialect == "sqlite" else column for column in columns])
+    return depth
 
 
-def _look_at_columns(conn: Connection, sql: str, parameters: Mapping[str, object]) -> None:
-    if conn.dialect.name == "postgresql":
-        conn.exec_driver_sql(f"SET LOCAL statement_timeout = {_PLAN_WITHIN_MS}")
-    # A comment at the query's end must not swallow the bracket.
-    statement = text(f"SELECT * FROM (\n{without_tail(sql)}\n) q WHERE 1 = 0")
-    with conn.execute(statement, bound_names(statement, parameters)) as result:
-        if not result.returns_rows:
-            raise QueryRefused(reason="it returns no rows; it must be one SELECT")
-        columns = list(result.keys())
-    if conn.dialect.name == "sqlite":
-        columns = [_NUMBERED.sub("", column) for column in columns]
-    only_customer_column(columns)
+def _without_semicolon(sql: str, dialect: str) -> str:
+    """Return a query without the semicolons at its end and what follows them, where that is but space and comments."""
+    pieces = list(tokens(sql.removeprefix("\ufeff"), GRAMMARS.get(dialect, STANDARD)))
+    end = len(pieces)
+    for index in range(len(pieces) - 1, -1, -1):
+        kind, piece = pieces[index]
+        if piece == ";" and kind is Kind.SIGN:
+            end = index
+        elif kind not in {Kind.SPACE, Kind.COMMENT}:
+            break
+    return "".join(piece for _, piece in pieces[:end])
