@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import URL
 
-from capillary import question_command, stop_command
+from capillary import check_command, question_command, stop_command
 from capillary.api.outside_text import on_one_line, shell_word
 from capillary.errors import CapillaryError
 from capillary.ledger.check import faults
@@ -50,9 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.room == check_command.COMMAND:
+            _without_examples()
+            return _printed(lambda: check_command.run(arguments))
         url = arguments.url or _url_of_connection(arguments.conn_id)
         if arguments.room in question_command.COMMANDS:
-            return _answer(url, arguments)
+            return _printed(lambda: question_command.run(url, arguments))
         if arguments.room in stop_command.COMMANDS:
             said, done = stop_command.run(url, arguments)
         elif arguments.command == "import":
@@ -115,16 +118,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     stop_command.add_commands(rooms)
     question_command.add_commands(rooms)
+    check_command.add_command(rooms)
     return parser
 
 
-def _answer(url: str | URL, arguments: argparse.Namespace) -> int:
+def _printed(answer: Callable[[], int]) -> int:
+    """Return the exit code of a command that prints its answer, which nobody need read to its end."""
     try:
-        question_command.run(url, arguments)
+        code = answer()
+        sys.stdout.flush()
     except BrokenPipeError:  # who reads has seen enough, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not written at the exit
         return _BROKEN_PIPE
-    return 0
+    return code
 
 
 def _create(url: str | URL, arguments: argparse.Namespace) -> str:

@@ -208,8 +208,8 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
         form.add_argument("--json", action="store_true", help="as a JSON array, times in UTC")
 
 
-def run(url: str | URL, arguments: argparse.Namespace) -> None:
-    """Answer a question on standard output; what is said about the answer goes to standard error.
+def run(url: str | URL, arguments: argparse.Namespace) -> int:
+    """Answer a question on standard output, and return 0; what is said about the answer goes to standard error.
 
     Raises:
         QuestionRefused: the ledger knows no such account or campaign.
@@ -234,6 +234,7 @@ def run(url: str | URL, arguments: argparse.Namespace) -> None:
     sys.stdout.flush()
     for line in _about(arguments, question, shown, count):
         sys.stderr.write(f"{arguments.room}: {line}\n")
+    return 0
 
 
 class _Shown:

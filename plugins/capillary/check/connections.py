@@ -137,16 +137,15 @@ class _Pace:
         self._next = max(self._next, time.monotonic() + seconds)
 
 
-def ledger_says(conn_id: str) -> tuple[str, tuple[Stop, ...], datetime]:
-    """Return the ledger's address, what is stopped in it, and its clock; it is opened as tasks open it.
+def ledger_says(conn_id: str) -> tuple[tuple[Stop, ...], datetime]:
+    """Return what is stopped in a ledger, and its clock; it is opened as tasks open it.
 
     Raises:
         CapillaryError: it is missing, refused, of another version, or does not answer.
     """
-    url = ledger_url_of(conn_id)
     try:
-        with Ledger(url) as ledger, ledger.read() as tx:
-            return url, tuple(in_force(tx)), tx.now
+        with Ledger(ledger_url_of(conn_id)) as ledger, ledger.read() as tx:
+            return in_force(tx), tx.now
     except DATABASE_ERRORS as error:
         raise broke_off(error) from None
 

@@ -15,15 +15,15 @@ from typing import Final
 
 from airflow.configuration import conf
 from airflow.dag_processing.dagbag import DagBag
+from airflow.dag_processing.importers import get_importer_registry
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
-from airflow.utils.file import find_path_from_directory, get_unique_dag_module_name, might_contain_dag
+from airflow.utils.file import get_unique_dag_module_name, might_contain_dag
 
 from capillary.campaign import BadgeCampaign
 from capillary.check.finding import Finding, Verdict
 from capillary.errors import TerminalError
 
-_IGNORE_FILE: Final = ".airflowignore"
 _SAFE_MODE_REMEDY: Final = (
     "Write both words into the file, as in the docstring 'An Airflow DAG that …', or set [core] "
     "dag_discovery_safe_mode=False"
@@ -66,17 +66,18 @@ def load(path: Path) -> Loaded:
             is_passed_over = not might_contain_dag(str(file), safe_mode=True)
             if is_passed_over and not _speaks_of_campaigns(source):
                 continue
-            found = bag.process_file(str(file), safe_mode=False)  # type: ignore[no-untyped-call] # Airflow's own
+            loaded = bag.process_file(str(file), safe_mode=False)  # type: ignore[no-untyped-call] # Airflow's own
             files.append(file)
             errors = _errors_of(bag, file)
             findings += errors
             if errors:
                 continue
+            found = list({dag.dag_id: dag for dag in loaded}.values())  # one that is kept by two names comes twice
             dags += [(file, dag) for dag in found]
             findings += _of_loaded(file, found, source, is_passed_over=is_passed_over)
     if not files:
         raise NothingToCheck(
-            f"no file of {path} defines a DAG: give the folder of the DAGs, and see that its {_IGNORE_FILE} leaves them"
+            f"no file of {path} defines a DAG: give the folder of the DAGs, and see that its .airflowignore leaves them"
         )
     return Loaded(tuple(files), tuple(dags), tuple(findings))
 
@@ -103,14 +104,11 @@ def _as_a_dags_folder(folder: Path) -> Iterator[None]:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Yield the Python files and archives that Airflow would look at, in the order of their names."""
+    """Yield the files that Airflow would look at without its safe mode, in the order of their names."""
     if path.is_file():
         yield path
         return
-    syntax = conf.get_mandatory_value("core", "DAG_IGNORE_FILE_SYNTAX", fallback="glob")
-    for name in sorted(find_path_from_directory(str(path), _IGNORE_FILE, syntax)):
-        if Path(name).suffix.lower() in {".py", ".zip"} and Path(name).is_file():
-            yield Path(name)
+    yield from map(Path, sorted(get_importer_registry().list_dag_files(str(path), safe_mode=False)))
 
 
 def _source_of(file: Path) -> ast.Module | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
-from airflow.sdk import DAG, BaseOperator, Context, XComArg
+from airflow.sdk import DAG, Context, XComArg
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.execution_time import macros
 from jinja2 import TemplateNotFound, TemplateSyntaxError
@@ -71,7 +71,7 @@ def planning_tasks(file: Path, dag: DAG) -> Iterator[Planning | Finding]:
 def connections_of(dag: DAG) -> Iterator[tuple[str, str]]:
     """Yield the connections that this package's tasks of a DAG name: attribute and id, those known before a run."""
     for task in dag.tasks:
-        if isinstance(task, BaseOperator) and type(task).__module__.partition(".")[0] == "capillary":
+        if any(each.__module__.partition(".")[0] == "capillary" for each in type(task).__mro__):
             for attribute in CONNECTIONS:
                 conn_id = getattr(task, attribute, None)
                 if isinstance(conn_id, str) and conn_id and "{{" not in conn_id:
