@@ -208,8 +208,11 @@ def read_rows(
         raise ValueError(f"partition_rows must be at least 1, not {partition_rows}")
     statement, bound = prepare(sql, parameters, engine.dialect)
     try:
-        with engine.connect() as conn, read_only(conn):
-            result = started(conn, statement, bound, parameters, partition_rows=partition_rows)
+        with (
+            engine.connect() as conn,
+            read_only(conn),
+            started(conn, statement, bound, parameters, partition_rows=partition_rows) as result,
+        ):
             index = only_customer_column(list(result.keys()))
             for partition in result.partitions(partition_rows):
                 yield [row[index] for row in partition]

@@ -62,13 +62,15 @@ def probe_query(engine: Engine, sql: str, parameters: Mapping[str, object]) -> D
 
 
 def _without_semicolon(sql: str, dialect: str) -> str:
-    """Return a query without the semicolons at its end and what follows them, where that is but space and comments."""
+    """Return a query without the semicolon at its end and what follows it, where that is but space and comments.
+
+    A second one is left, and refused within the brackets: SQLite takes it for another statement.
+    """
     pieces = list(tokens(sql.removeprefix("\ufeff"), GRAMMARS.get(dialect, STANDARD)))
-    end = len(pieces)
     for index in range(len(pieces) - 1, -1, -1):
         kind, piece = pieces[index]
         if piece == ";" and kind is Kind.SIGN:
-            end = index
-        elif kind not in {Kind.SPACE, Kind.COMMENT}:
+            return "".join(each.text for each in pieces[:index])
+        if kind not in {Kind.SPACE, Kind.COMMENT}:
             break
-    return "".join(piece for _, piece in pieces[:end])
+    return sql
