@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     lines = [*([] if arguments.quiet else _right(findings)), *map(str, wrong)]
     counts = Counter(finding.verdict for finding in wrong)
     if not arguments.quiet:
-        said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+        said = ", ".join(f"{verdict} {counts[verdict]}" for verdict in Verdict if counts[verdict])
         lines.append(f"{COMMAND}: {said or 'nothing wrong'}")
     for line in lines:
         sys.stdout.write(f"{line}\n")

@@ -100,7 +100,7 @@ BROKEN: Final = (
     Broken("template", by_hand("template", sql="'{% if %} SELECT 1'"), ("Jinja cannot read it", "Correct the field")),
     Broken("hand_file", by_hand("hand_file", sql="'gone.sql'"), ("gone.sql",)),
     Broken("hand_badge", by_hand("hand_badge", badge_id="'GOLD'"), ("badge_id", "24 hex digits")),
-    Broken("xcom", by_hand("xcom").replace("PlanBadges", "int; PlanBadges"), ("cannot load it", "int")),
+    Broken("misimport", by_hand("x").replace("PlanBadges", "PlanBages"), ("cannot load it", "PlanBagesOperator")),
 )
 #: Faults of connections: the campaign, its field, and the words of the finding of that connection.
 WRONG_CONNECTIONS: Final = (

@@ -35,11 +35,15 @@ from capillary.engine.preflight import assert_fit
 from capillary.engine.query_probe import Depth, probe_query
 from capillary.errors import CapillaryError
 from capillary.ledger.stops import Stop
+from capillary.operators import PlanBadgesOperator
 
+#: What is right once a query was looked at so far, and what its database does not tell.
 _DEPTH: Final = {
     Depth.COLUMNS: "query with its columns and parameters",
     Depth.NAMES: "query without its columns",
+    Depth.NOTHING: "",
 }
+_UNTOLD: Final = {Depth.COLUMNS: "", Depth.NAMES: "no columns of a query", Depth.NOTHING: "nothing of a query"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +168,9 @@ def _ask(answers: Answers, users: Mapping[tuple[str, str], list[str]]) -> Iterat
             yield ask[attribute](answers, conn_id)
         except CapillaryError as error:
             yield Finding(Verdict.FAILS, _connection(conn_id), f"used by {by}", str(error))
+        except Exception as error:  # noqa: BLE001 - a provider's own; its words may quote a password
+            words = f"it cannot be used ({type(error).__name__}). Correct its fields and its extra"
+            yield Finding(Verdict.FAILS, _connection(conn_id), f"used by {by}", words)
 
 
 def _ask_platform(answers: Answers, conn_id: str) -> Finding:
@@ -210,9 +217,11 @@ def _of_planning(planning: Planning, answers: Answers) -> Iterator[Finding]:
     if settings is None:
         yield Finding(Verdict.NOT_CHECKED, where, "badge", _away(task.capillary_conn_id))
     else:
-        yield from _explained(where, "arguments", lambda: _arguments_of(planning, settings))
-        yield from _badge(planning, answers)
-        yield from _stops(planning, answers, settings)
+        wrong = list(_explained(where, "arguments", lambda: _arguments_of(planning, settings)))
+        yield from wrong
+        if not wrong:
+            yield from _badge(planning, answers)
+            yield from _stops(planning, answers, settings)
     yield from _query(planning, answers)
 
 
@@ -226,6 +235,9 @@ def _explained(where: str, about: str, look: Callable[[], str]) -> Iterator[Find
         said = look()
     except CapillaryError as error:
         yield Finding(Verdict.FAILS, where, about, str(error))
+    except (TypeError, ValueError, AttributeError) as error:  # of a value that is not what the argument takes
+        words = f"one is of a type that it does not take ({type(error).__name__}: {error}). Correct the task"
+        yield Finding(Verdict.FAILS, where, about, words)
     else:
         if said:
             yield Finding(Verdict.OK, where, about, said)
@@ -272,30 +284,33 @@ def _stops(planning: Planning, answers: Answers, settings: PlatformSettings) -> 
 
 
 def _query(planning: Planning, answers: Answers) -> Iterator[Finding]:
-    sql, task = planning.query, planning.task
-    if sql is None:
+    task = planning.task
+    if not isinstance(task, PlanBadgesOperator):
+        return  # its customers stand in the DAG
+    sql: object = task.sql
+    if not isinstance(sql, str):
+        words = f"its sql is a {type(sql).__name__}. Give a SELECT, or the name of a .sql file, as text"
+        yield Finding(Verdict.FAILS, planning.where, "query", words)
         return
     if sql.strip().endswith(".sql") and not any(map(str.isspace, sql.strip())):
         yield Finding(Verdict.FAILS, planning.where, "query", f"there is no file {sql!r} beside the DAG. Correct sql")
         return
-    conn_id = getattr(task, "warehouse_conn_id", "")
+    conn_id = task.warehouse_conn_id
     engine = answers.warehouses.get(conn_id)
     if engine is None:
         yield Finding(Verdict.NOT_CHECKED, planning.where, "query", _away(conn_id))
         return
-    try:
-        depth = within(ANSWER_WITHIN_S, conn_id, lambda: probe_query(engine, sql, planning.values))
-    except CapillaryError as error:
-        yield Finding(Verdict.FAILS, planning.where, "query", str(error))
-        return
-    if depth is Depth.NOTHING:
-        words = f"{engine.dialect.name} tells nothing of a query without running it; a dry run of the DAG does"
-        yield Finding(Verdict.NOT_CHECKED, planning.where, "query", words)
-        return
-    yield Finding(Verdict.OK, planning.where, "query", _DEPTH[depth])
-    if depth is Depth.NAMES:
-        words = f"{engine.dialect.name} tells no columns without running the query; a dry run of the DAG does"
-        yield Finding(Verdict.NOT_CHECKED, planning.where, "columns of the query", words)
+    depths: list[Depth] = []
+
+    def look() -> str:
+        depths.append(within(ANSWER_WITHIN_S, conn_id, lambda: probe_query(engine, sql, planning.values)))
+        return _DEPTH[depths[0]]
+
+    yield from _explained(planning.where, "query", look)
+    for depth in depths:
+        if untold := _UNTOLD[depth]:
+            words = f"{engine.dialect.name} tells {untold} without running it; check --dry-run does run it"
+            yield Finding(Verdict.NOT_CHECKED, planning.where, "query", words)
 
 
 def _counted(planning: Planning, answers: Answers, found: list[Finding]) -> Finding:

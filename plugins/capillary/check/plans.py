@@ -42,11 +42,6 @@ class Planning:
     context: Context
 
     @property
-    def query(self) -> str | None:
-        """The task's query; None where its customers stand in the DAG."""
-        return self.task.sql if isinstance(self.task, PlanBadgesOperator) else None
-
-    @property
     def values(self) -> Mapping[str, object]:
         """The values of the query's names."""
         task = self.task
