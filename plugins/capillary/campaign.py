@@ -31,6 +31,7 @@ from capillary.campaign_fields import (
     Callbacks,
     Count,
     EntityOrMapping,
+    Folder,
     Name,
     OwnerType,
     Parameters,
@@ -46,7 +47,7 @@ from capillary.campaign_fields import (
     Zone,
     calling_frame,
     entity_of,
-    query_of,
+    query_beside,
 )
 from capillary.engine.query_parameters import names_of, problems_of
 from capillary.engine.verdict import Policy, Word
@@ -56,6 +57,7 @@ from capillary.ledger.plan import Guards
 from capillary.occasions import Occasion, ResolvedOccasion, zone_of
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
+from capillary.sql_file import holds_jinja
 from capillary.trigger_form import TriggerForm, TriggerFormInvalid, form_fields
 from capillary.wrong_fields import meant, sentences, shown
 
@@ -89,6 +91,10 @@ class BadgeCampaign(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
     name: Name = Field(description="letters, digits, _ . and -, at most 200; it becomes the DAG's id")
+    folder: Folder | None = Field(
+        default=None,
+        description="the folder of the .sql file: Path(__file__).parent, where another module makes campaigns",
+    )
     sql: Sql = Field(description="the name of a .sql file beside this one, or a SELECT")
     badge_id: BadgeId = Field(description="24 digits 0 to 9 and a to f, as on the badge's own page")
     owner_type: OwnerType = Field(description="the module on whose behalf the badge is issued, such as Loyalty")
@@ -163,7 +169,7 @@ class BadgeCampaign(BaseModel):
         frame = calling_frame()
         self._file = Path(frame.f_code.co_filename)
         self._docstring = inspect.cleandoc(frame.f_globals.get("__doc__") or "")
-        self._query = query_of(self.sql)
+        self._query = query_beside(self.sql, None if self.folder is None else Path(self.folder))
 
     def contradictions(self) -> Iterator[str]:
         """Yield what is wrong between fields that are each right."""
@@ -172,7 +178,7 @@ class BadgeCampaign(BaseModel):
                 "shared_occasion: without an occasion the campaign shares its badge's with every other one. "
                 "Leave it out, or give the occasion."
             )
-        if "{{" in self._query or "{%" in self._query:
+        if holds_jinja(self._query):
             return  # Airflow renders the query first; which names it wants then cannot be told here
         given = {*BOUND, *(BOUND_PERIOD if self.when.recurs else ()), *self.parameters}
         for name, what, remedy in problems_of(self._query, self.parameters):
@@ -266,8 +272,7 @@ class PlanCampaignOperator(PlanBadgesOperator):
 
     def __init__(self, *, badge_campaign: BadgeCampaign, **kwargs: Any) -> None:  # noqa: ANN401 - any operator's
         super().__init__(
-            # Airflow would take a text that ends in .sql for the name of a file.
-            sql=badge_campaign._query.rstrip() + "\n",  # noqa: SLF001 - the other half of this module
+            sql=badge_campaign._query,  # noqa: SLF001 - the other half of this module
             parameters=dict(badge_campaign.parameters),
             occasion=badge_campaign.when.pattern,
             badge_id=badge_campaign.badge_id,

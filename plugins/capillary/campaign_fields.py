@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from datetime import timedelta
@@ -15,12 +16,13 @@ from airflow.sdk.bases.timetable import BaseTimetable
 from airflow.sdk.definitions.asset import BaseAsset
 from airflow.sdk.exceptions import AirflowException
 from airflow.timetables.base import Timetable
-from pydantic import AfterValidator, Field, InstanceOf, PlainValidator
+from pydantic import AfterValidator, Field, InstanceOf, PlainValidator, ValidationInfo
 
 from capillary.api.request_workflow import Entity, normalise_owner_type
 from capillary.ledger.plan import Guards
 from capillary.missing_value import reads_like_none
 from capillary.occasions import OCCASION_LIMIT, Occasion, own_name, zone_of
+from capillary.sql_file import query_of
 from capillary.wrong_fields import meant, shown
 
 #: What every campaign's SQL may name; the period's days only where the occasion has a token.
@@ -50,29 +52,33 @@ def calling_frame() -> FrameType:
     return frame
 
 
-def query_of(sql: str) -> str:
-    """Return the SQL text: what stands in the file of that name, or what was given."""
+def query_beside(sql: str, folder: Path | None) -> str:
+    """Return the campaign's query: what was given, or what stands in the file of that name.
+
+    Raises:
+        SqlInvalid: it cannot be read, and why.
+    """
     file = Path(calling_frame().f_code.co_filename)
-    if sql.strip() and any(map(str.isspace, sql)):
-        return sql
-    path = file.parent / sql
-    if path.suffix != ".sql":
-        raise ValueError(f"{sql!r} is neither the name of a .sql file nor a query")
-    try:
-        query = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        there = ", ".join(sorted(each.name for each in file.parent.glob("*.sql"))) or "none"
-        raise ValueError(f"there is no file {sql!r} beside {file.name} (there: {there})") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{sql!r} cannot be read as UTF-8 text ({type(error).__name__})") from None
-    if not query.strip():
-        raise ValueError(f"the file {sql!r} is empty")
-    return query
+    return query_of(sql, folder or file.parent, beside=f"in {folder}" if folder else f"beside {file.name}")
 
 
-def _checked_sql(sql: str) -> str:
-    query_of(sql)
+def _checked_sql(sql: str, fields: ValidationInfo) -> str:
+    query_beside(sql, fields.data.get("folder"))
     return sql
+
+
+def _checked_folder(folder: object) -> Path:
+    """Return a folder; a file stands for the one that it lies in, and an archive for itself."""
+    if not isinstance(folder, str | Path):
+        raise ValueError(f"it is {shown(folder)}")  # noqa: TRY004 - pydantic makes a sentence of a ValueError only
+    path = Path(folder)
+    if path.is_file() and not zipfile.is_zipfile(path):
+        path = path.parent
+    if not path.is_absolute():
+        raise ValueError(f"{shown(str(folder))} is not absolute, and Airflow's processes start in folders of their own")
+    if not path.exists() and not any(map(zipfile.is_zipfile, path.parents)):
+        raise ValueError(f"there is no folder {shown(str(folder))}")
+    return path
 
 
 def _checked_zone(name: str) -> str:
@@ -156,6 +162,7 @@ def _checked_callbacks(given: object) -> object:
 
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=OCCASION_LIMIT)]
+Folder: TypeAlias = Annotated[Path | str, PlainValidator(_checked_folder)]
 Sql: TypeAlias = Annotated[str, AfterValidator(_checked_sql)]
 BadgeId: TypeAlias = Annotated[str, Field(pattern="^[0-9a-f]{24}$")]
 OwnerType: TypeAlias = Annotated[str, AfterValidator(normalise_owner_type)]

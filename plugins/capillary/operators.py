@@ -24,6 +24,7 @@ from capillary.ledger.schema import Outcome
 from capillary.ledger.views import FailureCount, Funnel, failures, funnel
 from capillary.plan_reference import PlanMissing, PlanReference
 from capillary.planning import RUN_LEASE, PlanningOperator
+from capillary.query_template import QueryTemplate
 from capillary.triggers import FRESH, QUIET_S, Event, SubmitTrigger, said_by
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _WHILE_AWAY: Final = timedelta(minutes=1)
 MAX_INLINE_CUSTOMERS: Final = 1_000
 
 
-class PlanBadgesOperator(PlanningOperator):
+class PlanBadgesOperator(QueryTemplate, PlanningOperator):
     """Plan the customers that a query finds: stream, validate, judge the guards, commit last.
 
     Returns a reference to the plan and its counts (`capillary.plan_reference.PlanReference`). Run again, it
@@ -72,7 +73,6 @@ class PlanBadgesOperator(PlanningOperator):
     """
 
     template_fields: Sequence[str] = (*PlanningOperator.template_fields, "sql", "parameters", "warehouse_conn_id")
-    template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
     ui_color = "#e8f0fe"
 

@@ -9,8 +9,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.sdk import BaseOperator
-
 from capillary.access import platform_client, runtime_of
 from capillary.api.request_workflow import Entity, normalise_owner_type
 from capillary.engine.extract import plan_rows
@@ -26,6 +24,7 @@ from capillary.links import CheckerPageLink
 from capillary.missing_value import reads_like_none
 from capillary.occasions import OCCASION_LIMIT, OccasionInvalid, own_name
 from capillary.plan_reference import PlanReference
+from capillary.query_template import TemplateFailures
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -46,7 +45,7 @@ class ArgumentInvalid(TerminalError):
         super().__init__(f"Task {task_id!r}, argument {argument!r}: {problem}. {remedy}.")
 
 
-class PlanningOperator(BaseOperator):
+class PlanningOperator(TemplateFailures):
     """An operator that plans; its arguments are described at `PlanBadgesOperator`."""
 
     template_fields: Sequence[str] = (

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 
 from capillary.occasions import OccasionInvalid
+from capillary.sql_file import SqlInvalid
 
 #: Characters of a wrong value that an error repeats.
 _SHOWN: Final = 60
@@ -25,7 +26,7 @@ def sentences(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
             continue
         remedy = f"Give {model.model_fields[field].description}"
         cause = each.get("ctx", {}).get("error")
-        if isinstance(cause, OccasionInvalid):
+        if isinstance(cause, OccasionInvalid | SqlInvalid):
             problem, remedy = cause.problem, cause.remedy
         elif each["type"] == "missing":
             problem = "it is missing"

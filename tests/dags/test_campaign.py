@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -73,11 +74,14 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("sql", "vip.sql", ["no file 'vip.sql' beside test_campaign.py", "there: none"]),
         ("sql", "SELECT :tier AS customer_id", ["parameters:", ":tier", "Give it a value in parameters"]),
         ("sql", "SELECT :badgeid AS customer_id", ["parameters:", "did you mean 'badge_id'"]),
-        (
-            "sql",
-            "SELECT 1 AS customer_id WHERE 'a' LIKE ':tier'",
-            ["parameters: :tier: it stands in quotes", r"\:tier"],
-        ),
+        ("sql", "SELECT 1 AS customer_id WHERE 'a' LIKE ':tier'", ["parameters:", "it stands in quotes", r"\:tier"]),
+        ("sql", "SELECT 1 AS customer_id\n-- {% if", ["cannot read its line 2: ", "{% raw %}"]),
+        ("sql", "SELECT 1 AS customer_id\n\n/* {# todo */", ["cannot read its line 3: Missing end of comment tag"]),
+        ("sql", "SELECT {{ ds | dss }} AS customer_id", ["cannot read its line 1: No filter named 'dss'"]),
+        ("sql", "SELECT {{ ds AS customer_id", ["cannot read its line 1: "]),
+        ("folder", "sql", ["'sql' is not absolute", "Path(__file__).parent"]),
+        ("folder", "/nowhere", ["there is no folder '/nowhere'"]),
+        ("folder", 5, ["it is 5"]),
         ("sql", PERIOD_SQL, ["occasion:", ":period_start", "{month}"]),
         ("badge_id", "gold", ["should match", "'gold'", "badge's own page"]),
         ("badge_id", "A1B2C3D4E5F60718293A4B5C", ["Give 24 digits 0 to 9 and a to f"]),
@@ -136,7 +140,7 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("on_failure_callback", "page_me", ["'page_me' cannot be called", "Give a function or notifier"]),
         ("doc", 5, ["should be a valid string"]),
         ("max_customer_per_run", 5, ["there is no such field (did you mean 'max_customers_per_run'?)"]),
-        ("colour", "gold", ["there is no such field. The fields are name, sql"]),
+        ("colour", "gold", ["there is no such field. The fields are name, folder, sql"]),
     ],
 )
 def test_a_wrong_field_is_named_with_its_remedy(field: str, value: object, words: list[str]) -> None:
@@ -173,7 +177,7 @@ def test_a_parameter_that_would_find_nobody_or_everybody_keeps_the_file_from_loa
     where: str, parameters: dict[str, object], words: list[str]
 ) -> None:
     with pytest.raises(CampaignInvalid) as caught:
-        campaign(sql=f"SELECT customer_id FROM vip WHERE {where}", parameters=parameters)
+        campaign(sql=f"{GOOD['sql']} WHERE {where}", parameters=parameters)
     assert [word for word in words if word not in str(caught.value)] == [], str(caught.value)
 
 
@@ -241,12 +245,11 @@ def test_the_planning_task_says_whether_the_occasion_is_shared() -> None:
 
 
 def test_the_query_is_a_file_beside_the_campaign_or_text(tmp_path: Path) -> None:
-    (tmp_path / "vips.sql").write_text("SELECT customer_id FROM t -- as in other.sql\n\n")
+    (tmp_path / "vips.sql").write_text("SELECT customer_id FROM t -- as in other.sql")
     bag = dag_file(tmp_path, sql="'vips.sql'")
     assert bag.import_errors == {}
-    # With a line's end: Airflow takes a text that ends in .sql for a file's name.
-    assert task(bag.dags["vip"], "extract_eligible_customers").sql.endswith("-- as in other.sql\n")
-    assert task(campaign().dag(), "extract_eligible_customers").sql == "SELECT customer_id FROM vip\n"
+    assert task(bag.dags["vip"], "extract_eligible_customers").sql.endswith("-- as in other.sql")
+    assert task(campaign().dag(), "extract_eligible_customers").sql == "SELECT customer_id FROM vip"
 
 
 @pytest.mark.parametrize(
@@ -254,7 +257,14 @@ def test_the_query_is_a_file_beside_the_campaign_or_text(tmp_path: Path) -> None
     [
         (None, "there is no file 'vip.sql' beside vips.py (there: vips.sql)"),
         (b"  \n", "the file 'vip.sql' is empty"),
-        (b"SELECT '\xff'", "'vip.sql' cannot be read as UTF-8 text"),
+        (b"SELECT '\xff'", "'vip.sql' cannot be read as UTF-8 text (UnicodeDecodeError). Save the file as UTF-8"),
+        ("SELECT 1".encode("utf-16"), "'vip.sql' cannot be read as UTF-8 text"),
+        (
+            "SELECT 1".encode("utf-16-le"),
+            "'vip.sql' holds NUL characters, as a text in UTF-16 does. Save the file as UTF",
+        ),
+        (b"\xef\xbb\xbf \n", "the file 'vip.sql' is empty"),
+        (b"SELECT 1\r\n-- {% do", "Airflow renders the file 'vip.sql' by Jinja, which cannot read its line 2"),
     ],
 )
 def test_a_missing_or_unreadable_query_is_an_import_error_with_words(
@@ -267,6 +277,80 @@ def test_a_missing_or_unreadable_query_is_an_import_error_with_words(
     (said,) = bag.import_errors.values()
     assert f"vips.py, campaign 'vip': sql: {words}" in said
     assert bag.dags == {}
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_the_query(tmp_path: Path) -> None:
+    (tmp_path / "vips.sql").write_bytes(b"\xef\xbb\xbfSELECT 1\r\nAS customer_id")
+    bag = dag_file(tmp_path, sql="'vips.sql'")
+    assert task(bag.dags["vip"], "extract_eligible_customers").sql == "SELECT 1\nAS customer_id"
+
+
+def test_only_the_sql_may_be_a_file(tmp_path: Path) -> None:
+    """Airflow reads every field that ends like a file's name, and fails where there is none."""
+    parameters = {"source": "gold.sql", "sources": ["gold.sql"]}
+    sql = "SELECT customer_id FROM vip WHERE source IN (:sources) OR source = :source"
+    (tmp_path / "gold.sql").write_text("not to be read")
+    bag = dag_file(
+        tmp_path, sql=repr(sql), parameters=repr(parameters), reference_id="'gold.sql'", occasion="'gold.sql'"
+    )
+    assert bag.import_errors == {}
+    extract = task(bag.dags["vip"], "extract_eligible_customers")
+    extract.render_template_fields({"ds": "2026-11-23"})
+    assert (extract.sql, extract.parameters) == (sql, parameters)
+    assert (extract.reference_id, extract.occasion) == ("gold.sql", "gold.sql")
+
+
+def zipped(folder: Path, **files: str) -> Path:
+    """Return a zip with a campaign and its query, as Airflow loads DAGs from."""
+    with zipfile.ZipFile(folder / "campaigns.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return folder / "campaigns.zip"
+
+
+def test_a_zip_of_dags_holds_campaigns_and_their_queries(tmp_path: Path) -> None:
+    arguments = ", ".join(f"{name}={value!r}" for name, value in GOOD.items() if name != "sql")
+    source = "'An Airflow DAG.'\nfrom capillary.campaign import *\nBadgeCampaign(sql='{}', {}).dag()\n"
+    archive = zipped(
+        tmp_path,
+        **{"vips.py": source.format("vips.sql", arguments), "vips.sql": "\ufeffSELECT customer_id FROM zipped"},
+    )
+    bag = DagBag(archive)
+    assert bag.import_errors == {}
+    assert task(bag.dags["vip"], "extract_eligible_customers").sql == "SELECT customer_id FROM zipped"
+    assert "An Airflow DAG." in (bag.dags["vip"].doc_md or "")
+    archive.unlink()
+    bag = DagBag(zipped(tmp_path, **{"vips.py": source.format("sql/vip.sql", arguments), "sql/vips.sql": "SELECT 1"}))
+    (said,) = bag.import_errors.values()
+    assert "there is no file 'sql/vip.sql' beside vips.py (there: none)" in said
+
+
+def test_a_factory_in_another_module_says_in_which_folder_the_query_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "campaign_factory.py").write_text(
+        f"from capillary.campaign import BadgeCampaign\nGOOD = {GOOD!r}\n"
+        "def made(**fields):\n    return BadgeCampaign(**GOOD | fields).dag()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / "vips.sql").write_text("SELECT customer_id FROM vip")
+    calls = {"vip_folder": "folder=Path(__file__).parent", "vip_file": "folder=__file__", "vip": "doc=''"}
+    for name, folder in calls.items():
+        (dags / f"{name}.py").write_text(
+            "'An Airflow DAG.'\nfrom pathlib import Path\nfrom campaign_factory import made\n"
+            f"made(name='{name}', sql='vips.sql', {folder})\n"
+        )
+    bag = DagBag(dags)
+    assert {dag_id: Path(dag.fileloc).name for dag_id, dag in bag.dags.items()} == {
+        "vip_folder": "vip_folder.py",
+        "vip_file": "vip_file.py",
+    }
+    (said,) = bag.import_errors.values()
+    assert "there is no file 'vips.sql' beside campaign_factory.py (there: none)" in said
+    assert "folder=Path(__file__).parent of the DAG file" in said
 
 
 def test_the_file_the_manual_and_the_dag_are_the_callers(tmp_path: Path) -> None:
