@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,8 +12,9 @@ from typing import Any, Final, cast
 
 from airflow.sdk import DAG, Context, XComArg
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.exceptions import AirflowException
 from airflow.sdk.execution_time import macros
-from jinja2 import TemplateNotFound, TemplateSyntaxError
+from jinja2 import TemplateError, UndefinedError
 
 from capillary.campaign import PlanCampaignOperator
 from capillary.check.dag_files import shown
@@ -23,6 +25,7 @@ from capillary.planning import PlanningOperator
 #: Attributes of this package's operators and sensors that name a connection.
 CONNECTIONS: Final = ("capillary_conn_id", "warehouse_conn_id", "ledger_conn_id")
 _WHEN_IT_RUNS: Final = "is known when it runs"
+_UNDEFINED: Final = re.compile(r"'(\w+)' is undefined")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +94,20 @@ def _rendered(task: PlanningOperator, dag: DAG, where: str) -> Planning | Findin
     try:
         context = _context(copy, dag)
         copy.render_template_fields(context)
-    except (TemplateSyntaxError, TemplateNotFound) as error:
-        line = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
-        name = error.message or "no such file"
-        return Finding(
-            Verdict.FAILS, where, "template", f"Jinja cannot read it ({name}{line}). Correct the field that holds it"
-        )
+    except AirflowException as error:
+        return _unrendered(where, error, error.__context__)
     except Exception as error:  # noqa: BLE001 - a template runs whatever it names
-        return Finding(
-            Verdict.NOT_CHECKED, where, "template", f"what it names {_WHEN_IT_RUNS} ({type(error).__name__}: {error})"
-        )
+        return _unrendered(where, error, error)
     return Planning(where, dag.dag_id, copy, context)
+
+
+def _unrendered(where: str, error: Exception, cause: BaseException | None) -> Finding:
+    """Return what it means that a template cannot be rendered: its own fault, or a fact that a run alone knows."""
+    unknown = _UNDEFINED.search(str(cause)) if isinstance(cause, UndefinedError) else None
+    is_wrong = isinstance(cause, TemplateError) and not isinstance(cause, UndefinedError)
+    if is_wrong or (unknown and unknown.group(1) not in Context.__annotations__):
+        return Finding(Verdict.FAILS, where, "template", str(error))
+    return Finding(Verdict.NOT_CHECKED, where, "template", f"what it names {_WHEN_IT_RUNS}: {error}")
 
 
 def _is_output(value: object) -> bool:
