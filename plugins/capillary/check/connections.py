@@ -20,8 +20,9 @@ from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
 from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport
+from capillary.connection_lookup import ConnectionUnusable
 from capillary.engine.eligibility import failed_query
-from capillary.errors import CapillaryError, TerminalError, TransientError
+from capillary.errors import CapillaryError, TransientError
 from capillary.hooks import CapillaryHook, database_engine_of, ledger_url_of
 from capillary.ledger.database import Ledger
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
@@ -43,10 +44,6 @@ class NoAnswer(TransientError):
             f"no answer within {ANSWER_WITHIN_S:.0f} s: correct host and port of connection {conn_id!r}, or look at "
             "the network between"
         )
-
-
-class FileMissing(TerminalError):
-    """A warehouse in SQLite has no file; SQLite itself would make an empty one."""
 
 
 def within(seconds: float, conn_id: str, call: Callable[[], _T]) -> _T:
@@ -86,7 +83,7 @@ def platform_says(conn_id: str) -> tuple[PlatformSettings, str]:
     settings = hook.get_settings()
     passed, said = hook.test_connection()
     if not passed:
-        raise TerminalError(said)
+        raise ConnectionUnusable(said)
     return settings, said
 
 
@@ -163,7 +160,7 @@ def warehouse_says(conn_id: str) -> Engine:
             return engine
     except SQLAlchemyError as error:
         engine.dispose()
-        raise TerminalError(f"{failed_query(error, engine).reason}. Correct connection {conn_id!r}") from None
+        raise ConnectionUnusable(f"{failed_query(error, engine).reason}. Correct connection {conn_id!r}") from None
     except BaseException:
         engine.dispose()
         raise
@@ -172,7 +169,7 @@ def warehouse_says(conn_id: str) -> Engine:
 def _assert_file(engine: Engine, conn_id: str) -> None:
     file = engine.url.database
     if engine.dialect.name == "sqlite" and file and not file.startswith("file:") and not Path(file).is_file():
-        raise FileMissing(
+        raise ConnectionUnusable(
             f"there is no SQLite file {file}: correct the host of connection {conn_id!r}, or load the file"
         )
 
