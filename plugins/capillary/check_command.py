@@ -60,7 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     counts = Counter(finding.verdict for finding in wrong)
     if not arguments.quiet:
         said = ", ".join(f"{verdict} {counts[verdict]}" for verdict in Verdict if counts[verdict])
-        lines.append(f"{COMMAND}: {said or 'nothing wrong'}")
+        unseen = "; connections, queries and badges were not looked at" if arguments.files_only else ""
+        lines.append(f"{COMMAND}: {said or 'nothing wrong'}{unseen}")
     for line in lines:
         sys.stdout.write(f"{line}\n")
     return 1 if counts[Verdict.FAILS] else 0

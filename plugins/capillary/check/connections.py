@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from random import SystemRandom
 from typing import Final, TypeVar
 
-from airflow.sdk.log import mask_secret
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from capillary.access import client_at, runtime_of
 from capillary.api.badges import Badge
-from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
-from capillary.api.tls import trust_of
-from capillary.api.transport import AiohttpTransport
 from capillary.connection_lookup import ConnectionUnusable
 from capillary.engine.eligibility import failed_query
 from capillary.errors import CapillaryError, TransientError
@@ -46,31 +42,27 @@ class NoAnswer(TransientError):
         )
 
 
-def within(seconds: float, conn_id: str, call: Callable[[], _T]) -> _T:
-    """Return what a call returns, or raise what it raises; one that takes longer is left alone.
+def answers_within(seconds: float, calls: Sequence[tuple[str, Callable[[], _T]]]) -> list[_T | Exception]:
+    """Make calls at once, each with the id of its connection; return what each returns, or the error that it raises.
 
-    Its thread ends with the process: a driver that waits for its server cannot be stopped otherwise.
-
-    Raises:
-        NoAnswer: it took too long.
+    One that takes longer is left alone, with `NoAnswer` in its place. Its thread ends with the process: a driver that
+    waits for its server cannot be stopped otherwise.
     """
-    answers: list[_T] = []
-    failures: list[BaseException] = []
+    answers: dict[int, _T | Exception] = {}
 
-    def run() -> None:
+    def make(index: int, call: Callable[[], _T]) -> None:
         try:
-            answers.append(call())
-        except BaseException as error:  # noqa: BLE001 - raised below
-            failures.append(error)
+            answers.setdefault(index, call())
+        except Exception as error:  # noqa: BLE001 - whoever asked tells it
+            answers.setdefault(index, error)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if failures:
-        raise failures[0]
-    if not answers:
-        raise NoAnswer(conn_id)
-    return answers[0]
+    threads = [threading.Thread(target=make, args=(index, call), daemon=True) for index, (_, call) in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return [answers.setdefault(index, NoAnswer(conn_id)) for index, (conn_id, _) in enumerate(calls)]
 
 
 def platform_says(conn_id: str) -> tuple[PlatformSettings, str]:
@@ -91,20 +83,8 @@ def read_badges(settings: PlatformSettings, badge_ids: list[str]) -> Mapping[str
     """Return each badge as the platform describes it, None for one that it does not have, or why it cannot be read."""
 
     async def read() -> dict[str, Badge | CapillaryError | None]:
-        transport = AiohttpTransport(
-            connect_timeout_s=settings.connect_timeout_s, verify_tls=trust_of(settings), proxy=settings.proxy
-        )
-        client = Client(
-            settings,
-            transport=transport,
-            pace=_Pace(settings.calls_per_minute),
-            sleep=asyncio.sleep,
-            monotonic=time.monotonic,
-            random=SystemRandom(),
-            on_secret=mask_secret,
-        )
         found: dict[str, Badge | CapillaryError | None] = {}
-        async with client:
+        async with client_at(_Pace(settings.calls_per_minute), settings, runtime_of(threads=False)) as client:
             for badge_id in badge_ids:
                 try:
                     found[badge_id] = await client.read_badge(badge_id)
