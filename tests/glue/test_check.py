@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -319,6 +320,23 @@ def test_files_that_airflow_ignores_and_files_of_other_things_are_left_alone(
     assert code == 0, lines
     assert any("by_factory" in line for line in lines)
     assert not any("script.py" in line or "ignored.py" in line for line in lines)
+
+
+def test_an_archive_of_dags_is_looked_into(place: Place, folder: Path, check: Check) -> None:
+    with zipfile.ZipFile(folder / "many.zip", "w") as archive:
+        archive.writestr("zipped_good.py", campaign("zipped_good"))
+        archive.writestr("zipped_bad.py", campaign("zipped_bad", badge_id="'GOLD'"))
+        archive.writestr("zipped_silent.py", campaign("zipped_silent", header="No such word."))
+        archive.writestr("zipped_script.py", "raise SystemExit('it ran')")
+    code, lines, _ = check(folder)
+    said = findings(lines)
+    assert code == 1
+    assert any(each.startswith("ok: ") and "campaign 'zipped_good'" in each for each in said)
+    assert any("many.zip/zipped_bad.py" in each and "Give 24 digits" in each for each in said), said
+    assert any("many.zip/zipped_silent.py" in each and "passes over" in each for each in said)
+    assert not any("zipped_script" in each for each in said)
+    for name in ("good", "bad", "silent"):
+        sys.modules.pop(f"zipped_{name}", None)
 
 
 @pytest.mark.parametrize("value", ["None", "5", "['a']"])

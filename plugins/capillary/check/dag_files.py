@@ -6,6 +6,7 @@ import ast
 import logging
 import sys
 import warnings
+import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -62,19 +63,19 @@ def load(path: Path) -> Loaded:
     files, dags, findings = list[Path](), list[tuple[Path, DAG]](), list[Finding]()
     with _as_a_dags_folder(path if path.is_dir() else path.parent):
         for file in _files(path):
+            if zipfile.is_zipfile(file):
+                findings += [_passed_over(name) for name in _passed_over_in(file)]
             source = _source_of(file)
             is_passed_over = not might_contain_dag(str(file), safe_mode=True)
             if is_passed_over and not _speaks_of_campaigns(source):
                 continue
-            loaded = bag.process_file(str(file), safe_mode=False)  # type: ignore[no-untyped-call] # Airflow's own
+            # Of an archive, all modules at its root would be loaded without the safe mode.
+            loaded = bag.process_file(str(file), safe_mode=zipfile.is_zipfile(file))  # type: ignore[no-untyped-call] # Airflow's own
             files.append(file)
             errors = _errors_of(bag, file)
-            findings += errors
-            if errors:
-                continue
             found = list({dag.dag_id: dag for dag in loaded}.values())  # one that is kept by two names comes twice
             dags += [(file, dag) for dag in found]
-            findings += _of_loaded(file, found, source, is_passed_over=is_passed_over)
+            findings += errors or _of_loaded(file, found, source, is_passed_over=is_passed_over)
     if not files:
         raise NothingToCheck(
             f"no file of {path} defines a DAG: give the folder of the DAGs, and see that its .airflowignore leaves them"
@@ -112,9 +113,13 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _source_of(file: Path) -> ast.Module | None:
-    """Return what a Python file says; None where it cannot be parsed, as an archive: loading tells why."""
+    return _parsed(file.read_bytes()) if file.suffix == ".py" else None
+
+
+def _parsed(source: bytes) -> ast.Module | None:
+    """Return what a Python file says; None where it cannot be parsed: loading tells why."""
     try:
-        return ast.parse(file.read_bytes()) if file.suffix == ".py" else None
+        return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return None
 
@@ -166,19 +171,27 @@ def _of_loaded(
             "it makes a BadgeCampaign and no DAG, so Airflow never runs it. Write dag = BadgeCampaign(…).dag()",
         )
     if is_passed_over and (made or campaigns):
-        passes = conf.getboolean("core", "dag_discovery_safe_mode")
-        yield Finding(
-            Verdict.FAILS if passes else Verdict.BEWARE,
-            shown(file),
-            "",
-            "Airflow passes over this file without a word, since it does not hold the words airflow and dag. "
-            + _SAFE_MODE_REMEDY
-            if passes
-            else "it does not hold the words airflow and dag: an Airflow with [core] dag_discovery_safe_mode=True "
-            f"passes over it without a word. {_SAFE_MODE_REMEDY}",
-        )
+        yield _passed_over(shown(file))
     for dag in dags:
         yield from _of_dag(file, dag)
+
+
+def _passed_over(name: str) -> Finding:
+    if conf.getboolean("core", "dag_discovery_safe_mode"):
+        verdict, said = Verdict.FAILS, "Airflow passes over this file without a word"
+    else:
+        verdict, said = Verdict.BEWARE, "an Airflow with [core] dag_discovery_safe_mode=True passes over this file"
+    return Finding(verdict, name, "", f"{said}, since it does not hold the words airflow and dag. {_SAFE_MODE_REMEDY}")
+
+
+def _passed_over_in(archive: Path) -> Iterator[str]:
+    """Yield the files at the root of an archive that use this package, and that Airflow passes over."""
+    with zipfile.ZipFile(archive) as archived:
+        for name in sorted(archived.namelist()):
+            if "/" in name or not name.endswith(".py") or might_contain_dag(name, True, archived):
+                continue
+            if _speaks_of_campaigns(_parsed(archived.read(name))):
+                yield shown(archive / name)
 
 
 def _of_dag(file: Path, dag: DAG) -> Iterator[Finding]:
