@@ -259,5 +259,6 @@ def _without_examples() -> None:
     os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
 
-if __name__ == "__main__":
+# Airflow imports what lies in its plugins folder by the stem of the file, this one as `__main__` without a package.
+if __name__ == "__main__" and __package__:
     sys.exit(main())

@@ -37,8 +37,6 @@ from capillary.campaign_fields import (
     Parameters,
     Pattern,
     Reference,
-    Schedule,
-    ScheduleOrNone,
     SoundGuards,
     Span,
     Sql,
@@ -56,6 +54,7 @@ from capillary.ledger.occasion import occasion_of_badge
 from capillary.ledger.plan import Guards
 from capillary.occasions import Occasion, ResolvedOccasion, zone_of
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
+from capillary.schedule_field import Schedule, ScheduleOrNone
 from capillary.sensors import BadgeRequestSensor
 from capillary.sql_file import holds_jinja
 from capillary.trigger_form import TriggerForm, TriggerFormInvalid, form_fields

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import inspect
 import zipfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final, TypeAlias
 
-from airflow.sdk import Context, CronTriggerTimetable
-from airflow.sdk.bases.timetable import BaseTimetable
-from airflow.sdk.definitions.asset import BaseAsset
-from airflow.sdk.exceptions import AirflowException
-from airflow.timetables.base import Timetable
+from airflow.sdk import Context
 from pydantic import AfterValidator, Field, InstanceOf, PlainValidator, ValidationInfo
 
 from capillary.api.request_workflow import Entity, normalise_owner_type
@@ -39,7 +35,6 @@ GUARD_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
 }
 
 Callback: TypeAlias = Callable[[Context], None]
-Schedule: TypeAlias = str | timedelta | BaseTimetable | Timetable | BaseAsset | Collection[BaseAsset]
 
 
 def calling_frame() -> FrameType:
@@ -115,20 +110,6 @@ def entity_of(value: object) -> Entity:
     return Entity(**value)
 
 
-def _checked_schedule(schedule: object) -> object:
-    if isinstance(schedule, str) and schedule != "@once":
-        try:
-            CronTriggerTimetable(schedule, timezone="UTC").validate()
-        except AirflowException as error:
-            raise ValueError(f"{schedule!r} is no cron expression: {str(error).rstrip('.')}") from None
-        return schedule
-    single = schedule is None or isinstance(schedule, str | timedelta | BaseTimetable | Timetable | BaseAsset)
-    several = isinstance(schedule, Collection) and schedule and all(isinstance(each, BaseAsset) for each in schedule)
-    if not single and not several:
-        raise ValueError(f"it is {shown(schedule)}")
-    return schedule
-
-
 def _checked_parameters(parameters: Mapping[str, object]) -> Mapping[str, object]:
     for name in parameters:
         if not name.isidentifier():
@@ -170,7 +151,6 @@ Reference: TypeAlias = Annotated[str, Field(pattern=r"^\S(.*\S)?$", max_length=2
 EntityOrMapping: TypeAlias = Annotated[Entity | Mapping[str, str], PlainValidator(entity_of)]
 Pattern: TypeAlias = Annotated[str, AfterValidator(_checked_pattern)]
 Zone: TypeAlias = Annotated[str, AfterValidator(_checked_zone)]
-ScheduleOrNone: TypeAlias = Annotated[Schedule | None, PlainValidator(_checked_schedule)]
 Parameters: TypeAlias = Annotated[Mapping[str, object], AfterValidator(_checked_parameters)]
 SoundGuards: TypeAlias = Annotated[InstanceOf[Guards], AfterValidator(_checked_guards)]
 Span: TypeAlias = Annotated[timedelta, Field(gt=timedelta(0))]

@@ -11,9 +11,18 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, Asset, MultipleCronTriggerTimetable
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetOrTimeSchedule,
+    CronDataIntervalTimetable,
+    DeltaTriggerTimetable,
+    MultipleCronTriggerTimetable,
+)
+from airflow.sdk import CronTriggerTimetable as SdkCronTriggerTimetable
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.trigger import CronTriggerTimetable
+from airflow.timetables.trigger import MultipleCronTriggerTimetable as MultipleCrons
 
 from capillary.campaign import (
     BadgeCampaign,
@@ -101,6 +110,31 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("timezone", "Asia/Calcuta", ["'Asia/Calcuta'", "Did you mean Asia/Calcutta?"]),
         ("schedule", "every morning", ["'every morning' is no cron expression", "Give a cron expression"]),
         ("schedule", "61 * * * *", ["no cron expression"]),
+        ("schedule", "* * * * * *", ["'* * * * * *' has 6 fields", "the sixth would be seconds", "all but five"]),
+        ("schedule", "0 6 * * * 30", ["has 6 fields"]),
+        ("schedule", "0 6 * * * 0 2027", ["has 7 fields"]),
+        ("schedule", "0 0 31 2 *", ["'0 0 31 2 *' never comes: no month has that day"]),
+        ("schedule", "0 0 30,31 2 *", ["never comes"]),
+        ("schedule", "0 0 31 4,6,9,11 *", ["never comes"]),
+        ("schedule", "R 6 * * *", ["draws its R again whenever the file is read"]),
+        ("schedule", "H 6 * * *", ["no cron expression"]),
+        ("schedule", "@reboot", ["no cron expression"]),
+        ("schedule", timedelta(0), ["timedelta(0) is shorter than a minute"]),
+        ("schedule", timedelta(seconds=59), ["shorter than a minute"]),
+        ("schedule", timedelta(days=-1), ["shorter than a minute"]),
+        ("schedule", DeltaTriggerTimetable(timedelta(seconds=1)), ["shorter than a minute"]),
+        ("schedule", CronTriggerTimetable("0 0 31 2 *", timezone="UTC"), ["never comes"]),
+        ("schedule", SdkCronTriggerTimetable("* * * * * *", timezone="UTC"), ["has 6 fields"]),
+        ("schedule", CronDataIntervalTimetable("* * * * * *", timezone="UTC"), ["has 6 fields"]),
+        ("schedule", MultipleCronTriggerTimetable("0 6 * * *", "0 0 31 2 *", timezone="UTC"), ["'0 0 31 2 *' never"]),
+        ("schedule", MultipleCrons("0 6 * * *", "* * * * * *", timezone="UTC"), ["has 6 fields"]),
+        (
+            "schedule",
+            AssetOrTimeSchedule(
+                timetable=SdkCronTriggerTimetable("0 0 31 2 *", timezone="UTC"), assets=[Asset("load")]
+            ),
+            ["'0 0 31 2 *' never comes"],
+        ),
         ("schedule", "@continuous", ["no cron expression"]),
         ("schedule", 5, ["it is 5", "Give a cron expression"]),
         ("schedule", [], ["it is []"]),
@@ -377,6 +411,12 @@ def test_not_live_is_a_dry_run_unless_told_and_always_in_the_manual() -> None:
         (None, "by hand only"),
         ("@once", "`@once`"),
         (timedelta(hours=6), "6:00:00"),
+        (timedelta(minutes=1), "0:01:00"),
+        ("0 0 29 2 *", "`0 0 29 2 *`"),
+        ("0 0 30 2 MON", "`0 0 30 2 MON`"),
+        ("@yearly", "`@yearly`"),
+        ("0 0 L * *", "`0 0 L * *`"),
+        ("0 6 * * FRI#5", "`0 6 * * FRI#5`"),
         (MultipleCronTriggerTimetable("0 6 * * *", timezone="UTC"), "MultipleCronTriggerTimetable"),
         (CronTriggerTimetable("0 6 * * *", timezone="UTC"), "CronTriggerTimetable"),
         (Asset("load"), "when the asset load is updated"),
