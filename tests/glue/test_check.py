@@ -35,11 +35,10 @@ LOG = re.compile(r"(?m)^\d{4}-\d\d-\d\dT.*\n")
 
 
 @pytest.fixture(autouse=True)
-def _without_modules_of_dag_files() -> Iterator[None]:
-    before = set(sys.modules)
+def _without_modules_of_dag_files(tmp_path: Path) -> Iterator[None]:
     yield
-    for name in set(sys.modules) - before:
-        if name.startswith("unusual_prefix_"):
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)) or name.startswith("unusual_prefix_"):
             del sys.modules[name]
 
 
@@ -301,8 +300,19 @@ def test_safe_mode_that_is_off_passes_over_nothing(
     monkeypatch.setenv("AIRFLOW__CORE__DAG_DISCOVERY_SAFE_MODE", "False")
     (folder / "silent.py").write_text(campaign("silent", header="No such word."))
     code, lines, _ = check(folder)
-    assert code == 0
-    assert any(line.startswith("beware: ") and "silent.py" in line for line in lines)
+    assert (code, lines[-1]) == (0, "check: nothing wrong")
+    assert any("silent.py" in line for line in lines)
+
+
+def test_a_campaign_that_a_factory_made_without_its_dag_is_told(place: Place, folder: Path, check: Check) -> None:
+    (folder / "factory.py").write_text(
+        "from capillary.campaign import BadgeCampaign, Entity\n"
+        "def made(name):\n    return " + campaign("x", made="{}").split("\n\n")[-1].replace("name='x'", "name=name")
+    )
+    (folder / "uses.py").write_text("# Airflow DAG\nfrom factory import made\ncampaign = made('by_factory')\n")
+    code, lines, _ = check(folder, "--files-only")
+    assert code == 1
+    assert any(line.startswith("fails: ") and "uses.py: 'by_factory' makes no DAG" in line for line in lines), lines
 
 
 def test_files_that_airflow_ignores_and_files_of_other_things_are_left_alone(
@@ -335,8 +345,6 @@ def test_an_archive_of_dags_is_looked_into(place: Place, folder: Path, check: Ch
     assert any("many.zip/zipped_bad.py" in each and "Give 24 digits" in each for each in said), said
     assert any("many.zip/zipped_silent.py" in each and "passes over" in each for each in said)
     assert not any("zipped_script" in each for each in said)
-    for name in ("good", "bad", "silent"):
-        sys.modules.pop(f"zipped_{name}", None)
 
 
 @pytest.mark.parametrize("value", ["None", "5", "['a']"])

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import logging
 import sys
 import warnings
 import zipfile
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Final
+from tempfile import TemporaryDirectory
 
 from airflow.configuration import conf
 from airflow.dag_processing.dagbag import DagBag
@@ -23,12 +22,8 @@ from airflow.utils.file import get_unique_dag_module_name, might_contain_dag
 
 from capillary.campaign import BadgeCampaign
 from capillary.check.finding import Finding, Verdict
+from capillary.dag_discovery import PassedOver, passed_over
 from capillary.errors import TerminalError
-
-_SAFE_MODE_REMEDY: Final = (
-    "Write both words into the file, as in the docstring 'An Airflow DAG that …', or set [core] "
-    "dag_discovery_safe_mode=False"
-)
 
 
 class NothingToCheck(TerminalError):
@@ -59,23 +54,25 @@ def load(path: Path) -> Loaded:
     if not path.exists():
         raise NothingToCheck(f"there is no file or folder {path}: give a DAG file, or the folder of the DAGs")
     path = path.resolve()
+    safe_mode = conf.getboolean("core", "dag_discovery_safe_mode")
     bag = DagBag(dag_folder=str(path), collect_dags=False)
     files, dags, findings = list[Path](), list[tuple[Path, DAG]](), list[Finding]()
     with _as_a_dags_folder(path if path.is_dir() else path.parent):
+        lost = _passed_over(path, safe_mode=safe_mode)
         for file in _files(path):
-            if zipfile.is_zipfile(file):
-                findings += [_passed_over(name) for name in _passed_over_in(file)]
-            source = _source_of(file)
-            is_passed_over = not might_contain_dag(str(file), safe_mode=True)
-            if is_passed_over and not _speaks_of_campaigns(source):
+            is_archive = zipfile.is_zipfile(file)
+            if is_archive:
+                findings += _lost_in(file, safe_mode=safe_mode)
+            elif file not in lost and not might_contain_dag(str(file), safe_mode):
                 continue
-            # Of an archive, all modules at its root would be loaded without the safe mode.
-            loaded = bag.process_file(str(file), safe_mode=zipfile.is_zipfile(file))  # type: ignore[no-untyped-call] # Airflow's own
+            # What Airflow passes over is loaded, too: more may be wrong with it. Of an archive nothing tells apart.
+            loaded = bag.process_file(str(file), safe_mode=safe_mode and is_archive)  # type: ignore[no-untyped-call] # Airflow's own
             files.append(file)
             errors = _errors_of(bag, file)
             found = list({dag.dag_id: dag for dag in loaded}.values())  # one that is kept by two names comes twice
             dags += [(file, dag) for dag in found]
-            findings += errors or _of_loaded(file, found, source, is_passed_over=is_passed_over)
+            findings += [_lost(shown(file), each) for each in lost[file]]
+            findings += errors or _of_loaded(file, found, lost[file])
     if not files:
         raise NothingToCheck(
             f"no file of {path} defines a DAG: give the folder of the DAGs, and see that its .airflowignore leaves them"
@@ -112,28 +109,26 @@ def _files(path: Path) -> Iterator[Path]:
     yield from map(Path, sorted(get_importer_registry().list_dag_files(str(path), safe_mode=False)))
 
 
-def _source_of(file: Path) -> ast.Module | None:
-    return _parsed(file.read_bytes()) if file.suffix == ".py" else None
+def _passed_over(path: Path, *, safe_mode: bool) -> defaultdict[Path, list[PassedOver]]:
+    found = defaultdict[Path, list[PassedOver]](list)
+    if path.is_dir() or path.suffix == ".py":
+        for each in passed_over(path, safe_mode=safe_mode):
+            found[each.file].append(each)
+    return found
 
 
-def _parsed(source: bytes) -> ast.Module | None:
-    """Return what a Python file says; None where it cannot be parsed: loading tells why."""
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
-        return None
+def _lost(name: str, passed: PassedOver) -> Finding:
+    return Finding(Verdict.FAILS, name, "", f"{passed.sentence}. {passed.remedy}")
 
 
-def _speaks_of_campaigns(source: ast.Module | None) -> bool:
-    """Whether a file that Airflow passes over uses this package, or makes a campaign's DAG by another module."""
-    for node in ast.walk(source) if source else ():
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "capillary":
-            return True
-        if isinstance(node, ast.Import) and any(each.name.partition(".")[0] == "capillary" for each in node.names):
-            return True
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "dag":
-            return True
-    return False
+def _lost_in(archive: Path, *, safe_mode: bool) -> Iterator[Finding]:
+    """Yield what Airflow passes over at the root of an archive, where alone it looks."""
+    with zipfile.ZipFile(archive) as archived, TemporaryDirectory() as folder:
+        for name in archived.namelist():
+            if "/" not in name and name.endswith(".py"):
+                archived.extract(name, folder)
+        for each in passed_over(Path(folder), safe_mode=safe_mode):
+            yield _lost(shown(archive / each.file.name), each)
 
 
 def _errors_of(bag: DagBag, file: Path) -> list[Finding]:
@@ -151,47 +146,14 @@ def _errors_of(bag: DagBag, file: Path) -> list[Finding]:
     ]
 
 
-def _of_loaded(
-    file: Path, dags: Sequence[DAG], source: ast.Module | None, *, is_passed_over: bool
-) -> Iterator[Finding]:
-    campaigns = _campaigns_of(file)
-    made = {dag.dag_id for dag in dags}
-    for name in sorted(campaigns.keys() - made):
-        yield Finding(
-            Verdict.FAILS,
-            shown(file),
-            f"campaign {name!r}",
-            "it makes no DAG, so Airflow never runs it. Write dag = BadgeCampaign(…).dag()",
-        )
-    if not made and not campaigns and _makes_a_campaign(source):
-        yield Finding(
-            Verdict.FAILS,
-            shown(file),
-            "",
-            "it makes a BadgeCampaign and no DAG, so Airflow never runs it. Write dag = BadgeCampaign(…).dag()",
-        )
-    if is_passed_over and (made or campaigns):
-        yield _passed_over(shown(file))
+def _of_loaded(file: Path, dags: Sequence[DAG], lost: Sequence[PassedOver]) -> Iterator[Finding]:
+    """Yield what shows only once a file is loaded: campaigns that a factory made, and DAGs that Airflow cannot store."""
+    told = {name for each in lost for name in each.campaigns} | {dag.dag_id for dag in dags}
+    for name in sorted(campaign.name for campaign in _campaigns_of(file) if campaign.name not in told):
+        words = "makes no DAG, so that Airflow never runs it. Write dag = BadgeCampaign(…).dag()"
+        yield Finding(Verdict.FAILS, shown(file), "", f"{name!r} {words}")
     for dag in dags:
         yield from _of_dag(file, dag)
-
-
-def _passed_over(name: str) -> Finding:
-    if conf.getboolean("core", "dag_discovery_safe_mode"):
-        verdict, said = Verdict.FAILS, "Airflow passes over this file without a word"
-    else:
-        verdict, said = Verdict.BEWARE, "an Airflow with [core] dag_discovery_safe_mode=True passes over this file"
-    return Finding(verdict, name, "", f"{said}, since it does not hold the words airflow and dag. {_SAFE_MODE_REMEDY}")
-
-
-def _passed_over_in(archive: Path) -> Iterator[str]:
-    """Yield the files at the root of an archive that use this package, and that Airflow passes over."""
-    with zipfile.ZipFile(archive) as archived:
-        for name in sorted(archived.namelist()):
-            if "/" in name or not name.endswith(".py") or might_contain_dag(name, True, archived):
-                continue
-            if _speaks_of_campaigns(_parsed(archived.read(name))):
-                yield shown(archive / name)
 
 
 def _of_dag(file: Path, dag: DAG) -> Iterator[Finding]:
@@ -207,32 +169,12 @@ def _of_dag(file: Path, dag: DAG) -> Iterator[Finding]:
         )
 
 
-def _campaigns_of(file: Path) -> Mapping[str, BadgeCampaign]:
-    """Return the campaigns that a file keeps in its own names, single or in a list or dict."""
+def _campaigns_of(file: Path) -> Iterator[BadgeCampaign]:
+    """Yield the campaigns that a file keeps in its own names, single or in a list or dict."""
     module = sys.modules.get(get_unique_dag_module_name(str(file)))
-    return {campaign.name: campaign for campaign in _campaigns_in(module)} if module else {}
-
-
-def _campaigns_in(module: ModuleType) -> Iterator[BadgeCampaign]:
-    for value in list(vars(module).values()):
+    for value in list(vars(module).values()) if module else ():
         if isinstance(value, BadgeCampaign):
             yield value
         elif isinstance(value, Collection) and not isinstance(value, str | bytes):
             kept = value.values() if isinstance(value, Mapping) else value
             yield from (each for each in kept if isinstance(each, BadgeCampaign))
-
-
-def _makes_a_campaign(source: ast.Module | None) -> bool:
-    """Whether a file calls BadgeCampaign as it is loaded, and not within a function for other files."""
-    waiting: list[ast.AST] = [source] if source else []
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            continue
-        if isinstance(node, ast.Call):
-            called = node.func
-            name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
-            if name == BadgeCampaign.__name__:
-                return True
-        waiting.extend(ast.iter_child_nodes(node))
-    return False
