@@ -147,7 +147,7 @@ def _errors_of(bag: DagBag, file: Path) -> list[Finding]:
 
 
 def _of_loaded(file: Path, dags: Sequence[DAG], lost: Sequence[PassedOver]) -> Iterator[Finding]:
-    """Yield what shows only once a file is loaded: campaigns that a factory made, and DAGs that Airflow cannot store."""
+    """Yield what shows once a file is loaded: campaigns that a factory made, and DAGs that Airflow cannot store."""
     told = {name for each in lost for name in each.campaigns} | {dag.dag_id for dag in dags}
     for name in sorted(campaign.name for campaign in _campaigns_of(file) if campaign.name not in told):
         words = "makes no DAG, so that Airflow never runs it. Write dag = BadgeCampaign(…).dag()"
