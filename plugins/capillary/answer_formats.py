@@ -18,6 +18,10 @@ Row = Mapping[str, object]
 
 #: Columns of a table that goes to no terminal: its lines are not wrapped, so that `grep` and `cut` find whole rows.
 _UNWRAPPED: Final = 10_000
+#: A word of at most so many characters, such as a time, is not folded on a terminal; its header may be.
+_SHORT: Final = 20
+#: Blanks beside a column.
+_BESIDE: Final = 2
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _DAY_S: Final = 86_400
@@ -48,27 +52,42 @@ def print_json(rows: Iterable[Row], columns: Sequence[str], out: TextIO) -> int:
 def print_table(rows: Iterable[Row], columns: Sequence[str], out: TextIO) -> int:
     """Write a table; return the number of rows. A column in which no row says anything is left out.
 
-    On a terminal long words are folded into the lines below; elsewhere no line is, and nothing is coloured.
+    On a terminal long words are folded into the lines below, and where it is too narrow for that each row becomes a
+    block of lines; elsewhere no line is folded, and nothing is coloured.
     """
     kept = list(rows)
     if not kept:
         return 0
-    shown = [name for name in columns if any(row[name] not in (None, "", 0) for row in kept)]
+    said = [name for name in columns if any(_says_something(row[name]) for row in kept)]
     console = Console(file=out, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _UNWRAPPED
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in shown:
+    for name in said:
         is_number = all(isinstance(row[name], int) or row[name] is None for row in kept)
-        table.add_column(
-            name.removesuffix("_s").replace("_", " "),
-            justify="right" if is_number else "left",
-            overflow="fold",
-        )
+        longest = max(len(_shown(name, row[name])) for row in kept)
+        least = max(min(longest, _SHORT), *map(len, _header(name).split()))
+        table.add_column(_header(name), justify="right" if is_number else "left", overflow="fold", min_width=least)
     for row in kept:
-        table.add_row(*(_shown(name, row[name]) for name in shown))
+        table.add_row(*(_shown(name, row[name]) for name in said))
+    if console.is_terminal and sum(_BESIDE + (column.min_width or 0) for column in table.columns) > console.width:
+        return print_blocks(kept, columns, out)
     console.print(table)
     return len(kept)
+
+
+def print_blocks(rows: Iterable[Row], columns: Sequence[str], out: TextIO) -> int:
+    """Write a block of lines for each row, with what it says; return the number of rows. For rows of many words."""
+    count = 0
+    width = max(len(_header(name)) for name in columns)
+    for row in rows:
+        if count:
+            out.write("\n")
+        for name in columns:
+            if _says_something(row[name]):
+                out.write(f"{_header(name):{width}}  {_shown(name, row[name])}\n")
+        count += 1
+    return count
 
 
 def aged(seconds: float) -> str:
@@ -85,6 +104,14 @@ def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
     return value if value is None or isinstance(value, bool | int | float) else str(value)
+
+
+def _says_something(value: object) -> bool:
+    return value not in (None, "", 0)
+
+
+def _header(name: str) -> str:
+    return name.removesuffix("_s").replace("_", " ")
 
 
 def _shown(name: str, value: object) -> str:

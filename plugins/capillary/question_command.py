@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TextIO, TypeAlias
 
 from sqlalchemy import URL
 
-from capillary.answer_formats import Row, print_csv, print_json, print_table
+from capillary.answer_formats import Row, print_blocks, print_csv, print_json, print_table
 from capillary.api.account import account_named
 from capillary.api.badges import CODE_MEANINGS
 from capillary.engine.eligibility import InvalidId, customer_id_of
@@ -56,8 +56,9 @@ class _Question:
         help: of the command.
         answer: the rows, from the ledger.
         columns: of CSV and JSON: all.
-        table: those of a table for people.
+        table: those that people are shown.
         nothing: said where there are no rows.
+        for_people: writes the rows for people.
         since: what the option `--since` is about; empty where there is none.
     """
 
@@ -67,6 +68,7 @@ class _Question:
     table: Sequence[str]
     nothing: str
     since: str = ""
+    for_people: Callable[[Iterable[Row], Sequence[str], TextIO], int] = print_table
 
 
 def _failed(tx: Transaction, _: argparse.Namespace, asked: Asked) -> Rows:
@@ -150,10 +152,11 @@ QUESTIONS: Final = {
         columns=_WITH_MEANING,
         table=(
             *("campaign", "occasion", "attempt", "status", "outcome", "code", "meaning", "checker_message"),
-            *("request_error", "request_key", "platform_request_ids", "dag_id", "run_id", "first_sent_at"),
-            *("settled_at", "account"),
+            *("request_error", "issued_id", "request_key", "platform_request_ids", "dag_id", "run_id"),
+            *("first_sent_at", "settled_at", "badge_id", "account"),
         ),
         nothing="no row of this customer is here: no run has planned them, or they were erased",
+        for_people=print_blocks,
     ),
     "runs": _Question(
         help="runs and their funnels: where the customers of each went",
@@ -162,7 +165,7 @@ QUESTIONS: Final = {
             *(field.name for field in fields(PlannedRun) if field.name != "funnel"),
             *("canary", *_FUNNEL, "requests", "requests_open", "auto_approved"),
         ),
-        table=("planned_at", "campaign", "occasion", "run_id", "canary", *_FUNNEL, "requests_open", "auto_approved"),
+        table=("planned_at", "campaign", "canary", *_FUNNEL, "requests_open", "auto_approved", "run_id"),
         nothing="no run has planned anything",
         since="planned",
     ),
@@ -227,7 +230,7 @@ def run(url: str | URL, arguments: argparse.Namespace) -> int:
             outcomes=frozenset(map(Outcome, getattr(arguments, "outcome", None) or ())) or None,
             limit=None if most is None else most + 1,  # one more tells that there are more
         )
-        printed = print_csv if arguments.csv else print_json if arguments.json else print_table
+        printed = print_csv if arguments.csv else print_json if arguments.json else question.for_people
         with closing(question.answer(tx, arguments, asked)) as rows:
             shown = _Shown(rows, most)
             count = printed(shown, question.table if is_table else question.columns, sys.stdout)

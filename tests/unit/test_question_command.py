@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -110,6 +108,18 @@ def test_waiting_says_how_many_approvals_are_needed(ask: Ask) -> None:
     assert (row["approvals"], row["connection"], row["account"]) == (1, "capillary", "https://eu.api.example/7")
     assert row["age_s"] > 0
     assert row["first_sent_at"] == "2026-11-25T06:00:00Z"
+
+
+def test_a_customer_of_two_attempts_has_two_blocks(ask: Ask, url: str) -> None:
+    with Ledger(url) as ledger:
+        books = Books(ledger)
+        books.occasion("silver")
+        books.request(books.run(run_id="other"), 0, RequestStatus.SETTLED, {12: Outcome.ENROLLED})
+    first, second = ask("customer", "12")[1].split("\n\n")
+    assert "outcome               rejected" in first
+    assert "outcome               enrolled" in second
+    assert "issued id             i12" in second
+    assert "checker message" not in second, "a line that says nothing is left out"
 
 
 def test_customer_shows_status_outcome_request_run_and_words(ask: Ask) -> None:
@@ -243,19 +253,3 @@ main(["runs", "--url", {url!r}])
 print("airflow" in sys.modules)"""
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
     assert said.stdout.rstrip().endswith("False")
-
-
-def test_a_terminal_gets_a_folded_table_and_the_whole_key(url: str) -> None:
-    ours, theirs = pty.openpty()
-    environment = os.environ | {"COLUMNS": "60", "TERM": "xterm-256color"}
-    subprocess.run([*COMMAND, "customer", "12", "--url", url], stdout=theirs, check=True, env=environment)  # noqa: S603 - same
-    os.close(theirs)
-    said = b""
-    try:
-        while part := os.read(ours, 65_536):
-            said += part
-    except OSError:  # a terminal that was closed at the other end
-        pass
-    os.close(ours)
-    assert b"\x1b[1m" in said, "a bold header"
-    assert b"\x1b[31mred" not in said, "the checker's own escape is shown, not obeyed"
