@@ -245,6 +245,14 @@ def test_templates_are_rendered_as_for_a_run_that_starts_now(place: Place, folde
     assert (code, lines[-1]) == (0, "check: nothing wrong"), lines
 
 
+def test_a_run_by_an_asset_has_no_day(place: Place, folder: Path, check: Check) -> None:
+    text = campaign("day", sql="\"SELECT customer_id FROM vip WHERE '{{ ds }}' > '2000'\"", schedule="Asset('load')")
+    (folder / "day.py").write_text(text.replace("from capillary", "from airflow.sdk import Asset\nfrom capillary"))
+    code, lines, _ = check(folder)
+    assert code == 1
+    assert any(line.startswith("fails: ") and "this run has no logical date" in line for line in lines), lines
+
+
 def test_a_query_on_a_database_that_tells_nothing_is_not_checked(
     place: Place, folder: Path, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:

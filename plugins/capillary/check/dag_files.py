@@ -8,7 +8,7 @@ import warnings
 import zipfile
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -98,7 +98,8 @@ def _as_a_dags_folder(folder: Path) -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-        sys.path.remove(str(folder))
+        with suppress(ValueError):  # a file of theirs may have taken it out
+            sys.path.remove(str(folder))
 
 
 def _files(path: Path) -> Iterator[Path]:

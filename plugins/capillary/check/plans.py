@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, Final, cast
 
 from airflow.sdk import DAG, Context, XComArg
+from airflow.sdk.definitions.asset import BaseAsset
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowException
 from airflow.sdk.execution_time import macros
@@ -21,6 +22,7 @@ from capillary.check.dag_files import shown
 from capillary.check.finding import Finding, Verdict
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.planning import PlanningOperator
+from capillary.query_template import OF_LOGICAL_DATE
 
 #: Attributes of this package's operators and sensors that name a connection.
 CONNECTIONS: Final = ("capillary_conn_id", "warehouse_conn_id", "ledger_conn_id")
@@ -94,18 +96,20 @@ def _rendered(task: PlanningOperator, dag: DAG, where: str) -> Planning | Findin
     try:
         context = _context(copy, dag)
         copy.render_template_fields(context)
-    except AirflowException as error:
-        return _unrendered(where, error, error.__context__)
     except Exception as error:  # noqa: BLE001 - a template runs whatever it names
-        return _unrendered(where, error, error)
+        # This package's operators say it in their own words.
+        return _unrendered(where, error, error.__context__ if isinstance(error, AirflowException) else error)
     return Planning(where, dag.dag_id, copy, context)
 
 
 def _unrendered(where: str, error: Exception, cause: BaseException | None) -> Finding:
     """Return what it means that a template cannot be rendered: its own fault, or a fact that a run alone knows."""
-    unknown = _UNDEFINED.search(str(cause)) if isinstance(cause, UndefinedError) else None
-    is_wrong = isinstance(cause, TemplateError) and not isinstance(cause, UndefinedError)
-    if is_wrong or (unknown and unknown.group(1) not in Context.__annotations__):
+    is_wrong = isinstance(cause, TemplateError)
+    if isinstance(cause, UndefinedError):
+        unknown = _UNDEFINED.search(str(cause))
+        # A name that no run has, or one that a run without a logical date has not.
+        is_wrong = unknown is not None and unknown.group(1) not in Context.__annotations__.keys() - OF_LOGICAL_DATE
+    if is_wrong:
         return Finding(Verdict.FAILS, where, "template", str(error))
     return Finding(Verdict.NOT_CHECKED, where, "template", f"what it names {_WHEN_IT_RUNS}: {error}")
 
@@ -119,15 +123,19 @@ def _is_output(value: object) -> bool:
 
 
 def _context(task: PlanningOperator, dag: DAG) -> Context:
-    """Return what Airflow hands to a task of a scheduled run that starts now, of what is known before it runs."""
+    """Return what Airflow hands to a task of a run that starts now, of what is known before it runs.
+
+    It is one by the DAG's schedule: that of an asset has no logical date.
+    """
     now = datetime.now(UTC)
     run_id = f"check__{now.isoformat()}"
     ti = SimpleNamespace(dag_id=dag.dag_id, run_id=run_id, task_id=task.task_id, map_index=-1, try_number=1)
+    is_by_asset = isinstance(dag.schedule, BaseAsset | list | tuple | set)
     params = dag.params.dump()
     if "dry_run" in params:
         params["dry_run"] = True
     run = SimpleNamespace(
-        dag_id=dag.dag_id, run_id=run_id, logical_date=now, run_after=now, conf={}, run_type="scheduled"
+        dag_id=dag.dag_id, run_id=run_id, logical_date=None if is_by_asset else now, run_after=now, conf={}
     )
     facts: dict[str, Any] = {
         "dag": dag,
@@ -146,4 +154,6 @@ def _context(task: PlanningOperator, dag: DAG) -> Context:
         "ts": now.isoformat(),
         "ts_nodash": now.strftime("%Y%m%dT%H%M%S"),
     }
+    if is_by_asset:
+        facts = {name: fact for name, fact in facts.items() if name not in OF_LOGICAL_DATE}
     return cast("Context", facts)
