@@ -245,6 +245,18 @@ def test_templates_are_rendered_as_for_a_run_that_starts_now(place: Place, folde
     assert (code, lines[-1]) == (0, "check: nothing wrong"), lines
 
 
+def test_a_stop_is_no_fault_of_a_campaign_that_is_not_live(place: Place, folder: Path, check: Check) -> None:
+    account = f"{place.sandbox.url.removeprefix('http://')}/100458"
+    stops.stop(place.ledger, Scope(account), by="ann", reason="wrong tier")
+    (folder / "dry.py").write_text(campaign("dry", live="False"))
+    code, lines, _ = check(folder)
+    assert (code, lines[-1]) == (0, "check: nothing wrong"), lines
+    (folder / "wet.py").write_text(campaign("wet"))
+    code, lines, _ = check(folder)
+    assert code == 1
+    assert [line for line in lines if "sending is stopped" in line and "wet.py" in line]
+
+
 def test_a_run_by_an_asset_has_no_day(place: Place, folder: Path, check: Check) -> None:
     text = campaign("day", sql="\"SELECT customer_id FROM vip WHERE '{{ ds }}' > '2000'\"", schedule="Asset('load')")
     (folder / "day.py").write_text(text.replace("from capillary", "from airflow.sdk import Asset\nfrom capillary"))

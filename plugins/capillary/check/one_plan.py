@@ -88,6 +88,8 @@ def _badge(planning: Planning, answers: Answers) -> Iterator[Finding]:
 
 
 def _stops(planning: Planning, answers: Answers, settings: PlatformSettings) -> Iterator[Finding]:
+    if planning.task.is_dry_run:
+        return  # it goes on
     campaign = planning.task.campaign_name(planning.dag_id)
     stops, _ = answers.ledgers.get(planning.task.ledger_conn_id, ((), None))
     for stop in stops:
