@@ -48,7 +48,7 @@ test: $(VENV)/installed-dev ## Check lint, format and types, and run the tests
 	@echo '== ruff check' && $(BIN)/ruff check --quiet .
 	@echo '== ruff format --check' && $(BIN)/ruff format --quiet --check .
 	@echo '== mypy' && $(BIN)/mypy --no-error-summary .
-	@echo '== pytest' && $(BIN)/pytest -q
+	@echo '== pytest' && $(BIN)/pytest -q -n auto --dist worksteal
 
 install: $(VENV)/installed ## Install into .venv; the other commands do it when it is needed
 

@@ -22,6 +22,7 @@ from local_airflow.environment import Sources, build_environment
 from local_airflow.errors import CampaignUnavailableError, LocalAirflowError, RunInterruptedError
 from local_airflow.home import CHECKOUT, DAGS, Home
 from local_airflow.interruption import Interruption
+from local_airflow.passed_over import tell_passed_over
 from local_airflow.ports import (
     LOOPBACK,
     PREFERRED_API_PORT,
@@ -161,6 +162,7 @@ class LocalAirflow:
         )
         if port is not None:
             self._home.remember_sandbox_port(port)
+        tell_passed_over(environment, folder=options.dags_folder, campaign=options.campaign, console=self._console)
         if sources.sample_customers_on_own_platform:
             self._console.print(
                 "AIRFLOW_CONN_CAPILLARY is yours and the warehouse is the example: its invented customers go "

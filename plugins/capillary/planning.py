@@ -6,13 +6,14 @@ import asyncio
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from capillary.access import platform_client, runtime_of
 from capillary.api.request_workflow import Entity, normalise_owner_type
 from capillary.engine.extract import plan_rows
 from capillary.engine.preflight import assert_fit
+from capillary.engine.second_attempt import has_badge
 from capillary.errors import TerminalError
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
@@ -271,14 +272,16 @@ class PlanningOperator(TemplateFailures):
         with ledger.read() as tx:
             assert_fit(badge, badge_id=self.badge_id, account=settings.account, now=tx.now)
 
-    async def _without_badge(self, settings: PlatformSettings, ledger: Ledger, customers: Sequence[int]) -> list[int]:
-        """Return those of the customers whom the platform shows without an active enrolment."""
+    async def _without_badge(
+        self, settings: PlatformSettings, ledger: Ledger, customers: Mapping[int, datetime | None]
+    ) -> list[int]:
+        """Return those of the customers whom the platform shows without an enrolment since their first send."""
         self.log.info("looking up the badge of %d customers whose last attempt is unclear", len(customers))
         async with platform_client(settings, ledger, runtime_of(threads=False)) as client:
             return [
                 customer
-                for customer in customers
-                if not any(issual.is_active for issual in await client.read_issuals(customer, self.badge_id))
+                for customer, sent_at in customers.items()
+                if not has_badge(await client.read_issuals(customer, self.badge_id), sent_at=sent_at)
             ]
 
     def invalid(self, argument: str, problem: str, remedy: str) -> ArgumentInvalid:

@@ -83,7 +83,10 @@ class QueryTemplate(TemplateFailures):
         Raises:
             SqlInvalid: the file is missing or no UTF-8 text, or the query's Jinja cannot be parsed.
         """
-        self._read_file(self.get_template_env())
+        try:
+            self._read_file(self.get_template_env())
+        except SqlInvalid as error:
+            raise SqlInvalid(f"Task {self.task_id!r}, argument 'sql': {error.problem}", error.remedy) from None
         self.prepare_template()
 
     def render_field(

@@ -217,7 +217,7 @@ def test_every_argument_of_an_operator_is_named(kind: type) -> None:
     own = {
         name
         for each in kind.__mro__
-        if each.__module__.startswith("capillary.")
+        if each.__module__.startswith("capillary.") and "__init__" in vars(each)
         for name in inspect.signature(each).parameters
     }
     assert len(own) > 2

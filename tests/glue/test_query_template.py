@@ -104,6 +104,7 @@ def test_a_file_that_is_no_query_keeps_the_dag_from_loading(
     with pytest.raises(SqlInvalid) as caught:
         rendered(folder, sql="new.sql")
     assert [word for word in words if word not in str(caught.value)] == [], str(caught.value)
+    assert str(caught.value).startswith("Task 'plan', argument 'sql': ")
 
 
 def test_a_mapped_operator_without_its_file_fails_at_once(folder: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -28,6 +28,7 @@ from capillary.engine.advance import Advanced, advance
 from capillary.engine.extract import plan_rows
 from capillary.engine.hold import Waits
 from capillary.engine.room import room
+from capillary.engine.second_attempt import has_badge
 from capillary.engine.submit import Submitted, submit_run
 from capillary.engine.upkeep import Kept, keep_account
 from capillary.engine.watch import watch_in_turn
@@ -125,7 +126,7 @@ class DagRun:
             self.plan = plan.plan_id
         return plan
 
-    def _without_badge(self, customers: Sequence[int]) -> list[int]:
+    def _without_badge(self, customers: Mapping[int, datetime | None]) -> list[int]:
         world = self.world
         platform = world.platform_side.platform
         badge_id = world.platform_side.badges[self.shape.occasion]
@@ -133,7 +134,7 @@ class DagRun:
             raise PlatformUnavailable(what="enrolments", reason="it is away")
         reads = BadgeReads(platform)
         free = []
-        for customer in customers:
+        for customer, sent_at in customers.items():
             if not platform.settings.knows_customer(customer):
                 free.append(customer)
                 continue
@@ -142,7 +143,7 @@ class DagRun:
             if world.faults.on and world.shape.no_answers and world.rng.random() < world.shape.no_answers:
                 data = {"issualDetails": None}
             issuals = parse_issuals(data, customer_id=customer, badge_id=badge_id)
-            if not any(issual.is_active for issual in issuals):
+            if not has_badge(issuals, sent_at=sent_at):
                 free.append(customer)
         return free
 

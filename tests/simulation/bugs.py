@@ -420,6 +420,10 @@ _ORDER: Final = DagRun.order
 # Reading ----------------------------------------------------------------------------------------------------
 
 
+def _only_live_ones_count(issuals: Iterable[Issual], *, sent_at: datetime | None) -> bool:
+    return any(issual.is_active for issual in issuals)
+
+
 def _any_reply_says_it(data: Any, **_: object) -> tuple[Issual, ...]:  # noqa: ANN401 - JSON as it comes
     listed = ((data or {}).get("issualDetails") or {}).get("issuals") or []
     return tuple(Issual(None, row.get("issuedStatus"), None, None) for row in listed)
@@ -699,7 +703,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     "last-page-dropped": Bug(
         "the list is read to its end",
         [(platform_list, "read_list", _last_page_dropped)],
-        shown_by=0,
+        shown_by=1367,
     ),
     "too-large-is-the-end": Bug(
         "a page that is too large is read again in smaller ones",
@@ -917,5 +921,11 @@ BUGS: Final[Mapping[str, Bug]] = {
         [(actors, "parse_issuals", _any_reply_says_it)],
         lambda shape: shape.no_answers > 0,
         shown_by=157,
+    ),
+    "ended-is-none": Bug(
+        "an enrolment that has ended was one",
+        [(actors, "has_badge", _only_live_ones_count)],
+        lambda shape: shape.short_badge,
+        shown_by=1367,
     ),
 }

@@ -255,8 +255,7 @@ def _with_frozen_senders(shape: Shape, more: Random) -> Shape:
 def _standing_idle(shape: Shape, more: Random) -> Shape:
     idle_for = more.choice((20, 45, 100)) * DAY
     idle = replace(shape, idle_for=idle_for, list_days=more.choice((31, 40)), first_days=more.random() < 0.5)
-    # An enrolment that has ended meanwhile does not show in the look before a retry.
-    return replace(idle, horizon=4 * HOUR, fault=max(shape.fault, 0.3), stops=(), switch_offs=(), short_badge=False)
+    return replace(idle, horizon=4 * HOUR, fault=max(shape.fault, 0.3), stops=(), switch_offs=())
 
 
 def _with_new_till(shape: Shape, more: Random) -> Shape:

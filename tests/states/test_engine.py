@@ -10,8 +10,8 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
@@ -223,7 +223,7 @@ class Game(RuleBasedStateMachine):
         assert plan.plan_id is not None
         self.runs[run] = plan.plan_id
 
-    def _without_badge(self, customers: Sequence[int]) -> list[int]:
+    def _without_badge(self, customers: Mapping[int, datetime | None]) -> list[int]:
         """What the badge read would answer."""
         holders = self.world.platform.enrolments(GOLD_CIRCLE.badge_id)
         return [customer for customer in customers if customer not in holders]

@@ -238,12 +238,16 @@ def _word(value: object) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Issual:
-    """One enrolment of a customer for a badge."""
+    """One enrolment of a customer for a badge.
+
+    `issued_at` is UTC; None where no date can be read.
+    """
 
     issue_id: str | None
     status: str | None
     owner_type: str | None
     reference_id: str | None
+    issued_at: datetime | None = None
 
     @property
     def is_active(self) -> bool:
@@ -251,7 +255,9 @@ class Issual:
         return self.status not in ENDED
 
 
-def parse_issuals(data: object, *, customer_id: int, badge_id: str) -> tuple[Issual, ...]:
+def parse_issuals(
+    data: object, *, customer_id: int, badge_id: str, cluster_timezone: tzinfo = UTC
+) -> tuple[Issual, ...]:
     """Read the enrolments under `data.issualDetails` of the management call.
 
     No enrolment is evidence, so it must be said and not merely missing: by a list that is empty and that its count does
@@ -261,6 +267,7 @@ def parse_issuals(data: object, *, customer_id: int, badge_id: str) -> tuple[Iss
         data: what stands under `data`.
         customer_id: who was asked for.
         badge_id: which badge was asked for.
+        cluster_timezone: of times without a zone.
 
     Raises:
         ReplyUnreadable: neither a list nor a count of 0, both contradict each other, or it speaks of another customer
@@ -289,6 +296,7 @@ def parse_issuals(data: object, *, customer_id: int, badge_id: str) -> tuple[Iss
             status=_word(row.get("issuedStatus")),
             owner_type=text(row.get("ownerType")),
             reference_id=text(row.get("ownerReferenceId")),
+            issued_at=instant(row.get("issuedOnISO"), row.get("issuedOn"), zone=cluster_timezone),
         )
         for row in map(fields, listed)
     )

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from capillary.api import patience
-from capillary.api.answers import Answer, post_error
+from capillary.api.answers import Answer, PostError, post_error
 from capillary.api.badges import Badge, Issual, parse_badge, parse_issuals
 from capillary.api.calls import Calls, Pace
 from capillary.api.errors import InDoubt, NotTaken, ReplyUnreadable, Unauthorized
@@ -133,7 +133,7 @@ class Client:
             raise InDoubt(reason=str(error), request_key=request.key) from error
         taken = _taken(answer)
         if taken is None:
-            refusal = post_error(answer, reason=self._calls.explain(answer), request_key=request.key)
+            refusal = self._not_accepted(answer, request.key)
             if isinstance(refusal, Unauthorized):
                 self._calls.credential.drop(headers)
             if isinstance(refusal, InDoubt):
@@ -149,6 +149,20 @@ class Client:
                 answered=taken,
             )
         return taken
+
+    def _not_accepted(self, answer: Answer, request_key: str) -> PostError:
+        """Return the error of an answer to a POST; a refusal that shows a request all the same proves nothing."""
+        reason = self._calls.explain(answer)
+        error = post_error(answer, reason=reason, request_key=request_key)
+        if isinstance(error, InDoubt) or id_in({"data": answer.data}) in {None, request_key}:
+            return error
+        return InDoubt(
+            reason=f"{reason}, and yet the answer names a request",
+            request_key=request_key,
+            http_status=answer.status,
+            code=answer.code,
+            trace_id=answer.trace_id,
+        )
 
     # Reading ------------------------------------------------------------------------------------------------
 
@@ -244,7 +258,12 @@ class Client:
         issuals = await self._calls.read(
             "enrolments",
             f"{MANAGEMENT_PATH}/{customer_id}/badge/{quote(badge_id, safe='')}",
-            lambda a: parse_issuals(a.data, customer_id=customer_id, badge_id=badge_id),
+            lambda a: parse_issuals(
+                a.data,
+                customer_id=customer_id,
+                badge_id=badge_id,
+                cluster_timezone=ZoneInfo(self.settings.cluster_timezone),
+            ),
             params={"includeStatistics": "true"},
             absent=_NO_ENROLMENT,
         )

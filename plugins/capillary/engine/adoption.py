@@ -16,7 +16,7 @@ from typing import Final
 from sqlalchemy import select
 
 from capillary.api.client import Client
-from capillary.api.request_workflow import REQUEST_TYPE, RequestState, WorkflowRequest
+from capillary.api.request_workflow import RequestState, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.keyless import Keyless, shows_customers_alone, take_keyless
 from capillary.engine.lean_list import is_dark, look_behind
@@ -141,7 +141,7 @@ async def import_forgotten(
         await runtime.ledger_call(lambda: take(shown))
 
     today = cluster_day(now, client.settings)
-    days = await read_days(client, since=since, today=today, request_type=REQUEST_TYPE, on_page=on_page)
+    days = await read_days(client, since=since, today=today, request_type=None, on_page=on_page)
 
     def judge_keyless() -> Keyless:
         with ledger.write() as tx:

@@ -33,7 +33,7 @@ from capillary.engine.list_controls import hidden_ones
 from capillary.engine.lookalikes import Lookalike, Lookalikes
 from capillary.engine.platform_list import LOOK_BACK, read_days
 from capillary.engine.runtime import Runtime
-from capillary.engine.second_look import LOOKS, look_again
+from capillary.engine.second_look import LOOKS, Looks
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sent, doubt_after
 from capillary.engine.sightings import record_rows
 from capillary.engine.unreadable_rows import is_through
@@ -113,7 +113,7 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
         return Resolved()
     found, absences = await _absences(ledger, client, runtime, begun, doubts)
     sent_again = given_up = auto_approved = stopped = 0
-    looks_left = LOOKS
+    looks = Looks(sender, LOOKS if stop_on_auto_approval else 0)
     for number, (absence, resends) in enumerate(absences, start=1):
         if resends >= requests.MAX_RESENDS:
             given_up += await runtime.ledger_call(lambda a=absence: _give_up(ledger, a))  # type: ignore[misc]
@@ -134,11 +134,9 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
         sent_again += sending.sent is not Sent.ELSEWHERE
         auto_approved += sending.auto_approved
         is_last = number == len(absences)
-        if sending.platform_request_id is not None and stop_on_auto_approval and looks_left and not is_last:
-            looks_left -= 1
-            if (seen := await look_again(sender, sending.platform_request_id)) is not None:
-                looks_left = 0
-                auto_approved += seen.auto_approved and not sending.auto_approved
+        if sending.platform_request_id is not None and looks.left and not is_last:
+            seen = await looks.at_first(sending.platform_request_id)
+            auto_approved += seen is not None and seen.auto_approved and not sending.auto_approved
         if auto_approved and stop_on_auto_approval:
             _LOG.error("a request was executed without a human: nothing more is sent again now")
             break

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from capillary.engine.eligibility import InvalidId, customer_id_of, shape_of
 from capillary.ledger.database import Ledger
@@ -10,8 +11,9 @@ from capillary.ledger.plan import Order, Plan, commit_plan, customers_to_read
 from capillary.ledger.staging import InvalidRow, staging
 from capillary.ledger.stops import assert_not_stopped
 
-#: Says which of the given customers hold no enrolment for the order's badge.
-WithoutBadge = Callable[[Sequence[int]], Sequence[int]]
+#: Says which of the given customers have had no enrolment for the order's badge since their first send, which comes
+#: with them (None: it is not known). `capillary.engine.second_attempt.has_badge` decides it for one.
+WithoutBadge = Callable[[Mapping[int, datetime | None]], Sequence[int]]
 
 
 def plan_rows(
@@ -58,5 +60,6 @@ def plan_rows(
                     invalid.append(InvalidRow(row_number, str(error.reason), shape_of(value)))
             staged.add(customers, invalid)
         if without_badge is not None and (unclear := customers_to_read(ledger, staged, order)):
-            staged.clear((customer, unclear[customer]) for customer in without_badge(list(unclear)))
+            sent = {customer: of.sent_at for customer, of in unclear.items()}
+            staged.clear((customer, unclear[customer].attempt) for customer in without_badge(sent))
         return commit_plan(ledger, staged, order, dry_run=dry_run)

@@ -17,7 +17,7 @@ from typing import Final
 
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
-from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
+from capillary.api.request_workflow import Page, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.errors import HistoryUnread, ListCutShort
 from capillary.engine.lean_list import look_behind
@@ -200,7 +200,7 @@ class _Reading:
         killed task has read counts as not shown, so that a reading that went on after one ends with one of the whole.
         """
         whole = Days(await self.runtime.ledger_call(self._first_day), today)
-        total = await total_since(self.client, since=whole.first - _DAY, today=today, request_type=REQUEST_TYPE)
+        total = await total_since(self.client, since=whole.first - _DAY, today=today, request_type=None)
         if total is not None and total > len(self.seen):
             _LOG.info("the list has %d rows, and its parts have shown %d here", total, len(self.seen))
             try:
@@ -220,9 +220,7 @@ class _Reading:
         return 0 if is_empty else max(page.total_pages, 1)
 
     async def _first_page(self, days: Days, today: date) -> Page:
-        return await first_page(
-            self.client, since=days.first - _DAY, until=_until(days, today), request_type=REQUEST_TYPE
-        )
+        return await first_page(self.client, since=days.first - _DAY, until=_until(days, today), request_type=None)
 
     async def _refuses_both_ends(self, days: Days, today: date) -> bool:
         """Whether the platform refuses the first and the last day alone, too: then nobody asks for those between."""
@@ -253,7 +251,7 @@ class _Reading:
                 self.client,
                 since=days.first - _DAY,
                 until=_until(days, today),
-                request_type=REQUEST_TYPE,
+                request_type=None,
                 on_page=on_page,
             )
             if await is_through(self.ledger, self.runtime, self.account, read):

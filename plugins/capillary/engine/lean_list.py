@@ -16,7 +16,7 @@ from capillary.api.request_workflow import RequestState, WorkflowRequest
 from capillary.engine.platform_list import LOOK_BACK, hides_its_key
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import keys_seen
-from capillary.engine.single_read import read_if_shown
+from capillary.engine.single_read import SingleReads
 from capillary.engine.unreadable_rows import read_damaged
 from capillary.ledger import foreign_keys, scans
 from capillary.ledger.database import Ledger, Transaction
@@ -64,8 +64,9 @@ async def look_behind(
         return [row for row in dark if row.platform_request_id not in settled]
 
     lit: dict[str, WorkflowRequest] = {}
+    reads = SingleReads(client)
     for row in await runtime.ledger_call(unknown):
-        lit[row.platform_request_id] = await read_if_shown(client, row.platform_request_id) or row
+        lit[row.platform_request_id] = await reads.shown(row.platform_request_id) or row
     still = sorted(row.platform_request_id for row in lit.values() if _may_be_ours(row))
 
     def note() -> None:

@@ -10,15 +10,17 @@ from typing import Final
 from sqlalchemy import select
 
 from capillary.api.client import Client
-from capillary.api.errors import ReplyUnreadable
+from capillary.api.errors import CallRefused, ReplyUnreadable
 from capillary.api.settings import PlatformSettings
 from capillary.engine.runtime import Runtime
-from capillary.engine.single_read import read_singly
 from capillary.ledger.database import Ledger
 from capillary.ledger.schema import badge_occasion, badge_request, badge_sighting
 
 #: Most requests that one reading looks up singly because the list should have shown them and did not.
 CONTROLS: Final = 20
+
+#: HTTP statuses of what is not there: of the request, or of the whole address where a gateway answers.
+_NOT_FOUND: Final = frozenset({404, 410})
 
 _LOG: Final = logging.getLogger("capillary.list")
 
@@ -26,11 +28,13 @@ _LOG: Final = logging.getLogger("capillary.list")
 async def hidden_ones(
     ledger: Ledger, client: Client, runtime: Runtime, *, begun: datetime, since: datetime, shown: AbstractSet[str]
 ) -> int:
-    """Return how many known requests a reading hid that the platform has all the same, of at most `CONTROLS`.
+    """Return how many known requests a reading hid that may be on the platform all the same, of at most `CONTROLS`.
 
     Looked up is what this credential user sent since a moment and the platform has had for longer than the list may
-    lag, in whatever state: a platform may leave out what waits, what is decided, or whatever is beyond a window. What
-    single reads do not find either is gone, and says nothing.
+    lag, in whatever state: a platform may leave out what waits, what is decided, or whatever is beyond a window. Only
+    one that the platform says it does not know is gone, and says nothing. One that it refuses to show, or shows
+    unreadably, may be there; HTTP 404 and 410 without a word of the platform's own count as gone only where a single
+    read of what the list has shown is answered.
 
     Args:
         ledger: the ledger.
@@ -46,15 +50,36 @@ async def hidden_ones(
     expected = await runtime.ledger_call(lambda: _expected(ledger, client.settings, begun, since))
     unseen = sorted(expected - shown)
     looked_up = unseen if len(unseen) <= CONTROLS else runtime.random.sample(unseen, CONTROLS)
-    hidden = 0
+    hidden = not_found = 0
     for platform_request_id in looked_up:
         try:
-            hidden += await read_singly(client, platform_request_id) is not None
+            hidden += await client.read_request(platform_request_id) is not None
+        except CallRefused as error:
+            if error.http_status in _NOT_FOUND:
+                not_found += 1
+            else:
+                hidden += 1
         except ReplyUnreadable:
             hidden += 1
+    if not_found and not await _shows_one(client, shown):
+        hidden += not_found
     if hidden:
-        _LOG.error("the list of %s hides %d requests that single reads find", client.settings.account, hidden)
+        _LOG.error(
+            "%d requests are missing from the list of %s, and single reads do not say that they are gone",
+            hidden,
+            client.settings.account,
+        )
     return hidden
+
+
+async def _shows_one(client: Client, shown: AbstractSet[str]) -> bool:
+    """Whether the first of what the list has shown is found by a single read, too."""
+    for platform_request_id in sorted(shown)[:1]:
+        try:
+            return await client.read_request(platform_request_id) is not None
+        except (CallRefused, ReplyUnreadable):
+            return False
+    return False
 
 
 def _expected(ledger: Ledger, settings: PlatformSettings, begun: datetime, since: datetime) -> set[str]:

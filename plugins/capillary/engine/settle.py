@@ -21,7 +21,7 @@ from capillary.api.request_workflow import WorkflowRequest, is_decided
 from capillary.engine.outcomes import fold, read_outcomes
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import seen_in
-from capillary.engine.single_read import read_if_shown
+from capillary.engine.single_read import SingleReads
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.counts import customers_without_row
 from capillary.ledger.database import Ledger, Transaction
@@ -98,9 +98,10 @@ async def settle_by_reading(
         listed: rows of the list, by the ledger's id: what they say of customers counts beside the single reads.
     """
     settled = 0
+    reads = SingleReads(client)
     for request_id in request_ids:
         sightings = await runtime.ledger_call(lambda r=request_id: _sightings(ledger, r))  # type: ignore[misc]
-        rows = [await read_if_shown(client, platform_request_id) for platform_request_id in sightings]
+        rows = [await reads.shown(platform_request_id) for platform_request_id in sightings]
         known = [row for row in rows if row is not None]
         if known and len(known) == len(sightings) and all(is_decided(row.state) for row in known):
             of_list = [listed[request_id]] if request_id in listed else []

@@ -6,9 +6,14 @@ import logging
 from typing import Final
 
 from capillary.api.client import Client
-from capillary.api.errors import CallRefused, ReplyUnreadable
+from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
 from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import WorkflowRequest
+
+#: Single reads in a row that fail, after which the platform counts as away.
+AWAY: Final = 3
+#: HTTP statuses that may be one request's. 502 to 504 are a gateway's.
+_SERVER_ERRORS: Final = frozenset({500, 501, 520})
 
 _LOG: Final = logging.getLogger("capillary.single_read")
 
@@ -34,14 +39,38 @@ async def read_singly(client: Client, platform_request_id: str) -> WorkflowReque
         return None
 
 
-async def read_if_shown(client: Client, platform_request_id: str) -> WorkflowRequest | None:
-    """Do what `read_singly` does; None where no answer can be read, too: one that is gone may be told by any of them.
+class SingleReads:
+    """Single reads of one look: a request that the platform cannot show stops no other.
 
-    Raises:
-        PlatformUnavailable: no answer after the client's retries.
+    One may answer with an error of the server for ever, or with nothing that can be read; but where `AWAY` in a row end
+    so, it is the platform that is away.
     """
-    try:
-        return await read_singly(client, platform_request_id)
-    except ReplyUnreadable as error:
-        _LOG.warning("request %s stays unreadable: %s", on_one_line(platform_request_id), error)
-        return None
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._failed = 0
+
+    async def shown(self, platform_request_id: str) -> WorkflowRequest | None:
+        """Return one request; None where the platform does not know it, or did not show it.
+
+        Raises:
+            PlatformUnavailable: no answer at all after the client's retries, or `AWAY` in a row without one to use.
+        """
+        try:
+            found = await read_singly(self._client, platform_request_id)
+        except ReplyUnreadable as error:
+            _LOG.warning("request %s stays unreadable: %s", on_one_line(platform_request_id), error)
+            return None
+        except PlatformUnavailable as error:
+            self._failed += 1
+            if self._failed >= AWAY or not _is_of_the_server(error):
+                raise
+            _LOG.warning("request %s cannot be read: %s", on_one_line(platform_request_id), error)
+            return None
+        self._failed = 0
+        return found
+
+
+def _is_of_the_server(error: PlatformUnavailable) -> bool:
+    """Whether the platform answered, and neither asked for patience nor is away as a whole."""
+    return error.http_status in _SERVER_ERRORS and error.retry_after_s is None

@@ -28,7 +28,7 @@ from capillary.engine.platform_list import LOOK_BACK, ListRead, read_days
 from capillary.engine.runtime import Runtime
 from capillary.engine.settle import SINGLE_READS, settle_by_reading, settle_rows
 from capillary.engine.sightings import Recorded, record_rows
-from capillary.engine.single_read import read_if_shown
+from capillary.engine.single_read import SingleReads
 from capillary.engine.unreadable_rows import read_damaged
 from capillary.ledger import scans
 from capillary.ledger.database import Ledger, Transaction
@@ -54,7 +54,7 @@ class Watched:
         settled: requests settled from what was read.
         read_singly: the ledger's ids of decided requests that single reads were asked for, settled or not.
         foreign_key: a key of ours that the ledger does not know.
-        missed: requests that the list should have shown and a single read found.
+        missed: requests that the list should have shown, and that no single read says are gone.
         refused_before: the platform refuses to list the days before this one; None: all days were listed.
         reaches_back: what was listed begins before everything of ours that this ledger may not know.
     """
@@ -122,8 +122,9 @@ async def watch(
         settle: whether to settle what the rows decide.
         settle_singly: whether to read decided requests singly that the rows do not settle, `SINGLE_READS` at most.
         reader: renews this reader's turn while it reads.
-        before_sending: look behind rows that show neither key nor customers, too, since this ledger may have forgotten
-            them, and whether the list shows what else this user sent at the time.
+        before_sending: read requests of every type, since a filter may hide some; look behind rows that show neither
+            key nor customers, too, since this ledger may have forgotten them; and whether the list shows what else this
+            user sent at the time.
 
     Raises:
         PlatformUnavailable, ReplyUnreadable, CallRefused: the list could not be read.
@@ -146,30 +147,34 @@ async def watch(
         client,
         since=cluster_day(since, settings) - LOOK_BACK,
         today=cluster_day(begun, settings),
-        request_type=REQUEST_TYPE,
+        request_type=None if before_sending else REQUEST_TYPE,
         on_page=on_page,
     )
     await runtime.ledger_call(lambda: note_clocks(ledger, client))
     read = days.read
     unseen = await runtime.ledger_call(lambda: _unseen(ledger, settings, begun, since, reading.seen, runtime))
-    singly = missed = 0
+    missed = 0
+    shown_singly = set[str]()
+    reads = SingleReads(client)
     for platform_request_id, sent_at in unseen:
-        row = await read_if_shown(client, platform_request_id)
+        row = await reads.shown(platform_request_id)
         if row is not None:
-            singly += 1
+            shown_singly.add(platform_request_id)
             missed += sent_at is not None and sent_at >= since and days.shows(cluster_day(sent_at, settings))
             await runtime.ledger_call(lambda r=row: reading.take((r,), read_singly=True))  # type: ignore[misc]
     if before_sending:
-        # The neighbours of what this ledger may have forgotten; those that wait were looked up above.
+        # The neighbours of what this ledger may have forgotten.
         known = known_until - LOOK_BACK
-        seen = reading.seen.union(platform_request_id for platform_request_id, _ in unseen)
+        seen = reading.seen | shown_singly
         missed += await hidden_ones(ledger, client, runtime, begun=begun, since=known, shown=seen)
     left = reading.left if settle_singly else {}
     reading.settled += await settle_by_reading(ledger, client, runtime, sorted(left), listed=left)
     if missed and read.to_the_end:
         await runtime.ledger_call(lambda: _distrust(ledger, account))
         _LOG.error(
-            "the list of %s misses %d requests that single reads find: it proves no absence now", account, missed
+            "%d requests of ours may exist but are missing from the list of %s; the list is not trusted for 24 h",
+            missed,
+            account,
         )
     if reading.foreign_key is not None:
         foreign_key = on_one_line(reading.foreign_key)
@@ -180,8 +185,15 @@ async def watch(
         read.rows,
         reading.new,
         reading.settled,
-        singly + len(left),
+        len(shown_singly) + len(left),
     )
+    if not read.to_the_end:
+        _LOG.warning(
+            "the list of %s was not read to its end (%d pages, %d rows): what it does not show is not taken as missing",
+            account,
+            read.pages,
+            read.rows,
+        )
     reaches_back = days.shows(cluster_day(known_until, settings))
     if read.to_the_end and reaches_back and not missed:
         await runtime.ledger_call(lambda: _note_whole(ledger, settings, begun, read.pages))

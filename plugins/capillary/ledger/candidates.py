@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Final
 
-from sqlalchemy import Connection, String, bindparam, exists, select, text
+from sqlalchemy import BigInteger, Connection, Integer, String, bindparam, column, exists, select, text
 
 from capillary.ledger.database import Ledger, LedgerUnavailable, Transaction
-from capillary.ledger.schema import HAS_BADGE, Outcome, badge_enrolment
-from capillary.ledger.staging import Attempt, Staging
+from capillary.ledger.schema import HAS_BADGE, Outcome, UtcDateTime, badge_enrolment
+from capillary.ledger.staging import Attempt, Staging, Unclear
 
 #: Attempts up to which a refused submission is planned again by itself.
 NOT_ACCEPTED_ATTEMPTS: Final = 3
@@ -41,6 +41,12 @@ _UNCERTAIN: Final = """
         SELECT 1 FROM badge_enrolment o JOIN badge_request q ON q.id = o.request_id
         WHERE o.occasion_id = e.occasion_id AND o.customer_id = e.customer_id
           AND (o.outcome = 'unconfirmed' OR q.resends > 0)
+    )
+"""
+_FIRST_SENT: Final = """
+    (
+        SELECT min(q.first_sent_at) FROM badge_enrolment o JOIN badge_request q ON q.id = o.request_id
+        WHERE o.occasion_id = e.occasion_id AND o.customer_id = e.customer_id
     )
 """
 _NEW: Final = """
@@ -118,18 +124,23 @@ def may_be_planned(tx: Transaction, occasion_id: int, retry: Iterable[Outcome]) 
     return ((row[0], row[1]) for row in chain.from_iterable(parts))
 
 
-def unclear(tx: Transaction, occasion_id: int, retry: Iterable[Outcome]) -> Iterator[Attempt]:
-    """Stream customer and latest attempt of all whose retry needs a look at the badge first."""
-    statement = text(
-        f"SELECT e.customer_id, e.attempt FROM {_RETRIES} AND {_UNCERTAIN}"  # noqa: S608 - words of this module
-    ).bindparams(bindparam("outcomes", type_=String, expanding=True))
+def unclear(tx: Transaction, occasion_id: int, retry: Iterable[Outcome]) -> Iterator[tuple[int, Unclear]]:
+    """Stream all customers whose retry needs a look at the badge first."""
+    statement = (
+        text(
+            f"SELECT e.customer_id, e.attempt, {_FIRST_SENT} AS sent_at "  # noqa: S608 - words of this module
+            f"FROM {_RETRIES} AND {_UNCERTAIN}"
+        )
+        .bindparams(bindparam("outcomes", type_=String, expanding=True))
+        .columns(column("customer_id", BigInteger), column("attempt", Integer), column("sent_at", UtcDateTime))
+    )
     result = tx.conn.execute(
         statement,
         {"occasion_id": occasion_id, "outcomes": sorted(retry)},
         execution_options={"yield_per": _PART_ROWS},
     )
     for part in result.partitions(_PART_ROWS):
-        yield from ((row[0], row[1]) for row in part)
+        yield from ((row.customer_id, Unclear(row.attempt, row.sent_at)) for row in part)
 
 
 def known_elsewhere(tx: Transaction, occasion_id: int, campaign: str, retry: Iterable[Outcome]) -> dict[str, int]:

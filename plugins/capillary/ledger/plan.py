@@ -32,7 +32,7 @@ from capillary.ledger.schema import (
     badge_run,
 )
 from capillary.ledger.spec import Spec
-from capillary.ledger.staging import Staged, Staging
+from capillary.ledger.staging import Staged, Staging, Unclear
 
 #: Customers of a run under a spec that nobody has proven yet.
 CANARY_CUSTOMERS: Final = 10
@@ -195,12 +195,12 @@ def _commit(ledger: Ledger, staged: Staging, order: Order, *, with_copy: bool, d
         )
 
 
-def customers_to_read(ledger: Ledger, staged: Staging, order: Order) -> dict[int, int]:
+def customers_to_read(ledger: Ledger, staged: Staging, order: Order) -> dict[int, Unclear]:
     """Return the staged customers whose retry needs a look at the badge first, with their latest attempt.
 
     Nobody knows what they have. Call it when everything is staged, read each customer's badge while no transaction of
-    the ledger is open, and give those without an enrolment, with that attempt, to :meth:`Staging.clear`; the others
-    stay as they are.
+    the ledger is open, and give those without an enrolment since their first send, with that attempt, to
+    :meth:`Staging.clear`; the others stay as they are.
     """
     with ledger.read() as tx:
         occasion_id = _occasion_id(tx, order)

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -26,7 +27,7 @@ _PART_ROWS: Final = 20_000
 _TABLES: Final = """
 CREATE TABLE staged (customer_id INTEGER PRIMARY KEY, row_number INTEGER NOT NULL);
 CREATE TABLE staged_invalid (row_number INTEGER PRIMARY KEY, reason TEXT NOT NULL, shape TEXT NOT NULL);
-CREATE TABLE unclear (customer_id INTEGER PRIMARY KEY, attempt INTEGER NOT NULL);
+CREATE TABLE unclear (customer_id INTEGER PRIMARY KEY, attempt INTEGER NOT NULL, sent_at REAL);
 CREATE TABLE cleared (customer_id INTEGER PRIMARY KEY, attempt INTEGER NOT NULL);
 CREATE TABLE taken (
     attempt INTEGER NOT NULL, customer_id INTEGER NOT NULL, PRIMARY KEY (attempt, customer_id)
@@ -35,6 +36,19 @@ CREATE TABLE taken (
 
 #: A customer and the number of an attempt.
 Attempt = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """What is known of a customer whose retry needs a look at the badge first.
+
+    Attributes:
+        attempt: the latest attempt.
+        sent_at: when any attempt on the occasion was first sent; None where the ledger does not know.
+    """
+
+    attempt: int
+    sent_at: datetime | None
 
 
 class StagingFailed(TransientError):
@@ -112,16 +126,20 @@ class Staging:
         """Yield row number, reason and shape of the invalid rows that were kept, part by part."""
         yield from self._parts("SELECT row_number, reason, shape FROM staged_invalid ORDER BY row_number")
 
-    def those_staged(self, attempts: Iterable[Attempt]) -> dict[int, int]:
-        """Return those of the given attempts whose customer is staged."""
+    def those_staged(self, customers: Iterable[tuple[int, Unclear]]) -> dict[int, Unclear]:
+        """Return those of the given customers who are staged."""
+        rows = ((customer, of.attempt, of.sent_at and of.sent_at.timestamp()) for customer, of in customers)
         with _disk():
             self._file.execute("DELETE FROM unclear")
-            self._file.executemany("INSERT OR REPLACE INTO unclear VALUES (?, ?)", attempts)
+            self._file.executemany("INSERT OR REPLACE INTO unclear VALUES (?, ?, ?)", rows)
             found = self._file.execute(
-                "SELECT customer_id, attempt FROM unclear WHERE customer_id IN (SELECT customer_id FROM staged) "
-                "ORDER BY customer_id"
+                "SELECT customer_id, attempt, sent_at FROM unclear "
+                "WHERE customer_id IN (SELECT customer_id FROM staged) ORDER BY customer_id"
             )
-            return dict(found.fetchall())
+            return {
+                customer: Unclear(attempt, None if sent_at is None else datetime.fromtimestamp(sent_at, UTC))
+                for customer, attempt, sent_at in found
+            }
 
     def clear(self, attempts: Iterable[Attempt]) -> None:
         """Keep the attempts after which a read of the badge showed no enrolment: they may be followed by another."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -31,6 +33,27 @@ def test_the_documented_enrolments() -> None:
     assert ended == Issual(ISSUED, "REVOKED", "Loyalty", "134")
     assert (ended.is_active, live.is_active, unknown.is_active) == (False, True, True)
     assert not Issual(None, "EXPIRED", None, None).is_active
+
+
+@pytest.mark.parametrize(
+    ("dated", "issued_at"),
+    [
+        ({"issuedOn": "2026-11-01T17:30:00+05:30"}, datetime(2026, 11, 1, 12, tzinfo=UTC)),
+        ({"issuedOn": "2026-11-01T17:30:00"}, datetime(2026, 11, 1, 12, tzinfo=UTC)),
+        ({"issuedOn": 1793534400000}, datetime(2026, 11, 1, 12, tzinfo=UTC)),
+        ({"issuedOn": "01/11/2026", "issuedOnISO": "2026-11-01T12:00:00Z"}, datetime(2026, 11, 1, 12, tzinfo=UTC)),
+        ({"issuedOn": "01/11/2026"}, None),
+        ({"issuedOn": None}, None),
+        ({}, None),
+    ],
+    ids=["with offset", "the cluster's", "milliseconds", "its twin", "in words", "null", "missing"],
+)
+def test_when_an_enrolment_was_issued(dated: dict[str, Any], issued_at: datetime | None) -> None:
+    zone = ZoneInfo("Asia/Kolkata")
+    (found,) = parse_issuals(
+        details(issuals=[ACTIVE | dated]), customer_id=CUSTOMER, badge_id=BADGE, cluster_timezone=zone
+    )
+    assert found.issued_at == issued_at
 
 
 @pytest.mark.parametrize(

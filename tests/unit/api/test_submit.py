@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from typing import Final
 
 import pytest
 
@@ -79,6 +80,17 @@ async def test_a_request_id_means_taken(body: object) -> None:
     assert (await wire.client().submit(REQUEST)).platform_request_id == PLATFORM_ID
 
 
+#: Answers that refuse one request, all of them, or for the moment.
+REFUSALS: Final = (
+    (400, errors(2008)),
+    (413, errors()),
+    (403, errors(4000)),
+    (429, errors()),
+    (401, errors()),
+    (503, errors(4001)),
+)
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
@@ -103,6 +115,13 @@ async def test_a_request_id_means_taken(body: object) -> None:
         (reply(200, [row()]), InDoubt),
         (reply(302, HTML, Location="https://login.example"), InDoubt),
         (reply(400, errors(809)), InDoubt),
+        *((reply(status, said | {"data": row()}), InDoubt) for status, said in REFUSALS),
+        *((reply(status, said | {"data": {"requestId": PLATFORM_ID}}), InDoubt) for status, said in REFUSALS),
+        (reply(400, errors(2008) | {"data": [row()]}), InDoubt),
+        (reply(400, errors(2008) | {"data": {"requestId": KEY}}), RequestRefused),  # what was sent comes back
+        (reply(400, errors(2008) | {"requestId": "a-gateways-trace"}), RequestRefused),
+        (reply(400, errors(2008) | {"data": {}}), RequestRefused),
+        (reply(400, errors(2008) | {"data": {"state": "AdminTask"}}), RequestRefused),
         (reply(400, HTML), InDoubt),
         (reply(500, errors()), InDoubt),
         (reply(500, {"data": row()}), InDoubt),

@@ -12,7 +12,7 @@ from typing import cast
 from sqlalchemy import Row, func, select
 
 from capillary.api.client import Client
-from capillary.api.errors import CallRefused, ReplyUnreadable
+from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
 from capillary.api.request_workflow import IssueBadgeRequest, Page, WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.runtime import Runtime
@@ -63,11 +63,14 @@ class Desk:
         listed: rows of the platform's list, in one page.
         refuses: looks at the first and the last day of a call of the list.
         refused_reads: platform request ids of which a single read is refused.
+        refused_with: the HTTP status of that.
         unreadable_reads: platform request ids of which a single read gets no answer that can be read.
+        failing_reads: HTTP statuses of single reads that fail after all retries, by platform request id.
         unlisted: rows that single reads alone find.
         lean: the list shows neither keys nor customers nor badges; single reads do.
         whole: what single reads show in place of rows of the list, by platform request id.
         taken: what POSTs were answered, which single reads find as well.
+        misread_types: types whose filter matches no row, whatever is listed.
         cut_short: readings of the list that claim more rows than they show.
         events: calls in their order: ``clear``, ``asked``, ``post <key>``, ``list``.
         lists: since when, and of which type, the list was asked for.
@@ -86,8 +89,11 @@ class Desk:
     whole: dict[str, WorkflowRequest] = field(default_factory=dict)
     refuses: Callable[[date, date | None], bool] = lambda _first, _last: False
     refused_reads: set[str] = field(default_factory=set)
+    refused_with: int = 404
     unreadable_reads: set[str] = field(default_factory=set)
+    failing_reads: dict[str, int] = field(default_factory=dict)
     lean: bool = False
+    misread_types: frozenset[str] = frozenset()
     cut_short: int = 0
     events: list[str] = field(default_factory=list)
     lists: list[tuple[date, str | None]] = field(default_factory=list)
@@ -136,11 +142,15 @@ class Desk:
             raise CallRefused(what="list of requests", reason="these days are not listed", http_status=400)
         more = 1 if self.cut_short else 0
         self.cut_short -= more
-        rows = [
-            replace(each, request_key=None, customers=None, badge_id=None) if self.lean else each
-            for each in self.listed
-        ]
-        return Page(tuple(rows), 0, page, total_pages=1, total_elements=len(self.listed) + more)
+        rows = (
+            []
+            if request_type in self.misread_types
+            else [
+                replace(each, request_key=None, customers=None, badge_id=None) if self.lean else each
+                for each in self.listed
+            ]
+        )
+        return Page(tuple(rows), 0, page, total_pages=1, total_elements=len(rows) + more)
 
     def platform_now(self) -> datetime | None:
         return None if self.platform_ahead is None else self.now[0] + self.platform_ahead
@@ -149,7 +159,10 @@ class Desk:
         assert attempts > 0
         self.events.append(f"read {platform_request_id}")
         if platform_request_id in self.refused_reads:
-            raise CallRefused(what="one request", reason="the platform answered HTTP 404", http_status=404)
+            status = self.refused_with
+            raise CallRefused(what="one request", reason=f"the platform answered HTTP {status}", http_status=status)
+        if (failing := self.failing_reads.get(platform_request_id)) is not None:
+            raise PlatformUnavailable(what="one request", reason="the platform failed", http_status=failing)
         if platform_request_id in self.unreadable_reads:
             raise ReplyUnreadable(what="one request", reason="it is missing")
         rows = [*self.whole.values(), *self.listed, *self.unlisted, *self.taken]

@@ -13,14 +13,15 @@ from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, NotTaken, PlatformUnavailable, RequestRefused, Unauthorized
 from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
+from capillary.engine.before_sending import LIST_READINGS
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, WrongAccount
 from capillary.engine.hold import IN_TASK_S, Waits
 from capillary.engine.second_look import LOOK_AFTER_S
 from capillary.engine.send import SEND_WITHIN_S, Sent
 from capillary.engine.sightings import record_rows
-from capillary.engine.submit import IN_FLIGHT, LIST_READINGS, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
-from capillary.ledger import foreign_keys, history, stops
+from capillary.engine.submit import IN_FLIGHT, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
+from capillary.ledger import foreign_keys, history, scans, stops
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.schema import badge_occasion, badge_request
 from capillary.ledger.stops import Scope
@@ -240,6 +241,55 @@ async def test_the_first_accepted_request_is_read_once_five_seconds_later_before
     assert [desk.events[place] for place in reads] == ["read p-1"]
     assert [event.split()[0] for event in desk.events[: reads[0]]].count("post") == 1
     assert (desk.second, LOOK_AFTER_S) == (5.0, 5.0)
+
+
+async def taking(desk: Desk, seconds: float, count: int) -> None:
+    """Have so many POSTs take so long each."""
+
+    async def slow(request: IssueBadgeRequest) -> WorkflowRequest:
+        desk.second += seconds
+        desk.now[0] += timedelta(seconds=seconds)
+        return row(f"p-{len(desk.posts)}", request.key)
+
+    desk.answers = [slow] * count
+
+
+async def test_the_first_accepted_request_is_read_again_in_passing_while_the_others_go_out(desk: Desk) -> None:
+    desk.plan(range(1, 121))
+    await taking(desk, 10.0, 40)
+    await submit(desk, in_flight=1)
+    reads = [event for event in desk.events if event.startswith("read")]
+    assert reads == ["read p-1"] * 4, "5 s after the reply, and as 20, 60 and 180 s have passed"
+    assert set(desk.statuses()) == {"waiting"}
+
+
+@pytest.mark.parametrize(("approved_at_s", "sent"), [(20, 3), (55, 7), (170, 19)])
+async def test_an_approval_by_the_platform_some_time_later_stops_what_is_left(
+    desk: Desk, approved_at_s: float, sent: int
+) -> None:
+    desk.plan(range(1, 121))
+
+    async def slow(request: IssueBadgeRequest) -> WorkflowRequest:
+        desk.second += 10
+        desk.now[0] += timedelta(seconds=10)
+        if desk.second > approved_at_s and not desk.unlisted:
+            desk.taken = [each for each in desk.taken if each.platform_request_id != "p-1"]
+            desk.unlisted = [approved("p-1")]
+        return row(f"p-{len(desk.posts)}", request.key)
+
+    desk.answers = [slow] * 40
+    with pytest.raises(AutoApproved, match=r"executed 1 request\(s\) without a human's approval"):
+        await submit(desk, in_flight=1)
+    assert len(desk.posts) == sent
+
+
+async def test_one_that_a_human_decided_is_not_looked_at_again(desk: Desk) -> None:
+    desk.plan(range(1, 121))
+    desk.unlisted = [row("p-1", None, "approved", human=True)]
+    await taking(desk, 10.0, 40)
+    desk.taken = []
+    await submit(desk, in_flight=1)
+    assert [event for event in desk.events if event.startswith("read")] == ["read p-1"]
 
 
 async def test_what_was_approved_by_itself_after_the_reply_stops_before_the_second_request(desk: Desk) -> None:
@@ -500,10 +550,46 @@ async def test_nothing_is_sent_before_the_accounts_list_was_read(desk: Desk, mon
 
     async def not_read(*_: object, **__: object) -> None: ...
 
-    monkeypatch.setattr("capillary.engine.submit.read_history", not_read)
+    monkeypatch.setattr("capillary.engine.before_sending.read_history", not_read)
     with pytest.raises(HistoryOpen, match="has to be read from its beginning once more"):
         await submit(desk)
     assert desk.posts == []
+
+
+@pytest.mark.parametrize(
+    ("begun_ago_s", "by", "fresh_s", "tells", "reads"),
+    [
+        (30, "this user", 60, True, 0),
+        (60, "this user", 60, True, 0),
+        (61, "this user", 60, True, 1),
+        (-1, "this user", 60, True, 1),  # the clock was set back
+        (30, "another user", 60, True, 1),
+        (30, "this user", None, True, 1),
+        (30, "this user", 60, False, 1),  # a restore would not show
+        (None, "this user", 60, True, 1),
+    ],
+)
+async def test_a_reading_of_another_serves_where_it_proves_as_much_as_ones_own(
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+    begun_ago_s: int | None,
+    by: str,
+    fresh_s: int | None,
+    *,
+    tells: bool,
+    reads: int,
+) -> None:
+    desk.plan([1])
+    settings = desk.settings
+    with desk.ledger.write() as tx:
+        history.take_as_read(tx, settings.account, settings.sender, since=NOON.date())
+        if begun_ago_s is not None:
+            sender = settings.sender if by == "this user" else "another till"
+            begun_at = tx.now - timedelta(seconds=begun_ago_s)
+            scans.note_whole(tx, settings.account, sender=sender, begun_at=begun_at, pages=1)
+    monkeypatch.setattr("capillary.ledger.server.tells", lambda _: tells)
+    await submit(desk, fresh=None if fresh_s is None else timedelta(seconds=fresh_s))
+    assert (desk.events.count("list") > 0, desk.statuses()) == (bool(reads), ["waiting"])
 
 
 async def test_the_account_is_read_before_the_first_send(desk: Desk) -> None:

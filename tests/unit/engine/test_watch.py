@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from capillary.api.errors import PlatformUnavailable
 from capillary.engine import list_controls
 from capillary.engine import watch as watching
 from capillary.engine.errors import HistoryUnread, LedgerBehind, ListCutShort
 from capillary.engine.platform_list import LOOK_BACK, PART_DAYS
 from capillary.engine.settle import settle_by_reading
+from capillary.engine.single_read import AWAY
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import Watched, cluster_day, watch
 from capillary.ledger import scans
@@ -236,7 +238,7 @@ async def test_a_new_account_can_send_where_ranges_of_more_than_30_days_are_refu
     refuse(desk, most=30)
     await submit_another(desk)
     assert desk.statuses() == ["waiting"]
-    assert desk.lists == [(first_day(timedelta()), "ISSUE-BADGE")]
+    assert desk.lists == [(first_day(timedelta()), None)]
 
 
 @pytest.mark.parametrize("first_read", [60, 2], ids=["long before", "since"])
@@ -352,6 +354,28 @@ async def test_a_single_read_that_stays_unreadable_stops_no_other_one(
     assert f"request {gone} stays unreadable" in caplog.text
 
 
+async def test_a_single_read_that_always_fails_stops_no_other_one(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """Two of them, at either end of those that are shown."""
+    requests = [await send(desk, ago=2 * DAY, shown=False) for _ in range(4)]
+    desk.unlisted = [replace(each, state="rejected", human_decided=True) for each in desk.unlisted]
+    desk.failing_reads = {requests[0]: 500, requests[-1]: 500}
+    assert (await read(desk)).settled == 2
+    assert desk.statuses() == ["waiting", "settled", "settled", "waiting"]
+    assert f"request {requests[0]} cannot be read" in caplog.text
+    desk.failing_reads = {}
+    assert (await read(desk)).settled == 2
+
+
+@pytest.mark.parametrize(("status", "asked"), [(500, AWAY), (502, 1), (503, 1), (504, 1), (429, 1)])
+async def test_a_platform_that_is_away_ends_the_look(desk: Desk, status: int, asked: int) -> None:
+    requests = [await send(desk, ago=2 * DAY, shown=False) for _ in range(AWAY + 1)]
+    desk.failing_reads = dict.fromkeys(requests, status)
+    with pytest.raises(PlatformUnavailable):
+        await read(desk)
+    assert len(singly(desk)) == asked
+    assert set(desk.statuses()) == {"waiting"}
+
+
 async def test_a_request_of_which_one_twin_is_refused_stays_waiting(desk: Desk) -> None:
     gone = await send(desk, ago=2 * DAY)
     await send(desk, ago=2 * DAY)
@@ -366,6 +390,15 @@ async def test_a_request_of_which_one_twin_is_refused_stays_waiting(desk: Desk) 
     assert await settle_by_reading(desk.ledger, sender.client, sender.runtime, [1]) == 1
 
 
+async def test_a_list_that_is_not_read_to_its_end_is_told(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    await send(desk, ago=DAY)
+    await read(desk)
+    assert "not read to its end" not in caplog.text
+    desk.cut_short = 1
+    await read(desk)
+    assert "the list of platform.example/100 was not read to its end (1 pages, 1 rows)" in caplog.text
+
+
 # Lists that hide what is known ---------------------------------------------------------------------------------
 
 
@@ -374,10 +407,37 @@ async def test_nothing_is_sent_on_a_list_that_hides_what_this_ledger_knows(desk:
     await send(desk, ago=DAY, shown=False, settled=hidden == "what is settled")
     if hidden == "what is decided":
         desk.write(update(badge_sighting).values(terminal_seen_at=NOON, state="approved"))
-    with pytest.raises(ListCutShort, match=r"hides 1 request\(s\) of ours that single reads find"):
+    with pytest.raises(ListCutShort, match=r"does not show 1 request\(s\) of ours that a single read shows"):
         await submit_another(desk)
     assert desk.statuses()[-1] == "planned"
     desk.listed, desk.unlisted = desk.unlisted, []
+    await submit_another(desk)
+    assert desk.statuses()[-1] == "waiting"
+
+
+@pytest.mark.parametrize("hidden", ["what waits", "what is settled"])
+@pytest.mark.parametrize("read_is", ["403", "500 for ever", "404 of an address that shows nobody"])
+async def test_a_single_read_without_an_answer_does_not_say_that_the_request_is_gone(
+    desk: Desk, hidden: str, read_is: str
+) -> None:
+    first = await send(desk, ago=DAY, shown=False, settled=hidden == "what is settled")
+    other = await send(desk, ago=DAY)
+    if read_is == "500 for ever":
+        desk.unreadable_reads = {first}
+    else:
+        desk.refused_with = int(read_is.split(maxsplit=1)[0])
+        desk.refused_reads = {first, other} if "nobody" in read_is else {first}
+    with pytest.raises(ListCutShort, match="refuses to show"):
+        await submit_another(desk)
+    assert desk.statuses()[-1] == "planned"
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_a_bare_404_says_that_a_request_is_gone_where_other_single_reads_are_answered(
+    desk: Desk, status: int
+) -> None:
+    desk.refused_reads, desk.refused_with = {await send(desk, ago=DAY, shown=False)}, status
+    await send(desk, ago=DAY)
     await submit_another(desk)
     assert desk.statuses()[-1] == "waiting"
 
@@ -411,6 +471,15 @@ async def test_of_many_hidden_ones_some_are_looked_up(desk: Desk, monkeypatch: p
 # A list without details --------------------------------------------------------------------------------------
 
 FORGOTTEN = "cb1.forgotten.0123456789abcdef0123456789abcdef"
+
+
+async def test_what_a_restored_ledger_forgot_shows_though_the_filter_of_the_type_matches_nothing(desk: Desk) -> None:
+    await send(desk, ago=DAY)
+    desk.listed.append(row("p-forgotten", FORGOTTEN))
+    desk.misread_types = frozenset({"ISSUE-BADGE"})
+    with pytest.raises(LedgerBehind, match=FORGOTTEN):
+        await submit_another(desk)
+    assert desk.posts[1:] == []
 
 
 @pytest.mark.parametrize("state", ["AdminTask", "approved", "failed", "ZoneTask"])

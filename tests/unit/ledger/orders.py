@@ -65,7 +65,7 @@ def plan(
     with staging() as staged:
         staged.add(rows, bad)
         latest = customers_to_read(ledger, staged, order)
-        staged.clear((customer, latest[customer]) for customer in cleared if customer in latest)
+        staged.clear((customer, latest[customer].attempt) for customer in cleared if customer in latest)
         return commit_plan(ledger, staged, order, dry_run=dry_run)
 
 

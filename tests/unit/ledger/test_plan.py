@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 
 import pytest
@@ -17,7 +17,7 @@ from capillary.ledger.requests import ConfirmedAbsence, refuse, release, resend
 from capillary.ledger.schema import Outcome, RequestStatus, badge_request
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import request_key
-from capillary.ledger.staging import staging
+from capillary.ledger.staging import Unclear, staging
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import (
     DOUBT,
@@ -348,11 +348,31 @@ def test_a_customer_of_a_doubtful_request_is_read_first(ledger: Ledger, clock: C
     order = run("second", retry=frozenset({Outcome.REJECTED}))
     with staging() as staged:
         staged.add([(1, 1), (2, 2), (3, 3)], [])
-        assert customers_to_read(ledger, staged, order) == {1: 1, 2: 1}
+        unclear = customers_to_read(ledger, staged, order)
+        assert {customer: of.attempt for customer, of in unclear.items()} == {1: 1, 2: 1}
         staged.clear([(2, 1)])
         made = commit_plan(ledger, staged, order)
     assert (made.planned, made.known_before) == (2, 1)
     assert [customers_of(ledger, row.id) for row in requests_of(ledger, made)] == [[3], [2]]
+
+
+def test_the_look_at_the_badge_is_told_the_first_send_of_any_attempt(ledger: Ledger) -> None:
+    first = requests_of(ledger, plan(ledger, [1, 2]))[0].id
+    sent_at = datetime(2026, 3, 1, 12, 0, 0, 250000, tzinfo=UTC)
+    _settled_unconfirmed(ledger, first, sent_at)
+    again = run("second", retry=frozenset({Outcome.UNCONFIRMED}))
+    second = requests_of(ledger, plan(ledger, [1], again, cleared=[1]))[0].id
+    _settled_unconfirmed(ledger, second, sent_at + timedelta(days=9))
+    with staging() as staged:
+        staged.add([(1, 1), (2, 2)], [])
+        unclear = customers_to_read(ledger, staged, run("third", retry=frozenset({Outcome.UNCONFIRMED})))
+    assert unclear == {1: Unclear(2, sent_at), 2: Unclear(1, sent_at)}
+
+
+def _settled_unconfirmed(ledger: Ledger, request_id: int, sent_at: datetime) -> None:
+    settle_as(ledger, request_id, Outcome.UNCONFIRMED)
+    with ledger.write() as tx:
+        tx.conn.execute(update(badge_request).where(badge_request.c.id == request_id).values(first_sent_at=sent_at))
 
 
 def test_nobody_is_read_on_a_new_occasion(ledger: Ledger) -> None:
