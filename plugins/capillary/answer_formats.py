@@ -27,6 +27,13 @@ _HOUR_S: Final = 3600
 _DAY_S: Final = 86_400
 
 
+class _Console(Console):
+    """A console that leaves it to its caller what it means that nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def print_csv(rows: Iterable[Row], columns: Sequence[str], out: TextIO) -> int:
     """Write a header and the rows as they come; return their number. What is missing is empty."""
     writer = csv.DictWriter(out, columns, lineterminator="\n")
@@ -59,7 +66,7 @@ def print_table(rows: Iterable[Row], columns: Sequence[str], out: TextIO) -> int
     if not kept:
         return 0
     said = [name for name in columns if any(_says_something(row[name]) for row in kept)]
-    console = Console(file=out, highlight=False, markup=False, emoji=False)
+    console = _Console(file=out, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _UNWRAPPED
     table = Table(box=None, pad_edge=False, header_style="bold")

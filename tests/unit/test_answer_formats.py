@@ -93,6 +93,15 @@ def test_what_goes_to_a_program_is_neither_folded_nor_coloured() -> None:
     assert "no terminal has room for" in second
 
 
+def test_a_table_that_nobody_reads_ends_as_any_other_writing_does() -> None:
+    class Closed(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        print_table(ROWS, COLUMNS, Closed())
+
+
 def test_nothing_is_printed_of_no_rows() -> None:
     out = io.StringIO()
     assert (print_table([], COLUMNS, out), print_blocks([], COLUMNS, out), out.getvalue()) == (0, 0, "")

@@ -227,7 +227,8 @@ def test_a_ledger_that_is_missing_is_an_error_and_is_not_made(
 COMMAND = [sys.executable, "-m", "capillary"]
 
 
-def test_a_reader_that_has_seen_enough_ends_the_command_quietly(url: str) -> None:
+@pytest.mark.parametrize("form", [["--csv"], ["--json"]])
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(url: str, form: list[str]) -> None:
     with Ledger(url) as ledger:
         books = Books(ledger)
         books.occasion("many")
@@ -235,7 +236,7 @@ def test_a_reader_that_has_seen_enough_ends_the_command_quietly(url: str) -> Non
             books.run(run_id="many"), 0, RequestStatus.SETTLED, dict.fromkeys(range(1, 5_000), Outcome.FAILED)
         )
     asked = subprocess.Popen(  # noqa: S603 - our own interpreter
-        [*COMMAND, "failed", "--csv", "--url", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "failed", *form, "--url", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert asked.stdout is not None
     assert asked.stderr is not None
