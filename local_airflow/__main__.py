@@ -17,6 +17,7 @@ from rich.console import Console
 
 from local_airflow.airflow_api import AirflowApi
 from local_airflow.campaign import CampaignRun, ledger_counting, own_ledger_url
+from local_airflow.checking import check_campaign
 from local_airflow.environment import Sources, build_environment
 from local_airflow.errors import CampaignUnavailableError, LocalAirflowError, RunInterruptedError
 from local_airflow.home import CHECKOUT, DAGS, Home
@@ -168,6 +169,15 @@ class LocalAirflow:
                 "to your platform. Set AIRFLOW_CONN_WAREHOUSE for real ones.",
                 style="yellow",
             )
+        if options.command == "run":
+            with self._console.status(f"checking the campaign {options.campaign}"):
+                check_campaign(
+                    self._processes,
+                    environment,
+                    campaign=options.campaign,
+                    dags_folder=options.dags_folder,
+                    pause=self._interruption.pause,
+                )
         startup = Startup(
             home=self._home,
             environment=environment,

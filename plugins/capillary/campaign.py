@@ -331,13 +331,7 @@ class PlanCampaignOperator(PlanBadgesOperator):
             self.log.warning("%s is not live: a dry run, whatever the trigger form says", campaign.name)
         caps = [cap for cap in (campaign.max_customers_per_run, form.customer_cap) if cap is not None]
         self.occasion = occasion.name
-        self.parameters = {
-            **(self.parameters or {}),
-            "badge_id": self.badge_id,
-            "occasion": occasion.name,
-            "period_start": occasion.period_start,
-            "period_end": occasion.period_end,
-        }
+        self.parameters = self.values_for(occasion)
         self.is_dry_run = form.dry_run or not campaign.live
         self.customer_cap = min(caps, default=None)
         self.retry_outcomes = form.retry_outcomes
@@ -349,6 +343,16 @@ class PlanCampaignOperator(PlanBadgesOperator):
     def occasion_name(self) -> str:
         """Return the occasion: its pattern until a run has resolved it."""
         return self.occasion or self.badge_campaign.when.pattern
+
+    def values_for(self, occasion: ResolvedOccasion) -> dict[str, object]:
+        """Return the values of the query's names: the campaign's own, and those of a run for this occasion."""
+        return {
+            **(self.parameters or {}),
+            "badge_id": self.badge_id,
+            "occasion": occasion.name,
+            "period_start": occasion.period_start,
+            "period_end": occasion.period_end,
+        }
 
     def _resolve(self, context: Context, form: TriggerForm) -> ResolvedOccasion:
         when = self.badge_campaign.when

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, CursorResult, Engine, TextClause
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -208,25 +208,59 @@ def read_rows(
         raise ValueError(f"partition_rows must be at least 1, not {partition_rows}")
     statement, bound = prepare(sql, parameters, engine.dialect)
     try:
-        with engine.connect() as conn, _read_only(conn):
-            try:
-                result = conn.execute(statement, bound, execution_options={"yield_per": partition_rows})
-            except (TypeError, ValueError, ArithmeticError) as error:  # of a driver that cannot be asked before
-                named = ", ".join(f":{name} ({type(value).__name__})" for name, value in parameters.items())
-                said = f"{engine.dialect.driver} cannot bind one of {named}: {type(error).__name__}"
-                raise QueryRefused(reason=said) from None
-            if not result.returns_rows:
-                raise QueryRefused(reason="it returns no rows; it must be one SELECT")
-            columns = list(result.keys())
-            at = [index for index, column in enumerate(columns) if _is_customer_column(column)]
-            if len(at) != 1:
-                raise ColumnMissing(columns=columns)
-            index = at[0]
+        with (
+            engine.connect() as conn,
+            read_only(conn),
+            started(conn, statement, bound, parameters, partition_rows=partition_rows) as result,
+        ):
+            index = only_customer_column(list(result.keys()))
             for partition in result.partitions(partition_rows):
                 yield [row[index] for row in partition]
     except SQLAlchemyError as error:
-        failed = QueryInterrupted if _may_pass(error) else QueryRefused
-        raise failed(reason=_first_line(error, engine)) from None  # its text holds SQL and parameters
+        raise failed_query(error, engine) from None  # its text holds SQL and parameters
+
+
+def started(
+    conn: Connection,
+    statement: TextClause,
+    bound: Mapping[str, object],
+    parameters: Mapping[str, object],
+    *,
+    partition_rows: int | None = None,
+) -> CursorResult[Any]:
+    """Return the result of a query that was prepared from these parameters; its rows come as they are asked for.
+
+    Raises:
+        QueryRefused: the driver cannot bind a value, or there are no rows to come.
+        SQLAlchemyError: the database refuses it.
+    """
+    options = {} if partition_rows is None else {"yield_per": partition_rows}
+    try:
+        result = conn.execute(statement, bound, execution_options=options)
+    except (TypeError, ValueError, ArithmeticError) as error:  # of a driver that cannot be asked before
+        named = ", ".join(f":{name} ({type(value).__name__})" for name, value in parameters.items())
+        said = f"{conn.dialect.driver} cannot bind one of {named}: {type(error).__name__}"
+        raise QueryRefused(reason=said) from None
+    if not result.returns_rows:
+        raise QueryRefused(reason="it returns no rows; it must be one SELECT")
+    return result
+
+
+def only_customer_column(columns: Sequence[str]) -> int:
+    """Return where the column `customer_id` is.
+
+    Raises:
+        ColumnMissing: there is none, or several.
+    """
+    at = [index for index, column in enumerate(columns) if _is_customer_column(column)]
+    if len(at) != 1:
+        raise ColumnMissing(columns=columns)
+    return at[0]
+
+
+def failed_query(error: SQLAlchemyError, engine: Engine) -> QueryInterrupted | QueryRefused:
+    """Return what a database's failure becomes; the text of the error itself holds SQL and parameters."""
+    return (QueryInterrupted if _may_pass(error) else QueryRefused)(reason=_first_line(error, engine))
 
 
 def _is_customer_column(column: str) -> bool:
@@ -234,7 +268,7 @@ def _is_customer_column(column: str) -> bool:
 
 
 @contextmanager
-def _read_only(conn: Connection) -> Iterator[None]:
+def read_only(conn: Connection) -> Iterator[None]:
     """Refuse writes on this connection, where the dialect allows it, and give it back as it was."""
     if conn.dialect.name == "postgresql":
         conn.exec_driver_sql("SET TRANSACTION READ ONLY")  # ends with the transaction

@@ -231,8 +231,8 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
             (
                 policy.on_rejected,
                 (
-                    f"{_count(rejected, 'customer')} rejected by the checker: read the checker's message, and retry "
-                    "outcome rejected once its reason is gone."
+                    f"{_count(rejected, 'customer')} rejected by the checker: read the checker's message (python -m "
+                    "capillary failed), and retry outcome rejected once its reason is gone."
                 ),
             )
         )
