@@ -20,6 +20,7 @@ from airflow.sdk import Connection
 from capillary.api.account import DEFAULT_PORTS
 from capillary.api.settings_fields import ADDRESS_REMEDY, BOUNDS
 from capillary.connection_fields import ConnectionInvalid, as_number, as_switch
+from capillary.missing_value import reads_like_none
 
 #: Types of a connection that speaks HTTP; the last is what a URI that begins with https:// becomes.
 TYPES: Final = ("capillary", "http", "https")
@@ -115,6 +116,10 @@ def address_of(connection: Connection) -> str:
     host = host.strip().strip("<>").strip() if isinstance(host, str) else "//"
     if not host:
         raise _wrong(connection, "host", "it is missing", ADDRESS_REMEDY)
+    if not host.isprintable():  # urlsplit would leave a line break out, and so name another host
+        raise _wrong(connection, "host", "it holds a line break, or a sign that does not print", ADDRESS_REMEDY)
+    if reads_like_none(host):
+        raise _wrong(connection, "host", "it is what becomes of a value that is missing", ADDRESS_REMEDY)
     try:
         parts = urlsplit(host if "://" in host else f"{schema or 'https'}://{_bracketed(host)}")
         own_port, has_host = parts.port, bool(parts.hostname)

@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from capillary.api.account import DEFAULT_PORTS, ORGANISATION, host_of, split
 from capillary.api.errors import SettingsInvalid
+from capillary.missing_value import reads_like_none
 
 #: How the platform's address is written.
 ADDRESS_REMEDY: Final = "Write it like https://eu.api.capillarytech.com"
@@ -75,6 +76,12 @@ def _refused(problem: str, remedy: str) -> PydanticCustomError:
 def _printable(value: str) -> str:
     if _CONTROL.search(value):
         raise _refused("it holds a line break or another control character", "Paste it again without one")
+    return value
+
+
+def _there(value: str) -> str:
+    if reads_like_none(value):
+        raise _refused("it is what becomes of a value that is missing", "Give a value, or leave the field empty")
     return value
 
 
@@ -173,7 +180,7 @@ def _address_problem(address: str, *, userinfo: bool, scheme: bool) -> str | Non
 
 
 #: Text of one line, stripped; a password is kept as it is.
-Words = Annotated[str, AfterValidator(str.strip), AfterValidator(_printable)]
+Words = Annotated[str, AfterValidator(str.strip), AfterValidator(_printable), AfterValidator(_there)]
 Password = Annotated[str, AfterValidator(_printable)]
 HeaderWords = Annotated[Words, AfterValidator(_for_a_header)]
 Till = Annotated[Words, AfterValidator(_till)]
