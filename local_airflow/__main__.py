@@ -17,10 +17,12 @@ from rich.console import Console
 
 from local_airflow.airflow_api import AirflowApi
 from local_airflow.campaign import CampaignRun, ledger_counting, own_ledger_url
+from local_airflow.checking import check_campaign
 from local_airflow.environment import Sources, build_environment
 from local_airflow.errors import CampaignUnavailableError, LocalAirflowError, RunInterruptedError
 from local_airflow.home import CHECKOUT, DAGS, Home
 from local_airflow.interruption import Interruption
+from local_airflow.passed_over import tell_passed_over
 from local_airflow.ports import (
     LOOPBACK,
     PREFERRED_API_PORT,
@@ -160,12 +162,22 @@ class LocalAirflow:
         )
         if port is not None:
             self._home.remember_sandbox_port(port)
+        tell_passed_over(environment, folder=options.dags_folder, campaign=options.campaign, console=self._console)
         if sources.sample_customers_on_own_platform:
             self._console.print(
                 "AIRFLOW_CONN_CAPILLARY is yours and the warehouse is the example: its invented customers go "
                 "to your platform. Set AIRFLOW_CONN_WAREHOUSE for real ones.",
                 style="yellow",
             )
+        if options.command == "run":
+            with self._console.status(f"checking the campaign {options.campaign}"):
+                check_campaign(
+                    self._processes,
+                    environment,
+                    campaign=options.campaign,
+                    dags_folder=options.dags_folder,
+                    pause=self._interruption.pause,
+                )
         startup = Startup(
             home=self._home,
             environment=environment,

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_airflow.home import CHECKOUT, PLUGINS, Home, LocalSecrets
+from local_airflow.home import CHECKOUT, DAGS, PLUGINS, Home, LocalSecrets
 from local_airflow.ports import LOOPBACK
 
 PLATFORM = "AIRFLOW_CONN_CAPILLARY"
 WAREHOUSE = "AIRFLOW_CONN_WAREHOUSE"
 LEDGER = "AIRFLOW_CONN_BADGE_LEDGER"
+#: Whether Airflow passes over files that do not hold the words airflow and dag; it does by default.
+SAFE_MODE = "AIRFLOW__CORE__DAG_DISCOVERY_SAFE_MODE"
 
 SANDBOX_TILL = "sandbox-maker"
 SANDBOX_ORGANISATION = "100458"
@@ -92,6 +94,9 @@ def build_environment(
         # Tasks call Airflow, and may call the sandbox, on this machine: no proxy can reach them there.
         **{name: _joined(",", user.get(name, ""), LOOPBACK, "localhost") for name in ("NO_PROXY", "no_proxy")},
     }
+    if dags_folder == DAGS:
+        # All files there are campaigns. A folder of the user's may hold others, which nobody wants to be run.
+        kept_apart[SAFE_MODE] = "False"
     speed = {
         # More than 8 tasks at once and SQLite's writers time out: "database is locked".
         "AIRFLOW__CORE__PARALLELISM": "4",

@@ -1,17 +1,21 @@
-"""Commands of the package: ``python -m capillary ledger …``, ``stop``, ``resume``, ``stopped``."""
+"""Commands of the package, ``python -m capillary …``.
+
+``check`` before a run; ``failed``, ``waiting``, ``customer`` and ``runs`` to look; ``stop``, ``resume`` and ``stopped``
+in an emergency; ``ledger`` to make and to look after one.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import URL
 
-from capillary import stop_command
+from capillary import check_command, question_command, stop_command
 from capillary.api.outside_text import on_one_line, shell_word
 from capillary.errors import CapillaryError
 from capillary.ledger.check import faults
@@ -23,6 +27,8 @@ from capillary.ledger.revision import current_revision
 from capillary.ledger.server import untold
 
 LEDGER_CONN_ID = "badge_ledger"
+#: What a shell says of a command that SIGPIPE ended.
+_BROKEN_PIPE = 141
 #: What brings an import further that had to leave tasks out.
 _HOW_TO_TRY = (
     "if one of the tasks that were not tried planned a request named above: add a file to the folder, with a DAG whose "
@@ -38,13 +44,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; default: those of the process.
 
     Returns:
-        0, or 1 after a sentence on standard error. ``check`` says 1 where the schema is not the code's or, with
+        0, or 1 after a sentence on standard error. ``ledger check`` says 1 where the schema is not the code's or, with
         ``--deep``, a rule is broken, ``import`` where something of ours on the platform is still unknown, ``erase``
         where nothing was erased.
     """
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.room == check_command.COMMAND:
+            _without_examples()
+            return _printed(lambda: check_command.run(arguments))
         url = arguments.url or _url_of_connection(arguments.conn_id)
+        if arguments.room in question_command.COMMANDS:
+            return _printed(lambda: question_command.run(url, arguments))
         if arguments.room in stop_command.COMMANDS:
             said, done = stop_command.run(url, arguments)
         elif arguments.command == "import":
@@ -106,7 +117,20 @@ def _parser() -> argparse.ArgumentParser:
         "not read back",
     )
     stop_command.add_commands(rooms)
+    question_command.add_commands(rooms)
+    check_command.add_command(rooms)
     return parser
+
+
+def _printed(answer: Callable[[], int]) -> int:
+    """Return the exit code of a command that prints its answer, which nobody need read to its end."""
+    try:
+        code = answer()
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not written at the exit
+        return _BROKEN_PIPE
+    return code
 
 
 def _create(url: str | URL, arguments: argparse.Namespace) -> str:
@@ -241,5 +265,6 @@ def _without_examples() -> None:
     os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
 
-if __name__ == "__main__":
+# Airflow imports what lies in its plugins folder by the stem of the file, this one as `__main__` without a package.
+if __name__ == "__main__" and __package__:
     sys.exit(main())

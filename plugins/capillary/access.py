@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.log import mask_secret
 from sqlalchemy.exc import IntegrityError
 
+from capillary.api.calls import Pace
 from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
 from capillary.api.tls import trust_of
@@ -72,13 +73,21 @@ def open_ledger(conn_id: str) -> Ledger:
 @asynccontextmanager
 async def platform_client(settings: PlatformSettings, ledger: Ledger, runtime: Runtime) -> AsyncIterator[Client]:
     """Yield a client that keeps the account's pace in the ledger."""
+    pace = LedgerPace(ledger, settings.account, calls_per_minute=settings.calls_per_minute, runtime=runtime)
+    async with client_at(pace, settings, runtime) as client:
+        yield client
+
+
+@asynccontextmanager
+async def client_at(pace: Pace, settings: PlatformSettings, runtime: Runtime) -> AsyncIterator[Client]:
+    """Yield a client that keeps this pace."""
     transport = AiohttpTransport(
         connect_timeout_s=settings.connect_timeout_s, verify_tls=trust_of(settings), proxy=settings.proxy
     )
     client = Client(
         settings,
         transport=transport,
-        pace=LedgerPace(ledger, settings.account, calls_per_minute=settings.calls_per_minute, runtime=runtime),
+        pace=pace,
         sleep=runtime.sleep,
         monotonic=runtime.monotonic,
         random=runtime.random,

@@ -49,14 +49,14 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     """Add them to the parser of ``python -m capillary``."""
     stop = commands.add_parser("stop", help="stop all sending, now, whatever the platform's connection says")
     _add_scope(stop)
-    stop.add_argument("--reason", required=True, type=_text(REASON_LENGTH), help="why; stopped tasks say it")
-    stop.add_argument("--by", type=_text(200), help="who; default: the login name of this machine's user")
+    stop.add_argument("--reason", required=True, type=line_of(REASON_LENGTH), help="why; stopped tasks say it")
+    stop.add_argument("--by", type=line_of(200), help="who; default: the login name of this machine's user")
     stop.add_argument(
         "--even-unknown", action="store_true", help="stop also what the ledger does not know yet, before its first run"
     )
     again = commands.add_parser("resume", help="release a stop; nothing is sent by this alone")
     _add_scope(again)
-    again.add_argument("--by", type=_text(200), help="who; default: the login name of this machine's user")
+    again.add_argument("--by", type=line_of(200), help="who; default: the login name of this machine's user")
     _add_ledger(commands.add_parser("stopped", help="list what is stopped, since when, by whom and why"))
 
 
@@ -91,13 +91,13 @@ def failed(room: str, why: str) -> str:
 def _add_scope(parser: argparse.ArgumentParser) -> None:
     _add_ledger(parser)
     account = parser.add_mutually_exclusive_group()
-    account.add_argument("--account", type=_text(255), help="one account, written as host/organisation")
+    account.add_argument("--account", type=line_of(255), help="one account, written as host/organisation")
     account.add_argument(
         "--capillary-conn-id",
         help=f"or the account of this platform's connection (with --campaign: {PLATFORM_CONN_ID})",
     )
     account.add_argument("--all", action="store_true", help="or every account; stop's default where nothing is named")
-    parser.add_argument("--campaign", type=_text(200), help="one campaign; default: all of the account")
+    parser.add_argument("--campaign", type=line_of(200), help="one campaign; default: all of the account")
 
 
 def _add_ledger(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +105,9 @@ def _add_ledger(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--conn-id", default="badge_ledger", help="Airflow connection (default: %(default)s)")
 
 
-def _text(longest: int) -> Callable[[str], str]:
+def line_of(longest: int) -> Callable[[str], str]:
+    """Return what checks an argument: one line of 1 to `longest` printable characters."""
+
     def checked(value: str) -> str:
         words = unicodedata.normalize("NFC", value.strip())  # as campaigns' names are kept
         if not words or len(words) > longest or not words.isprintable():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -10,9 +11,18 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, Asset, MultipleCronTriggerTimetable
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetOrTimeSchedule,
+    CronDataIntervalTimetable,
+    DeltaTriggerTimetable,
+    MultipleCronTriggerTimetable,
+)
+from airflow.sdk import CronTriggerTimetable as SdkCronTriggerTimetable
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.trigger import CronTriggerTimetable
+from airflow.timetables.trigger import MultipleCronTriggerTimetable as MultipleCrons
 
 from capillary.campaign import (
     BadgeCampaign,
@@ -23,7 +33,6 @@ from capillary.campaign import (
     Policy,
     Word,
 )
-from capillary.campaign_fields import GUARD_BOUNDS
 from capillary.errors import TerminalError
 from capillary.ledger.schema import HAS_BADGE, RETRYABLE, Outcome
 
@@ -73,25 +82,58 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("sql", "vip.sql", ["no file 'vip.sql' beside test_campaign.py", "there: none"]),
         ("sql", "SELECT :tier AS customer_id", ["parameters:", ":tier", "Give it a value in parameters"]),
         ("sql", "SELECT :badgeid AS customer_id", ["parameters:", "did you mean 'badge_id'"]),
+        ("sql", "SELECT 1 AS customer_id WHERE 'a' LIKE ':tier'", ["parameters:", "it stands in quotes", r"\:tier"]),
+        ("sql", "SELECT 1 AS customer_id\n-- {% if", ["cannot read its line 2: ", "{% raw %}"]),
+        ("sql", "SELECT 1 AS customer_id\n\n/* {# todo */", ["cannot read its line 3: Missing end of comment tag"]),
+        ("sql", "SELECT {{ ds | dss }} AS customer_id", ["cannot read its line 1: No filter named 'dss'"]),
+        ("sql", "SELECT {{ ds AS customer_id", ["cannot read its line 1: "]),
+        ("folder", "sql", ["'sql' is not absolute", "Path(__file__).parent"]),
+        ("folder", "/nowhere", ["there is no folder '/nowhere'"]),
+        ("folder", 5, ["it is 5"]),
         ("sql", PERIOD_SQL, ["occasion:", ":period_start", "{month}"]),
         ("badge_id", "gold", ["should match", "'gold'", "badge's own page"]),
         ("badge_id", "A1B2C3D4E5F60718293A4B5C", ["Give 24 digits 0 to 9 and a to f"]),
         ("owner_type", "Loyality", ["'Loyality' is not one of Loyalty", "Give the module"]),
         ("reference_id", 134, ["should be a valid string, not 134", "as text"]),
-        ("reference_id", " 134", ["should match"]),
-        ("entity", {**ENTITY, "till_id": 501}, ["till_id must be a non-blank string", "Give an Entity"]),
-        ("entity", {**ENTITY, "til_id": "501"}, ["it has no 'til_id' (did you mean 'till_id'?)"]),
-        ("entity", {"till_id": "501"}, ["store_id, zone_id, concept_id missing"]),
+        ("reference_id", " 134", ["' 134' has blanks at an end", "Give the owner's id"]),
+        ("entity", {**ENTITY, "till_id": 501}, ["till_id: it should be a valid string, not 501", "Give an Entity"]),
+        ("entity", {**ENTITY, "til_id": "501"}, ["til_id: there is no such field (did you mean 'till_id'?)"]),
+        ("entity", {"till_id": "501"}, ["store_id: it is missing; zone_id: it is missing; concept_id: it is"]),
         ("entity", "501", ["it is '501'", "Give an Entity"]),
         ("occasion", "vip {months}", ["no token {months}", "Did you mean {month}?"]),
         ("occasion", "vip {month", ["a brace without its partner"]),
         ("occasion", "", ["empty", "Give printable text"]),
         ("occasion", "None", ["what becomes of a value that is missing", "leave the occasion out"]),
         ("reference_id", "None", ["'None' is what becomes of a value that is missing", "Give "]),
-        ("entity", {**ENTITY, "till_id": "None"}, ["till_id is 'None', which is what becomes of", "Give an Entity"]),
+        ("entity", {**ENTITY, "till_id": "None"}, ["till_id: 'None' is what becomes of a", "Give an Entity"]),
         ("timezone", "Asia/Calcuta", ["'Asia/Calcuta'", "Did you mean Asia/Calcutta?"]),
         ("schedule", "every morning", ["'every morning' is no cron expression", "Give a cron expression"]),
         ("schedule", "61 * * * *", ["no cron expression"]),
+        ("schedule", "* * * * * *", ["'* * * * * *' has 6 fields", "the sixth would be seconds", "all but five"]),
+        ("schedule", "0 6 * * * 30", ["has 6 fields"]),
+        ("schedule", "0 6 * * * 0 2027", ["has 7 fields"]),
+        ("schedule", "0 0 31 2 *", ["'0 0 31 2 *' never comes: no month has that day"]),
+        ("schedule", "0 0 30,31 2 *", ["never comes"]),
+        ("schedule", "0 0 31 4,6,9,11 *", ["never comes"]),
+        ("schedule", "R 6 * * *", ["draws its R again whenever the file is read"]),
+        ("schedule", "H 6 * * *", ["no cron expression"]),
+        ("schedule", "@reboot", ["no cron expression"]),
+        ("schedule", timedelta(0), ["timedelta(0) is shorter than a minute"]),
+        ("schedule", timedelta(seconds=59), ["shorter than a minute"]),
+        ("schedule", timedelta(days=-1), ["shorter than a minute"]),
+        ("schedule", DeltaTriggerTimetable(timedelta(seconds=1)), ["shorter than a minute"]),
+        ("schedule", CronTriggerTimetable("0 0 31 2 *", timezone="UTC"), ["never comes"]),
+        ("schedule", SdkCronTriggerTimetable("* * * * * *", timezone="UTC"), ["has 6 fields"]),
+        ("schedule", CronDataIntervalTimetable("* * * * * *", timezone="UTC"), ["has 6 fields"]),
+        ("schedule", MultipleCronTriggerTimetable("0 6 * * *", "0 0 31 2 *", timezone="UTC"), ["'0 0 31 2 *' never"]),
+        ("schedule", MultipleCrons("0 6 * * *", "* * * * * *", timezone="UTC"), ["has 6 fields"]),
+        (
+            "schedule",
+            AssetOrTimeSchedule(
+                timetable=SdkCronTriggerTimetable("0 0 31 2 *", timezone="UTC"), assets=[Asset("load")]
+            ),
+            ["'0 0 31 2 *' never comes"],
+        ),
         ("schedule", "@continuous", ["no cron expression"]),
         ("schedule", 5, ["it is 5", "Give a cron expression"]),
         ("schedule", [], ["it is []"]),
@@ -112,8 +154,6 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("customers_per_request", "500", ["should be a valid integer, not '500'"]),
         ("max_customers_per_run", 0, ["greater than or equal to 1", "None for all"]),
         ("guards", {"max_jump": 3}, ["instance of Guards", "Give Guards(…)"]),
-        ("guards", Guards(max_drop=2), ["max_drop should be a number from 0 to 1, not 2"]),
-        ("guards", Guards(max_requests=0), ["max_requests should be a number from 1 upwards, not 0"]),
         ("policies", {"on_rejected": "warn"}, ["instance of Policy", "Give Policy(…)"]),
         ("canary", None, ["should be a valid boolean"]),
         ("deadline", 7, ["should be a valid timedelta, not 7", "Give a timedelta"]),
@@ -131,7 +171,7 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("on_failure_callback", "page_me", ["'page_me' cannot be called", "Give a function or notifier"]),
         ("doc", 5, ["should be a valid string"]),
         ("max_customer_per_run", 5, ["there is no such field (did you mean 'max_customers_per_run'?)"]),
-        ("colour", "gold", ["there is no such field. The fields are name, sql"]),
+        ("colour", "gold", ["there is no such field. The fields are name, folder, sql"]),
     ],
 )
 def test_a_wrong_field_is_named_with_its_remedy(field: str, value: object, words: list[str]) -> None:
@@ -147,10 +187,40 @@ def test_a_wrong_field_is_named_with_its_remedy(field: str, value: object, words
     assert isinstance(caught.value, TerminalError)
 
 
+@pytest.mark.parametrize(
+    ("where", "parameters", "words"),
+    [
+        (
+            "tier IN (:tiers)",
+            {"tiers": []},
+            ["parameters: :tiers: its list is empty, which finds nobody, or everybody"],
+        ),
+        ("tier NOT IN (:tiers)", {"tiers": [None]}, ["parameters: :tiers: its list holds None"]),
+        (
+            "tier IN (:tiers, 'base')",
+            {"tiers": ["gold"]},
+            ["parameters: :tiers: its value is a list, and stands in IN"],
+        ),
+        ("day > now() - interval ':days days'", {"days": 90}, ["parameters: :days: it stands in quotes"]),
+    ],
+)
+def test_a_parameter_that_would_find_nobody_or_everybody_keeps_the_file_from_loading(
+    where: str, parameters: dict[str, object], words: list[str]
+) -> None:
+    with pytest.raises(CampaignInvalid) as caught:
+        campaign(sql=f"{GOOD['sql']} WHERE {where}", parameters=parameters)
+    assert [word for word in words if word not in str(caught.value)] == [], str(caught.value)
+
+
+def test_names_in_comments_and_a_list_that_postgresql_may_take_are_no_fault() -> None:
+    sql = "SELECT customer_id FROM vip WHERE tier = ANY(:tiers) AND day = :day::date -- not :this, it's a comment"
+    assert campaign(sql=sql, parameters={"tiers": ["gold"], "day": "2026-11-01"}).name == "vip"
+
+
 def test_every_wrong_field_is_named_at_once() -> None:
     with pytest.raises(CampaignInvalid) as caught:
         BadgeCampaign(name="vip", sql="vip.sql", badge_id="gold", live=1, liv=True)  # type: ignore[call-arg, arg-type]
-    named = [problem.partition(":")[0] for problem in caught.value.problems]
+    named = [each.name for each in caught.value.wrong]
     assert named == ["sql", "badge_id", "owner_type", "reference_id", "entity", "live", "liv"]
     assert "owner_type: it is missing. Give the module" in str(caught.value)
 
@@ -159,10 +229,10 @@ def test_every_field_says_what_to_give() -> None:
     assert [name for name, field in BadgeCampaign.model_fields.items() if not field.description] == []
 
 
-def test_the_tables_beside_the_guards_and_outcomes_are_whole() -> None:
-    assert set(GUARD_BOUNDS) == {field.name for field in fields(Guards)}
+def test_the_table_beside_the_outcomes_is_whole() -> None:
     assert set(RETRYABLE) == set(Outcome) - HAS_BADGE
-    assert campaign(guards=Guards(**dict.fromkeys(GUARD_BOUNDS, 1))).guards.max_jump == 1
+    ones: dict[str, Any] = dict.fromkeys([field.name for field in fields(Guards)], 1)
+    assert campaign(guards=Guards(**ones)).guards.max_jump == 1
 
 
 def test_parameters_of_any_kind_can_be_kept() -> None:
@@ -206,12 +276,11 @@ def test_the_planning_task_says_whether_the_occasion_is_shared() -> None:
 
 
 def test_the_query_is_a_file_beside_the_campaign_or_text(tmp_path: Path) -> None:
-    (tmp_path / "vips.sql").write_text("SELECT customer_id FROM t -- as in other.sql\n\n")
+    (tmp_path / "vips.sql").write_text("SELECT customer_id FROM t -- as in other.sql")
     bag = dag_file(tmp_path, sql="'vips.sql'")
     assert bag.import_errors == {}
-    # With a line's end: Airflow takes a text that ends in .sql for a file's name.
-    assert task(bag.dags["vip"], "extract_eligible_customers").sql.endswith("-- as in other.sql\n")
-    assert task(campaign().dag(), "extract_eligible_customers").sql == "SELECT customer_id FROM vip\n"
+    assert task(bag.dags["vip"], "extract_eligible_customers").sql.endswith("-- as in other.sql")
+    assert task(campaign().dag(), "extract_eligible_customers").sql == "SELECT customer_id FROM vip"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +288,14 @@ def test_the_query_is_a_file_beside_the_campaign_or_text(tmp_path: Path) -> None
     [
         (None, "there is no file 'vip.sql' beside vips.py (there: vips.sql)"),
         (b"  \n", "the file 'vip.sql' is empty"),
-        (b"SELECT '\xff'", "'vip.sql' cannot be read as UTF-8 text"),
+        (b"SELECT '\xff'", "'vip.sql' cannot be read as UTF-8 text (UnicodeDecodeError). Save the file as UTF-8"),
+        ("SELECT 1".encode("utf-16"), "'vip.sql' cannot be read as UTF-8 text"),
+        (
+            "SELECT 1".encode("utf-16-le"),
+            "'vip.sql' holds NUL characters, as a text in UTF-16 does. Save the file as UTF",
+        ),
+        (b"\xef\xbb\xbf \n", "the file 'vip.sql' is empty"),
+        (b"SELECT 1\r\n-- {% do", "Airflow renders the file 'vip.sql' by Jinja, which cannot read its line 2"),
     ],
 )
 def test_a_missing_or_unreadable_query_is_an_import_error_with_words(
@@ -232,6 +308,80 @@ def test_a_missing_or_unreadable_query_is_an_import_error_with_words(
     (said,) = bag.import_errors.values()
     assert f"vips.py, campaign 'vip': sql: {words}" in said
     assert bag.dags == {}
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_the_query(tmp_path: Path) -> None:
+    (tmp_path / "vips.sql").write_bytes(b"\xef\xbb\xbfSELECT 1\r\nAS customer_id")
+    bag = dag_file(tmp_path, sql="'vips.sql'")
+    assert task(bag.dags["vip"], "extract_eligible_customers").sql == "SELECT 1\nAS customer_id"
+
+
+def test_only_the_sql_may_be_a_file(tmp_path: Path) -> None:
+    """Airflow reads every field that ends like a file's name, and fails where there is none."""
+    parameters = {"source": "gold.sql", "sources": ["gold.sql"]}
+    sql = "SELECT customer_id FROM vip WHERE source IN (:sources) OR source = :source"
+    (tmp_path / "gold.sql").write_text("not to be read")
+    bag = dag_file(
+        tmp_path, sql=repr(sql), parameters=repr(parameters), reference_id="'gold.sql'", occasion="'gold.sql'"
+    )
+    assert bag.import_errors == {}
+    extract = task(bag.dags["vip"], "extract_eligible_customers")
+    extract.render_template_fields({"ds": "2026-11-23"})
+    assert (extract.sql, extract.parameters) == (sql, parameters)
+    assert (extract.reference_id, extract.occasion) == ("gold.sql", "gold.sql")
+
+
+def zipped(folder: Path, **files: str) -> Path:
+    """Return a zip with a campaign and its query, as Airflow loads DAGs from."""
+    with zipfile.ZipFile(folder / "campaigns.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return folder / "campaigns.zip"
+
+
+def test_a_zip_of_dags_holds_campaigns_and_their_queries(tmp_path: Path) -> None:
+    arguments = ", ".join(f"{name}={value!r}" for name, value in GOOD.items() if name != "sql")
+    source = "'An Airflow DAG.'\nfrom capillary.campaign import *\nBadgeCampaign(sql='{}', {}).dag()\n"
+    archive = zipped(
+        tmp_path,
+        **{"vips.py": source.format("vips.sql", arguments), "vips.sql": "\ufeffSELECT customer_id FROM zipped"},
+    )
+    bag = DagBag(archive)
+    assert bag.import_errors == {}
+    assert task(bag.dags["vip"], "extract_eligible_customers").sql == "SELECT customer_id FROM zipped"
+    assert "An Airflow DAG." in (bag.dags["vip"].doc_md or "")
+    archive.unlink()
+    bag = DagBag(zipped(tmp_path, **{"vips.py": source.format("sql/vip.sql", arguments), "sql/vips.sql": "SELECT 1"}))
+    (said,) = bag.import_errors.values()
+    assert "there is no file 'sql/vip.sql' beside vips.py (there: none)" in said
+
+
+def test_a_factory_in_another_module_says_in_which_folder_the_query_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "campaign_factory.py").write_text(
+        f"from capillary.campaign import BadgeCampaign\nGOOD = {GOOD!r}\n"
+        "def made(**fields):\n    return BadgeCampaign(**GOOD | fields).dag()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / "vips.sql").write_text("SELECT customer_id FROM vip")
+    calls = {"vip_folder": "folder=Path(__file__).parent", "vip_file": "folder=__file__", "vip": "doc=''"}
+    for name, folder in calls.items():
+        (dags / f"{name}.py").write_text(
+            "'An Airflow DAG.'\nfrom pathlib import Path\nfrom campaign_factory import made\n"
+            f"made(name='{name}', sql='vips.sql', {folder})\n"
+        )
+    bag = DagBag(dags)
+    assert {dag_id: Path(dag.fileloc).name for dag_id, dag in bag.dags.items()} == {
+        "vip_folder": "vip_folder.py",
+        "vip_file": "vip_file.py",
+    }
+    (said,) = bag.import_errors.values()
+    assert "there is no file 'vips.sql' beside campaign_factory.py (there: none)" in said
+    assert "folder=Path(__file__).parent of the DAG file" in said
 
 
 def test_the_file_the_manual_and_the_dag_are_the_callers(tmp_path: Path) -> None:
@@ -258,6 +408,12 @@ def test_not_live_is_a_dry_run_unless_told_and_always_in_the_manual() -> None:
         (None, "by hand only"),
         ("@once", "`@once`"),
         (timedelta(hours=6), "6:00:00"),
+        (timedelta(minutes=1), "0:01:00"),
+        ("0 0 29 2 *", "`0 0 29 2 *`"),
+        ("0 0 30 2 MON", "`0 0 30 2 MON`"),
+        ("@yearly", "`@yearly`"),
+        ("0 0 L * *", "`0 0 L * *`"),
+        ("0 6 * * FRI#5", "`0 6 * * FRI#5`"),
         (MultipleCronTriggerTimetable("0 6 * * *", timezone="UTC"), "MultipleCronTriggerTimetable"),
         (CronTriggerTimetable("0 6 * * *", timezone="UTC"), "CronTriggerTimetable"),
         (Asset("load"), "when the asset load is updated"),

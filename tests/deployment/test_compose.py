@@ -64,6 +64,17 @@ def test_every_process_of_airflow_runs(compose: Document) -> None:
     assert commands >= PROCESSES
 
 
+def test_every_process_of_airflow_reads_every_campaign_file(compose: Document) -> None:
+    """The DAGs folder is the image's own: no file is passed over for want of the words airflow and dag."""
+    ours = [
+        service
+        for service in compose["services"].values()
+        if "AIRFLOW__CORE__EXECUTOR" in service.get("environment", {})
+    ]
+    assert len(ours) >= len(PROCESSES)
+    assert {service["environment"]["AIRFLOW__CORE__DAG_DISCOVERY_SAFE_MODE"] for service in ours} == {"false"}
+
+
 def test_every_service_has_an_image_and_what_is_built_has_a_target() -> None:
     targets = re.findall(r"^FROM .* AS (\w+)$", (CHECKOUT / "Dockerfile").read_text(), re.MULTILINE)
     for name, service in document()["services"].items():

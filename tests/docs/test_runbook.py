@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import pkgutil
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
@@ -16,7 +18,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 import capillary
-from capillary.__main__ import _parser
+from capillary.__main__ import _parser, main
 from capillary.api.request_workflow import RequestState
 from capillary.engine.submit import NOT_TAKEN_IN_A_ROW
 from capillary.engine.verdict import Facts, Policy, Word, judge
@@ -185,36 +187,47 @@ def test_the_numbers_are_the_codes() -> None:
 
 
 SQL: Final = [content for each in SECTIONS for language, content in each.blocks if language == "sql"]
-#: query → the columns looked at, and the answer of the busy ledger
-ANSWERS: Final[dict[str, tuple[str, list[tuple[object, ...]]]]] = {
-    "What happened": ("outcome request_status", [(None, "waiting")]),
-    "What waits": (
-        "status state customers",
+#: question → the command that the page names, the columns looked at, and the answer of the busy ledger
+ANSWERS: Final[dict[str, tuple[str, str, list[tuple[object, ...]]]]] = {
+    "1. What happened": ("customer 4711", "outcome status", [("failed", "settled"), (None, "waiting")]),
+    "2. What waits": (
+        "waiting",
+        "status states customers",
         [
-            ("planned", None, 2),
-            ("sending", None, 2),
+            ("planned", "", 2),
+            ("sending", "", 2),
             ("waiting", "AdminTask", 1),
             ("waiting", "AdminTask", 2),
-            ("waiting", "AdminTask", 2),
+            ("waiting", "AdminTask; approved", 2),
             ("waiting", "approved", 2),
         ],
     ),
-    "In doubt": ("in_doubt may_be_judged", [(1, 0)]),
 }
 
 
-@pytest.mark.parametrize(("sql", "title"), list(zip(SQL[:3], ANSWERS, strict=True)), ids=ANSWERS)
-def test_the_first_questions_are_answered(busy_ledger: Ledger, sql: str, title: str) -> None:
-    columns, expected = ANSWERS[title]
-    with busy_ledger.read() as tx:
-        rows = [dict(row) for row in tx.conn.exec_driver_sql(sql).mappings()]
+@pytest.mark.parametrize("title", ANSWERS)
+def test_the_first_questions_are_answered_by_the_commands_of_the_page(
+    busy_ledger: Ledger, title: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, columns, expected = ANSWERS[title]
+    (paragraph,) = [each for each in TEXT.split("\n\n") if each.startswith(f"**{title}")]
+    assert f"`python -m capillary {command}`" in paragraph
+    url = busy_ledger.engine.url.render_as_string(hide_password=False)
+    assert main([*command.split(), "--json", "--url", url]) == 0
+    rows = json.loads(capsys.readouterr().out)
     assert sorted((tuple(row[column] for column in columns.split()) for row in rows), key=repr) == sorted(
         expected, key=repr
     )
 
 
+def test_what_is_in_doubt_is_counted(busy_ledger: Ledger) -> None:
+    with busy_ledger.read() as tx:
+        row = tx.conn.exec_driver_sql(SQL[0]).one()
+    assert (row.in_doubt, row.may_be_judged) == (1, 0)
+
+
 def test_the_keys_that_the_ledger_holds_are_listed(busy_ledger: Ledger) -> None:
-    (keys,) = SQL[3:]
+    (keys,) = SQL[1:]
     with busy_ledger.read() as tx:
         assert len(tx.conn.exec_driver_sql(keys.replace("2026-11-20", "1970-01-01")).all()) == 6
 
@@ -224,6 +237,16 @@ def test_the_commands_are_the_packages() -> None:
     assert {command.split()[1] for command in commands} == {"create", "upgrade", "import", "check"}
     for command in commands:
         _parser().parse_args(command.split())
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/runbook.md", "docs/campaigns.md"])
+def test_every_command_that_looks_is_one_that_the_package_takes(page: str) -> None:
+    found = re.findall(
+        r"python -m capillary ((?:check|failed|waiting|customer|runs)\b[^`\n#]*)", (ROOT / page).read_text()
+    )
+    assert "check" in {command.split()[0] for command in found}
+    for command in found:
+        _parser().parse_args(shlex.split(command))
 
 
 def test_the_file_of_the_page_is_linked_from_the_campaigns() -> None:

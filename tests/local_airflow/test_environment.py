@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local_airflow.environment import Sources, build_environment
-from local_airflow.home import PLUGINS, Home, LocalSecrets
+from local_airflow.environment import SAFE_MODE, Sources, build_environment
+from local_airflow.home import DAGS, PLUGINS, Home, LocalSecrets
 
 KEYS = LocalSecrets(fernet_key="f" * 44, jwt_secret="j" * 44, api_secret_key="a" * 44)
 
@@ -79,6 +79,17 @@ def test_it_is_kept_apart_from_another_airflow_of_the_user(tmp_path: Path) -> No
     assert environment["AIRFLOW__CORE__DAGS_FOLDER"] == str(tmp_path / "campaigns")
     assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8081/execution/"
     assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
+
+
+def test_in_its_own_folder_no_campaign_is_passed_over_and_a_folder_of_the_user_is_read_as_they_say(
+    tmp_path: Path,
+) -> None:
+    own = build_environment(
+        {SAFE_MODE: "True"}, home=Home(tmp_path), secrets=KEYS, dags_folder=DAGS, api_port=8081, sandbox_port=8090
+    )
+    assert own[SAFE_MODE] == "False"
+    assert SAFE_MODE not in build({}, tmp_path)
+    assert build({SAFE_MODE: "0"}, tmp_path)[SAFE_MODE] == "0"
 
 
 def test_the_user_may_set_how_fast_it_works(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ CONNECTIONS: Final = 32
 #: aiohttp raises these from its connector alone, before the first byte of the call is written.
 _BEFORE_SENDING: Final = (
     aiohttp.ConnectionTimeoutError,
-    aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
 )
 #: Most bytes of a reply's body, after decompression: a million bytes of gzip may hold a thousand million.
@@ -38,6 +37,14 @@ class ConnectFailed(TransientError):
 
 class TlsFailed(ConnectFailed):
     """Nothing left the machine: one end does not trust the other, or speaks no TLS. `remedy` says what to do."""
+
+    def __init__(self, fault: str, *, remedy: str) -> None:
+        self.remedy = remedy
+        super().__init__(f"{fault}. {remedy}")
+
+
+class ProxyFailed(ConnectFailed):
+    """Nothing left the machine, or the proxy let nothing through. `remedy` says what to do."""
 
     def __init__(self, fault: str, *, remedy: str) -> None:
         self.remedy = remedy
@@ -141,15 +148,19 @@ class AiohttpTransport:
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
             fault, remedy = tls_fault(error, f"{error.host}:{error.port}")
             failure = TlsFailed(fault, remedy=remedy)
+        except (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError) as error:
+            failure = _proxy_failed(error, url, self._proxy or "")
+        except aiohttp.ClientConnectorDNSError as error:  # with a proxy, its name alone is looked up here
+            failure = _proxy_failed(error, url, self._proxy) if self._proxy else _not_connected(error, url)
         except aiohttp.ClientConnectorError as error:
-            failure = ConnectFailed(f"no connection to {_authority(url)} ({type(error).__name__})")
+            failure = _not_connected(error, url)
             if url.startswith("https:") and isinstance(error.os_error, ConnectionResetError):
                 fault, remedy = no_tls(f"{error.host}:{error.port}", "it closed the connection")
                 failure = TlsFailed(fault, remedy=remedy)
         except UnicodeDecodeError as error:
             failure = TransportFailed(f"no readable answer from the platform ({type(error).__name__})")
         except (*_BEFORE_SENDING, UnicodeError) as error:  # the last: a host that is no name, met when it is looked up
-            failure = ConnectFailed(f"no connection to {_authority(url)} ({type(error).__name__})")
+            failure = _not_connected(error, url, self._proxy)
         except (aiohttp.ClientError, OSError) as error:
             failure = TransportFailed(f"no whole answer from the platform ({type(error).__name__})")
         # Raised out here: aiohttp's errors carry the request with its headers, and would be chained.
@@ -185,6 +196,26 @@ async def _body_of(response: aiohttp.ClientResponse) -> bytes:
             raise TooLarge(f"the answer is over {MAX_BODY // 1024**2} MiB")
         parts.append(part)
     return b"".join(parts)
+
+
+def _not_connected(error: Exception, url: str, proxy: str | None = None) -> ConnectFailed:
+    through = f" through the proxy {_authority(proxy)}" if proxy else ""
+    return ConnectFailed(f"no connection to {_authority(url)}{through} ({type(error).__name__})")
+
+
+def _proxy_failed(
+    error: aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError, url: str, proxy: str
+) -> ProxyFailed:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return ProxyFailed(
+            f"no connection to the proxy {_authority(proxy)} ({type(error.os_error).__name__})",
+            remedy="Correct the connection's extra proxies, or remove it where the platform is reached without one",
+        )
+    of_login = "the login in the connection's extra proxies" if error.status == 407 else "what it lets through"
+    return ProxyFailed(
+        f"the proxy {_authority(proxy)} makes no connection to {_authority(url)} (HTTP {error.status})",
+        remedy=f"Check {of_login}",
+    )
 
 
 def _authority(url: str) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, CursorResult, Engine, TextClause
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -23,6 +23,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from capillary.api.envelope import presentable
+from capillary.engine.query_parameters import prepare
 from capillary.errors import CapillaryError, TerminalError, TransientError
 
 #: Largest customer id: the platform's and the ledger's ids are signed 64-bit.
@@ -103,18 +104,6 @@ class ColumnMissing(TerminalError):
         super().__init__(
             f"The query has {'several columns' if several else 'no column'} {CUSTOMER_COLUMN} "
             f"(its columns: {named or 'none'}). Select the customers AS {CUSTOMER_COLUMN}, once."
-        )
-
-
-class ParameterMissing(TerminalError):
-    """The query names parameters that nobody gives."""
-
-    def __init__(self, *, missing: Sequence[str], given: Sequence[str]) -> None:
-        self.missing = tuple(missing)
-        super().__init__(
-            f"The query wants {', '.join(f':{name}' for name in missing)}; "
-            f"given: {', '.join(given) or 'none'}. "
-            r"Add it to the campaign's parameters, or write \: for a colon that names none."
         )
 
 
@@ -212,32 +201,66 @@ def read_rows(
         QueryRefused: the database says that the SQL is wrong or not allowed.
         QueryInterrupted: the database is out of reach, busy, or ended the query.
         ColumnMissing: no column `customer_id`, or several.
-        ParameterMissing: the SQL names a parameter that is not given.
+        ParameterMissing, ParameterInvalid: the SQL names a parameter that is not given, or cannot be bound.
         ValueError: `partition_rows` is below 1.
     """
     if partition_rows < 1:
         raise ValueError(f"partition_rows must be at least 1, not {partition_rows}")
-    statement = text(sql)
-    wanted = list(statement.compile().params)
-    missing = [name for name in wanted if name not in parameters]
-    if missing:
-        raise ParameterMissing(missing=missing, given=list(parameters))
-    bound = {name: parameters[name] for name in wanted}
+    statement, bound = prepare(sql, parameters, engine.dialect)
     try:
-        with engine.connect() as conn, _read_only(conn):
-            result = conn.execute(statement, bound, execution_options={"yield_per": partition_rows})
-            if not result.returns_rows:
-                raise QueryRefused(reason="it returns no rows; it must be one SELECT")
-            columns = list(result.keys())
-            at = [index for index, column in enumerate(columns) if _is_customer_column(column)]
-            if len(at) != 1:
-                raise ColumnMissing(columns=columns)
-            index = at[0]
+        with (
+            engine.connect() as conn,
+            read_only(conn),
+            started(conn, statement, bound, parameters, partition_rows=partition_rows) as result,
+        ):
+            index = only_customer_column(list(result.keys()))
             for partition in result.partitions(partition_rows):
                 yield [row[index] for row in partition]
     except SQLAlchemyError as error:
-        failed = QueryInterrupted if _may_pass(error) else QueryRefused
-        raise failed(reason=_first_line(error, engine)) from None  # its text holds SQL and parameters
+        raise failed_query(error, engine) from None  # its text holds SQL and parameters
+
+
+def started(
+    conn: Connection,
+    statement: TextClause,
+    bound: Mapping[str, object],
+    parameters: Mapping[str, object],
+    *,
+    partition_rows: int | None = None,
+) -> CursorResult[Any]:
+    """Return the result of a query that was prepared from these parameters; its rows come as they are asked for.
+
+    Raises:
+        QueryRefused: the driver cannot bind a value, or there are no rows to come.
+        SQLAlchemyError: the database refuses it.
+    """
+    options = {} if partition_rows is None else {"yield_per": partition_rows}
+    try:
+        result = conn.execute(statement, bound, execution_options=options)
+    except (TypeError, ValueError, ArithmeticError) as error:  # of a driver that cannot be asked before
+        named = ", ".join(f":{name} ({type(value).__name__})" for name, value in parameters.items())
+        said = f"{conn.dialect.driver} cannot bind one of {named}: {type(error).__name__}"
+        raise QueryRefused(reason=said) from None
+    if not result.returns_rows:
+        raise QueryRefused(reason="it returns no rows; it must be one SELECT")
+    return result
+
+
+def only_customer_column(columns: Sequence[str]) -> int:
+    """Return where the column `customer_id` is.
+
+    Raises:
+        ColumnMissing: there is none, or several.
+    """
+    at = [index for index, column in enumerate(columns) if _is_customer_column(column)]
+    if len(at) != 1:
+        raise ColumnMissing(columns=columns)
+    return at[0]
+
+
+def failed_query(error: SQLAlchemyError, engine: Engine) -> QueryInterrupted | QueryRefused:
+    """Return what a database's failure becomes; the text of the error itself holds SQL and parameters."""
+    return (QueryInterrupted if _may_pass(error) else QueryRefused)(reason=_first_line(error, engine))
 
 
 def _is_customer_column(column: str) -> bool:
@@ -245,7 +268,7 @@ def _is_customer_column(column: str) -> bool:
 
 
 @contextmanager
-def _read_only(conn: Connection) -> Iterator[None]:
+def read_only(conn: Connection) -> Iterator[None]:
     """Refuse writes on this connection, where the dialect allows it, and give it back as it was."""
     if conn.dialect.name == "postgresql":
         conn.exec_driver_sql("SET TRANSACTION READ ONLY")  # ends with the transaction

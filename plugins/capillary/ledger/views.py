@@ -1,4 +1,4 @@
-"""Questions people ask of the ledger: how far is a run, where did its customers go, what became of one of them.
+"""What the ledger says of one run: how far it is, and where its customers went.
 
 For SQL by hand there are the database's views ``badge_funnel``, ``badge_waiting`` and ``badge_customer_status``.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -20,8 +19,6 @@ from capillary.ledger.schema import (
     HAS_BADGE,
     Outcome,
     RequestStatus,
-    badge_enrolment,
-    badge_occasion,
     badge_request,
     badge_result,
     badge_run,
@@ -101,33 +98,6 @@ class FailureCount:
     outcome: Outcome
     error_code: int | None
     customers: int
-
-
-@dataclass(frozen=True, slots=True)
-class CustomerAttempt:
-    """One attempt at enrolling a customer on an occasion.
-
-    Attributes:
-        attempt: numbered upwards within the occasion; the highest one counts.
-        outcome: None while it is open.
-        error_code: the platform's word on the customer; None where it named none.
-        request_key: under which the platform knows the request.
-        first_sent_at: None while nothing was sent.
-    """
-
-    campaign: str
-    occasion: str
-    badge_id: str
-    attempt: int
-    outcome: Outcome | None
-    issued_id: str | None
-    error_code: int | None
-    request_key: str
-    request_status: RequestStatus
-    dag_id: str
-    run_id: str
-    first_sent_at: datetime | None
-    settled_at: datetime | None
 
 
 def run_progress(ledger_url: str | URL, dag_id: str, run_id: str) -> RunProgress | None:
@@ -249,50 +219,3 @@ def failures(tx: Transaction, badge_run_id: OpenPlan) -> tuple[FailureCount, ...
         )
     )
     return tuple(FailureCount(Outcome(row.outcome), row.error_code, row.customers) for row in rows)
-
-
-def customer_history(tx: Transaction, account: str, customer_id: int) -> tuple[CustomerAttempt, ...]:
-    """Return every attempt at a customer on an account, by occasion and attempt, oldest first."""
-    # Occasions first, then the enrolment's key: no index begins with the customer.
-    occasions = select(badge_occasion.c.id).where(badge_occasion.c.account == account)
-    rows = tx.conn.execute(
-        select(
-            badge_run.c.campaign,
-            badge_occasion.c.occasion,
-            badge_occasion.c.badge_id,
-            badge_enrolment.c.attempt,
-            badge_enrolment.c.outcome,
-            badge_enrolment.c.issued_id,
-            badge_enrolment.c.error_code,
-            badge_request.c.key,
-            badge_request.c.status,
-            badge_run.c.dag_id,
-            badge_run.c.run_id,
-            badge_request.c.first_sent_at,
-            badge_request.c.settled_at,
-        )
-        .select_from(badge_enrolment)
-        .join(badge_occasion, badge_occasion.c.id == badge_enrolment.c.occasion_id)
-        .join(badge_request, badge_request.c.id == badge_enrolment.c.request_id)
-        .join(badge_run, badge_run.c.id == badge_request.c.badge_run_id)
-        .where(badge_enrolment.c.occasion_id.in_(occasions), badge_enrolment.c.customer_id == customer_id)
-        .order_by(badge_occasion.c.id, badge_enrolment.c.attempt)
-    )
-    return tuple(
-        CustomerAttempt(
-            campaign=row.campaign,
-            occasion=row.occasion,
-            badge_id=row.badge_id,
-            attempt=row.attempt,
-            outcome=None if row.outcome is None else Outcome(row.outcome),
-            issued_id=row.issued_id,
-            error_code=row.error_code,
-            request_key=row.key,
-            request_status=RequestStatus(row.status),
-            dag_id=row.dag_id,
-            run_id=row.run_id,
-            first_sent_at=row.first_sent_at,
-            settled_at=row.settled_at,
-        )
-        for row in rows
-    )

@@ -67,7 +67,7 @@ class RunWait:
             return None
         return (
             f"the platform says that {self.failed_checks} requests did not pass its own check of the maker's access or "
-            "the payload; they stay open until a checker decides them (failed_checks in the view badge_waiting)"
+            "the payload; they stay open until a checker decides them (failed_checks of `python -m capillary waiting`)"
         )
 
 

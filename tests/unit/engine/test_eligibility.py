@@ -12,7 +12,6 @@ from sqlalchemy import Engine, create_engine, text
 from capillary.engine.eligibility import (
     ColumnMissing,
     InvalidId,
-    ParameterMissing,
     QueryInterrupted,
     QueryRefused,
     Reason,
@@ -20,6 +19,7 @@ from capillary.engine.eligibility import (
     read_rows,
     shape_of,
 )
+from capillary.engine.query_parameters import ParameterMissing
 from capillary.errors import TerminalError, TransientError
 
 COUNT = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n{}) SELECT i AS customer_id FROM n"

@@ -25,7 +25,6 @@ from capillary.ledger.schema import (
 from capillary.ledger.views import (
     FailureCount,
     RunProgress,
-    customer_history,
     failures,
     funnel,
     run_progress,
@@ -234,23 +233,6 @@ def test_progress_of_a_run_without_customers_is_zero_and_of_an_unknown_run_none(
     books.run()
     assert run_progress(ledger_url, "gold", "r1") == RunProgress(0, 0, 0, 0, 0, 0)
     assert run_progress(ledger_url, "gold", "r2") is None
-
-
-def test_a_customer_has_every_attempt_of_the_account_in_its_history(ledger: Ledger, books: Books) -> None:
-    run = books.run()
-    books.request(run, 0, RequestStatus.SETTLED, {4711: Outcome.FAILED, 1: Outcome.ENROLLED}, error_code=816)
-    books.request(run, 1, RequestStatus.WAITING, {4711: None}, attempt=2)
-    elsewhere = Books(ledger)
-    elsewhere.occasion(account="https://eu.api.example/8")
-    elsewhere.request(elsewhere.run("other"), 0, RequestStatus.SETTLED, {4711: Outcome.ENROLLED})
-    with ledger.read() as tx:
-        found = customer_history(tx, ACCOUNT, 4711)
-        assert customer_history(tx, ACCOUNT, 4712) == ()
-    assert [(one.attempt, one.outcome, one.error_code, one.request_status) for one in found] == [
-        (1, Outcome.FAILED, 816, RequestStatus.SETTLED),
-        (2, None, None, RequestStatus.WAITING),
-    ]
-    assert found[0].request_key == f"cb1.{run}.0"
 
 
 def test_the_funnel_view_says_what_the_funnel_says(ledger: Ledger, settled_run: int, books: Books) -> None:

@@ -7,10 +7,12 @@ from alembic import context
 from capillary.ledger.revision import VERSION_TABLE
 from capillary.ledger.schema import metadata
 
-context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=metadata,
-    version_table=VERSION_TABLE,
-    transactional_ddl=False,  # the transaction is the caller's
-)
-context.run_migrations()
+# The name by which Alembic imports this file; anybody else who imports it migrates nothing.
+if __name__ == "env_py":
+    context.configure(
+        connection=context.config.attributes["connection"],
+        target_metadata=metadata,
+        version_table=VERSION_TABLE,
+        transactional_ddl=False,  # the transaction is the caller's
+    )
+    context.run_migrations()

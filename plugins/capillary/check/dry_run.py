@@ -1,0 +1,44 @@
+"""Count whom a run would plan, as a dry run in Airflow does: the same transaction, rolled back."""
+
+from __future__ import annotations
+
+from airflow.sdk.exceptions import AirflowException
+
+from capillary.access import open_ledger
+from capillary.campaign import PlanCampaignOperator
+from capillary.check.finding import Finding, Verdict
+from capillary.check.plans import Planning
+from capillary.errors import CapillaryError
+from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
+from capillary.plan_reference import PlanReference
+
+
+def dry_run(planning: Planning) -> Finding:
+    """Return the counts of a dry run, or why a run would plan nothing. No call of the platform is made."""
+    task = planning.task
+    task.is_dry_run = True
+    task.preflight = False  # it was looked at, and a call takes the account's slot in the ledger
+    try:
+        if type(task) in {PlanBadgesOperator, PlanCampaignOperator}:
+            reference = PlanReference.parse(task.execute(planning.context))
+        elif type(task) is IssueBadgeOperator and task.customers is not None:
+            with open_ledger(task.ledger_conn_id) as ledger:  # its own execute submits
+                reference = task.plan_customers(planning.context, ledger, [list(task.customers)])
+        else:
+            words = f"{type(task).__name__} is an operator of your own, which may do more than count"
+            return Finding(Verdict.NOT_CHECKED, planning.where, "dry run", words)
+    except (CapillaryError, AirflowException) as error:
+        return Finding(Verdict.FAILS, planning.where, "dry run", str(error))
+    words = (
+        f"dry run: {reference.planned} customers in {reference.requests} requests (approvals needed: "
+        f"{reference.requests}): {reference.eligible} eligible = {reference.invalid} invalid + "
+        f"{reference.duplicates} duplicates + {reference.known_before} known before + {reference.over_cap} over the "
+        f"cap + {reference.planned} planned{_why(reference)}"
+    )
+    return Finding(Verdict.OK, planning.where, "dry run", words)
+
+
+def _why(reference: PlanReference) -> str:
+    if reference.waits_for_canary:
+        return "; the canary before is not decided yet"
+    return "; held small by the canary" if reference.canary and reference.planned else ""

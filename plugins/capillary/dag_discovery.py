@@ -1,0 +1,188 @@
+"""Which campaigns Airflow passes over without a word: files that it does not read, campaigns without a DAG.
+
+Read from the files' text alone, so that it costs no start of Airflow and runs nothing of theirs.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+#: What Airflow looks for before it reads a file (`airflow.utils.file.might_contain_dag_via_default_heuristic`).
+_WORD: Final = b"airflow"
+_ONE_OF: Final = (b"dag", b"asset")
+_CLASS: Final = "BadgeCampaign"
+_PACKAGE: Final = "capillary"
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A file of which Airflow makes no DAG, though a campaign is written in it.
+
+    Attributes:
+        file: the Python file.
+        campaigns: names of its campaigns, as far as they are written out in it.
+        sentence: what is so.
+        remedy: what to write.
+    """
+
+    file: Path
+    campaigns: tuple[str, ...]
+    sentence: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file.name}: {self.sentence}. {self.remedy}."
+
+
+def passed_over(folder: Path, *, safe_mode: bool = True) -> list[PassedOver]:
+    """Return what Airflow passes over of a folder, in the order of the files' names.
+
+    Files that an `.airflowignore` leaves out are meant to be passed over, and files that cannot be parsed are import
+    errors: neither is told.
+
+    Args:
+        folder: the DAGs folder, or one file of it.
+        safe_mode: Airflow's `[core] dag_discovery_safe_mode`, which leaves out files without two words.
+    """
+    files = [folder] if folder.is_file() else sorted(folder.rglob("*.py"))
+    found = [each for file in files for each in _of_file(file, folder, safe_mode=safe_mode)]
+    if not found or folder.is_file():
+        return found
+    not_ignored = _looked_at(folder)
+    return [each for each in found if each.file in not_ignored]
+
+
+def _looked_at(folder: Path) -> set[Path]:
+    """Return the files that Airflow looks at. Importing it costs seconds, so it is asked where there is a doubt."""
+    from airflow.utils.file import find_dag_file_paths  # noqa: PLC0415 - see above
+
+    return {Path(path) for path in find_dag_file_paths(str(folder), safe_mode=False)}
+
+
+def _of_file(file: Path, folder: Path, *, safe_mode: bool) -> Iterator[PassedOver]:
+    try:
+        content = file.read_bytes()
+        source = ast.parse(content)
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return
+    campaigns = list(_campaigns(source))
+    made = [each for each in campaigns if not each.within_function]
+    names = tuple(each.name for each in made if each.name)
+    if safe_mode and not _has_words(content) and (made or _calls_a_factory(source, folder)):
+        yield PassedOver(
+            file,
+            names,
+            "Airflow passes over it without a word, since the words airflow and dag do not both stand in it",
+            'Write them into its docstring, as in """Gold tier: an Airflow DAG."""',
+        )
+    forgotten = [each for each in made if not each.has_dag]
+    if forgotten:
+        lost = ", ".join(repr(each.name) for each in forgotten if each.name) or "its campaign"
+        yield PassedOver(
+            file,
+            tuple(each.name for each in forgotten if each.name),
+            f"{lost} makes no DAG, so that Airflow never runs it",
+            "Write dag = BadgeCampaign(…).dag()",
+        )
+
+
+def _has_words(content: bytes) -> bool:
+    lower = content.lower()
+    return _WORD in lower and any(word in lower for word in _ONE_OF)
+
+
+@dataclass(frozen=True, slots=True)
+class _Campaign:
+    """A call of BadgeCampaign; `name` where it is written out."""
+
+    name: str
+    within_function: bool
+    has_dag: bool
+
+
+def _campaigns(source: ast.Module) -> Iterator[_Campaign]:
+    called = _names_of_class(source)
+    parents = {child: node for node in ast.walk(source) for child in ast.iter_child_nodes(node)}
+    # `.dag` of whatever the file has: which campaign a name stands for in a loop, nobody can tell from the text.
+    dags = [
+        node.func.value
+        for node in ast.walk(source)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "dag"
+    ]
+    for node in ast.walk(source):
+        if not isinstance(node, ast.Call) or _called(node) not in called:
+            continue
+        above = list(_above(node, parents))
+        yield _Campaign(
+            name=next(
+                (
+                    str(each.value.value)
+                    for each in node.keywords
+                    if each.arg == "name" and isinstance(each.value, ast.Constant)
+                ),
+                "",
+            ),
+            within_function=any(
+                isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) for each in above
+            ),
+            has_dag=_has_dag(node, above, dags),
+        )
+
+
+def _has_dag(call: ast.Call, above: list[ast.AST], dags: list[ast.expr]) -> bool:
+    """Whether a campaign's `.dag()` is called: right there, by the name it was given, or by what it was handed to."""
+    if call in dags:
+        return True
+    statement = next((each for each in above if isinstance(each, ast.stmt)), None)
+    if isinstance(statement, ast.Expr) and statement.value is call:
+        return False
+    targets = statement.targets if isinstance(statement, ast.Assign) and statement.value is call else []
+    names = {each.id for each in targets if isinstance(each, ast.Name)}
+    if names and len(names) == len(targets):
+        return _is_used(names, above[-1], dags)
+    return bool(dags) or not isinstance(statement, ast.Assign | ast.AnnAssign)
+
+
+def _is_used(names: set[str], source: ast.AST, dags: list[ast.expr]) -> bool:
+    """Whether `.dag()` is called on a name, or the name is handed to what may do so; `campaign.dag` alone does not."""
+    looked_at = {id(node.value) for node in ast.walk(source) if isinstance(node, ast.Attribute)} - set(map(id, dags))
+    return any(
+        isinstance(node, ast.Name) and node.id in names and isinstance(node.ctx, ast.Load) and id(node) not in looked_at
+        for node in ast.walk(source)
+    )
+
+
+def _above(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> Iterator[ast.AST]:
+    while node in parents:
+        node = parents[node]
+        yield node
+
+
+def _names_of_class(source: ast.Module) -> set[str]:
+    """Return the names under which a file knows the class."""
+    names = {_CLASS}
+    for node in ast.walk(source):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == _PACKAGE:
+            names |= {each.asname for each in node.names if each.name == _CLASS and each.asname}
+    return names
+
+
+def _called(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+
+
+def _calls_a_factory(source: ast.Module, folder: Path) -> bool:
+    """Whether a file calls what it imports from a module of the folder that makes campaigns in a function."""
+    for node in source.body:
+        if not isinstance(node, ast.ImportFrom) or node.level or not node.module:
+            continue
+        module = folder.joinpath(*node.module.split(".")).with_suffix(".py")
+        imported = {each.asname or each.name for each in node.names}
+        calls = (call for call in ast.walk(source) if isinstance(call, ast.Call) and _called(call) in imported)
+        if module.is_file() and any(calls) and _CLASS.encode() in module.read_bytes():
+            return True
+    return False

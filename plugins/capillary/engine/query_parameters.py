@@ -1,0 +1,247 @@
+"""The values of a query's names (`:name`): each is bound as its author meant it, or refused by name.
+
+SQLAlchemy's `text()` takes a name for one wherever it stands, in quotes and comments too, and a driver takes a list
+as it likes: `NOT IN (:excluded)` lets everybody pass on PostgreSQL, where the list becomes one text. So the query is
+read as its database reads it, and what would find nobody, or everybody, without a word is an error before it runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from sqlalchemy import Dialect, TextClause, bindparam, text
+
+from capillary.engine.bindable import as_bound, listed, unbindable
+from capillary.engine.sql_tokens import GRAMMARS, QUOTED_NAME, STANDARD, Grammar, Kind, Token, tokens
+from capillary.errors import TerminalError
+
+#: Values of a list in IN, where each becomes a bind of its own; databases take 32,766 or 65,535 in all.
+MAX_LISTED: Final = 10_000
+
+#: Where a database's dialect is not known, a query is wrong if these agree: the ones that differ most.
+_OPPOSITES: Final = tuple(GRAMMARS[name] for name in ("postgresql", "sqlite", "mysql"))
+_QUERY_WORDS: Final = frozenset({"select", "with", "values", "table"})
+_ARRAY_WORDS: Final = frozenset({"any", "all", "some"})
+_COLON: Final = re.compile(r"(\\*):")
+_WRITE_COLON: Final = r"or write \: for a colon that names none"
+
+
+class ParameterMissing(TerminalError):
+    """The query names parameters that nobody gives."""
+
+    def __init__(self, *, missing: Sequence[str], given: Sequence[str]) -> None:
+        self.missing = tuple(missing)
+        super().__init__(
+            f"The query wants {', '.join(f':{name}' for name in missing)}; given: {', '.join(given) or 'none'}. "
+            f"Add it to the campaign's parameters, {_WRITE_COLON}."
+        )
+
+
+class ParameterInvalid(TerminalError):
+    """A parameter of the query cannot be bound where the query has it, or not by this driver. No value is repeated."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.name = problem.name
+        super().__init__(f"Parameter :{problem.name}: {problem.what}. {problem.remedy}.")
+
+
+class Problem(NamedTuple):
+    """What is wrong with a parameter, and what to do."""
+
+    name: str
+    what: str
+    remedy: str
+
+
+class Use(StrEnum):
+    """Where a name stands; it decides what a list means there."""
+
+    IN = "in"  #: alone after IN, with brackets or without
+    AMONG = "among"  #: in the brackets of an IN beside something else
+    ARRAY = "array"  #: alone in ANY, ALL or SOME, or with a cast of its own: the database takes an array there
+    ELSEWHERE = "elsewhere"
+
+
+class Mention(NamedTuple):
+    """A name in the query's code: the place of its token, and of the brackets that an expanded list replaces."""
+
+    name: str
+    use: Use
+    at: int
+    brackets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query as its database reads it."""
+
+    tokens: tuple[Token, ...]
+    mentions: tuple[Mention, ...]
+
+    @classmethod
+    def read(cls, sql: str, grammar: Grammar) -> Query:
+        """Read a query; a byte order mark at its begin is no part of it."""
+        pieces = tuple(tokens(sql.removeprefix("\ufeff"), grammar))
+        return cls(pieces, tuple(_mentions(pieces)))
+
+    @property
+    def names(self) -> list[str]:
+        """The names that want a value, each once, in order."""
+        return list(dict.fromkeys(mention.name for mention in self.mentions))
+
+    def in_quotes(self) -> Iterator[Problem]:
+        """Yield the names that stand in quotes, where no value can be bound."""
+        quoted = (token.text for token in self.tokens if token.kind is Kind.QUOTED)
+        for name in dict.fromkeys(name for each in quoted for name in QUOTED_NAME.findall(each)):
+            yield Problem(
+                name,
+                "it stands in quotes, where it is text and no value is bound",
+                f"Take it out of the quotes (in place of interval ':{name} days': :{name} * interval '1 day'), "
+                rf"or write \:{name} where the text is meant",
+            )
+
+    def misused(self, parameters: Mapping[str, object]) -> Iterator[Problem]:
+        """Yield the lists that would find nobody, or everybody, where they stand."""
+        for mention in self.mentions:
+            if mention.name not in parameters:
+                continue
+            values = listed(parameters[mention.name])
+            found = _of_scalar(mention, parameters) if values is None else _of_list(mention, values)
+            if found:
+                yield Problem(mention.name, *found)
+
+    def bound(self, parameters: Mapping[str, object], dialect: Dialect) -> tuple[TextClause, dict[str, object]]:
+        """Return the statement and its values; a name that stands in several uses has a bind for each."""
+        written = [_COLON.sub(_escaped, token.text) for token in self.tokens]
+        values: dict[str, object] = {}
+        expanding = []
+        for mention in self.mentions:
+            several = listed(parameters[mention.name])
+            if several is None:
+                key, value, sql = f"v_{mention.name}", as_bound(parameters[mention.name], dialect), ":{}"
+            elif mention.use is Use.IN:
+                key, value, sql = f"in_{mention.name}", [as_bound(each, dialect) for each in several], ":{}"
+                for bracket in mention.brackets:
+                    written[bracket] = " "
+                expanding.append(key)
+            else:
+                key, value, sql = f"v_{mention.name}", several, ":{}"
+                if mention.use is Use.ELSEWHERE and all(isinstance(each, str) for each in several):
+                    # Untyped it would become one text, which nothing equals.
+                    sql = "CAST(:{} AS text[])"
+            written[mention.at] = f" {sql.format(key)} "
+            values[key] = value
+        statement = text("".join(written))
+        return statement.bindparams(*(bindparam(key, expanding=True) for key in dict.fromkeys(expanding))), values
+
+
+def prepare(sql: str, parameters: Mapping[str, object], dialect: Dialect) -> tuple[TextClause, dict[str, object]]:
+    """Return a query as a statement with its values; parameters that it does not name are left out.
+
+    Raises:
+        ParameterMissing: the query names a parameter that is not given.
+        ParameterInvalid: a name stands in quotes, or a value cannot be bound where its name stands.
+    """
+    query = Query.read(sql, GRAMMARS.get(dialect.name, STANDARD))
+    for problem in query.in_quotes():
+        raise ParameterInvalid(problem)
+    if missing := [name for name in query.names if name not in parameters]:
+        raise ParameterMissing(missing=missing, given=list(parameters))
+    for problem in [*query.misused(parameters), *_for_driver(query, parameters, dialect)]:
+        raise ParameterInvalid(problem)
+    return query.bound(parameters, dialect)
+
+
+def names_of(sql: str) -> list[str]:
+    """Return the names that want a value whichever database reads the query, in order."""
+    first, *others = (Query.read(sql, grammar).names for grammar in _OPPOSITES)
+    return [name for name in first if all(name in other for other in others)]
+
+
+def problems_of(sql: str, parameters: Mapping[str, object]) -> list[Problem]:
+    """Return what is wrong with a query's names whichever database reads it: its dialect is not known yet."""
+    readings = [Query.read(sql, grammar) for grammar in _OPPOSITES]
+    first, *others = ([*query.in_quotes(), *query.misused(parameters)] for query in readings)
+    return [problem for problem in first if all(problem in other for other in others)]
+
+
+def _mentions(pieces: Sequence[Token]) -> Iterator[Mention]:
+    """Yield the names in code, with their use."""
+    code = [(at, token) for at, token in enumerate(pieces) if token.kind not in {Kind.SPACE, Kind.COMMENT}]
+    words = [token.text.casefold() if token.kind in {Kind.WORD, Kind.SIGN} else "" for _, token in code]
+    opened: list[int] = []
+    for index, (at, token) in enumerate(code):
+        if words[index] == "(":
+            opened.append(index)
+        elif words[index] == ")" and opened:
+            opened.pop()
+        elif token.kind is Kind.NAME:
+            use, brackets = _use(words, index, opened)
+            yield Mention(token.text[1:], use, at, tuple(code[each][0] for each in brackets))
+
+
+def _use(words: Sequence[str], index: int, opened: Sequence[int]) -> tuple[Use, tuple[int, ...]]:
+    def word(at: int) -> str:
+        return words[at] if 0 <= at < len(words) else ""
+
+    is_alone = word(index - 1) == "(" and word(index + 1) == ")"
+    if word(index - 1) == "in":
+        return Use.IN, ()
+    if is_alone and word(index - 2) == "in":
+        return Use.IN, (index - 1, index + 1)
+    for bracket in reversed(opened):
+        if word(bracket + 1) in _QUERY_WORDS:
+            break
+        if word(bracket - 1) == "in":
+            return Use.AMONG, ()
+    if (is_alone and word(index - 2) in _ARRAY_WORDS) or word(index + 1) == "::":
+        return Use.ARRAY, ()
+    return Use.ELSEWHERE, ()
+
+
+def _of_scalar(mention: Mention, parameters: Mapping[str, object]) -> tuple[str, str] | None:
+    if mention.use in {Use.IN, Use.AMONG} and parameters[mention.name] is None:
+        return "it is None, and NULL in NOT IN finds nobody", "Give a value, or leave the condition out"
+    return None
+
+
+def _of_list(mention: Mention, values: Sequence[object]) -> tuple[str, str] | None:
+    """Return what is wrong with a list where its name stands, and what to do."""
+    if not values:
+        return "its list is empty, which finds nobody, or everybody", "Give a value, or leave the condition out"
+    parts = [part for each in values for part in (listed(each) or [each])]
+    if any(part is None for part in parts):
+        return "its list holds None, and NULL in NOT IN finds nobody", "Leave None out of the list"
+    if mention.use is Use.AMONG:
+        return (
+            "its value is a list, and stands in IN beside something else",
+            f"Let it stand alone: IN (:{mention.name})",
+        )
+    if mention.use is Use.IN and len(parts) > MAX_LISTED:
+        return f"its list has {len(parts)} values, more than {MAX_LISTED}", "Put them into a table of the warehouse"
+    return None
+
+
+def _for_driver(query: Query, parameters: Mapping[str, object], dialect: Dialect) -> Iterator[Problem]:
+    """Yield what this database and its driver cannot bind."""
+    takes_lists = dialect.name == "postgresql"
+    for mention in query.mentions:
+        value = parameters[mention.name]
+        values = listed(value)
+        if values is not None and mention.use is not Use.IN and not takes_lists:
+            what = f"its value is a list, and only IN takes one on {dialect.name}"
+            yield Problem(mention.name, what, f"Write IN (:{mention.name}), with nothing else in the brackets")
+            continue
+        binds: list[object] = [value] if values is None else values if mention.use is Use.IN else [values]
+        if found := unbindable(binds, dialect):
+            yield Problem(mention.name, *found)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    """Return a colon that `text()` takes for a colon; an odd backslash before it is its author's escape."""
+    backslashes = match.group(1)
+    return match.group() if len(backslashes) % 2 else rf"{backslashes}\:"

@@ -1,0 +1,314 @@
+"""The commands that answer daily questions: ``python -m capillary failed|waiting|customer|runs``.
+
+They look at the ledger and change nothing. Customer ids stand in their answers, for whoever asks, and in no log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, Final, TextIO, TypeAlias
+
+from sqlalchemy import URL
+
+from capillary.answer_formats import Row, print_blocks, print_csv, print_json, print_table
+from capillary.api.account import account_named
+from capillary.api.badges import CODE_MEANINGS
+from capillary.engine.eligibility import InvalidId, customer_id_of
+from capillary.errors import TerminalError
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.questions import (
+    Asked,
+    CustomerAttempt,
+    OpenRequest,
+    PlannedRun,
+    customer_history,
+    failed_customers,
+    open_requests,
+    planned_runs,
+)
+from capillary.ledger.schema import RETRYABLE, Outcome
+from capillary.ledger.stops import known
+from capillary.stop_command import line_of
+
+#: Most rows of a table, where nobody says otherwise; CSV and JSON hold all.
+TABLE_ROWS: Final = 100
+
+
+#: Rows as they stream in; closed before the ledger is.
+Rows: TypeAlias = Generator[Row]
+
+
+class QuestionRefused(TerminalError):
+    """The ledger knows no account or campaign of the name that was given: it may be a typing error."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One of the commands.
+
+    Attributes:
+        help: of the command.
+        answer: the rows, from the ledger.
+        columns: of CSV and JSON: all.
+        table: those that people are shown.
+        nothing: said where there are no rows.
+        for_people: writes the rows for people.
+        since: what the option `--since` is about; empty where there is none.
+    """
+
+    help: str
+    answer: Callable[[Transaction, argparse.Namespace, Asked], Rows]
+    columns: Sequence[str]
+    table: Sequence[str]
+    nothing: str
+    since: str = ""
+    for_people: Callable[[Iterable[Row], Sequence[str], TextIO], int] = print_table
+
+
+def _failed(tx: Transaction, _: argparse.Namespace, asked: Asked) -> Rows:
+    return (_attempt(each) for each in failed_customers(tx, asked))
+
+
+def _customer(tx: Transaction, arguments: argparse.Namespace, asked: Asked) -> Rows:
+    found = customer_history(tx, arguments.customer_id, account=asked.account, campaign=asked.campaign)
+    return (_attempt(each) for each in found)
+
+
+def _waiting(tx: Transaction, _: argparse.Namespace, asked: Asked) -> Rows:
+    return (asdict(each) for each in open_requests(tx, asked))
+
+
+def _runs(tx: Transaction, _: argparse.Namespace, asked: Asked) -> Rows:
+    return (_run(each) for each in planned_runs(tx, asked))
+
+
+def _attempt(attempt: CustomerAttempt) -> Row:
+    """Return an attempt with the meaning of its code; the code of one who has the badge means no failure."""
+    code = attempt.code
+    meaning = None if code is None else CODE_MEANINGS.get(code, "a code that the public docs do not name")
+    return asdict(attempt) | {"meaning": meaning}
+
+
+def _run(run: PlannedRun) -> Row:
+    counts = run.funnel
+    named = {field.name: getattr(run, field.name) for field in fields(run) if field.name != "funnel"}
+    return named | {
+        "canary": counts.canary,
+        "eligible": counts.eligible,
+        "invalid": counts.invalid,
+        "duplicates": counts.duplicates,
+        "known_before": counts.known_before,
+        "over_cap": counts.over_cap,
+        "planned": counts.planned,
+        **{str(outcome): counts.outcomes[outcome] for outcome in Outcome},
+        "open": counts.open,
+        "discarded": counts.discarded,
+        "requests": counts.requests,
+        "requests_open": counts.requests_open,
+        "auto_approved": counts.requests_auto_approved,
+    }
+
+
+_ATTEMPT: Final = tuple(field.name for field in fields(CustomerAttempt))
+_WITH_MEANING: Final = (*_ATTEMPT[: _ATTEMPT.index("code") + 1], "meaning", *_ATTEMPT[_ATTEMPT.index("code") + 1 :])
+_FUNNEL: Final = (
+    *("eligible", "invalid", "duplicates", "known_before", "over_cap", "planned"),
+    *(str(outcome) for outcome in Outcome),
+    *("open", "discarded"),
+)
+
+QUESTIONS: Final = {
+    "failed": _Question(
+        help="customers whose last attempt ended without the badge: outcome, code, the checker's words",
+        answer=_failed,
+        columns=_WITH_MEANING,
+        table=(
+            *("campaign", "occasion", "customer_id", "outcome", "code", "meaning", "checker_message"),
+            *("request_error", "settled_at", "request_key"),
+        ),
+        nothing="nobody's last attempt ended without the badge",
+        since="settled",
+    ),
+    "waiting": _Question(
+        help="requests that are not settled: age, approvals that a human owes, account and connection",
+        answer=_waiting,
+        columns=tuple(field.name for field in fields(OpenRequest)),
+        table=(
+            *("campaign", "occasion", "age_s", "approvals", "status", "states", "customers", "connection", "account"),
+            *("request_key", "platform_request_ids", "resends", "failed_checks", "request_error"),
+        ),
+        nothing="every request is settled",
+        since="first sent",
+    ),
+    "customer": _Question(
+        help="every attempt at one customer: status, outcome, code, the checker's words, request and run",
+        answer=_customer,
+        columns=_WITH_MEANING,
+        table=(
+            *("campaign", "occasion", "attempt", "status", "outcome", "code", "meaning", "checker_message"),
+            *("request_error", "issued_id", "request_key", "platform_request_ids", "dag_id", "run_id"),
+            *("first_sent_at", "settled_at", "badge_id", "account"),
+        ),
+        nothing="no row of this customer is here: no run has planned them, or they were erased",
+        for_people=print_blocks,
+    ),
+    "runs": _Question(
+        help="runs and their funnels: where the customers of each went",
+        answer=_runs,
+        columns=(
+            *(field.name for field in fields(PlannedRun) if field.name != "funnel"),
+            *("canary", *_FUNNEL, "requests", "requests_open", "auto_approved"),
+        ),
+        table=("planned_at", "campaign", "canary", *_FUNNEL, "requests_open", "auto_approved", "run_id"),
+        nothing="no run has planned anything",
+        since="planned",
+    ),
+}
+#: The first words of these commands.
+COMMANDS: Final = tuple(QUESTIONS)
+
+
+def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add them to the parser of ``python -m capillary``."""
+    for name, question in QUESTIONS.items():
+        parser = commands.add_parser(name, help=question.help, description=f"Show {question.help}.")
+        if name == "customer":
+            parser.add_argument(
+                "customer_id", type=_customer_id, metavar="ID", help="the platform's id of the customer"
+            )
+        parser.add_argument("--url", help="SQLAlchemy URL of the ledger; default: that of --conn-id")
+        parser.add_argument("--conn-id", default="badge_ledger", help="Airflow connection (default: %(default)s)")
+        parser.add_argument("--campaign", type=line_of(200), help="of this campaign alone")
+        parser.add_argument("--account", type=line_of(255), help="of this account alone, written as host/organisation")
+        if question.since:
+            parser.add_argument(
+                "--since",
+                type=_time,
+                metavar="TIME",
+                help=f"{question.since} at this time or later: 2026-11-25, or 2026-11-25T06:00, in UTC",
+            )
+            parser.add_argument(
+                "--limit",
+                type=_count,
+                metavar="N",
+                help=f"at most so many rows (default: {TABLE_ROWS} in a table, and all in CSV and JSON)",
+            )
+        if name == "failed":
+            parser.add_argument(
+                "--outcome",
+                action="append",
+                choices=[str(outcome) for outcome in RETRYABLE],
+                help="with this outcome alone; may be given again",
+            )
+        form = parser.add_mutually_exclusive_group()
+        form.add_argument("--csv", action="store_true", help="as CSV with a header, times in UTC")
+        form.add_argument("--json", action="store_true", help="as a JSON array, times in UTC")
+
+
+def run(url: str | URL, arguments: argparse.Namespace) -> int:
+    """Answer a question on standard output, and return 0; what is said about the answer goes to standard error.
+
+    Raises:
+        QuestionRefused: the ledger knows no such account or campaign.
+        LedgerRefused, SchemaBehind, SchemaDiffers, LedgerUnavailable: the ledger cannot be used.
+    """
+    question = QUESTIONS[arguments.room]
+    is_table = not (arguments.csv or arguments.json)
+    given = getattr(arguments, "limit", None)
+    most = TABLE_ROWS if is_table and given is None and question.since else given
+    with Ledger(url) as ledger, ledger.read() as tx:
+        asked = Asked(
+            account=_known_account(tx, arguments.account),
+            campaign=_known_campaign(tx, arguments.campaign),
+            since=getattr(arguments, "since", None),
+            outcomes=frozenset(map(Outcome, getattr(arguments, "outcome", None) or ())) or None,
+            limit=None if most is None else most + 1,  # one more tells that there are more
+        )
+        printed = print_csv if arguments.csv else print_json if arguments.json else question.for_people
+        with closing(question.answer(tx, arguments, asked)) as rows:
+            shown = _Shown(rows, most)
+            count = printed(shown, question.table if is_table else question.columns, sys.stdout)
+    sys.stdout.flush()
+    for line in _about(arguments, question, shown, count):
+        sys.stderr.write(f"{arguments.room}: {line}\n")
+    return 0
+
+
+class _Shown:
+    """The rows that are printed: it counts what a summary says of them, and sees whether there were more."""
+
+    def __init__(self, rows: Rows, most: int | None) -> None:
+        self._rows = rows
+        self._most = most
+        self.approvals = 0
+        self.has_more = False
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in islice(self._rows, self._most):
+            approvals = row.get("approvals", 0)
+            self.approvals += approvals if isinstance(approvals, int) else 0
+            yield row
+        self.has_more = next(self._rows, None) is not None
+
+
+def _about(arguments: argparse.Namespace, question: _Question, shown: _Shown, count: int) -> Iterator[str]:
+    if not count:
+        narrowed = any(getattr(arguments, name, None) for name in ("campaign", "account", "since", "outcome"))
+        yield f"{question.nothing}{', of what was asked for' if narrowed else ''}"
+    if arguments.room == "waiting" and count:
+        yield f"approvals needed: {shown.approvals}"
+    if shown.has_more:
+        yield f"there are more than these {count}: give --limit, or --csv or --json for all"
+
+
+def _known_campaign(tx: Transaction, campaign: str | None) -> str | None:
+    """Return the campaign; a typing error must not look like *nothing failed*."""
+    campaigns = sorted({name for names in known(tx).values() for name in names}) if campaign else []
+    if campaign and campaign not in campaigns:
+        raise QuestionRefused(
+            f"the ledger knows no campaign {campaign!r}: correct --campaign. It knows {', '.join(campaigns) or 'none'}"
+        )
+    return campaign
+
+
+def _known_account(tx: Transaction, account: str | None) -> str | None:
+    """Return the account as the ledger writes it."""
+    if account is None:
+        return None
+    accounts = known(tx)
+    told = f"It knows {', '.join(accounts) or 'none'}"
+    try:
+        named = account_named(account)
+    except ValueError as error:
+        raise QuestionRefused(f"{account!r} names no account: {error}. {told}") from None
+    for each in accounts:
+        if each.casefold() == named.casefold():
+            return each
+    raise QuestionRefused(f"the ledger knows no account {named}: correct --account. {told}")
+
+
+def _customer_id(text: str) -> int:
+    try:
+        return customer_id_of(text)
+    except InvalidId as error:
+        raise argparse.ArgumentTypeError(f"it is no customer id ({error.reason})") from None
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= len(text) <= 9 or int(text) < 1:
+        raise argparse.ArgumentTypeError("give a number from 1 upwards")
+    return int(text)
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError("give a day or a time, as 2026-11-25 or 2026-11-25T06:00") from None

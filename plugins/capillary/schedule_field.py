@@ -1,0 +1,98 @@
+"""The schedule of a campaign: what Airflow takes, less what nobody means, such as a run each second or none ever."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, TypeAlias
+
+from airflow.sdk import CronTriggerTimetable
+from airflow.sdk.bases.timetable import BaseTimetable
+from airflow.sdk.definitions.asset import BaseAsset
+from airflow.sdk.exceptions import AirflowException
+from airflow.timetables.base import Timetable
+from croniter import croniter
+from croniter.croniter import CroniterBadDateError, CroniterError
+from pydantic import PlainValidator
+
+from capillary.wrong_fields import shown
+
+Schedule: TypeAlias = str | timedelta | BaseTimetable | Timetable | BaseAsset | Collection[BaseAsset]
+
+#: A run waits for a human; what starts one more often was meant otherwise.
+SHORTEST: Final = timedelta(minutes=1)
+#: The scheduler counts on from run to run; further on there are no dates.
+LONGEST: Final = timedelta(days=3_660)
+_CRON_FIELDS: Final = 5
+#: croniter's R: a number that is drawn again whenever the file is read.
+_RANDOM: Final = re.compile(r"(^|[\s,])r\b", re.IGNORECASE)
+
+
+def checked_schedule(schedule: object) -> object:
+    """Return a schedule that Airflow takes and that fires, but not each second.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(schedule, str) and schedule != "@once":
+        try:
+            CronTriggerTimetable(schedule, timezone="UTC").validate()
+        except AirflowException as error:
+            raise ValueError(f"{shown(schedule)} is no cron expression: {str(error).rstrip('.')}") from None
+        _assert_meant(schedule)
+        return schedule
+    single = schedule is None or isinstance(schedule, str | timedelta | BaseTimetable | Timetable | BaseAsset)
+    several = isinstance(schedule, Collection) and schedule and all(isinstance(each, BaseAsset) for each in schedule)
+    if not single and not several:
+        raise ValueError(f"it is {shown(schedule)}")
+    for part in _parts(schedule):
+        _assert_meant(part)
+    return schedule
+
+
+def _parts(schedule: object) -> Iterator[object]:
+    """Yield the cron expressions and spans of a timetable of Airflow's, of its tasks' or its scheduler's kind."""
+    if isinstance(schedule, timedelta):
+        yield schedule
+    for name in ("expression", "_expression", "delta", "_delta"):
+        if (part := getattr(schedule, name, None)) is not None:
+            yield part
+    for name in ("timetable", "timetables", "_timetables"):
+        inner: Any = getattr(schedule, name, ())
+        for each in inner if isinstance(inner, list | tuple) else (inner,):
+            yield from _parts(each)
+
+
+def _assert_meant(part: object) -> None:
+    if isinstance(part, str):
+        _assert_cron_meant(part)
+        return
+    now = datetime.now(UTC)
+    try:
+        # A relativedelta of dateutil's has no length but from a day on.
+        span = now + part - now  # type: ignore[operator] # a timedelta or relativedelta
+    except OverflowError:
+        span = timedelta.max
+    if not SHORTEST <= span <= LONGEST:
+        raise ValueError(f"{shown(part)} is shorter than a minute, or longer than {LONGEST.days} days")
+
+
+def _assert_cron_meant(expression: str) -> None:
+    fields = expression.split()
+    if len(fields) > _CRON_FIELDS and not expression.startswith("@"):
+        raise ValueError(
+            f"{shown(expression)} has {len(fields)} fields, and the sixth would be seconds, with a run at each that "
+            f"fits: leave out all but five (minute, hour, day, month, day of the week)"
+        )
+    if _RANDOM.search(expression):
+        raise ValueError(f"{shown(expression)} draws its R again whenever the file is read, and so would never settle")
+    try:
+        croniter(expression, datetime.now(UTC)).get_next(datetime)
+    except CroniterBadDateError:
+        raise ValueError(f"{shown(expression)} never comes: no month has that day") from None
+    except CroniterError as error:
+        raise ValueError(f"{shown(expression)} is no cron expression: {str(error).rstrip('.')}") from None
+
+
+ScheduleOrNone: TypeAlias = Annotated[Schedule | None, PlainValidator(checked_schedule)]
