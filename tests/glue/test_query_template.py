@@ -34,7 +34,7 @@ def dag_in(folder: Path, **facts: Any) -> DAG:  # noqa: ANN401 - any of a DAG's
 
 
 def context(**facts: object) -> Context:
-    return cast("Context", {"params": {"table": "vip", "none": None}, **facts})
+    return cast("Context", {"params": {"table": "vip", "none": None, "list": [1, 2]}, **facts})
 
 
 def rendered(folder: Path, given: Context | None = None, /, **arguments: Any) -> PlanBadgesOperator:  # noqa: ANN401 - any
@@ -141,14 +141,24 @@ def test_the_same_template_renders_in_a_run_that_has_one(folder: Path) -> None:
     [
         ({"sql": "SELECT {{ params.none }}"}, ["'sql': an expression of its template came out as None", "a default"]),
         ({"sql": "SELECT {{ data_interval_start | ds }}"}, ["'sql': this run has no logical date"]),
-        ({"parameters": {"a": "{{ params.none }}"}}, ["'parameters': its template for a came out as None"]),
-        ({"parameters": {"a": ["x", "{{ params.none }}"]}}, ["'parameters': its template for a came out as None"]),
+        (
+            {"parameters": {"a": "{{ params.none }}"}},
+            ["'parameters': :a: an expression of its template came out as None"],
+        ),
+        ({"parameters": {"a": ["x", "{{ params.none }}"]}}, ["'parameters': :a: an expression", "came out as None"]),
+        ({"parameters": {"a": "{{ params.list }}"}}, ["'parameters': :a: ", "as a list, and would become one text"]),
+        ({"parameters": {"a": "{{ params }}"}}, ["'parameters': :a: ", "as a dict, and would become one text"]),
+        ({"parameters": {"a": "{{ ds }}"}}, ["'parameters': :a: this run has no logical date"]),
+        (
+            {"sql": "SELECT 1 WHERE 1 IN ({{ params.list }})"},
+            ["'sql': ", "as a list", "give parameters the list itself"],
+        ),
         ({"sql": "SELECT {{ tabel }}"}, ["'sql': its template cannot be rendered: 'tabel' is undefined"]),
         ({"sql": "SELECT {{ params.tabel }}"}, ["'sql': its template cannot be rendered", "no attribute 'tabel'"]),
         ({"sql": "{% include 'no.sql' %} "}, ["'sql': its template cannot be rendered: 'no.sql' not found"]),
         ({"occasion": "{{ tabel }}"}, ["'occasion': its template cannot be rendered: 'tabel' is undefined"]),
         ({"occasion": "{{ x"}, ["'occasion': Jinja cannot read its line 1: "]),
-        ({"parameters": {"a": "{{ x | y }}"}}, ["'parameters': Jinja cannot read its line 1: No filter named 'y'"]),
+        ({"parameters": {"a": "{{ x | y }}"}}, ["'parameters': :a: Jinja cannot read its line 1: No filter named 'y'"]),
     ],
 )
 def test_what_cannot_be_rendered_fails_at_once_with_its_argument(
@@ -163,18 +173,25 @@ def test_what_cannot_be_rendered_fails_at_once_with_its_argument(
 
 def test_none_where_it_is_meant_stays(folder: Path) -> None:
     sql = f"{SQL} {{% if params.none %}}WHERE 1 = 0{{% endif %}} -- {{{{ params.none or 'nobody' }}}}"
-    operator = rendered(folder, sql=sql, parameters={"a": None, "b": "none", "c": "{{ params.table }}"}, note="{{ 1 }}")
+    operator = rendered(
+        folder, sql=sql, parameters={"a": None, "b": "none", "c": "{{ params.list | join(',') }}"}, note="{{ 1 }}"
+    )
     assert operator.sql == f"{SQL}  -- nobody"
-    assert operator.parameters == {"a": None, "b": "none", "c": "vip"}
+    assert operator.parameters == {"a": None, "b": "none", "c": "1,2"}
     assert operator.note == "1"
 
 
 def test_the_query_stays_text_in_a_dag_of_native_objects(folder: Path) -> None:
     with dag_in(folder, render_template_as_native_obj=True) as dag:
-        operator = PlanBadgesOperator(task_id="plan", sql="vip.sql", parameters={"day": "{{ params.none }}"}, **BADGE)
+        operator = PlanBadgesOperator(
+            task_id="plan", sql="vip.sql", parameters={"day": "{{ params.none }}", "ids": "{{ params.list }}"}, **BADGE
+        )
     dag.resolve_template_files()  # type: ignore[no-untyped-call] # Airflow's own
     operator.render_template_fields(context(), dag.get_template_env())
-    assert (operator.sql, operator.parameters) == ("SELECT customer_id FROM vip -- as in other.sql", {"day": None})
+    assert (operator.sql, operator.parameters) == (
+        "SELECT customer_id FROM vip -- as in other.sql",
+        {"day": None, "ids": [1, 2]},
+    )
     with dag_in(folder, render_template_as_native_obj=True) as dag:
         operator = PlanBadgesOperator(task_id="plan", sql="SELECT {{ params.none }}", **BADGE)
     with pytest.raises(AirflowFailException, match="came out as None"):
