@@ -112,7 +112,7 @@ class QueryTemplate(TemplateFailures):
         """Render one template field; what is no text is refused within the query, and in parameters that are text."""
         if parent is self and name == "sql" and isinstance(self.sql, str):
             self._read_file_of_mapped(jinja_env)
-            template = jinja_env.overlay(finalize=_assert_one_value).from_string(self.sql)
+            template = jinja_env.overlay(finalize=_assert_sql).from_string(self.sql)
             self.sql = str(render_template_to_string(template, context))
         elif parent is self and name == "parameters" and isinstance(self.parameters, dict):
             if not self._gives_objects(jinja_env):
@@ -145,21 +145,24 @@ class QueryTemplate(TemplateFailures):
     def _read_file(self, jinja_env: Environment) -> None:
         if not isinstance(self.sql, str):
             return
-        if not names_a_file(self.sql):
-            parsed(self.sql, "it", jinja_env)
-            return
-        name = self.sql.strip()
-        try:
-            source = jinja_env.loader.get_source(jinja_env, name)[0] if jinja_env.loader else ""
-        except (TemplateNotFound, UnicodeDecodeError):
-            source = ""
-        if source.strip("\ufeff \t\r\n"):
-            self.sql = parsed(source.removeprefix("\ufeff"), f"the file {name!r}", jinja_env)
-            return
-        # In a zip, or missing, empty or no text: read it ourselves, or say what is wrong with it.
-        dag = self.get_dag()
-        folder = Path(dag.folder if dag else "")
-        self.sql = query_of(name, folder, beside=f"in {folder}, or in the DAG's template_searchpath")
+        name, loader = self.sql.strip(), jinja_env.loader
+        folders = [Path(each) for each in getattr(loader, "searchpath", ())]
+        if not names_a_file(name):
+            self.sql = parsed(self.sql, "it", jinja_env)
+        elif folders or loader is None:
+            folder = next((each for each in folders if (each / name).is_file()), (*folders, Path())[0])
+            beside = f"in {folder}, or in the DAG's template_searchpath"
+            self.sql = query_of(name, folder, beside=beside, environment=jinja_env)
+        else:  # a loader that the DAG brought along
+            try:
+                self.sql = parsed(loader.get_source(jinja_env, name)[0], f"the file {name!r}", jinja_env)
+            except TemplateNotFound:
+                raise SqlInvalid(f"the DAG's Jinja loader has no {name!r}", "Correct the name") from None
+
+
+def _assert_sql(value: object) -> object:
+    """Return what an expression within a query came out as; a tuple's text may be SQL, as in IN {{ … }}."""
+    return value if isinstance(value, tuple) else _assert_one_value(value)
 
 
 def _assert_one_value(value: object) -> object:

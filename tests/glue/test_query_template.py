@@ -11,6 +11,7 @@ import pytest
 from airflow.sdk import DAG, Context
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowFailException
+from jinja2 import DictLoader
 
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.planning import PlanningOperator
@@ -54,6 +55,19 @@ def test_sql_may_be_a_file_beside_the_dag_or_in_its_search_path(folder: Path, tm
     assert operator.sql.startswith("SELECT customer_id FROM {{ params.table }}")
 
 
+def test_a_loader_of_the_dags_own_has_the_file(tmp_path: Path) -> None:
+    loader = DictLoader({"vip.sql": "SELECT 7 AS customer_id"})
+    for name, words in (("vip.sql", ""), ("new.sql", "the DAG's Jinja loader has no 'new.sql'")):
+        with dag_in(tmp_path, jinja_environment_kwargs={"loader": loader}) as dag:
+            operator = PlanBadgesOperator(task_id="plan", sql=name, **BADGE)
+        if words:
+            with pytest.raises(SqlInvalid, match=words):
+                operator.resolve_template_files()
+        else:
+            operator.resolve_template_files()
+            assert (operator.sql, dag.dag_id) == ("SELECT 7 AS customer_id", "by_hand")
+
+
 def test_a_mapped_operator_reads_its_file_too(folder: Path) -> None:
     with dag_in(folder) as dag:
         PlanBadgesOperator.partial(task_id="plan", sql="vip.sql", **BADGE).expand(note=["one", "two"])
@@ -92,6 +106,7 @@ def test_nothing_within_a_field_is_read_as_a_file(folder: Path) -> None:
     [
         (None, ["there is no file 'new.sql' in ", "template_searchpath", "(there: vip.sql)"]),
         (b"", ["the file 'new.sql' is empty", "Write the SELECT into it"]),
+        ("SELECT 1".encode("utf-16-le"), ["'new.sql' holds NUL characters"]),
         (b"\xff\xfeS", ["'new.sql' cannot be read as UTF-8 text", "Save the file as UTF-8"]),
         (b"SELECT 1\n-- {% if", ["renders the file 'new.sql' by Jinja, which cannot read its line 2", "{% raw %}"]),
     ],
@@ -169,6 +184,10 @@ def test_what_cannot_be_rendered_fails_at_once_with_its_argument(
     assert [word for word in words if word not in str(caught.value)] == [], str(caught.value)
     assert str(caught.value).startswith("Task 'plan', argument ")
     assert str(caught.value).endswith(".")
+
+
+def test_a_tuple_in_the_query_is_sql(folder: Path) -> None:
+    assert rendered(folder, sql=f"{SQL} WHERE id IN {{{{ (params.list[0], 2) }}}}").sql == f"{SQL} WHERE id IN (1, 2)"
 
 
 def test_none_where_it_is_meant_stays(folder: Path) -> None:
