@@ -89,7 +89,12 @@ def test_a_zip_of_dags_holds_the_file(tmp_path: Path) -> None:
     "name", sorted({*PlanBadgesOperator.template_fields} - {"sql", "parameters", "entity", "warehouse_conn_id"})
 )
 def test_no_other_field_is_read_as_a_file(folder: Path, name: str) -> None:
-    assert getattr(rendered(folder, **{name: "vip.sql"}), name) == "vip.sql"
+    with dag_in(folder) as dag:
+        operator = PlanBadgesOperator(task_id="plan", sql=SQL, **BADGE)
+    setattr(operator, name, "vip.sql")  # whatever else may be said of such a value
+    dag.resolve_template_files()  # type: ignore[no-untyped-call] # Airflow's own
+    operator.render_template_fields(context(), dag.get_template_env())
+    assert getattr(operator, name) == "vip.sql"
     assert PlanBadgesOperator.template_ext == IssueBadgeOperator.template_ext == PlanningOperator.template_ext == ()
 
 
