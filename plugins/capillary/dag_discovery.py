@@ -49,11 +49,27 @@ def passed_over(folder: Path, *, safe_mode: bool = True) -> list[PassedOver]:
         safe_mode: Airflow's `[core] dag_discovery_safe_mode`, which leaves out files without two words.
     """
     files = [folder] if folder.is_file() else sorted(folder.rglob("*.py"))
-    found = [each for file in files for each in _of_file(file, folder, safe_mode=safe_mode)]
+    contents = {file: _content(file) for file in files}
+    # Parsing is slow: only what holds the class, or the name of a module that does.
+    worth = {_CLASS.encode(), *(file.stem.encode() for file, content in contents.items() if _CLASS.encode() in content)}
+    found = [
+        each
+        for file, content in contents.items()
+        if any(word in content for word in worth)
+        for each in _of_file(file, content, folder, safe_mode=safe_mode)
+    ]
     if not found or folder.is_file():
         return found
     not_ignored = _looked_at(folder)
     return [each for each in found if each.file in not_ignored]
+
+
+def _content(file: Path) -> bytes:
+    """Return what stands in a file; nothing where it cannot be read, which is an import error of Airflow's."""
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
 
 
 def _looked_at(folder: Path) -> set[Path]:
@@ -63,11 +79,10 @@ def _looked_at(folder: Path) -> set[Path]:
     return {Path(path) for path in find_dag_file_paths(str(folder), safe_mode=False)}
 
 
-def _of_file(file: Path, folder: Path, *, safe_mode: bool) -> Iterator[PassedOver]:
+def _of_file(file: Path, content: bytes, folder: Path, *, safe_mode: bool) -> Iterator[PassedOver]:
     try:
-        content = file.read_bytes()
         source = ast.parse(content)
-    except (OSError, SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError):
         return
     campaigns = list(_campaigns(source))
     made = [each for each in campaigns if not each.within_function]

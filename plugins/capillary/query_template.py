@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,8 +11,9 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import render_template_to_string
 from airflow.sdk.exceptions import AirflowFailException
 from jinja2 import Environment, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
+from jinja2.nativetypes import NativeEnvironment
 
-from capillary.missing_value import reads_like_none
+from capillary.engine.bindable import listed
 from capillary.sql_file import SqlInvalid, names_a_file, parsed, query_of
 
 if TYPE_CHECKING:
@@ -36,8 +37,19 @@ OF_LOGICAL_DATE: Final = frozenset(
 _UNDEFINED: Final = re.compile(r"'(\w+)' is undefined")
 
 
-class _CameOutNone(TemplateError):
-    """An expression within a query came out as None, which would become the text None."""
+class _NoText(TemplateError):
+    """An expression came out as what is no text: None would become the text None, a list its text in Python."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}. {remedy}.")
+
+
+class _InParameter(TemplateError):
+    """The template of one parameter cannot be rendered; its cause says why."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(name)
 
 
 class TemplateFailures(BaseOperator):
@@ -97,19 +109,31 @@ class QueryTemplate(TemplateFailures):
         jinja_env: Environment,
         seen_oids: set[int],
     ) -> None:
-        """Render one template field; None within the query is refused, since it would become the text None."""
-        if parent is not self or name not in {"sql", "parameters"}:
-            super().render_field(name, parent, context, jinja_env, seen_oids)
-            return
-        if name == "sql" and isinstance(self.sql, str):
+        """Render one template field; what is no text is refused within the query, and in parameters that are text."""
+        if parent is self and name == "sql" and isinstance(self.sql, str):
             self._read_file_of_mapped(jinja_env)
-            template = jinja_env.overlay(finalize=_assert_value).from_string(self.sql)
+            template = jinja_env.overlay(finalize=_assert_sql).from_string(self.sql)
             self.sql = str(render_template_to_string(template, context))
-            return
-        before = self.parameters
-        super().render_field(name, parent, context, jinja_env, seen_oids)
-        if (at := _became_none(before, self.parameters)) is not None:
-            raise _CameOutNone(f"its template for {at} came out as None")
+        elif parent is self and name == "parameters" and isinstance(self.parameters, dict):
+            if not self._gives_objects(jinja_env):
+                jinja_env = jinja_env.overlay(finalize=_assert_one_value)
+            self.parameters = {
+                key: self._rendered(key, value, context, jinja_env, seen_oids) for key, value in self.parameters.items()
+            }
+        else:
+            super().render_field(name, parent, context, jinja_env, seen_oids)
+
+    def _rendered(
+        self, key: str, value: object, context: Context, jinja_env: Environment, seen_oids: set[int]
+    ) -> object:
+        try:
+            return self.render_template(value, context, jinja_env, seen_oids)
+        except TemplateError as error:
+            raise _InParameter(key) from error
+
+    def _gives_objects(self, jinja_env: Environment) -> bool:
+        """Return whether templates give what they stand for, as None and lists, and not its text."""
+        return isinstance(jinja_env, NativeEnvironment) or bool(getattr(self, "render_template_as_native_obj", None))
 
     def _read_file_of_mapped(self, jinja_env: Environment) -> None:
         """Read the file where nobody has: a mapped operator has no fields when its DAG file is read."""
@@ -121,42 +145,48 @@ class QueryTemplate(TemplateFailures):
     def _read_file(self, jinja_env: Environment) -> None:
         if not isinstance(self.sql, str):
             return
-        if not names_a_file(self.sql):
-            parsed(self.sql, "it", jinja_env)
-            return
-        name = self.sql.strip()
-        try:
-            source = jinja_env.loader.get_source(jinja_env, name)[0] if jinja_env.loader else ""
-        except (TemplateNotFound, UnicodeDecodeError):
-            source = ""
-        if source.strip("\ufeff \t\r\n"):
-            self.sql = parsed(source.removeprefix("\ufeff"), f"the file {name!r}", jinja_env)
-            return
-        # In a zip, or missing, empty or no text: read it ourselves, or say what is wrong with it.
-        dag = self.get_dag()
-        folder = Path(dag.folder if dag else "")
-        self.sql = query_of(name, folder, beside=f"in {folder}, or in the DAG's template_searchpath")
+        name, loader = self.sql.strip(), jinja_env.loader
+        folders = [Path(each) for each in getattr(loader, "searchpath", ())]
+        if not names_a_file(name):
+            self.sql = parsed(self.sql, "it", jinja_env)
+        elif folders or loader is None:
+            folder = next((each for each in folders if (each / name).is_file()), (*folders, Path())[0])
+            beside = f"in {folder}, or in the DAG's template_searchpath"
+            self.sql = query_of(name, folder, beside=beside, environment=jinja_env)
+        else:  # a loader that the DAG brought along
+            try:
+                self.sql = parsed(loader.get_source(jinja_env, name)[0], f"the file {name!r}", jinja_env)
+            except TemplateNotFound:
+                raise SqlInvalid(f"the DAG's Jinja loader has no {name!r}", "Correct the name") from None
 
 
-def _assert_value(value: object) -> str:
-    """Return what an expression within a query came out as; a proxy of Airflow's prints what it stands for."""
-    if value is None or (not isinstance(value, str) and str(value) == "None"):
-        raise _CameOutNone("an expression of its template came out as None")
-    return str(value)  # a native environment joins what it is given
+def _assert_sql(value: object) -> object:
+    """Return what an expression within a query came out as; a tuple's text may be SQL, as in IN {{ … }}."""
+    return value if isinstance(value, tuple) else _assert_one_value(value)
 
 
-def _became_none(before: object, after: object) -> str | None:
-    """Return which text of a mapping came out as the text None, as any template of Jinja makes it of no value."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        return next((str(key) for key in before if _became_none(before[key], after.get(key)) is not None), None)
-    if isinstance(before, list | tuple) and isinstance(after, list | tuple):
-        return next((str(at) for at, pair in enumerate(zip(before, after, strict=False)) if _became_none(*pair)), None)
-    became = isinstance(before, str) and isinstance(after, str) and before != after and reads_like_none(after)
-    return "it" if became else None
+def _assert_one_value(value: object) -> object:
+    """Return what an expression came out as, if its text means the same; a proxy of Airflow's is what it prints."""
+    if isinstance(value, str):
+        return value
+    if value is None or str(value) == "None":
+        raise _NoText(
+            "an expression of its template came out as None, and would become the text None",
+            "Give it a value, or a default: {{ … or 'a value' }}",
+        )
+    if isinstance(value, Mapping) or listed(value) is not None:
+        raise _NoText(
+            f"an expression of its template came out as a {type(value).__name__}, and would become one text",
+            "Bind it: give parameters the list itself, the output of a task, or a template in a DAG with "
+            "render_template_as_native_obj=True",
+        )
+    return value
 
 
 def _why(error: TemplateError, context: Context) -> str:
     """Return why a template could not be rendered, and what to do."""
+    if isinstance(error, _InParameter) and isinstance(error.__cause__, TemplateError):
+        return f":{error.name}: {_why(error.__cause__, context)}"
     undefined = _UNDEFINED.search(str(error)) if isinstance(error, UndefinedError) else None
     if undefined and undefined.group(1) in OF_LOGICAL_DATE and not context.get("logical_date"):
         name = undefined.group(1)
@@ -165,8 +195,8 @@ def _why(error: TemplateError, context: Context) -> str:
             "an asset. Use {{ dag_run.run_after }}, or :period_start and :period_end of a campaign whose occasion "
             "recurs, or trigger the run again with a logical date."
         )
-    if isinstance(error, _CameOutNone):
-        return f"{error}, and would become the text None. Give it a value, or a default: {{{{ … or 'a value' }}}}."
+    if isinstance(error, _NoText):
+        return str(error)
     if isinstance(error, TemplateSyntaxError):
         return f"Jinja cannot read its line {error.lineno}: {error.message}. Correct the template."
     return f"its template cannot be rendered: {error}. Correct the template, or give what it asks for."

@@ -39,13 +39,14 @@ def holds_jinja(query: str) -> bool:
     return any(sign in query for sign in _JINJA)
 
 
-def query_of(sql: str, place: Path, *, beside: str) -> str:
+def query_of(sql: str, place: Path, *, beside: str, environment: Environment | None = None) -> str:
     """Return the query: what was given, or what stands in the file of that name.
 
     Args:
         sql: a query, or the name of a file.
         place: the folder of the file, which may be a zip archive or lie in one.
         beside: what the folder is called in an error.
+        environment: the Jinja that renders it; default: that of a campaign.
 
     Raises:
         SqlInvalid: it is neither, the file is missing or no UTF-8 text, or its Jinja cannot be parsed.
@@ -56,7 +57,7 @@ def query_of(sql: str, place: Path, *, beside: str) -> str:
                 f"{shown(sql)} is neither the name of a .sql file nor a query",
                 "Give the name of a .sql file, or a SELECT",
             )
-        return parsed(sql, "it")
+        return parsed(sql, "it", environment)
     name, folder = sql.strip(), _opened(place)
     file = folder / name
     if not file.is_file():
@@ -66,7 +67,7 @@ def query_of(sql: str, place: Path, *, beside: str) -> str:
             "Give the name of a .sql file there, or a SELECT; where another module makes the campaign, give "
             "folder=Path(__file__).parent of the DAG file",
         )
-    return parsed(text_of(file, name), f"the file {name!r}")
+    return parsed(text_of(file, name), f"the file {name!r}", environment)
 
 
 def text_of(file: Folder, name: str) -> str:
@@ -85,7 +86,7 @@ def text_of(file: Folder, name: str) -> str:
         raise SqlInvalid(f"{name!r} holds NUL characters, as a text in UTF-16 does", "Save the file as UTF-8")
     if not query.strip():
         raise SqlInvalid(f"the file {name!r} is empty", "Write the SELECT into it")
-    return query.replace("\r\n", "\n")
+    return query.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parsed(query: str, called: str, environment: Environment | None = None) -> str:
@@ -98,9 +99,8 @@ def parsed(query: str, called: str, environment: Environment | None = None) -> s
         (environment or _environment()).from_string(query)
     except TemplateSyntaxError as error:
         raise SqlInvalid(
-            f"Airflow renders {called} by Jinja, which cannot read its line {error.lineno}: {error.message}".rstrip(
-                "."
-            ),
+            f"Airflow renders {called} by Jinja, which cannot read its line {error.lineno}: "
+            f"{(error.message or '').rstrip('.')}",
             "Correct the Jinja; what is none goes between {% raw %} and {% endraw %}, in comments of the SQL, too",
         ) from None
     return query

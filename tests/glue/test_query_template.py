@@ -11,6 +11,7 @@ import pytest
 from airflow.sdk import DAG, Context
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowFailException
+from jinja2 import DictLoader
 
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.planning import PlanningOperator
@@ -34,7 +35,7 @@ def dag_in(folder: Path, **facts: Any) -> DAG:  # noqa: ANN401 - any of a DAG's
 
 
 def context(**facts: object) -> Context:
-    return cast("Context", {"params": {"table": "vip", "none": None}, **facts})
+    return cast("Context", {"params": {"table": "vip", "none": None, "list": [1, 2]}, **facts})
 
 
 def rendered(folder: Path, given: Context | None = None, /, **arguments: Any) -> PlanBadgesOperator:  # noqa: ANN401 - any
@@ -52,6 +53,19 @@ def test_sql_may_be_a_file_beside_the_dag_or_in_its_search_path(folder: Path, tm
         operator = PlanBadgesOperator(task_id="plan", sql=" vip.sql", **BADGE)
     dag.resolve_template_files()  # type: ignore[no-untyped-call] # Airflow's own
     assert operator.sql.startswith("SELECT customer_id FROM {{ params.table }}")
+
+
+def test_a_loader_of_the_dags_own_has_the_file(tmp_path: Path) -> None:
+    loader = DictLoader({"vip.sql": "SELECT 7 AS customer_id"})
+    for name, words in (("vip.sql", ""), ("new.sql", "the DAG's Jinja loader has no 'new.sql'")):
+        with dag_in(tmp_path, jinja_environment_kwargs={"loader": loader}) as dag:
+            operator = PlanBadgesOperator(task_id="plan", sql=name, **BADGE)
+        if words:
+            with pytest.raises(SqlInvalid, match=words):
+                operator.resolve_template_files()
+        else:
+            operator.resolve_template_files()
+            assert (operator.sql, dag.dag_id) == ("SELECT 7 AS customer_id", "by_hand")
 
 
 def test_a_mapped_operator_reads_its_file_too(folder: Path) -> None:
@@ -75,7 +89,12 @@ def test_a_zip_of_dags_holds_the_file(tmp_path: Path) -> None:
     "name", ["occasion", "reference_id", "campaign", "note", "capillary_conn_id", "ledger_conn_id", "warehouse_conn_id"]
 )
 def test_no_other_field_is_read_as_a_file(folder: Path, name: str) -> None:
-    assert getattr(rendered(folder, **{name: "vip.sql"}), name) == "vip.sql"
+    with dag_in(folder) as dag:
+        operator = PlanBadgesOperator(task_id="plan", sql=SQL, **BADGE)
+    setattr(operator, name, "vip.sql")  # whatever else may be said of such a value
+    dag.resolve_template_files()  # type: ignore[no-untyped-call] # Airflow's own
+    operator.render_template_fields(context(), dag.get_template_env())
+    assert getattr(operator, name) == "vip.sql"
     assert PlanBadgesOperator.template_ext == IssueBadgeOperator.template_ext == PlanningOperator.template_ext == ()
 
 
@@ -92,6 +111,7 @@ def test_nothing_within_a_field_is_read_as_a_file(folder: Path) -> None:
     [
         (None, ["there is no file 'new.sql' in ", "template_searchpath", "(there: vip.sql)"]),
         (b"", ["the file 'new.sql' is empty", "Write the SELECT into it"]),
+        ("SELECT 1".encode("utf-16-le"), ["'new.sql' holds NUL characters"]),
         (b"\xff\xfeS", ["'new.sql' cannot be read as UTF-8 text", "Save the file as UTF-8"]),
         (b"SELECT 1\n-- {% if", ["renders the file 'new.sql' by Jinja, which cannot read its line 2", "{% raw %}"]),
     ],
@@ -141,14 +161,24 @@ def test_the_same_template_renders_in_a_run_that_has_one(folder: Path) -> None:
     [
         ({"sql": "SELECT {{ params.none }}"}, ["'sql': an expression of its template came out as None", "a default"]),
         ({"sql": "SELECT {{ data_interval_start | ds }}"}, ["'sql': this run has no logical date"]),
-        ({"parameters": {"a": "{{ params.none }}"}}, ["'parameters': its template for a came out as None"]),
-        ({"parameters": {"a": ["x", "{{ params.none }}"]}}, ["'parameters': its template for a came out as None"]),
+        (
+            {"parameters": {"a": "{{ params.none }}"}},
+            ["'parameters': :a: an expression of its template came out as None"],
+        ),
+        ({"parameters": {"a": ["x", "{{ params.none }}"]}}, ["'parameters': :a: an expression", "came out as None"]),
+        ({"parameters": {"a": "{{ params.list }}"}}, ["'parameters': :a: ", "as a list, and would become one text"]),
+        ({"parameters": {"a": "{{ params }}"}}, ["'parameters': :a: ", "as a dict, and would become one text"]),
+        ({"parameters": {"a": "{{ ds }}"}}, ["'parameters': :a: this run has no logical date"]),
+        (
+            {"sql": "SELECT 1 WHERE 1 IN ({{ params.list }})"},
+            ["'sql': ", "as a list", "give parameters the list itself"],
+        ),
         ({"sql": "SELECT {{ tabel }}"}, ["'sql': its template cannot be rendered: 'tabel' is undefined"]),
         ({"sql": "SELECT {{ params.tabel }}"}, ["'sql': its template cannot be rendered", "no attribute 'tabel'"]),
         ({"sql": "{% include 'no.sql' %} "}, ["'sql': its template cannot be rendered: 'no.sql' not found"]),
         ({"occasion": "{{ tabel }}"}, ["'occasion': its template cannot be rendered: 'tabel' is undefined"]),
         ({"occasion": "{{ x"}, ["'occasion': Jinja cannot read its line 1: "]),
-        ({"parameters": {"a": "{{ x | y }}"}}, ["'parameters': Jinja cannot read its line 1: No filter named 'y'"]),
+        ({"parameters": {"a": "{{ x | y }}"}}, ["'parameters': :a: Jinja cannot read its line 1: No filter named 'y'"]),
     ],
 )
 def test_what_cannot_be_rendered_fails_at_once_with_its_argument(
@@ -161,20 +191,31 @@ def test_what_cannot_be_rendered_fails_at_once_with_its_argument(
     assert str(caught.value).endswith(".")
 
 
+def test_a_tuple_in_the_query_is_sql(folder: Path) -> None:
+    assert rendered(folder, sql=f"{SQL} WHERE id IN {{{{ (params.list[0], 2) }}}}").sql == f"{SQL} WHERE id IN (1, 2)"
+
+
 def test_none_where_it_is_meant_stays(folder: Path) -> None:
     sql = f"{SQL} {{% if params.none %}}WHERE 1 = 0{{% endif %}} -- {{{{ params.none or 'nobody' }}}}"
-    operator = rendered(folder, sql=sql, parameters={"a": None, "b": "none", "c": "{{ params.table }}"}, note="{{ 1 }}")
+    operator = rendered(
+        folder, sql=sql, parameters={"a": None, "b": "none", "c": "{{ params.list | join(',') }}"}, note="{{ 1 }}"
+    )
     assert operator.sql == f"{SQL}  -- nobody"
-    assert operator.parameters == {"a": None, "b": "none", "c": "vip"}
+    assert operator.parameters == {"a": None, "b": "none", "c": "1,2"}
     assert operator.note == "1"
 
 
 def test_the_query_stays_text_in_a_dag_of_native_objects(folder: Path) -> None:
     with dag_in(folder, render_template_as_native_obj=True) as dag:
-        operator = PlanBadgesOperator(task_id="plan", sql="vip.sql", parameters={"day": "{{ params.none }}"}, **BADGE)
+        operator = PlanBadgesOperator(
+            task_id="plan", sql="vip.sql", parameters={"day": "{{ params.none }}", "ids": "{{ params.list }}"}, **BADGE
+        )
     dag.resolve_template_files()  # type: ignore[no-untyped-call] # Airflow's own
     operator.render_template_fields(context(), dag.get_template_env())
-    assert (operator.sql, operator.parameters) == ("SELECT customer_id FROM vip -- as in other.sql", {"day": None})
+    assert (operator.sql, operator.parameters) == (
+        "SELECT customer_id FROM vip -- as in other.sql",
+        {"day": None, "ids": [1, 2]},
+    )
     with dag_in(folder, render_template_as_native_obj=True) as dag:
         operator = PlanBadgesOperator(task_id="plan", sql="SELECT {{ params.none }}", **BADGE)
     with pytest.raises(AirflowFailException, match="came out as None"):

@@ -24,6 +24,13 @@ def listed(value: object) -> list[object] | None:
     return None
 
 
+def is_nan(value: object) -> bool:
+    """Return whether a value is not a number or time: nothing equals it, and SQLite makes NULL of it."""
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    return isinstance(value, float | datetime) and value != value  # noqa: PLR0124 - NaN and NaT alone differ
+
+
 def as_bound(value: object, dialect: Dialect) -> object:
     """Return a value as it is handed to the driver: SQLite has no dates, and keeps them as text."""
     if dialect.name != "sqlite":
@@ -42,9 +49,6 @@ def unbindable(values: Iterable[object], dialect: Dialect) -> tuple[str, str] | 
     """
     with _driver(dialect) as bind:
         for value in values:
-            # Not a number: nothing equals it, and SQLite makes NULL of it.
-            if isinstance(value, float | Decimal | datetime) and value != value:  # noqa: PLR0124 - NaN and NaT differ
-                return "its value is no number (NaN)", "Give a number, or leave the condition out"
             try:
                 bind(value)
             except Exception as error:  # noqa: BLE001 - a driver raises what it likes

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Dialect, TextClause, bindparam, text
 
-from capillary.engine.bindable import as_bound, listed, unbindable
+from capillary.engine.bindable import as_bound, is_nan, listed, unbindable
 from capillary.engine.sql_tokens import GRAMMARS, QUOTED_NAME, STANDARD, Grammar, Kind, Token, tokens
 from capillary.errors import TerminalError
 
@@ -27,6 +27,7 @@ _OPPOSITES: Final = tuple(GRAMMARS[name] for name in ("postgresql", "sqlite", "m
 _QUERY_WORDS: Final = frozenset({"select", "with", "values", "table"})
 _ARRAY_WORDS: Final = frozenset({"any", "all", "some"})
 _COLON: Final = re.compile(r"(\\*):")
+_NAN: Final = ("its value is no number (NaN)", "Give a number, or leave the condition out")
 _WRITE_COLON: Final = r"or write \: for a colon that names none"
 
 
@@ -61,7 +62,8 @@ class Use(StrEnum):
     """Where a name stands; it decides what a list means there."""
 
     IN = "in"  #: alone after IN, with brackets or without
-    AMONG = "among"  #: in the brackets of an IN beside something else
+    AMONG = "among"  #: one of several in the brackets of an IN
+    WITHIN = "within"  #: somewhere in the brackets of an IN, such as in a function's call
     ARRAY = "array"  #: alone in ANY, ALL or SOME, or with a cast of its own: the database takes an array there
     ELSEWHERE = "elsewhere"
 
@@ -110,7 +112,7 @@ class Query:
             if mention.name not in parameters:
                 continue
             values = listed(parameters[mention.name])
-            found = _of_scalar(mention, parameters) if values is None else _of_list(mention, values)
+            found = _of_scalar(mention, parameters[mention.name]) if values is None else _of_list(mention, values)
             if found:
                 yield Problem(mention.name, *found)
 
@@ -129,7 +131,7 @@ class Query:
                     written[bracket] = " "
                 expanding.append(key)
             else:
-                key, value, sql = f"v_{mention.name}", several, ":{}"
+                key, value, sql = f"v_{mention.name}", several, ":{}"  # an array
                 if mention.use is Use.ELSEWHERE and all(isinstance(each, str) for each in several):
                     # Untyped it would become one text, which nothing equals.
                     sql = "CAST(:{} AS text[])"
@@ -197,14 +199,17 @@ def _use(words: Sequence[str], index: int, opened: Sequence[int]) -> tuple[Use, 
         if word(bracket + 1) in _QUERY_WORDS:
             break
         if word(bracket - 1) == "in":
-            return Use.AMONG, ()
+            return Use.AMONG if bracket == opened[-1] else Use.WITHIN, ()
     if (is_alone and word(index - 2) in _ARRAY_WORDS) or word(index + 1) == "::":
         return Use.ARRAY, ()
     return Use.ELSEWHERE, ()
 
 
-def _of_scalar(mention: Mention, parameters: Mapping[str, object]) -> tuple[str, str] | None:
-    if mention.use in {Use.IN, Use.AMONG} and parameters[mention.name] is None:
+def _of_scalar(mention: Mention, value: object) -> tuple[str, str] | None:
+    """Return what is wrong with one value where its name stands, and what to do."""
+    if is_nan(value):
+        return _NAN
+    if mention.use in {Use.IN, Use.AMONG} and value is None:
         return "it is None, and NULL in NOT IN finds nobody", "Give a value, or leave the condition out"
     return None
 
@@ -214,9 +219,11 @@ def _of_list(mention: Mention, values: Sequence[object]) -> tuple[str, str] | No
     if not values:
         return "its list is empty, which finds nobody, or everybody", "Give a value, or leave the condition out"
     parts = [part for each in values for part in (listed(each) or [each])]
+    if any(map(is_nan, parts)):
+        return _NAN
     if any(part is None for part in parts):
         return "its list holds None, and NULL in NOT IN finds nobody", "Leave None out of the list"
-    if mention.use is Use.AMONG:
+    if mention.use in {Use.AMONG, Use.WITHIN}:
         return (
             "its value is a list, and stands in IN beside something else",
             f"Let it stand alone: IN (:{mention.name})",

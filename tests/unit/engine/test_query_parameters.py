@@ -85,6 +85,8 @@ def value_of(engine: Engine, expression: str, **parameters: object) -> object:
         ("tier IN (:x) AND NOT tier IN (:x)", ["gold"], []),
         ("customer_id NOT IN (:x)", [*range(1, 4), *range(100, 9_000)], [4]),
         ("tier = :x OR :x IS NULL", "base", [3]),
+        ("tier IN ('base', coalesce(:x, 'gold'))", None, [1, 2, 3]),
+        ("tier IN ('base', coalesce(:x, 'gold'))", "none", [3, 4]),
         ("tier NOT IN (SELECT tier FROM member WHERE customer_id < :x)", 3, [3, 4]),
     ],
 )
@@ -143,6 +145,9 @@ def test_a_list_where_postgresql_wants_one_value_is_an_error_and_no_empty_answer
         ("tier IN (lower(:x))", ["gold"], "stands in IN beside something else"),
         ("customer_id IN (:x)", list(range(MAX_LISTED + 1)), "its list has 10001 values, more than 10000"),
         ("customer_id = :x", float("nan"), "its value is no number (NaN)"),
+        ("customer_id = :x", Decimal("sNaN"), "its value is no number (NaN)"),
+        ("customer_id = ANY(:x)", [1.5, float("nan")], "its value is no number (NaN)"),
+        ("(customer_id, day) IN (:x)", [(float("nan"), "a")], "its value is no number (NaN)"),
         ("customer_id IN (:x)", [1, Decimal("NaN")], "its value is no number (NaN)"),
         ("tier = :x", object(), "a value of type object cannot be bound by"),
         ("tier IN (:x)", [object()], "a value of type object cannot be bound by"),
