@@ -222,7 +222,7 @@ def run(url: str | URL, arguments: argparse.Namespace) -> int:
     is_table = not (arguments.csv or arguments.json)
     given = getattr(arguments, "limit", None)
     most = TABLE_ROWS if is_table and given is None and question.since else given
-    with Ledger(url) as ledger, ledger.read() as tx:
+    with Ledger(url, reads_only=True) as ledger, ledger.read() as tx:
         asked = Asked(
             account=_known_account(tx, arguments.account),
             campaign=_known_campaign(tx, arguments.campaign),
