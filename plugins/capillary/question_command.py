@@ -7,169 +7,33 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final, TextIO, TypeAlias
+from typing import Any, Final
 
 from sqlalchemy import URL
 
-from capillary.answer_formats import Row, print_blocks, print_csv, print_json, print_table
+from capillary.answer_formats import Row, print_csv, print_json
 from capillary.api.account import account_named
-from capillary.api.badges import CODE_MEANINGS
 from capillary.engine.eligibility import InvalidId, customer_id_of
 from capillary.errors import TerminalError
+from capillary.ledger.answers import Asked
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.questions import (
-    Asked,
-    CustomerAttempt,
-    OpenRequest,
-    PlannedRun,
-    customer_history,
-    failed_customers,
-    open_requests,
-    planned_runs,
-)
 from capillary.ledger.schema import RETRYABLE, Outcome
 from capillary.ledger.stops import known
+from capillary.question_rows import QUESTIONS, Question, Rows
 from capillary.stop_command import line_of
 
 #: Most rows of a table, where nobody says otherwise; CSV and JSON hold all.
 TABLE_ROWS: Final = 100
 
 
-#: Rows as they stream in; closed before the ledger is.
-Rows: TypeAlias = Generator[Row]
-
-
 class QuestionRefused(TerminalError):
     """The ledger knows no account or campaign of the name that was given: it may be a typing error."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """One of the commands.
-
-    Attributes:
-        help: of the command.
-        answer: the rows, from the ledger.
-        columns: of CSV and JSON: all.
-        table: those that people are shown.
-        nothing: said where there are no rows.
-        for_people: writes the rows for people.
-        since: what the option `--since` is about; empty where there is none.
-    """
-
-    help: str
-    answer: Callable[[Transaction, argparse.Namespace, Asked], Rows]
-    columns: Sequence[str]
-    table: Sequence[str]
-    nothing: str
-    since: str = ""
-    for_people: Callable[[Iterable[Row], Sequence[str], TextIO], int] = print_table
-
-
-def _failed(tx: Transaction, _: argparse.Namespace, asked: Asked) -> Rows:
-    return (_attempt(each) for each in failed_customers(tx, asked))
-
-
-def _customer(tx: Transaction, arguments: argparse.Namespace, asked: Asked) -> Rows:
-    found = customer_history(tx, arguments.customer_id, account=asked.account, campaign=asked.campaign)
-    return (_attempt(each) for each in found)
-
-
-def _waiting(tx: Transaction, _: argparse.Namespace, asked: Asked) -> Rows:
-    return (asdict(each) for each in open_requests(tx, asked))
-
-
-def _runs(tx: Transaction, _: argparse.Namespace, asked: Asked) -> Rows:
-    return (_run(each) for each in planned_runs(tx, asked))
-
-
-def _attempt(attempt: CustomerAttempt) -> Row:
-    """Return an attempt with the meaning of its code; the code of one who has the badge means no failure."""
-    code = attempt.code
-    meaning = None if code is None else CODE_MEANINGS.get(code, "a code that the public docs do not name")
-    return asdict(attempt) | {"meaning": meaning}
-
-
-def _run(run: PlannedRun) -> Row:
-    counts = run.funnel
-    named = {field.name: getattr(run, field.name) for field in fields(run) if field.name != "funnel"}
-    return named | {
-        "canary": counts.canary,
-        "eligible": counts.eligible,
-        "invalid": counts.invalid,
-        "duplicates": counts.duplicates,
-        "known_before": counts.known_before,
-        "over_cap": counts.over_cap,
-        "planned": counts.planned,
-        **{str(outcome): counts.outcomes[outcome] for outcome in Outcome},
-        "open": counts.open,
-        "discarded": counts.discarded,
-        "requests": counts.requests,
-        "requests_open": counts.requests_open,
-        "auto_approved": counts.requests_auto_approved,
-    }
-
-
-_ATTEMPT: Final = tuple(field.name for field in fields(CustomerAttempt))
-_WITH_MEANING: Final = (*_ATTEMPT[: _ATTEMPT.index("code") + 1], "meaning", *_ATTEMPT[_ATTEMPT.index("code") + 1 :])
-_FUNNEL: Final = (
-    *("eligible", "invalid", "duplicates", "known_before", "over_cap", "planned"),
-    *(str(outcome) for outcome in Outcome),
-    *("open", "discarded"),
-)
-
-QUESTIONS: Final = {
-    "failed": _Question(
-        help="customers whose last attempt ended without the badge: outcome, code, the checker's words",
-        answer=_failed,
-        columns=_WITH_MEANING,
-        table=(
-            *("campaign", "occasion", "customer_id", "outcome", "code", "meaning", "checker_message"),
-            *("request_error", "settled_at", "request_key"),
-        ),
-        nothing="nobody's last attempt ended without the badge",
-        since="settled",
-    ),
-    "waiting": _Question(
-        help="requests that are not settled: age, approvals that a human owes, account and connection",
-        answer=_waiting,
-        columns=tuple(field.name for field in fields(OpenRequest)),
-        table=(
-            *("campaign", "occasion", "age_s", "approvals", "status", "states", "customers", "connection", "account"),
-            *("request_key", "platform_request_ids", "resends", "failed_checks", "request_error"),
-        ),
-        nothing="every request is settled",
-        since="first sent",
-    ),
-    "customer": _Question(
-        help="every attempt at one customer: status, outcome, code, the checker's words, request and run",
-        answer=_customer,
-        columns=_WITH_MEANING,
-        table=(
-            *("campaign", "occasion", "attempt", "status", "outcome", "code", "meaning", "checker_message"),
-            *("request_error", "issued_id", "request_key", "platform_request_ids", "dag_id", "run_id"),
-            *("first_sent_at", "settled_at", "badge_id", "account"),
-        ),
-        nothing="no row of this customer is here: no run has planned them, or they were erased",
-        for_people=print_blocks,
-    ),
-    "runs": _Question(
-        help="runs and their funnels: where the customers of each went",
-        answer=_runs,
-        columns=(
-            *(field.name for field in fields(PlannedRun) if field.name != "funnel"),
-            *("canary", *_FUNNEL, "requests", "requests_open", "auto_approved"),
-        ),
-        table=("planned_at", "campaign", "canary", *_FUNNEL, "requests_open", "auto_approved", "run_id"),
-        nothing="no run has planned anything",
-        since="planned",
-    ),
-}
 #: The first words of these commands.
 COMMANDS: Final = tuple(QUESTIONS)
 
@@ -222,7 +86,7 @@ def run(url: str | URL, arguments: argparse.Namespace) -> int:
     is_table = not (arguments.csv or arguments.json)
     given = getattr(arguments, "limit", None)
     most = TABLE_ROWS if is_table and given is None and question.since else given
-    with Ledger(url) as ledger, ledger.read() as tx:
+    with Ledger(url, reads_only=True) as ledger, ledger.read() as tx:
         asked = Asked(
             account=_known_account(tx, arguments.account),
             campaign=_known_campaign(tx, arguments.campaign),
@@ -231,7 +95,7 @@ def run(url: str | URL, arguments: argparse.Namespace) -> int:
             limit=None if most is None else most + 1,  # one more tells that there are more
         )
         printed = print_csv if arguments.csv else print_json if arguments.json else question.for_people
-        with closing(question.answer(tx, arguments, asked)) as rows:
+        with closing(question.answer(tx, getattr(arguments, "customer_id", 0), asked)) as rows:
             shown = _Shown(rows, most)
             count = printed(shown, question.table if is_table else question.columns, sys.stdout)
     sys.stdout.flush()
@@ -257,7 +121,7 @@ class _Shown:
         self.has_more = next(self._rows, None) is not None
 
 
-def _about(arguments: argparse.Namespace, question: _Question, shown: _Shown, count: int) -> Iterator[str]:
+def _about(arguments: argparse.Namespace, question: Question, shown: _Shown, count: int) -> Iterator[str]:
     if not count:
         narrowed = any(getattr(arguments, name, None) for name in ("campaign", "account", "since", "outcome"))
         yield f"{question.nothing}{', of what was asked for' if narrowed else ''}"

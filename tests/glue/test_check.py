@@ -385,6 +385,21 @@ def test_a_ledger_of_another_version_is_told(place: Place, folder: Path, check: 
     assert any(line.startswith("fails: connection 'badge_ledger'") and "another" in line for line in lines), lines
 
 
+def test_a_file_that_is_no_dag_file_is_an_error(place: Place, folder: Path, check: Check) -> None:
+    (folder / "vips.sql").write_text("-- an Airflow DAG reads it\nSELECT 1")
+    code, lines, err = check(folder / "vips.sql")
+    assert (code, lines) == (1, [])
+    assert "vips.sql is no DAG file: give a Python file" in err
+
+
+def test_a_file_that_cannot_be_read_is_told(place: Place, folder: Path, check: Check) -> None:
+    (folder / "gone.py").symlink_to(folder / "elsewhere.py")
+    (folder / "torn.py").write_bytes(b"# Airflow DAG\n\xff\xfe = 1\n")
+    code, lines, _ = check(folder)
+    assert code == 1
+    assert any(line.startswith("fails: ") and "torn.py" in line for line in lines), lines
+
+
 @pytest.mark.parametrize("path", ["nowhere", "empty"])
 def test_a_folder_without_dags_is_an_error(place: Place, folder: Path, check: Check, path: str) -> None:
     code, lines, err = check(folder / "nowhere" if path == "nowhere" else folder)

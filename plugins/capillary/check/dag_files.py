@@ -53,6 +53,8 @@ def load(path: Path) -> Loaded:
     """
     if not path.exists():
         raise NothingToCheck(f"there is no file or folder {path}: give a DAG file, or the folder of the DAGs")
+    if path.is_file() and get_importer_registry().get_importer(path) is None:
+        raise NothingToCheck(f"{path} is no DAG file: give a Python file, a zip of DAGs, or their folder")
     path = path.resolve()
     safe_mode = conf.getboolean("core", "dag_discovery_safe_mode")
     bag = DagBag(dag_folder=str(path), collect_dags=False)
@@ -63,7 +65,7 @@ def load(path: Path) -> Loaded:
             is_archive = zipfile.is_zipfile(file)
             if is_archive:
                 findings += _lost_in(file, safe_mode=safe_mode)
-            elif file not in lost and not might_contain_dag(str(file), safe_mode):
+            elif file not in lost and not _is_looked_at(file, safe_mode=safe_mode):
                 continue
             # What Airflow passes over is loaded, too: more may be wrong with it. Of an archive nothing tells apart.
             loaded = bag.process_file(str(file), safe_mode=safe_mode and is_archive)  # type: ignore[no-untyped-call] # Airflow's own
@@ -108,6 +110,13 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
         return
     yield from map(Path, sorted(get_importer_registry().list_dag_files(str(path), safe_mode=False)))
+
+
+def _is_looked_at(file: Path, *, safe_mode: bool) -> bool:
+    try:
+        return might_contain_dag(str(file), safe_mode)
+    except OSError:  # loading tells why
+        return True
 
 
 def _passed_over(path: Path, *, safe_mode: bool) -> defaultdict[Path, list[PassedOver]]:

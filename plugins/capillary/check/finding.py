@@ -23,7 +23,7 @@ class Finding:
         verdict: what it means.
         where: the file, with the campaign where it has one; or the connection.
         about: what of it, such as `query`; empty for all of it.
-        words: what is so, and where it is wrong what to do.
+        words: what is so, and where it is wrong what to do; a line for each wrong field, where there are several.
         trace: lines that stand below it, such as an import error as a whole.
     """
 
@@ -35,5 +35,5 @@ class Finding:
 
     def __str__(self) -> str:
         place = f"{self.where}: {self.about}" if self.about else self.where
-        lines = [f"{self.verdict}: {place}: {self.words}", *self.trace.splitlines()]
-        return "\n    ".join(lines)
+        first, *others = self.words.splitlines() or [""]
+        return "\n    ".join([f"{self.verdict}: {place}: {first}", *others, *self.trace.splitlines()])

@@ -63,6 +63,7 @@ class Ledger:
             missing is refused at every connect: SQLite would make an empty one.
         stops_only: for the emergency stop, which must work while anything else is wrong: only its own table is checked,
             whatever the schema's revision, and the server's time limits and read-only defaults are overruled.
+        reads_only: for questions: the user need not be allowed to write, and a standby will do.
 
     Raises:
         LedgerMissing: there is no such SQLite file, or the database has no ledger.
@@ -81,6 +82,7 @@ class Ledger:
         check_schema: bool = True,
         new: bool = False,
         stops_only: bool = False,
+        reads_only: bool = False,
     ) -> None:
         self.url = ledger_url(url)
         self._clock = clock
@@ -95,6 +97,9 @@ class Ledger:
                 with self.engine.connect() as conn:
                     if stops_only:
                         assert_takes_stops(conn)
+                    elif reads_only:
+                        assert_schema_current(conn)
+                        assert_rights(conn, rights=("SELECT",))
                     else:
                         self._assert_fit(conn, check_schema=check_schema and not new)
             except BaseException:

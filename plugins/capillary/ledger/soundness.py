@@ -119,10 +119,13 @@ def assert_rights(
         lacking.setdefault(row.name, []).append(row.lacks)
     if lacking:
         told = "; ".join(f"{name}: {', '.join(rights)}" for name, rights in lacking.items())
+        schema = _quoted(conn, "current_schema()")
+        lacks = f"the user {role} lacks rights on the ledger's tables ({told}). As their owner: GRANT SELECT"
+        if "INSERT" not in rights:
+            raise LedgerRefused(f"{lacks} ON ALL TABLES IN SCHEMA {schema} TO {role}")
         raise LedgerRefused(
-            f"the user {role} lacks rights on the ledger's tables ({told}). As their owner: GRANT SELECT, INSERT, "
-            f"UPDATE, DELETE ON ALL TABLES IN SCHEMA {_quoted(conn, 'current_schema()')} TO {role}; and GRANT USAGE ON "
-            "ALL SEQUENCES likewise"
+            f"{lacks}, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}; and GRANT USAGE ON ALL "
+            "SEQUENCES likewise"
         )
 
 
@@ -209,7 +212,7 @@ _TABLES: Final = text("""
         WHERE NOT has_table_privilege(r.id, p.name)
         UNION ALL
         SELECT 'USAGE of its sequence' FROM pg_depend d JOIN pg_class s ON s.oid = d.objid
-        WHERE d.refobjid = r.id AND d.deptype IN ('a', 'i')
+        WHERE d.refobjid = r.id AND d.deptype IN ('a', 'i') AND 'INSERT' = ANY(CAST(:rights AS text[]))
           AND CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE') ELSE false END
         UNION ALL
         SELECT NULL WHERE r.id IS NULL OR row_security_active(r.id)

@@ -72,6 +72,26 @@ def test_the_rights_that_the_documentation_names_are_enough(role: URL) -> None:
         assert tx.conn.execute(text("SELECT count(*) FROM badge_run")).scalar_one() == 0
 
 
+def test_who_may_only_read_gets_answers_and_nothing_else(database: URL, capsys: pytest.CaptureFixture[str]) -> None:
+    name = f"reports_{next(_NUMBERS)}"
+    run_sql(database, f"CREATE ROLE {name} LOGIN", f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
+    reader = database.set(username=name)
+    try:
+        assert "lacks rights on the ledger's tables" in refused(reader)
+        run_sql(database, f"ALTER ROLE {name} SET default_transaction_read_only = on")  # as a standby has it
+        for command in ("failed", "waiting", "runs", "customer 4711"):
+            arguments = [*command.split(), "--json", "--url", reader.render_as_string()]
+            assert main(arguments) == 0, capsys.readouterr()
+            assert capsys.readouterr().out == "[]\n"
+        run_sql(database, f"REVOKE ALL ON badge_enrolment FROM {name}")
+        assert main(["failed", "--url", reader.render_as_string()]) == 1
+        said = capsys.readouterr().err
+        assert "badge_enrolment: SELECT" in said
+        assert f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}" in said
+    finally:
+        run_sql(database, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+
 def test_a_user_without_temporary_tables_is_told_at_the_opening(
     database: URL, role: URL, capsys: pytest.CaptureFixture[str]
 ) -> None:
