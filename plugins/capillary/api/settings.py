@@ -5,41 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import ipaddress
-import math
-import re
-from dataclasses import dataclass, field, fields
+from dataclasses import field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Self
 from urllib.parse import unquote, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from capillary.api.account import DEFAULT_PORTS, ORGANISATION, account_of, host_of, origin_of, split
+from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from capillary.api import settings_fields as kinds
+from capillary.api.account import DEFAULT_PORTS, account_of, host_of, origin_of, split
 from capillary.api.errors import SettingsInvalid
 from capillary.api.json_body import read_json
 from capillary.api.json_fields import fields as json_object
 from capillary.api.json_fields import instant
 
-# Halves of a surrogate pair, too: neither a header nor the ledger can hold them.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-#: Characters of an account that the ledger keeps.
-ACCOUNT_LIMIT: Final = 255
-_REMEDY: Final = "Write it like https://eu.api.capillarytech.com"
-_HEADER_FIELDS: Final = ("ui_token", "oauth_key", "oauth_secret")
 
-#: Bounds of the numbers, inclusive: field → (lowest, highest, unit).
-BOUNDS: Final = {
-    "calls_per_minute": (1, 1_000_000, "calls a minute"),
-    "page_base": (0, 1, "(the number of the list's first page)"),
-    "page_size": (1, 10_000, "requests a page"),
-    "visibility_lag_s": (0, 86_400, "seconds"),
-    "post_timeout_s": (1, 3_600, "seconds"),
-    "connect_timeout_s": (0.1, 600, "seconds"),
-    "read_timeout_s": (1, 3_600, "seconds"),
-}
-_WHOLE: Final = frozenset({"calls_per_minute", "page_base", "page_size"})
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=ConfigDict(strict=True, extra="forbid"))
 class PlatformSettings:
     """One account on the platform, and how to call it.
 
@@ -61,10 +43,14 @@ class PlatformSettings:
         visibility_lag_s: how long an accepted request may be missing from the list; default 900 s.
         post_timeout_s, connect_timeout_s, read_timeout_s: seconds; connecting counts into the other two and
             must be the shortest.
-        verify_tls: off only for a test system; with it `ca_file` is not looked at.
-        ca_file: path of a PEM file with the CAs that are trusted in place of the system's, on every worker and
-            triggerer. Default: the system's, or those of the environment variable `SSL_CERT_FILE`.
+        verify: whose TLS certificates are trusted. True, the default: the system's CAs, or those of the environment
+            variable `SSL_CERT_FILE`. A path: the CAs of that PEM file, or of that folder of hashed names, in their
+            place, on every worker and triggerer. False: anybody's, for a test system only.
+        cert: of this client, where the platform or a gateway demands one: the path of a PEM file with certificate
+            and key, or the paths of both.
         proxy: `http://host:port`; the environment's proxy variables are not read.
+        allow_plain_http: whether credentials may cross a network over plain http; default False. This machine needs
+            no leave.
         inner_hostname: where the platform runs the wrapped call; default: scheme and authority of `base_url`.
         inner_login, inner_password: till of the wrapped call; default: the outer till.
         checker_url: page where the checker decides; only shown to people.
@@ -72,131 +58,65 @@ class PlatformSettings:
             account is named by it in place of `base_url`, and stays the same when the platform's address changes.
     """
 
-    base_url: str
-    organisation_id: str
-    login: str = ""
-    password: str = field(default="", repr=False)
-    oauth_key: str = ""
-    oauth_secret: str = field(default="", repr=False)
-    ui_token: str = field(default="", repr=False)
-    environment: str = ""
+    base_url: kinds.Address
+    organisation_id: kinds.Organisation
+    login: kinds.Till = ""
+    password: kinds.Password = field(default="", repr=False)
+    oauth_key: kinds.HeaderWords = ""
+    oauth_secret: kinds.HeaderWords = field(default="", repr=False)
+    ui_token: kinds.HeaderWords = field(default="", repr=False)
+    environment: kinds.Words = ""
     submitting: bool = True
-    cluster_timezone: str = "UTC"
-    calls_per_minute: int = 100
-    page_base: int = 0
-    page_size: int = 100
-    visibility_lag_s: float = 900
-    post_timeout_s: float = 60
-    connect_timeout_s: float = 10
-    read_timeout_s: float = 60
-    verify_tls: bool = True
-    ca_file: str = ""
-    proxy: str | None = field(default=None, repr=False)
-    inner_hostname: str = ""
-    inner_login: str = ""
-    inner_password: str = field(default="", repr=False)
-    checker_url: str = ""
-    account_address: str = ""
+    cluster_timezone: kinds.Zone = "UTC"
+    calls_per_minute: kinds.CallsPerMinute = 100
+    page_base: kinds.PageBase = 0
+    page_size: kinds.PageSize = 100
+    visibility_lag_s: kinds.VisibilityLag = 900
+    post_timeout_s: kinds.PostTimeout = 60
+    connect_timeout_s: kinds.ConnectTimeout = 10
+    read_timeout_s: kinds.ReadTimeout = 60
+    verify: bool | kinds.WholePath = True
+    cert: kinds.ClientCertificate = ()
+    proxy: kinds.Proxy | None = field(default=None, repr=False)
+    allow_plain_http: bool = False
+    inner_hostname: kinds.OptionalAddress = ""
+    inner_login: kinds.Till = ""
+    inner_password: kinds.Password = field(default="", repr=False)
+    checker_url: kinds.Page = ""
+    account_address: kinds.AccountAddress = ""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refused_by_name(cls, given: Any, checked: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - pydantic's
+        try:
+            return checked(given)
+        except ValidationError as error:
+            refusal = kinds.as_invalid(error)
+        # Raised out here: pydantic's error repeats the values, and would be chained.
+        raise refusal
 
     def __post_init__(self) -> None:
-        self._check_types()
-        for name in ("organisation_id", "login", "oauth_key", "oauth_secret", "ui_token", "inner_login"):
-            self._set(name, getattr(self, name).strip())
-        for name in ("environment", "cluster_timezone"):
-            self._set(name, getattr(self, name).strip())
-        self._set("base_url", _address("base_url", self.base_url))
-        self._set("inner_hostname", _address("inner_hostname", self.inner_hostname or origin_of(self.base_url)))
-        known = self.account_address.strip()
-        self._set("account_address", known and _address("account_address", known, scheme=False))
-        self._set("ca_file", self.ca_file.strip())
-        self._set("checker_url", self.checker_url.strip().strip("<>"))
-        self._set("proxy", (self.proxy or "").strip() or None)
-        self._check_words()
+        if not self.inner_hostname:
+            object.__setattr__(self, "inner_hostname", origin_of(self.base_url))
         self._check_account()
-        self._check_numbers()
-        self._check_credentials()
-        if len(self.account) > ACCOUNT_LIMIT:
+        self._check_timeouts()
+        self._check_pairs()
+        self._check_tills()
+        if self.sends_in_clear and not self.allow_plain_http:
             raise SettingsInvalid(
                 field="base_url",
-                problem=f"with the organisation id it is {len(self.account)} characters long",
-                remedy=f"Give an address with which it has at most {ACCOUNT_LIMIT}",
+                problem="it is plain http, so that login and password would cross the network in clear",
+                remedy="Write https, or set allow_plain_http to true if a test system takes nothing else",
             )
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
-
-    def _check_types(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.type in {"str", "str | None"} and not isinstance(value, str) and value != each.default:
-                raise SettingsInvalid(
-                    field=each.name, problem="it is no text", remedy="Write it as text, or leave it out"
-                )
-            if each.type == "bool" and not isinstance(value, bool):
-                raise SettingsInvalid(
-                    field=each.name, problem="it is neither true nor false", remedy="Write true or false"
-                )
-            if isinstance(value, str) and _CONTROL.search(value if "password" in each.name else value.strip()):
-                raise SettingsInvalid(
-                    field=each.name,
-                    problem="it holds a line break or another control character",
-                    remedy="Paste it again without one",
-                )
-
-    def _check_words(self) -> None:
-        if not ORGANISATION.fullmatch(self.organisation_id):
-            raise SettingsInvalid(
-                field="organisation_id",
-                problem="it is missing" if not self.organisation_id else "it is no organisation id",
-                remedy="Give the number shown in InTouch under Organisation settings",
-            )
-        try:
-            ZoneInfo(self.cluster_timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            unknown = True
-        else:
-            unknown = False
-        if unknown:
-            raise SettingsInvalid(
-                field="cluster_timezone",
-                problem="it is no known time zone",
-                remedy="Give an IANA name such as Asia/Kolkata or UTC",
-            )
-        if self.proxy is not None:
-            _address("proxy", self.proxy, userinfo=True)
-        if self.checker_url and urlsplit(self.checker_url).scheme not in DEFAULT_PORTS:
-            raise SettingsInvalid(
-                field="checker_url", problem="it is no http address", remedy="Give the page's whole address"
-            )
-        for name in _HEADER_FIELDS:
-            if not getattr(self, name).isascii():
-                raise SettingsInvalid(
-                    field=name, problem="it holds characters that no header may hold", remedy="Paste it again"
-                )
 
     def _check_account(self) -> None:
         name = "account_address" if self.account_address else "base_url"
         try:
             account_of(self._known_address, self.organisation_id)
         except ValueError as error:
-            raise SettingsInvalid(field=name, problem=str(error), remedy=_REMEDY) from None
+            raise SettingsInvalid(field=name, problem=str(error), remedy=kinds.ADDRESS_REMEDY) from None
 
-    def _check_numbers(self) -> None:
-        for name, (lowest, highest, unit) in BOUNDS.items():
-            value = getattr(self, name)
-            kinds = (int,) if name in _WHOLE else (int, float)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, kinds)
-                or not math.isfinite(value)
-                or not lowest <= value <= highest
-            ):
-                raise SettingsInvalid(
-                    field=name,
-                    problem=f"it must be a number from {lowest:,} to {highest:,} {unit}",
-                    remedy="Correct it, or leave it out to get the default",
-                )
-
+    def _check_timeouts(self) -> None:
         if self.connect_timeout_s >= min(self.post_timeout_s, self.read_timeout_s):
             raise SettingsInvalid(
                 field="connect_timeout_s",
@@ -205,7 +125,7 @@ class PlatformSettings:
                 remedy="Lower it, or raise the other two",
             )
 
-    def _check_credentials(self) -> None:
+    def _check_pairs(self) -> None:
         for name, partner in (
             ("login", "password"),
             ("oauth_key", "oauth_secret"),
@@ -219,13 +139,8 @@ class PlatformSettings:
                     problem=f"it is missing while {present} is given",
                     remedy="Give both or neither",
                 )
-        for name in ("login", "inner_login"):
-            if ":" in getattr(self, name):
-                raise SettingsInvalid(
-                    field=name,
-                    problem="a till's login cannot hold a colon",
-                    remedy="Give the login and the password in their own fields",
-                )
+
+    def _check_tills(self) -> None:
         if not self.login and not self.oauth_key:
             raise SettingsInvalid(
                 field="login",
@@ -262,9 +177,9 @@ class PlatformSettings:
 
     @property
     def sends_in_clear(self) -> bool:
-        """Whether credentials would cross a network over plain http."""
-        parts = urlsplit(self.base_url)
-        return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
+        """Whether credentials would cross a network over plain http: to the platform, or to a proxy before it."""
+        hops = (self.base_url, self.proxy) if self.proxy else (self.base_url,)
+        return urlsplit(self.base_url).scheme == "http" and not all(_is_this_machine(hop) for hop in hops)
 
     @property
     def uses_oauth(self) -> bool:
@@ -322,35 +237,9 @@ def _basic(login: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{login}:{_md5(password)}".encode()).decode()
 
 
-def _is_loopback(host: str) -> bool:
+def _is_this_machine(address: str) -> bool:
+    host = host_of(split(address))
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def _address(name: str, value: str, *, userinfo: bool = False, scheme: bool = True) -> str:
-    """Return an address without the brackets and the slash that the public pages print around it."""
-    address = value.strip().strip("<>").strip().rstrip("/")
-    problem = _address_problem(address, userinfo=userinfo, scheme=scheme)
-    if problem:
-        remedy = "Write it like http://host:3128" if name == "proxy" else _REMEDY
-        raise SettingsInvalid(field=name, problem=problem, remedy=remedy)
-    return address
-
-
-def _address_problem(address: str, *, userinfo: bool, scheme: bool) -> str | None:
-    if not address:
-        return "it is missing"
-    if scheme and "://" not in address:
-        return "it is no http or https address"
-    try:
-        parts = split(address)
-        host_of(parts)
-    except ValueError as error:
-        return str(error)
-    if (parts.username or parts.password) and not userinfo:
-        return "it holds a login, which belongs into its own field"
-    if parts.query or parts.fragment or "/api_gateway" in parts.path:
-        return "it is the address of one call; the host alone is wanted"
-    return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import ssl
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -13,7 +15,7 @@ from capillary.api.settings import PlatformSettings
 #: `X509_V_ERR_…` of OpenSSL: the fault of a certificate, and what to do.
 _GIVE_THE_CA: Final = (
     "If a company's own CA signed it (a TLS-inspecting proxy, for one), give that CA's PEM file in the connection's "
-    "ca_file"
+    "extra verify"
 )
 _FAULTS: Final = {
     9: ("is not valid yet", "Check this machine's clock"),
@@ -26,27 +28,75 @@ _FAULTS: Final = {
     62: ("is made out for another host", "Check the host in base_url, or have that host's certificate corrected"),
     64: ("is made out for another host", "Give base_url by its name and not by its IP address"),
 }
+#: How OpenSSL finds a CA in a folder: by the hash of its name.
+_HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+_REHASH: Final = "Run openssl rehash on it, or give one PEM file that holds all of them"
+_ON_EVERY_WORKER: Final = "Give a PEM file that stands on every worker and triggerer"
 
 
 def trust_of(settings: PlatformSettings) -> ssl.SSLContext | bool:
-    """Return what aiohttp takes as `ssl`: the system's CAs, those of `ca_file` in their place, or nobody's.
+    """Return what aiohttp takes as `ssl`: whom this client trusts, and the certificate that it shows.
 
     Raises:
-        SettingsInvalid: `ca_file` cannot be read here, or holds no certificate.
+        SettingsInvalid: the files of `verify` or `cert` cannot be used on this machine.
     """
-    if not settings.ca_file or not settings.verify_tls:
-        return settings.verify_tls
+    if isinstance(settings.verify, bool) and not settings.cert:
+        return settings.verify
+    context = _trusting(settings.verify)
+    if settings.cert:
+        _show_certificate(context, settings.cert)
+    return context
+
+
+def _trusting(verify: bool | str) -> ssl.SSLContext:
+    if isinstance(verify, bool):
+        context = ssl.create_default_context()
+        context.check_hostname = verify
+        context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+        return context
+    path = Path(verify)
     try:
-        return ssl.create_default_context(cafile=settings.ca_file)
+        if path.is_dir():
+            if not any(_HASHED.fullmatch(each.name) for each in path.iterdir()):
+                raise _unusable("verify", "the folder holds no certificate under its hashed name", _REHASH)
+            return ssl.create_default_context(capath=verify)
+        return ssl.create_default_context(cafile=verify)
     except ssl.SSLError:
         problem = "the file holds no certificate in PEM"
     except (OSError, ValueError) as error:
         problem = f"the file cannot be read on this machine ({type(error).__name__})"
-    raise SettingsInvalid(
-        field="ca_file",
-        problem=problem,
-        remedy="Give the whole path of a PEM file that stands on every worker and triggerer, or leave it out",
-    )
+    raise _unusable("verify", problem, f"{_ON_EVERY_WORKER}, or leave it out for the system's CAs")
+
+
+def _show_certificate(context: ssl.SSLContext, cert: tuple[str, ...]) -> None:
+    certificate, key = cert[0], cert[-1]
+    try:
+        context.load_cert_chain(certificate, key, password=_no_passphrase)
+    except _Encrypted:
+        problem = "its key is encrypted, and no task can type the passphrase"
+    except ssl.SSLError as error:
+        problem = (
+            "the key belongs to another certificate"
+            if error.reason == "KEY_VALUES_MISMATCH"
+            else "a certificate and its key in PEM are not in it"
+        )
+    except (OSError, ValueError) as error:
+        problem = f"it cannot be read on this machine ({type(error).__name__})"
+    else:
+        return
+    raise _unusable("cert", problem, f"{_ON_EVERY_WORKER}: certificate and key without a passphrase, or one path each")
+
+
+class _Encrypted(Exception):
+    """The key asks for a passphrase; without a callback OpenSSL would ask whoever sits at the terminal."""
+
+
+def _no_passphrase() -> str:
+    raise _Encrypted
+
+
+def _unusable(field: str, problem: str, remedy: str) -> SettingsInvalid:
+    return SettingsInvalid(field=field, problem=problem, remedy=remedy)
 
 
 def tls_fault(error: aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError, host: str) -> tuple[str, str]:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from capillary.api.account import ACCOUNT_LIMIT
 from capillary.api.errors import SettingsInvalid
-from capillary.api.settings import ACCOUNT_LIMIT
 from tests.unit.api.scripted import OAUTH_SECRET, PASSWORD, oauth_settings, settings
 
 
@@ -157,7 +157,23 @@ def test_sender_names_the_user_and_not_the_secret() -> None:
         ({"connect_timeout_s": 60}, "connect_timeout_s"),
         ({"read_timeout_s": 10}, "connect_timeout_s"),
         ({"submitting": "false"}, "submitting"),
-        ({"verify_tls": 1}, "verify_tls"),
+        ({"verify": 1}, "verify"),
+        ({"verify": 0}, "verify"),
+        ({"verify": ["/etc/ca.pem"]}, "verify"),
+        ({"verify": None}, "verify"),
+        ({"verify": "certificates/ca.pem"}, "verify"),
+        ({"verify": "false"}, "verify"),
+        ({"cert": "/etc/client.pem"}, "cert"),
+        ({"cert": ["/etc/client.pem"]}, "cert"),
+        ({"cert": ("/a", "/b", "/c")}, "cert"),
+        ({"cert": ("/a", 1)}, "cert"),
+        ({"cert": ("client.pem",)}, "cert"),
+        ({"allow_plain_http": "false"}, "allow_plain_http"),
+        ({"allow_plain_http": 1}, "allow_plain_http"),
+        ({"base_url": "http://eu.api.example"}, "base_url"),
+        ({"base_url": "http://127.0.0.1:9", "proxy": "http://proxy.example:3128"}, "base_url"),
+        ({"base_url": "https://https//eu.api.example"}, "base_url"),
+        ({"no_such_field": 1}, "no_such_field"),
         ({"proxy": "proxy.example"}, "proxy"),
         ({"proxy": 8080}, "proxy"),
         ({"inner_hostname": "internal"}, "inner_hostname"),
@@ -254,11 +270,36 @@ def test_the_ui_tokens_own_expiry(token: str, expires_at: datetime | None) -> No
         ("http://eu.api.example", True),
         ("http://127.0.0.1:9", False),
         ("http://[::1]:9", False),
+        ("http://[::ffff:127.0.0.1]:9", False),
         ("http://localhost:9", False),
+        ("http://LOCALHOST.:9", False),
+        ("http://sandbox.localhost:9", False),
+        ("http://localhost.example", True),
+        ("http://0.0.0.0:9", True),
+        ("http://10.0.0.1", True),
     ],
 )
 def test_plain_http_is_a_risk_off_this_machine(url: str, in_clear: bool) -> None:
-    assert settings(base_url=url).sends_in_clear is in_clear
+    assert settings(base_url=url, allow_plain_http=True).sends_in_clear is in_clear
+    if in_clear:
+        with pytest.raises(SettingsInvalid, match="the network in clear.*set allow_plain_http to true") as caught:
+            settings(base_url=url)
+        assert caught.value.field == "base_url"
+    else:
+        settings(base_url=url)
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "in_clear"),
+    [
+        ("http://127.0.0.1:9", "http://proxy.example:3128", True),
+        ("http://127.0.0.1:9", "http://localhost:3128", False),
+        ("http://eu.api.example", "http://localhost:3128", True),
+        ("https://eu.api.example", "http://proxy.example:3128", False),
+    ],
+)
+def test_plain_http_crosses_the_network_to_a_proxy_too(url: str, proxy: str, in_clear: bool) -> None:
+    assert settings(base_url=url, proxy=proxy, allow_plain_http=True).sends_in_clear is in_clear
 
 
 @pytest.mark.parametrize("length", [255, 256])

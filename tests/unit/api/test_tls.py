@@ -102,19 +102,19 @@ async def server(context: ssl.SSLContext | None) -> AsyncIterator[str]:
         yield f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
 
 
-def settings(base_url: str, ca_file: Path | str = "", *, verify_tls: bool = True) -> PlatformSettings:
+def settings(base_url: str, verify: Path | bool = True, *cert: Path) -> PlatformSettings:
     return PlatformSettings(
         base_url=base_url,
         organisation_id="7",
         login="till",
         password="canary",
-        ca_file=str(ca_file),
-        verify_tls=verify_tls,
+        verify=verify if isinstance(verify, bool) else str(verify),
+        cert=tuple(map(str, cert)),
     )
 
 
-async def failure(url: str, ca_file: Path | str = "") -> TlsFailed:
-    transport = AiohttpTransport(verify_tls=trust_of(settings(url, ca_file)))
+async def failure(url: str, verify: Path | bool = True) -> TlsFailed:
+    transport = AiohttpTransport(verify_tls=trust_of(settings(url, verify)))
     try:
         await transport.call("POST", url, headers={}, timeout_s=5, json_body={})
     except TlsFailed as error:
@@ -132,7 +132,7 @@ def old_tls(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 FAULTS: list[tuple[Callable[[Authority], ssl.SSLContext | None], bool, str]] = [
-    (lambda ca: ca.serve(), False, "comes from a CA that is not trusted here.*PEM file in the connection's ca_file"),
+    (lambda ca: ca.serve(), False, "comes from a CA that is not trusted here.*PEM file in the connection's extra verify"),
     (lambda ca: ca.serve(valid=(-2 * DAY, -DAY)), True, "has expired.*renewed.*clock"),
     (lambda ca: ca.serve(valid=(DAY, 2 * DAY)), True, "is not valid yet.*clock"),
     (lambda ca: ca.serve(name=x509.DNSName("other.example")), True, "is made out for another host.*its name"),
@@ -148,7 +148,7 @@ async def test_the_fault_of_a_certificate_is_named(
     authority: Authority, serve: Callable[[Authority], ssl.SSLContext | None], is_known: bool, words: str
 ) -> None:
     async with server(serve(authority)) as url:
-        error = await failure(url, authority.pem if is_known else "")
+        error = await failure(url, authority.pem if is_known else True)
     assert isinstance(error, ConnectFailed)  # nothing left the machine: a POST is not taken
     assert not isinstance(error, NotTaken)
     pattern = rf"127\.0\.0\.1:\d+ .*{words}"
@@ -158,7 +158,7 @@ async def test_the_fault_of_a_certificate_is_named(
 
 async def test_a_companys_ca_is_trusted_where_it_is_given(authority: Authority) -> None:
     async with server(authority.serve()) as url:
-        for trusted in (settings(url, authority.pem), settings(url, "/nowhere.pem", verify_tls=False)):
+        for trusted in (settings(url, authority.pem), settings(url, False)):
             transport = AiohttpTransport(verify_tls=trust_of(trusted))
             assert (await transport.call("GET", url, headers={}, timeout_s=5)).body == b"{}"
             await transport.close()
@@ -184,12 +184,3 @@ async def test_a_read_tells_the_fault_in_place_of_base_url(authority: Authority)
     assert str(told.value).endswith("check this machine's clock.")
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text"])
-def test_a_ca_file_that_cannot_be_used_is_named(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "ca.pem"
-    if kind == "folder":
-        path.mkdir()
-    elif kind != "missing":
-        path.write_text("" if kind == "empty" else "no certificate")
-    with pytest.raises(SettingsInvalid, match=r"field 'ca_file': the file .*every worker and triggerer"):
-        trust_of(settings("https://eu.example.com", path))
