@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
-import json
 import os
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import fields
 from random import SystemRandom
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook, Connection
@@ -22,44 +17,22 @@ from sqlalchemy import URL, Engine
 from sqlalchemy.exc import ArgumentError
 
 from capillary.api.client import Client
-from capillary.api.errors import SettingsInvalid
 from capillary.api.settings import PlatformSettings
 from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport
+from capillary.connection_fields import ConnectionInvalid, json_object
 from capillary.connection_lookup import AIRFLOWS_OWN, ConnectionDenied, ConnectionUnusable, alook_up, look_up
 from capillary.errors import CapillaryError
 from capillary.ledger.libpq import ParameterRefused, secrets_of
 from capillary.ledger_address import ledger_address
+from capillary.platform_connection import inner_conn_id, settings_of
 
 #: How long a person waits for the connection's test, seconds.
 TEST_TIMEOUT_S: Final = 30.0
-#: Names the connection whose login and password are the till of the wrapped call.
-INNER_CONN_ID: Final = "inner_conn_id"
-#: Fields of `PlatformSettings` that stand in the connection itself, or in the inner one.
-_OWN_FIELDS: Final = {
-    "base_url": "host",
-    "login": "login",
-    "password": "password",
-    "inner_login": "login",
-    "inner_password": "password",
-}
-_KINDS: Final = {each.name: str(each.type) for each in fields(PlatformSettings)}
-#: Every extra that is read; another one is refused, since a misspelt `submitting` would submit.
-EXTRAS: Final = frozenset(_KINDS) - frozenset(_OWN_FIELDS) | {INNER_CONN_ID}
-_YES_OR_NO: Final = {"true": True, "false": False, "on": True, "off": False, "yes": True, "no": False}
-
-
-class ConnectionInvalid(SettingsInvalid):
-    """A field of a connection is missing or wrong; names the connection and its form's field."""
-
-    def __init__(self, *, conn_id: str, field: str, problem: str, remedy: str) -> None:
-        super().__init__(field=field, problem=problem, remedy=remedy)
-        self.conn_id = conn_id
-        self.args = (f"Connection {conn_id!r}, field {field!r}: {problem}. {remedy}.",)
 
 
 class CapillaryHook(BaseHook):
-    """One account of the platform, as an Airflow connection of type `capillary`.
+    """One account of the platform, as an Airflow connection of type `capillary` or `http`.
 
     Args:
         capillary_conn_id: the connection; default `capillary`.
@@ -83,7 +56,7 @@ class CapillaryHook(BaseHook):
             SettingsInvalid: a field is missing or wrong.
         """
         connection = look_up(self.capillary_conn_id)
-        inner_id = _inner_conn_id(connection)
+        inner_id = inner_conn_id(connection)
         settings = settings_of(connection, look_up(inner_id) if inner_id else None)
         for secret in settings.secrets():
             mask_secret(secret)
@@ -92,8 +65,9 @@ class CapillaryHook(BaseHook):
     async def aget_settings(self) -> PlatformSettings:
         """Do what `get_settings` does, for triggers: nothing here blocks the event loop."""
         connection = await alook_up(self.capillary_conn_id)
-        inner_id = _inner_conn_id(connection)
-        settings = settings_of(connection, await alook_up(inner_id) if inner_id else None)
+        inner_id = inner_conn_id(connection)
+        inner = await alook_up(inner_id) if inner_id else None
+        settings = await asyncio.to_thread(settings_of, connection, inner)
         for secret in settings.secrets():
             await amask_secret(secret)
         return settings
@@ -141,51 +115,6 @@ async def _check(settings: PlatformSettings) -> str:
         return await client.check()
 
 
-def settings_of(connection: Connection, inner: Connection | None = None) -> PlatformSettings:
-    """Return what a connection says about its account.
-
-    The host may be a whole URL or a name (then the schema is the scheme, default https); a port is added.
-    Empty extras mean the default; numbers and booleans may be written as text, as in a connection's URI.
-
-    Args:
-        connection: of type `capillary`.
-        inner: the connection that `inner_conn_id` names: login and password of the wrapped call, and its
-            address where it has a host and `inner_hostname` is not given.
-
-    Raises:
-        SettingsInvalid: naming the connection and the field.
-    """
-    extras = _extras(connection)
-    given = {name: _converted(connection.conn_id, name, value) for name, value in extras.items()}
-    given.pop(INNER_CONN_ID, None)
-    given.setdefault("organisation_id", "")
-    given |= {
-        "base_url": _base_url(connection),
-        "login": connection.login or "",
-        "password": connection.password or "",
-    }
-    if inner is not None:
-        given |= {"inner_login": inner.login or "", "inner_password": inner.password or ""}
-        if inner.host:
-            given.setdefault("inner_hostname", _base_url(inner))
-        for name in ("login", "password"):
-            if not getattr(inner, name):
-                raise ConnectionInvalid(
-                    conn_id=inner.conn_id,
-                    field=name,
-                    problem="it is missing, and the wrapped call needs a till",
-                    remedy=f"Fill it in, or clear {INNER_CONN_ID} of connection {connection.conn_id!r}",
-                )
-    try:
-        return PlatformSettings(**given)  # type: ignore[arg-type] # the class checks its own types
-    except SettingsInvalid as error:
-        at = inner if inner is not None and error.field in {"inner_login", "inner_password"} else connection
-        name = _OWN_FIELDS.get(error.field, error.field)
-        if at is connection and error.field in {"inner_login", "inner_password"}:
-            name = INNER_CONN_ID
-        raise ConnectionInvalid(conn_id=at.conn_id, field=name, problem=error.problem, remedy=error.remedy) from None
-
-
 def ledger_url_of(conn_id: str) -> str:
     """Return the SQLAlchemy URL of the ledger behind a connection of type sqlite or postgres.
 
@@ -219,7 +148,7 @@ def database_engine_of(conn_id: str) -> Engine:
         AirflowAway, ConnectionDenied: Airflow does not answer, or refuses the connection.
     """
     connection = look_up(conn_id)
-    _json_object(connection, example="{}")
+    json_object(connection, example="{}")
     try:
         hook = connection.get_hook()  # type: ignore[no-untyped-call] # Airflow's own
     except (AirflowException, ImportError, AttributeError) as error:  # the last: `generic` names no hook class
@@ -275,93 +204,8 @@ def source_past_the_form(conn_id: str) -> str | None:
     return f"the environment variable {variable}" if variable in os.environ else None
 
 
-def _json_object(connection: Connection, *, example: str) -> dict[str, object]:
-    """Return a connection's extra. Airflow's own reader takes broken JSON for no extras at all."""
-    try:
-        found = json.loads(connection.extra or "{}")
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ConnectionInvalid(
-            conn_id=connection.conn_id,
-            field="extra",
-            problem="it is no JSON object",
-            remedy=f"Write it like {example}",
-        )
-    return found
-
-
-def _extras(connection: Connection) -> Mapping[str, object]:
-    """Return the extras of a platform's connection that say something."""
-    found = _json_object(connection, example='{"organisation_id": "100458"}')
-    for name in found:
-        if name not in EXTRAS:
-            close = difflib.get_close_matches(name, EXTRAS, n=1)
-            raise ConnectionInvalid(
-                conn_id=connection.conn_id,
-                field=name,
-                problem="there is no such extra",
-                remedy=f"Write {close[0]}" if close else f"Remove it; there are {', '.join(sorted(EXTRAS))}",
-            )
-    return {name: value for name, value in found.items() if value is not None and value != ""}
-
-
-def _inner_conn_id(connection: Connection) -> str | None:
-    value = _extras(connection).get(INNER_CONN_ID)
-    if value is None:
-        return None
-    if not isinstance(value, str) or value == connection.conn_id:
-        raise ConnectionInvalid(
-            conn_id=connection.conn_id,
-            field=INNER_CONN_ID,
-            problem="it names no other connection",
-            remedy="Give the id of the connection with the inner till, or leave it out",
-        )
-    return value
-
-
-def _converted(conn_id: str, name: str, value: object) -> object:
-    """Return an extra as its field wants it; what cannot be converted is left to the field's own check."""
-    kind = _KINDS.get(name, "str")
-    if kind.startswith("str"):
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if kind == "bool":
-        return _YES_OR_NO.get(value.strip().lower(), value) if isinstance(value, str) else value
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            raise ConnectionInvalid(
-                conn_id=conn_id,
-                field=name,
-                problem="it is no number",
-                remedy="Correct it, or leave it out to get the default",
-            ) from None
-    if kind == "int" and isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
-
-
-def _base_url(connection: Connection) -> str:
-    host = (connection.host or "").strip().strip("<>")
-    if not host:
-        raise ConnectionInvalid(
-            conn_id=connection.conn_id,
-            field="host",
-            problem="it is missing",
-            remedy="Write it like https://eu.api.capillarytech.com",
-        )
-    try:
-        parts = urlsplit(host if "://" in host else f"{connection.schema or 'https'}://{host}")
-        if connection.port and parts.port is None:
-            parts = parts._replace(netloc=f"{parts.netloc}:{connection.port}")
-    except ValueError:
-        return host
-    return urlunsplit(parts)
-
-
 def _ledger_url(connection: Connection) -> URL:
-    extras = _json_object(connection, example='{"sslmode": "require"}')
+    extras = json_object(connection, example='{"sslmode": "require"}')
     try:
         return ledger_address(connection, extras)
     except ParameterRefused as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from capillary.api.settings import BOUNDS, PlatformSettings
+from capillary.api.settings import PlatformSettings
+from capillary.api.settings_fields import BOUNDS, WHOLE
 
 # Airflow's names hold hyphens: hence the functional form.
 _ConnectionType = TypedDict(
@@ -80,9 +81,14 @@ def _fields() -> dict[str, dict[str, object]]:
         "post_timeout_s": _number("post_timeout_s", "POST timeout (s)", "Connecting is included."),
         "connect_timeout_s": _number("connect_timeout_s", "Connect timeout (s)", "Shorter than the other two."),
         "read_timeout_s": _number("read_timeout_s", "Read timeout (s)", "Connecting is included."),
-        "verify_tls": _switch("Verify TLS", "Off only for a test system with its own certificate."),
-        "ca_file": _text("CA file", "PEM file of a company's CA, trusted in place of the system's; on every worker."),
+        "verify": _text(
+            "Verify TLS", "Path of a company's CA (PEM file or folder, on every worker), or false for a test system."
+        ),
+        "cert": _text("Client certificate", "Path of a PEM file with certificate and key, on every worker."),
         "proxy": _text("Proxy", "http://host:port; the environment's is not read.", format="password"),
+        "allow_plain_http": _switch(
+            "Allow plain HTTP", "On: credentials may cross the network in clear, to a test system.", default=False
+        ),
     }
 
 
@@ -90,14 +96,14 @@ def _text(label: str, description: str, **schema: str) -> dict[str, object]:
     return {"label": label, "description": description, "schema": {"type": ["string", "null"], **schema}}
 
 
-def _switch(label: str, description: str) -> dict[str, object]:
-    return {"label": label, "description": description, "schema": {"type": "boolean", "default": True}}
+def _switch(label: str, description: str, *, default: bool = True) -> dict[str, object]:
+    return {"label": label, "description": description, "schema": {"type": "boolean", "default": default}}
 
 
 def _number(name: str, label: str, description: str) -> dict[str, object]:
     lowest, highest, _ = BOUNDS[name]
     field = PlatformSettings.__dataclass_fields__[name]
-    kind = "integer" if field.type == "int" else "number"
+    kind = "integer" if name in WHOLE else "number"
     return {
         "label": label,
         "description": description,

@@ -31,7 +31,8 @@ from capillary.api.request_workflow import (
     RequestState,
     post_body,
 )
-from capillary.api.settings import BOUNDS, PlatformSettings
+from capillary.api.settings import PlatformSettings
+from capillary.api.settings_fields import BOUNDS
 from capillary.engine.submit import IN_FLIGHT, NOT_TAKEN_IN_A_ROW
 from capillary.engine.verdict import Policy
 from capillary.ledger.plan import Order

@@ -16,19 +16,13 @@ from sqlalchemy import make_url, text
 
 from capillary.api.errors import SettingsInvalid
 from capillary.api.settings import PlatformSettings
+from capillary.connection_fields import ConnectionInvalid
 from capillary.connection_lookup import ConnectionMissing, ConnectionUnusable
 from capillary.errors import CapillaryError
-from capillary.hooks import (
-    EXTRAS,
-    CapillaryHook,
-    ConnectionInvalid,
-    aledger_url_of,
-    database_engine_of,
-    ledger_url_of,
-    settings_of,
-)
+from capillary.hooks import CapillaryHook, aledger_url_of, database_engine_of, ledger_url_of
 from capillary.ledger.errors import LedgerRefused
 from capillary.links import CheckerPageLink
+from capillary.platform_connection import EXTRAS, settings_of
 from sandbox.server import running_sandbox
 
 PASSWORD = "not-a-password"
@@ -50,9 +44,8 @@ def define(monkeypatch: pytest.MonkeyPatch, conn_id: str, **facts: object) -> No
     [
         ({"host": "https://eu.example.com/"}, "https://eu.example.com"),
         ({"host": "eu.example.com"}, "https://eu.example.com"),
-        ({"host": "eu.example.com", "schema": "http", "port": 8090}, "http://eu.example.com:8090"),
+        ({"host": "127.0.0.1", "schema": "http", "port": 8090}, "http://127.0.0.1:8090"),
         ({"host": "http://127.0.0.1", "port": 8090}, "http://127.0.0.1:8090"),
-        ({"host": "http://127.0.0.1:1", "port": 8090}, "http://127.0.0.1:1"),
     ],
 )
 def test_host_port_and_schema_make_the_address(own: dict[str, Any], base_url: str) -> None:

@@ -19,9 +19,9 @@ from airflow.sdk._shared.secrets_masker import _secrets_masker
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy import make_url, text
 
+from capillary.connection_fields import ConnectionInvalid
 from capillary.connection_lookup import ConnectionUnusable
 from capillary.hooks import (
-    ConnectionInvalid,
     aledger_url_of,
     database_engine_of,
     ledger_url_of,

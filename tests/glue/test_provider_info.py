@@ -11,8 +11,10 @@ import pytest
 from airflow.sdk import BaseOperatorLink
 from jsonschema import Draft202012Validator, validate  # type: ignore[import-untyped] # it ships no types
 
-from capillary.api.settings import BOUNDS, PlatformSettings
-from capillary.hooks import EXTRAS, CapillaryHook
+from capillary.api.settings import PlatformSettings
+from capillary.api.settings_fields import BOUNDS
+from capillary.hooks import CapillaryHook
+from capillary.platform_connection import EXTRAS
 from capillary.provider_info import get_provider_info
 
 ROOT = Path(__file__).parents[2]

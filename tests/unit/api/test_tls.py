@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from capillary.api.client import Client
-from capillary.api.errors import NotTaken, PlatformUnavailable, SettingsInvalid
+from capillary.api.errors import NotTaken, PlatformUnavailable
 from capillary.api.settings import PlatformSettings
 from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport, ConnectFailed, TlsFailed
@@ -132,7 +132,11 @@ def old_tls(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 FAULTS: list[tuple[Callable[[Authority], ssl.SSLContext | None], bool, str]] = [
-    (lambda ca: ca.serve(), False, "comes from a CA that is not trusted here.*PEM file in the connection's extra verify"),
+    (
+        lambda ca: ca.serve(),
+        False,
+        "comes from a CA that is not trusted here.*PEM file in the connection's extra verify",
+    ),
     (lambda ca: ca.serve(valid=(-2 * DAY, -DAY)), True, "has expired.*renewed.*clock"),
     (lambda ca: ca.serve(valid=(DAY, 2 * DAY)), True, "is not valid yet.*clock"),
     (lambda ca: ca.serve(name=x509.DNSName("other.example")), True, "is made out for another host.*its name"),
@@ -182,5 +186,3 @@ async def test_a_read_tells_the_fault_in_place_of_base_url(authority: Authority)
                 await client.read_request("an-id")
     assert "base_url" not in str(told.value)
     assert str(told.value).endswith("check this machine's clock.")
-
-
