@@ -113,5 +113,6 @@ def no_tls(host: str, reason: str) -> tuple[str, str]:
     """Return the clause and the sentence for two ends that do not come to speak TLS with each other."""
     return (
         f"{host} and this machine agree on no TLS ({reason})",
-        "Check scheme and port of base_url, and which versions of TLS that host takes",
+        "Check scheme and port of base_url, which versions of TLS that host takes, and whether it demands a client's "
+        "certificate (the extra cert)",
     )

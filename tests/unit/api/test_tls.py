@@ -6,81 +6,20 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from capillary.api.client import Client
-from capillary.api.errors import NotTaken, PlatformUnavailable
+from capillary.api.errors import NotTaken, PlatformUnavailable, SettingsInvalid
 from capillary.api.settings import PlatformSettings
 from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport, ConnectFailed, TlsFailed
+from capillary.errors import TransientError
+from tests.certificates import DAY, Authority
 from tests.unit.api.scripted import Platform
-
-DAY = timedelta(days=1)
-ADDRESS = x509.IPAddress(ip_address("127.0.0.1"))
-
-
-def named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-class Authority:
-    """A CA of a test."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = named("A company's CA")
-        self.pem = folder / "ca.pem"
-        self.pem.write_bytes(self._sign(self.name, self.key.public_key(), (-DAY, DAY), ca=True))
-
-    def _sign(
-        self,
-        subject: x509.Name,
-        public: ec.EllipticCurvePublicKey,
-        valid: tuple[timedelta, timedelta],
-        *,
-        ca: bool = False,
-        names: tuple[x509.GeneralName, ...] = (),
-    ) -> bytes:
-        now = datetime.now(UTC)
-        made = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now + valid[0])
-            .not_valid_after(now + valid[1])
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        )
-        if names:
-            made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return made.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    def serve(
-        self, *, valid: tuple[timedelta, timedelta] = (-DAY, DAY), name: x509.GeneralName = ADDRESS
-    ) -> ssl.SSLContext:
-        """Return what a server needs that this CA has certified."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        pem = self.folder / "server.pem"
-        pem.write_bytes(
-            self._sign(named("server"), key.public_key(), valid, names=(name,))
-            + key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(pem)
-        return context
 
 
 @pytest.fixture
@@ -102,7 +41,7 @@ async def server(context: ssl.SSLContext | None) -> AsyncIterator[str]:
         yield f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
 
 
-def settings(base_url: str, verify: Path | bool = True, *cert: Path) -> PlatformSettings:
+def settings(base_url: str, verify: Path | bool, *cert: Path) -> PlatformSettings:
     return PlatformSettings(
         base_url=base_url,
         organisation_id="7",
@@ -113,7 +52,7 @@ def settings(base_url: str, verify: Path | bool = True, *cert: Path) -> Platform
     )
 
 
-async def failure(url: str, verify: Path | bool = True) -> TlsFailed:
+async def failure(url: str, verify: Path | bool) -> TlsFailed:
     transport = AiohttpTransport(verify_tls=trust_of(settings(url, verify)))
     try:
         await transport.call("POST", url, headers={}, timeout_s=5, json_body={})
@@ -186,3 +125,75 @@ async def test_a_read_tells_the_fault_in_place_of_base_url(authority: Authority)
                 await client.read_request("an-id")
     assert "base_url" not in str(told.value)
     assert str(told.value).endswith("check this machine's clock.")
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text"])
+def test_a_ca_that_cannot_be_used_is_named(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "ca.pem"
+    if kind == "folder":
+        path.mkdir()
+        (path / "company.pem").write_text("under a name that OpenSSL does not look up")
+    elif kind != "missing":
+        path.write_text("" if kind == "empty" else "no certificate")
+    words = "openssl rehash" if kind == "folder" else "every worker and triggerer"
+    with pytest.raises(SettingsInvalid, match=rf"field 'verify': the (file|folder) .*{words}"):
+        trust_of(settings("https://eu.example.com", path))
+
+
+async def test_a_folder_of_cas_is_trusted(authority: Authority) -> None:
+    async with server(authority.serve()) as url:
+        transport = AiohttpTransport(verify_tls=trust_of(settings(url, authority.hashed())))
+        assert (await transport.call("GET", url, headers={}, timeout_s=5)).body == b"{}"
+        await transport.close()
+
+
+async def test_a_clients_certificate_is_shown_where_one_is_demanded(authority: Authority) -> None:
+    certificate, key = authority.client()
+    both = authority.folder / "both.pem"
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    async with server(authority.serve(demanding=True)) as url:
+        for verify in (authority.pem, False):
+            for cert in ((both,), (certificate, key)):
+                transport = AiohttpTransport(verify_tls=trust_of(settings(url, verify, *cert)))
+                assert (await transport.call("GET", url, headers={}, timeout_s=5)).body == b"{}"
+                await transport.close()
+
+
+async def test_a_certificate_of_ours_does_not_turn_verification_off(authority: Authority) -> None:
+    context = trust_of(settings("https://eu.example.com", True, *authority.client()))
+    assert isinstance(context, ssl.SSLContext)
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert context.cert_store_stats()["x509_ca"] > 0  # the system's
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("missing", "it cannot be read on this machine"),
+        ("no key", "a certificate and its key in PEM are not in it"),
+        ("text", "a certificate and its key in PEM are not in it"),
+        ("another's", "the key belongs to another certificate"),
+        ("passphrase", "its key is encrypted, and no task can type the passphrase"),
+    ],
+)
+def test_a_clients_certificate_that_cannot_be_used_is_named(authority: Authority, kind: str, words: str) -> None:
+    certificate, _ = authority.client()
+    text = authority.folder / "text.pem"
+    text.write_text("no certificate")
+    given = {
+        "missing": (authority.folder / "nowhere.pem",),
+        "no key": (certificate,),
+        "text": (text,),
+        "another's": (certificate, authority.client("other")[1]),
+        "passphrase": authority.client("sealed", passphrase=b"word"),
+    }[kind]
+    with pytest.raises(SettingsInvalid, match=f"field 'cert': {words}.*every worker and triggerer"):
+        trust_of(settings("https://eu.example.com", True, *given))
+
+
+async def test_nothing_is_answered_without_the_certificate_that_is_demanded(authority: Authority) -> None:
+    async with server(authority.serve(demanding=True)) as url:
+        transport = AiohttpTransport(verify_tls=trust_of(settings(url, authority.pem)))
+        with pytest.raises(TransientError):  # in TLS 1.3 a client hears of it after its first call only
+            await transport.call("GET", url, headers={}, timeout_s=5)
+        await transport.close()

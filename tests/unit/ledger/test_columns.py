@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Column, Integer, String, Text, inspect, select
 
+from capillary.api.account import ACCOUNT_LIMIT
 from capillary.api.badges import BulkItem, Execution
 from capillary.api.request_workflow import KEY_LIMIT, PLATFORM_ID_LIMIT, STATE_LIMIT, parse_request
-from capillary.api.settings import ACCOUNT_LIMIT
 from capillary.engine.eligibility import InvalidId, customer_id_of, shape_of
 from capillary.engine.outcomes import read_outcomes
 from capillary.engine.sightings import record_rows
