@@ -61,7 +61,7 @@ def as_text(value: object) -> object:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that a misspelt one is meant for, whatever its case, dashes or prefix; None without one."""
     plain = {_plain(each): each for each in known}
-    found = difflib.get_close_matches(_plain(name.rpartition("__")[2]), plain, n=1)
+    found = difflib.get_close_matches(_plain(name.rpartition("__")[2]), plain, n=1, cutoff=0.65)
     return plain[found[0]] if found else None
 
 

@@ -16,7 +16,15 @@ from capillary.api.credential import TOKEN_PATH, Credential
 from capillary.api.errors import PlatformUnavailable, ReplyTooLarge, ReplyUnreadable
 from capillary.api.replies import ReadVerdict
 from capillary.api.settings import PlatformSettings
-from capillary.api.transport import MAX_BODY, ConnectFailed, TlsFailed, TooLarge, Transport, TransportFailed
+from capillary.api.transport import (
+    MAX_BODY,
+    ConnectFailed,
+    ProxyFailed,
+    TlsFailed,
+    TooLarge,
+    Transport,
+    TransportFailed,
+)
 
 HTTP_TOO_MANY: Final = 429
 #: Bodies above this many bytes are parsed in a thread, so that other triggers of the loop go on.
@@ -179,7 +187,8 @@ class Calls:
         except TooLarge as error:
             raise ReplyTooLarge(what=what, reason=str(error)) from error
         except (ConnectFailed, TransportFailed) as error:
-            raise PlatformUnavailable(what=what, reason=str(error), told=isinstance(error, TlsFailed)) from error
+            told = isinstance(error, TlsFailed | ProxyFailed)
+            raise PlatformUnavailable(what=what, reason=str(error), told=told) from error
 
     async def call(
         self,

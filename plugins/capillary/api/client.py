@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from random import Random
 from types import TracebackType
 from typing import Final, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from capillary.api import patience
@@ -284,6 +284,12 @@ class Client:
         ]
         if settings.environment:
             sentences.append(f"environment {settings.environment}")
+        if settings.proxy:
+            sentences.append(f"through the proxy {urlsplit(settings.proxy).netloc.rpartition('@')[2]}")
+        if settings.verify is False:
+            sentences.append("TLS certificates are NOT verified")
+        if settings.sends_in_clear:
+            sentences.append("credentials cross the network IN CLEAR")
         if (expires_at := settings.ui_token_expires_at) is not None:
             verb = "expires" if expires_at > self._now() else "EXPIRED"
             sentences.append(f"the UI token {verb} {expires_at:%Y-%m-%d %H:%M} UTC")

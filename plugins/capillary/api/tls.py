@@ -111,8 +111,8 @@ def tls_fault(error: aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificate
 
 def no_tls(host: str, reason: str) -> tuple[str, str]:
     """Return the clause and the sentence for two ends that do not come to speak TLS with each other."""
-    return (
-        f"{host} and this machine agree on no TLS ({reason})",
+    remedy = (
         "Check scheme and port of base_url, which versions of TLS that host takes, and whether it demands a client's "
-        "certificate (the extra cert)",
+        "certificate (the extra cert)"
     )
+    return f"{host} and this machine agree on no TLS ({reason})", remedy

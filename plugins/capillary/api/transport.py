@@ -24,7 +24,6 @@ CONNECTIONS: Final = 32
 #: aiohttp raises these from its connector alone, before the first byte of the call is written.
 _BEFORE_SENDING: Final = (
     aiohttp.ConnectionTimeoutError,
-    aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
 )
 #: Most bytes of a reply's body, after decompression: a million bytes of gzip may hold a thousand million.
@@ -38,6 +37,14 @@ class ConnectFailed(TransientError):
 
 class TlsFailed(ConnectFailed):
     """Nothing left the machine: one end does not trust the other, or speaks no TLS. `remedy` says what to do."""
+
+    def __init__(self, fault: str, *, remedy: str) -> None:
+        self.remedy = remedy
+        super().__init__(f"{fault}. {remedy}")
+
+
+class ProxyFailed(ConnectFailed):
+    """Nothing left the machine, or the proxy let nothing through. `remedy` says what to do."""
 
     def __init__(self, fault: str, *, remedy: str) -> None:
         self.remedy = remedy
@@ -141,6 +148,8 @@ class AiohttpTransport:
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
             fault, remedy = tls_fault(error, f"{error.host}:{error.port}")
             failure = TlsFailed(fault, remedy=remedy)
+        except (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError) as error:
+            failure = _proxy_failed(error, url, self._proxy or "")
         except aiohttp.ClientConnectorError as error:
             failure = ConnectFailed(f"no connection to {_authority(url)} ({type(error).__name__})")
             if url.startswith("https:") and isinstance(error.os_error, ConnectionResetError):
@@ -185,6 +194,21 @@ async def _body_of(response: aiohttp.ClientResponse) -> bytes:
             raise TooLarge(f"the answer is over {MAX_BODY // 1024**2} MiB")
         parts.append(part)
     return b"".join(parts)
+
+
+def _proxy_failed(
+    error: aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError, url: str, proxy: str
+) -> ProxyFailed:
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return ProxyFailed(
+            f"no connection to the proxy {_authority(proxy)} ({type(error.os_error).__name__})",
+            remedy="Correct the connection's extra proxies, or remove it where the platform is reached without one",
+        )
+    of_login = "the login in the connection's extra proxies" if error.status == 407 else "what it lets through"
+    return ProxyFailed(
+        f"the proxy {_authority(proxy)} makes no connection to {_authority(url)} (HTTP {error.status})",
+        remedy=f"Check {of_login}",
+    )
 
 
 def _authority(url: str) -> str:
