@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from airflow.sdk import Connection
@@ -23,6 +24,19 @@ class ConnectionInvalid(SettingsInvalid):
         super().__init__(field=field, problem=problem, remedy=remedy)
         self.conn_id = conn_id
         self.args = (f"Connection {conn_id!r}, field {field!r}: {problem}. {remedy}.",)
+
+
+@contextmanager
+def named(conn_id: str) -> Iterator[None]:
+    """Name the connection in what is found wrong with its settings when they are used: a file that is not there."""
+    try:
+        yield
+    except ConnectionInvalid:
+        raise
+    except SettingsInvalid as error:
+        raise ConnectionInvalid(
+            conn_id=conn_id, field=error.field, problem=error.problem, remedy=error.remedy
+        ) from None
 
 
 def json_object(connection: Connection, *, example: str) -> dict[str, object]:

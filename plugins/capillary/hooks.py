@@ -20,7 +20,7 @@ from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
 from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport
-from capillary.connection_fields import ConnectionInvalid, json_object
+from capillary.connection_fields import ConnectionInvalid, json_object, named
 from capillary.connection_lookup import AIRFLOWS_OWN, ConnectionDenied, ConnectionUnusable, alook_up, look_up
 from capillary.errors import CapillaryError
 from capillary.ledger.libpq import ParameterRefused, secrets_of
@@ -75,7 +75,8 @@ class CapillaryHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Make one cheap read of the platform; the Test button of the connection's form calls this."""
         try:
-            return True, asyncio.run(_check(self.get_settings()))
+            with named(self.capillary_conn_id):
+                return True, asyncio.run(_check(self.get_settings()))
         except TimeoutError:
             return False, (
                 f"Connection {self.capillary_conn_id!r}: no answer within {TEST_TIMEOUT_S:.0f} s. "

@@ -31,7 +31,7 @@ ProviderInfo = TypedDict(
 
 
 def get_provider_info() -> ProviderInfo:
-    """Return the entry of `apache_airflow_provider`; the form's fields are the extras that hooks.py reads."""
+    """Return the entry of `apache_airflow_provider`; its form has the extras of `platform_connection`."""
     return {
         "package-name": "airflow-provider-capillary",
         "name": "Capillary",

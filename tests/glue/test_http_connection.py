@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -508,3 +510,13 @@ def test_reading_a_connection_costs_little() -> None:
     for _ in range(50):
         read({"verify": "/etc/ca.pem", "proxies": {"https": "http://p.example:3128"}})
     assert (time.process_time() - started_at) / 50 < 0.02
+
+
+def test_a_campaigns_file_does_not_pay_for_the_provider() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", "import sys, capillary.campaign; print('requests' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.split()[-1] == "False"
