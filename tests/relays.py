@@ -77,7 +77,10 @@ async def _joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ta
                 await sink.drain()
         sink.close()
 
-    await asyncio.gather(carry(reader, onwards), carry(there, writer))
+    try:
+        await asyncio.gather(carry(reader, onwards), carry(there, writer))
+    finally:
+        onwards.close()
 
 
 @contextmanager
@@ -90,16 +93,20 @@ def _listening(serve: Serve, context: ssl.SSLContext | None) -> Iterator[int]:
         task = asyncio.current_task()
         assert task is not None
         served.add(task)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            await serve(reader, writer)
-        writer.close()
-        served.discard(task)
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await serve(reader, writer)
+        finally:
+            writer.close()
+            served.discard(task)
 
     async def end() -> None:
         server.close()
-        for task in served:
+        under_way = [*served]
+        for task in under_way:
             task.cancel()
-        await asyncio.gather(*served, return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.sleep(0.05)  # what is closed says goodbye
 
     server = loop.run_until_complete(asyncio.start_server(quietly, "127.0.0.1", 0, ssl=context))
     thread = threading.Thread(target=loop.run_forever)

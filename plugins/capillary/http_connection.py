@@ -46,8 +46,8 @@ UNABLE: Final[Mapping[str, tuple[str, str]]] = {
 OPTIONS: Final = MEANT | IDLE | UNABLE.keys()
 #: Seconds until a connection stands where `timeout` is one number; half of that where it is short.
 _CONNECTING_S: Final = 10.0
-#: What a proxy is for, as requests spells it; a host stands there without its port.
-_PROXIED: Final = re.compile(r"(http|https|all)(://[^/:@]+|://\[[0-9a-fA-F:.]+\])?")
+#: What a proxy is for, as requests looks it up: a host in lower case, without its port and without brackets.
+_PROXIED: Final = re.compile(r"(http|https|all)(://([^/:@\[\]A-Z]+|[0-9a-f.]*(:[0-9a-f.]*){2,}))?")
 _PROXIES_REMEDY: Final = 'Write it like {"https": "http://host:3128"}'
 
 
@@ -183,7 +183,7 @@ def _proxies(conn_id: str, name: str, value: object) -> dict[str, str | None] | 
     if not isinstance(found, dict):
         problem = "it is neither an address nor an object of addresses"
     elif (wrong := next((key for key in found if not _PROXIED.fullmatch(key)), None)) is not None:
-        problem = f"{wrong[:40]!r} in it is neither http, https, all, nor one of them with ://host"
+        problem = f"{wrong[:40]!r} in it is neither http, https, all, nor one of them with ://host in lower case"
     elif any(each is not None and not isinstance(each, str) for each in found.values()):
         problem = "an address in it is no text"
     else:

@@ -138,6 +138,20 @@ def test_a_proxy_that_is_not_there_is_named(place: Place, no_pauses: None) -> No
     assert place.sandbox.platform.calls.total() == 0
 
 
+def test_a_proxy_whose_name_is_not_known_is_named(place: Place, no_pauses: None) -> None:
+    connect(place, "https://eu.example.com", proxies={"all": "no-such-proxy.invalid:3128"})
+    good, said = the_test()
+    assert (good, "no connection to the proxy no-such-proxy.invalid:3128 (" in said) == (False, True), said
+
+
+def test_a_proxy_that_is_silent_is_named(place: Place, no_pauses: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        connect(place, "https://eu.example.com", proxies=address, connect_timeout_s=0.2)
+        good, said = the_test()
+    assert (good, f"no connection to eu.example.com through the proxy {address} (" in said) == (False, True), said
+
+
 @pytest.mark.parametrize(
     ("refusal", "remedy"),
     [

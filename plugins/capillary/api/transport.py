@@ -150,15 +150,17 @@ class AiohttpTransport:
             failure = TlsFailed(fault, remedy=remedy)
         except (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError) as error:
             failure = _proxy_failed(error, url, self._proxy or "")
+        except aiohttp.ClientConnectorDNSError as error:  # with a proxy, its name alone is looked up here
+            failure = _proxy_failed(error, url, self._proxy) if self._proxy else _not_connected(error, url)
         except aiohttp.ClientConnectorError as error:
-            failure = ConnectFailed(f"no connection to {_authority(url)} ({type(error).__name__})")
+            failure = _not_connected(error, url)
             if url.startswith("https:") and isinstance(error.os_error, ConnectionResetError):
                 fault, remedy = no_tls(f"{error.host}:{error.port}", "it closed the connection")
                 failure = TlsFailed(fault, remedy=remedy)
         except UnicodeDecodeError as error:
             failure = TransportFailed(f"no readable answer from the platform ({type(error).__name__})")
         except (*_BEFORE_SENDING, UnicodeError) as error:  # the last: a host that is no name, met when it is looked up
-            failure = ConnectFailed(f"no connection to {_authority(url)} ({type(error).__name__})")
+            failure = _not_connected(error, url, self._proxy)
         except (aiohttp.ClientError, OSError) as error:
             failure = TransportFailed(f"no whole answer from the platform ({type(error).__name__})")
         # Raised out here: aiohttp's errors carry the request with its headers, and would be chained.
@@ -196,10 +198,15 @@ async def _body_of(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(parts)
 
 
+def _not_connected(error: Exception, url: str, proxy: str | None = None) -> ConnectFailed:
+    through = f" through the proxy {_authority(proxy)}" if proxy else ""
+    return ConnectFailed(f"no connection to {_authority(url)}{through} ({type(error).__name__})")
+
+
 def _proxy_failed(
-    error: aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError, url: str, proxy: str
+    error: aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError, url: str, proxy: str
 ) -> ProxyFailed:
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
+    if isinstance(error, aiohttp.ClientConnectorError):
         return ProxyFailed(
             f"no connection to the proxy {_authority(proxy)} ({type(error.os_error).__name__})",
             remedy="Correct the connection's extra proxies, or remove it where the platform is reached without one",
