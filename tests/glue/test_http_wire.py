@@ -18,6 +18,7 @@ from airflow.sdk import DAG, Connection
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
+from capillary.api import patience
 from capillary.hooks import CapillaryHook
 from capillary.operators import PlanBadgesOperator
 from sandbox import warehouse
@@ -38,6 +39,11 @@ def authority(tmp_path: Path) -> Authority:
 def _no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*PROXY_VARIABLES, "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "BACKOFF_FIRST_S", 0.05)
 
 
 def connect(place: Place, url: str, **extra: object) -> None:
@@ -123,7 +129,7 @@ def test_no_proxy_of_the_environment_is_asked(
     assert gateway.asked
 
 
-def test_a_proxy_that_is_not_there_is_named(place: Place, no_pauses: None) -> None:
+def test_a_proxy_that_is_not_there_is_named(place: Place) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -138,13 +144,13 @@ def test_a_proxy_that_is_not_there_is_named(place: Place, no_pauses: None) -> No
     assert place.sandbox.platform.calls.total() == 0
 
 
-def test_a_proxy_whose_name_is_not_known_is_named(place: Place, no_pauses: None) -> None:
+def test_a_proxy_whose_name_is_not_known_is_named(place: Place) -> None:
     connect(place, "https://eu.example.com", proxies={"all": "no-such-proxy.invalid:3128"})
     good, said = the_test()
     assert (good, "no connection to the proxy no-such-proxy.invalid:3128 (" in said) == (False, True), said
 
 
-def test_a_proxy_that_is_silent_is_named(place: Place, no_pauses: None) -> None:
+def test_a_proxy_that_is_silent_is_named(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         connect(place, "https://eu.example.com", proxies=address, connect_timeout_s=0.2)
@@ -160,7 +166,7 @@ def test_a_proxy_that_is_silent_is_named(place: Place, no_pauses: None) -> None:
         (b"502 Bad Gateway", "Check what it lets through."),
     ],
 )
-def test_a_proxy_that_refuses_is_named(place: Place, no_pauses: None, refusal: bytes, remedy: str) -> None:
+def test_a_proxy_that_refuses_is_named(place: Place, refusal: bytes, remedy: str) -> None:
     with forward_proxy(refusal=refusal) as proxy:
         connect(place, "https://eu.example.com", proxy=proxy.url)
         good, said = the_test()
@@ -190,7 +196,7 @@ def test_nothing_is_sent_in_clear_unless_it_is_meant(place: Place) -> None:
     assert (good, "IN CLEAR" in said) == (True, True), said
 
 
-def test_a_redirect_is_not_followed(place: Place, no_pauses: None) -> None:
+def test_a_redirect_is_not_followed(place: Place) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as elsewhere:
         elsewhere.settimeout(0.2)
         address = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/"
