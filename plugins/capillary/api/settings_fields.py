@@ -118,7 +118,11 @@ def _whole_path(value: str) -> str:
 
 def _page(value: str) -> str:
     address = value.strip("<>")
-    if address and urlsplit(address).scheme not in DEFAULT_PORTS:
+    try:
+        is_page = not address or urlsplit(address).scheme in DEFAULT_PORTS
+    except ValueError:  # its own words quote the address
+        is_page = False
+    if not is_page:
         raise _refused("it is no http address", "Give the page's whole address")
     return address
 
