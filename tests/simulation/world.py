@@ -385,8 +385,8 @@ def _connections(shape: Shape) -> list[PlatformSettings]:
     if shape.addresses is Addresses.ONE:
         return [first]
     base_url, account_address = SECOND[shape.addresses]
-    moved = {"base_url": base_url, "account_address": account_address, "inner_hostname": ""}
-    second = replace(first, **moved, allow_plain_http=True)
+    allowing = replace(first, allow_plain_http=True)
+    second = replace(allowing, base_url=base_url, account_address=account_address, inner_hostname="")
     return [first, second]
 
 
