@@ -117,7 +117,8 @@ def address_of(connection: Connection) -> str:
         raise _wrong(connection, "host", "it is missing", ADDRESS_REMEDY)
     try:
         parts = urlsplit(host if "://" in host else f"{schema or 'https'}://{_bracketed(host)}")
-        own_port, has_host = parts.port, bool(parts.hostname)
+        own_port = parts.port
+        has_host = bool(parts.hostname) and not re.search(r"\s", host)  # urlsplit drops line breaks without a word
     except ValueError:  # its own words quote the address
         own_port, has_host = None, False
     if not has_host:

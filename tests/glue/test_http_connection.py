@@ -145,6 +145,8 @@ def test_a_connection_in_the_environment_as_json(extra: object, monkeypatch: pyt
         ({"host": "https://[::1"}, "host", "no http or https address"),
         ({"host": "https://[fe80::1%eth0]"}, "host", "zone"),
         ({"host": f"{EU} {EU}"}, "host", "no http or https address"),
+        ({"host": "eu.exa\nmple.com"}, "host", "no http or https address"),
+        ({"host": "https://eu.\texample.com"}, "host", "no http or https address"),
         ({"host": "eu..example.com"}, "host", "two dots in a row"),
         ({"host": EU, "schema": "prod"}, "schema", "neither http nor https.*%2F"),
         ({"host": EU, "schema": "default"}, "schema", "neither http nor https"),
