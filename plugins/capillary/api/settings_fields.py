@@ -11,7 +11,6 @@ from typing import Annotated, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from annotated_types import Interval
 from pydantic import AfterValidator, AllowInfNan, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
@@ -194,9 +193,9 @@ WholePath = Annotated[Words, AfterValidator(_whole_path)]
 ClientCertificate = Annotated[tuple[WholePath, ...], Field(max_length=2)]
 
 
-def _within(name: str) -> Interval:
+def _within(name: str) -> object:
     lowest, highest, _ = BOUNDS[name]
-    return Interval(ge=lowest, le=highest)
+    return Field(ge=lowest, le=highest)
 
 
 CallsPerMinute = Annotated[int, _within("calls_per_minute")]
