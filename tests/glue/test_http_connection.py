@@ -146,6 +146,8 @@ def test_a_connection_in_the_environment_as_json(extra: object, monkeypatch: pyt
         ({"host": "https://[fe80::1%eth0]"}, "host", "zone"),
         ({"host": f"{EU} {EU}"}, "host", "no http or https address"),
         ({"host": "eu..example.com"}, "host", "two dots in a row"),
+        ({"host": "eu.exa\nmple.com"}, "host", "a line break, or a sign that does not print"),
+        ({"host": "https://eu.\texample.com"}, "host", "a line break, or a sign that does not print"),
         ({"host": f"x\n{EU}"}, "host", "a line break, or a sign that does not print"),
         ({"host": f"{EU}\u200b"}, "host", "a line break, or a sign that does not print"),
         ({"host": "None"}, "host", "what becomes of a value that is missing"),

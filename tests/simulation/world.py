@@ -385,7 +385,8 @@ def _connections(shape: Shape) -> list[PlatformSettings]:
     if shape.addresses is Addresses.ONE:
         return [first]
     base_url, account_address = SECOND[shape.addresses]
-    second = replace(first, base_url=base_url, account_address=account_address, inner_hostname="")
+    allowing = replace(first, allow_plain_http=True)
+    second = replace(allowing, base_url=base_url, account_address=account_address, inner_hostname="")
     return [first, second]
 
 

@@ -11,7 +11,6 @@ from typing import Annotated, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from annotated_types import Interval
 from pydantic import AfterValidator, AllowInfNan, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
@@ -125,7 +124,11 @@ def _whole_path(value: str) -> str:
 
 def _page(value: str) -> str:
     address = value.strip("<>")
-    if address and urlsplit(address).scheme not in DEFAULT_PORTS:
+    try:
+        is_page = not address or urlsplit(address).scheme in DEFAULT_PORTS
+    except ValueError:  # its own words quote the address
+        is_page = False
+    if not is_page:
         raise _refused("it is no http address", "Give the page's whole address")
     return address
 
@@ -197,9 +200,9 @@ WholePath = Annotated[Words, AfterValidator(_whole_path)]
 ClientCertificate = Annotated[tuple[WholePath, ...], Field(max_length=2)]
 
 
-def _within(name: str) -> Interval:
+def _within(name: str) -> object:
     lowest, highest, _ = BOUNDS[name]
-    return Interval(ge=lowest, le=highest)
+    return Field(ge=lowest, le=highest)
 
 
 CallsPerMinute = Annotated[int, _within("calls_per_minute")]

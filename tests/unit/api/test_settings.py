@@ -181,6 +181,7 @@ def test_sender_names_the_user_and_not_the_secret() -> None:
         ({"proxy": 8080}, "proxy"),
         ({"inner_hostname": "internal"}, "inner_hostname"),
         ({"checker_url": "javascript:alert(1)"}, "checker_url"),
+        ({"checker_url": "http://[::1"}, "checker_url"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_remedy(wrong: dict[str, object], field: str) -> None:
