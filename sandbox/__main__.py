@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sandbox.server import PortTakenError, serve
-from sandbox.settings import CHECKER, MAKER, CheckerMode, SandboxSettings, SettingsError, Till
+from sandbox.settings import CHECKER, CLIENT, MAKER, CheckerMode, SandboxSettings, SettingsError, Till
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,9 +17,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     logging.basicConfig(level=chosen.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
+        maker = _maker(chosen.till)
         settings = SandboxSettings(
             organisation=chosen.organisation,
-            tills=_tills(chosen.till),
+            tills=(maker, CHECKER),
+            clients=(replace(CLIENT, acts_as=maker.username),),
             books=chosen.books,
             timezone=chosen.timezone,
             checker=chosen.checker,
@@ -40,11 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _tills(given: str) -> tuple[Till, ...]:
+def _maker(given: str) -> Till:
+    """The maker's till by the login that was given; the OAuth client acts as it, whatever it is called."""
     username, _, password = given.partition(":")
     if username == CHECKER.username:
         raise SettingsError(f"till: {username} is the checker's; give another name")
-    return (replace(MAKER, username=username, password=password), CHECKER)
+    return replace(MAKER, username=username, password=password)
 
 
 def _parser() -> argparse.ArgumentParser:
