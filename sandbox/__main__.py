@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tills=(maker, CHECKER),
             clients=(replace(CLIENT, acts_as=maker.username),),
             books=chosen.books,
+            ledger=chosen.ledger or os.environ.get("SANDBOX_LEDGER", ""),
             timezone=chosen.timezone,
             checker=chosen.checker,
             delay_s=chosen.delay,
@@ -60,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="address to listen on")
     add("--port", type=int, default=0, help="port to listen on; 0 for a free one")
     add("--books", default=":memory:", metavar="FILE", help="SQLite file that outlives the process")
+    add(
+        "--ledger",
+        metavar="URL",
+        help="the checker's page names campaign and run by this ledger; default: the variable SANDBOX_LEDGER",
+    )
     add("--checker", default="manual", choices=[str(mode) for mode in CheckerMode], help="who decides")
     add("--delay", type=float, default=0, metavar="SECONDS", help="automatic checker: after so long")
     add(

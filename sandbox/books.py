@@ -29,8 +29,8 @@ class Books:
             self._database = self._opened(path)
         except sqlite3.Error as error:
             raise SettingsError(
-                f"books: {path} cannot be used ({error}); give a file of the sandbox's own, in a folder that exists and "
-                "may be written"
+                f"books: {path} cannot be used ({error}); give a file of the sandbox's own, in a folder that exists "
+                "and may be written"
             ) from error
 
     @staticmethod
@@ -177,6 +177,13 @@ class Books:
         """How many requests a condition holds for."""
         with self._lock:
             found = self._database.execute(f"SELECT count(*) FROM request WHERE {where}", values)  # noqa: S608 - values are bound
+            (count,) = found.fetchone()
+        return int(count)
+
+    def count_customers(self, where: str = "1") -> int:
+        """How many customers stand in the requests that a condition holds for."""
+        with self._lock:
+            found = self._database.execute(f"SELECT coalesce(sum(customers), 0) FROM request WHERE {where}")  # noqa: S608 - written in this package
             (count,) = found.fetchone()
         return int(count)
 

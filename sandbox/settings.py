@@ -138,6 +138,8 @@ class SandboxSettings:
         tills: the logins; at least one that may check, since the checker's page acts as it.
         clients: OAuth clients.
         books: a SQLite file that outlives the process, or ``:memory:``.
+        ledger: SQLAlchemy URL of the ledger of whoever calls, or empty: the checker's page names campaign and run by
+            it, which the platform is never told.
         timezone: the cluster's zone, in which times without zone are written (*assumption*).
         token_ttl_s: life of an OAuth token in seconds.
         unknown_customers: customer ids that the platform does not know; it knows every other id.
@@ -179,6 +181,7 @@ class SandboxSettings:
     tills: tuple[Till, ...] = (MAKER, CHECKER)
     clients: tuple[OAuthClient, ...] = (CLIENT,)
     books: str = ":memory:"
+    ledger: str = field(default="", repr=False)
     timezone: str = "Asia/Kolkata"
     token_ttl_s: int = 300
     unknown_customers: frozenset[int] = frozenset()
@@ -255,7 +258,7 @@ class SandboxSettings:
         return not (self.unknown_every and customer_id % self.unknown_every == 0)
 
 
-FIXED = frozenset({"organisation", "tills", "clients", "books", "timezone"})
+FIXED = frozenset({"organisation", "tills", "clients", "books", "ledger", "timezone"})
 SWITCHES = frozenset(each.name for each in fields(SandboxSettings)) - FIXED
 
 
