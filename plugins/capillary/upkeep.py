@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowException
 from capillary.access import airflow_failures, open_ledger, open_sender
 from capillary.engine.errors import WrongAccount
 from capillary.engine.upkeep import Kept, keep_account
-from capillary.errors import CapillaryError
+from capillary.errors import CapillaryError, named
 from capillary.hooks import ledger_url_of
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
@@ -85,7 +85,7 @@ class BadgeUpkeepOperator(BaseOperator):
             try:
                 kept = asyncio.run(self._keep(ledger, each))
             except CapillaryError as error:
-                errors.append(f"{each.account}: {error}")
+                errors.append(f"{each.account}: {named(error)}")
                 self.log.error("%s", errors[-1])  # noqa: TRY400 - the sentence says it all
                 continue
             done.append(kept)
