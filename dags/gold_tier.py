@@ -25,6 +25,6 @@ dag = BadgeCampaign(
     entity=Entity(till_id="50001", store_id="7001", zone_id="601", concept_id="501"),
     schedule="0 6 * * *",
     live=True,
-    policies=Policy(tolerated_failures=0.1),  # the platform has merged or removed some since the warehouse was loaded
+    policies=Policy(tolerated_failure_share=0.1),  # some were merged or removed since the warehouse was loaded
     tags=["tiers"],
 ).dag()

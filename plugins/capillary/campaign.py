@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from airflow.sdk import DAG, Asset, Context, CronTriggerTimetable, TriggerRule
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    InstanceOf,
     ModelWrapValidatorHandler,
     PrivateAttr,
     ValidationError,
@@ -24,40 +24,51 @@ from sqlalchemy import text
 
 from capillary.access import airflow_failures
 from capillary.api.request_workflow import Entity
+from capillary.arguments import CampaignArguments
 from capillary.campaign_fields import (
     BOUND,
     BOUND_PERIOD,
-    BadgeId,
     Callback,
     Callbacks,
-    Count,
-    EntityOrMapping,
     Name,
-    OwnerType,
     Parameters,
-    Pattern,
-    Reference,
     Schedule,
     ScheduleOrNone,
-    SoundGuards,
-    Span,
     Sql,
+    Start,
     Tags,
-    Words,
-    Zone,
     calling_frame,
-    entity_of,
     query_of,
 )
 from capillary.engine.verdict import Policy, Word
-from capillary.errors import TerminalError
+from capillary.field_types import (
+    BadgeId,
+    Cap,
+    ConnId,
+    Count,
+    EntityOrMapping,
+    Flag,
+    InFlight,
+    OwnerType,
+    Pattern,
+    PerRequest,
+    PollInterval,
+    Reference,
+    SoundGuards,
+    SoundPolicy,
+    Span,
+    Words,
+    Zone,
+    entity_of,
+    kept,
+)
 from capillary.ledger.occasion import occasion_of_badge
 from capillary.ledger.plan import Guards
 from capillary.occasions import Occasion, ResolvedOccasion, zone_of
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.trigger_form import TriggerForm, TriggerFormInvalid, form_fields
-from capillary.wrong_fields import meant, sentences, shown
+from capillary.wrong_fields import FieldsInvalid, WrongField, meant, shown, wrong_fields
 
 __all__ = [
     "BadgeCampaign",
@@ -71,12 +82,8 @@ __all__ = [
 ]
 
 
-class CampaignInvalid(TerminalError):
+class CampaignInvalid(FieldsInvalid):
     """A campaign's fields cannot be used. One line per wrong field: what is wrong, and what to give."""
-
-    def __init__(self, where: str, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(f"{where}: {problem}" for problem in problems))
 
 
 class BadgeCampaign(BaseModel):
@@ -90,47 +97,41 @@ class BadgeCampaign(BaseModel):
 
     name: Name = Field(description="letters, digits, _ . and -, at most 200; it becomes the DAG's id")
     sql: Sql = Field(description="the name of a .sql file beside this one, or a SELECT")
-    badge_id: BadgeId = Field(description="24 digits 0 to 9 and a to f, as on the badge's own page")
-    owner_type: OwnerType = Field(description="the module on whose behalf the badge is issued, such as Loyalty")
-    reference_id: Reference = Field(description="the owner's id within its module, as text")
-    entity: EntityOrMapping = Field(description="an Entity of till_id, store_id, zone_id and concept_id, each as text")
+    badge_id: BadgeId
+    owner_type: OwnerType
+    reference_id: Reference
+    entity: EntityOrMapping
     occasion: Pattern | None = Field(
         default=None, description="text with {day}, {week} or {month} in it; nothing for once and for ever"
     )
-    shared_occasion: bool = Field(
+    shared_occasion: Flag = Field(
         default=False, description="True to use an occasion of another campaign, and leave out whom it took"
     )
     timezone: Zone = Field(default="UTC", description="an IANA name; its days count, and the cron's hours")
     schedule: ScheduleOrNone = Field(
         default=None, description="a cron expression, a timedelta, a timetable, an Asset or a list of them, or None"
     )
-    start_date: InstanceOf[datetime] | None = Field(
-        default=None, description="a datetime (without zone: in `timezone`) or None"
-    )
-    live: bool = Field(default=False, description="True once its dry runs look right; until then every run is one")
+    start_date: Start | None = Field(default=None, description="a datetime (without zone: in `timezone`) or None")
+    live: Flag = Field(default=False, description="True once its dry runs look right; until then every run is one")
     parameters: Parameters = Field(default={}, description="a dict of values for the names (:name) in the SQL")
-    customers_per_request: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=500, description="1 to 10000 customers; one request is one approval by a human"
-    )
-    max_customers_per_run: Count | None = Field(default=None, description="1 or more customers, or None for all")
-    guards: SoundGuards = Field(default=Guards(), description="Guards(…), where None switches one off")
-    policies: InstanceOf[Policy] = Field(default=Policy(), description="Policy(…)")
-    canary: bool = Field(default=True, description="False takes all customers under an unproven configuration")
-    preflight: bool = Field(default=True, description="False plans without a look at the badge")
+    customers_per_request: PerRequest = 500
+    max_customers_per_run: Cap = None
+    guards: SoundGuards = Guards()
+    policies: SoundPolicy = Policy()
+    canary: Flag = Field(default=True, description="False takes all customers under an unproven configuration")
+    preflight: Flag = Field(default=True, description="False plans without a look at the badge")
     deadline: Span = Field(default=timedelta(days=7), description="a timedelta for the human's decision")
-    poll_interval_s: Annotated[float, Field(ge=10, le=3600)] = Field(
-        default=60, description="10 to 3600 seconds between the first polls"
-    )
+    poll_interval_s: PollInterval = 60
     settle_every: Span = Field(
         default=timedelta(minutes=15), description="a timedelta between settling what is decided while the rest waits"
     )
-    deferrable: bool = Field(
+    deferrable: Flag = Field(
         default=True, description="False wakes a worker at every poll, where there is no triggerer"
     )
-    in_flight: Annotated[int, Field(ge=1, le=64)] = Field(default=8, description="1 to 64 requests under way at once")
-    capillary_conn_id: Words = Field(default="capillary", description="the id of an Airflow connection")
-    warehouse_conn_id: Words = Field(default="warehouse", description="the id of an Airflow connection")
-    ledger_conn_id: Words = Field(default="badge_ledger", description="the id of an Airflow connection")
+    in_flight: InFlight = 8
+    capillary_conn_id: ConnId = "capillary"
+    warehouse_conn_id: ConnId = "warehouse"
+    ledger_conn_id: ConnId = "badge_ledger"
     tags: Tags = Field(default=(), description="a list of words of 1 to 100 characters")
     owner: Words | None = Field(default=None, description="who answers for the campaign")
     pool: Words = Field(default="default_pool", description="the name of an Airflow pool")
@@ -138,7 +139,9 @@ class BadgeCampaign(BaseModel):
     on_failure_callback: Callbacks = Field(
         default=None, description="a function or notifier for Airflow to call when a run fails, or a list of them"
     )
-    doc: str | None = Field(default=None, description="Markdown in place of the file's docstring")
+    doc: Annotated[str, AfterValidator(kept)] | None = Field(
+        default=None, description="Markdown in place of the file's docstring"
+    )
 
     _file: Path = PrivateAttr()
     _docstring: str = PrivateAttr()
@@ -153,10 +156,30 @@ class BadgeCampaign(BaseModel):
         try:
             campaign = handler(given)
         except ValidationError as error:
-            raise CampaignInvalid(where, list(sentences(error, cls))) from None
+            raise CampaignInvalid(f"{where}: ", list(wrong_fields(error, cls.model_fields))) from None
         if contradictions := list(campaign.contradictions()):
-            raise CampaignInvalid(where, contradictions)
+            raise CampaignInvalid(f"{where}: ", contradictions)
         return campaign
+
+    @classmethod
+    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:  # noqa: ANN401 - pydantic's
+        """Make a campaign as always: unchecked fields would submit."""
+        return cls(**values)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """Return a campaign with other values in some fields, made anew: its query is read and every field checked.
+
+        A `.sql` file is looked for beside the file that copies.
+
+        Raises:
+            CampaignInvalid: fields are wrong.
+        """
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**given | dict(update or {}))
+
+    def copy(self, **changes: Any) -> Self:  # noqa: ANN401 - pydantic's of old
+        """Do what `model_copy` does; `include` and `exclude` make no campaign."""
+        return self.model_copy(**changes)
 
     def model_post_init(self, _context: object, /) -> None:
         """Keep what only the DAG file's frame tells."""
@@ -165,21 +188,25 @@ class BadgeCampaign(BaseModel):
         self._docstring = inspect.cleandoc(frame.f_globals.get("__doc__") or "")
         self._query = query_of(self.sql)
 
-    def contradictions(self) -> Iterator[str]:
+    def contradictions(self) -> Iterator[WrongField]:
         """Yield what is wrong between fields that are each right."""
         if self.shared_occasion and self.occasion is None:
-            yield (
-                "shared_occasion: without an occasion the campaign shares its badge's with every other one. "
-                "Leave it out, or give the occasion."
+            yield WrongField(
+                "shared_occasion",
+                "without an occasion the campaign shares its badge's with every other one",
+                "Leave it out, or give the occasion",
             )
         if "{{" in self._query or "{%" in self._query:
             return  # Airflow renders the query first; which names it wants then cannot be told here
         given = {*BOUND, *(BOUND_PERIOD if self.when.recurs else ()), *self.parameters}
         for wanted in text(self._query).compile().params:
             if wanted in BOUND_PERIOD and wanted not in given:
-                yield f"occasion: the query wants :{wanted}. Give one with {{day}}, {{week}} or {{month}} in it."
+                yield WrongField(
+                    "occasion", f"the query wants :{wanted}", "Give one with {day}, {week} or {month} in it"
+                )
             elif wanted not in given:
-                yield f"parameters: the query wants :{wanted}{meant(wanted, given)}. Give it a value in parameters."
+                said = f"the query wants :{wanted}{meant(wanted, given)}"
+                yield WrongField("parameters", said, "Give it a value in parameters")
 
     @property
     def when(self) -> Occasion:
@@ -262,6 +289,8 @@ class BadgeCampaign(BaseModel):
 class PlanCampaignOperator(PlanBadgesOperator):
     """Plan one run of a campaign, as its fields and the trigger form say."""
 
+    arguments = CampaignArguments
+
     def __init__(self, *, badge_campaign: BadgeCampaign, **kwargs: Any) -> None:  # noqa: ANN401 - any operator's
         super().__init__(
             # Airflow would take a text that ends in .sql for the name of a file.
@@ -290,7 +319,7 @@ class PlanCampaignOperator(PlanBadgesOperator):
         """Plan, and return the reference."""
         campaign = self.badge_campaign
         with airflow_failures():
-            form = TriggerForm.read(context["params"])
+            form = TriggerForm.read(context["params"], context["dag_run"].conf)
             occasion = self._resolve(context, form)
         if not campaign.live and not form.dry_run:
             self.log.warning("%s is not live: a dry run, whatever the trigger form says", campaign.name)
@@ -311,6 +340,10 @@ class PlanCampaignOperator(PlanBadgesOperator):
         self.note = form.note
         return super().execute(context)
 
+    def occasion_name(self) -> str:
+        """Return the occasion: its pattern until a run has resolved it."""
+        return self.occasion or self.badge_campaign.when.pattern
+
     def _resolve(self, context: Context, form: TriggerForm) -> ResolvedOccasion:
         when = self.badge_campaign.when
         if form.occasion_day is None:
@@ -318,10 +351,9 @@ class PlanCampaignOperator(PlanBadgesOperator):
             # Runs by hand or by an asset may have no logical date.
             return when.resolve(run.logical_date or run.run_after)
         if not when.recurs:
-            raise TriggerFormInvalid(
-                f"Trigger form, occasion_day: the occasion {when.pattern!r} is one for ever. Give no day, or put "
-                "{day}, {week} or {month} into the campaign's occasion."
-            )
+            remedy = "Give no day, or put {day}, {week} or {month} into the campaign's occasion"
+            wrong = WrongField("occasion_day", f"the occasion {when.pattern!r} is one for ever", remedy)
+            raise TriggerFormInvalid("Trigger form, ", [wrong])
         return when.resolve_day(form.occasion_day)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import fields
-from datetime import timedelta
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final, TypeAlias
@@ -17,24 +16,16 @@ from airflow.sdk.exceptions import AirflowException
 from airflow.timetables.base import Timetable
 from pydantic import AfterValidator, Field, InstanceOf, PlainValidator
 
-from capillary.api.request_workflow import Entity, normalise_owner_type
-from capillary.ledger.plan import Guards
-from capillary.missing_value import reads_like_none
-from capillary.occasions import OCCASION_LIMIT, Occasion, own_name, zone_of
-from capillary.wrong_fields import meant, shown
+from capillary.occasions import OCCASION_LIMIT
+from capillary.wrong_fields import shown
 
 #: What every campaign's SQL may name; the period's days only where the occasion has a token.
 BOUND: Final = ("badge_id", "occasion")
 BOUND_PERIOD: Final = ("period_start", "period_end")
-#: Lowest and highest value of each guard.
-GUARD_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
-    "min_customers": (0, float("inf")),
-    "max_jump": (0, float("inf")),
-    "max_drop": (0, 1),
-    "max_invalid_share": (0, 1),
-    "max_requests": (1, float("inf")),
-    "max_open_requests": (1, float("inf")),
-}
+
+#: Times between two runs.
+_SHORTEST: Final = timedelta(minutes=1)
+_LONGEST: Final = timedelta(days=3_660)
 
 Callback: TypeAlias = Callable[[Context], None]
 Schedule: TypeAlias = str | timedelta | BaseTimetable | Timetable | BaseAsset | Collection[BaseAsset]
@@ -57,12 +48,12 @@ def query_of(sql: str) -> str:
         return sql
     path = file.parent / sql
     if path.suffix != ".sql":
-        raise ValueError(f"{sql!r} is neither the name of a .sql file nor a query")
+        raise ValueError(f"{shown(sql)} is neither the name of a .sql file nor a query")
     try:
         query = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         there = ", ".join(sorted(each.name for each in file.parent.glob("*.sql"))) or "none"
-        raise ValueError(f"there is no file {sql!r} beside {file.name} (there: {there})") from None
+        raise ValueError(f"there is no file {shown(sql)} beside {file.name} (there: {there})") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{sql!r} cannot be read as UTF-8 text ({type(error).__name__})") from None
     if not query.strip():
@@ -75,51 +66,23 @@ def _checked_sql(sql: str) -> str:
     return sql
 
 
-def _checked_zone(name: str) -> str:
-    zone_of(name)
-    return name
-
-
-def _checked_pattern(pattern: str) -> str:
-    name = own_name(pattern)
-    Occasion(name)
-    return name
-
-
-def _checked_reference(reference: str) -> str:
-    if reads_like_none(reference):
-        raise ValueError(f"{reference!r} is what becomes of a value that is missing")
-    return reference
-
-
-def entity_of(value: object) -> Entity:
-    """Return the entity that was given, as itself or as a mapping."""
-    if isinstance(value, Entity):
-        return value
-    if not isinstance(value, Mapping):
-        raise ValueError(f"it is {shown(value)}")  # noqa: TRY004 - pydantic makes a sentence of a ValueError only
-    names = [each.name for each in fields(Entity)]
-    for name in value:
-        if name not in names:
-            raise ValueError(f"it has no {name!r}{meant(str(name), names)}")
-    if missing := [name for name in names if name not in value]:
-        raise ValueError(f"{', '.join(missing)} missing")
-    if nothing := [name for name in names if reads_like_none(str(value[name]))]:
-        raise ValueError(f"{nothing[0]} is {value[nothing[0]]!r}, which is what becomes of a value that is missing")
-    return Entity(**value)
-
-
 def _checked_schedule(schedule: object) -> object:
     if isinstance(schedule, str) and schedule != "@once":
         try:
             CronTriggerTimetable(schedule, timezone="UTC").validate()
         except AirflowException as error:
-            raise ValueError(f"{schedule!r} is no cron expression: {str(error).rstrip('.')}") from None
+            raise ValueError(f"{shown(schedule)} is no cron expression: {str(error)[:200].rstrip('.')}") from None
         return schedule
     single = schedule is None or isinstance(schedule, str | timedelta | BaseTimetable | Timetable | BaseAsset)
     several = isinstance(schedule, Collection) and schedule and all(isinstance(each, BaseAsset) for each in schedule)
     if not single and not several:
         raise ValueError(f"it is {shown(schedule)}")
+    return schedule
+
+
+def _checked_step(schedule: object) -> object:
+    if isinstance(schedule, timedelta) and not _SHORTEST <= schedule <= _LONGEST:
+        raise ValueError(f"{shown(schedule)} is no time from one minute to {_LONGEST.days} days")
     return schedule
 
 
@@ -132,42 +95,34 @@ def _checked_parameters(parameters: Mapping[str, object]) -> Mapping[str, object
     return parameters
 
 
-def _checked_guards(guards: Guards) -> Guards:
-    for name, (lowest, highest) in GUARD_BOUNDS.items():
-        value = getattr(guards, name)
-        if value is None and name != "min_customers":
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
-            upto = "" if highest == float("inf") else f" to {highest:g}"
-            raise ValueError(f"{name} should be a number from {lowest:g}{upto}{' upwards' * (not upto)}, not {value!r}")
-    return guards
-
-
 def _checked_tags(tags: Sequence[str]) -> Sequence[str]:
     if long := [tag for tag in tags if not 1 <= len(tag) <= 100]:
         raise ValueError(f"{shown(long[0])} is empty or longer than 100 characters")
+    if odd := [tag for tag in tags if not tag.isprintable()]:
+        raise ValueError(f"{shown(odd[0])} has signs that do not print")
     return tags
 
 
 def _checked_callbacks(given: object) -> object:
-    if all(callable(each) for each in (given if isinstance(given, list | tuple) else [given] if given else [])):
-        return given
-    raise ValueError(f"{shown(given)} cannot be called")
+    # Errors are ValueErrors: pydantic makes a sentence of no other.
+    several = list(given) if isinstance(given, list | tuple) else [given]
+    if given is not None:
+        for each in several or [given]:
+            if isinstance(each, type) or not callable(each):
+                raise ValueError(f"{shown(each)} cannot be called with a run's context")  # noqa: TRY004 - as above
+    return given
+
+
+def _checked_start(start: datetime) -> datetime:
+    if start.year in {MINYEAR, MAXYEAR}:  # in another zone it may be no date at all
+        raise ValueError(f"{shown(start)} is in the calendar's first or last year")
+    return start
 
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=OCCASION_LIMIT)]
 Sql: TypeAlias = Annotated[str, AfterValidator(_checked_sql)]
-BadgeId: TypeAlias = Annotated[str, Field(pattern="^[0-9a-f]{24}$")]
-OwnerType: TypeAlias = Annotated[str, AfterValidator(normalise_owner_type)]
-Reference: TypeAlias = Annotated[str, Field(pattern=r"^\S(.*\S)?$", max_length=255), AfterValidator(_checked_reference)]
-EntityOrMapping: TypeAlias = Annotated[Entity | Mapping[str, str], PlainValidator(entity_of)]
-Pattern: TypeAlias = Annotated[str, AfterValidator(_checked_pattern)]
-Zone: TypeAlias = Annotated[str, AfterValidator(_checked_zone)]
-ScheduleOrNone: TypeAlias = Annotated[Schedule | None, PlainValidator(_checked_schedule)]
+ScheduleOrNone: TypeAlias = Annotated[Schedule | None, PlainValidator(_checked_schedule), AfterValidator(_checked_step)]
+Start: TypeAlias = Annotated[InstanceOf[datetime], AfterValidator(_checked_start)]
 Parameters: TypeAlias = Annotated[Mapping[str, object], AfterValidator(_checked_parameters)]
-SoundGuards: TypeAlias = Annotated[InstanceOf[Guards], AfterValidator(_checked_guards)]
-Span: TypeAlias = Annotated[timedelta, Field(gt=timedelta(0))]
-Count: TypeAlias = Annotated[int, Field(ge=1)]
-Words: TypeAlias = Annotated[str, Field(min_length=1, max_length=250)]
 Tags: TypeAlias = Annotated[Sequence[str], AfterValidator(_checked_tags)]
 Callbacks: TypeAlias = Annotated[Callback | Sequence[Callback] | None, PlainValidator(_checked_callbacks)]

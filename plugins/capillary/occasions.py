@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from capillary.errors import TerminalError
 from capillary.ledger.occasion import SHARED_PREFIX
 from capillary.missing_value import reads_like_none
+from capillary.wrong_fields import shown
 
 #: Characters of an occasion's name, as the ledger's column `badge_occasion.occasion` takes it.
 OCCASION_LIMIT: Final = 200
@@ -74,11 +75,11 @@ class Occasion:
         zone_of(self.timezone)
         if not self.pattern or self.pattern != self.pattern.strip() or not self.pattern.isprintable():
             raise _wrong_pattern(
-                f"{self.pattern[:OCCASION_LIMIT]!r} is empty, or has blanks at an end or signs that do not print",
+                f"{shown(self.pattern)} is empty, or has blanks at an end or signs that do not print",
                 "Give printable text",
             )
         if any(brace in _BRACED.sub("", self.pattern) for brace in "{}"):
-            raise _wrong_pattern(f"{self.pattern!r} has a brace without its partner", "Write a token as {month}")
+            raise _wrong_pattern(f"{shown(self.pattern)} has a brace without its partner", "Write a token as {month}")
         for word in _BRACED.findall(self.pattern):
             if word not in set(Token):
                 near = difflib.get_close_matches(word.strip().casefold(), list(Token), n=1)
@@ -154,13 +155,13 @@ def own_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name)
     if not name or name != name.strip() or not name.isprintable() or len(name) > OCCASION_LIMIT:
         raise _wrong_pattern(
-            f"{name[:OCCASION_LIMIT]!r} is empty, longer than {OCCASION_LIMIT} characters, or has blanks at an end or "
+            f"{shown(name)} is empty, longer than {OCCASION_LIMIT} characters, or has blanks at an end or "
             "signs that do not print",
             "Give printable text",
         )
     if _LIKE_SHARED.match(unicodedata.normalize("NFKC", name).casefold().lstrip()):
         raise _wrong_pattern(
-            f"{name!r} begins like {SHARED_PREFIX!r}, which names the occasion that all campaigns of a badge share",
+            f"{shown(name)} begins like {SHARED_PREFIX!r}, the name of what all campaigns of a badge share",
             "Give another name, or none to share the badge's occasion",
         )
     if reads_like_none(name):
@@ -183,7 +184,7 @@ def zone_of(name: str) -> ZoneInfo:
         near = difflib.get_close_matches(name.strip(), available_timezones(), n=1)
         raise OccasionInvalid(
             field="timezone",
-            problem=f"{name!r} is no time zone known here",
+            problem=f"{shown(name)} is no time zone known here",
             remedy=f"{f'Did you mean {near[0]}? ' if near else ''}Give an IANA name such as Asia/Kolkata",
         ) from None
 

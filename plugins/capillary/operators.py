@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
-from airflow.sdk import Asset, AssetAlias, BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
+from airflow.sdk import Asset, AssetAlias
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
 from capillary.access import airflow_failures, open_ledger, open_sender
 from capillary.api.badges import CODE_MEANINGS
+from capillary.arguments import InlineArguments, QueryArguments, ReportArguments, SendingArguments
+from capillary.checked_operator import CheckedOperator, given_to
 from capillary.engine.eligibility import read_rows
 from capillary.engine.hold import Waits
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
@@ -22,9 +24,10 @@ from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import discard_unsent
 from capillary.ledger.schema import Outcome
 from capillary.ledger.views import FailureCount, Funnel, failures, funnel
-from capillary.plan_reference import PlanMissing, PlanReference
-from capillary.planning import RUN_LEASE, PlanningOperator
+from capillary.plan_reference import PlanMissing, PlanReference, nothing_to_do
+from capillary.planning import RUN_LEASE, PlanningOperator, planning_defaults
 from capillary.triggers import FRESH, QUIET_S, Event, SubmitTrigger, said_by
+from capillary.wrong_fields import WrongField
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -35,9 +38,6 @@ RESCHEDULED_WITHIN: Final = timedelta(minutes=2)
 _BACKSTOP: Final = timedelta(hours=2)
 #: After a failure that passes, where nobody looks whether it has.
 _WHILE_AWAY: Final = timedelta(minutes=1)
-
-#: Most customers that `IssueBadgeOperator` takes without a query.
-MAX_INLINE_CUSTOMERS: Final = 1_000
 
 
 class PlanBadgesOperator(PlanningOperator):
@@ -58,23 +58,30 @@ class PlanBadgesOperator(PlanningOperator):
         entity: till, store, zone and concept on whose behalf the request is made.
         campaign: default: the DAG's id.
         shared_occasion: use an `occasion` that another campaign has used, and leave out whom that one took.
-        customers_per_request: default 500. The platform documents no maximum; one request is one approval.
-        customer_cap: most customers of this run, in the query's order; None for all.
+        customers_per_request: 1 to 10,000, default 500. The platform documents no maximum; one request is one
+            approval.
+        customer_cap: most customers of this run, in the query's order, 1 or more; None for all.
         canary: hold the run at ten customers while its configuration is unproven. Default True.
         retry_outcomes: plan customers again whose last attempt ended so: rejected, failed, not_accepted,
             unconfirmed.
         guards: what makes a plan be refused (`capillary.ledger.plan.Guards`).
         override_guards: a person looked, and lets the plan pass.
         dry_run: count everything, write nothing, submit nothing.
-        note: a person's words about this run, kept in the ledger.
+        note: a person's words about this run, at most 4,000 characters, kept in the ledger.
         preflight: look at the badge first: it exists, is active, live and in its time. Default True.
         capillary_conn_id, warehouse_conn_id, ledger_conn_id: Airflow connections.
+
+    Raises:
+        ArgumentInvalid: arguments cannot be used, each named; at once what is known when the DAG file is read.
     """
 
     template_fields: Sequence[str] = (*PlanningOperator.template_fields, "sql", "parameters", "warehouse_conn_id")
+    text_fields: ClassVar[frozenset[str]] = PlanningOperator.text_fields | {"sql", "warehouse_conn_id"}
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
     ui_color = "#e8f0fe"
+    #: What it takes.
+    arguments: ClassVar[type[QueryArguments]] = QueryArguments
 
     def __init__(
         self,
@@ -88,13 +95,15 @@ class PlanBadgesOperator(PlanningOperator):
         self.sql = sql
         self.parameters = parameters
         self.warehouse_conn_id = warehouse_conn_id
+        self.check_now(self.arguments)
 
     def execute(self, context: Context) -> dict[str, int | bool | str | None]:
         """Plan, and return the reference."""
-        with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
-            warehouse = database_engine_of(self.warehouse_conn_id)
+        given = self.read_arguments(self.arguments)
+        with airflow_failures(), open_ledger(given.ledger_conn_id) as ledger:
+            warehouse = database_engine_of(given.warehouse_conn_id)
             try:
-                batches = read_rows(warehouse, self.sql, self.parameters or {})
+                batches = read_rows(warehouse, given.sql, given.parameters or {})
                 return self.plan_customers(context, ledger, batches).to_xcom()
             finally:
                 warehouse.dispose()
@@ -110,15 +119,19 @@ class IssueBadgeOperator(PlanningOperator):
     (`python -m capillary stop`) ends it at once, or within a minute or two while deferred, and what it had not sent is
     given back.
 
-    Returns the plan's reference and counts. Skips itself when nothing was planned.
+    Returns the plan's reference and counts. Skips itself when nothing was planned; a part of a mapped task succeeds.
 
     Args:
-        plan: output of a `PlanBadgesOperator`.
-        customers: up to 1,000 platform customer ids, without a query. Not templated: what is rendered, the UI shows.
+        plan: output of a `PlanBadgesOperator`. The arguments of planning are refused beside it.
+        customers: a list of up to 1,000 platform customer ids, without a query. Not templated: what is rendered, the UI
+            shows.
         on_auto_approved: `fail` ends after the first request when the platform executed it without a human;
-            `warn` and `accept` go on.
-        in_flight: most requests under way at once, and most in doubt before the rest waits; default 8.
+            `warn` and `accept` go on. A `Word` or its text.
+        in_flight: most requests under way at once, and most in doubt before the rest waits; 1 to 64, default 8.
         deferrable: wait in the triggerer. Default True; False where there is none: the task is rescheduled.
+
+    Raises:
+        ArgumentInvalid: arguments cannot be used, each named; at once what is known when the DAG file is read.
     """
 
     template_fields: Sequence[str] = (*PlanningOperator.template_fields, "plan")
@@ -140,14 +153,19 @@ class IssueBadgeOperator(PlanningOperator):
         self.on_auto_approved = on_auto_approved
         self.in_flight = in_flight
         self.deferrable = deferrable
+        # What the DAG's default_args say, the task that plans was told as well.
+        beside = () if plan is None else self._beside_a_plan(told=kwargs.get("default_args") or {})
+        self.check_now(SendingArguments if customers is None else InlineArguments, *beside)
 
     def execute(self, context: Context) -> dict[str, int | bool | str | None]:
         """Submit, and return the reference."""
-        with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
-            reference = self._reference(context, ledger)
+        with airflow_failures():
+            reference = self._handed_over() if self.customers is None else self._planned_here(context)
             if reference.plan_id is None or not reference.planned:
-                raise AirflowSkipException(
-                    "a dry run submits nothing" if reference.is_dry_run else "nothing was planned, nothing to submit"
+                return nothing_to_do(
+                    context,
+                    reference,
+                    "a dry run submits nothing" if reference.is_dry_run else "nothing was planned, nothing to submit",
                 )
             if source := source_past_the_form(self.capillary_conn_id):
                 self.log.warning(
@@ -203,18 +221,29 @@ class IssueBadgeOperator(PlanningOperator):
             timeout=_later(waits, most=timedelta(days=1)) - datetime.now(UTC) + _BACKSTOP,
         )
 
-    def _reference(self, context: Context, ledger: Ledger) -> PlanReference:
-        if self.customers is None:
-            return PlanReference.parse(self.plan)
-        if self.plan is not None:
-            raise self.invalid("customers", "there is a plan, too", "Give one of plan and customers")
-        if len(self.customers) > MAX_INLINE_CUSTOMERS:
-            raise self.invalid(
-                "customers",
-                f"{len(self.customers)} are more than {MAX_INLINE_CUSTOMERS}",
-                "Put them into a table and give PlanBadgesOperator a query",
-            )
-        return self.plan_customers(context, ledger, [list(self.customers)])
+    def _beside_a_plan(self, *, told: Mapping[str, object]) -> Iterator[WrongField]:
+        """Yield what is given beside a plan: the plan was made without it, and nothing would come of it."""
+        if self.customers is not None:
+            yield WrongField("customers", "there is a plan, too", "Give one of plan and customers")
+            return
+        for name, default in planning_defaults().items():
+            given = given_to(self, name)
+            if name not in told and (type(given), given) != (type(default), default):
+                yield WrongField(
+                    name,
+                    "another task made the plan without it, and nothing would come of it here",
+                    "Give it to the task that plans",
+                )
+
+    def _handed_over(self) -> PlanReference:
+        reference = PlanReference.parse(self.plan)
+        self.read_arguments(SendingArguments)
+        return reference
+
+    def _planned_here(self, context: Context) -> PlanReference:
+        given = self.read_arguments(InlineArguments)
+        with open_ledger(given.ledger_conn_id) as ledger:
+            return self.plan_customers(context, ledger, [list(given.customers)])
 
     async def _submit(
         self, ledger: Ledger, plan: PlanId, waiting_since: datetime | None, fresh: timedelta | None
@@ -248,7 +277,7 @@ def _later(waits: Waits, *, most: timedelta) -> datetime:
     return now + max(min(until - now, most), timedelta(seconds=QUIET_S))
 
 
-class ReportBadgesOperator(BaseOperator):
+class ReportBadgesOperator(CheckedOperator):
     """Say how a run ended: verdict, funnel, failures by code. Fails with the verdict.
 
     What was planned and never sent is given back, so that a later run may take it. The report is the task's
@@ -262,6 +291,7 @@ class ReportBadgesOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("plan", "ledger_conn_id")
+    text_fields: ClassVar[frozenset[str]] = frozenset({"ledger_conn_id"})
     ui_color = "#fef7e0"
 
     def __init__(
@@ -273,7 +303,7 @@ class ReportBadgesOperator(BaseOperator):
         ledger_conn_id: str = "badge_ledger",
         **kwargs: Any,  # noqa: ANN401 - what every operator of Airflow takes
     ) -> None:
-        if asset is not None:
+        if isinstance(asset, Asset):
             # An outlet of its own would be updated by every success, a dry run's too.
             kwargs["outlets"] = [*kwargs.get("outlets", []), AssetAlias(asset.name)]
         super().__init__(**kwargs)
@@ -281,11 +311,13 @@ class ReportBadgesOperator(BaseOperator):
         self.plan = plan
         self.policy = policy
         self.ledger_conn_id = ledger_conn_id
+        self.check_now(ReportArguments)
 
     def execute(self, context: Context) -> dict[str, object]:
         """Return the report of a passing run."""
         with airflow_failures():
             reference = PlanReference.parse(self.plan)
+            self.read_arguments(ReportArguments)
             plan = reference.plan_id
             verdict, counts, named = self._dry(reference) if plan is None else self._judge(reference, plan)
         report = _report(reference, verdict, counts, named)

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+
+from airflow.sdk.exceptions import AirflowSkipException
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from capillary.errors import TerminalError
 from capillary.ledger.plan import Plan
 from capillary.ledger.plan_id import PlanId
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+_LOG: Final = logging.getLogger("capillary.plan")
+_Count: TypeAlias = Annotated[int, Field(ge=0)]
 
 
 class PlanMissing(TerminalError):
     """A task was given no plan, or something that is none."""
 
     def __init__(self, given: object) -> None:
-        super().__init__(
-            f"no plan was handed over ({type(given).__name__}): the task that plans has failed, or its XCom was "
-            "cleared. Look at its log, then clear it and what follows"
-        )
+        if isinstance(given, Sequence) and not isinstance(given, str | bytes):
+            said = (
+                f"all {len(given)} plans of a mapped task were handed over in place of one. Map this task, too: "
+                ".partial(…).expand(plan=….output), where it is a sensor expand(requests=….output)"
+            )
+        else:
+            said = (
+                f"no plan was handed over ({type(given).__name__}): the task that plans has failed, or its XCom was "
+                "cleared. Look at its log, then clear it and what follows"
+            )
+        super().__init__(said)
 
 
-@dataclass(frozen=True, slots=True)
+@checked_dataclass(frozen=True, config=ConfigDict(strict=True))
 class PlanReference:
     """One plan in the ledger.
 
@@ -37,22 +56,22 @@ class PlanReference:
 
     badge_run_id: int | None
     token: str | None
-    requests: int
+    requests: _Count
     canary: bool
     waits_for_canary: bool
-    eligible: int
-    invalid: int
-    duplicates: int
-    known_before: int
-    over_cap: int
-    planned: int
-    known_elsewhere: int
+    eligible: _Count
+    invalid: _Count
+    duplicates: _Count
+    known_before: _Count
+    over_cap: _Count
+    planned: _Count
+    known_elsewhere: _Count
     known_through: str
 
     @classmethod
     def of(cls, plan: Plan) -> PlanReference:
         """Return the reference of a plan."""
-        return cls(**{name: getattr(plan, name) for name in cls.__slots__})
+        return cls(**{each.name: getattr(plan, each.name) for each in fields(cls)})
 
     @classmethod
     def parse(cls, value: object) -> PlanReference:
@@ -61,11 +80,14 @@ class PlanReference:
         Raises:
             PlanMissing: it is none; a number without its token, or a token alone, is none either.
         """
-        if not isinstance(value, Mapping) or not set(cls.__slots__) <= set(value):
+        names = [each.name for each in fields(cls)]
+        if not isinstance(value, Mapping) or not set(names) <= set(value):
             raise PlanMissing(value)
-        reference = cls(**{name: value[name] for name in cls.__slots__})
-        dry = reference.badge_run_id is None and reference.token is None
-        if not dry and not (isinstance(reference.badge_run_id, int) and isinstance(reference.token, str)):
+        try:
+            reference = cls(**{name: value[name] for name in names})
+        except ValidationError:
+            raise PlanMissing(value) from None
+        if (reference.badge_run_id is None) is not (reference.token is None):
             raise PlanMissing(value)
         return reference
 
@@ -82,3 +104,16 @@ class PlanReference:
     def is_dry_run(self) -> bool:
         """Whether nothing was written."""
         return self.badge_run_id is None
+
+
+def nothing_to_do(context: Context, reference: PlanReference, why: str) -> dict[str, Any]:
+    """Skip this task; of a mapped one, return the reference: one skipped part would have all that follows skipped.
+
+    Raises:
+        AirflowSkipException: the task is not mapped.
+    """
+    map_index = context["ti"].map_index
+    if map_index is None or map_index < 0:
+        raise AirflowSkipException(why)
+    _LOG.info("%s", why)
+    return reference.to_xcom()

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import inspect
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
-
-from airflow.sdk import BaseOperator
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from capillary.access import platform_client, runtime_of
-from capillary.api.request_workflow import Entity, normalise_owner_type
+from capillary.api.request_workflow import Entity
+from capillary.arguments import CampaignArgument, OccasionArguments, PlanningArguments, SpecArguments
+from capillary.checked_operator import CheckedOperator
 from capillary.engine.extract import plan_rows
 from capillary.engine.preflight import assert_fit
 from capillary.engine.second_attempt import has_badge
-from capillary.errors import TerminalError
+from capillary.field_types import entity_of
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
-from capillary.ledger.occasion import occasion_of_badge
+from capillary.ledger.occasion import SHARED_PREFIX, occasion_of_badge
 from capillary.ledger.plan import Guards, Order
-from capillary.ledger.schema import RETRYABLE, Outcome
+from capillary.ledger.schema import Outcome
 from capillary.ledger.spec import Spec
 from capillary.links import CheckerPageLink
-from capillary.missing_value import reads_like_none
-from capillary.occasions import OCCASION_LIMIT, OccasionInvalid, own_name
+from capillary.occasions import OCCASION_LIMIT
 from capillary.plan_reference import PlanReference
 
 if TYPE_CHECKING:
@@ -36,18 +35,8 @@ if TYPE_CHECKING:
 #: How long a run counts as alive without a sign of life; badge_upkeep takes over what it left.
 RUN_LEASE: Final = timedelta(hours=6)
 
-_BADGE_ID: Final = re.compile(r"[0-9a-f]{24}")
 
-
-class ArgumentInvalid(TerminalError):
-    """An operator's argument is missing or wrong."""
-
-    def __init__(self, *, task_id: str, argument: str, problem: str, remedy: str) -> None:
-        self.argument = argument
-        super().__init__(f"Task {task_id!r}, argument {argument!r}: {problem}. {remedy}.")
-
-
-class PlanningOperator(BaseOperator):
+class PlanningOperator(CheckedOperator):
     """An operator that plans; its arguments are described at `PlanBadgesOperator`."""
 
     template_fields: Sequence[str] = (
@@ -61,6 +50,8 @@ class PlanningOperator(BaseOperator):
         "capillary_conn_id",
         "ledger_conn_id",
     )
+    text_fields: ClassVar[frozenset[str]] = frozenset(template_fields) - {"entity"}
+    text_mappings: ClassVar[frozenset[str]] = frozenset({"entity"})
     operator_extra_links = (CheckerPageLink(),)
 
     def __init__(
@@ -107,17 +98,24 @@ class PlanningOperator(BaseOperator):
         self.ledger_conn_id = ledger_conn_id
 
     def plan_customers(self, context: Context, ledger: Ledger, batches: Iterable[Sequence[object]]) -> PlanReference:
-        """Plan what the batches hold, after the badge was looked at."""
-        settings = CapillaryHook(self.capillary_conn_id).get_settings()
-        order = self._order(context, settings)
-        if self.preflight:
-            asyncio.run(self._assert_badge_fit(settings, ledger))
+        """Plan what the batches hold, after the badge was looked at.
+
+        Raises:
+            ArgumentInvalid: arguments are missing or wrong; nothing was read then.
+        """
+        given = self.read_arguments(PlanningArguments)
+        settings = CapillaryHook(given.capillary_conn_id).get_settings()
+        order = self._order(context, settings, given)
+        if given.preflight:
+            asyncio.run(self._assert_badge_fit(settings, ledger, given.badge_id))
         plan = plan_rows(
             ledger,
             batches,
             order,
-            dry_run=self.is_dry_run,
-            without_badge=lambda customers: asyncio.run(self._without_badge(settings, ledger, customers)),
+            dry_run=given.dry_run,
+            without_badge=lambda customers: asyncio.run(
+                self._without_badge(settings, ledger, customers, given.badge_id)
+            ),
         )
         reference = PlanReference.of(plan)
         self.log.info("approvals needed: %d", plan.requests)
@@ -125,7 +123,7 @@ class PlanningOperator(BaseOperator):
         self.log.info(
             "%s %s on %s%s: "
             "%d eligible = %d invalid + %d duplicates + %d known before%s + %d over the cap + %d planned",
-            "dry run of" if self.is_dry_run else "planned",
+            "dry run of" if given.dry_run else "planned",
             order.occasion,
             settings.account,
             f" ({settings.environment})" if settings.environment else "",
@@ -151,49 +149,7 @@ class PlanningOperator(BaseOperator):
         Raises:
             ArgumentInvalid: an argument is missing or wrong.
         """
-        entity = self._checked_entity()
-        if not _BADGE_ID.fullmatch(self.badge_id):
-            raise self.invalid("badge_id", "it is no badge id", "Give the 24 hex digits of the badge's own page")
-        try:
-            owner_type = normalise_owner_type(self.owner_type)
-        except ValueError as error:
-            raise self.invalid("owner_type", str(error), "Give the module that issues the badge") from None
-        if not str(self.reference_id or "").strip():
-            raise self.invalid("reference_id", "it is missing", "Give it to the operator")
-        self._assert_there("reference_id", str(self.reference_id), "Give the owner's id within its module")
-        return Spec(
-            account=settings.account,
-            badge_id=self.badge_id,
-            owner_type=owner_type,
-            reference_id=str(self.reference_id),
-            till_id=entity.till_id,
-            store_id=entity.store_id,
-            zone_id=entity.zone_id,
-            concept_id=entity.concept_id,
-            hostname=settings.inner_hostname,
-        )
-
-    def _order(self, context: Context, settings: PlatformSettings) -> Order:
-        ti = context["ti"]
-        map_index = ti.map_index if ti.map_index is not None else -1
-        return Order(
-            dag_id=ti.dag_id,
-            run_id=ti.run_id,
-            task_id=ti.task_id if map_index < 0 else f"{ti.task_id}[{map_index}]",
-            capillary_conn_id=self.capillary_conn_id,
-            campaign=self.campaign_name(ti.dag_id),
-            spec=self.spec_of(settings),
-            occasion=self.occasion_name(),
-            shared_occasion=self._checked_sharing(),
-            customers_per_request=self.customers_per_request,
-            cap=self.customer_cap,
-            canary=self.canary,
-            retry=self._checked_outcomes(),
-            guards=self.guards or Guards(),
-            override_guards=self.override_guards,
-            lease=RUN_LEASE,
-            note=self._note(),
-        )
+        return _spec(self.read_arguments(SpecArguments), settings)
 
     def campaign_name(self, dag_id: str) -> str:
         """Return the campaign's name, in Unicode's composed form: what the operator was given, or else the DAG's id.
@@ -201,11 +157,40 @@ class PlanningOperator(BaseOperator):
         Raises:
             ArgumentInvalid: it is longer than the ledger's column, does not print, or a missing value became it.
         """
-        given = unicodedata.normalize("NFC", str(self.campaign or "").strip())
-        self._assert_there("campaign", given, "Give a name, or leave it out for the DAG's id")
-        if not given.isprintable():
-            raise self.invalid("campaign", f"{given[:OCCASION_LIMIT]!r} has signs that do not print", "Leave them out")
-        name = given or unicodedata.normalize("NFC", dag_id)
+        return self._campaign_name(self.read_arguments(CampaignArgument), dag_id)
+
+    def occasion_name(self) -> str:
+        """Return the occasion: what the operator was given, or else the one that all campaigns of the badge share.
+
+        Raises:
+            ArgumentInvalid: what it was given could be taken for a shared one, or does not fit.
+        """
+        return self._occasion_name(self.read_arguments(OccasionArguments))
+
+    def _order(self, context: Context, settings: PlatformSettings, given: PlanningArguments) -> Order:
+        ti = context["ti"]
+        map_index = ti.map_index if ti.map_index is not None else -1
+        return Order(
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id if map_index < 0 else f"{ti.task_id}[{map_index}]",
+            capillary_conn_id=given.capillary_conn_id,
+            campaign=self._campaign_name(given, ti.dag_id),
+            spec=_spec(given, settings),
+            occasion=self._occasion_name(given),
+            shared_occasion=given.shared_occasion,
+            customers_per_request=given.customers_per_request,
+            cap=given.customer_cap,
+            canary=given.canary,
+            retry=frozenset(map(Outcome, given.retry_outcomes)),
+            guards=given.guards or Guards(),
+            override_guards=given.override_guards,
+            lease=RUN_LEASE,
+            note=given.note,
+        )
+
+    def _campaign_name(self, given: CampaignArgument, dag_id: str) -> str:
+        name = given.campaign or unicodedata.normalize("NFC", dag_id)
         if len(name) > OCCASION_LIMIT:
             raise self.invalid(
                 "campaign",
@@ -214,67 +199,25 @@ class PlanningOperator(BaseOperator):
             )
         return name
 
-    def occasion_name(self) -> str:
-        """Return the occasion: what the operator was given, or else the one that all campaigns of the badge share.
-
-        Raises:
-            ArgumentInvalid: what it was given could be taken for a shared one, or does not fit.
-        """
-        of_badge = occasion_of_badge(self.badge_id)
-        if self.occasion is None:
-            return of_badge
-        given = str(self.occasion).strip()
-        if not given:  # a template that came out empty asks for no occasion that lasts for ever
-            raise self.invalid("occasion", "it is blank", "Give a name, or None to share the badge's occasion")
-        if given == of_badge:
-            return given
-        try:
-            return own_name(given)
-        except OccasionInvalid as error:
-            raise self.invalid(error.field, error.problem, error.remedy) from None
-
-    def _note(self) -> str | None:
-        """Return a person's words; a template that found none gives no note, which is as good as none given."""
-        return None if not self.note or reads_like_none(self.note) else self.note
-
-    def _assert_there(self, argument: str, given: str, remedy: str) -> None:
-        """Refuse what a template makes of a missing value: it would silently be taken for a value."""
-        if reads_like_none(given):
-            raise self.invalid(argument, f"{given!r} is what becomes of a value that is missing", remedy)
-
-    def _checked_sharing(self) -> bool:
-        if not isinstance(self.shared_occasion, bool):
-            raise self.invalid("shared_occasion", "it is neither True nor False", "Give True or False")
-        return self.shared_occasion
-
-    def _checked_entity(self) -> Entity:
-        remedy = "Give till_id, store_id, zone_id and concept_id, each as text"
-        try:
-            entity = self.entity if isinstance(self.entity, Entity) else Entity(**(self.entity or {}))
-        except (TypeError, ValueError) as error:
-            raise self.invalid("entity", str(error), remedy) from None
-        for value in (entity.till_id, entity.store_id, entity.zone_id, entity.concept_id):
-            self._assert_there("entity", value, remedy)
-        return entity
-
-    def _checked_outcomes(self) -> frozenset[Outcome]:
-        wanted = frozenset(self.retry_outcomes)
-        if unknown := wanted.difference(RETRYABLE):
+    def _occasion_name(self, given: OccasionArguments) -> str:
+        of_badge = occasion_of_badge(given.badge_id)
+        name = of_badge if given.occasion is None else given.occasion
+        if name.startswith(SHARED_PREFIX) and name != of_badge:
             raise self.invalid(
-                "retry_outcomes",
-                f"{', '.join(sorted(unknown))} cannot be asked for again",
-                f"Give some of {', '.join(sorted(RETRYABLE))}",
+                "occasion",
+                f"{name!r} begins like {SHARED_PREFIX!r}, and is the shared one of another badge",
+                f"Give another name, or None to share {of_badge!r}",
             )
-        return frozenset(Outcome(word) for word in wanted)
+        return name
 
-    async def _assert_badge_fit(self, settings: PlatformSettings, ledger: Ledger) -> None:
+    async def _assert_badge_fit(self, settings: PlatformSettings, ledger: Ledger, badge_id: str) -> None:
         async with platform_client(settings, ledger, runtime_of(threads=False)) as client:
-            badge = await client.read_badge(self.badge_id)
+            badge = await client.read_badge(badge_id)
         with ledger.read() as tx:
-            assert_fit(badge, badge_id=self.badge_id, account=settings.account, now=tx.now)
+            assert_fit(badge, badge_id=badge_id, account=settings.account, now=tx.now)
 
     async def _without_badge(
-        self, settings: PlatformSettings, ledger: Ledger, customers: Mapping[int, datetime | None]
+        self, settings: PlatformSettings, ledger: Ledger, customers: Mapping[int, datetime | None], badge_id: str
     ) -> list[int]:
         """Return those of the customers whom the platform shows without an enrolment since their first send."""
         self.log.info("looking up the badge of %d customers whose last attempt is unclear", len(customers))
@@ -282,9 +225,30 @@ class PlanningOperator(BaseOperator):
             return [
                 customer
                 for customer, sent_at in customers.items()
-                if not has_badge(await client.read_issuals(customer, self.badge_id), sent_at=sent_at)
+                if not has_badge(await client.read_issuals(customer, badge_id), sent_at=sent_at)
             ]
 
-    def invalid(self, argument: str, problem: str, remedy: str) -> ArgumentInvalid:
-        """Return the error that names an argument of this task."""
-        return ArgumentInvalid(task_id=self.task_id, argument=argument, problem=problem, remedy=remedy)
+
+def planning_defaults() -> Mapping[str, object]:
+    """Return the arguments of planning with their defaults; the connections, which every task needs, are left out."""
+    parameters = inspect.signature(PlanningOperator.__init__).parameters.values()
+    return {
+        each.name: each.default
+        for each in parameters
+        if each.default is not each.empty and not each.name.endswith("_conn_id")
+    }
+
+
+def _spec(given: SpecArguments, settings: PlatformSettings) -> Spec:
+    entity = entity_of(given.entity)
+    return Spec(
+        account=settings.account,
+        badge_id=given.badge_id,
+        owner_type=given.owner_type,
+        reference_id=given.reference_id,
+        till_id=entity.till_id,
+        store_id=entity.store_id,
+        zone_id=entity.zone_id,
+        concept_id=entity.concept_id,
+        hostname=settings.inner_hostname,
+    )

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferralTimeout,
+)
 
 from capillary.access import airflow_failures, open_ledger, open_sender
 from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
+from capillary.arguments import WaitingArguments
+from capillary.checked_operator import CheckedOperator, check
 from capillary.engine.advance import Advanced, advance
 from capillary.engine.verdict import Policy, Verdict, facts_of, judge
 from capillary.hooks import CapillaryHook
@@ -21,7 +30,7 @@ from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.views import Funnel, funnel
 from capillary.ledger.waiting import RunWait, run_wait
 from capillary.links import CheckerPageLink
-from capillary.plan_reference import PlanReference
+from capillary.plan_reference import PlanReference, nothing_to_do
 from capillary.planning import RUN_LEASE
 from capillary.triggers import FRESH, BadgeRequestTrigger, Event, said_by
 
@@ -32,7 +41,7 @@ if TYPE_CHECKING:
 _BACKSTOP: Final = timedelta(minutes=10)
 
 
-class BadgeRequestSensor(BaseSensorOperator):
+class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
     """Wait until every request of a run has left `AdminTask` and every customer of it has an outcome.
 
     Looks once, then defers; `mode="reschedule"` (or `deferrable=False`) where there is no triggerer. Whenever it
@@ -43,16 +52,22 @@ class BadgeRequestSensor(BaseSensorOperator):
     Args:
         requests: output of an `IssueBadgeOperator` or a `PlanBadgesOperator`.
         policy: what counts as a pass.
-        timeout: how long a human may take, counted from the first request sent; default 7 days. Clearing does
-            not start it anew.
-        poll_interval_s: seconds between the first polls, 10 or more, growing to 15 minutes; default 60.
-        settle_every: how often a part that is decided is settled while the rest waits; default 15 minutes.
+        timeout: how long a human may take, counted from the first request sent; a timedelta or seconds, at most 365
+            days, default 7 days. Clearing does not start it anew.
+        poll_interval_s: seconds between the first polls, 10 to 3,600, growing to 15 minutes; default 60.
+        settle_every: how often a part that is decided is settled while the rest waits; a timedelta above 0, default 15
+            minutes.
         deferrable: wait in the triggerer. Default True.
+        soft_fail: Airflow's: skip where the task would fail without a retry, as by its verdict or at its deadline.
         retries: default 3: a resumed task can be failed by no fault of its own.
         capillary_conn_id, ledger_conn_id: Airflow connections.
+
+    Raises:
+        ArgumentInvalid: arguments cannot be used, each named; at once what is known when the DAG file is read.
     """
 
     template_fields: Sequence[str] = ("requests", "capillary_conn_id", "ledger_conn_id")
+    text_fields: ClassVar[frozenset[str]] = frozenset({"capillary_conn_id", "ledger_conn_id"})
     operator_extra_links = (CheckerPageLink(),)
     ui_color = "#fce8e6"
 
@@ -70,44 +85,101 @@ class BadgeRequestSensor(BaseSensorOperator):
         ledger_conn_id: str = "badge_ledger",
         **kwargs: Any,  # noqa: ANN401 - what every sensor of Airflow takes
     ) -> None:
+        given = {
+            "requests": requests,
+            "policy": policy,
+            "timeout": timeout,
+            "poll_interval_s": poll_interval_s,
+            "settle_every": settle_every,
+            "deferrable": deferrable,
+            "capillary_conn_id": capillary_conn_id,
+            "ledger_conn_id": ledger_conn_id,
+        }
+        # Before Airflow has made another number of a timeout.
+        check(str(kwargs.get("task_id")), WaitingArguments, given, known_later=self.template_fields)
         super().__init__(timeout=timeout, retries=retries, **kwargs)
         self.requests = requests
         self.policy = policy
-        self.poll_interval_s = max(10.0, poll_interval_s)
+        self.poll_interval_s = poll_interval_s
         self.settle_every = settle_every
         self.deferrable = deferrable
         self.capillary_conn_id = capillary_conn_id
         self.ledger_conn_id = ledger_conn_id
+        if self.silent_fail and self.defers:
+            raise self.invalid(
+                "silent_fail",
+                "a sensor that defers does not look on after a failure",
+                "Leave it out and give retries, or deferrable=False",
+            )
+
+    @property
+    def defers(self) -> bool:
+        """Whether it waits in the triggerer."""
+        return self.deferrable and not self.reschedule
 
     def execute(self, context: Context) -> Any:  # noqa: ANN401 - Airflow's signature
         """Look once, then wait."""
-        if self.reschedule or not self.deferrable:
+        if not self.defers:
             return super().execute(context)
-        return self._go_on()
+        with self._softly():
+            return self._go_on(context)
 
-    def resume(self, context: Context, event: object = None) -> dict[str, object]:  # noqa: ARG002 - Airflow's
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:  # noqa: ANN401 - Airflow's
+        """Go on where the trigger called.
+
+        Airflow's own sensor makes a skip of every failure here with `soft_fail`, of those that a retry would end, too:
+        requests would stay open with nobody waiting for them.
+        """
+        with self._softly():
+            try:
+                return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
+            except TaskDeferralTimeout as error:
+                raise AirflowSensorTimeout(*error.args) from error
+
+    @contextmanager
+    def _softly(self) -> Iterator[None]:
+        """Skip where `soft_fail` or `never_fail` says so, alike at the first look and after a deferral.
+
+        With `soft_fail` a failure that Airflow does not retry is a skip; with `never_fail` every failure is.
+        """
+        try:
+            yield
+        except AirflowSkipException:
+            raise
+        except (AirflowSensorTimeout, AirflowTaskTimeout, AirflowFailException) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"skipped in place of failing: {error}") from error
+            raise
+        except Exception as error:
+            if self.never_fail:
+                raise AirflowSkipException(f"skipped in place of failing: {error}") from error
+            raise
+
+    def resume(self, context: Context, event: object = None) -> dict[str, object]:
         """Go on where the trigger called."""
-        return self._go_on(fresh=FRESH if said_by(event) is Event.WORK else None)
+        return self._go_on(context, fresh=FRESH if said_by(event) is Event.WORK else None)
 
-    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's
+    def poke(self, context: Context) -> PokeReturnValue:
         """Look once; done when every customer has an outcome."""
-        ended = self._look()
+        ended = self._look(context)
         waits = isinstance(ended, BadgeRequestTrigger)
         return PokeReturnValue(is_done=not waits, xcom_value=None if waits else ended)
 
-    def _go_on(self, *, fresh: timedelta | None = None) -> dict[str, object]:
-        ended = self._look(fresh=fresh)
+    def _go_on(self, context: Context, *, fresh: timedelta | None = None) -> dict[str, object]:
+        ended = self._look(context, fresh=fresh)
         if isinstance(ended, BadgeRequestTrigger):
             left = datetime.fromisoformat(ended.deadline) - datetime.now(UTC)
             self.defer(trigger=ended, method_name="resume", timeout=max(left, timedelta(0)) + _BACKSTOP)
         return ended
 
-    def _look(self, *, fresh: timedelta | None = None) -> dict[str, object] | BadgeRequestTrigger:
+    def _look(self, context: Context, *, fresh: timedelta | None = None) -> dict[str, object] | BadgeRequestTrigger:
         """Bring the run forward; return how it ended, or what to wait with."""
-        with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
+        with airflow_failures():
             reference = PlanReference.parse(self.requests)
-            if (plan := reference.plan_id) is None or not reference.planned:
-                raise AirflowSkipException("nothing was planned, nothing to wait for")
+            given = self.read_arguments(WaitingArguments)
+        if (plan := reference.plan_id) is None or not reference.planned:
+            return nothing_to_do(context, reference, "nothing was planned, nothing to wait for")
+        with airflow_failures(), open_ledger(given.ledger_conn_id) as ledger:
             advanced = asyncio.run(self._advance(ledger, plan, fresh))
             wait = advanced.wait
             with ledger.read() as tx:

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date
-from typing import Annotated, TypeAlias
+from collections.abc import Iterator, Mapping
 
 from airflow.sdk import Param
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from capillary.errors import TerminalError
+from capillary.field_types import MOST, NOTE_LIMIT, Cap, Day, Flag, Note, Outcomes
 from capillary.ledger.schema import RETRYABLE
-from capillary.wrong_fields import sentences
+from capillary.wrong_fields import FieldsInvalid, WrongField, shown, wrong_fields
 
 
-class TriggerFormInvalid(TerminalError):
+class TriggerFormInvalid(FieldsInvalid):
     """What was given when the run was triggered cannot be used. Nothing was planned."""
-
-
-def _checked_outcome(word: str) -> str:
-    if word not in RETRYABLE:
-        raise ValueError(f"no customer may be planned again after {word!r}")
-    return word
-
-
-def _day_of(value: object) -> object:
-    return date.fromisoformat(value) if isinstance(value, str) else value
-
-
-_Count: TypeAlias = Annotated[int, Field(ge=1)]
-_Day: TypeAlias = Annotated[date, BeforeValidator(_day_of)]
-_Retried: TypeAlias = Annotated[str, AfterValidator(_checked_outcome)]
 
 
 class TriggerForm(BaseModel):
@@ -38,25 +21,48 @@ class TriggerForm(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    dry_run: bool = Field(description="true or false")
-    canary: bool = Field(description="true or false")
-    occasion_day: _Day | None = Field(default=None, description="a day such as 2026-11-23, or nothing")
-    customer_cap: _Count | None = Field(default=None, description="1 or more customers, or nothing")
-    retry_outcomes: Sequence[_Retried] = Field(default=(), description=f"some of {', '.join(RETRYABLE)}")
-    override_guards: bool = Field(default=False, description="true or false")
-    note: str | None = Field(default=None, description="a text, or nothing")
+    dry_run: Flag
+    canary: Flag
+    occasion_day: Day = None
+    customer_cap: Cap = None
+    retry_outcomes: Outcomes = ()
+    override_guards: Flag = False
+    note: Note = None
 
     @classmethod
-    def read(cls, params: Mapping[str, object]) -> TriggerForm:
-        """Read the params of a run.
+    def read(cls, params: Mapping[str, object], conf: Mapping[str, object] | None = None) -> TriggerForm:
+        """Read what a person said about a run.
+
+        Args:
+            params: the run's parameters.
+            conf: the run's own configuration. Airflow puts it into the parameters, unless it is told not to.
 
         Raises:
-            TriggerFormInvalid: a field is unknown or wrong; every one is named, with what to give instead.
+            TriggerFormInvalid: a field is unknown or wrong, or did not reach the parameters; every one is named.
         """
+        wrong = list(_not_taken_over(params, conf or {}))
         try:
-            return cls.model_validate(dict(params))
+            form = cls.model_validate(dict(params))
         except ValidationError as error:
-            raise TriggerFormInvalid("\n".join(f"Trigger form, {each}" for each in sentences(error, cls))) from None
+            wrong += wrong_fields(error, cls.model_fields)
+        if wrong:
+            raise TriggerFormInvalid("Trigger form, ", wrong)
+        return form
+
+
+def _not_taken_over(params: Mapping[str, object], conf: Mapping[str, object]) -> Iterator[WrongField]:
+    """Yield what the run's configuration says and its parameters do not.
+
+    A dry run would submit: with `dag_run_conf_overrides_params` off, Airflow shows the form and passes over its values.
+    """
+    for name, value in conf.items():
+        # True is 1 for Python, and no number for this form.
+        if name not in params or (params[name], type(params[name])) != (value, type(value)):
+            yield WrongField(
+                name,
+                f"the run was given {shown(value)}, and Airflow does not pass it on",
+                "Turn [core] dag_run_conf_overrides_params on, or trigger the run without a configuration",
+            )
 
 
 def form_fields(*, live: bool, canary: bool, recurs: bool) -> dict[str, Param]:
@@ -82,6 +88,7 @@ def form_fields(*, live: bool, canary: bool, recurs: bool) -> dict[str, Param]:
             description="Plan at most so many customers, in the query's order; the campaign's own cap holds as well.",
             type=["integer", "null"],
             minimum=1,
+            maximum=MOST,
         ),
         "retry_outcomes": Param(
             [],
@@ -112,6 +119,7 @@ def form_fields(*, live: bool, canary: bool, recurs: bool) -> dict[str, Param]:
             description="Your words about this run, kept in the ledger; no customer ids, please.",
             type=["string", "null"],
             format="multiline",
+            maxLength=NOTE_LIMIT,
             section="Advanced",
         ),
     }

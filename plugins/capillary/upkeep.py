@@ -6,12 +6,13 @@ import asyncio
 import uuid
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
 from capillary.access import airflow_failures, open_ledger, open_sender
+from capillary.arguments import KeepingArguments
+from capillary.checked_operator import CheckedOperator
 from capillary.engine.errors import WrongAccount
 from capillary.engine.upkeep import Kept, keep_account
 from capillary.errors import CapillaryError, named
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class MigrateLedgerOperator(BaseOperator):
+class MigrateLedgerOperator(CheckedOperator):
     """Bring the ledger's schema to the code's version; does nothing where it is, and fails where there is no ledger.
 
     Args:
@@ -32,20 +33,23 @@ class MigrateLedgerOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("ledger_conn_id",)
+    text_fields: ClassVar[frozenset[str]] = frozenset({"ledger_conn_id"})
 
     def __init__(self, *, ledger_conn_id: str = "badge_ledger", **kwargs: Any) -> None:  # noqa: ANN401 - Airflow's
         super().__init__(**kwargs)
         self.ledger_conn_id = ledger_conn_id
+        self.check_now(KeepingArguments)
 
     def execute(self, context: Context) -> str | None:  # noqa: ARG002 - Airflow's signature
         """Migrate, and return the revision."""
+        self.read_arguments(KeepingArguments)
         with airflow_failures(), Ledger(ledger_url_of(self.ledger_conn_id), check_schema=False) as ledger:
             before, after = upgrade(ledger.engine)
         self.log.info("the ledger is at %s%s", after, "" if before == after else f", before at {before}")
         return after
 
 
-class BadgeUpkeepOperator(BaseOperator):
+class BadgeUpkeepOperator(CheckedOperator):
     """Bring forward whatever is open in the ledger, whoever planned it: find, settle, resolve doubt, give back.
 
     Every account is tried with every connection whose runs left something open: a request in doubt is judged by the
@@ -57,13 +61,16 @@ class BadgeUpkeepOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("ledger_conn_id",)
+    text_fields: ClassVar[frozenset[str]] = frozenset({"ledger_conn_id"})
 
     def __init__(self, *, ledger_conn_id: str = "badge_ledger", **kwargs: Any) -> None:  # noqa: ANN401 - Airflow's
         super().__init__(**kwargs)
         self.ledger_conn_id = ledger_conn_id
+        self.check_now(KeepingArguments)
 
     def execute(self, context: Context) -> int:  # noqa: ARG002 - Airflow's signature
         """Keep house, and return how many requests were settled."""
+        self.read_arguments(KeepingArguments)
         settled, failed = 0, []
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
             with ledger.read() as tx:

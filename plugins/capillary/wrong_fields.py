@@ -4,39 +4,111 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
-from capillary.occasions import OccasionInvalid
+from capillary.errors import TerminalError
+
+T = TypeVar("T")
 
 #: Characters of a wrong value that an error repeats.
 _SHOWN: Final = 60
+#: Fields whose values may be customers' own: an error tells their type alone.
+_UNSAID: Final = frozenset({"parameters", "customers"})
+_UNKNOWN: Final = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+_MISSING: Final = frozenset({"missing", "missing_argument"})
 
 
-def sentences(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
-    """Yield one line per wrong field: what is wrong with it, and what to give."""
+@dataclass(frozen=True, slots=True)
+class WrongField:
+    """A field, what is wrong with it, and what to give; the latter is empty where the former says it."""
+
+    name: str
+    problem: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.said}"
+
+    @property
+    def said(self) -> str:
+        """The sentences without the field's name."""
+        return f"{self.problem}. {self.remedy}." if self.remedy else f"{self.problem}."
+
+
+class FieldsInvalid(TerminalError):
+    """Fields that a person gave cannot be used. One line per wrong field: where, what is wrong, and what to give.
+
+    Attributes:
+        wrong: the fields.
+    """
+
+    def __init__(self, where: str, wrong: Sequence[WrongField]) -> None:
+        self.wrong = tuple(wrong)
+        super().__init__("\n".join(f"{where}{each}" for each in wrong))
+
+
+class FieldValueError(ValueError):
+    """A field's value cannot be used, for a reason that has a remedy of its own."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem}. {remedy}")
+
+
+def wrong_fields(error: ValidationError, fields: Mapping[str, FieldInfo]) -> Iterator[WrongField]:
+    """Yield what is wrong with each field.
+
+    Args:
+        error: what pydantic said.
+        fields: the model's fields by name; each one's description says what to give.
+    """
+    told, names = set(), list(fields)
     for each in error.errors(include_url=False):
-        field, *inside = map(str, each["loc"])
-        if each["type"] == "extra_forbidden":
-            near = meant(field, model.model_fields) or f". The fields are {', '.join(model.model_fields)}"
-            yield f"{field}: there is no such field{near}."
-            continue
-        remedy = f"Give {model.model_fields[field].description}"
-        cause = each.get("ctx", {}).get("error")
-        if isinstance(cause, OccasionInvalid):
-            problem, remedy = cause.problem, cause.remedy
-        elif each["type"] == "missing":
-            problem = "it is missing"
-        elif cause is not None:
-            problem = str(cause)
-        else:
-            said = re.sub(r"^\w+ (?=should)", "it ", each["msg"])
-            # Values of parameters may be customers' own.
-            given = type(each["input"]).__name__ if field == "parameters" else shown(each["input"])
-            problem = f"{said}{f' at {inside[-1]}' if inside else ''}, not {given}"
-        yield f"{field}: {problem}. {remedy}."
+        first, *inside = each["loc"] or ("",)
+        # A value given by its position is told by its field.
+        name = names[first] if isinstance(first, int) and first < len(names) else str(first)
+        if each["type"] in _UNKNOWN:
+            near = meant(name, fields) or f". The fields are {', '.join(fields)}"
+            yield WrongField(name, f"there is no such field{near}")
+        elif each["type"] == "unexpected_positional_argument":
+            yield WrongField(name, f"there are more values than fields. The fields are {', '.join(fields)}")
+        elif name not in told:  # a union says the same of each of its members
+            told.add(name)
+            problem, remedy = _said(each, name, list(map(str, inside)))
+            yield WrongField(name, problem, remedy or f"Give {fields[name].description}")
+
+
+def _said(each: Mapping[str, Any], name: str, inside: Sequence[str]) -> tuple[str, str | None]:
+    """Return what is wrong, and the remedy where the cause has one of its own."""
+    cause = each.get("ctx", {}).get("error")
+    at = f" at {inside[-1]}" if inside and inside[-1].isdigit() else ""
+    if each["type"] in _MISSING:
+        return "it is missing", None
+    if each["type"] == "string_unicode":
+        return "it holds half of a pair of characters, which no database keeps", None
+    if cause is not None:
+        return f"{getattr(cause, 'problem', cause)}{at}", getattr(cause, "remedy", None)
+    said = re.sub(r"^\w+ (?=should)", "it ", each["msg"])
+    given = type(each["input"]).__name__ if name in _UNSAID else shown(each["input"])
+    return f"{said}{at}, not {given}", None
+
+
+def explained(where: str, fields: Mapping[str, FieldInfo], make: Callable[[], T]) -> T:
+    """Return what `make` makes of fields.
+
+    Raises:
+        FieldsInvalid: pydantic refused some.
+    """
+    try:
+        return make()
+    except ValidationError as error:
+        raise FieldsInvalid(f"{where}, ", list(wrong_fields(error, fields))) from None
 
 
 def meant(name: str, names: Collection[str]) -> str:
@@ -46,6 +118,15 @@ def meant(name: str, names: Collection[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as an error repeats it."""
-    said = repr(value)
+    """Return a value as an error repeats it: its start, or its type where it cannot be written."""
+    try:
+        said = repr(value)
+    except Exception:  # noqa: BLE001 - anybody's class
+        said = f"a value of type {type(value).__name__}"
     return said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
+
+
+def fields_of(checked: type) -> Mapping[str, FieldInfo]:
+    """Return the fields of a pydantic dataclass by name."""
+    found: Mapping[str, FieldInfo] = checked.__pydantic_fields__  # type: ignore[attr-defined] # pydantic sets it
+    return found

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from sqlalchemy import update
 
-from capillary.engine import send, submit
+from capillary.engine import before_sending, send, submit
 from capillary.engine.doubt import Resolved
 from capillary.engine.history import read_history
 from capillary.ledger import requests
@@ -46,12 +46,12 @@ def _forget_claims() -> None:
                 .values(status=RequestStatus.PLANNED, doubt_from=None)
             )
 
-    async def look_away(sender: send.Sender, *_args: object, **_kwargs: object) -> submit._Looked:
+    async def look_away(sender: send.Sender, *_args: object, **_kwargs: object) -> before_sending.Looked:
         await read_history(sender.ledger, sender.client, sender.runtime, alive=lambda _: None)  # once, and no more
-        return submit._Looked(Resolved(), datetime.now(UTC))
+        return before_sending.Looked(Resolved(), datetime.now(UTC))
 
     submit.assert_account = forgetful  # type: ignore[attr-defined]
-    submit._look_first = look_away
+    submit.look_first = look_away  # type: ignore[attr-defined]
 
 
 def _trust_silence() -> None:

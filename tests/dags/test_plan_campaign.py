@@ -58,7 +58,11 @@ def run(tmp_path: Path, ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Run
     runs = iter(range(1_000))
 
     def execute(
-        form: dict[str, object] | None = None, *, logical_date: datetime | None = DAY, **fields: object
+        form: dict[str, object] | None = None,
+        *,
+        logical_date: datetime | None = DAY,
+        passed_on: bool = True,
+        **fields: object,
     ) -> dict[str, Any]:
         campaign = BadgeCampaign(
             **{  # type: ignore[arg-type] # any field
@@ -82,8 +86,8 @@ def run(tmp_path: Path, ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Run
         return dict(
             task.execute(
                 context={
-                    "params": {**dag.params.dump(), **(form or {})},
-                    "dag_run": SimpleNamespace(logical_date=logical_date, run_after=DAY),
+                    "params": {**dag.params.dump(), **((form or {}) if passed_on else {})},
+                    "dag_run": SimpleNamespace(logical_date=logical_date, run_after=DAY, conf=form),
                     "ti": SimpleNamespace(dag_id="streak", run_id=run_id, task_id=task.task_id, map_index=-1),
                 }
             )
@@ -190,3 +194,11 @@ def test_what_the_form_cannot_mean_fails_at_once_and_plans_nothing(
         run(form, **fields)
     assert words in str(caught.value)
     assert occasions(ledger_url) == []
+
+
+def test_a_dry_run_that_airflow_keeps_back_plans_nothing(run: Run, ledger_url: str) -> None:
+    """With `[core] dag_run_conf_overrides_params` off, a dry run with a cap of five submitted everybody."""
+    with pytest.raises(AirflowFailException, match=r"Trigger form, dry_run: the run was given True.*\n.*customer_cap"):
+        run({"dry_run": True, "customer_cap": 5}, passed_on=False)
+    assert occasions(ledger_url) == []
+    assert run(passed_on=False)["planned"] == 2

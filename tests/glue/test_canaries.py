@@ -209,13 +209,13 @@ class Aviary:
         arguments: dict[str, Any] = {**BADGE, "occasion": run_id, "customers_per_request": 2}
         operator = PlanBadgesOperator(task_id="extract", sql=SQL, guards=NO_GUARDS, **arguments)
         plan = self._run(operator, run_id) or self._run(operator, run_id)
-        self._run(IssueBadgeOperator(task_id="submit", plan=plan), run_id)
-        self._run(IssueBadgeOperator(task_id="submit", plan=plan), run_id)  # the retry
+        self._run(handed(IssueBadgeOperator, plan=plan), run_id)
+        self._run(handed(IssueBadgeOperator, plan=plan), run_id)  # the retry
         self._wait(plan, run_id)
         self.place.sandbox.approve_all(f"approved for {run_id}")
         self.fault = FAULTS[0]
         self._wait(plan, run_id)
-        self._run(ReportBadgesOperator(task_id="report", plan=plan), run_id)
+        self._run(handed(ReportBadgesOperator, plan=plan), run_id)
 
     def _run(self, operator: Any, run_id: str) -> Any:  # noqa: ANN401 - any operator, any XCom
         rendered = {name: getattr(operator, name) for name in operator.template_fields}
@@ -234,8 +234,7 @@ class Aviary:
         return value
 
     def _wait(self, plan: object, run_id: str) -> None:
-        sensor = BadgeRequestSensor(task_id="wait", requests=plan)
-        deferred = self._run(sensor, run_id)
+        deferred = self._run(handed(BadgeRequestSensor, requests=plan), run_id)
         if not isinstance(deferred, TaskDeferred):
             return
         assert isinstance(deferred.trigger, BadgeRequestTrigger)
@@ -243,6 +242,14 @@ class Aviary:
         self.found.note("trigger", {"path": path, **arguments})
         event = fired(deferred.trigger)
         self.found.note("event", event.payload if event is not None else {})
+
+
+def handed(operator: type[Any], **rendered: object) -> Any:  # noqa: ANN401 - an operator of that class
+    """Return an operator whose template came out as what another task has handed over, or nothing."""
+    task = operator(task_id=operator.__name__, **dict.fromkeys(rendered, "{{ handed }}"))
+    for name, value in rendered.items():
+        setattr(task, name, value)
+    return task
 
 
 def fired(trigger: BadgeRequestTrigger) -> TriggerEvent | None:

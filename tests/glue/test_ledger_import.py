@@ -156,8 +156,10 @@ with DAG("by_hand", schedule=None) as dag:
         **OF_BADGE | {"reference_id": "{% raw %}"},
     )
     PlanBadgesOperator.partial(task_id="mapped", badge_id="0" * 24, **OF_BADGE).expand(sql=["SELECT 1", "SELECT 2"])
-    wrong = PlanBadgesOperator(task_id="wrong", sql="SELECT 1", badge_id="gold", **OF_BADGE)
-    IssueBadgeOperator.partial(task_id="of_plans").expand(plan=[wrong.output])
+    other = PlanBadgesOperator(
+        task_id="other", sql="SELECT 1", badge_id="0" * 24, occasion="badge:" + "1" * 24, **OF_BADGE
+    )
+    IssueBadgeOperator.partial(task_id="of_plans").expand(plan=[other.output])
 '''
 
 
@@ -173,7 +175,7 @@ def test_tasks_that_do_not_tell_what_they_planned_are_named_and_the_others_tried
     assert f"not tried: task 'templated' of DAG 'by_hand': its badge_id {later}\n" in said
     assert f"not tried: task 'of_a_day' of DAG 'by_hand': its occasion, reference_id {later}\n" in said
     assert "not tried: task 'mapped' of DAG 'by_hand': it is mapped, and its parts are known when it runs\n" in said
-    assert "not tried: task 'wrong' of DAG 'by_hand': Task 'wrong', argument 'badge_id': it is no badge id" in said
+    assert "not tried: task 'other' of DAG 'by_hand': Task 'other', argument 'occasion': 'badge:111" in said
     assert said.count("not tried:") == 4, "a mapped task that is given plans has no badge of its own"
     assert "has the values of that run as plain text" in said
     assert all(f"{key} cannot be told" in said for key in place.request_keys())

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow.sdk.bases.operator import TriggerFailureReason
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    TaskDeferralError,
     TaskDeferred,
 )
 from airflow.sdk.serde import deserialize, serialize
@@ -246,3 +248,67 @@ def test_what_a_restored_ledger_finds_was_not_waited_for_by_this_run(place: Plac
     _, end = deferred(sensor(submitted), place)
     assert end.timeout is not None
     assert end.timeout > timedelta(days=6)
+
+
+# soft_fail, never_fail -----------------------------------------------------------------------------------------
+
+
+def resumed(waiting: BadgeRequestSensor, place: Place, event: object) -> Any:  # noqa: ANN401 - what Airflow's gives
+    """Go on after a deferral as a worker does."""
+    return waiting.resume_execution("resume", {"event": event}, place.context())
+
+
+SOFT: dict[str, Any] = {"first look": None, "after a deferral": {"status": "deadline"}}
+
+
+@pytest.mark.parametrize("kind", ["soft_fail", "never_fail"])
+@pytest.mark.parametrize("when", SOFT)
+def test_a_failed_verdict_is_a_skip_where_it_is_asked_for_at_every_look(
+    place: Place, submitted: dict[str, Any], kind: str, when: str
+) -> None:
+    for key in place.request_keys():
+        place.sandbox.reject(key, "not these")
+    waiting = sensor(submitted, **{kind: True})
+    with pytest.raises(AirflowSkipException, match="in place of failing: 120 customers rejected by the checker"):
+        waiting.execute(place.context()) if SOFT[when] is None else resumed(waiting, place, SOFT[when])
+    assert place.outcomes() == {"rejected": 120}, "it is settled all the same"
+
+
+@pytest.mark.parametrize("when", SOFT)
+def test_a_missed_deadline_is_one_too(place: Place, submitted: dict[str, Any], when: str) -> None:
+    waiting = sensor(submitted, timeout=0, soft_fail=True)
+    with pytest.raises(AirflowSkipException, match="The deadline has passed with 120 customers"):
+        waiting.execute(place.context()) if SOFT[when] is None else resumed(waiting, place, SOFT[when])
+
+
+@pytest.mark.parametrize("when", SOFT)
+def test_what_a_retry_can_end_is_tried_again_and_no_skip(place: Place, submitted: dict[str, Any], when: str) -> None:
+    """Airflow's own sensor skips after a deferral whatever failed: nobody would wait for the requests any more."""
+    place.connect("badge_ledger", conn_type="postgres", host="127.0.0.1", port=1, login="x", password="x", schema="x")
+    waiting = sensor(submitted, soft_fail=True)
+    with pytest.raises(AirflowException) as failure:
+        waiting.execute(place.context()) if SOFT[when] is None else resumed(waiting, place, SOFT[when])
+    assert not isinstance(failure.value, AirflowSkipException | AirflowFailException)
+    never = sensor(submitted, never_fail=True)
+    with pytest.raises(AirflowSkipException, match="in place of failing"):
+        never.execute(place.context()) if SOFT[when] is None else resumed(never, place, SOFT[when])
+
+
+def test_a_deferral_that_nobody_ended_is_a_missed_deadline(place: Place, submitted: dict[str, Any]) -> None:
+    context = place.context()
+    with pytest.raises(AirflowSensorTimeout):
+        sensor(submitted).resume_execution("__fail__", {"error": TriggerFailureReason.TRIGGER_TIMEOUT}, context)
+    with pytest.raises(AirflowSkipException):
+        sensor(submitted, soft_fail=True).resume_execution(
+            "__fail__", {"error": TriggerFailureReason.TRIGGER_TIMEOUT}, context
+        )
+    with pytest.raises(TaskDeferralError):
+        sensor(submitted, soft_fail=True).resume_execution(
+            "__fail__", {"error": TriggerFailureReason.TRIGGER_FAILURE}, context
+        )
+
+
+def test_soft_fail_does_not_skip_what_is_decided_well_or_still_open(place: Place, submitted: dict[str, Any]) -> None:
+    deferred(sensor(submitted, soft_fail=True), place)
+    place.sandbox.approve_all()
+    assert resumed(sensor(submitted, soft_fail=True), place, {"status": "deadline"})["outcomes"] == {"enrolled": 120}

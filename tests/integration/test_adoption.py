@@ -13,9 +13,10 @@ from sqlalchemy import delete, func, select, update
 from capillary.api.client import Client
 from capillary.api.request_workflow import Page
 from capillary.engine.adoption import Candidate, Imported, import_forgotten
+from capillary.engine.before_sending import Looked
 from capillary.engine.doubt import Resolved
 from capillary.engine.errors import LedgerBehind
-from capillary.engine.submit import _Looked, submit_run
+from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
 from capillary.ledger import scans
 from capillary.ledger.database import Ledger
@@ -159,7 +160,7 @@ async def test_customers_of_two_requests_are_left_to_a_human(house: House, tmp_p
     with house.ledger.write() as tx:
         take_as_read(tx, house.settings.account, house.settings.sender, since=house.clock().date())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("capillary.engine.submit._look_first", _nothing)
+        patch.setattr("capillary.engine.submit.look_first", _nothing)
         await submit(house, plan)
     imported = await bring_back(house, gold(house))
     assert (imported.requests, len(imported.clashing), imported.is_complete) == (0, 1, False)
@@ -345,8 +346,8 @@ async def test_a_key_that_is_not_ours_is_not_imported_and_does_not_keep_an_impor
     assert (imported.requests, imported.is_complete) == (0, True)
 
 
-async def _nothing(*_: object, **__: object) -> _Looked:
-    return _Looked(Resolved(), datetime.now(UTC))
+async def _nothing(*_: object, **__: object) -> Looked:
+    return Looked(Resolved(), datetime.now(UTC))
 
 
 async def test_what_an_import_found_from_before_a_persons_word_is_looked_for_from_then_on(

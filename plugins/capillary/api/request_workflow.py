@@ -14,12 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Any, Final, Self, TypeAlias
+
+from pydantic import AfterValidator, ConfigDict, Field, ModelWrapValidatorHandler, model_validator
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from capillary.api.badges import Execution, parse_execution
 from capillary.api.errors import ReplyUnreadable
 from capillary.api.json_body import BrokenRow
 from capillary.api.json_fields import boolean, fields, identifier, integer, text, word
+from capillary.missing_value import reads_like_none
+from capillary.wrong_fields import explained, fields_of, shown
 
 
 class RequestState(StrEnum):
@@ -97,26 +102,45 @@ def normalise_owner_type(owner_type: str) -> str:
     for allowed in OWNER_TYPES:
         if allowed.casefold() == wanted:
             return allowed
-    raise ValueError(f"owner type {owner_type!r} is not one of {', '.join(OWNER_TYPES)}")
+    raise ValueError(f"owner type {shown(owner_type)} is not one of {', '.join(OWNER_TYPES)}")
 
 
-@dataclass(frozen=True, slots=True)
+def _checked_entity_id(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it is blank")
+    if reads_like_none(text):
+        raise ValueError(f"{shown(text)} is what becomes of a value that is missing")
+    if text != text.strip() or not text.isprintable():
+        raise ValueError(f"{shown(text)} has blanks at an end, or signs that do not print")
+    if any(sign.isdigit() and not sign.isascii() for sign in text):
+        raise ValueError(f"{shown(text)} has digits other than 0 to 9")
+    return text
+
+
+_EntityId: TypeAlias = Annotated[
+    str,
+    Field(max_length=ENTITY_ID_LIMIT, description=f"text of 1 to {ENTITY_ID_LIMIT} characters, from the list of tills"),
+    AfterValidator(_checked_entity_id),
+]
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Entity:
-    """On whose behalf a request is made: the till and the units above it, as the platform numbers them."""
+    """On whose behalf a request is made: the till and the units above it, as the platform numbers them.
 
-    till_id: str
-    store_id: str
-    zone_id: str
-    concept_id: str
+    Raises:
+        FieldsInvalid: an id is no text, blank or too long; every one is named.
+    """
 
-    def __post_init__(self) -> None:
-        for name in ("till_id", "store_id", "zone_id", "concept_id"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value.strip() or len(value) > ENTITY_ID_LIMIT:
-                raise ValueError(
-                    f"entity: {name} must be a non-blank string of at most {ENTITY_ID_LIMIT} characters; "
-                    "take it from the organisation's till list"
-                )
+    till_id: _EntityId
+    store_id: _EntityId
+    zone_id: _EntityId
+    concept_id: _EntityId
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - pydantic's
+        return explained("Entity(…)", fields_of(cls), lambda: handler(given))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,36 +15,30 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import select
 
 from capillary.api.errors import NotTaken, Unauthorized
-from capillary.engine.doubt import Resolved, resolve_doubt
+from capillary.engine.before_sending import look_first
+from capillary.engine.doubt import Resolved
 from capillary.engine.errors import (
     AutoApproved,
     HistoryOpen,
-    HistoryUnread,
-    ListCutShort,
     ServerChanged,
     TooMuchDoubt,
 )
-from capillary.engine.history import read_history
 from capillary.engine.hold import IN_TASK_S, Hold, Waits
 from capillary.engine.may_send import assert_human_decides, assert_may_send, assert_none_executed
 from capillary.engine.room import Room, has_waited_too_long, planned_requests, room
 from capillary.engine.second_look import LOOKS, Looks
 from capillary.engine.send import Sender, Sending, Sent, assert_account, doubt_after
-from capillary.engine.unreadable_rows import is_through, way_out
-from capillary.engine.watch import watch
 from capillary.errors import CapillaryError, TransientError
-from capillary.ledger import requests, scans, server
+from capillary.ledger import requests
 from capillary.ledger.auto_approval import note_told, told_at
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
-from capillary.ledger.foreign_keys import drop_known, foreign_keys
-from capillary.ledger.history import history, read_again
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.schema import badge_request, badge_sighting
@@ -52,14 +46,10 @@ from capillary.ledger.stops import assert_plan_not_stopped, assert_run_not_stopp
 
 #: Requests of one task that are under way at once.
 IN_FLIGHT: Final = 8
-#: Readings of the list before sending, until one of them came to its end: pages may shift under a reader.
-LIST_READINGS: Final = 3
 #: Sends in a row that the platform did not take, after which the task goes away for a while.
 NOT_TAKEN_IN_A_ROW: Final = 5
 #: First readings that were begun again under the task, after which it gives up until its retry.
 HISTORY_READINGS: Final = 3
-#: Of a submission that has read no list: before any change.
-_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 #: What passes by itself, or may.
 _PASSES: Final[tuple[type[Exception], ...]] = (TransientError, *DATABASE_ERRORS)
@@ -199,7 +189,9 @@ async def _send_all(
     begun_again = 0
     while True:
         try:
-            looked = await _look_first(sender, plan, terms, fresh)
+            looked = await look_first(
+                sender, plan, lease=terms.lease, stop_on_auto_approval=terms.stop_on_auto_approval, fresh=fresh
+            )
             so_far.take(looked.resolved)
             _assert_human(so_far, terms)
             return await _send_planned(sender, plan, so_far, terms, looked.list_read_at)
@@ -354,120 +346,6 @@ def _give_back(ledger: Ledger, plan: PlanId) -> None:
     with ledger.write() as tx:
         freed = requests.discard_unsent(tx, badge_run_ids=[open_plan(tx, plan)])
     _LOG.warning("%d customers of the stopped run were not sent and are given back: a later run takes them", freed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Looked:
-    """What the look before sending brought.
-
-    Attributes:
-        resolved: what became of requests in doubt.
-        list_read_at: when the reading of the list began, by the ledger's clock.
-    """
-
-    resolved: Resolved
-    list_read_at: datetime
-
-
-async def _look_first(sender: Sender, plan: PlanId, terms: _Terms, fresh: timedelta | None) -> _Looked:
-    """Find what an earlier try left in doubt, and what this ledger forgot, before anything new is sent."""
-
-    def anything_planned() -> bool:
-        with sender.ledger.write() as tx:
-            opened = open_plan(tx, plan)
-            if not planned_requests(tx, opened, 1):
-                return False  # also under a stop: what was sent is waited for as ever
-            assert_run_not_stopped(tx, opened)
-            return True
-
-    def alive(tx: Transaction) -> None:
-        opened = open_plan(tx, plan)
-        assert_run_not_stopped(tx, opened)
-        requests.keep_alive(tx, opened, lease=terms.lease)
-
-    if not await sender.runtime.ledger_call(anything_planned):
-        return _Looked(Resolved(), _NEVER)
-    await sender.runtime.ledger_call(lambda: _doubt_the_foreign_keys(sender))
-    await read_history(sender.ledger, sender.client, sender.runtime, alive=alive)
-    read_at = await sender.runtime.ledger_call(lambda: _read_by_another(sender, fresh))
-    if read_at is None:
-        read_at = await sender.runtime.ledger_call(lambda: _now(sender.ledger))
-        await _read_to_the_end(sender)
-    resolved = await resolve_doubt(sender, stop_on_auto_approval=terms.stop_on_auto_approval)
-    return _Looked(resolved, read_at)
-
-
-def _now(ledger: Ledger) -> datetime:
-    with ledger.read() as tx:
-        return tx.now
-
-
-def _read_by_another(sender: Sender, fresh: timedelta | None) -> datetime | None:
-    """Return when a reading began that serves as well as one of this task's own would; None where there is none.
-
-    What it has shown is recorded, whoever read. Only what this ledger has forgotten since would be missing: so it
-    serves alone where the ledger's server tells of a restore, and then by when it began.
-    """
-    if fresh is None:
-        return None
-    settings = sender.client.settings
-    with sender.ledger.read() as tx:
-        if not server.tells(tx):
-            return None
-        reading = scans.whole_reading(tx, settings.account, settings.sender, within=fresh)
-        return None if reading is None else reading.begun_at
-
-
-def _doubt_the_foreign_keys(sender: Sender) -> None:
-    """Have the whole list read again where a key that this user was shown stops the account: it may be rejected now.
-
-    Of a key that another user was shown this user's reading says nothing: it stays, unless the ledger knows it now.
-    """
-    account, user = sender.client.settings.account, sender.client.settings.sender
-    with sender.ledger.write() as tx:
-        drop_known(tx, account)
-        is_stopped = any(foreign.sender == user for foreign in foreign_keys(tx, account))
-        if is_stopped and history(tx, account, user).read_at is not None:
-            read_again(tx, account, user)
-
-
-async def _read_to_the_end(sender: Sender) -> None:
-    misses = 0
-    for _ in range(LIST_READINGS):
-        watched = await watch(sender.ledger, sender.client, sender.runtime, before_sending=True)
-        if not watched.reaches_back and watched.refused_before is None:
-            raise ListCutShort(
-                "the platform gives no answer to the list of days that this ledger does not know, though it does to "
-                "the newest, and nothing is sent: what this ledger forgot may stand there. Retry later; if it stays, "
-                "have the days listed by the platform's support, or say from which day on requests can stand there: "
-                "python -m capillary ledger import --dags <folder> --since <day>"
-            )
-        if not watched.reaches_back:
-            raise HistoryUnread(
-                f"the platform refuses to list its requests before {watched.refused_before} to this user, and what "
-                "this ledger forgot may stand there: nothing is sent. Have the days listed by the platform's support "
-                "and run the task again, or say from which day on requests can stand there: python -m capillary "
-                "ledger import --dags <folder> --since <day>"
-            )
-        read = watched.read
-        if watched.missed:  # what this ledger forgot may be hidden, too
-            misses = watched.missed
-            continue
-        if await is_through(sender.ledger, sender.runtime, sender.client.settings.account, read):
-            return
-    if misses:
-        raise ListCutShort(
-            f"the platform's list does not show {misses} request(s) of ours that a single read shows or refuses to "
-            "show, and nothing is sent: what this ledger forgot may be hidden, too. Retry later: a list that lags for "
-            "longer than visibility_lag_s catches up. If it stays, have the platform's support say which requests this "
-            "user's list leaves out; two days after a python -m capillary ledger import --dags <folder> --since <day> "
-            "what was sent before it is not asked for any more"
-        )
-    raise ListCutShort(
-        f"the platform's list of requests was read {LIST_READINGS} times and never to its end (last time {read.pages} "
-        f"pages, {read.rows} rows), and nothing is sent: what this ledger forgot may stand on the part that did not "
-        f"show. Retry later; if it stays, check page_base and page_size of the platform's connection{way_out(read)}"
-    )
 
 
 def _assert_human(so_far: _SoFar, terms: _Terms) -> None:

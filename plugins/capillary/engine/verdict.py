@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import Annotated, Any, Self, TypeAlias
+
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, PlainValidator, model_validator
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from capillary.ledger.schema import Outcome
 from capillary.ledger.views import Funnel
+from capillary.wrong_fields import explained, fields_of, shown
 
 
 class Word(StrEnum):
@@ -19,37 +24,51 @@ class Word(StrEnum):
     ACCEPT = "accept"  #: the run passes
 
 
-@dataclass(frozen=True, slots=True)
+def _word_of(given: object) -> Word:
+    if not isinstance(given, str) or given not in set(Word):
+        raise ValueError(f"it is {shown(given)}")
+    return Word(given)
+
+
+#: A word, or its text.
+WordOrText: TypeAlias = Annotated[
+    Word,
+    PlainValidator(_word_of),
+    Field(description="Word.FAIL, Word.WARN or Word.ACCEPT, or its text: 'fail', 'warn' or 'accept'"),
+]
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Policy:
     """What a campaign takes as a pass.
 
-    `tolerated_failures`: how many customers may end as failed or not accepted; a float is a share of the
-    planned ones (0.0 to 1.0), an int a count. Default: none.
+    Up to so many customers may end as failed or not accepted: the number `tolerated_failures`, or the share
+    `tolerated_failure_share` of those planned, whichever is more. Default: none. The others take a `Word` or its text.
+
+    Raises:
+        FieldsInvalid: a field cannot be used; every one is named.
     """
 
-    tolerated_failures: float = 0.0
-    on_rejected: Word = Word.FAIL
-    on_auto_approved: Word = Word.FAIL
-    on_unconfirmed: Word = Word.FAIL
+    tolerated_failures: Annotated[
+        int, Field(ge=0, description="a whole number of customers; a share belongs into tolerated_failure_share")
+    ] = 0
+    tolerated_failure_share: Annotated[
+        float,
+        Field(ge=0, le=1, allow_inf_nan=False, description="a share of the planned customers, 0.0 to 1.0"),
+    ] = 0.0
+    on_rejected: WordOrText = Word.FAIL
+    on_auto_approved: WordOrText = Word.FAIL
+    on_unconfirmed: WordOrText = Word.FAIL
 
-    def __post_init__(self) -> None:
-        tolerated = self.tolerated_failures
-        is_count = type(tolerated) is int and tolerated >= 0
-        is_share = type(tolerated) is float and 0.0 <= tolerated <= 1.0
-        if not is_count and not is_share:
-            raise ValueError(
-                f"tolerated_failures must be a share from 0.0 to 1.0 or a whole number of customers, not {tolerated!r}"
-            )
-        for name in ("on_rejected", "on_auto_approved", "on_unconfirmed"):
-            if not isinstance(getattr(self, name), Word):
-                raise TypeError(f"{name} must be one of {', '.join(Word)}, given as a Word")
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - pydantic's
+        return explained("Policy(…)", fields_of(cls), lambda: handler(given))
 
     def tolerates(self, failures: int, planned: int) -> bool:
         """Return whether so many failures pass; a share is taken exactly, 0.29 of 100 being 29."""
-        tolerated = self.tolerated_failures
-        if isinstance(tolerated, int):
-            return failures <= tolerated
-        return failures <= Decimal(str(tolerated)) * planned
+        share = Decimal(str(self.tolerated_failure_share)) * planned
+        return failures <= self.tolerated_failures or failures <= share
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,11 @@ MAX_INTEGER: Final = 2**31 - 1
 _UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
 
 
+def unstorable(text: str) -> bool:
+    """Return whether a text holds a character that no database keeps."""
+    return bool(_UNSTORABLE.search(text))
+
+
 def checked(column: Column[Any], name: str, value: str) -> str:
     """Return a name as it is.
 
@@ -34,7 +39,7 @@ def checked(column: Column[Any], name: str, value: str) -> str:
         raise ValueUnfit(
             f"{name}: it is {len(value)} characters long, and the ledger keeps {limit}. Give a shorter one"
         )
-    if _UNSTORABLE.search(value):
+    if unstorable(value):
         raise ValueUnfit(
             f"{name}: it holds a character that no database keeps (NUL, or half of a pair). Write it without"
         )

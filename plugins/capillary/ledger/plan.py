@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from secrets import token_hex
-from typing import Final
+from typing import Annotated, Any, Final, Self, TypeAlias
 
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, model_validator
+from pydantic.dataclasses import dataclass as checked_dataclass
 from sqlalchemy import Row, delete, exists, func, insert, select
 
 from capillary.ledger.bounds import checked
@@ -33,6 +35,7 @@ from capillary.ledger.schema import (
 )
 from capillary.ledger.spec import Spec
 from capillary.ledger.staging import Staged, Staging, Unclear
+from capillary.wrong_fields import explained, fields_of
 
 #: Customers of a run under a spec that nobody has proven yet.
 CANARY_CUSTOMERS: Final = 10
@@ -40,7 +43,13 @@ CANARY_CUSTOMERS: Final = 10
 NAMED_CAMPAIGNS: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
+_Multiple: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Requests: TypeAlias = Annotated[int, Field(ge=1)]
+_OFF: Final = "or None to switch the guard off"
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Guards:
     """What makes a plan be refused. None switches a guard off.
 
@@ -51,14 +60,24 @@ class Guards:
         max_invalid_share: largest share of rows that are no customer ids, 0 to 1.
         max_requests: most requests (approvals by a human) that one run may need.
         max_open_requests: most requests of the campaign that may be open at once, this run's included.
+
+    Raises:
+        FieldsInvalid: a guard cannot be used; every one is named.
     """
 
-    min_customers: int = 0
-    max_jump: float | None = 10.0
-    max_drop: float | None = None
-    max_invalid_share: float | None = 0.05
-    max_requests: int | None = 20
-    max_open_requests: int | None = 100
+    min_customers: Annotated[int, Field(ge=0, description="a whole number of customers, 0 or more")] = 0
+    max_jump: Annotated[_Multiple | None, Field(description=f"a multiple, 0 or more, {_OFF}")] = 10.0
+    max_drop: Annotated[_Share | None, Field(description=f"a share from 0 to 1, {_OFF}")] = None
+    max_invalid_share: Annotated[_Share | None, Field(description=f"a share from 0 to 1, {_OFF}")] = 0.05
+    max_requests: Annotated[_Requests | None, Field(description=f"a whole number of requests, 1 or more, {_OFF}")] = 20
+    max_open_requests: Annotated[
+        _Requests | None, Field(description=f"a whole number of requests, 1 or more, {_OFF}")
+    ] = 100
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - pydantic's
+        return explained("Guards(…)", fields_of(cls), lambda: handler(given))
 
 
 @dataclass(frozen=True, slots=True)

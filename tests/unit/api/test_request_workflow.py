@@ -22,6 +22,7 @@ from capillary.api.request_workflow import (
     parse_request,
     post_body,
 )
+from capillary.wrong_fields import FieldsInvalid
 from tests.unit.api.documented import (
     BADGE,
     ECHOED,
@@ -65,9 +66,11 @@ def test_an_unknown_owner_type_is_refused_with_the_allowed_ones() -> None:
         normalise_owner_type("Membership")
 
 
-@pytest.mark.parametrize("wrong", ["", "  ", "x" * 65, 501, None])
+@pytest.mark.parametrize(
+    "wrong", ["", "  ", "x" * 65, 501, None, True, b"503", " 503", "5\n03", "५०३", "None", "null", ["503"]]
+)
 def test_entity_ids_are_all_wanted(wrong: Any) -> None:  # noqa: ANN401 - wrong on purpose
-    with pytest.raises(ValueError, match="zone_id"):
+    with pytest.raises(FieldsInvalid, match=r"^Entity\(…\), zone_id: .*Give text of 1 to 64 characters"):
         Entity(till_id="1", store_id="2", zone_id=wrong, concept_id="4")
     assert Entity(till_id="1", store_id="2", zone_id="x" * 64, concept_id="4").zone_id == "x" * 64
 

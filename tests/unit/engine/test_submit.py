@@ -13,14 +13,15 @@ from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, NotTaken, PlatformUnavailable, RequestRefused, Unauthorized
 from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
+from capillary.engine.before_sending import LIST_READINGS
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, WrongAccount
 from capillary.engine.hold import IN_TASK_S, Waits
 from capillary.engine.second_look import LOOK_AFTER_S
 from capillary.engine.send import SEND_WITHIN_S, Sent
 from capillary.engine.sightings import record_rows
-from capillary.engine.submit import IN_FLIGHT, LIST_READINGS, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
-from capillary.ledger import foreign_keys, history, stops
+from capillary.engine.submit import IN_FLIGHT, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
+from capillary.ledger import foreign_keys, history, scans, stops
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.schema import badge_occasion, badge_request
 from capillary.ledger.stops import Scope
@@ -549,10 +550,46 @@ async def test_nothing_is_sent_before_the_accounts_list_was_read(desk: Desk, mon
 
     async def not_read(*_: object, **__: object) -> None: ...
 
-    monkeypatch.setattr("capillary.engine.submit.read_history", not_read)
+    monkeypatch.setattr("capillary.engine.before_sending.read_history", not_read)
     with pytest.raises(HistoryOpen, match="has to be read from its beginning once more"):
         await submit(desk)
     assert desk.posts == []
+
+
+@pytest.mark.parametrize(
+    ("begun_ago_s", "by", "fresh_s", "tells", "reads"),
+    [
+        (30, "this user", 60, True, 0),
+        (60, "this user", 60, True, 0),
+        (61, "this user", 60, True, 1),
+        (-1, "this user", 60, True, 1),  # the clock was set back
+        (30, "another user", 60, True, 1),
+        (30, "this user", None, True, 1),
+        (30, "this user", 60, False, 1),  # a restore would not show
+        (None, "this user", 60, True, 1),
+    ],
+)
+async def test_a_reading_of_another_serves_where_it_proves_as_much_as_ones_own(
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+    begun_ago_s: int | None,
+    by: str,
+    fresh_s: int | None,
+    *,
+    tells: bool,
+    reads: int,
+) -> None:
+    desk.plan([1])
+    settings = desk.settings
+    with desk.ledger.write() as tx:
+        history.take_as_read(tx, settings.account, settings.sender, since=NOON.date())
+        if begun_ago_s is not None:
+            sender = settings.sender if by == "this user" else "another till"
+            begun_at = tx.now - timedelta(seconds=begun_ago_s)
+            scans.note_whole(tx, settings.account, sender=sender, begun_at=begun_at, pages=1)
+    monkeypatch.setattr("capillary.ledger.server.tells", lambda _: tells)
+    await submit(desk, fresh=None if fresh_s is None else timedelta(seconds=fresh_s))
+    assert (desk.events.count("list") > 0, desk.statuses()) == (bool(reads), ["waiting"])
 
 
 async def test_the_account_is_read_before_the_first_send(desk: Desk) -> None:

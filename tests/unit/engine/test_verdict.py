@@ -6,12 +6,15 @@ import pytest
 
 from capillary.engine.verdict import Facts, Policy, Word, judge
 from capillary.ledger.schema import Outcome
+from capillary.wrong_fields import FieldsInvalid
 
 STRICT = Policy()
 LENIENT = Policy(
-    tolerated_failures=1.0, on_rejected=Word.ACCEPT, on_auto_approved=Word.ACCEPT, on_unconfirmed=Word.ACCEPT
+    tolerated_failure_share=1.0, on_rejected=Word.ACCEPT, on_auto_approved=Word.ACCEPT, on_unconfirmed=Word.ACCEPT
 )
-WARNING = Policy(tolerated_failures=1.0, on_rejected=Word.WARN, on_auto_approved=Word.WARN, on_unconfirmed=Word.WARN)
+WARNING = Policy(
+    tolerated_failure_share=1.0, on_rejected=Word.WARN, on_auto_approved=Word.WARN, on_unconfirmed=Word.WARN
+)
 
 
 def run(open_: int = 0, discarded: int = 0, **more: Any) -> Facts:  # noqa: ANN401 - counts by name
@@ -83,33 +86,57 @@ def test_what_fails_the_run_comes_before_what_it_warns_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tolerated", "failures", "planned", "passes"),
+    ("policy", "failures", "planned", "passes"),
     [
-        (0.0, 0, 100, True),
-        (0.0, 1, 100, False),
-        (0, 1, 100, False),
-        (5, 5, 100, True),
-        (5, 6, 100, False),
-        (0.05, 5, 100, True),
-        (0.05, 6, 100, False),
-        (1.0, 100, 100, True),
-        (1, 100, 100, False),
-        (0.29, 29, 100, True),  # 0.29 * 100 is 28.999999999999996
+        (Policy(), 0, 100, True),
+        (Policy(), 1, 100, False),
+        (Policy(tolerated_failures=5), 5, 100, True),
+        (Policy(tolerated_failures=5), 6, 100, False),
+        (Policy(tolerated_failures=1), 100, 100, False),
+        (Policy(tolerated_failure_share=0.05), 5, 100, True),
+        (Policy(tolerated_failure_share=0.05), 6, 100, False),
+        (Policy(tolerated_failure_share=1.0), 100, 100, True),
+        (Policy(tolerated_failure_share=1), 100, 100, True),
+        (Policy(tolerated_failure_share=0.29), 29, 100, True),  # 0.29 * 100 is 28.999999999999996
+        (Policy(tolerated_failures=2, tolerated_failure_share=0.05), 5, 100, True),
+        (Policy(tolerated_failures=2, tolerated_failure_share=0.05), 2, 10, True),
+        (Policy(tolerated_failures=2, tolerated_failure_share=0.05), 3, 10, False),
+    ],
+    ids=str,
+)
+def test_a_number_or_a_share_of_failures_is_tolerated(
+    policy: Policy, failures: int, planned: int, passes: bool
+) -> None:
+    assert policy.tolerates(failures, planned) is passes
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong", "remedy"),
+    [
+        *[
+            ("tolerated_failures", wrong, "a share belongs into tolerated_failure_share")
+            for wrong in (-1, 0.1, 1.0, "1", None, True, float("nan"), b"1")
+        ],
+        *[
+            ("tolerated_failure_share", wrong, "Give a share of the planned customers, 0.0 to 1.0")
+            for wrong in (-0.1, 1.1, 5, float("nan"), float("inf"), "0.1", None, True)
+        ],
     ],
 )
-def test_a_float_is_a_share_and_an_int_a_count(tolerated: float, failures: int, planned: int, passes: bool) -> None:
-    assert Policy(tolerated_failures=tolerated).tolerates(failures, planned) is passes
-
-
-@pytest.mark.parametrize("tolerated", [-1, -0.1, 1.1, float("nan"), float("inf"), "0.1", None, True])
-def test_a_tolerance_that_is_neither_is_refused(tolerated: Any) -> None:  # noqa: ANN401 - wrong on purpose
-    with pytest.raises(ValueError, match="tolerated_failures must be a share"):
-        Policy(tolerated_failures=tolerated)
+def test_a_tolerance_that_is_neither_is_refused(field: str, wrong: Any, remedy: str) -> None:  # noqa: ANN401 - wrong
+    with pytest.raises(FieldsInvalid) as caught:
+        Policy(**{field: wrong})
+    said = str(caught.value)
+    assert said.startswith(f"Policy(…), {field}: it should be ")
+    assert remedy in said
 
 
 @pytest.mark.parametrize("name", ["on_rejected", "on_auto_approved", "on_unconfirmed"])
-def test_a_policy_that_is_a_plain_word_is_refused(name: str) -> None:
-    plain: dict[str, Any] = {name: "warn"}
-
-    with pytest.raises(TypeError, match=f"{name} must be one of fail, warn, accept"):
-        Policy(**plain)
+def test_a_policy_takes_a_word_and_its_text(name: str) -> None:
+    for word in Word:
+        text: Any = {name: str(word)}
+        assert getattr(Policy(**text), name) is word
+    for wrong in ("Warn", "", True, None, 1, b"warn"):
+        given: Any = {name: wrong}
+        with pytest.raises(FieldsInvalid, match=rf"Policy\(…\), {name}: it is .*: 'fail', 'warn' or 'accept'"):
+            Policy(**given)

@@ -1,0 +1,136 @@
+"""Operators check what they are given, before anything is written or sent.
+
+What is known when the DAG file is read is checked there, which the UI shows as an import error; what a template or
+another task gives, when the task runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final, TypeVar
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.definitions.xcom_arg import PlainXComArg
+from airflow.sdk.exceptions import AirflowFailException
+from pydantic import ValidationError
+
+from capillary.api.request_workflow import Entity
+from capillary.arguments import Arguments
+from capillary.text_rendering import TextOperator, holds_jinja, is_known_later
+from capillary.wrong_fields import FieldsInvalid, WrongField, wrong_fields
+
+#: The attribute of an operator that keeps an argument, where Airflow has a method of the argument's name.
+_ATTRIBUTES: Final = {"dry_run": "is_dry_run"}
+#: Left out where they are empty, as by default: "it is missing" says more than a pattern.
+_NEEDED: Final = frozenset({"badge_id", "owner_type", "reference_id", "entity"})
+#: Where Jinja that was not rendered would be taken for an id.
+_RENDERED: Final = _NEEDED | {"occasion", "campaign", "capillary_conn_id", "ledger_conn_id", "warehouse_conn_id"}
+
+
+class ArgumentInvalid(FieldsInvalid, AirflowFailException):
+    """Arguments of an operator are missing or wrong. One line for each; no retry can help.
+
+    Airflow makes the operator of a mapped task when it runs, outside `airflow_failures`: so this is Airflow's, too.
+    """
+
+    def __init__(self, task_id: str, wrong: Sequence[WrongField]) -> None:
+        self.wrong = tuple(wrong)
+        lines = [f"Task {task_id!r}, argument {each.name!r}: {each.said}" for each in wrong]
+        AirflowFailException.__init__(self, "\n".join(lines))
+
+
+A = TypeVar("A", bound=Arguments)
+
+
+class CheckedOperator(TextOperator):
+    """An operator whose arguments are checked: at once what is known, and the rest when the task runs."""
+
+    def check_now(self, model: type[Arguments], *more: WrongField) -> None:
+        """Check what is known when the DAG file is read: what no template and no other task gives.
+
+        Args:
+            model: the arguments.
+            more: what else is wrong.
+
+        Raises:
+            ArgumentInvalid: naming every wrong one.
+        """
+        check(self.task_id, model, _all_given(self, model), known_later=self.template_fields, more=more)
+
+    def read_arguments(self, model: type[A]) -> A:
+        """Return the arguments when the task runs, each in its type.
+
+        Raises:
+            ArgumentInvalid: naming every wrong one.
+        """
+        given = _all_given(self, model)
+        unrendered = [
+            WrongField(name, "it holds Jinja, which was not rendered", "Give a text, or a dict of texts")
+            for name in given
+            if name in _RENDERED and holds_jinja(asdict(each) if isinstance(each := given[name], Entity) else each)
+        ]
+        try:
+            read = model.model_validate(given)
+        except ValidationError as error:
+            raise ArgumentInvalid(self.task_id, [*wrong_fields(error, model.model_fields), *unrendered]) from None
+        if unrendered:
+            raise ArgumentInvalid(self.task_id, unrendered)
+        return read
+
+    def invalid(self, argument: str, problem: str, remedy: str) -> ArgumentInvalid:
+        """Return the error that names an argument of this task."""
+        return ArgumentInvalid(self.task_id, [WrongField(argument, problem, remedy)])
+
+
+def given_to(operator: BaseOperator, argument: str) -> Any:  # noqa: ANN401 - whatever a person gave
+    """Return what an operator was given as an argument."""
+    return getattr(operator, _ATTRIBUTES.get(argument, argument))
+
+
+def _all_given(operator: BaseOperator, model: type[Arguments]) -> dict[str, Any]:
+    given = {name: given_to(operator, name) for name in model.model_fields}
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in _NEEDED or not (value is None or (isinstance(value, str) and not value))
+    }
+
+
+def check(
+    task_id: str,
+    model: type[Arguments],
+    given: Mapping[str, Any],
+    *,
+    known_later: Collection[str],
+    more: Sequence[WrongField] = (),
+) -> None:
+    """Check arguments when the DAG file is read.
+
+    Args:
+        task_id: the task.
+        model: its arguments.
+        given: their values.
+        known_later: those that a template or another task may give; what they then hold is left to the task.
+        more: what else is wrong.
+
+    Raises:
+        ArgumentInvalid: naming every wrong one.
+    """
+    later = {name for name in known_later if is_known_later(given.get(name))}
+    wrong = [
+        WrongField(
+            name,
+            "it is the list of all plans of a mapped task",
+            f"Map this task, too: .partial(…).expand({name}=….output)",
+        )
+        for name in later
+        if isinstance(given[name], PlainXComArg) and isinstance(given[name].operator, MappedOperator)
+    ]
+    try:
+        model.model_validate(dict(given))
+    except ValidationError as error:
+        wrong += [each for each in wrong_fields(error, model.model_fields) if each.name not in later]
+    if wrong or more:
+        raise ArgumentInvalid(task_id, [*wrong, *more])

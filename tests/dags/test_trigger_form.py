@@ -1,0 +1,102 @@
+"""What a person says about a run: raw values of the API, and runs whose configuration Airflow does not pass on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.sdk import Param
+from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.exceptions import ParamValidationError
+
+from capillary.ledger.schema import RETRYABLE
+from capillary.trigger_form import TriggerForm, TriggerFormInvalid, form_fields
+
+FORM = form_fields(live=True, canary=True, recurs=True)
+#: What the run's parameters are where nobody said anything.
+DEFAULTS = {name: param.value for name, param in FORM.items()}
+
+
+def read(conf: dict[str, Any], *, passed_on: bool) -> TriggerForm:
+    """Read a run's form as its task gets it; without `passed_on` Airflow's setting is off."""
+    return TriggerForm.read({**DEFAULTS, **(conf if passed_on else {})}, conf)
+
+
+def test_the_form_as_the_ui_sends_it_is_read_whatever_airflow_passes_on() -> None:
+    for passed_on in (True, False):
+        form = read(DEFAULTS, passed_on=passed_on)
+        assert (form.dry_run, form.customer_cap, list(form.retry_outcomes)) == (False, None, [])
+    assert TriggerForm.read(DEFAULTS, None) == TriggerForm.read(DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("conf", "named"),
+    [
+        ({"dry_run": True}, ["dry_run"]),
+        ({"dry_run": True, "customer_cap": 5}, ["dry_run", "customer_cap"]),
+        ({"canary": False}, ["canary"]),
+        ({"occasion_day": "2026-11-02"}, ["occasion_day"]),
+        ({"retry_outcomes": ["failed"]}, ["retry_outcomes"]),
+        ({"override_guards": True}, ["override_guards"]),
+        ({"note": "by hand"}, ["note"]),
+        ({"dryrun": True}, ["dryrun"]),
+        ({"dry_run": 0}, ["dry_run"]),  # equal to False, and not the same
+        ({**DEFAULTS, "dry_run": True}, ["dry_run"]),
+    ],
+    ids=str,
+)
+def test_a_run_whose_configuration_airflow_keeps_back_is_refused(conf: dict[str, Any], named: list[str]) -> None:
+    with pytest.raises(TriggerFormInvalid) as caught:
+        read(conf, passed_on=False)
+    lines = str(caught.value).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [f"Trigger form, {name}" for name in named]
+    for line in lines:
+        assert "Airflow does not pass it on. Turn [core] dag_run_conf_overrides_params on, or trigger" in line
+
+
+@pytest.mark.parametrize(
+    ("conf", "words"),
+    [
+        ({"dry_run": "false"}, "dry_run: it should be a valid boolean, not 'false'. Give True or False"),
+        ({"dry_run": None}, "dry_run: it should be a valid boolean, not None"),
+        ({"dry_run": 1}, "dry_run: it should be a valid boolean, not 1"),
+        ({"customer_cap": "5"}, "customer_cap: it should be a valid integer, not '5'"),
+        ({"customer_cap": 5.0}, "customer_cap: it should be a valid integer, not 5.0"),
+        ({"customer_cap": True}, "customer_cap: it should be a valid integer, not True"),
+        ({"customer_cap": 10**12}, "customer_cap: it should be less than or equal to 1000000000"),
+        ({"retry_outcomes": "rejected"}, "retry_outcomes: it is 'rejected'. Give some of rejected, failed"),
+        ({"retry_outcomes": {"rejected": True}}, "retry_outcomes: it is {'rejected': True}"),
+        ({"retry_outcomes": None}, "retry_outcomes: it is None"),
+        ({"retry_outcomes": [["rejected"]]}, "retry_outcomes: no customer may be planned again after ['rejected']"),
+        ({"occasion_day": 20261123}, "occasion_day: "),
+        ({"occasion_day": "２０２６-11-23"}, "occasion_day: '２０２６-11-23' is no day"),
+        ({"occasion_day": "2026-02-30"}, "occasion_day: '2026-02-30' is no day"),
+        ({"occasion_day": "2026-11-23T00:00"}, "occasion_day: '2026-11-23T00:00' is no day"),
+        ({"note": ["x"]}, "note: it should be a valid string, not ['x']"),
+        ({"note": "x\x00"}, "note: it holds a character that no database keeps"),
+        ({"note": "x" * 4_001}, "note: it should have at most 4000 characters"),
+    ],
+    ids=str,
+)
+def test_a_raw_value_of_the_api_is_read_as_meant_or_refused(conf: dict[str, Any], words: str) -> None:
+    with pytest.raises(TriggerFormInvalid) as caught:
+        read(conf, passed_on=True)
+    assert f"Trigger form, {words}" in str(caught.value)
+
+
+def test_what_airflows_own_check_takes_the_task_can_read() -> None:
+    """The API checks a configuration against the parameters; the form in the UI is made of them."""
+    given = {
+        "dry_run": True,
+        "customer_cap": 5,
+        "retry_outcomes": list(map(str, RETRYABLE)),
+        "occasion_day": "2026-11-02",
+        "note": "x" * 4_000,
+    }
+    params = ParamsDict(dict(FORM))
+    params.update(given)
+    form = TriggerForm.read(params.validate(), given)
+    assert (form.dry_run, form.customer_cap, form.retry_outcomes) == (True, 5, frozenset(RETRYABLE))
+    for name, wrong in (("customer_cap", 10**12), ("note", "x" * 4_001), ("dry_run", "false")):
+        with pytest.raises(ParamValidationError):
+            Param(FORM[name].value, **FORM[name].schema).resolve(wrong)
