@@ -101,6 +101,9 @@ class Startup:
         """
         if sandbox_port is not None:
             arguments = ["--port", str(sandbox_port), "--books", str(self._home.sandbox_books)]
+            if not self._sources.own_ledger:
+                # The user's own may have a password in its address: they give it in the variable SANDBOX_LEDGER.
+                arguments += ["--ledger", f"sqlite:///{self._home.ledger_db}"]
             self._python("sandbox", "sandbox", *arguments, *sandbox.arguments())
         steps = []
         if not self._sources.own_warehouse:

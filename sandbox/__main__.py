@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
 from sandbox.server import PortTakenError, serve
-from sandbox.settings import CHECKER, MAKER, CheckerMode, SandboxSettings, SettingsError, Till
+from sandbox.settings import CHECKER, CLIENT, MAKER, CheckerMode, SandboxSettings, SettingsError, Till
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,10 +18,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     logging.basicConfig(level=chosen.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
+        maker = _maker(chosen.till)
         settings = SandboxSettings(
             organisation=chosen.organisation,
-            tills=_tills(chosen.till),
+            tills=(maker, CHECKER),
+            clients=(replace(CLIENT, acts_as=maker.username),),
             books=chosen.books,
+            ledger=chosen.ledger or os.environ.get("SANDBOX_LEDGER", ""),
             timezone=chosen.timezone,
             checker=chosen.checker,
             delay_s=chosen.delay,
@@ -40,11 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _tills(given: str) -> tuple[Till, ...]:
+def _maker(given: str) -> Till:
+    """The maker's till by the login that was given; the OAuth client acts as it, whatever it is called."""
     username, _, password = given.partition(":")
     if username == CHECKER.username:
         raise SettingsError(f"till: {username} is the checker's; give another name")
-    return (replace(MAKER, username=username, password=password), CHECKER)
+    return replace(MAKER, username=username, password=password)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="address to listen on")
     add("--port", type=int, default=0, help="port to listen on; 0 for a free one")
     add("--books", default=":memory:", metavar="FILE", help="SQLite file that outlives the process")
+    add(
+        "--ledger",
+        metavar="URL",
+        help="the checker's page names campaign and run by this ledger; default: the variable SANDBOX_LEDGER",
+    )
     add("--checker", default="manual", choices=[str(mode) for mode in CheckerMode], help="who decides")
     add("--delay", type=float, default=0, metavar="SECONDS", help="automatic checker: after so long")
     add(

@@ -134,6 +134,13 @@ NEW_ARRIVAL = Badge(
     expires=_at("2037-01-01"),
     enrolled_for_days=30,
 )
+#: Of the README's campaign `vips`, so that no other campaign's customers hold it.
+VIP = Badge(
+    badge_id="91b2c3d4e5f60718293a4b5c",
+    name="VIP 2026",
+    starts=_at("2026-01-01"),
+    expires=_at("2037-01-01"),
+)
 DIRECT = Badge(
     badge_id="d1b2c3d4e5f60718293a4b5c",
     name="Birthday",
@@ -160,7 +167,7 @@ UPCOMING = Badge(
     starts=_at("2099-01-01"),
     expires=_at("2100-01-01"),
 )
-DEFAULT_BADGES = (GOLD_CIRCLE, MONTHLY_STREAK, NEW_ARRIVAL, DIRECT, INACTIVE, EXPIRED, UPCOMING)
+DEFAULT_BADGES = (GOLD_CIRCLE, MONTHLY_STREAK, NEW_ARRIVAL, VIP, DIRECT, INACTIVE, EXPIRED, UPCOMING)
 
 
 class Catalogue:

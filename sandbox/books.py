@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from threading import RLock
 
 from sandbox.books_schema import COLUMNS, SCHEMA, IssualRow, NewRequest, RequestRow
+from sandbox.settings import SettingsError
 
 BUSY_TIMEOUT_S = 30.0
 
@@ -24,10 +25,25 @@ class Books:
     def __init__(self, path: str) -> None:
         self._lock = RLock()
         self._depth = 0
-        self._database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=NORMAL")
-        self._database.executescript(SCHEMA)
+        try:
+            self._database = self._opened(path)
+        except sqlite3.Error as error:
+            raise SettingsError(
+                f"books: {path} cannot be used ({error}); give a file of the sandbox's own, in a folder that exists "
+                "and may be written"
+            ) from error
+
+    @staticmethod
+    def _opened(path: str) -> sqlite3.Connection:
+        database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=NORMAL")
+            database.executescript(SCHEMA)
+        except sqlite3.Error:
+            database.close()
+            raise
+        return database
 
     def close(self) -> None:
         """Closes the database; the books are not usable afterwards."""
@@ -161,6 +177,13 @@ class Books:
         """How many requests a condition holds for."""
         with self._lock:
             found = self._database.execute(f"SELECT count(*) FROM request WHERE {where}", values)  # noqa: S608 - values are bound
+            (count,) = found.fetchone()
+        return int(count)
+
+    def count_customers(self, where: str = "1") -> int:
+        """How many customers stand in the requests that a condition holds for."""
+        with self._lock:
+            found = self._database.execute(f"SELECT coalesce(sum(customers), 0) FROM request WHERE {where}")  # noqa: S608 - written in this package
             (count,) = found.fetchone()
         return int(count)
 

@@ -18,7 +18,7 @@ from sandbox.app import sandbox_app
 from sandbox.faults import Fault, FaultKind, Route, When
 from sandbox.gate import CONNECTION
 from sandbox.platform import Platform
-from sandbox.settings import SandboxSettings
+from sandbox.settings import SandboxSettings, SettingsError
 
 START_TIMEOUT_S = 10.0
 STOP_GRACE_S = 1
@@ -124,7 +124,11 @@ def running_sandbox(
 def serve(settings: SandboxSettings, *, host: str, port: int, log_level: str) -> None:
     """Serves until SIGINT or SIGTERM, then returns. The first line on stdout says where it listens."""
     listener = listen(host, port)
-    platform = Platform(settings)
+    try:
+        platform = Platform(settings)
+    except SettingsError:
+        listener.close()
+        raise
     server = _AnnouncingServer(_config(platform, log_level=log_level), url_of(listener))
     # uvicorn raises the signal again once it has shut down; these keep it from ending the process by force.
     for each in (signal.SIGINT, signal.SIGTERM):
@@ -142,10 +146,11 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
+        said = getattr(error, "strerror", None) or error
         raise PortTakenError(
-            f"Port {port} of {host} cannot be used ({error.strerror}); give another one with --port, or 0."
+            f"Port {port} of {host} cannot be used ({said}); give another one with --port, or 0."
         ) from error
     listener.listen(BACKLOG)
     return listener

@@ -6,12 +6,25 @@ README.md lists them.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 BASIC_LOGIN = re.compile(r"[^:\s]+")
+NEVER_NEGATIVE = (
+    "token_ttl_s",
+    "unknown_every",
+    "delay_s",
+    "reject_every",
+    "auto_approve_after_s",
+    "list_lag_s",
+    "list_range_days",
+    "list_reaches_days",
+    "calls_per_minute",
+    "latency_s",
+)
 
 
 class SettingsError(ValueError):
@@ -125,6 +138,8 @@ class SandboxSettings:
         tills: the logins; at least one that may check, since the checker's page acts as it.
         clients: OAuth clients.
         books: a SQLite file that outlives the process, or ``:memory:``.
+        ledger: SQLAlchemy URL of the ledger of whoever calls, or empty: the checker's page names campaign and run by
+            it, which the platform is never told.
         timezone: the cluster's zone, in which times without zone are written (*assumption*).
         token_ttl_s: life of an OAuth token in seconds.
         unknown_customers: customer ids that the platform does not know; it knows every other id.
@@ -166,6 +181,7 @@ class SandboxSettings:
     tills: tuple[Till, ...] = (MAKER, CHECKER)
     clients: tuple[OAuthClient, ...] = (CLIENT,)
     books: str = ":memory:"
+    ledger: str = field(default="", repr=False)
     timezone: str = "Asia/Kolkata"
     token_ttl_s: int = 300
     unknown_customers: frozenset[int] = frozenset()
@@ -205,14 +221,13 @@ class SandboxSettings:
         _require(len(set(names)) == len(names), "tills", "give every till a name of its own")
         _require(all(c.acts_as in names for c in self.clients), "clients", "let acts_as name one of the tills")
         _require(self.page_base in (0, 1), "page_base", "give 0 or 1")
-        _require(1 <= self.page_limit <= self.page_limit_max, "page_limit", "give 1 to page_limit_max")
+        upto = f"give 1 to {self.page_limit_max}, the value of page_limit_max"
+        _require(1 <= self.page_limit <= self.page_limit_max, "page_limit", upto)
         for each in fields(self):
             fits = not isinstance(each.default, bool) or isinstance(getattr(self, each.name), bool)
             _require(fits, each.name, "give true or false")
-        for name in ("token_ttl_s", "unknown_every", "delay_s", "reject_every", "auto_approve_after_s"):
-            _require(getattr(self, name) >= 0, name, "give 0 or more")
-        for name in ("list_lag_s", "list_range_days", "list_reaches_days", "calls_per_minute", "latency_s"):
-            _require(getattr(self, name) >= 0, name, "give 0 or more")
+        for name in NEVER_NEGATIVE:
+            _require(0 <= getattr(self, name) < math.inf, name, "give a number, 0 or more")
         _require(
             not self.unknown_state or bool(re.fullmatch(r"[A-Za-z]\w*", self.unknown_state)),
             "unknown_state",
@@ -243,7 +258,7 @@ class SandboxSettings:
         return not (self.unknown_every and customer_id % self.unknown_every == 0)
 
 
-FIXED = frozenset({"organisation", "tills", "clients", "books", "timezone"})
+FIXED = frozenset({"organisation", "tills", "clients", "books", "ledger", "timezone"})
 SWITCHES = frozenset(each.name for each in fields(SandboxSettings)) - FIXED
 
 

@@ -24,7 +24,7 @@ from capillary.connection_lookup import AirflowAway, ConnectionsUnreadable
 from capillary.engine.pace import LedgerPace
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
-from capillary.errors import CapillaryError, TransientError
+from capillary.errors import CapillaryError, TransientError, named
 from capillary.hooks import CapillaryHook, ledger_url_of
 from capillary.ledger.database import Ledger
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
@@ -41,14 +41,15 @@ _LOG: Final = logging.getLogger("capillary.submit")
 def airflow_failures() -> Iterator[None]:
     """Turn the project's errors into Airflow's, once: what may pass is retried, what cannot fails at once.
 
-    A database's own text is left out: it quotes values, customer ids among them.
+    Airflow's log shows the class that is raised here, so the sentence begins with the error's own name. A database's
+    own text is left out: it quotes values, customer ids among them.
     """
     try:
         yield
     except TransientError as error:
-        raise AirflowException(str(error)) from None
+        raise AirflowException(named(error)) from None
     except CapillaryError as error:
-        raise AirflowFailException(str(error)) from None
+        raise AirflowFailException(named(error)) from None
     except IntegrityError as error:
         raise AirflowException(
             f"the ledger's rows are not those that this task has read ({type(error.orig).__name__}): the ledger was "
@@ -57,7 +58,7 @@ def airflow_failures() -> Iterator[None]:
         ) from None
     except DATABASE_ERRORS as error:
         said = broke_off(error)
-        raise (AirflowException if isinstance(said, TransientError) else AirflowFailException)(str(said)) from None
+        raise (AirflowException if isinstance(said, TransientError) else AirflowFailException)(named(said)) from None
 
 
 def open_ledger(conn_id: str) -> Ledger:

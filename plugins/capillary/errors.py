@@ -13,3 +13,8 @@ class TransientError(CapillaryError):
 
 class TerminalError(CapillaryError):
     """Trying again cannot help before a person has changed something."""
+
+
+def named(error: CapillaryError) -> str:
+    """Return an error's name and its sentence: by the name a person finds it in docs/runbook.md."""
+    return f"{type(error).__name__}: {error}"

@@ -24,6 +24,7 @@ from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.requests import discard_unsent
 from capillary.ledger.schema import Outcome
 from capillary.ledger.views import FailureCount, Funnel, failures, funnel
+from capillary.lost_xcom import plan_of_context, planning_task_of
 from capillary.plan_reference import PlanMissing, PlanReference, nothing_to_do
 from capillary.planning import RUN_LEASE, PlanningOperator, planning_defaults
 from capillary.query_template import QueryTemplate
@@ -149,6 +150,7 @@ class IssueBadgeOperator(PlanningOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.plan = plan
+        self.planned_by = planning_task_of(plan)
         self.customers = customers
         self.on_auto_approved = on_auto_approved
         self.in_flight = in_flight
@@ -309,6 +311,7 @@ class ReportBadgesOperator(CheckedOperator):
         super().__init__(**kwargs)
         self.asset = asset
         self.plan = plan
+        self.planned_by = planning_task_of(plan)
         self.policy = policy
         self.ledger_conn_id = ledger_conn_id
         self.check_now(ReportArguments)
@@ -316,7 +319,7 @@ class ReportBadgesOperator(CheckedOperator):
     def execute(self, context: Context) -> dict[str, object]:
         """Return the report of a passing run."""
         with airflow_failures():
-            reference = PlanReference.parse(self.plan)
+            reference = self._handed_over(context)
             self.read_arguments(ReportArguments)
             plan = reference.plan_id
             verdict, counts, named = self._dry(reference) if plan is None else self._judge(reference, plan)
@@ -343,6 +346,12 @@ class ReportBadgesOperator(CheckedOperator):
             event = context["outlet_events"][AssetAlias(self.asset.name)]
             event.add(self.asset, extra={"sentence": verdict.sentence, **report["funnel"]})
         return report
+
+    def _handed_over(self, context: Context) -> PlanReference:
+        if self.plan is None and self.planned_by is not None:
+            with open_ledger(self.ledger_conn_id) as ledger:
+                self.plan = plan_of_context(context, ledger, planned_by=self.planned_by).to_xcom()
+        return PlanReference.parse(self.plan)
 
     def _judge(self, reference: PlanReference, plan: PlanId) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:
         with open_ledger(self.ledger_conn_id) as ledger, ledger.write() as tx:

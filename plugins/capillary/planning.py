@@ -24,6 +24,7 @@ from capillary.ledger.plan import Guards, Order
 from capillary.ledger.schema import Outcome
 from capillary.ledger.spec import Spec
 from capillary.links import CheckerPageLink
+from capillary.lost_xcom import airflow_run_of
 from capillary.occasions import OCCASION_LIMIT
 from capillary.plan_reference import PlanReference
 from capillary.query_template import TemplateFailures
@@ -188,6 +189,7 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
             override_guards=given.override_guards,
             lease=RUN_LEASE,
             note=given.note,
+            airflow_run=airflow_run_of(context),
         )
 
     def _campaign_name(self, given: CampaignArgument, dag_id: str) -> str:

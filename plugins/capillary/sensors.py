@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -30,6 +30,7 @@ from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.views import Funnel, funnel
 from capillary.ledger.waiting import RunWait, run_wait
 from capillary.links import CheckerPageLink
+from capillary.lost_xcom import plan_of_context, planning_task_of
 from capillary.plan_reference import PlanReference, nothing_to_do
 from capillary.planning import RUN_LEASE
 from capillary.triggers import FRESH, BadgeRequestTrigger, Event, said_by
@@ -99,6 +100,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         check(str(kwargs.get("task_id")), WaitingArguments, given, known_later=self.template_fields)
         super().__init__(timeout=timeout, retries=retries, **kwargs)
         self.requests = requests
+        self.planned_by = planning_task_of(requests)
         self.policy = policy
         self.poll_interval_s = poll_interval_s
         self.settle_every = settle_every
@@ -155,8 +157,14 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
                 raise AirflowSkipException(f"skipped in place of failing: {error}") from error
             raise
 
-    def resume(self, context: Context, event: object = None) -> dict[str, object]:
-        """Go on where the trigger called."""
+    def resume(
+        self, context: Context, event: object = None, *, reference: Mapping[str, object] | None = None
+    ) -> dict[str, object]:
+        """Go on where the trigger called; `reference` is what this task handed to itself, used where the XCom is gone.
+
+        A task that was deferred by an older version has none.
+        """
+        self.requests = reference if self.requests is None else self.requests
         return self._go_on(context, fresh=FRESH if said_by(event) is Event.WORK else None)
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -169,13 +177,18 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         ended = self._look(context, fresh=fresh)
         if isinstance(ended, BadgeRequestTrigger):
             left = datetime.fromisoformat(ended.deadline) - datetime.now(UTC)
-            self.defer(trigger=ended, method_name="resume", timeout=max(left, timedelta(0)) + _BACKSTOP)
+            self.defer(
+                trigger=ended,
+                method_name="resume",
+                kwargs={"reference": PlanReference.parse(self.requests).to_xcom()},
+                timeout=max(left, timedelta(0)) + _BACKSTOP,
+            )
         return ended
 
     def _look(self, context: Context, *, fresh: timedelta | None = None) -> dict[str, object] | BadgeRequestTrigger:
         """Bring the run forward; return how it ended, or what to wait with."""
         with airflow_failures():
-            reference = PlanReference.parse(self.requests)
+            reference = self._handed_over(context)
             given = self.read_arguments(WaitingArguments)
         if (plan := reference.plan_id) is None or not reference.planned:
             return nothing_to_do(context, reference, "nothing was planned, nothing to wait for")
@@ -201,6 +214,14 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         if only_unsent_left or now >= deadline:
             return self._ended(reference, counts, wait, late=not only_unsent_left)
         return self._trigger(plan, deadline, advanced)
+
+    def _handed_over(self, context: Context) -> PlanReference:
+        if self.requests is None and self.planned_by is not None:
+            account = CapillaryHook(self.capillary_conn_id).get_settings().account
+            with open_ledger(self.ledger_conn_id) as ledger:
+                found = plan_of_context(context, ledger, planned_by=self.planned_by, account=account)
+                self.requests = found.to_xcom()
+        return PlanReference.parse(self.requests)
 
     async def _advance(self, ledger: Ledger, plan: PlanId, fresh: timedelta | None) -> Advanced:
         async with open_sender(ledger, self.capillary_conn_id) as sender:

@@ -17,7 +17,7 @@ from capillary.engine.room import room
 from capillary.engine.runtime import Runtime, in_ledger_thread
 from capillary.engine.send import assert_account
 from capillary.engine.watch import watch_in_turn
-from capillary.errors import CapillaryError, TransientError
+from capillary.errors import CapillaryError, TransientError, named
 from capillary.hooks import CapillaryHook, aledger_url_of
 from capillary.ledger import scans
 from capillary.ledger.database import Ledger, Transaction
@@ -330,5 +330,5 @@ def _event(event: Event) -> TriggerEvent:
 
 
 def _said(error: Exception) -> str:
-    """Return an error's words; a database's own quote values."""
-    return str(error if isinstance(error, CapillaryError) else broke_off(error))
+    """Return an error's name and words; a database's own quote values."""
+    return named(error if isinstance(error, CapillaryError) else broke_off(error))

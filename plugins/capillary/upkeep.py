@@ -15,7 +15,7 @@ from capillary.arguments import KeepingArguments
 from capillary.checked_operator import CheckedOperator
 from capillary.engine.errors import WrongAccount
 from capillary.engine.upkeep import Kept, keep_account
-from capillary.errors import CapillaryError
+from capillary.errors import CapillaryError, named
 from capillary.hooks import ledger_url_of
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
@@ -92,7 +92,7 @@ class BadgeUpkeepOperator(CheckedOperator):
             try:
                 kept = asyncio.run(self._keep(ledger, each))
             except CapillaryError as error:
-                errors.append(f"{each.account}: {error}")
+                errors.append(f"{each.account}: {named(error)}")
                 self.log.error("%s", errors[-1])  # noqa: TRY400 - the sentence says it all
                 continue
             done.append(kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from capillary.campaign import BadgeCampaign
 from tests.deployment.composition import CHECKOUT, document, variables
 
 MANUAL = (CHECKOUT / "docs" / "deployment.md").read_text()
@@ -28,6 +29,13 @@ def test_services_and_volumes_of_the_manual_exist() -> None:
     for command in re.findall(r"docker compose (?:exec|logs|stop|restart)((?: [\w-]+)+)", MANUAL):
         service = next(word for word in command.split() if not word.startswith("-"))
         assert service in known, command
+
+
+def test_the_age_of_airflows_cleaning_is_above_the_longest_wait() -> None:
+    default = BadgeCampaign.model_fields["deadline"].default
+    assert f"({default.days} days unless set)" in MANUAL
+    [age] = re.findall(r"(\d+) days is a good one", MANUAL)
+    assert int(age) >= 2 * default.days
 
 
 def test_it_says_that_nothing_of_it_was_run() -> None:

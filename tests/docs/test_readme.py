@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.badges import DEFAULT_BADGES
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -34,6 +36,16 @@ def test_the_example_is_the_one_of_the_campaigns_page() -> None:
     page = (ROOT / "docs" / "campaigns.md").read_text()
     (example,) = blocks("python")
     assert example in page
+
+
+def test_the_examples_badge_is_in_the_sandbox_and_no_other_campaigns() -> None:
+    """Else most of its customers had the badge already, and its first run would enrol nobody."""
+    (badge_id,) = re.findall(r'badge_id="([0-9a-f]{24})"', blocks("python")[0])
+    assert badge_id in {badge.badge_id for badge in DEFAULT_BADGES if badge.active}
+    others = "".join(file.read_text() for file in (ROOT / "dags").glob("*.py"))
+    assert badge_id not in others
+    used = re.findall(r'badge_id="([0-9a-f]{24})"', others)
+    assert len(set(used)) == len(used) == 3
 
 
 @pytest.mark.parametrize("path", re.findall(r"`((?:docs|tests|dags|sandbox|plugins)/[\w/.]+)`", README))

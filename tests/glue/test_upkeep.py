@@ -73,7 +73,9 @@ def test_one_account_that_fails_is_named(place: Place) -> None:
     plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context())
     IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
     place.platform(organisation_id="7")
-    with pytest.raises(AirflowException, match=r"/100458: connection 'capillary' leads to .*/7 by now.*point it back"):
+    with pytest.raises(
+        AirflowException, match=r"/100458: WrongAccount: connection 'capillary' leads to .*/7 by now.*point it back"
+    ):
         keep(place)
 
 

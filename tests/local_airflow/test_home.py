@@ -13,6 +13,7 @@ import pytest
 from cryptography.fernet import Fernet
 from rich.console import Console
 
+from local_airflow import startup as startup_module
 from local_airflow.environment import Sources
 from local_airflow.errors import AlreadyRunningError, LocalAirflowError, PortTakenError
 from local_airflow.home import CHECKOUT, Home
@@ -38,7 +39,7 @@ class Started(Processes):
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str], *, serves: bool = False) -> None:
         assert isinstance(environment, dict)
-        assert serves is False
+        assert serves is (name == "sandbox")
         self.commands[name] = list(command)
         self.log_of(name).write_text(f"{name}: done\n")
 
@@ -46,19 +47,32 @@ class Started(Processes):
         return name in self.commands
 
 
-def ledger_command(home: Home) -> str:
-    """Prepare a start, and return what it did with the ledger."""
+def prepared(home: Home, *, sandbox_port: int | None = None, own_ledger: bool = False) -> Started:
+    """Prepare a start."""
     started = Started(home)
     startup = Startup(
         home=home,
         environment={},
-        sources=Sources(own_platform=True, own_warehouse=True, own_ledger=False),
+        sources=Sources(own_platform=sandbox_port is None, own_warehouse=True, own_ledger=own_ledger),
         processes=started,
         interruption=Interruption(),
         console=Console(quiet=True),
     )
-    startup.prepare(sandbox_port=None, sandbox=SandboxOptions(None), customers=1)
-    return started.commands["ledger"][-3]
+    startup.prepare(sandbox_port=sandbox_port, sandbox=SandboxOptions(None), customers=1)
+    return started
+
+
+def ledger_command(home: Home) -> str:
+    """Prepare a start, and return what it did with the ledger."""
+    return prepared(home).commands["ledger"][-3]
+
+
+def test_the_checkers_page_is_given_the_sample_ledger(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup_module, "_answers", lambda _: True)
+    command = prepared(home, sandbox_port=8090).commands["sandbox"]
+    assert command[command.index("--ledger") + 1] == f"sqlite:///{home.ledger_db}"
+    # The address of the user's own may hold a password, which everybody on the machine would see.
+    assert "--ledger" not in prepared(home, sandbox_port=8090, own_ledger=True).commands["sandbox"]
 
 
 def test_a_ledger_is_made_at_the_first_start_alone(home: Home) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from sandbox.badges import DIRECT, EXPIRED, GOLD_CIRCLE, INACTIVE, MONTHLY_STREAK, NEW_ARRIVAL, UPCOMING
+from sandbox.badges import DIRECT, EXPIRED, GOLD_CIRCLE, INACTIVE, MONTHLY_STREAK, NEW_ARRIVAL, UPCOMING, VIP
 from tests.sandbox.calling import Caller, MakeCaller, code_of
 
 BADGES = "/api_gateway/v1/badges"
@@ -24,6 +24,7 @@ async def _enrolled(call: Caller, customer: int, badge_id: str = GOLD_CIRCLE.bad
         (GOLD_CIRCLE, "LIVE", True, "ISSUE_EARN"),
         (MONTHLY_STREAK, "LIVE", True, "ISSUE_EARN"),
         (NEW_ARRIVAL, "LIVE", True, "ISSUE_EARN"),
+        (VIP, "LIVE", True, "ISSUE_EARN"),
         (DIRECT, "LIVE", True, "EARN"),
         (INACTIVE, "LIVE", False, "ISSUE_EARN"),
         (EXPIRED, "EXPIRED", True, "ISSUE_EARN"),
@@ -54,8 +55,8 @@ async def test_an_unknown_badge_is_404(sandbox: MakeCaller) -> None:
 async def test_the_list_filters_and_pages_in_its_own_way(sandbox: MakeCaller) -> None:
     call = sandbox()
     data = (await _get(call, "/badgeMeta", limit=2, page=1)).json()["data"]
-    assert [badge["name"] for badge in data["metaBasicDetails"]] == ["New Arrival", "Birthday"]
-    assert data["pagination"] == {"page": 1, "size": 2, "total": 7, "totalPages": 4}
+    assert [badge["name"] for badge in data["metaBasicDetails"]] == ["New Arrival", "VIP 2026"]
+    assert data["pagination"] == {"page": 1, "size": 2, "total": 8, "totalPages": 4}
     for parameters, names in (
         ({"status": "EXPIRED,UPCOMING"}, ["Festive 2025", "Jubilee 2099"]),
         ({"earnType": "EARN"}, ["Birthday"]),
@@ -98,7 +99,7 @@ async def test_definitions_for_a_customer_prove_nothing(sandbox: MakeCaller) -> 
     for path in ("/customer/7", "/management/7"):
         reply = (await _get(call, path, size=3)).json()
         assert [badge["issueStatus"] for badge in reply["data"]] == [None, None, None]
-        assert reply["pagination"] == {"page": 0, "size": 3, "total": 7, "totalPages": 3}
+        assert reply["pagination"] == {"page": 0, "size": 3, "total": 8, "totalPages": 3}
     reply = await _get(call, "/customer/18")
     assert (reply.status_code, code_of(reply)) == (404, 1026)
 

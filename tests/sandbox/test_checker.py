@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from sandbox.checker import age
+from sandbox.checker_lines import age
 from sandbox.server import RunningSandbox, running_sandbox
 from sandbox.settings import SandboxSettings
 from tests.sandbox.calling import WORKFLOW, Caller, MakeCaller, submission
@@ -42,15 +42,16 @@ async def test_the_page_shows_what_waits_and_what_was_decided(sandbox: MakeCalle
     call.clock.now += 3 * 3600
     call.platform.reject("key-two", "No <b>budget</b>.")
     page = (await call.client.get(PAGE)).text
-    assert "Waiting: 1" in page
-    assert "Decided: 1" in page
+    assert re.search(r'Waiting: <span id="waiting-count" data-live>1<', page)
+    assert re.search(r'Decided: <span id="decided-count" data-live>1<', page)
+    assert "1 request with 1,000 customers waits for a decision." in page
     assert "1,000" in page
     assert "3 h" in page
     assert "Gold Circle 2026" in page
     assert "key-&lt;one&gt;" in page
     assert "No &lt;b&gt;budget&lt;/b&gt;." in page
-    assert 'http-equiv="refresh"' in page
-    assert "<script" not in page
+    assert 'http-equiv="refresh"' not in page
+    assert "<script src" not in page
     assert call.maker["Authorization"] not in page
 
 
@@ -79,12 +80,46 @@ async def test_a_form_rejects_with_a_message(sandbox: MakeCaller) -> None:
     assert "<form" not in page
 
 
-async def test_a_form_approves_all(sandbox: MakeCaller) -> None:
+async def test_a_form_approves_all_if_their_number_is_typed(sandbox: MakeCaller) -> None:
     call = sandbox()
     for number in range(3):
         await call.submit(f"key-{number}", [number + 1])
-    await _press(call, action="approve_all")
+    assert (await _press(call, action="approve_all", count=" 3 ")).status_code == 303
     assert {record.state for record in call.platform.requests()} == {"approved"}
+
+
+@pytest.mark.parametrize("count", ["", "2", "4", "03", "three", "-3", "3.0", "\u0663"])
+async def test_another_number_approves_nobody(sandbox: MakeCaller, count: str) -> None:
+    call = sandbox()
+    for number in range(3):
+        await call.submit(f"key-{number}", [number + 1])
+    reply = await _press(call, action="approve_all", count=count)
+    assert reply.status_code == 409
+    assert "Nothing was decided" in reply.text
+    assert "3 requests wait now" in reply.text
+    assert {record.state for record in call.platform.requests()} == {"AdminTask"}
+
+
+async def test_what_came_after_the_look_is_not_approved_with_the_rest(sandbox: MakeCaller) -> None:
+    call = sandbox()
+    for number in range(2):
+        await call.submit(f"key-{number}", [number + 1])
+    token = await _token(call)
+    await call.submit("key-later", [9])
+    reply = await call.client.post(f"{PAGE}/decide", data={"token": token, "action": "approve_all", "count": "2"})
+    assert reply.status_code == 409
+    assert {record.state for record in call.platform.requests()} == {"AdminTask"}
+
+
+async def test_a_request_that_somebody_else_decided_stays_as_it_is(sandbox: MakeCaller) -> None:
+    call = sandbox()
+    request_id = await call.submit("key-1", [1])
+    await call.submit("key-2", [2])
+    call.platform.approve("key-1")
+    reply = await _press(call, action="reject", request=request_id)
+    assert (reply.status_code, reply.headers["content-type"].split(";")[0]) == (409, "text/html")
+    assert "Somebody else has decided this request already." in reply.text
+    assert call.platform.requests()[0].state == "approved"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +135,7 @@ async def test_a_form_approves_all(sandbox: MakeCaller) -> None:
 async def test_posts_from_other_sites_are_refused(sandbox: MakeCaller, headers: dict[str, str]) -> None:
     call = sandbox()
     await call.submit("key-1", [1])
-    assert (await _press_from(headers, call, action="approve_all")).status_code == 403
+    assert (await _press_from(headers, call, action="approve_all", count="1")).status_code == 403
     assert (await call.client.post("/_sandbox/approve-all", headers=headers)).status_code == 403
     assert call.platform.requests()[0].state == "AdminTask"
 
@@ -109,15 +144,15 @@ async def test_posts_of_the_page_itself_carry_its_origin(sandbox: MakeCaller) ->
     call = sandbox()
     await call.submit("key-1", [1])
     own = {"Origin": "http://sandbox", "Sec-Fetch-Site": "same-origin"}
-    assert (await _press_from(own, call, action="approve_all")).status_code == 303
+    assert (await _press_from(own, call, action="approve_all", count="1")).status_code == 303
     assert call.platform.requests()[0].state == "approved"
 
 
 @pytest.mark.parametrize(
     ("form", "status"),
     [
-        ({"action": "approve_all", "token": ""}, 403),
-        ({"action": "approve_all", "token": "guess"}, 403),
+        ({"action": "approve_all", "count": "1", "token": ""}, 403),
+        ({"action": "approve_all", "count": "1", "token": "guess"}, 403),
         ({"action": "delete"}, 400),
         ({"action": "approve", "request": "none"}, 404),
     ],
@@ -126,7 +161,9 @@ async def test_posts_of_the_page_itself_carry_its_origin(sandbox: MakeCaller) ->
 async def test_wrong_forms_are_refused(sandbox: MakeCaller, form: dict[str, str], status: int) -> None:
     call = sandbox()
     await call.submit("key-1", [1])
-    assert (await _press(call, **form)).status_code == status
+    reply = await _press(call, **form)
+    assert (reply.status_code, reply.headers["content-type"].split(";")[0]) == (status, "text/html")
+    assert f'href="{PAGE}"' in reply.text
     assert call.platform.requests()[0].state == "AdminTask"
 
 

@@ -3,12 +3,14 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,8 +21,8 @@ from sandbox.badges import GOLD_CIRCLE, Badge
 from sandbox.faults import Route
 from sandbox.platform import Platform
 from sandbox.server import running_sandbox
-from sandbox.settings import SWITCHES, SandboxSettings, SettingsError, Till
-from tests.sandbox.calling import REQUESTS, WORKFLOW, submission
+from sandbox.settings import MAKER, SWITCHES, SandboxSettings, SettingsError, Till
+from tests.sandbox.calling import REQUESTS, WORKFLOW, basic, submission
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,6 +93,16 @@ def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> No
         (["--till", "nobody"], "USER:PASSWORD"),
         (["--till", "sandbox-checker:x"], "another name"),
         (["--page-limit", "0"], "page_limit"),
+        (["--page-limit", "101"], "give 1 to 100"),
+        (["--books", "/nowhere/at/all/books.db"], "/nowhere/at/all/books.db cannot be used (unable to open"),
+        (["--books", str(ROOT)], "in a folder that exists"),
+        (["--books", __file__], "file is not a database"),
+        (["--port", "65536"], "give another one with --port"),
+        (["--port", "-1"], "give another one with --port"),
+        (["--host", "203.0.113.9"], "203.0.113.9 cannot be used"),
+        (["--delay", "inf"], "delay_s"),
+        (["--latency", "nan"], "latency_s"),
+        (["--list-lag", "-1"], "list_lag_s"),
         (["--organisation", "-1"], "organisation"),
         (["--timezone", "Atlantis"], "IANA"),
     ],
@@ -99,6 +111,32 @@ def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> No
 def test_wrong_choices_name_the_remedy(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert words in capsys.readouterr().err
+
+
+def test_books_of_something_else_are_left_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    books = tmp_path / "other.db"
+    with closing(sqlite3.connect(books)) as other:
+        other.execute("CREATE TABLE request (id)")
+    assert main(["--books", str(books)]) == 2
+    assert "give a file of the sandbox's own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "username", "password"),
+    [("other:pw", "other", "pw"), ("a:b:c", "a", "b:c"), (f"{MAKER.username}:pw", MAKER.username, "pw")],
+)
+def test_a_till_of_ones_own_makes_requests_and_its_oauth_client_too(given: str, username: str, password: str) -> None:
+    till = replace(MAKER, username=username, password=password)
+    organisation = {"X-CAP-API-AUTH-ORG-ID": "100458"}
+    with _process("--till", given) as (_, url), httpx.Client(base_url=url, headers=organisation) as client:
+        basics = {"Authorization": basic(till)}
+        assert client.post(WORKFLOW, json=submission("key-1", [1]), headers=basics).status_code == 200
+        oauth = {"key": "sandbox-key", "secret": "sandbox-secret"}
+        token = client.post("/v3/oauth/token/generate", json=oauth).json()["data"]["accessToken"]
+        tokens = {"X-CAP-API-OAUTH-TOKEN": token}
+        assert client.post(WORKFLOW, json=submission("key-2", [2]), headers=tokens).status_code == 200
+        former = {"Authorization": basic(MAKER)}
+        assert client.post(WORKFLOW, json=submission("key-3", [3]), headers=former).status_code == 401
 
 
 def test_settings_are_judged_when_switched_too() -> None:
@@ -141,7 +179,7 @@ def test_a_badge_can_be_added_and_is_kept(tmp_path: Path) -> None:
     badge = platform.catalogue.get(badge_id)
     platform.close()
     assert isinstance(badge, Badge)
-    assert (badge.name, badge.enrolled_for_days, badge.number) == ("Extra", 3, 8)
+    assert (badge.name, badge.enrolled_for_days, badge.number) == ("Extra", 3, 9)
 
 
 def test_many_threads_submit_and_decide_at_once(credentials: dict[str, str]) -> None:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from secrets import token_hex
 from typing import Annotated, Any, Final, Self, TypeAlias
 
 from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
-from sqlalchemy import Row, delete, exists, func, insert, select
+from sqlalchemy import Row, delete, exists, func, insert, or_, select
 
 from capillary.ledger.bounds import checked
 from capillary.ledger.candidates import is_new, known_elsewhere, may_be_planned, planning, unclear
@@ -23,7 +22,7 @@ from capillary.ledger.cut import Cut, cut
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import GuardRefused, LedgerBroken
 from capillary.ledger.occasion import locked_occasion, locked_spec
-from capillary.ledger.plan_id import OpenPlan, PlanId
+from capillary.ledger.plan_id import OpenPlan, PlanId, is_of_run, new_token
 from capillary.ledger.requests import dead_runs, discard_unsent, keep_alive
 from capillary.ledger.schema import (
     Outcome,
@@ -99,6 +98,8 @@ class Order:
         override_guards: a person looked and lets the plan pass.
         lease: how long the run counts as alive without a sign of life.
         note: a person's words about this run.
+        airflow_run: what tells the run from one of its name in another Airflow, or from before it was deleted there;
+            empty: nothing does, and its plan is found by its token alone.
     """
 
     dag_id: str
@@ -117,6 +118,7 @@ class Order:
     override_guards: bool = False
     lease: timedelta = timedelta(hours=6)
     note: str | None = None
+    airflow_run: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what the ledger's columns cannot hold, before a row of the warehouse is read.
@@ -226,6 +228,41 @@ def customers_to_read(ledger: Ledger, staged: Staging, order: Order) -> dict[int
         return {} if occasion_id is None else staged.those_staged(unclear(tx, occasion_id, order.retry))
 
 
+def plan_of_run(
+    tx: Transaction, *, dag_id: str, run_id: str, task_id: str, airflow_run: str, account: str | None = None
+) -> Plan | None:
+    """Return the plan of an Airflow task that has lost the plan's token; None where it cannot be told for certain.
+
+    It is the only one that the task has made in that very run, and something of it was sent: from then on the task
+    makes no other one. What a restore has brought back may have been planned again since, and was not sent here.
+
+    Args:
+        tx: the transaction.
+        dag_id: of the task that planned.
+        run_id: the same.
+        task_id: the same.
+        airflow_run: as in `Order`.
+        account: the account that it planned for; None: any, where it is one only.
+    """
+    columns = badge_run.c
+    found = tx.conn.execute(
+        select(badge_run).where(
+            columns.dag_id == dag_id,
+            columns.run_id == run_id,
+            columns.task_id == task_id,
+            *([columns.account == account] if account is not None else []),
+        )
+    ).all()
+    of_run = [run for run in found if is_of_run(run.token, airflow_run)]
+    if len(of_run) != 1:
+        return None
+    sent = select(badge_request.c.id).where(
+        badge_request.c.badge_run_id == of_run[0].id,
+        or_(badge_request.c.status != RequestStatus.PLANNED, badge_request.c.tries > 0),
+    )
+    return _kept(tx, of_run[0]) if tx.conn.execute(sent.limit(1)).first() else None
+
+
 def _occasion_is_new(ledger: Ledger, order: Order) -> bool:
     with ledger.read() as tx:
         occasion_id = _occasion_id(tx, order)
@@ -284,7 +321,7 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
             f"{fresh} of them new, {planned} to be planned; nothing was planned"
         )
 
-    token = token_hex(16)
+    token = new_token(order.airflow_run)
     run_id = tx.conn.execute(
         insert(badge_run)
         .values(

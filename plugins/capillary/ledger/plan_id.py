@@ -8,7 +8,9 @@ transaction (an XCom, a trigger, a task's own variables) holds a `PlanId`, and w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NewType
+from hashlib import sha256
+from secrets import token_hex
+from typing import Final, NewType
 
 from sqlalchemy import select
 
@@ -20,17 +22,38 @@ from capillary.ledger.schema import badge_run
 OpenPlan = NewType("OpenPlan", int)
 
 
+_HALF: Final = 16
+
+
 @dataclass(frozen=True, slots=True)
 class PlanId:
     """A plan of the ledger, by what no other plan ever has.
 
     Attributes:
         badge_run_id: `badge_run.id`; a restored ledger gives it out again.
-        token: `badge_run.token`, 32 random hex digits.
+        token: `badge_run.token`, 32 hex digits: 16 random ones, and 16 of the Airflow run that planned.
     """
 
     badge_run_id: int
     token: str
+
+
+def new_token(airflow_run: str) -> str:
+    """Return a token that no other plan has.
+
+    Args:
+        airflow_run: what no other run has, in this Airflow or another; empty: not known, and no run is told by it.
+    """
+    return token_hex(_HALF // 2) + (_mark(airflow_run) if airflow_run else token_hex(_HALF // 2))
+
+
+def is_of_run(token: str, airflow_run: str) -> bool:
+    """Return whether the plan of this token was made in that Airflow run."""
+    return bool(airflow_run) and token[_HALF:] == _mark(airflow_run)
+
+
+def _mark(airflow_run: str) -> str:
+    return sha256(airflow_run.encode()).hexdigest()[:_HALF]
 
 
 def open_plan(tx: Transaction, plan: PlanId) -> OpenPlan:
