@@ -22,7 +22,7 @@ from capillary.engine.send import Sender, Sent, doubt_after
 from capillary.engine.submit import IN_FLIGHT
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.requests import Claim, claim
+from capillary.ledger.request_rows import Claim, claim
 from capillary.ledger.schema import badge_request
 from capillary.sensors import BadgeRequestSensor
 

@@ -21,7 +21,7 @@ from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
 from capillary.hooks import database_engine_of, source_past_the_form
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.requests import discard_unsent
+from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.schema import Outcome
 from capillary.ledger.views import FailureCount, Funnel, failures, funnel
 from capillary.lost_xcom import plan_of_context, planning_task_of

@@ -24,7 +24,7 @@ from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.requests import keep_alive
+from capillary.ledger.request_rows import keep_alive
 from capillary.ledger.stops import assert_plan_not_stopped
 from capillary.ledger.waiting import RunWait, run_wait
 from capillary.planning import RUN_LEASE

@@ -10,10 +10,10 @@ from sqlalchemy import update
 from capillary.engine import before_sending, send, submit
 from capillary.engine.doubt import Resolved
 from capillary.engine.history import read_history
-from capillary.ledger import requests
+from capillary.ledger import request_rows
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.requests import Claim
+from capillary.ledger.request_rows import Claim
 from capillary.ledger.schema import RequestStatus, badge_request
 
 
@@ -56,6 +56,6 @@ def _forget_claims() -> None:
 
 def _trust_silence() -> None:
     def release(tx: Transaction, held: Claim, *, reason: str) -> bool:
-        return requests.release(tx, held, reason=reason)
+        return request_rows.release(tx, held, reason=reason)
 
     send.requests.note_doubt = release  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from capillary.ledger import foreign_keys, history, pace, scans
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan import Guards, Order, commit_plan
-from capillary.ledger.requests import Claim, Seen, claim, note_doubt, record_sighting
+from capillary.ledger.request_rows import Claim, Seen, claim, note_doubt, record_sighting
 from capillary.ledger.schema import Outcome, badge_request
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import Spec

@@ -17,7 +17,7 @@ from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.migrate import create
 from capillary.ledger.plan import Guards, Order, commit_plan
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.requests import Seen, claim, record_sighting
+from capillary.ledger.request_rows import Seen, claim, record_sighting
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_request, metadata
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import Spec

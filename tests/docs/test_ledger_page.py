@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import inspect, update
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.requests import MAX_RESENDS
+from capillary.ledger.request_rows import MAX_RESENDS
 from capillary.ledger.revision import VERSION_TABLE
 from capillary.ledger.schema import Outcome, RequestStatus, metadata
 from tests.docs.conftest import ACCOUNT, RUN

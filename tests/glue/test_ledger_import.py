@@ -16,7 +16,7 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.foreign_keys import foreign_keys
 from capillary.ledger.migrate import create
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.requests import discard_unsent
+from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.schema import badge_request, badge_run
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from tests.glue.conftest import BADGE, SQL, Place

@@ -112,8 +112,7 @@ def test_a_module_imported_by_its_bare_name_only_defines_things(imported: dict[s
 def test_no_bare_name_hides_a_module_of_python_or_of_another_package() -> None:
     stems = {path.stem for path in MODULES} - {"__init__", "__main__"}
     assert stems & sys.stdlib_module_names == set()
-    # Where the ignore file is missing, ledger/requests.py hides the library of that name: give it another name.
-    assert stems & set(packages_distributions()) <= {"requests"}
+    assert stems & set(packages_distributions()) == set()
 
 
 @pytest.mark.parametrize("syntax", ["glob", "regexp"])

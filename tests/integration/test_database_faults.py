@@ -42,7 +42,7 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
 from capillary.ledger.plan import Order
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.requests import discard_unsent
+from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.schema import badge_enrolment, badge_run, metadata
 from capillary.ledger.spec import Spec
 from capillary.ledger.views import funnel

@@ -24,7 +24,7 @@ from capillary.ledger import scans
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan import Guards, Order, commit_plan
 from capillary.ledger.plan_id import PlanId
-from capillary.ledger.requests import claim, record_sighting
+from capillary.ledger.request_rows import claim, record_sighting
 from capillary.ledger.schema import badge_request, badge_scan, badge_sighting
 from capillary.ledger.spec import Spec
 from capillary.ledger.staging import staging

@@ -50,7 +50,7 @@ class Part:
     mutants: Sequence[str] = ("*",)
 
 
-_LEDGER: Final = ("ledger/requests", "ledger/settle")
+_LEDGER: Final = ("ledger/request_rows", "ledger/settle")
 _LEDGER_TESTS: Final = ("unit/ledger/test_requests.py", "unit/ledger/test_settle.py")
 
 PARTS: Final[Mapping[str, Part]] = {

@@ -39,7 +39,7 @@ from capillary.ledger.errors import Stopped
 from capillary.ledger.occasion import occasion_of_badge
 from capillary.ledger.plan import Guards, Order, Plan
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.requests import discard_unsent, keep_alive
+from capillary.ledger.request_rows import discard_unsent, keep_alive
 from capillary.ledger.server import Server, note_first
 from capillary.ledger.stops import assert_plan_not_stopped
 from capillary.ledger.views import funnel

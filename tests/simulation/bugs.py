@@ -53,7 +53,19 @@ from capillary.engine.platform_list import DaysRead, ListRead, OnPage
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
 from capillary.engine.sightings import seen_in
-from capillary.ledger import candidates, counts, cut, foreign_keys, migrate, pace, plan, requests, scans, server, stops
+from capillary.ledger import (
+    candidates,
+    counts,
+    cut,
+    foreign_keys,
+    migrate,
+    pace,
+    plan,
+    request_rows,
+    scans,
+    server,
+    stops,
+)
 from capillary.ledger import history as ledger_history
 from capillary.ledger import occasion as ledger_occasion
 from capillary.ledger import settle as ledger_settle
@@ -61,7 +73,7 @@ from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.history import Days
 from capillary.ledger.plan import Order
 from capillary.ledger.plan_id import OpenPlan, PlanId
-from capillary.ledger.requests import Claim, ConfirmedAbsence
+from capillary.ledger.request_rows import Claim, ConfirmedAbsence
 from capillary.ledger.schema import (
     Outcome,
     RequestStatus,
@@ -186,14 +198,14 @@ def _failed_check_refuses(answer: Answer) -> WorkflowRequest | None:
     return taken
 
 
-def _found_and_not_dated(tx: Transaction, request_id: int, seen: requests.Seen) -> bool:
+def _found_and_not_dated(tx: Transaction, request_id: int, seen: request_rows.Seen) -> bool:
     new = _RECORD(tx, request_id, seen)
     undated = update(badge_request).where(badge_request.c.id == request_id, badge_request.c.tries == 0)
     tx.conn.execute(undated.values(first_sent_at=None, last_sent_at=None))
     return new
 
 
-_RECORD: Final = requests.record_sighting
+_RECORD: Final = request_rows.record_sighting
 
 
 _TAKEN: Final[Callable[[Answer], WorkflowRequest | None]] = api_client._taken
@@ -203,7 +215,7 @@ def _claim_anything(
     tx: Transaction, request_id: int, *, badge_run_id: int, sender: str, doubt_after: timedelta
 ) -> Claim | None:
     conditions = [badge_request.c.badge_run_id == badge_run_id]
-    return requests._claimed(tx, request_id, conditions, sender, doubt_after, resends=0)
+    return request_rows._claimed(tx, request_id, conditions, sender, doubt_after, resends=0)
 
 
 def _claim_for_others(
@@ -211,7 +223,7 @@ def _claim_for_others(
 ) -> Claim | None:
     assert badge_run_id  # and nothing more is asked of it
     conditions = [badge_request.c.status == RequestStatus.PLANNED, badge_request.c.resends == 0]
-    return requests._claimed(tx, request_id, conditions, sender, doubt_after, resends=0)
+    return request_rows._claimed(tx, request_id, conditions, sender, doubt_after, resends=0)
 
 
 def _planned_by_anybody(tx: Transaction, badge_run_id: int, count: int) -> list[int]:
@@ -225,7 +237,7 @@ def _planned_by_anybody(tx: Transaction, badge_run_id: int, count: int) -> list[
 
 
 def _late_release(tx: Transaction, held: Claim, *, reason: str) -> bool:
-    return requests._moved(
+    return request_rows._moved(
         tx.conn,
         update(badge_request)
         .where(badge_request.c.id == held.request_id, badge_request.c.status == RequestStatus.SENDING)
@@ -234,14 +246,14 @@ def _late_release(tx: Transaction, held: Claim, *, reason: str) -> bool:
 
 
 def _refuse_doubtful(tx: Transaction, held: Claim, *, code: int | None, reason: str) -> bool:
-    moved = requests._moved(
+    moved = request_rows._moved(
         tx.conn,
         update(badge_request)
-        .where(*requests._held(held))
+        .where(*request_rows._held(held))
         .values(status=RequestStatus.SETTLED, settled_at=tx.now, error_code=code, error=reason),
     )
     if moved:
-        requests._settle_all(tx, held.request_id, Outcome.NOT_ACCEPTED, code)
+        request_rows._settle_all(tx, held.request_id, Outcome.NOT_ACCEPTED, code)
     return moved
 
 
@@ -254,7 +266,7 @@ async def _accepted_by_number(self: Sender, held: Claim, taken: WorkflowRequest)
 
     def record(tx: Transaction) -> None:
         if tx.conn.execute(select(badge_request.c.id).where(badge_request.c.id == held.request_id)).first():
-            requests.record_sighting(tx, held.request_id, seen)
+            request_rows.record_sighting(tx, held.request_id, seen)
 
     self._in_transaction(record)
     return Sending(Sent.ACCEPTED, auto_approved=seen.auto_approved)
@@ -396,7 +408,7 @@ def _discard_what_is_sent(tx: Transaction, *, badge_run_ids: Sequence[OpenPlan])
     return _DISCARD(tx, badge_run_ids=badge_run_ids)
 
 
-_DISCARD: Final = requests.discard_unsent
+_DISCARD: Final = request_rows.discard_unsent
 
 
 # Identities -------------------------------------------------------------------------------------------------
@@ -487,7 +499,7 @@ def _settle_by_what_came(
         readings = [read_outcomes(row, customers, give_up=give_up) for row in rows]
         if any(reading.incomplete or reading.echo_differs for reading in readings):
             return False
-        moved = requests._moved(
+        moved = request_rows._moved(
             tx.conn,
             update(badge_request)
             .where(badge_request.c.id == request_id, badge_request.c.status == RequestStatus.WAITING)
@@ -530,8 +542,8 @@ def _refusal_uncounted(tx: Transaction, held: Claim, *, code: int | None, reason
 
 
 _COUNT: Final = counts.count_outcomes
-_GIVE_UP: Final = requests.give_up
-_REFUSE: Final = requests.refuse
+_GIVE_UP: Final = request_rows.give_up
+_REFUSE: Final = request_rows.refuse
 
 
 def _approved_means_enrolled(request: WorkflowRequest, customers: Sequence[int], *, give_up: bool = False) -> Reading:
@@ -614,24 +626,24 @@ BUGS: Final[Mapping[str, Bug]] = {
     "persist-after-send": Bug("the claim is written before the POST", [(Sender, "send", _persist_after_send)]),
     "release-on-timeout": Bug("no trustworthy answer leaves a doubt", [(Sender, "_doubted", _release_on_timeout)]),
     "trust-200": Bug("a 200 without a request id proves nothing", [(api_client, "_taken", _trust_200)], shown_by=1),
-    "claim-without-compare": Bug("a claim is a compare-and-set", [(requests, "claim", _claim_anything)]),
+    "claim-without-compare": Bug("a claim is a compare-and-set", [(request_rows, "claim", _claim_anything)]),
     "send-for-others": Bug(
         "only the run that planned a request sends it",
         [
-            (requests, "claim", _claim_for_others),
+            (request_rows, "claim", _claim_for_others),
             *((each, "planned_requests", _planned_by_anybody) for each in (room, submit)),
         ],
         shown_by=1,
     ),
     "late-release": Bug(
         "a sender releases only its own claim, never a doubtful one",
-        [(requests, "release", _late_release)],
+        [(request_rows, "release", _late_release)],
         lambda shape: shape.freeze >= 0.1,
         shown_by=43,
     ),
     "refuse-although-doubtful": Bug(
         "no refusal counts for a doubtful request",
-        [(requests, "refuse", _refuse_doubtful)],
+        [(request_rows, "refuse", _refuse_doubtful)],
         lambda shape: shape.fault > 0.2,
         shown_by=19,
     ),
@@ -643,7 +655,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "claim-ignores-the-stop": Bug(
         "a claim looks at the stop",
-        [(requests, "assert_may_claim", _never)],
+        [(request_rows, "assert_may_claim", _never)],
         lambda shape: bool(shape.stops),
         shown_by=53,
     ),
@@ -846,9 +858,11 @@ BUGS: Final[Mapping[str, Bug]] = {
         _broken,
         shown_by=52,
     ),
-    "refusal-uncounted": Bug("a refused request is counted", [(requests, "refuse", _refusal_uncounted)], shown_by=1),
+    "refusal-uncounted": Bug(
+        "a refused request is counted", [(request_rows, "refuse", _refusal_uncounted)], shown_by=1
+    ),
     "giving-up-uncounted": Bug(
-        "a request that is given up is counted", [(requests, "give_up", _give_up_uncounted)], shown_by=1
+        "a request that is given up is counted", [(request_rows, "give_up", _give_up_uncounted)], shown_by=1
     ),
     "failed-check-is-a-refusal": Bug(
         "what the platform took is found, whatever it says of its checks",
@@ -858,7 +872,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "found-and-not-dated": Bug(
         "what a restored ledger finds was sent when the platform made it",
-        [(requests, "record_sighting", _found_and_not_dated)],
+        [(request_rows, "record_sighting", _found_and_not_dated)],
         _restored,
         shown_by=9,
     ),

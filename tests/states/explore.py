@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from capillary.ledger.errors import LedgerBroken
-from capillary.ledger.requests import MAX_RESENDS
+from capillary.ledger.request_rows import MAX_RESENDS
 from tests.states.one_request import CUSTOMERS
 from tests.states.world import APPROVED, PARKED, REJECTED, TWICE, Idle, State, World
 

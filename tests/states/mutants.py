@@ -11,18 +11,18 @@ from sqlalchemy import ColumnElement, delete, select, update
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.engine import settle
 from capillary.engine.outcomes import Reading, fold, read_outcomes
-from capillary.ledger import requests
+from capillary.ledger import request_rows
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.requests import Claim, ConfirmedAbsence, Seen
+from capillary.ledger.request_rows import Claim, ConfirmedAbsence, Seen
 from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_run, badge_sighting
 from capillary.ledger.settle import Ending
 from tests.states.one_request import CUSTOMERS
 
-_PRODUCT_RECORD = requests.record_sighting
-_PRODUCT_CLAIM = requests.claim
+_PRODUCT_RECORD = request_rows.record_sighting
+_PRODUCT_CLAIM = request_rows.claim
 
 
 def claim_whatever_the_status(patch: pytest.MonkeyPatch) -> None:
@@ -32,9 +32,9 @@ def claim_whatever_the_status(patch: pytest.MonkeyPatch) -> None:
         tx: Transaction, request_id: int, *, badge_run_id: OpenPlan, sender: str, doubt_after: timedelta
     ) -> Claim | None:
         mine = [badge_request.c.badge_run_id == badge_run_id]
-        return requests._claimed(tx, request_id, mine, sender, doubt_after, resends=0)
+        return request_rows._claimed(tx, request_id, mine, sender, doubt_after, resends=0)
 
-    patch.setattr(requests, "claim", claim)
+    patch.setattr(request_rows, "claim", claim)
 
 
 def doubt_from_the_claim_on(patch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def doubt_from_the_claim_on(patch: pytest.MonkeyPatch) -> None:
     ) -> Claim | None:
         return _PRODUCT_CLAIM(tx, request_id, badge_run_id=badge_run_id, sender=sender, doubt_after=timedelta(0))
 
-    patch.setattr(requests, "claim", claim)
+    patch.setattr(request_rows, "claim", claim)
 
 
 def absence_judged_at_once(patch: pytest.MonkeyPatch) -> None:
@@ -54,7 +54,7 @@ def absence_judged_at_once(patch: pytest.MonkeyPatch) -> None:
     def still_absent(absence: ConfirmedAbsence) -> tuple[ColumnElement[bool], ...]:
         return (badge_request.c.status == RequestStatus.SENDING, badge_request.c.tries == absence.tries)
 
-    patch.setattr(requests, "_still_absent", still_absent)
+    patch.setattr(request_rows, "_still_absent", still_absent)
 
 
 def doubt_may_be_judged_at_its_very_end(patch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def doubt_may_be_judged_at_its_very_end(patch: pytest.MonkeyPatch) -> None:
             badge_request.c.doubt_from <= absence.scan_begun_at,
         )
 
-    patch.setattr(requests, "_still_absent", still_absent)
+    patch.setattr(request_rows, "_still_absent", still_absent)
 
 
 def absence_outlives_a_sighting(patch: pytest.MonkeyPatch) -> None:
@@ -76,61 +76,61 @@ def absence_outlives_a_sighting(patch: pytest.MonkeyPatch) -> None:
     def still_absent(absence: ConfirmedAbsence) -> tuple[ColumnElement[bool], ...]:
         return (badge_request.c.tries == absence.tries,)
 
-    patch.setattr(requests, "_still_absent", still_absent)
+    patch.setattr(request_rows, "_still_absent", still_absent)
 
 
 def a_lost_reply_releases(patch: pytest.MonkeyPatch) -> None:
     """Doubt taken for a refusal."""
 
     def note_doubt(tx: Transaction, held: Claim, *, reason: str) -> bool:
-        return requests.release(tx, held, reason=reason)
+        return request_rows.release(tx, held, reason=reason)
 
-    patch.setattr(requests, "note_doubt", note_doubt)
+    patch.setattr(request_rows, "note_doubt", note_doubt)
 
 
 def release_from_any_status(patch: pytest.MonkeyPatch) -> None:
     """A late refusal that takes back what was found meanwhile."""
 
     def release(tx: Transaction, held: Claim, *, reason: str) -> bool:
-        return requests._moved(
+        return request_rows._moved(
             tx.conn,
             update(badge_request)
             .where(badge_request.c.id == held.request_id)
             .values(status=RequestStatus.PLANNED, doubt_from=None, error=reason),
         )
 
-    patch.setattr(requests, "release", release)
+    patch.setattr(request_rows, "release", release)
 
 
 def release_although_doubtful(patch: pytest.MonkeyPatch) -> None:
     """The refusal of a second send taken as the end of the first."""
 
     def release(tx: Transaction, held: Claim, *, reason: str) -> bool:
-        return requests._moved(
+        return request_rows._moved(
             tx.conn,
             update(badge_request)
-            .where(*requests._held(held))
+            .where(*request_rows._held(held))
             .values(status=RequestStatus.PLANNED, doubt_from=None, error=reason),
         )
 
-    patch.setattr(requests, "release", release)
+    patch.setattr(request_rows, "release", release)
 
 
 def refuse_although_doubtful(patch: pytest.MonkeyPatch) -> None:
     """The same, and every customer not accepted."""
 
     def refuse(tx: Transaction, held: Claim, *, code: int | None, reason: str) -> bool:
-        moved = requests._moved(
+        moved = request_rows._moved(
             tx.conn,
             update(badge_request)
-            .where(*requests._held(held))
+            .where(*request_rows._held(held))
             .values(status=RequestStatus.SETTLED, settled_at=tx.now, error_code=code, error=reason),
         )
         if moved:
-            requests._settle_all(tx, held.request_id, Outcome.NOT_ACCEPTED, code)
+            request_rows._settle_all(tx, held.request_id, Outcome.NOT_ACCEPTED, code)
         return moved
 
-    patch.setattr(requests, "refuse", refuse)
+    patch.setattr(request_rows, "refuse", refuse)
 
 
 def a_sighting_opens_nothing_that_is_settled(patch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def a_sighting_opens_nothing_that_is_settled(patch: pytest.MonkeyPatch) -> None:
             tx.conn.execute(update(badge_request).values(status=before))
         return new
 
-    patch.setattr(requests, "record_sighting", record_sighting)
+    patch.setattr(request_rows, "record_sighting", record_sighting)
 
 
 def a_sighting_leaves_it_sending(patch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def a_sighting_leaves_it_sending(patch: pytest.MonkeyPatch) -> None:
             tx.conn.execute(update(badge_request).values(status=before.status, doubt_from=before.doubt_from))
         return new
 
-    patch.setattr(requests, "record_sighting", record_sighting)
+    patch.setattr(request_rows, "record_sighting", record_sighting)
 
 
 def a_decided_state_is_taken_back(patch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ def a_decided_state_is_taken_back(patch: pytest.MonkeyPatch) -> None:
         )
         return new
 
-    patch.setattr(requests, "record_sighting", record_sighting)
+    patch.setattr(request_rows, "record_sighting", record_sighting)
 
 
 def settle_with_an_unread_sighting(patch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ def settle_with_an_unread_sighting(patch: pytest.MonkeyPatch) -> None:
 
     def settled(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> bool:
         with ledger.write() as tx:
-            moved = requests._moved(
+            moved = request_rows._moved(
                 tx.conn,
                 update(badge_request)
                 .where(badge_request.c.id == request_id, badge_request.c.status == RequestStatus.WAITING)
@@ -208,7 +208,7 @@ def discard_whatever_the_status(patch: pytest.MonkeyPatch) -> None:
         )
         return gone
 
-    patch.setattr(requests, "discard_unsent", discard_unsent)
+    patch.setattr(request_rows, "discard_unsent", discard_unsent)
 
 
 def approved_is_taken_for_enrolled(patch: pytest.MonkeyPatch) -> None:
@@ -225,8 +225,8 @@ def send_without_end(patch: pytest.MonkeyPatch) -> None:
     """A request sent again as often as it is not found."""
 
     def resend(tx: Transaction, absence: ConfirmedAbsence, *, sender: str, doubt_after: timedelta) -> Claim | None:
-        absent = [badge_request.c.id == absence.request_id, *requests._still_absent(absence)]
-        return requests._claimed(tx, absence.request_id, absent, sender, doubt_after, resends=1)
+        absent = [badge_request.c.id == absence.request_id, *request_rows._still_absent(absence)]
+        return request_rows._claimed(tx, absence.request_id, absent, sender, doubt_after, resends=1)
 
-    patch.setattr(requests, "resend", resend)
-    patch.setattr(requests, "MAX_RESENDS", 3)
+    patch.setattr(request_rows, "resend", resend)
+    patch.setattr(request_rows, "MAX_RESENDS", 3)

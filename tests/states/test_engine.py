@@ -34,7 +34,7 @@ from capillary.engine.upkeep import keep_account
 from capillary.ledger.errors import GuardRefused
 from capillary.ledger.plan import Guards, Order
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.requests import discard_unsent
+from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_request
 from capillary.ledger.spec import Spec
 from capillary.ledger.views import funnel

@@ -2,7 +2,7 @@
 
 An actor is a process: a submitting task, its cleared twin, a wait or the upkeep. Each can claim, post, handle a
 reply late, read the list, judge absence, send again, settle, and die once. What changes the ledger is the
-product's own: `capillary.ledger.requests`, `capillary.ledger.settle`, and the handlers of
+product's own: `capillary.ledger.request_rows`, `capillary.ledger.settle`, and the handlers of
 `capillary.engine.send`, `capillary.engine.sightings` and `capillary.engine.settle` around them.
 
 The timing assumption in ticks: a POST starts in the tick of its claim or not at all, arrives at most
@@ -23,10 +23,10 @@ from capillary.api.errors import NotTaken, RequestRefused
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.engine import send, settle, sightings
 from capillary.engine.runtime import Runtime
-from capillary.ledger import requests
+from capillary.ledger import request_rows
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.requests import Claim, ConfirmedAbsence
+from capillary.ledger.request_rows import Claim, ConfirmedAbsence
 from tests.states.one_request import (
     ACCOUNT,
     CUSTOMERS,
@@ -46,7 +46,7 @@ POST_TICKS: Final = 1
 LAG_TICKS: Final = 1
 DOUBT: Final = (POST_TICKS + LAG_TICKS) * TICK
 #: Claims of one request in all: the first, and as many again as the ledger allows.
-MAX_TRIES: Final = 1 + requests.MAX_RESENDS
+MAX_TRIES: Final = 1 + request_rows.MAX_RESENDS
 
 APPROVED: Final = "approved"  #: executed, and every customer enrolled
 TWICE: Final = "failed"  #: approved and executed after its twin: error 809
@@ -237,15 +237,15 @@ class World:
 
     def _judge(self, state: State, tries: int, begun: int) -> Iterator[tuple[str, Rows, Actor, None]]:
         absence = ConfirmedAbsence(REQUEST, KEY, tries, moment(begun))
-        if state.rows.request is not None and state.rows.request.resends >= requests.MAX_RESENDS:
+        if state.rows.request is not None and state.rows.request.resends >= request_rows.MAX_RESENDS:
             rows, _ = self.ledger.change(
-                state.rows, ("give up", tries, begun), lambda tx: requests.give_up(tx, absence)
+                state.rows, ("give up", tries, begun), lambda tx: request_rows.give_up(tx, absence)
             )
             yield "gives up", rows, IDLE, None
             return
 
         def resend(tx: Transaction) -> tuple[int, bool] | None:
-            return _held(requests.resend(tx, absence, sender="till", doubt_after=DOUBT))
+            return _held(request_rows.resend(tx, absence, sender="till", doubt_after=DOUBT))
 
         rows, claim = self.ledger.change(state.rows, ("resend", tries, begun), resend)
         yield "claims again", rows, IDLE if claim is None else Claimed(*claim), None
@@ -377,7 +377,7 @@ def run(coroutine: Coroutine[Any, Any, object]) -> None:
 
 
 def _claim(tx: Transaction) -> tuple[int, bool] | None:
-    return _held(requests.claim(tx, REQUEST, badge_run_id=OpenPlan(RUN), sender="till", doubt_after=DOUBT))
+    return _held(request_rows.claim(tx, REQUEST, badge_run_id=OpenPlan(RUN), sender="till", doubt_after=DOUBT))
 
 
 def _held(claim: Claim | None) -> tuple[int, bool] | None:
@@ -385,7 +385,7 @@ def _held(claim: Claim | None) -> tuple[int, bool] | None:
 
 
 def _discard(tx: Transaction) -> int:
-    return requests.discard_unsent(tx, badge_run_ids=[OpenPlan(RUN)])
+    return request_rows.discard_unsent(tx, badge_run_ids=[OpenPlan(RUN)])
 
 
 def _answer(state: State, tries: int, word: str, twin: int = -1) -> State:

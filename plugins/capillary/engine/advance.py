@@ -15,7 +15,7 @@ from capillary.engine.settle import SINGLE_READS, decided_requests, settle_by_re
 from capillary.engine.watch import Watched, watch_in_turn
 from capillary.ledger import scans
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.requests import keep_alive
+from capillary.ledger.request_rows import keep_alive
 from capillary.ledger.waiting import RunWait, run_wait
 
 #: How often, and how many seconds apart, another reader's turn is waited for: a reader that died keeps it for

@@ -13,9 +13,9 @@ from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import answers_for, holders, seen_in
-from capillary.ledger import requests
+from capillary.ledger import request_rows
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.requests import Seen
+from capillary.ledger.request_rows import Seen
 
 _LOG: Final = logging.getLogger("capillary.answered")
 
@@ -68,6 +68,6 @@ def _recorded(tx: Transaction, row: WorkflowRequest, named: Named, account: str)
     if holder is None or (holder.request_id, holder.account) != (named.request_id, account):
         return Word.UNCLEAR
     if answers_for(tx, row, key=named.key, request_id=named.request_id):
-        requests.record_sighting(tx, named.request_id, seen_in(row))
+        request_rows.record_sighting(tx, named.request_id, seen_in(row))
         return Word.OURS
     return Word.OTHERS if row.customers else Word.UNCLEAR

@@ -13,7 +13,7 @@ from capillary.engine.room import planned_requests
 from capillary.engine.send import Sender
 from capillary.engine.unreadable_rows import is_through, way_out
 from capillary.engine.watch import watch
-from capillary.ledger import requests, scans, server
+from capillary.ledger import request_rows, scans, server
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.foreign_keys import drop_known, foreign_keys
 from capillary.ledger.history import history, read_again
@@ -67,7 +67,7 @@ async def look_first(
     def alive(tx: Transaction) -> None:
         opened = open_plan(tx, plan)
         assert_run_not_stopped(tx, opened)
-        requests.keep_alive(tx, opened, lease=lease)
+        request_rows.keep_alive(tx, opened, lease=lease)
 
     if not await sender.runtime.ledger_call(anything_planned):
         return Looked(Resolved(), _NEVER)

@@ -38,12 +38,12 @@ from capillary.engine.send import SEND_WITHIN_S, Sender, Sent, doubt_after
 from capillary.engine.sightings import record_rows
 from capillary.engine.unreadable_rows import is_through
 from capillary.engine.watch import cluster_day, note_clocks
-from capillary.ledger import requests, scans
+from capillary.ledger import request_rows, scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
 from capillary.ledger.foreign_keys import foreign_keys
 from capillary.ledger.history import history
-from capillary.ledger.requests import ConfirmedAbsence
+from capillary.ledger.request_rows import ConfirmedAbsence
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
 
 #: Without a control, absence is judged by a reading begun so long after ``doubt_from``.
@@ -115,13 +115,13 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
     sent_again = given_up = auto_approved = stopped = 0
     looks = Looks(sender, LOOKS if stop_on_auto_approval else 0)
     for number, (absence, resends) in enumerate(absences, start=1):
-        if resends >= requests.MAX_RESENDS:
+        if resends >= request_rows.MAX_RESENDS:
             given_up += await runtime.ledger_call(lambda a=absence: _give_up(ledger, a))  # type: ignore[misc]
             continue
         try:
             sending = await sender.send(
                 absence.request_id,
-                lambda tx, a=absence: requests.resend(  # type: ignore[misc]
+                lambda tx, a=absence: request_rows.resend(  # type: ignore[misc]
                     tx, a, sender=client.settings.sender, doubt_after=doubt_after(client.settings)
                 ),
                 list_read_at=absence.scan_begun_at,
@@ -249,7 +249,7 @@ def _name(ledger: Ledger, doubt: InDoubt, row: Lookalike) -> None:
         f"rejected, say so: python -m capillary ledger import --not-ours {shell_word(row.platform_request_id)}"
     )
     with ledger.write() as tx:
-        requests.note_held_doubt(tx, doubt.request_id, key=doubt.key, tries=doubt.tries, reason=reason)
+        request_rows.note_held_doubt(tx, doubt.request_id, key=doubt.key, tries=doubt.tries, reason=reason)
     _LOG.error("request %s stays in doubt: %s", doubt.key, reason)
 
 
@@ -352,4 +352,4 @@ def _newest_sends(
 
 def _give_up(ledger: Ledger, absence: ConfirmedAbsence) -> bool:
     with ledger.write() as tx:
-        return requests.give_up(tx, absence)
+        return request_rows.give_up(tx, absence)

@@ -17,7 +17,7 @@ from capillary.engine.platform_list import hides_its_key
 from capillary.engine.sightings import keys_seen, seen_in
 from capillary.ledger import foreign_keys, scans
 from capillary.ledger.database import Transaction
-from capillary.ledger.requests import record_sighting
+from capillary.ledger.request_rows import record_sighting
 from capillary.ledger.schema import (
     HAS_BADGE,
     badge_enrolment,

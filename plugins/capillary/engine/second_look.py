@@ -10,7 +10,7 @@ from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadab
 from capillary.api.outside_text import on_one_line
 from capillary.engine.send import Sender
 from capillary.engine.sightings import record_rows, seen_in
-from capillary.ledger.requests import Seen
+from capillary.ledger.request_rows import Seen
 
 #: From the reply to the look, seconds.
 LOOK_AFTER_S: Final = 5.0

@@ -25,11 +25,11 @@ from capillary.engine.answered import Named, look_up
 from capillary.engine.errors import BodyChanged, ServerChanged, SubmittingOff, WrongAccount
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import answers_for, record_accepted, seen_in
-from capillary.ledger import requests, server
+from capillary.ledger import request_rows, server
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.requests import Claim
+from capillary.ledger.request_rows import Claim
 from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_run, badge_spec
 from capillary.ledger.spec import Spec, carries, content_hash, hash_in
 
@@ -182,7 +182,7 @@ class Sender:
 
     async def _refused(self, held: Claim, error: RequestRefused) -> Sending:
         refused = await self.runtime.ledger_call(
-            lambda: self._in_transaction(lambda tx: requests.refuse(tx, held, code=error.code, reason=error.reason))
+            lambda: self._in_transaction(lambda tx: request_rows.refuse(tx, held, code=error.code, reason=error.reason))
         )
         if not refused:
             return await self._doubted(held, str(error))
@@ -191,9 +191,9 @@ class Sender:
 
     async def _doubted(self, held: Claim, reason: str, *, answered_id: str | None = None) -> Sending:
         def note(tx: Transaction) -> None:
-            requests.note_doubt(tx, held, reason=reason)
+            request_rows.note_doubt(tx, held, reason=reason)
             if answered_id is not None:
-                requests.note_answer(tx, held, answered_id)
+                request_rows.note_answer(tx, held, answered_id)
 
         await self.runtime.ledger_call(lambda: self._in_transaction(note))
         named = "" if answered_id is None else f". It named request {on_one_line(answered_id)}"
@@ -202,7 +202,7 @@ class Sender:
 
     async def _release(self, held: Claim, reason: str) -> bool:
         released = await self.runtime.ledger_call(
-            lambda: self._in_transaction(lambda tx: requests.release(tx, held, reason=reason))
+            lambda: self._in_transaction(lambda tx: request_rows.release(tx, held, reason=reason))
         )
         if released:
             _LOG.info("request %s is planned again: %s", held.key, reason)

@@ -26,7 +26,7 @@ from capillary.ledger import settle as ledger_settle
 from capillary.ledger.counts import customers_without_row
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.requests import record_sighting
+from capillary.ledger.request_rows import record_sighting
 from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_sighting
 from capillary.ledger.settle import Ending
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 from sqlalchemy import Row, or_, select
 
 from capillary.api.request_workflow import RequestState, WorkflowRequest, is_decided
-from capillary.ledger import foreign_keys, requests, scans
+from capillary.ledger import foreign_keys, request_rows, scans
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import RequestGone
-from capillary.ledger.requests import Claim, Seen
+from capillary.ledger.request_rows import Claim, Seen
 from capillary.ledger.schema import (
     RequestStatus,
     badge_enrolment,
@@ -82,7 +82,7 @@ def record_rows(
         seen = seen_in(row) if singly else _seen_in_a_list(row)
         if not _is_known(known.get(row.platform_request_id), request_id, seen):
             try:
-                new += requests.record_sighting(tx, request_id, seen)
+                new += request_rows.record_sighting(tx, request_id, seen)
             except RequestGone:
                 unknown.extend([row.request_key] if row.request_key else [])
     without_key = [each.platform_request_id for each in by_id.values() if not each.request_key]
@@ -104,8 +104,8 @@ def record_accepted(tx: Transaction, account: str, sender: str, held: Claim, see
     holder = holders(tx, [held.key]).get(held.key)
     if holder is not None and holder.account == account:
         with suppress(RequestGone):
-            requests.note_answer(tx, held, seen.platform_request_id)
-            requests.record_sighting(tx, holder.request_id, seen)
+            request_rows.note_answer(tx, held, seen.platform_request_id)
+            request_rows.record_sighting(tx, holder.request_id, seen)
             return True
     foreign_keys.note(tx, account, sender, [held.key])
     return False
@@ -280,7 +280,7 @@ def _is_known(known: Row[*tuple[Any, ...]] | None, request_id: int, seen: Seen) 
     """Return whether `record_sighting` would leave everything as it is."""
     if known is None or known.request_id != request_id or known.state != seen.state:
         return False
-    if any(getattr(seen, fact) not in (None, getattr(known, fact)) for fact in requests.FACTS):
+    if any(getattr(seen, fact) not in (None, getattr(known, fact)) for fact in request_rows.FACTS):
         return False
     if not seen.decided:
         return True

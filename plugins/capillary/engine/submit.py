@@ -35,7 +35,7 @@ from capillary.engine.room import Room, has_waited_too_long, planned_requests, r
 from capillary.engine.second_look import LOOKS, Looks
 from capillary.engine.send import Sender, Sending, Sent, assert_account, doubt_after
 from capillary.errors import CapillaryError, TransientError
-from capillary.ledger import requests
+from capillary.ledger import request_rows
 from capillary.ledger.auto_approval import note_told, told_at
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
@@ -214,7 +214,7 @@ async def _catch_up(sender: Sender, plan: PlanId, over_at: datetime, lease: time
         with sender.ledger.write() as tx:
             opened = open_plan(tx, plan)
             assert_run_not_stopped(tx, opened)
-            requests.keep_alive(tx, opened, lease=lease)
+            request_rows.keep_alive(tx, opened, lease=lease)
             return (over_at - tx.now).total_seconds()
 
     while (left := await sender.runtime.ledger_call(left_s)) >= 0:
@@ -233,7 +233,7 @@ async def _send_planned(
     def next_requests() -> Room:
         with sender.ledger.write() as tx:
             badge_run_id = open_plan(tx, plan)
-            requests.keep_alive(tx, badge_run_id, lease=terms.lease)
+            request_rows.keep_alive(tx, badge_run_id, lease=terms.lease)
             here = room(tx, badge_run_id, sender.client.settings, in_flight=terms.in_flight, width=width)
             if here.wanted:
                 assert_may_send(tx, sender.client.settings)
@@ -284,8 +284,8 @@ async def _send_batch(
 ) -> list[Sending]:
     """Send so many at once. All of them come to their end, whatever one raises: none is cut off in mid-call."""
 
-    def claim(tx: Transaction, request_id: int) -> requests.Claim | None:
-        return requests.claim(
+    def claim(tx: Transaction, request_id: int) -> request_rows.Claim | None:
+        return request_rows.claim(
             tx,
             request_id,
             badge_run_id=open_plan(tx, plan),
@@ -344,7 +344,7 @@ def stop_look(ledger: Ledger, plan: PlanId) -> Callable[[], None]:
 
 def _give_back(ledger: Ledger, plan: PlanId) -> None:
     with ledger.write() as tx:
-        freed = requests.discard_unsent(tx, badge_run_ids=[open_plan(tx, plan)])
+        freed = request_rows.discard_unsent(tx, badge_run_ids=[open_plan(tx, plan)])
     _LOG.warning("%d customers of the stopped run were not sent and are given back: a later run takes them", freed)
 
 

@@ -16,7 +16,7 @@ from capillary.engine.settle import SINGLE_READS
 from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.open_work import dead_open_runs, open_runs
 from capillary.ledger.plan_id import PlanId
-from capillary.ledger.requests import discard_unsent
+from capillary.ledger.request_rows import discard_unsent
 
 _LOG: Final = logging.getLogger("capillary.upkeep")
 

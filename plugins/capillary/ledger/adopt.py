@@ -13,7 +13,7 @@ from capillary.ledger.bounds import checked
 from capillary.ledger.counts import count_without_rows
 from capillary.ledger.database import Transaction
 from capillary.ledger.occasion import locked_occasion, locked_spec
-from capillary.ledger.requests import Seen, discard_unsent, record_sighting
+from capillary.ledger.request_rows import Seen, discard_unsent, record_sighting
 from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_occasion, badge_request, badge_run
 from capillary.ledger.spec import Spec
 

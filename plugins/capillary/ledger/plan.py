@@ -23,7 +23,7 @@ from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import GuardRefused, LedgerBroken
 from capillary.ledger.occasion import locked_occasion, locked_spec
 from capillary.ledger.plan_id import OpenPlan, PlanId, is_of_run, new_token
-from capillary.ledger.requests import dead_runs, discard_unsent, keep_alive
+from capillary.ledger.request_rows import dead_runs, discard_unsent, keep_alive
 from capillary.ledger.schema import (
     Outcome,
     RequestStatus,

@@ -12,11 +12,11 @@ from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRe
 from capillary.api.request_workflow import Entity, IssueBadgeRequest, WorkflowRequest
 from capillary.engine.errors import BodyChanged, SubmittingOff, WrongAccount
 from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, body_of, doubt_after
-from capillary.ledger import requests
+from capillary.ledger import request_rows
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.requests import Claim
+from capillary.ledger.request_rows import Claim
 from capillary.ledger.schema import badge_enrolment, badge_request
 from tests.unit.engine.desk import NOON, SETTINGS, Desk, row
 from tests.unit.ledger.orders import SPEC, absence
@@ -29,7 +29,7 @@ async def send(desk: Desk, request_id: int = REQUEST, *, claim_takes_s: float = 
 
     def claim(tx: Transaction) -> Claim | None:
         desk.second += claim_takes_s
-        return requests.claim(
+        return request_rows.claim(
             tx, request_id, badge_run_id=OpenPlan(1), sender="sender", doubt_after=timedelta(seconds=135)
         )
 
@@ -43,7 +43,7 @@ async def send_again(desk: Desk) -> Sending:
     absent = absence(desk.ledger, REQUEST, desk.now[0])
     return await desk.sender.send(
         REQUEST,
-        lambda tx: requests.resend(tx, absent, sender="sender", doubt_after=timedelta(seconds=135)),
+        lambda tx: request_rows.resend(tx, absent, sender="sender", doubt_after=timedelta(seconds=135)),
         list_read_at=desk.now[0],
     )
 

@@ -6,7 +6,7 @@ import pytest
 
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.engine.sightings import record_rows
-from capillary.ledger import foreign_keys, requests, scans
+from capillary.ledger import foreign_keys, request_rows, scans
 from capillary.ledger.database import Transaction
 from tests.unit.engine.desk import Desk, row
 
@@ -18,13 +18,13 @@ def test_requests_are_locked_in_the_order_of_their_ids_whatever_the_lists(
     desk.plan(range(1, 10))
     keys = [each.key for each in desk.requests()]
     recorded: list[int] = []
-    record = requests.record_sighting
+    record = request_rows.record_sighting
 
-    def spy(tx: Transaction, request_id: int, seen: requests.Seen) -> bool:
+    def spy(tx: Transaction, request_id: int, seen: request_rows.Seen) -> bool:
         recorded.append(request_id)
         return record(tx, request_id, seen)
 
-    monkeypatch.setattr(requests, "record_sighting", spy)
+    monkeypatch.setattr(request_rows, "record_sighting", spy)
     with desk.ledger.write() as tx:
         rows = record_rows(tx, desk.settings.account, desk.settings.sender, [row(f"p-{n}", keys[n]) for n in (2, 0, 1)])
     assert recorded == [1, 2, 3]

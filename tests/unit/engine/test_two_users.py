@@ -15,7 +15,7 @@ from capillary.engine.errors import LedgerBehind
 from capillary.engine.send import Sent
 from capillary.engine.submit import Submitted, submit_run
 from capillary.engine.upkeep import keep_account
-from capillary.ledger import foreign_keys, history, requests, scans
+from capillary.ledger import foreign_keys, history, request_rows, scans
 from capillary.ledger.schema import badge_request
 from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
 
@@ -149,7 +149,7 @@ async def test_whoever_submits_sees_that_the_ledger_knows_the_key_by_now(two: Ow
         await submit(two, ONE)
     with two.ledger.write() as tx:
         if known:
-            requests.record_sighting(tx, forgotten.id, requests.Seen("p-0", "AdminTask", decided=False))
+            request_rows.record_sighting(tx, forgotten.id, request_rows.Seen("p-0", "AdminTask", decided=False))
         else:
             scans.note_not_ours(tx, SETTINGS.account, KEY, by="anna")
     assert (await submit(two, ONE)).counts == {Sent.ACCEPTED: 1}

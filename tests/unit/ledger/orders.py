@@ -12,7 +12,7 @@ from sqlalchemy import Row, func, select
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan import Guards, Order, Plan, commit_plan, customers_to_read
 from capillary.ledger.plan_id import PlanId
-from capillary.ledger.requests import Claim, ConfirmedAbsence, Seen, claim, record_sighting
+from capillary.ledger.request_rows import Claim, ConfirmedAbsence, Seen, claim, record_sighting
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_request, badge_run, metadata
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import Spec

@@ -27,7 +27,7 @@ from capillary.ledger import pace, scans
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import take_as_read
 from capillary.ledger.pace import slot_spacing_s
-from capillary.ledger.requests import claim, resend
+from capillary.ledger.request_rows import claim, resend
 from capillary.ledger.schema import badge_request
 from tests.unit.api.documented import decided, inner, page, row
 from tests.unit.api.scripted import Platform, platform, reply, settings

@@ -28,7 +28,7 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.errors import ValueUnfit
 from capillary.ledger.plan import commit_plan
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.requests import (
+from capillary.ledger.request_rows import (
     FACTS,
     Seen,
     claim,

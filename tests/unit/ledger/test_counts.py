@@ -17,7 +17,7 @@ from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan import Plan
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.requests import Seen, discard_unsent, give_up, refuse, resend
+from capillary.ledger.request_rows import Seen, discard_unsent, give_up, refuse, resend
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_request, badge_result, badge_run
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import request_key

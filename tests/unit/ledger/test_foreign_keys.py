@@ -5,7 +5,7 @@ from __future__ import annotations
 from capillary.ledger import foreign_keys, history, scans
 from capillary.ledger.database import Ledger
 from capillary.ledger.foreign_keys import ForeignKey
-from capillary.ledger.requests import Seen, record_sighting
+from capillary.ledger.request_rows import Seen, record_sighting
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import ORDER, SPEC, plan, requests_of
 

@@ -14,7 +14,7 @@ from capillary.ledger.occasion import locked_occasion, occasion_of_badge
 from capillary.ledger.plan import Order, Plan, commit_plan
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.questions import customer_history
-from capillary.ledger.requests import discard_unsent
+from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.schema import Outcome, badge_occasion, badge_run
 from capillary.ledger.staging import staging
 from capillary.ledger.views import funnel

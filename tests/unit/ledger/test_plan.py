@@ -13,7 +13,7 @@ from sqlalchemy import update
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import GuardRefused, LedgerBroken, OccasionTaken
 from capillary.ledger.plan import Guards, commit_plan, customers_to_read
-from capillary.ledger.requests import ConfirmedAbsence, refuse, release, resend
+from capillary.ledger.request_rows import ConfirmedAbsence, refuse, release, resend
 from capillary.ledger.schema import Outcome, RequestStatus, badge_request
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import request_key

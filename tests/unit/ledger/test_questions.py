@@ -11,7 +11,7 @@ from sqlalchemy import URL, insert, select, text, update
 from capillary.ledger.answers import Asked, CustomerAttempt
 from capillary.ledger.database import Ledger
 from capillary.ledger.questions import customer_history, failed_customers, open_requests, planned_runs
-from capillary.ledger.requests import Seen, record_sighting, refuse
+from capillary.ledger.request_rows import Seen, record_sighting, refuse
 from capillary.ledger.schema import Outcome, RequestStatus, badge_occasion, badge_request, badge_run, badge_sighting
 from capillary.ledger.settle import Ending, settle
 from tests.unit.ledger.conftest import Clock, EmptyDatabase, migrated

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select, update
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.requests import (
+from capillary.ledger.request_rows import (
     FACTS,
     Claim,
     ConfirmedAbsence,

@@ -23,7 +23,7 @@ from capillary.ledger.errors import PlanUnknown, RequestGone
 from capillary.ledger.foreign_keys import ForeignKey, foreign_keys
 from capillary.ledger.plan import Order, Plan
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
-from capillary.ledger.requests import (
+from capillary.ledger.request_rows import (
     Claim,
     ConfirmedAbsence,
     Seen,

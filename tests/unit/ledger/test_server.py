@@ -27,7 +27,7 @@ from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.history import take_as_read
 from capillary.ledger.migrate import upgrade
-from capillary.ledger.requests import Claim
+from capillary.ledger.request_rows import Claim
 from capillary.ledger.schema import badge_request, badge_run, badge_server
 from capillary.ledger.server import Change, Server, told, unread_change
 from tests.unit.engine.desk import LEASE, SETTINGS, Desk, row
