@@ -58,4 +58,4 @@ def _trust_silence() -> None:
     def release(tx: Transaction, held: Claim, *, reason: str) -> bool:
         return request_rows.release(tx, held, reason=reason)
 
-    send.requests.note_doubt = release  # type: ignore[attr-defined]
+    send.request_rows.note_doubt = release  # type: ignore[attr-defined]
