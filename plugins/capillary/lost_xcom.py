@@ -74,8 +74,8 @@ def plan_of_context(context: Context, ledger: Ledger, *, planned_by: str, accoun
     if plan is None:
         raise PlanMissing(None)
     _LOG.warning(
-        "the XCom of %s is gone, as after `airflow db clean`: the ledger knows this run's plan, %d customers in %d "
-        "requests, and the task goes on with it",
+        "the XCom of %s is gone, as after `airflow db clean`: the ledger knows this run's plan (customers: %d, "
+        "requests: %d), and the task goes on with it",
         planned_by,
         plan.planned,
         plan.requests,

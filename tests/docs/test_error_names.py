@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
+from functools import cache
 from typing import Any
 
 import pytest
@@ -15,7 +17,8 @@ from sqlalchemy.exc import OperationalError
 from capillary.access import airflow_failures
 from capillary.errors import CapillaryError, TransientError
 from capillary.ledger.errors import LedgerUnavailable
-from tests.docs.test_runbook import NEVER_SHOWN, TEXT, errors, rows_of
+from tests.docs.markdown import ROOT, code_of
+from tests.docs.test_runbook import _FILLED, GAP, NEVER_SHOWN, TEXT, errors, rows_of
 
 
 def an_error(kind: type[CapillaryError]) -> CapillaryError:
@@ -60,6 +63,43 @@ def test_the_column_of_errors_holds_names_that_are_shown_or_a_dash() -> None:
     assert len(columns) > 70
     wrong = [cell for cell in columns if cell != "–" and not {f"`{name}`" for name in names} >= set(cell.split(", "))]
     assert wrong == []
+
+
+#: A sentence that is written in one module and raised by another.
+WRITTEN_ELSEWHERE = {
+    "unreadable_rows.py": "ListCutShort",
+    "tls.py": "PlatformUnavailable",
+    "transport.py": "ReplyTooLarge",
+    "request_workflow.py": "FieldsInvalid",
+}
+
+
+@cache
+def modules() -> dict[str, tuple[str, ...]]:
+    """Return the texts of each module of the product that names an error: its names and constants."""
+    found: dict[str, tuple[str, ...]] = {}
+    for file in (ROOT / "plugins" / "capillary").rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        names = [node.id for node in nodes if isinstance(node, ast.Name)]
+        names += [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+        names += [WRITTEN_ELSEWHERE.get(file.name, "")]
+        texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        found[str(file)] = (" ".join(names), *(_FILLED.sub(GAP, each) for each in texts))
+    return found
+
+
+ROWS = [(quote, row[1]) for row in rows_of("Sentences") if len(row) == 4 and row[1] != "–" for quote in code_of(row[0])]
+
+
+@pytest.mark.parametrize(("quote", "errors_of_row"), ROWS, ids=[quote[:40] for quote, _ in ROWS])
+def test_the_sentence_of_a_row_is_written_where_its_error_is_raised(quote: str, errors_of_row: str) -> None:
+    pieces = [piece.strip() for piece in quote.split(GAP) if len(piece.strip()) > 2]
+    written = [
+        names.split()
+        for names, *texts in modules().values()
+        if any(piece in text for piece in pieces for text in texts)
+    ]
+    assert any(set(code_of(errors_of_row)) & set(names) for names in written), errors_of_row
 
 
 def test_the_example_of_the_page_is_what_the_log_shows() -> None:
