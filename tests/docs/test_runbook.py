@@ -44,6 +44,7 @@ NEVER_SHOWN: Final = {
     "QueryFailed": "QueryRefused or QueryInterrupted is raised",
     "ConnectFailed": "becomes PlatformUnavailable or NotTaken",
     "TlsFailed": "the same",
+    "ProxyFailed": "the same",
     "TransportFailed": "becomes PlatformUnavailable or InDoubt",
     "TooLarge": "becomes ReplyTooLarge or InDoubt",
 }
