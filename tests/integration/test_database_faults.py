@@ -309,7 +309,7 @@ def failed_in_passing(campaign: Campaign, task: Task) -> bool:
         said = str(error)
     else:
         return False
-    assert said.startswith("the ledger's database broke off (")
+    assert said.removeprefix("LedgerUnavailable: ").startswith("the ledger's database broke off (")
     assert not any(str(customer) in said for customer in campaign.customers)
     return True
 

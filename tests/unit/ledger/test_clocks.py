@@ -7,6 +7,7 @@ any time zone must not matter.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -30,13 +31,31 @@ from capillary.ledger.pace import slot_spacing_s
 from capillary.ledger.request_rows import claim, resend
 from capillary.ledger.schema import badge_request
 from tests.unit.api.documented import decided, inner, page, row
-from tests.unit.api.scripted import Platform, platform, reply, settings
+from tests.unit.api.scripted import Platform, reply, settings
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import DOUBT, SPEC, absence, plan, request, requests_of, run, send
 
 ACCOUNT = SPEC.account
 SETTINGS = settings(base_url="https://platform.example", organisation_id="100", visibility_lag_s=900)
 LAG_OF_ALL = doubt_after(SETTINGS)
+
+
+class Lists(Platform):
+    """Shows the page once more where it is asked for our type, right after it was asked for every type."""
+
+    shown: Reply | None = None
+
+    async def call(self, method: str, url: str, *, params: Mapping[str, str] | None = None, **options: Any) -> Reply:  # noqa: ANN401
+        if self.shown is not None and params and "requestType" in params:
+            shown, self.shown = self.shown, None
+            return shown
+        answer = await super().call(method, url, params=params, **options)
+        self.shown = answer if params and "requestType" not in params else None
+        return answer
+
+
+def platform(*answers: Reply | BaseException) -> Lists:
+    return Lists(list(answers))
 
 
 @pytest.fixture
@@ -196,7 +215,7 @@ async def test_the_platforms_clock_decides_nothing(ledger: Ledger, clock: Clock,
     accepted = reply(200, {"data": on_the_list(ledger, planned, started=clock.now + skew)})
     wire.answers.append(accepted)
     assert (await resolve_doubt(sender(ledger, wire))).sent_again == 1
-    assert date.fromisoformat(wire.calls[0].params["startDate"]) == (clock.now - LAG_OF_ALL - LOOK_BACK).date()
+    assert date.fromisoformat(wire.calls[0].params["startDate"]) == (clock.now - LAG_OF_ALL - 2 * LOOK_BACK).date()
 
 
 async def test_without_a_control_an_hour_more_passes(ledger: Ledger, clock: Clock, planned: int) -> None:

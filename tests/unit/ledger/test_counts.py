@@ -352,5 +352,5 @@ def test_every_module_that_sets_an_outcome_counts() -> None:
         for path, source in sources.items()
         if re.search(r"update\(badge_enrolment\)|UPDATE badge_enrolment", source)
     }
-    assert setting == {"requests.py", "settle.py"}
+    assert setting == {"request_rows.py", "settle.py"}
     assert all("count_outcomes(tx, " in sources[package / "ledger" / name] for name in setting)
