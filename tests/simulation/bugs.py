@@ -32,6 +32,7 @@ from capillary.api.settings import PlatformSettings
 from capillary.engine import (
     advance,
     answered,
+    before_sending,
     doubt,
     lookalikes,
     may_send,
@@ -631,7 +632,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "only the run that planned a request sends it",
         [
             (request_rows, "claim", _claim_for_others),
-            *((each, "planned_requests", _planned_by_anybody) for each in (room, submit)),
+            *((each, "planned_requests", _planned_by_anybody) for each in (room, before_sending, submit)),
         ],
         shown_by=1,
     ),
@@ -773,7 +774,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "anybodys-first-reading": Bug(
         "each credential user reads the list before it sends",
-        [(each, "history", _anybodys_history) for each in (ledger_history, may_send, submit, doubt, watch)],
+        [(each, "history", _anybodys_history) for each in (ledger_history, may_send, before_sending, doubt, watch)],
         lambda shape: shape.two_tills,
         shown_by=2119,
     ),
