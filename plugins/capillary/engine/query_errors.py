@@ -211,7 +211,7 @@ def _first_line(error: Exception, engine: Engine, sql: str) -> str:
 def _message(cause: BaseException) -> str:
     """Return a driver's own words: redshift_connector's are in a dictionary, Trino's beside its error's name."""
     first = next(iter(cause.args), None)
-    said = first.get("M") if isinstance(first, Mapping) else getattr(cause, "message", None)
+    said = (first.get("M") if isinstance(first, Mapping) else None) or getattr(cause, "message", None)
     return said if isinstance(said, str) and said else str(cause)
 
 
