@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import types
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -116,8 +115,10 @@ def test_the_look_stays_read_only_and_streams_whatever_the_extra_says(engine_wit
     assert customers(engine, "SELECT count(*) AS customer_id FROM pg_cursors WHERE name <> ''") == [1]
     # 10^9 rows: a client that fetched them all would be out of memory long before it had the first.
     endless = "SELECT a AS customer_id FROM generate_series(1, 1000000) a, generate_series(1, 1000) b"
-    with closing(read_rows(engine, endless, {}, partition_rows=10)) as rows:
-        assert len(next(rows)) == 10
+    rows = read_rows(engine, endless, {}, partition_rows=10)
+    assert len(next(rows)) == 10
+    assert isinstance(rows, Generator)
+    rows.close()
 
 
 def test_an_unknown_extra_is_an_error_as_it_is_for_the_hook(engine_with: Any) -> None:  # noqa: ANN401

@@ -52,7 +52,7 @@ class NotSupportedError(DatabaseError):
 
 def made(kind: type[Error], *args: object, driver: str = "", **facts: object) -> Error:
     """Return a driver's error of a class of that driver's, with its own facts."""
-    error = type(kind.__name__, (kind,), {"__module__": driver or __name__})(*args)
+    error: Error = type(kind.__name__, (kind,), {"__module__": driver or __name__})(*args)
     for name, value in facts.items():
         setattr(error, name, value)
     return error
