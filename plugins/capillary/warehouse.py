@@ -37,6 +37,7 @@ _SQLITE_URI: Final = frozenset({"cache", "immutable", "mode", "modeof", "nolock"
 _WRONG_FIELDS: Final = (
     AirflowException,
     AttributeError,
+    FileNotFoundError,
     ImportError,
     LookupError,
     SQLAlchemyError,

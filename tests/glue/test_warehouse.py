@@ -165,6 +165,30 @@ def test_what_a_hook_raises_on_connecting_has_a_remedy(
     assert "secret-word" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("error", "becomes"),
+    [
+        (AttributeError("a dialect that does not load"), ConnectionUnusable),
+        (FileNotFoundError("a key file"), ConnectionUnusable),
+        (TimeoutError("a token"), QueryInterrupted),
+        (RuntimeError("a client's own"), QueryInterrupted),
+    ],
+    ids=repr,
+)
+def test_an_engine_that_cannot_be_made_names_the_connection(
+    engine_with: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    becomes: type[Exception],
+) -> None:
+    def refuse(_: PostgresHook) -> None:
+        raise error
+
+    monkeypatch.setattr(PostgresHook, "get_sqlalchemy_engine", refuse)
+    with pytest.raises(becomes, match=rf"onnection 'warehouse' .*\({type(error).__name__}\)"):
+        engine_with()
+
+
 def test_sqlites_own_parameters_hold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "w #1.db"
     engine = create_engine(URL.create("sqlite", database=str(file)))
