@@ -16,7 +16,7 @@ endif
 # Handed down to the commands as they are: no shell reads them.
 export CAMPAIGN DAGS_FOLDER PARAMS CUSTOMERS CHECKER CHECKER_DELAY PORT SANDBOX_PORT
 
-.PHONY: help install run up test bench chaos mutants proof fire doubt faults audit constraints clean
+.PHONY: help install run up test newest bench chaos mutants proof fire doubt faults audit constraints clean
 
 help: ## List the commands and their variables
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ test: $(VENV)/installed-dev ## Check lint, format and types, and run the tests
 	@echo '== ruff format --check' && $(BIN)/ruff format --quiet --check .
 	@echo '== mypy' && $(BIN)/mypy --no-error-summary .
 	@echo '== pytest' && $(BIN)/pytest -q -n auto --dist worksteal
+
+newest: $(VENV)/newest/installed ## Run the unit tests on SQLAlchemy 2.1, in an environment of their own: NEWEST="tests/unit/ledger -x"
+	@$(VENV)/newest/bin/pytest -q -n auto --dist worksteal $(or $(NEWEST),tests/unit)
 
 install: $(VENV)/installed ## Install into .venv; the other commands do it when it is needed
 
@@ -99,6 +102,16 @@ $(VENV)/installed: requirements.txt constraints.txt pyproject.toml $(BIN)/uv
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	@echo 'installing what the tests need into $(VENV)'
 	@$(call pip_install,requirements-dev.txt)
+	@touch $@
+
+# All as it is pinned, but for SQLAlchemy: the pin is older for the sake of warehouses' dialects.
+$(VENV)/newest/installed: $(VENV)/installed-dev
+	@echo 'installing SQLAlchemy 2.1 and the rest into $(VENV)/newest'
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/newest
+	@echo 'sqlalchemy==2.1.9' > $(VENV)/newest/sqlalchemy.txt
+	@sed '/^sqlalchemy==/d' constraints.txt > $(VENV)/newest/constraints.txt
+	@$(BIN)/uv pip install --quiet --python $(VENV)/newest/bin/python -r requirements.txt -r requirements-dev.txt \
+		-c $(VENV)/newest/constraints.txt --override $(VENV)/newest/sqlalchemy.txt
 	@touch $@
 
 $(BIN)/uv:

@@ -1,4 +1,4 @@
-"""What may stand between this machine and a platform: a TLS gateway, a proxy. Each keeps what it was asked for."""
+"""What may stand between this machine and a platform or database: a TLS gateway, a proxy, a port."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+_Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -64,11 +65,27 @@ def forward_proxy(*, refusal: bytes | None = None) -> Iterator[Relay]:
         yield relay
 
 
+@contextmanager
+def port_of_socket(path: str) -> Iterator[int]:
+    """Yield a port of this machine that leads to a server which listens on a UNIX socket alone."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _carried((reader, writer), await asyncio.open_unix_connection(path))
+
+    with _listening(serve, None) as port:
+        yield port
+
+
 async def _joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str, first: bytes) -> None:
     """Carry bytes both ways until one end has had enough."""
     parts = urlsplit(target)
     there, onwards = await asyncio.open_connection(parts.hostname, parts.port)
     onwards.write(first)
+    await _carried((reader, writer), (there, onwards))
+
+
+async def _carried(near: _Ends, far: _Ends) -> None:
+    (reader, writer), (there, onwards) = near, far
 
     async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Connections: what Airflow keeps about the platform, the ledger and the warehouse, as this project reads it."""
+"""Connections: what Airflow keeps about the platform and the ledger, as this project reads it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from contextlib import suppress
 from random import SystemRandom
 from typing import Final
 
-from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook, Connection
-from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowSecretsBackendAccessDenied
 from airflow.sdk.log import amask_secret, mask_secret
-from sqlalchemy import URL, Engine
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 
 from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
 from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport
 from capillary.connection_fields import ConnectionInvalid, json_object, named
-from capillary.connection_lookup import AIRFLOWS_OWN, ConnectionDenied, ConnectionUnusable, alook_up, look_up
+from capillary.connection_lookup import AIRFLOWS_OWN, alook_up, look_up
 from capillary.errors import CapillaryError
 from capillary.ledger.libpq import ParameterRefused, secrets_of
 from capillary.ledger_address import ledger_address
@@ -137,49 +134,6 @@ async def aledger_url_of(conn_id: str) -> str:
     for secret in secrets_of(url):
         await amask_secret(secret)
     return url.render_as_string(hide_password=False)
-
-
-def database_engine_of(conn_id: str) -> Engine:
-    """Return a SQLAlchemy engine for the warehouse, made by the hook of the connection's own provider.
-
-    Raises:
-        ConnectionMissing: there is no such connection.
-        ConnectionInvalid: its extra is no JSON object.
-        ConnectionUnusable: it is no database, its provider is not installed, or its fields make no address.
-        AirflowAway, ConnectionDenied: Airflow does not answer, or refuses the connection.
-    """
-    connection = look_up(conn_id)
-    json_object(connection, example="{}")
-    try:
-        hook = connection.get_hook()  # type: ignore[no-untyped-call] # Airflow's own
-    except (AirflowException, ImportError, AttributeError) as error:  # the last: `generic` names no hook class
-        raise ConnectionUnusable(
-            f"Connection {conn_id!r} of type {connection.conn_type!r} has no hook ({type(error).__name__}). "
-            "Install the Airflow provider of that database, or correct the type."
-        ) from None
-    if not isinstance(hook, DbApiHook):
-        raise ConnectionUnusable(
-            f"Connection {conn_id!r} of type {connection.conn_type!r} is no SQL database. "
-            "Name one whose provider builds on common-sql, such as postgres, sqlite or snowflake."
-        )
-    try:
-        return _engine_made_by(hook, conn_id)
-    except (AirflowException, ArgumentError, ImportError, TypeError, ValueError) as error:  # each provider's own
-        raise ConnectionUnusable(
-            f"Connection {conn_id!r} of type {connection.conn_type!r} makes no address of a database "
-            f"({type(error).__name__}). Correct its fields and its extra, or install that database's driver."
-        ) from None
-
-
-def _engine_made_by(hook: DbApiHook, conn_id: str) -> Engine:
-    """Return a hook's engine. The hook looks its connection up by itself, and may not find it as Airflow goes away."""
-    try:
-        return hook.get_sqlalchemy_engine()
-    except AirflowSecretsBackendAccessDenied:
-        raise ConnectionDenied(conn_id) from None
-    except AirflowNotFoundException:
-        look_up(conn_id)
-    return hook.get_sqlalchemy_engine()
 
 
 def source_past_the_form(conn_id: str) -> str | None:

@@ -18,7 +18,7 @@ from capillary.engine.eligibility import read_rows
 from capillary.engine.hold import Waits
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
 from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
-from capillary.hooks import database_engine_of, source_past_the_form
+from capillary.hooks import source_past_the_form
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.request_rows import discard_unsent
@@ -29,6 +29,7 @@ from capillary.plan_reference import PlanMissing, PlanReference, nothing_to_do
 from capillary.planning import RUN_LEASE, PlanningOperator, planning_defaults
 from capillary.query_template import QueryTemplate
 from capillary.triggers import FRESH, QUIET_S, Event, SubmitTrigger, said_by
+from capillary.warehouse import database_engine_of
 from capillary.wrong_fields import WrongField
 
 if TYPE_CHECKING:

@@ -67,13 +67,13 @@ def test_what_was_withdrawn_does_not_count() -> None:
     "first", [_refused, lambda: httpx.Response(503), lambda: httpx.Response(429)], ids=["refused", "503", "429"]
 )
 def test_a_passing_error_is_asked_again(first: Callable[[], httpx.Response], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_record.retry, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(vars(_record)["retry"], "sleep", lambda _seconds: None)
     client = _answering([first, first, lambda: httpx.Response(200, json=_body("1.2"))])
     assert known_of(client, PIN) == []
 
 
 def test_a_lasting_error_is_none_of_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_record.retry, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(vars(_record)["retry"], "sleep", lambda _seconds: None)
     with pytest.raises(httpx.ConnectError):
         known_of(_answering([_refused] * 3), PIN)
     with pytest.raises(httpx.HTTPStatusError, match="403"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import threading
@@ -60,7 +61,7 @@ def supervised(monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
     Airflow's client tries five times with pauses of up to half a minute; here it tries once.
     """
     api = ApiServer()
-    monkeypatch.setattr(airflow_client.Client, "request", airflow_client.Client.request.__wrapped__)
+    monkeypatch.setattr(airflow_client.Client, "request", inspect.unwrap(airflow_client.Client.request))
     # The supervisor masks in its own process, where there is no supervisor to tell.
     monkeypatch.setattr(request_handlers, "mask_secret", lambda *_: None)
     with ThreadingHTTPServer(("127.0.0.1", 0), _handler(api)) as http:

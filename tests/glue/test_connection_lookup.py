@@ -28,7 +28,8 @@ from capillary.connection_lookup import (
     look_up,
 )
 from capillary.errors import CapillaryError, TransientError
-from capillary.hooks import CapillaryHook, aledger_url_of, database_engine_of, ledger_url_of
+from capillary.hooks import CapillaryHook, aledger_url_of, ledger_url_of
+from capillary.warehouse import database_engine_of
 from tests.glue.supervised import ApiServer, Say, supervised
 
 CAPILLARY: dict[str, object] = {

@@ -19,10 +19,11 @@ from capillary.api.settings import PlatformSettings
 from capillary.connection_fields import ConnectionInvalid
 from capillary.connection_lookup import ConnectionMissing, ConnectionUnusable
 from capillary.errors import CapillaryError
-from capillary.hooks import CapillaryHook, aledger_url_of, database_engine_of, ledger_url_of
+from capillary.hooks import CapillaryHook, aledger_url_of, ledger_url_of
 from capillary.ledger.errors import LedgerRefused
 from capillary.links import CheckerPageLink
 from capillary.platform_connection import EXTRAS, settings_of
+from capillary.warehouse import database_engine_of
 from sandbox.server import running_sandbox
 
 PASSWORD = "not-a-password"

@@ -23,13 +23,13 @@ from capillary.connection_fields import ConnectionInvalid
 from capillary.connection_lookup import ConnectionUnusable
 from capillary.hooks import (
     aledger_url_of,
-    database_engine_of,
     ledger_url_of,
 )
 from capillary.ledger_address import HARMLESS, UNABLE
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.upkeep import BadgeUpkeepOperator, MigrateLedgerOperator
+from capillary.warehouse import database_engine_of
 from tests.glue.conftest import BADGE, SQL, Place
 
 SERVER: dict[str, Any] = {"conn_type": "postgres", "host": "db", "login": "badges", "password": "p@ss/word"}

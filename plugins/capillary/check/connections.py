@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from capillary.access import client_at, runtime_of
 from capillary.api.badges import Badge
 from capillary.api.settings import PlatformSettings
 from capillary.connection_lookup import ConnectionUnusable
-from capillary.engine.eligibility import failed_query
+from capillary.engine.query_errors import failed_query
 from capillary.errors import CapillaryError, TransientError
-from capillary.hooks import CapillaryHook, database_engine_of, ledger_url_of
+from capillary.hooks import CapillaryHook, ledger_url_of
 from capillary.ledger.database import Ledger
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.stops import Stop, in_force
+from capillary.warehouse import database_engine_of
 
 #: How long one connection may take, seconds.
 ANSWER_WITHIN_S: Final = 30.0
@@ -138,12 +138,12 @@ def warehouse_says(conn_id: str) -> Engine:
         _assert_file(engine, conn_id)
         with engine.connect():
             return engine
-    except SQLAlchemyError as error:
-        engine.dispose()
-        raise ConnectionUnusable(f"{failed_query(error, engine).reason}. Correct connection {conn_id!r}") from None
-    except BaseException:
+    except CapillaryError:
         engine.dispose()
         raise
+    except Exception as error:  # noqa: BLE001 - some drivers raise their HTTP client's beside their own
+        engine.dispose()
+        raise ConnectionUnusable(f"{failed_query(error, engine).reason}. Correct connection {conn_id!r}") from None
 
 
 def _assert_file(engine: Engine, conn_id: str) -> None:

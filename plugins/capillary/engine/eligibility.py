@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -11,20 +9,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import Connection, CursorResult, Engine, TextClause
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    InterfaceError,
-    InternalError,
-    OperationalError,
-    SQLAlchemyError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from capillary.api.envelope import presentable
+from capillary.engine.query_errors import QueryRefused, failed_query
 from capillary.engine.query_parameters import prepare
-from capillary.errors import CapillaryError, TerminalError, TransientError
+from capillary.errors import CapillaryError, TerminalError
 
 #: Largest customer id: the platform's and the ledger's ids are signed 64-bit.
 MAX_CUSTOMER_ID: Final = 2**63 - 1
@@ -35,14 +23,6 @@ SHAPE_LIMIT: Final = 40
 
 _MAX_DIGITS: Final = len(str(MAX_CUSTOMER_ID))
 _COLUMNS_NAMED: Final = 20
-_QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
-#: Primary result codes of SQLite (https://www.sqlite.org/rescode.html) that come as OperationalError and
-#: will come again: wrong SQL, a write in a read-only look, an authorisation refused, not a database.
-_SQLITE_TERMINAL: Final = frozenset(
-    {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOTADB}
-)
-#: PostgreSQL reports a write in a read-only transaction as an internal error.
-_READ_ONLY_TRANSACTION: Final = "25006"
 
 
 class Reason(StrEnum):
@@ -70,28 +50,6 @@ class InvalidId(TerminalError):
     def __init__(self, reason: Reason) -> None:
         self.reason = reason
         super().__init__(f"no customer id: {reason}")
-
-
-class QueryFailed(CapillaryError):
-    """The warehouse did not give all rows. `reason` is its own first line, without parameters and values."""
-
-    remedy = ""
-
-    def __init__(self, *, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"The query for eligible customers failed: {reason}. {self.remedy}.")
-
-
-class QueryRefused(QueryFailed, TerminalError):
-    """The query as it stands cannot be run; nobody was planned."""
-
-    remedy = "Correct the campaign's SQL, or the rights of the connection warehouse"
-
-
-class QueryInterrupted(QueryFailed, TransientError):
-    """The warehouse was out of reach, busy, or stopped the query; the next try starts from the first row."""
-
-    remedy = "Clear the task once the connection warehouse answers again"
 
 
 class ColumnMissing(TerminalError):
@@ -216,8 +174,10 @@ def read_rows(
             index = only_customer_column(list(result.keys()))
             for partition in result.partitions(partition_rows):
                 yield [row[index] for row in partition]
-    except SQLAlchemyError as error:
-        raise failed_query(error, engine) from None  # its text holds SQL and parameters
+    except CapillaryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - some drivers raise their HTTP client's beside their own
+        raise failed_query(error, engine, sql) from None  # its text holds SQL, parameters and data
 
 
 def started(
@@ -237,6 +197,8 @@ def started(
     options = {} if partition_rows is None else {"yield_per": partition_rows}
     try:
         result = conn.execute(statement, bound, execution_options=options)
+    except OSError:  # an HTTP client's may be a ValueError, too
+        raise
     except (TypeError, ValueError, ArithmeticError) as error:  # of a driver that cannot be asked before
         named = ", ".join(f":{name} ({type(value).__name__})" for name, value in parameters.items())
         said = f"{conn.dialect.driver} cannot bind one of {named}: {type(error).__name__}"
@@ -256,11 +218,6 @@ def only_customer_column(columns: Sequence[str]) -> int:
     if len(at) != 1:
         raise ColumnMissing(columns=columns)
     return at[0]
-
-
-def failed_query(error: SQLAlchemyError, engine: Engine) -> QueryInterrupted | QueryRefused:
-    """Return what a database's failure becomes; the text of the error itself holds SQL and parameters."""
-    return (QueryInterrupted if _may_pass(error) else QueryRefused)(reason=_first_line(error, engine))
 
 
 def _is_customer_column(column: str) -> bool:
@@ -284,37 +241,3 @@ def read_only(conn: Connection) -> Iterator[None]:
     finally:
         if not conn.invalidated:
             conn.exec_driver_sql(f"PRAGMA query_only={before:d}")
-
-
-def _may_pass(error: SQLAlchemyError) -> bool:
-    """Return whether the same query may succeed later."""
-    if isinstance(error, PoolTimeout):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    if error.connection_invalidated:
-        return True
-    if isinstance(error.orig, sqlite3.Error):
-        # sqlite3 gives errors that are not SQLite's own (text that is no UTF-8) no code
-        code = getattr(error.orig, "sqlite_errorcode", None)
-        return isinstance(error, OperationalError) and code is not None and code & 0xFF not in _SQLITE_TERMINAL
-    if isinstance(error, InternalError):
-        sqlstate = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-        return sqlstate != _READ_ONLY_TRANSACTION
-    return isinstance(error, OperationalError | InterfaceError)
-
-
-def _first_line(error: SQLAlchemyError, engine: Engine) -> str:
-    """Return the first line of what the database said, without password, e-mail addresses and long numbers.
-
-    Complaints about data quote the data, so whatever they quote is masked too.
-    """
-    orig = getattr(error, "orig", None)
-    said = str(orig).strip() if isinstance(error, DBAPIError) else ""
-    if not said:
-        return type(orig or error).__name__
-    line = said.splitlines()[0]
-    if isinstance(error, DataError | IntegrityError):
-        line = _QUOTED.sub("***", line)
-    password = engine.url.password
-    return presentable(line, [str(password)] if password else []).rstrip(".")

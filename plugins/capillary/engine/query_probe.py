@@ -8,11 +8,12 @@ from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from capillary.engine.eligibility import failed_query, only_customer_column, read_only, started
+from capillary.engine.eligibility import only_customer_column, read_only, started
+from capillary.engine.query_errors import failed_query
 from capillary.engine.query_parameters import prepare
 from capillary.engine.sql_tokens import GRAMMARS, STANDARD, Kind, tokens
+from capillary.errors import CapillaryError
 
 #: How long PostgreSQL may take over the plan of a query, milliseconds.
 _PLAN_WITHIN_MS: Final = 10_000
@@ -54,8 +55,10 @@ def probe_query(engine: Engine, sql: str, parameters: Mapping[str, object]) -> D
                 conn.exec_driver_sql(f"SET LOCAL statement_timeout = {_PLAN_WITHIN_MS}")
             with started(conn, *prepare(question, parameters, engine.dialect), parameters) as result:
                 columns = list(result.keys())
-    except SQLAlchemyError as error:
-        raise failed_query(error, engine) from None
+    except CapillaryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - some drivers raise their HTTP client's beside their own
+        raise failed_query(error, engine, sql) from None
     if depth is Depth.COLUMNS:
         only_customer_column([_NUMBERED.sub("", column) if dialect == "sqlite" else column for column in columns])
     return depth

@@ -256,7 +256,7 @@ def keys_seen(tx: Transaction, platform_request_ids: set[str]) -> dict[str, str]
     return {row.platform_request_id: row.key for row in found}
 
 
-def _known(tx: Transaction, platform_request_ids: Iterable[str]) -> dict[str, Row[*tuple[Any, ...]]]:
+def _known(tx: Transaction, platform_request_ids: Iterable[str]) -> dict[str, Row[Any]]:
     """Return the sightings that the ledger holds already: most of a page, which nothing has to be written for."""
     columns = badge_sighting.c
     rows = tx.conn.execute(
@@ -276,7 +276,7 @@ def _known(tx: Transaction, platform_request_ids: Iterable[str]) -> dict[str, Ro
     return {row.platform_request_id: row for row in rows}
 
 
-def _is_known(known: Row[*tuple[Any, ...]] | None, request_id: int, seen: Seen) -> bool:
+def _is_known(known: Row[Any] | None, request_id: int, seen: Seen) -> bool:
     """Return whether `record_sighting` would leave everything as it is."""
     if known is None or known.request_id != request_id or known.state != seen.state:
         return False

@@ -69,7 +69,7 @@ def locked_occasion(
     return occasion_id
 
 
-def locked_spec(tx: Transaction, spec: Spec) -> Row[*tuple[Any, ...]]:
+def locked_spec(tx: Transaction, spec: Spec) -> Row[Any]:
     """Return `id` and `proven_at` of a spec, made if it is new, its row locked until the transaction ends."""
     fingerprint = spec.fingerprint()
     insert_unless_there(

@@ -73,7 +73,7 @@ def block(tx: Transaction, account: str, *, seconds: float) -> None:
         tx.conn.execute(update(badge_pace).where(badge_pace.c.account == account).values(blocked_until=until))
 
 
-def _locked_row(tx: Transaction, account: str) -> Row[*tuple[Any, ...]]:
+def _locked_row(tx: Transaction, account: str) -> Row[Any]:
     checked(badge_pace.c.account, "account", account)
     insert_unless_there(tx, badge_pace, {"account": account, "next_slot_at": tx.now})
     return tx.conn.execute(

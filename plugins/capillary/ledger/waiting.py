@@ -75,7 +75,7 @@ def _count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.count(case((condition, 1)))
 
 
-def _question() -> Select[*tuple[Any, ...]]:
+def _question() -> Select[Any]:
     undecided = exists().where(
         badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.terminal_seen_at.is_(None)
     )

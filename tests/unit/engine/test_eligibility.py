@@ -9,16 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from capillary.engine.eligibility import (
-    ColumnMissing,
-    InvalidId,
-    QueryInterrupted,
-    QueryRefused,
-    Reason,
-    customer_id_of,
-    read_rows,
-    shape_of,
-)
+from capillary.engine.eligibility import ColumnMissing, InvalidId, Reason, customer_id_of, read_rows, shape_of
+from capillary.engine.query_errors import QueryInterrupted, QueryRefused
 from capillary.engine.query_parameters import ParameterMissing
 from capillary.errors import TerminalError, TransientError
 

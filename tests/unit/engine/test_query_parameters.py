@@ -12,7 +12,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Dialect, Engine, create_engine, make_url
 
-from capillary.engine.eligibility import QueryRefused, read_rows
+from capillary.engine.eligibility import read_rows
+from capillary.engine.query_errors import QueryRefused
 from capillary.engine.query_parameters import (
     MAX_LISTED,
     ParameterInvalid,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, Engine, create_engine, event, text
 
-from capillary.engine.eligibility import ColumnMissing, QueryInterrupted, QueryRefused, read_rows
+from capillary.engine.eligibility import ColumnMissing, read_rows
+from capillary.engine.query_errors import QueryInterrupted, QueryRefused
 from capillary.engine.query_parameters import ParameterInvalid, ParameterMissing
 from capillary.engine.query_probe import EXPLAINS, Depth, probe_query
 from tests.postgresql import ServerMissing, running_server

@@ -5,6 +5,8 @@ A frozen picture: it stays as it is when ``capillary.ledger.schema`` moves on.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -29,7 +31,7 @@ def _id() -> sa.types.TypeEngine[int]:
     return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
-def _time(name: str, *, nullable: bool = False, comment: str | None = None) -> sa.Column[object]:
+def _time(name: str, *, nullable: bool = False, comment: str | None = None) -> sa.Column[Any]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, comment=comment)
 
 
