@@ -48,7 +48,8 @@ class Report:
 
     passed: bool
     sentence: str
-    canary: bool
+    canary_passed: bool
+    waits_for_canary: bool
     left_over: int
     requests: int
     funnel: Mapping[str, int]
@@ -71,7 +72,8 @@ class Report:
             return cls(
                 passed=report["verdict"] == "pass",
                 sentence=str(report["sentence"]),
-                canary=bool(report["canary"]),
+                canary_passed=bool(report["canary_passed"]),
+                waits_for_canary=bool(report["waits_for_canary"]),
                 left_over=int(report["left_over"]),
                 requests=int(report["requests"]),
                 funnel={name: int(report["funnel"][name]) for name, _, _ in FUNNEL},

@@ -19,8 +19,9 @@ from capillary.engine.hold import Waits
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
 from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
 from capillary.hooks import database_engine_of, source_past_the_form
-from capillary.ledger.database import Ledger
-from capillary.ledger.plan_id import PlanId, open_plan
+from capillary.ledger.canary import SETTLED_SINCE, open_canary
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
 from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.schema import Outcome
 from capillary.ledger.views import FailureCount, Funnel, failures, funnel
@@ -359,7 +360,7 @@ class ReportBadgesOperator(CheckedOperator):
             discard_unsent(tx, badge_run_ids=[badge_run_id])
             counts = funnel(tx, badge_run_id)
             named = failures(tx, badge_run_id)
-        reason = "the canary before this run is not decided yet" if reference.waits_for_canary else None
+            reason = _canary_ahead(tx, badge_run_id) if reference.waits_for_canary else None
         facts = facts_of(counts, waiting_reason=reason, known_through=reference.known_through)
         return judge(facts, self.policy or Policy()), counts, named
 
@@ -387,6 +388,11 @@ class ReportBadgesOperator(CheckedOperator):
         return Verdict(passed=True, sentence=sentence), counts, ()
 
 
+def _canary_ahead(tx: Transaction, badge_run_id: OpenPlan) -> str:
+    canary = open_canary(tx, badge_run_id)
+    return SETTLED_SINCE if canary is None else canary.sentence()
+
+
 def _report(
     reference: PlanReference, verdict: Verdict, counts: Funnel, named: Sequence[FailureCount]
 ) -> dict[str, Any]:
@@ -395,6 +401,8 @@ def _report(
         "sentence": verdict.sentence,
         "dry_run": reference.is_dry_run,
         "canary": counts.canary,
+        "canary_passed": verdict.canary_passed,
+        "waits_for_canary": reference.waits_for_canary,
         "left_over": counts.over_cap,
         "known_through": reference.known_through,
         "requests": counts.requests,

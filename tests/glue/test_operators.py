@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import pytest
@@ -84,6 +85,23 @@ def test_nobody_new_is_skipped_and_green(place: Place) -> None:
     with pytest.raises(AirflowSkipException, match="nothing was planned"):
         submit(place, again)
     assert report(place, again)["verdict"] == "pass"
+
+
+def test_a_run_that_waits_for_a_canary_says_whose_and_since_when(place: Place) -> None:
+    place.customers(*range(1_001, 1_121))
+    canary = plan(place, canary=True)
+    behind = plan(place, "behind", canary=True)
+    assert (canary["planned"], behind["planned"]) == (10, 0)
+    said = report(place, behind)
+    assert said["sentence"] == ("Nothing was planned: the canary of vip, run run, not sent yet, is not decided yet.")
+    submit(place, canary)
+    said = report(place, behind)
+    assert (said["verdict"], said["waits_for_canary"], said["canary_passed"]) == ("pass", True, False)
+    assert re.search(r"run run, sent \d{4}-\d\d-\d\d \d\d:\d\d UTC, is not decided yet\.$", said["sentence"])
+    settle(place, canary)
+    assert report(place, behind)["sentence"].endswith("it is now, and the next run goes on.")
+    said = report(place, canary)
+    assert (said["waits_for_canary"], said["canary_passed"]) == (False, True)
 
 
 def test_a_campaign_without_an_occasion_shares_its_badges_and_the_report_says_through_whom(

@@ -16,6 +16,8 @@ REPORT: dict[str, Any] = {
     "verdict": "fail",
     "sentence": "12 customers failed: see [failures] by code",
     "canary": False,
+    "canary_passed": False,
+    "waits_for_canary": False,
     "left_over": 0,
     "requests": 3,
     "funnel": {

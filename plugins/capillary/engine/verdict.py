@@ -98,11 +98,19 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`passed`, and what to do. `warned`: it passed by a policy of `warn`, or with tolerated failures."""
+    """`passed`, and what to do.
+
+    Attributes:
+        passed: whether the run succeeds.
+        sentence: what happened, and what to do.
+        warned: it passed by a policy of `warn`, or with tolerated failures.
+        canary_passed: it was a canary that planned somebody, and the next run takes the rest.
+    """
 
     passed: bool
     sentence: str
     warned: bool = False
+    canary_passed: bool = False
 
 
 def facts_of(
@@ -132,7 +140,7 @@ def judge(facts: Facts, policy: Policy) -> Verdict:
     if accounted != facts.planned:
         return Verdict(
             passed=False,
-            sentence=f"The ledger does not add up: {facts.planned} planned, {accounted} accounted for. "
+            sentence=f"The ledger does not add up: {facts.planned:,} planned, {accounted:,} accounted for. "
             "Stop sending (python -m capillary stop), and run python -m capillary ledger check --deep.",
         )
     if facts.planned == 0:
@@ -144,10 +152,16 @@ def judge(facts: Facts, policy: Policy) -> Verdict:
             problems.append(sentence)
         elif word is Word.WARN:
             warnings.append(f"Warning: {sentence}")
-    sentences = [*problems, *warnings] or [_ended_well(facts)]
+    sentences = [*(problems or [_ended_well(facts)]), *warnings]
+    proven = not problems and _is_proven(facts)
     if facts.left_over or (facts.canary and problems):
-        sentences.append(_rest(facts, passed=not problems))
-    return Verdict(passed=not problems, sentence=" ".join(sentences), warned=bool(warnings) and not problems)
+        sentences.append(_rest(facts, proven=proven))
+    return Verdict(
+        passed=not problems,
+        sentence=" ".join(sentences),
+        warned=bool(warnings) and not problems,
+        canary_passed=facts.canary and proven,
+    )
 
 
 def _nothing_planned(facts: Facts) -> str:
@@ -157,7 +171,7 @@ def _nothing_planned(facts: Facts) -> str:
         return f"Nothing was planned; {_count(facts.left_over, 'customer')} left for the next run."
     if facts.eligible == 0:
         return "Nothing left to do: the query returned nobody."
-    sentence = f"Nothing left to do: of {facts.eligible} eligible, nobody is new on this occasion."
+    sentence = f"Nothing left to do: of {facts.eligible:,} eligible, nobody is new on this occasion."
     if facts.known_elsewhere and facts.known_through:
         known = _count(facts.known_elsewhere, "customer")
         sentence += f" {known} known through other campaigns of the badge: {facts.known_through}."
@@ -220,7 +234,7 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
             (
                 Word.WARN if tolerated else Word.FAIL,
                 (
-                    f"{failures} of {_count(facts.planned, 'customer')} failed or not accepted"
+                    f"{failures:,} of {_count(facts.planned, 'customer')} failed or not accepted"
                     f"{', as tolerated' if tolerated else ''}: see the codes in the report, mend the cause, "
                     "then retry outcomes failed and not_accepted."
                 ),
@@ -240,21 +254,24 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
 
 
 def _ended_well(facts: Facts) -> str:
-    ended = ", ".join(f"{facts.outcomes[outcome]} {outcome}" for outcome in Outcome if facts.outcomes.get(outcome, 0))
+    ended = ", ".join(f"{facts.outcomes[outcome]:,} {outcome}" for outcome in Outcome if facts.outcomes.get(outcome, 0))
     return f"All of {_count(facts.planned, 'customer')} ended: {ended}."
 
 
-def _rest(facts: Facts, *, passed: bool) -> str:
+def _is_proven(facts: Facts) -> bool:
+    """Return whether what this run saw proves its configuration."""
+    return (
+        facts.outcomes.get(Outcome.ENROLLED, 0) > 0
+        and not facts.outcomes.get(Outcome.UNCONFIRMED, 0)
+        and not facts.auto_approved_requests
+    )
+
+
+def _rest(facts: Facts, *, proven: bool) -> str:
     """Say what becomes of those whom this run left out."""
     left = _count(facts.left_over, "customer")
     if not facts.canary:
         return f"{left} left over the cap for the next run."
-    proven = (
-        passed
-        and facts.outcomes.get(Outcome.ENROLLED, 0) > 0
-        and not facts.outcomes.get(Outcome.UNCONFIRMED, 0)
-        and not facts.auto_approved_requests
-    )
     if proven:
         return f"The canary passed: the next run takes the {left} left."
     behind = f", {left} left behind it" if facts.left_over else ""
@@ -262,4 +279,4 @@ def _rest(facts: Facts, *, passed: bool) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
