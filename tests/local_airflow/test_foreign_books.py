@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from local_airflow.environment import LEDGER, sqlite_connection
 from local_airflow.foreign_books import BooksOfAnotherLedgerError, assert_books_are_of
 from local_airflow.home import Home
 from local_airflow.ports import free_port
+from local_airflow.processes import Processes
 from sandbox.books_schema import SCHEMA
 from tests.docs.conftest import ORDER, plan
 from tests.unit.ledger.conftest import (  # noqa: F401 - fixtures
@@ -99,6 +102,16 @@ def test_a_ledger_that_cannot_be_reached_is_left_to_who_migrates_it(tmp_path: Pa
     assert_books_are_of("postgresql+psycopg://nobody@127.0.0.1:1/none?connect_timeout=1", tmp_path / "books.db")
 
 
+@pytest.fixture
+def own_environment() -> Iterator[None]:
+    """The command takes over the environment of Airflow's processes: the next test must not find it."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.usefixtures("own_environment")
 @pytest.mark.parametrize("command", ["run", "up"])
 def test_it_is_said_before_anything_starts(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -107,6 +120,7 @@ def test_it_is_said_before_anything_starts(
     home.create()
     home.remember_sandbox_port(free_port())
     write_books(home.sandbox_books, ["cb1.gold-tier.unknown"])
+    monkeypatch.setattr(Processes, "start", lambda *_, **__: pytest.fail("something was started"))
     monkeypatch.setenv(LEDGER, sqlite_connection(tmp_path / "own.db"))
     assert main([command, "--port", str(free_port())], home=home) == 3
     said = capsys.readouterr().err
