@@ -14,6 +14,7 @@ from capillary.access import airflow_failures, open_ledger, open_sender
 from capillary.api.badges import CODE_MEANINGS
 from capillary.arguments import InlineArguments, QueryArguments, ReportArguments, SendingArguments
 from capillary.checked_operator import CheckedOperator, given_to
+from capillary.counted import counted
 from capillary.engine.eligibility import read_rows
 from capillary.engine.hold import Waits
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
@@ -326,15 +327,17 @@ class ReportBadgesOperator(CheckedOperator):
             verdict, counts, named = self._dry(reference) if plan is None else self._judge(reference, plan)
         report = _report(reference, verdict, counts, named)
         for name, customers in report["funnel"].items():
-            self.log.info("%-16s %10d", name, customers)
+            self.log.info("%-16s %10s", name, f"{customers:,}")
         if counts.known_elsewhere:
             self.log.info(
-                "%d of the known before through other campaigns: %s", counts.known_elsewhere, reference.known_through
+                "%s of the known before through other campaigns: %s",
+                f"{counts.known_elsewhere:,}",
+                reference.known_through,
             )
         for failure in named:
             self.log.warning(
-                "%d customers %s, code %s: %s",
-                failure.customers,
+                "%s %s, code %s: %s",
+                counted(failure.customers, "customer"),
                 failure.outcome,
                 failure.error_code,
                 _meaning(failure.error_code),
@@ -366,8 +369,8 @@ class ReportBadgesOperator(CheckedOperator):
 
     def _dry(self, reference: PlanReference) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:
         sentence = (
-            f"Dry run: {reference.planned} customers in {reference.requests} requests would be planned; nothing was "
-            "written, nothing submitted."
+            f"Dry run: {counted(reference.planned, 'customer')} in {counted(reference.requests, 'request')} would be "
+            "planned; nothing was written, nothing submitted."
         )
         counts = Funnel(
             eligible=reference.eligible,

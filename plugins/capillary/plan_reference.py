@@ -105,6 +105,17 @@ class PlanReference:
         """Whether nothing was written."""
         return self.badge_run_id is None
 
+    def equation(self) -> str:
+        """Return what became of the query's rows, those of whom there are none left out: it stays on one line."""
+        parts = {
+            "invalid": self.invalid,
+            "duplicates": self.duplicates,
+            "known before": self.known_before,
+            "over the cap": self.over_cap,
+        }
+        named = [f"{rows:,} {name}" for name, rows in parts.items() if rows]
+        return f"{self.eligible:,} eligible = {' + '.join([*named, f'{self.planned:,} planned'])}"
+
 
 def nothing_to_do(context: Context, reference: PlanReference, why: str) -> dict[str, Any]:
     """Skip this task; of a mapped one, return the reference: one skipped part would have all that follows skipped.

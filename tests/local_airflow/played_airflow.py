@@ -44,6 +44,7 @@ def report(
     return {
         "verdict": verdict,
         "sentence": f"the sentence of a {verdict}",
+        "dry_run": False,
         "canary": canary,
         "canary_passed": canary_passed,
         "waits_for_canary": waits_for_canary,
