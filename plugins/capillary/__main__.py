@@ -177,11 +177,8 @@ def _erase(url: str | URL, customer_id: int | None, account: str | None) -> tupl
         erased = erase(tx, customer_id, account=account)
     if not erased.enrolments:
         return "no row of this customer is here; nothing was erased", False
-    return (
-        f"{counted(erased.enrolments, 'row')} of the customer erased, on {counted(erased.occasions, 'occasion')}; "
-        "the counts stay",
-        True,
-    )
+    on = counted(erased.occasions, "occasion")
+    return f"{counted(erased.enrolments, 'row')} of the customer erased, on {on}; the counts stay", True
 
 
 def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:

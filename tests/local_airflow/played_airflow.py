@@ -27,6 +27,7 @@ FUNNEL = (
     "not_accepted",
     "unconfirmed",
     "open",
+    "discarded",
 )
 TASKS = ("extract_eligible_customers", "submit", "wait", "report")
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)

@@ -14,7 +14,7 @@ from sqlalchemy import URL
 from capillary.ledger.database import Ledger
 from local_airflow import foreign_books
 from local_airflow.__main__ import main
-from local_airflow.environment import LEDGER, sqlite_connection
+from local_airflow.environment import LEDGER, PLATFORM, WAREHOUSE, sqlite_connection
 from local_airflow.foreign_books import BooksOfAnotherLedgerError, assert_books_are_of
 from local_airflow.home import Home
 from local_airflow.ports import free_port
@@ -106,6 +106,8 @@ def test_a_ledger_that_cannot_be_reached_is_left_to_who_migrates_it(tmp_path: Pa
 def own_environment() -> Iterator[None]:
     """The command takes over the environment of Airflow's processes: the next test must not find it."""
     before = dict(os.environ)
+    for name in (PLATFORM, WAREHOUSE, LEDGER):
+        os.environ.pop(name, None)
     yield
     os.environ.clear()
     os.environ.update(before)

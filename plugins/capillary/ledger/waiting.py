@@ -85,8 +85,9 @@ class RunWait:
         if not self.failed_checks:
             return None
         return (
-            f"the platform says that {counted(self.failed_checks, 'request')} did not pass its own check of the maker's "
-            "access or the payload; they stay open until a checker decides them (failed_checks of `python -m capillary waiting`)"
+            f"the platform says that {counted(self.failed_checks, 'request')} did not pass its own check of the "
+            "maker's access or the payload; they stay open until a checker decides them (failed_checks of `python -m "
+            "capillary waiting`)"
         )
 
 
