@@ -65,7 +65,7 @@ class RunWait:
     def sentence(self) -> str:
         """Return who waits for whom since when, and where the others are; in one clause."""
         parts = [
-            f"{counted(self.undecided, 'request')} with {counted(self.undecided_customers, 'customer')} "
+            f"{self.undecided:,} with {counted(self.undecided_customers, 'customer')} "
             f"waiting for the checker since {self.undecided_since:%Y-%m-%d %H:%M} UTC"
             if self.undecided and self.undecided_since
             else f"{self.undecided:,} waiting for the checker",
