@@ -95,7 +95,10 @@ def test_test_and_production_are_two_dags_with_connections_of_their_own(tmp_path
     }
     assert connections == {"vips": {"badge_ledger"}, "vips_test": {"badge_ledger_test"}}
     plans = {name: dag.get_task("extract_eligible_customers") for name, dag in bag.dags.items()}
-    named = {name: (plan.capillary_conn_id, plan.warehouse_conn_id) for name, plan in plans.items()}
+    named = {
+        name: tuple(getattr(plan, f"{what}_conn_id") for what in ("capillary", "warehouse"))
+        for name, plan in plans.items()
+    }
     assert named == {"vips": ("capillary", "warehouse"), "vips_test": ("capillary_test", "warehouse_test")}
 
 
