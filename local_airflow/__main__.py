@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from sqlalchemy import URL
 
 from local_airflow.airflow_api import AirflowApi
-from local_airflow.campaign import CampaignRun, ledger_counting, own_ledger_url
+from local_airflow.campaign import CampaignRun, ledger_counting, own_ledger_url, requests_left_open
 from local_airflow.checking import check_campaign
 from local_airflow.environment import Sources, build_environment
 from local_airflow.errors import CampaignUnavailableError, LocalAirflowError, RunInterruptedError
+from local_airflow.foreign_books import assert_books_are_of
 from local_airflow.home import CHECKOUT, DAGS, Home
 from local_airflow.interruption import Interruption
 from local_airflow.passed_over import tell_passed_over
@@ -32,11 +34,14 @@ from local_airflow.ports import (
 )
 from local_airflow.processes import GRACE_S, IDLE_GRACE_S, Processes, end_left_behind
 from local_airflow.startup import SandboxOptions, Startup
+from local_airflow.unpaused import pause_again
 
 EXIT_CODES = (
     "exit codes: 0 the verdict is pass; 1 it is fail, or the run failed; 2 the campaign cannot be found, "
     "loaded or triggered; 3 a component did not start; 130 interrupted"
 )
+#: What to do where a canary of an earlier run keeps everybody back.
+AFTER_CANARY = "Have it decided on the checker's page, which `make up` shows, then `make run` again."
 CHECKERS = ("automatic", "manual")
 #: Columns where stdout is no terminal: tables of a log need no wrapping.
 LOG_COLUMNS = 120
@@ -159,9 +164,12 @@ class LocalAirflow:
             dags_folder=options.dags_folder,
             api_port=api_port,
             sandbox_port=port,
+            schedules=options.command == "up",
         )
         if port is not None:
             self._home.remember_sandbox_port(port)
+            if self._home.sandbox_books.exists():
+                assert_books_are_of(self._ledger(environment, sources), self._home.sandbox_books)
         tell_passed_over(environment, folder=options.dags_folder, campaign=options.campaign, console=self._console)
         if sources.sample_customers_on_own_platform:
             self._console.print(
@@ -192,7 +200,7 @@ class LocalAirflow:
             customers=options.customers,
         )
         with AirflowApi(f"http://{LOOPBACK}:{api_port}") as api:
-            startup.start_airflow(api)
+            startup.start_airflow(api, before_scheduling=lambda: pause_again(api, self._home))
             self._console.print(
                 f"Airflow ready at http://{LOOPBACK}:{api_port}/ after {time.monotonic() - began:.0f} s",
             )
@@ -206,24 +214,41 @@ class LocalAirflow:
 
     def _run(self, api: AirflowApi, environment: dict[str, str], sources: Sources) -> int:
         conf = _parameters(self._options.params)
-        ledger = own_ledger_url(environment) if sources.own_ledger else f"sqlite:///{self._home.ledger_db}"
+        ledger = self._ledger(environment, sources)
         campaign = CampaignRun(
             api,
             self._options.campaign,
             console=self._console,
             counting=ledger_counting(ledger),
+            home=self._home,
+            left_open=lambda: requests_left_open(ledger),
             pause=self._pause,
         )
         campaign.await_loaded()
-        passed = campaign.run(conf)
+        report = campaign.run(conf)
         kept = "your own" if sources.own_ledger else _shown(self._home.ledger_db)
         self._console.print(
             f"ledger: {kept}; logs: {_shown(self._home.task_logs)}; `make up` shows the run in Airflow's UI",
         )
-        return 0 if passed else 1
+        if report is None or not report.passed:
+            return 1
+        if report.waits_for_canary:
+            # Last, where nobody overlooks it: the run is green, and did nothing.
+            self._console.print(f"nobody was submitted. {report.sentence} {AFTER_CANARY}", style="bold yellow")
+        return 0
 
-    def _stay_up(self, *_: object) -> int:
-        self._console.print("running until Ctrl-C", style="bold")
+    def _ledger(self, environment: dict[str, str], sources: Sources) -> URL | str:
+        return own_ledger_url(environment) if sources.own_ledger else f"sqlite:///{self._home.ledger_db}"
+
+    def _stay_up(self, api: AirflowApi, *_: object) -> int:
+        for dag in api.dags():
+            if dag.paused and (runs := api.unfinished_manual_runs(dag.dag_id)):
+                self._console.print(f"{dag.dag_id} is paused and has not ended {runs[0]}: unpause it, and it goes on")
+        self._console.print(
+            "running until Ctrl-C. A campaign is paused until you unpause or trigger it in the UI; from then on it "
+            "also runs by its schedule",
+            style="bold",
+        )
         # Being interrupted is how it ends: nothing has failed then.
         with suppress(RunInterruptedError):
             while True:

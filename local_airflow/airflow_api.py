@@ -46,6 +46,7 @@ class DagInfo:
     dag_id: str
     file: str
     stale: bool
+    paused: bool
     parsed_at: datetime | None
 
 
@@ -148,8 +149,16 @@ class AirflowApi:
             self._call("POST", "/pools", body=body, what=f"make the pool {name}")
 
     def unpause(self, dag_id: str) -> None:
-        """Let its runs be scheduled."""
-        self._call("PATCH", f"/dags/{_part(dag_id)}", body={"is_paused": False}, what=f"unpause {dag_id}")
+        """Let its runs go on, and its schedule make some."""
+        self._set_paused(dag_id, paused=False)
+
+    def pause(self, dag_id: str) -> None:
+        """Let no run of it start or go on."""
+        self._set_paused(dag_id, paused=True)
+
+    def _set_paused(self, dag_id: str, *, paused: bool) -> None:
+        what = f"{'pause' if paused else 'unpause'} {dag_id}"
+        self._call("PATCH", f"/dags/{_part(dag_id)}", body={"is_paused": paused}, what=what)
 
     def trigger(self, dag_id: str, conf: Mapping[str, object]) -> str:
         """Start a run. Returns its id."""
@@ -209,10 +218,10 @@ class AirflowApi:
         return [entry if isinstance(entry, str) else _log_line(entry) for entry in content]
 
     def _call(self, method: str, path: str, *, what: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
-        if not self._token:
-            self._token = str(self._checked(self._http.get("/auth/token"), what="log in")["access_token"])
-        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         try:
+            if not self._token:
+                self._token = str(self._checked(self._http.get("/auth/token"), what="log in")["access_token"])
+            headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
             reply = self._http.request(method, f"/api/v2{path}", headers=headers, json=body)
         except httpx.TransportError as error:
             raise ApiSilentError(
@@ -238,6 +247,7 @@ def _dag(entry: Mapping[str, Any]) -> DagInfo:
         dag_id=entry["dag_id"],
         file=entry["relative_fileloc"] or entry["fileloc"],
         stale=entry["is_stale"],
+        paused=entry["is_paused"],
         parsed_at=_time(entry["last_parsed_time"]),
     )
 

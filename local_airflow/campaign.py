@@ -10,21 +10,26 @@ from importlib import import_module
 from pathlib import PurePath
 
 from rich.console import Console
+from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from capillary.errors import TransientError
 from local_airflow.airflow_api import AirflowApi, RequestRejectedError, RunState
 from local_airflow.errors import CampaignUnavailableError, LocalAirflowError
 from local_airflow.follow import POLL_INTERVAL_S, Counting, FinishedRun, RequestCounts, display_for, follow
+from local_airflow.home import Home
 from local_airflow.summary import Report, print_report
+from local_airflow.unpaused import unpaused
 
 POOL = "capillary"
 POOL_SLOTS = 4
 REPORT_TASK = "report"
+#: The DAG that finishes what failed runs left.
+UPKEEP = "badge_upkeep"
 
 #: Seconds for all files of the folder to be loaded, and for the others once the first of them is there.
 LOAD_LIMIT_S = 90.0
-LOAD_REST_S = 8.0
+LOAD_REST_S = 45.0
 LOG_LINES = 20
 #: Lines by which the UI folds a log.
 FOLD_MARKS = ("::group::", "::endgroup::")
@@ -39,6 +44,8 @@ class CampaignRun:
         dag_id: the campaign's name.
         console: for people.
         counting: looks up a run's requests.
+        home: keeps what has to be paused again.
+        left_open: how many requests of earlier runs are not settled.
         pause: waits so many seconds; raises when somebody interrupts or a process died.
     """
 
@@ -49,12 +56,16 @@ class CampaignRun:
         *,
         console: Console,
         counting: Counting,
+        home: Home,
+        left_open: Callable[[], int],
         pause: Callable[[float], None],
     ) -> None:
         self._api = api
         self._dag_id = dag_id
         self._console = console
         self._counting = counting
+        self._home = home
+        self._left_open = left_open
         self._pause = pause
         self._began = datetime.now(UTC)
 
@@ -85,25 +96,41 @@ class CampaignRun:
                     raise CampaignUnavailableError(self._not_found())
                 self._pause(_TICK_S)
 
-    def run(self, conf: Mapping[str, object]) -> bool:
-        """Trigger it, follow it and print what came of it; after a canary the rest too. True if it passed.
+    def run(self, conf: Mapping[str, object]) -> Report | None:
+        """Trigger it, follow it and print what came of it; after a canary that came through the rest too.
+
+        Returns the last run's report; None where it did not succeed.
 
         Raises:
             CampaignUnavailableError: Airflow does not accept the parameters.
         """
         self._api.ensure_pool(POOL, slots=POOL_SLOTS, description="Tasks that call the loyalty platform")
-        self._api.unpause(self._dag_id)
+        with unpaused(self._api, self._dag_id, self._home):
+            return self._run(conf)
+
+    def _run(self, conf: Mapping[str, object]) -> Report | None:
         for run_id in self._api.unfinished_manual_runs(self._dag_id):
             self._console.print(f"an earlier run has not ended: following {run_id} first")
             self._follow(run_id)
+        self._keep_house()
         report = self._run_once(conf)
-        if report and report.passed and report.canary and report.left_over:
+        if report and report.canary_passed and report.left_over:
             self._console.print(
                 f"\nthe canary came through: a second run takes the {report.left_over:,} that are left",
                 style="bold",
             )
             report = self._run_once(conf)
-        return report is not None and report.passed
+        return report
+
+    def _keep_house(self) -> None:
+        """Have what failed runs left settled: no schedule does it here, and an open canary keeps everybody back."""
+        left = self._left_open()
+        upkeep = self._api.dag(UPKEEP) if left else None
+        if upkeep is None or upkeep.paused:
+            return
+        whose = "1 request of an earlier run is" if left == 1 else f"{left:,} requests of earlier runs are"
+        self._console.print(f"{whose} open: {UPKEEP} looks first what became of it")
+        self._follow(self._api.trigger(UPKEEP, {}), dag_id=UPKEEP)
 
     def _run_once(self, conf: Mapping[str, object]) -> Report | None:
         try:
@@ -115,10 +142,10 @@ class CampaignRun:
         self._console.print(f"run {run_id}", style="bold")
         return self._conclude(self._follow(run_id))
 
-    def _follow(self, run_id: str) -> FinishedRun:
+    def _follow(self, run_id: str, *, dag_id: str | None = None) -> FinishedRun:
         return follow(
             self._api,
-            self._dag_id,
+            dag_id or self._dag_id,
             run_id,
             display=display_for(self._console),
             counting=self._counting,
@@ -190,12 +217,21 @@ def ledger_counting(url: object) -> Counting:
     return count
 
 
-def own_ledger_url(environment: Mapping[str, str]) -> object:
+def requests_left_open(url: object) -> int:
+    """How many requests of the ledger at that URL are not settled; 0 where it cannot be asked now."""
+    try:
+        found: int = import_module("capillary.ledger.open_work").open_requests(url)
+    except (SQLAlchemyError, TransientError):
+        return 0
+    return found
+
+
+def own_ledger_url(environment: Mapping[str, str]) -> URL | str:
     """The SQLAlchemy URL behind the user's own connection `badge_ledger`."""
     # Airflow reads its settings when it is imported: they must be those of the processes.
     os.environ.update(environment)
     try:
-        url: object = import_module("capillary.hooks").ledger_url_of("badge_ledger")
+        url: URL | str = import_module("capillary.hooks").ledger_url_of("badge_ledger")
     except Exception as error:
         raise LocalAirflowError(
             f"AIRFLOW_CONN_BADGE_LEDGER names no usable database ({type(error).__name__}): "

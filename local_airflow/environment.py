@@ -53,6 +53,7 @@ def build_environment(
     dags_folder: Path,
     api_port: int,
     sandbox_port: int | None,
+    schedules: bool = True,
 ) -> dict[str, str]:
     """The environment of every process: the user's, with this Airflow's settings on top.
 
@@ -66,6 +67,7 @@ def build_environment(
         dags_folder: the campaigns.
         api_port: of Airflow's API server and UI.
         sandbox_port: of the sandbox; None where the platform is the user's own.
+        schedules: whether unpaused DAGs run by their schedule. Without, only triggered runs start.
     """
     api = f"http://{LOOPBACK}:{api_port}"
     kept_apart = {
@@ -79,6 +81,7 @@ def build_environment(
         "AIRFLOW__CORE__AUTH_MANAGER": (
             "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
         ),
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{api}/execution/",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
@@ -90,6 +93,8 @@ def build_environment(
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.airflow_db}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home.task_logs),
         "PYTHONPATH": _joined(os.pathsep, str(PLUGINS), str(CHECKOUT), user.get("PYTHONPATH", "")),
+        # A campaign must be unpaused to run at all; its own schedule would then start a second run beside the first.
+        "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(schedules),
         "PYTHONUNBUFFERED": "1",
         # Tasks call Airflow, and may call the sandbox, on this machine: no proxy can reach them there.
         **{name: _joined(",", user.get(name, ""), LOOPBACK, "localhost") for name in ("NO_PROXY", "no_proxy")},

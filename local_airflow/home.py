@@ -79,6 +79,11 @@ class Home:
         """What was started last, so that what a killed run left behind can be ended."""
         return self.directory / "processes.json"
 
+    @property
+    def to_pause(self) -> Path:
+        """Names the campaign that `make run` has unpaused, until it is paused again."""
+        return self.directory / "to-pause"
+
     def create(self) -> None:
         """Make the directory, for its owner only."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -29,6 +29,7 @@ AIRFLOW_PROCESSES = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+SCHEDULER = "scheduler"
 #: Others call them, so they end last.
 SERVERS = frozenset({"api-server", "sandbox"})
 #: What the health page reports on: the API server is the one that answers.
@@ -131,11 +132,26 @@ class Startup:
             self._wait("sandbox", lambda: _answers(sandbox_port), limit_s=START_LIMIT_S)
             self._console.print(f"sandbox ready, its checker's page at http://{LOOPBACK}:{sandbox_port}/")
 
-    def start_airflow(self, api: AirflowApi) -> None:
-        """Start Airflow's processes and wait until each has said that it is alive."""
+    def start_airflow(self, api: AirflowApi, *, before_scheduling: Callable[[], None] = lambda: None) -> None:
+        """Start Airflow's processes and wait until each has said that it is alive.
+
+        The scheduler comes last: a task that it starts before the API server answers uses up a try, with an empty log.
+
+        Args:
+            api: of this Airflow.
+            before_scheduling: called once the API answers and before the scheduler starts.
+        """
         started = datetime.now(UTC)
-        for name, arguments in AIRFLOW_PROCESSES.items():
-            self._python(name, "airflow", *arguments)
+        for name in (name for name in AIRFLOW_PROCESSES if name != SCHEDULER):
+            self._python(name, "airflow", *AIRFLOW_PROCESSES[name])
+
+        def api_answers() -> bool:
+            self._processes.check()
+            return bool(api.components())
+
+        self._wait("api-server", api_answers, limit_s=START_LIMIT_S, waiting_for="Airflow's API server")
+        before_scheduling()
+        self._python(SCHEDULER, "airflow", *AIRFLOW_PROCESSES[SCHEDULER])
 
         def all_healthy() -> bool:
             self._processes.check()
@@ -146,7 +162,7 @@ class Startup:
                 if component.healthy and (component.heartbeat or started) >= started
             } >= GATES
 
-        self._wait("api-server", all_healthy, limit_s=START_LIMIT_S, waiting_for="Airflow")
+        self._wait(SCHEDULER, all_healthy, limit_s=START_LIMIT_S, waiting_for="Airflow")
 
     def _airflow_is_migrated(self) -> bool:
         # The question alone costs Airflow's own command 3 s.

@@ -27,9 +27,14 @@ FUNNEL = (
     ("not_accepted", "    not accepted", "the platform refused the request"),
     ("unconfirmed", "    unconfirmed", "the platform's words leave it open"),
     ("open", "    open", "not decided yet"),
+    ("discarded", "    given back", "never sent; a later run takes them"),
 )
+#: What `planned` means in a run that wrote nothing.
+OF_A_DRY_RUN = "would be put into requests"
 #: Steps that matter only where somebody is in them.
-HIDDEN_AT_ZERO = frozenset({"over_cap", "rejected", "failed", "not_accepted", "unconfirmed", "open"})
+HIDDEN_AT_ZERO = frozenset({"over_cap", "rejected", "failed", "not_accepted", "unconfirmed", "open", "discarded"})
+#: The platform's words, which a dry run does not ask for.
+ENDINGS = frozenset({"enrolled", "already_enrolled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,9 @@ class Report:
 
     passed: bool
     sentence: str
-    canary: bool
+    dry_run: bool
+    canary_passed: bool
+    waits_for_canary: bool
     left_over: int
     requests: int
     funnel: Mapping[str, int]
@@ -71,7 +78,9 @@ class Report:
             return cls(
                 passed=report["verdict"] == "pass",
                 sentence=str(report["sentence"]),
-                canary=bool(report["canary"]),
+                dry_run=bool(report["dry_run"]),
+                canary_passed=bool(report["canary_passed"]),
+                waits_for_canary=bool(report["waits_for_canary"]),
                 left_over=int(report["left_over"]),
                 requests=int(report["requests"]),
                 funnel={name: int(report["funnel"][name]) for name, _, _ in FUNNEL},
@@ -102,14 +111,16 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def _funnel(report: Report) -> Table:
-    table = Table(title="Funnel", title_justify="left", title_style="bold")
+    table = Table(title="Dry run" if report.dry_run else "Funnel", title_justify="left", title_style="bold")
     table.add_column("step")
     table.add_column("customers", justify="right")
     table.add_column("meaning", style="bright_black")
     for name, label, meaning in FUNNEL:
         customers = report.funnel[name]
-        if customers or name not in HIDDEN_AT_ZERO:
-            table.add_row(label, f"{customers:,}", meaning)
+        hidden = HIDDEN_AT_ZERO | ENDINGS if report.dry_run else HIDDEN_AT_ZERO
+        if customers or name not in hidden:
+            said = OF_A_DRY_RUN if report.dry_run and name == "planned" else meaning
+            table.add_row(label, f"{customers:,}", said)
     return table
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import URL
 
 from capillary import check_command, question_command, stop_command
 from capillary.api.outside_text import on_one_line, shell_word
+from capillary.counted import counted
 from capillary.errors import CapillaryError
 from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger
@@ -176,7 +177,8 @@ def _erase(url: str | URL, customer_id: int | None, account: str | None) -> tupl
         erased = erase(tx, customer_id, account=account)
     if not erased.enrolments:
         return "no row of this customer is here; nothing was erased", False
-    return f"{erased.enrolments} rows of the customer erased, on {erased.occasions} occasions; the counts stay", True
+    on = counted(erased.occasions, "occasion")
+    return f"{counted(erased.enrolments, 'row')} of the customer erased, on {on}; the counts stay", True
 
 
 def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
@@ -191,7 +193,7 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
             nothing_is_older=arguments.since is not None,
             dags_folder=arguments.dags,
         )
-    said = f"{imported.requests} requests with {imported.customers} customers imported"
+    said = f"{counted(imported.requests, 'request')} with {counted(imported.customers, 'customer')} imported"
     if imported.found:
         said += f", {imported.found} of this ledger found without their key"
     not_tried = [f"not tried: {each}" for each in untold]

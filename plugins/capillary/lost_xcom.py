@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from airflow.sdk import XComArg
 from airflow.sdk.bases.operator import BaseOperator
 
+from capillary.counted import counted
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan import plan_of_run
 from capillary.plan_reference import PlanMissing, PlanReference
@@ -74,10 +75,10 @@ def plan_of_context(context: Context, ledger: Ledger, *, planned_by: str, accoun
     if plan is None:
         raise PlanMissing(None)
     _LOG.warning(
-        "the XCom of %s is gone, as after `airflow db clean`: the ledger knows this run's plan (customers: %d, "
-        "requests: %d), and the task goes on with it",
+        "the XCom of %s is gone, as after `airflow db clean`: the ledger knows this run's plan, %s in %s, "
+        "and the task goes on with it",
         planned_by,
-        plan.planned,
-        plan.requests,
+        counted(plan.planned, "customer"),
+        counted(plan.requests, "request"),
     )
     return PlanReference.of(plan)

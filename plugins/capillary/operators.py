@@ -14,13 +14,15 @@ from capillary.access import airflow_failures, open_ledger, open_sender
 from capillary.api.badges import CODE_MEANINGS
 from capillary.arguments import InlineArguments, QueryArguments, ReportArguments, SendingArguments
 from capillary.checked_operator import CheckedOperator, given_to
+from capillary.counted import counted
 from capillary.engine.eligibility import read_rows
 from capillary.engine.hold import Waits
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
 from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
 from capillary.hooks import source_past_the_form
-from capillary.ledger.database import Ledger
-from capillary.ledger.plan_id import PlanId, open_plan
+from capillary.ledger.canary import SETTLED_SINCE, open_canary
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
 from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.schema import Outcome
 from capillary.ledger.views import FailureCount, Funnel, failures, funnel
@@ -326,15 +328,17 @@ class ReportBadgesOperator(CheckedOperator):
             verdict, counts, named = self._dry(reference) if plan is None else self._judge(reference, plan)
         report = _report(reference, verdict, counts, named)
         for name, customers in report["funnel"].items():
-            self.log.info("%-16s %10d", name, customers)
+            self.log.info("%-16s %10s", name, f"{customers:,}")
         if counts.known_elsewhere:
             self.log.info(
-                "%d of the known before through other campaigns: %s", counts.known_elsewhere, reference.known_through
+                "%s of the known before through other campaigns: %s",
+                f"{counts.known_elsewhere:,}",
+                reference.known_through,
             )
         for failure in named:
             self.log.warning(
-                "%d customers %s, code %s: %s",
-                failure.customers,
+                "%s %s, code %s: %s",
+                counted(failure.customers, "customer"),
                 failure.outcome,
                 failure.error_code,
                 _meaning(failure.error_code),
@@ -360,14 +364,14 @@ class ReportBadgesOperator(CheckedOperator):
             discard_unsent(tx, badge_run_ids=[badge_run_id])
             counts = funnel(tx, badge_run_id)
             named = failures(tx, badge_run_id)
-        reason = "the canary before this run is not decided yet" if reference.waits_for_canary else None
+            reason = _canary_ahead(tx, badge_run_id) if reference.waits_for_canary else None
         facts = facts_of(counts, waiting_reason=reason, known_through=reference.known_through)
         return judge(facts, self.policy or Policy()), counts, named
 
     def _dry(self, reference: PlanReference) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:
         sentence = (
-            f"Dry run: {reference.planned} customers in {reference.requests} requests would be planned; nothing was "
-            "written, nothing submitted."
+            f"Dry run: {counted(reference.planned, 'customer')} in {counted(reference.requests, 'request')} would be "
+            "planned; nothing was written, nothing submitted."
         )
         counts = Funnel(
             eligible=reference.eligible,
@@ -388,6 +392,11 @@ class ReportBadgesOperator(CheckedOperator):
         return Verdict(passed=True, sentence=sentence), counts, ()
 
 
+def _canary_ahead(tx: Transaction, badge_run_id: OpenPlan) -> str:
+    canary = open_canary(tx, badge_run_id)
+    return SETTLED_SINCE if canary is None else canary.sentence()
+
+
 def _report(
     reference: PlanReference, verdict: Verdict, counts: Funnel, named: Sequence[FailureCount]
 ) -> dict[str, Any]:
@@ -396,6 +405,8 @@ def _report(
         "sentence": verdict.sentence,
         "dry_run": reference.is_dry_run,
         "canary": counts.canary,
+        "canary_passed": verdict.canary_passed,
+        "waits_for_canary": reference.waits_for_canary,
         "left_over": counts.over_cap,
         "known_through": reference.known_through,
         "requests": counts.requests,

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from capillary.counted import counted
 from capillary.errors import TerminalError
 from capillary.ledger.plan import Plan
 from capillary.ledger.plan_id import PlanId
@@ -104,6 +105,17 @@ class PlanReference:
     def is_dry_run(self) -> bool:
         """Whether nothing was written."""
         return self.badge_run_id is None
+
+    def equation(self) -> str:
+        """Return what became of the query's rows, those of whom there are none left out: it stays on one line."""
+        parts = [
+            f"{self.invalid:,} invalid" if self.invalid else "",
+            counted(self.duplicates, "duplicate") if self.duplicates else "",
+            f"{self.known_before:,} known before" if self.known_before else "",
+            f"{self.over_cap:,} over the cap" if self.over_cap else "",
+            f"{self.planned:,} planned",
+        ]
+        return f"{self.eligible:,} eligible = {' + '.join(filter(None, parts))}"
 
 
 def nothing_to_do(context: Context, reference: PlanReference, why: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from capillary.access import platform_client, runtime_of
 from capillary.api.request_workflow import Entity
 from capillary.arguments import CampaignArgument, OccasionArguments, PlanningArguments, SpecArguments
 from capillary.checked_operator import CheckedOperator
+from capillary.counted import counted
 from capillary.engine.extract import plan_rows
 from capillary.engine.preflight import assert_fit
 from capillary.engine.second_attempt import has_badge
@@ -120,23 +121,19 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
             ),
         )
         reference = PlanReference.of(plan)
-        self.log.info("approvals needed: %d", plan.requests)
-        through = f" ({plan.known_elsewhere} of them through other campaigns: {plan.known_through})"
+        self.log.info("approvals needed: %s", f"{plan.requests:,}")
         self.log.info(
-            "%s %s on %s%s: "
-            "%d eligible = %d invalid + %d duplicates + %d known before%s + %d over the cap + %d planned",
+            "%s %s on %s%s",
             "dry run of" if given.dry_run else "planned",
             order.occasion,
             settings.account,
             f" ({settings.environment})" if settings.environment else "",
-            plan.eligible,
-            plan.invalid,
-            plan.duplicates,
-            plan.known_before,
-            through if plan.known_elsewhere else "",
-            plan.over_cap,
-            plan.planned,
         )
+        self.log.info("%s", reference.equation())
+        if plan.known_elsewhere:
+            self.log.info(
+                "%s of the known before through other campaigns: %s", f"{plan.known_elsewhere:,}", plan.known_through
+            )
         if plan.kept:
             self.log.info("something of this run's earlier plan was sent: that plan holds, nothing was planned anew")
         if plan.canary and plan.planned:
@@ -223,7 +220,7 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
         self, settings: PlatformSettings, ledger: Ledger, customers: Mapping[int, datetime | None], badge_id: str
     ) -> list[int]:
         """Return those of the customers whom the platform shows without an enrolment since their first send."""
-        self.log.info("looking up the badge of %d customers whose last attempt is unclear", len(customers))
+        self.log.info("looking up the badge of %s whose last attempt is unclear", counted(len(customers), "customer"))
         async with platform_client(settings, ledger, runtime_of(threads=False)) as client:
             return [
                 customer

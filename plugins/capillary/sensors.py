@@ -22,6 +22,7 @@ from capillary.access import airflow_failures, open_ledger, open_sender
 from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
 from capillary.arguments import WaitingArguments
 from capillary.checked_operator import CheckedOperator, check
+from capillary.counted import counted
 from capillary.engine.advance import Advanced, advance
 from capillary.engine.verdict import Policy, Verdict, facts_of, judge
 from capillary.hooks import CapillaryHook
@@ -199,15 +200,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
                 counts, now = funnel(tx, open_plan(tx, plan)), tx.now
         # What this run found, a restored ledger has sent before it was planned here: nobody waits longer than the run.
         deadline = max(wait.first_sent_at or wait.planned_at, wait.planned_at) + timedelta(seconds=self.timeout)
-        self.log.info(
-            "%d requests: %d undecided, %d in doubt, %d decided, %d settled; deadline %s",
-            wait.requests,
-            wait.undecided,
-            wait.in_doubt,
-            wait.decided,
-            wait.settled,
-            f"{deadline:%Y-%m-%d %H:%M} UTC",
-        )
+        self.log.info("%s; deadline %s", wait.sentence(), f"{deadline:%Y-%m-%d %H:%M} UTC")
         if said := wait.said_of_checks:
             self.log.warning("%s", said)
         only_unsent_left = wait.settled + wait.unsent == wait.requests
@@ -236,7 +229,11 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
 
     def _ended(self, reference: PlanReference, counts: Funnel, wait: RunWait, *, late: bool) -> dict[str, object]:
         """Return the end of a run, or raise its verdict."""
-        unsent = f"{wait.unsent} requests were never sent; the next run takes them" if wait.unsent else None
+        unsent = (
+            f"{counted(wait.unsent, 'request', 'was', 'were')} never sent; the next run takes them"
+            if wait.unsent
+            else None
+        )
         reason = "; ".join(each for each in (unsent, wait.said_of_checks) if each) or None
         verdict: Verdict = judge(facts_of(counts, deadline_passed=late, waiting_reason=reason), self.policy or Policy())
         if not verdict.passed:

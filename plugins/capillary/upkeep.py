@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException
 from capillary.access import airflow_failures, open_ledger, open_sender
 from capillary.arguments import KeepingArguments
 from capillary.checked_operator import CheckedOperator
+from capillary.counted import counted
 from capillary.engine.errors import WrongAccount
 from capillary.engine.upkeep import Kept, keep_account
 from capillary.errors import CapillaryError, named
@@ -97,12 +98,12 @@ class BadgeUpkeepOperator(CheckedOperator):
                 continue
             done.append(kept)
             self.log.info(
-                "%s by %s: %d requests settled, %d still in doubt, %d unsent customers of dead runs given back",
+                "%s by %s: %s settled, %d still in doubt, %s of dead runs given back",
                 each.account,
                 each.capillary_conn_id,
-                kept.settled,
+                counted(kept.settled, "request"),
                 kept.still_in_doubt,
-                kept.given_back,
+                counted(kept.given_back, "unsent customer"),
             )
         return done, errors
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import pytest
@@ -9,8 +10,11 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 from sqlalchemy import select, update
 
 from capillary.engine.verdict import Policy, Word
+from capillary.ledger.plan_id import open_plan
 from capillary.ledger.schema import badge_enrolment, badge_run
+from capillary.ledger.waiting import run_wait
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
+from capillary.plan_reference import PlanReference
 from capillary.sensors import BadgeRequestSensor
 from tests.glue.conftest import BADGE, SQL, Place
 
@@ -84,6 +88,50 @@ def test_nobody_new_is_skipped_and_green(place: Place) -> None:
     with pytest.raises(AirflowSkipException, match="nothing was planned"):
         submit(place, again)
     assert report(place, again)["verdict"] == "pass"
+
+
+def test_the_sum_of_a_plan_leaves_out_what_is_nought(place: Place) -> None:
+    place.customers(*range(1_001, 1_121), 1_001, "not an id")
+    reference = PlanReference.parse(plan(place))
+    assert reference.equation() == "122 eligible = 1 invalid + 1 duplicate + 120 planned"
+    again = PlanReference.parse(plan(place, "second"))
+    assert again.equation() == "122 eligible = 1 invalid + 1 duplicate + 120 known before + 0 planned"
+
+
+def test_wait_says_who_waits_since_when(place: Place) -> None:
+    reference = plan(place)
+    submit(place, reference)
+    plan_id = PlanReference.parse(reference).plan_id
+    assert plan_id is not None
+    with place.ledger.read() as tx:
+        said = run_wait(tx, open_plan(tx, plan_id)).sentence()
+    since = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+    assert re.fullmatch(
+        rf"3 requests: 3 with 120 customers waiting for the checker since {since}, 0 in doubt, 0 decided, "
+        "0 settled",
+        said,
+    )
+    settle(place, reference)
+    with place.ledger.read() as tx:
+        said = run_wait(tx, open_plan(tx, plan_id)).sentence()
+    assert said == "3 requests: 0 waiting for the checker, 0 in doubt, 0 decided, 3 settled"
+
+
+def test_a_run_that_waits_for_a_canary_says_whose_and_since_when(place: Place) -> None:
+    place.customers(*range(1_001, 1_121))
+    canary = plan(place, canary=True)
+    behind = plan(place, "behind", canary=True)
+    assert (canary["planned"], behind["planned"]) == (10, 0)
+    said = report(place, behind)
+    assert said["sentence"] == ("Nothing was planned: the canary of vip, run run, not sent yet, is not decided yet.")
+    submit(place, canary)
+    said = report(place, behind)
+    assert (said["verdict"], said["waits_for_canary"], said["canary_passed"]) == ("pass", True, False)
+    assert re.search(r"run run, sent \d{4}-\d\d-\d\d \d\d:\d\d UTC, is not decided yet\.$", said["sentence"])
+    settle(place, canary)
+    assert report(place, behind)["sentence"].endswith("it is now, and the next run goes on.")
+    said = report(place, canary)
+    assert (said["waits_for_canary"], said["canary_passed"]) == (False, True)
 
 
 def test_a_campaign_without_an_occasion_shares_its_badges_and_the_report_says_through_whom(

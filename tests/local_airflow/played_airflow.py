@@ -27,17 +27,28 @@ FUNNEL = (
     "not_accepted",
     "unconfirmed",
     "open",
+    "discarded",
 )
 TASKS = ("extract_eligible_customers", "submit", "wait", "report")
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
-def report(*, verdict: str = "pass", canary: bool = False, left_over: int = 0) -> dict[str, Any]:
+def report(
+    *,
+    verdict: str = "pass",
+    canary: bool = False,
+    canary_passed: bool = False,
+    waits_for_canary: bool = False,
+    left_over: int = 0,
+) -> dict[str, Any]:
     return {
         "verdict": verdict,
         "sentence": f"the sentence of a {verdict}",
+        "dry_run": False,
         "canary": canary,
+        "canary_passed": canary_passed,
+        "waits_for_canary": waits_for_canary,
         "left_over": left_over,
         "requests": 1,
         "funnel": dict.fromkeys(FUNNEL, 0) | {"eligible": 10, "planned": 10, "enrolled": 10},
@@ -66,9 +77,11 @@ class PlayedAirflow:
     import_errors: list[tuple[str, str]] = field(default_factory=list)
     pools: set[str] = field(default_factory=set)
     refuse_trigger: str | None = None
-    unpaused: list[str] = field(default_factory=list)
+    paused: set[str] = field(default_factory=lambda: {"gold_tier"})
+    switched: list[tuple[str, str]] = field(default_factory=list)
     triggered: list[dict[str, Any]] = field(default_factory=list)
     calls: int = 0
+    started: int = 0
 
     def client(self) -> AirflowApi:
         return AirflowApi("http://airflow.example", transport=httpx.MockTransport(self.answer))
@@ -87,6 +100,7 @@ class PlayedAirflow:
     def _routes(self) -> dict[str, Callable[[httpx.Request, str], httpx.Response]]:
         return {
             "/dags/gold_tier/dagRuns": self._runs,
+            "/dags/badge_upkeep/dagRuns": self._upkeep_runs,
             "/dags": self._dags,
             "/pools": self._pools,
             "/importErrors": self._import_errors,
@@ -94,8 +108,9 @@ class PlayedAirflow:
 
     def _dags(self, request: httpx.Request, dag_id: str) -> httpx.Response:
         if request.method == "PATCH":
-            assert json.loads(request.content) == {"is_paused": False}
-            self.unpaused.append(dag_id)
+            pauses = json.loads(request.content)["is_paused"]
+            (self.paused.add if pauses else self.paused.discard)(dag_id)
+            self.switched.append((dag_id, "paused" if pauses else "unpaused"))
         if not dag_id:
             return httpx.Response(200, json={"dags": [self._dag(name) for name in self.dags]})
         if dag_id not in self.dags:
@@ -108,6 +123,7 @@ class PlayedAirflow:
             "relative_fileloc": f"{dag_id}.py",
             "fileloc": f"/dags/{dag_id}.py",
             "is_stale": False,
+            "is_paused": dag_id in self.paused,
             "last_parsed_time": self.dags[dag_id].isoformat(),
         }
 
@@ -128,13 +144,20 @@ class PlayedAirflow:
             body = json.loads(request.content)
             assert body["logical_date"] is None
             self.triggered.append(body["conf"])
-            return httpx.Response(200, json={"dag_run_id": self.runs[len(self.triggered) - 1].run_id})
+            self.started += 1
+            return httpx.Response(200, json={"dag_run_id": self.runs[self.started - 1].run_id})
         if not rest:
             rows = [{"dag_run_id": run.run_id} for run in self.unfinished]
             return httpx.Response(200, json={"dag_runs": rows})
         run_id, _, what = rest.partition("/")
         run = next(run for run in (*self.runs, *self.unfinished) if run.run_id == run_id)
         return self._run(run, what)
+
+    def _upkeep_runs(self, request: httpx.Request, rest: str) -> httpx.Response:
+        if request.method == "POST":
+            self.triggered.append({"upkeep": True})
+            return httpx.Response(200, json={"dag_run_id": "upkeep"})
+        return self._run(PlayedRun([{"keep_house": "success"}], None), rest.partition("/")[2])
 
     def _run(self, run: PlayedRun, what: str) -> httpx.Response:
         if not what:

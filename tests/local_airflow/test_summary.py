@@ -15,7 +15,10 @@ from local_airflow.summary import Report, print_report
 REPORT: dict[str, Any] = {
     "verdict": "fail",
     "sentence": "12 customers failed: see [failures] by code",
+    "dry_run": False,
     "canary": False,
+    "canary_passed": False,
+    "waits_for_canary": False,
     "left_over": 0,
     "requests": 3,
     "funnel": {
@@ -32,6 +35,7 @@ REPORT: dict[str, Any] = {
         "not_accepted": 0,
         "unconfirmed": 0,
         "open": 0,
+        "discarded": 0,
     },
     "failures": [
         {"outcome": "already_enrolled", "code": 1040, "meaning": "has the badge", "customers": 11},
@@ -44,6 +48,19 @@ def printed(report: dict[str, Any], width: int = 100) -> str:
     text = io.StringIO()
     print_report(Report.parse(report), Console(file=text, width=width, markup=False, highlight=False, soft_wrap=True))
     return text.getvalue()
+
+
+def test_a_dry_run_says_what_would_be() -> None:
+    text = printed({**REPORT, "verdict": "pass", "dry_run": True, "funnel": dict.fromkeys(REPORT["funnel"], 0)})
+    assert "would be put into requests" in text
+    assert "enrolled" not in text.partition("Failures")[0]
+    assert "Dry run" in text
+
+
+def test_who_was_never_sent_is_in_the_funnel() -> None:
+    text = printed({**REPORT, "funnel": {**REPORT["funnel"], "discarded": 1_500}})
+    assert "given back" in text
+    assert "1,500" in text
 
 
 def test_the_funnel_counts_every_customer() -> None:

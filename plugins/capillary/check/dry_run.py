@@ -8,6 +8,7 @@ from capillary.access import open_ledger
 from capillary.campaign import PlanCampaignOperator
 from capillary.check.finding import Finding, Verdict
 from capillary.check.plans import Planning
+from capillary.counted import counted
 from capillary.errors import CapillaryError
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.plan_reference import PlanReference
@@ -30,10 +31,8 @@ def dry_run(planning: Planning) -> Finding:
     except (CapillaryError, AirflowException) as error:
         return Finding(Verdict.FAILS, planning.where, "dry run", str(error))
     words = (
-        f"dry run: {reference.planned} customers in {reference.requests} requests (approvals needed: "
-        f"{reference.requests}): {reference.eligible} eligible = {reference.invalid} invalid + "
-        f"{reference.duplicates} duplicates + {reference.known_before} known before + {reference.over_cap} over the "
-        f"cap + {reference.planned} planned{_why(reference)}"
+        f"dry run: {counted(reference.planned, 'customer')} in {counted(reference.requests, 'request')} (approvals "
+        f"needed: {reference.requests:,}): {reference.equation()}{_why(reference)}"
     )
     return Finding(Verdict.OK, planning.where, "dry run", words)
 

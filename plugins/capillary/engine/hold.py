@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from capillary.counted import counted
 from capillary.engine.doubt import Resolved, resolve_doubt
 from capillary.engine.room import Room
 from capillary.engine.send import Sender
@@ -65,8 +66,8 @@ class Hold:
             return None
         until = here.until or here.now + timedelta(seconds=IN_TASK_S)
         return Waits(
-            f"{here.in_doubt} requests are in doubt; submit goes on when the platform's list has shown what became of "
-            f"them, or can judge it ({until:%Y-%m-%d %H:%M:%S} UTC)",
+            f"{counted(here.in_doubt, 'request', 'is', 'are')} in doubt; submit goes on when the platform's list has "
+            f"shown what became of them, or can judge it ({until:%Y-%m-%d %H:%M:%S} UTC)",
             until,
             may_end_early=True,
         )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self, TypeAlias
 from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, PlainValidator, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from capillary.counted import counted
 from capillary.ledger.schema import Outcome
 from capillary.ledger.views import Funnel
 from capillary.wrong_fields import explained, fields_of, shown
@@ -98,11 +99,19 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`passed`, and what to do. `warned`: it passed by a policy of `warn`, or with tolerated failures."""
+    """`passed`, and what to do.
+
+    Attributes:
+        passed: whether the run succeeds.
+        sentence: what happened, and what to do.
+        warned: it passed by a policy of `warn`, or with tolerated failures.
+        canary_passed: it was a canary that planned somebody, and the next run takes the rest.
+    """
 
     passed: bool
     sentence: str
     warned: bool = False
+    canary_passed: bool = False
 
 
 def facts_of(
@@ -132,7 +141,7 @@ def judge(facts: Facts, policy: Policy) -> Verdict:
     if accounted != facts.planned:
         return Verdict(
             passed=False,
-            sentence=f"The ledger does not add up: {facts.planned} planned, {accounted} accounted for. "
+            sentence=f"The ledger does not add up: {facts.planned:,} planned, {accounted:,} accounted for. "
             "Stop sending (python -m capillary stop), and run python -m capillary ledger check --deep.",
         )
     if facts.planned == 0:
@@ -144,22 +153,28 @@ def judge(facts: Facts, policy: Policy) -> Verdict:
             problems.append(sentence)
         elif word is Word.WARN:
             warnings.append(f"Warning: {sentence}")
-    sentences = [*problems, *warnings] or [_ended_well(facts)]
+    sentences = [*(problems or [_ended_well(facts)]), *warnings]
+    proven = not problems and _is_proven(facts)
     if facts.left_over or (facts.canary and problems):
-        sentences.append(_rest(facts, passed=not problems))
-    return Verdict(passed=not problems, sentence=" ".join(sentences), warned=bool(warnings) and not problems)
+        sentences.append(_rest(facts, proven=proven))
+    return Verdict(
+        passed=not problems,
+        sentence=" ".join(sentences),
+        warned=bool(warnings) and not problems,
+        canary_passed=facts.canary and proven,
+    )
 
 
 def _nothing_planned(facts: Facts) -> str:
     if facts.waiting_reason:
         return f"Nothing was planned: {facts.waiting_reason}."
     if facts.left_over:
-        return f"Nothing was planned; {_count(facts.left_over, 'customer')} left for the next run."
+        return f"Nothing was planned; {counted(facts.left_over, 'customer')} left for the next run."
     if facts.eligible == 0:
         return "Nothing left to do: the query returned nobody."
-    sentence = f"Nothing left to do: of {facts.eligible} eligible, nobody is new on this occasion."
+    sentence = f"Nothing left to do: of {facts.eligible:,} eligible, nobody is new on this occasion."
     if facts.known_elsewhere and facts.known_through:
-        known = _count(facts.known_elsewhere, "customer")
+        known = counted(facts.known_elsewhere, "customer")
         sentence += f" {known} known through other campaigns of the badge: {facts.known_through}."
     return sentence
 
@@ -168,7 +183,7 @@ def _unfinished(facts: Facts) -> list[str]:
     problems: list[str] = []
     if facts.open:
         held = f" ({facts.waiting_reason})" if facts.waiting_reason else ""
-        still = f"{_count(facts.open, 'customer')} in {_count(facts.requests_open, 'request')} still open"
+        still = f"{counted(facts.open, 'customer')} in {counted(facts.requests_open, 'request')} still open"
         if facts.deadline_passed:
             problems.append(
                 f"The deadline has passed with {still}{held}: have the checker decide, then clear wait; "
@@ -181,7 +196,7 @@ def _unfinished(facts: Facts) -> list[str]:
             )
     if facts.discarded:
         problems.append(
-            f"{_count(facts.discarded, 'customer')} never sent and given back: mend what stopped submit; "
+            f"{counted(facts.discarded, 'customer')} never sent and given back: mend what stopped submit; "
             "the next run takes them."
         )
     return problems
@@ -198,7 +213,7 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
             (
                 policy.on_auto_approved,
                 (
-                    f"{_count(facts.auto_approved_requests, 'request')} approved without a human: turn the "
+                    f"{counted(facts.auto_approved_requests, 'request')} approved without a human: turn the "
                     "auto-approval flag of Issue_badge off in Member Care > Settings > Request workflows, "
                     "or set on_auto_approved."
                 ),
@@ -209,7 +224,7 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
             (
                 policy.on_unconfirmed,
                 (
-                    f"{_count(unconfirmed, 'customer')} unconfirmed: look at them on the platform, or retry outcome "
+                    f"{counted(unconfirmed, 'customer')} unconfirmed: look at them on the platform, or retry outcome "
                     "unconfirmed, which leaves out whom the badge read shows as enrolled."
                 ),
             )
@@ -220,7 +235,7 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
             (
                 Word.WARN if tolerated else Word.FAIL,
                 (
-                    f"{failures} of {_count(facts.planned, 'customer')} failed or not accepted"
+                    f"{failures:,} of {counted(facts.planned, 'customer')} failed or not accepted"
                     f"{', as tolerated' if tolerated else ''}: see the codes in the report, mend the cause, "
                     "then retry outcomes failed and not_accepted."
                 ),
@@ -231,7 +246,7 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
             (
                 policy.on_rejected,
                 (
-                    f"{_count(rejected, 'customer')} rejected by the checker: read the checker's message (python -m "
+                    f"{counted(rejected, 'customer')} rejected by the checker: read the checker's message (python -m "
                     "capillary failed), and retry outcome rejected once its reason is gone."
                 ),
             )
@@ -240,26 +255,25 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
 
 
 def _ended_well(facts: Facts) -> str:
-    ended = ", ".join(f"{facts.outcomes[outcome]} {outcome}" for outcome in Outcome if facts.outcomes.get(outcome, 0))
-    return f"All of {_count(facts.planned, 'customer')} ended: {ended}."
+    ended = ", ".join(f"{facts.outcomes[outcome]:,} {outcome}" for outcome in Outcome if facts.outcomes.get(outcome, 0))
+    return f"All of {counted(facts.planned, 'customer')} ended: {ended}."
 
 
-def _rest(facts: Facts, *, passed: bool) -> str:
-    """Say what becomes of those whom this run left out."""
-    left = _count(facts.left_over, "customer")
-    if not facts.canary:
-        return f"{left} left over the cap for the next run."
-    proven = (
-        passed
-        and facts.outcomes.get(Outcome.ENROLLED, 0) > 0
+def _is_proven(facts: Facts) -> bool:
+    """Return whether what this run saw proves its configuration."""
+    return (
+        facts.outcomes.get(Outcome.ENROLLED, 0) > 0
         and not facts.outcomes.get(Outcome.UNCONFIRMED, 0)
         and not facts.auto_approved_requests
     )
+
+
+def _rest(facts: Facts, *, proven: bool) -> str:
+    """Say what becomes of those whom this run left out."""
+    left = counted(facts.left_over, "customer")
+    if not facts.canary:
+        return f"{left} left over the cap for the next run."
     if proven:
         return f"The canary passed: the next run takes the {left} left."
     behind = f", {left} left behind it" if facts.left_over else ""
     return f"The configuration is not proven yet: the next run is a canary again{behind}."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

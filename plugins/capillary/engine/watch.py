@@ -22,6 +22,7 @@ from capillary.api.client import Client
 from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
 from capillary.api.settings import PlatformSettings
+from capillary.counted import counted
 from capillary.engine.lean_list import look_behind
 from capillary.engine.list_controls import hidden_ones
 from capillary.engine.platform_list import LOOK_BACK, ListRead, read_days, read_every_type
@@ -178,9 +179,9 @@ async def watch(
         foreign_key = on_one_line(reading.foreign_key)
         _LOG.error("the platform holds %s, which this ledger does not know: submitting stops", foreign_key)
     _LOG.info(
-        "list read: %d pages, %d rows, %d new, %d settled, %d read singly",
-        read.pages,
-        read.rows,
+        "list read: %s, %s, %d new, %d settled, %d read singly",
+        counted(read.pages, "page"),
+        counted(read.rows, "row"),
         reading.new,
         reading.settled,
         len(shown_singly) + len(left),

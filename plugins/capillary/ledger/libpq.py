@@ -54,7 +54,7 @@ def driver_missing(error: ImportError) -> LedgerRefused:
     """Return what it becomes that psycopg, or the libpq that it needs, is not installed."""
     return LedgerRefused(
         f"the driver psycopg cannot be loaded ({type(error).__name__}), and connection badge_ledger needs it for "
-        "PostgreSQL. Install apache-airflow-providers-postgres, or psycopg[binary]"
+        "PostgreSQL. Install it: pip install 'airflow-provider-capillary[postgres]', or psycopg[binary]"
     )
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import URL, ColumnElement, func, select
 
-from capillary.ledger.database import Transaction
+from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan, PlanId
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request, badge_run
 
@@ -50,6 +50,21 @@ def open_accounts(tx: Transaction) -> tuple[OpenAccount, ...]:
         .order_by(badge_run.c.account, func.max(badge_run.c.id).desc())
     )
     return tuple(OpenAccount(*row) for row in rows)
+
+
+def open_requests(ledger_url: str | URL) -> int:
+    """Return how many requests of the whole ledger are not settled.
+
+    Raises:
+        LedgerRefused: see :class:`capillary.ledger.database.Ledger`.
+        LedgerUnavailable: same.
+        SchemaBehind, SchemaDiffers: same.
+    """
+    with Ledger(ledger_url) as ledger, ledger.read() as tx:
+        found: int = tx.conn.execute(
+            select(func.count()).select_from(badge_request).where(badge_request.c.status != RequestStatus.SETTLED)
+        ).scalar_one()
+        return found
 
 
 def open_runs(tx: Transaction, account: str) -> tuple[PlanId, ...]:

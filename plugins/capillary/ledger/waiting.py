@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, bindparam, case, exists, func, select
 
+from capillary.counted import counted
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.plan_id import OpenPlan
@@ -29,6 +30,8 @@ class RunWait:
         planned_at: when the run planned.
         failed_checks: of the undecided, those of which the platform says that the maker's access or the payload did
             not pass its own check.
+        undecided_customers: of the undecided requests.
+        undecided_since: when the first of them was sent; None while none is undecided.
     """
 
     requests: int
@@ -41,6 +44,8 @@ class RunWait:
     first_sent_at: datetime | None
     planned_at: datetime
     failed_checks: int
+    undecided_customers: int
+    undecided_since: datetime | None
 
     @property
     def is_over(self) -> bool:
@@ -57,6 +62,20 @@ class RunWait:
         """Whether nothing is left for the checker: a worker can bring everything open forward."""
         return self.undecided == 0 and self.in_doubt == self.doubt_due
 
+    def sentence(self) -> str:
+        """Return who waits for whom since when, and where the others are; in one clause."""
+        parts = [
+            f"{self.undecided:,} with {counted(self.undecided_customers, 'customer')} "
+            f"waiting for the checker since {self.undecided_since:%Y-%m-%d %H:%M} UTC"
+            if self.undecided and self.undecided_since
+            else f"{self.undecided:,} waiting for the checker",
+            f"{self.unsent:,} not sent" if self.unsent else "",
+            f"{self.in_doubt:,} in doubt",
+            f"{self.decided:,} decided",
+            f"{self.settled:,} settled",
+        ]
+        return f"{counted(self.requests, 'request')}: {', '.join(filter(None, parts))}"
+
     @property
     def said_of_checks(self) -> str | None:
         """What a person should know of requests that failed the platform's checks, in one clause; None: there is none.
@@ -66,8 +85,9 @@ class RunWait:
         if not self.failed_checks:
             return None
         return (
-            f"the platform says that {self.failed_checks} requests did not pass its own check of the maker's access or "
-            "the payload; they stay open until a checker decides them (failed_checks of `python -m capillary waiting`)"
+            f"the platform says that {counted(self.failed_checks, 'request')} did not pass its own check of the "
+            "maker's access or the payload; they stay open until a checker decides them (failed_checks of `python -m "
+            "capillary waiting`)"
         )
 
 
@@ -98,6 +118,8 @@ def _question() -> Select[Any]:
             func.min(badge_request.c.first_sent_at).label("first_sent_at"),
             badge_run.c.planned_at,
             _count_if(waiting & failing).label("failed_checks"),
+            func.coalesce(func.sum(case((waiting & undecided, badge_request.c.customers))), 0),
+            func.min(case((waiting & undecided, badge_request.c.first_sent_at))),
         )
         .select_from(badge_run.outerjoin(badge_request, badge_request.c.badge_run_id == badge_run.c.id))
         .where(badge_run.c.id == bindparam("badge_run_id"))

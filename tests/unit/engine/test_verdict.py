@@ -74,6 +74,42 @@ def test_verdict(facts: Facts, policy: Policy, passed: bool, warned: bool, says:
     assert verdict.sentence.endswith(".")
 
 
+@pytest.mark.parametrize(
+    ("facts", "passed"),
+    [
+        (run(enrolled=2, canary=True, left_over=9), True),
+        (run(enrolled=2, canary=True), True),
+        (run(enrolled=2, left_over=9), False),
+        (run(already_enrolled=2, canary=True, left_over=9), False),
+        (run(enrolled=2, unconfirmed=1, canary=True, left_over=9), False),
+        (run(enrolled=2, auto_approved_requests=1, canary=True, left_over=9), False),
+        (run(enrolled=2, rejected=1, canary=True, left_over=9), True),
+        (run(canary=True, left_over=9, waiting_reason="a canary is open"), False),
+    ],
+    ids=[
+        "rest left",
+        "no rest",
+        "no canary",
+        "nobody new",
+        "unconfirmed",
+        "by no human",
+        "some rejected",
+        "planned no",
+    ],
+)
+def test_a_canary_passed_only_where_it_proved_something(facts: Facts, passed: bool) -> None:
+    assert judge(facts, LENIENT).canary_passed is passed
+
+
+def test_a_failed_canary_did_not_pass() -> None:
+    assert not judge(run(enrolled=2, failed=1, canary=True, left_over=9), STRICT).canary_passed
+
+
+def test_a_warning_comes_after_what_ended() -> None:
+    said = judge(run(enrolled=1_207, failed=10), WARNING).sentence
+    assert said.startswith("All of 1,217 customers ended: 1,207 enrolled, 10 failed. Warning: 10 of 1,217 customers")
+
+
 def test_what_fails_the_run_comes_before_what_it_warns_of() -> None:
     facts = run(1, requests_open=1, enrolled=1, rejected=1, unconfirmed=1)
 

@@ -1,0 +1,51 @@
+"""Which canary a run that planned nobody waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import func, select
+
+from capillary.ledger.database import Transaction
+from capillary.ledger.plan_id import OpenPlan
+from capillary.ledger.schema import RequestStatus, badge_request, badge_run
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCanary:
+    """The earliest other run with an open request under the same configuration.
+
+    Attributes:
+        dag_id, run_id: of Airflow.
+        sent_at: when the first of its open requests was sent; None while none was.
+    """
+
+    dag_id: str
+    run_id: str
+    sent_at: datetime | None
+
+    def sentence(self) -> str:
+        """Return who waits for whom since when, in one clause without full stop."""
+        since = f"sent {self.sent_at:%Y-%m-%d %H:%M} UTC" if self.sent_at else "not sent yet"
+        return f"the canary of {self.dag_id}, run {self.run_id}, {since}, is not decided yet"
+
+
+#: Where the canary was settled between the plan and the question.
+SETTLED_SINCE: Final = "the canary was not decided when this run planned; it is now, and the next run goes on"
+
+
+def open_canary(tx: Transaction, badge_run_id: OpenPlan) -> OpenCanary | None:
+    """Return the canary that keeps this run's customers back; None where nothing is open any more."""
+    spec_id = select(badge_run.c.spec_id).where(badge_run.c.id == badge_run_id).scalar_subquery()
+    row = tx.conn.execute(
+        select(badge_run.c.dag_id, badge_run.c.run_id, func.min(badge_request.c.first_sent_at))
+        .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
+        .where(badge_request.c.spec_id == spec_id, badge_request.c.status != RequestStatus.SETTLED)
+        .where(badge_run.c.id != badge_run_id)
+        .group_by(badge_run.c.id, badge_run.c.dag_id, badge_run.c.run_id)
+        .order_by(badge_run.c.id)
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else OpenCanary(*row)
