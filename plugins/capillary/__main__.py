@@ -96,12 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     ledger.add_argument(
         "--since",
-        type=date.fromisoformat,
+        type=_past_day,
         help="import: first day of the list, as 2026-11-01; your word that no request of ours is older (default: 30 "
         "days ago, and no word)",
     )
     ledger.add_argument("--deep", action="store_true", help="check: hold every row against the ledger's rules, too")
-    ledger.add_argument("--customer", type=int, metavar="ID", help="erase: the platform's id of the customer")
+    ledger.add_argument(
+        "--customer", type=question_command.customer_id, metavar="ID", help="erase: the platform's id of the customer"
+    )
     ledger.add_argument("--account", help="erase: whose customer, where several accounts know the id")
     ledger.add_argument("--dags", type=Path, help="import: folder of the campaigns that planned the requests")
     ledger.add_argument(
@@ -168,6 +170,16 @@ def _check(url: str | URL, *, deep: bool) -> tuple[str, bool]:
             "submitted after one for post_timeout_s + visibility_lag_s (16 minutes by default)"
         )
     return (f"{at}; every row keeps its rules" if deep else at), True
+
+
+def _past_day(text: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("write a day as 2026-11-01") from None
+    if day > datetime.now(UTC).date() + timedelta(days=1):  # somewhere it is tomorrow
+        raise argparse.ArgumentTypeError(f"{day} lies ahead: give the first day on which a request may stand")
+    return day
 
 
 def _erase(url: str | URL, customer_id: int | None, account: str | None) -> tuple[str, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -301,7 +302,7 @@ class PlanCampaignOperator(PlanBadgesOperator):
     def __init__(self, *, badge_campaign: BadgeCampaign, **kwargs: Any) -> None:  # noqa: ANN401 - any operator's
         super().__init__(
             sql=badge_campaign._query,  # noqa: SLF001 - the other half of this module
-            parameters=dict(badge_campaign.parameters),
+            parameters=deepcopy(dict(badge_campaign.parameters)),  # a list may be changed after this DAG was made
             occasion=badge_campaign.when.pattern,
             badge_id=badge_campaign.badge_id,
             owner_type=badge_campaign.owner_type,

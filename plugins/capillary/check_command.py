@@ -27,13 +27,19 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         description="Look before a run at DAG files, their queries, connections and badges. Nothing is changed. "
         "Exit code 1 where a run would fail.",
     )
-    parser.add_argument("path", nargs="?", type=Path, metavar="FOLDER|FILE", help="default: Airflow's DAGs folder")
+    parser.add_argument("path", nargs="?", type=_path, metavar="FOLDER|FILE", help="default: Airflow's DAGs folder")
     parser.add_argument("--campaign", type=line_of(250), metavar="NAME", help="this campaign, or DAG, alone")
     parser.add_argument("--files-only", action="store_true", help="use no connection: do the files load?")
     parser.add_argument(
         "--dry-run", action="store_true", help="run the queries, too, and count whom a run would plan; nothing is kept"
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing of what is right")
+
+
+def _path(text: str) -> Path:
+    if not text.strip():  # an unset variable: it would be the working directory, with every file in it
+        raise argparse.ArgumentTypeError("it is empty: give a folder or a file, or leave it out")
+    return Path(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

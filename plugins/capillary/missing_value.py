@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-#: What Python, JSON and JavaScript call a value that is missing.
-_WORDS: Final = frozenset({"none", "null", "undefined"})
+#: What Python, JSON, JavaScript and pandas call a value that is missing.
+_WORDS: Final = frozenset({"none", "null", "undefined", "nan", "nat", "<na>"})
 
 
 def reads_like_none(text: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,8 +13,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from jinja2 import Environment, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
 from jinja2.nativetypes import NativeEnvironment
 
-from capillary.engine.bindable import listed
 from capillary.sql_file import SqlInvalid, names_a_file, parsed, query_of
+from capillary.template_values import NoText, assert_one_value, assert_sql
+from capillary.text_rendering import holds_jinja
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,14 +35,9 @@ OF_LOGICAL_DATE: Final = frozenset(
         "prev_data_interval_end_success",
     }
 )
+#: What Python raises in an expression such as {{ 1/0 }} or {{ none + 1 }}: another try raises the same.
+_OF_EXPRESSIONS: Final = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 _UNDEFINED: Final = re.compile(r"'(\w+)' is undefined")
-
-
-class _NoText(TemplateError):
-    """An expression came out as what is no text: None would become the text None, a list its text in Python."""
-
-    def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(f"{problem}. {remedy}.")
 
 
 class _InParameter(TemplateError):
@@ -67,9 +63,15 @@ class TemplateFailures(BaseOperator):
             try:
                 self.render_field(name, parent, context, jinja_env, seen_oids)
             except TemplateError as error:
-                raise AirflowFailException(
-                    f"Task {self.task_id!r}, argument {name!r}: {_why(error, context)}"
-                ) from None
+                why = _why(error, context)
+            except _OF_EXPRESSIONS as error:
+                if not holds_jinja(getattr(parent, name, None)):
+                    raise
+                # Its words may hold a value.
+                why = f"an expression of its template raised {type(error).__name__}. Correct the template."
+            else:
+                continue
+            raise AirflowFailException(f"Task {self.task_id!r}, argument {name!r}: {why}")
 
     def render_field(
         self,
@@ -112,11 +114,11 @@ class QueryTemplate(TemplateFailures):
         """Render one template field; what is no text is refused within the query, and in parameters that are text."""
         if parent is self and name == "sql" and isinstance(self.sql, str):
             self._read_file_of_mapped(jinja_env)
-            template = jinja_env.overlay(finalize=_assert_sql).from_string(self.sql)
+            template = jinja_env.overlay(finalize=assert_sql).from_string(self.sql)
             self.sql = str(render_template_to_string(template, context))
         elif parent is self and name == "parameters" and isinstance(self.parameters, dict):
             if not self._gives_objects(jinja_env):
-                jinja_env = jinja_env.overlay(finalize=_assert_one_value)
+                jinja_env = jinja_env.overlay(finalize=assert_one_value)
             self.parameters = {
                 key: self._rendered(key, value, context, jinja_env, seen_oids) for key, value in self.parameters.items()
             }
@@ -160,29 +162,6 @@ class QueryTemplate(TemplateFailures):
                 raise SqlInvalid(f"the DAG's Jinja loader has no {name!r}", "Correct the name") from None
 
 
-def _assert_sql(value: object) -> object:
-    """Return what an expression within a query came out as; a tuple's text may be SQL, as in IN {{ … }}."""
-    return value if isinstance(value, tuple) else _assert_one_value(value)
-
-
-def _assert_one_value(value: object) -> object:
-    """Return what an expression came out as, if its text means the same; a proxy of Airflow's is what it prints."""
-    if isinstance(value, str):
-        return value
-    if value is None or str(value) == "None":
-        raise _NoText(
-            "an expression of its template came out as None, and would become the text None",
-            "Give it a value, or a default: {{ … or 'a value' }}",
-        )
-    if isinstance(value, Mapping) or listed(value) is not None:
-        raise _NoText(
-            f"an expression of its template came out as a {type(value).__name__}, and would become one text",
-            "Bind it: give parameters the list itself, the output of a task, or a template in a DAG with "
-            "render_template_as_native_obj=True",
-        )
-    return value
-
-
 def _why(error: TemplateError, context: Context) -> str:
     """Return why a template could not be rendered, and what to do."""
     if isinstance(error, _InParameter) and isinstance(error.__cause__, TemplateError):
@@ -195,7 +174,7 @@ def _why(error: TemplateError, context: Context) -> str:
             "an asset. Use {{ dag_run.run_after }}, or :period_start and :period_end of a campaign whose occasion "
             "recurs, or trigger the run again with a logical date."
         )
-    if isinstance(error, _NoText):
+    if isinstance(error, NoText):
         return str(error)
     if isinstance(error, TemplateSyntaxError):
         return f"Jinja cannot read its line {error.lineno}: {error.message}. Correct the template."

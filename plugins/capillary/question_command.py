@@ -43,9 +43,7 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     for name, question in QUESTIONS.items():
         parser = commands.add_parser(name, help=question.help, description=f"Show {question.help}.")
         if name == "customer":
-            parser.add_argument(
-                "customer_id", type=_customer_id, metavar="ID", help="the platform's id of the customer"
-            )
+            parser.add_argument("customer_id", type=customer_id, metavar="ID", help="the platform's id of the customer")
         parser.add_argument("--url", help="SQLAlchemy URL of the ledger; default: that of --conn-id")
         parser.add_argument("--conn-id", default="badge_ledger", help="Airflow connection (default: %(default)s)")
         parser.add_argument("--campaign", type=line_of(200), help="of this campaign alone")
@@ -157,7 +155,8 @@ def _known_account(tx: Transaction, account: str | None) -> str | None:
     raise QuestionRefused(f"the ledger knows no account {named}: correct --account. {told}")
 
 
-def _customer_id(text: str) -> int:
+def customer_id(text: str) -> int:
+    """Return a customer id that was typed, or refuse it as `argparse` does."""
     try:
         return customer_id_of(text)
     except InvalidId as error:

@@ -163,7 +163,10 @@ def _named(ledger: Ledger, arguments: argparse.Namespace) -> _Named:
 
 
 def _is_everything(arguments: argparse.Namespace) -> bool:
-    return arguments.all or not (arguments.account or arguments.capillary_conn_id or arguments.campaign)
+    given = [arguments.account, arguments.capillary_conn_id, arguments.campaign]
+    if any(each is not None and not each.strip() for each in given):  # an unset variable is no word for everything
+        raise StopRefused("a value is empty: write it out, or leave its option out")
+    return arguments.all or not any(given)
 
 
 def _has(campaigns: Mapping[str, tuple[str, ...]], account: str, campaign: str) -> bool:

@@ -14,6 +14,8 @@ from airflow.sdk.definitions.context import render_template_to_string
 from jinja2 import Environment, Template
 from jinja2.nativetypes import NativeEnvironment
 
+from capillary.template_values import assert_name
+
 if TYPE_CHECKING:
     from airflow.sdk import DAG, Context
 
@@ -42,8 +44,8 @@ def is_known_later(value: object) -> bool:
 
 
 def _as_text(value: object) -> str:
-    """Return what stands for a value within a text."""
-    return _NONE if value is None else str(value)
+    """Return what stands for a value within a text that an environment of native objects renders."""
+    return _NONE if value is None else str(assert_name(value))
 
 
 class TextOperator(BaseOperator):
@@ -86,8 +88,8 @@ class TextOperator(BaseOperator):
         ]
         rest = [name for name in fields if name not in text]
         super()._do_render_template_fields(parent, rest, context, jinja_env, seen_oids)
-        if isinstance(jinja_env, NativeEnvironment):
-            jinja_env = jinja_env.overlay(finalize=_as_text)
+        is_native = isinstance(jinja_env, NativeEnvironment)
+        jinja_env = jinja_env.overlay(finalize=_as_text if is_native else assert_name)
         super()._do_render_template_fields(parent, text, context, jinja_env, seen_oids)
 
     def _render(self, template: Template, context: Context, dag: DAG | None = None) -> Any:  # noqa: ANN401 - Airflow's

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from importlib import import_module
 from typing import Final
 from uuid import UUID
@@ -49,6 +50,8 @@ def unbindable(values: Iterable[object], dialect: Dialect) -> tuple[str, str] | 
     """
     with _driver(dialect) as bind:
         for value in values:
+            if any(isinstance(each, Enum) and not isinstance(each, str | int) for each in listed(value) or [value]):
+                return "a driver binds an Enum's name and not its value", "Give its value: Tier.GOLD.value"
             try:
                 bind(value)
             except Exception as error:  # noqa: BLE001 - a driver raises what it likes
@@ -79,7 +82,7 @@ def _driver(dialect: Dialect) -> Iterator[Callable[[object], object]]:
         with closing(sqlite3.connect(":memory:")) as memory:
             # A row of values in IN has a bind for each.
             yield lambda value: [
-                memory.execute("SELECT ?", (as_bound(each, dialect),))
+                memory.execute("SELECT ?", (_of_sqlite(as_bound(each, dialect)),))
                 for each in (value if isinstance(value, tuple) else [value])
             ]
     elif dialect.driver == "psycopg":
@@ -91,6 +94,19 @@ def _driver(dialect: Dialect) -> Iterator[Callable[[object], object]]:
         yield lambda value: adapt(value).getquoted()
     else:
         yield _assert_plain
+
+
+def _of_sqlite(value: object) -> object:
+    """Return a value that SQLite stores as what it is. What has a buffer it takes as bytes, numpy's numbers too."""
+    if not isinstance(value, str | int | float | bytes | None) or (isinstance(value, str) and "\0" in value):
+        raise TypeError
+    return value
+
+
+def is_table(value: object) -> bool:
+    """Return whether a value is a table or matrix, which as a list would be its columns' names or its rows."""
+    dimensions = getattr(value, "ndim", 1)
+    return isinstance(dimensions, int) and dimensions > 1
 
 
 def _assert_plain(value: object) -> None:

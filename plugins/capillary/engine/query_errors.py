@@ -46,7 +46,7 @@ _READ_ONLY_TRANSACTION: Final = "25006"
 #: Primary result codes of SQLite (https://www.sqlite.org/rescode.html) that come as OperationalError and
 #: will come again: wrong SQL, a write in a read-only look, an authorisation refused, not a database.
 _SQLITE_TERMINAL: Final = frozenset(
-    {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOTADB}
+    {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA}
 )
 #: MySQL's numbers that say more than their SQLSTATE: 42000 stands for too many connections, too.
 _MYSQL_PASSING: Final = frozenset({1040, 1203, 1205, 1213, 1226, 2002, 2003, 2006, 2013, 3024})

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Dialect, TextClause, bindparam, text
 
-from capillary.engine.bindable import as_bound, is_nan, listed, unbindable
+from capillary.engine.bindable import as_bound, is_nan, is_table, listed, unbindable
 from capillary.engine.sql_tokens import GRAMMARS, QUOTED_NAME, STANDARD, Grammar, Kind, Token, tokens
 from capillary.errors import TerminalError
 
@@ -27,6 +27,7 @@ _OPPOSITES: Final = tuple(GRAMMARS[name] for name in ("postgresql", "sqlite", "m
 _QUERY_WORDS: Final = frozenset({"select", "with", "values", "table"})
 _ARRAY_WORDS: Final = frozenset({"any", "all", "some"})
 _COLON: Final = re.compile(r"(\\*):")
+_LOOKS_LIKE_A_LIST: Final = re.compile(r"^\s*[\[({]|,")
 _NAN: Final = ("its value is no number (NaN)", "Give a number, or leave the condition out")
 _WRITE_COLON: Final = r"or write \: for a colon that names none"
 
@@ -110,6 +111,11 @@ class Query:
         """Yield the lists that would find nobody, or everybody, where they stand."""
         for mention in self.mentions:
             if mention.name not in parameters:
+                continue
+            if is_table(parameters[mention.name]):
+                yield Problem(
+                    mention.name, "its value is a table", "Give one column of it as a list: df['id'].tolist()"
+                )
                 continue
             values = listed(parameters[mention.name])
             found = _of_scalar(mention, parameters[mention.name]) if values is None else _of_list(mention, values)
@@ -209,6 +215,11 @@ def _of_scalar(mention: Mention, value: object) -> tuple[str, str] | None:
     """Return what is wrong with one value where its name stands, and what to do."""
     if is_nan(value):
         return _NAN
+    if mention.use is Use.IN and isinstance(value, str) and _LOOKS_LIKE_A_LIST.search(value):
+        return (
+            "its text looks like a list, and IN would take it for one value",
+            f"Give a list, or write = :{mention.name} for one text",
+        )
     if mention.use in {Use.IN, Use.AMONG} and value is None:
         return "it is None, and NULL in NOT IN finds nobody", "Give a value, or leave the condition out"
     return None
@@ -228,8 +239,15 @@ def _of_list(mention: Mention, values: Sequence[object]) -> tuple[str, str] | No
             "its value is a list, and stands in IN beside something else",
             f"Let it stand alone: IN (:{mention.name})",
         )
-    if mention.use is Use.IN and len(parts) > MAX_LISTED:
-        return f"its list has {len(parts)} values, more than {MAX_LISTED}", "Put them into a table of the warehouse"
+    return _of_list_in_in(values, len(parts)) if mention.use is Use.IN else None
+
+
+def _of_list_in_in(values: Sequence[object], parts: int) -> tuple[str, str] | None:
+    rows = [len(each) if isinstance(each, tuple) else -1 for each in values if listed(each) is not None]
+    if rows and (len(rows) < len(values) or len({*rows}) > 1 or rows[0] < 1):
+        return "its list holds lists", "Give one list of values; for rows of values tuples of one length"
+    if parts > MAX_LISTED:
+        return f"its list has {parts} values, more than {MAX_LISTED}", "Put them into a table of the warehouse"
     return None
 
 

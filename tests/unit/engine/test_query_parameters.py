@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from array import array
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -172,6 +173,60 @@ def test_what_would_find_nobody_or_everybody_in_silence_is_refused_by_name(
     assert caught.value.name == "x"
 
 
+class Plain(enum.Enum):
+    GOLD = "gold"
+
+
+class Buffered:
+    """Like a number of numpy: SQLite would take its bytes, and nothing equals those."""
+
+    def __init__(self, number: int) -> None:
+        self._number = array("q", [number])
+
+    def __buffer__(self, flags: int) -> memoryview:
+        return memoryview(self._number)
+
+
+class Table:
+    """Like a data frame: as a collection it is the names of its columns."""
+
+    ndim = 2
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["customer_id"])
+
+    def __len__(self) -> int:
+        return 1
+
+    def __contains__(self, name: object) -> bool:
+        return name == "customer_id"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([array("q", [900001])], "its list holds lists"),
+        (Table(), "its value is a table. Give one column of it as a list"),
+        ("gold,base", "its text looks like a list, and IN would take it for one value. Give a list"),
+        ("['gold', 'base']", "its text looks like a list"),
+        (" ('gold')", "its text looks like a list"),
+        (["gold", ["base"]], "its list holds lists"),
+        (["gold", []], "its list holds lists"),
+        ([("gold", 1), ("base",)], "its list holds lists"),
+        ([Plain.GOLD], "a driver binds an Enum's name and not its value"),
+        ([Buffered(1)], "a value of type Buffered"),
+    ],
+)
+@pytest.mark.parametrize("operator", ["IN", "NOT IN"])
+@pytest.mark.parametrize("engine", DRIVERS)
+def test_what_in_would_read_otherwise_than_it_was_meant_is_refused(
+    engines: dict[str, Engine], engine: str, operator: str, value: object, words: str
+) -> None:
+    with pytest.raises(ParameterInvalid, match=r"Parameter :x: ") as caught:
+        found(engines[engine], f"tier {operator} (:x)", x=value)
+    assert words in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
@@ -181,6 +236,11 @@ def test_what_would_find_nobody_or_everybody_in_silence_is_refused_by_name(
         (timedelta(1), "a value of type timedelta"),
         (2**63, "its number is too large for sqlite. Give at most 9223372036854775807"),
         (["gold"], "its value is a list, and only IN takes one on sqlite. Write IN (:x)"),
+        (bytearray(b"gold"), "a value of type bytearray cannot be bound by pysqlite"),
+        (memoryview(b"gold"), "a value of type memoryview"),
+        (array("q", [900001]), "its value is a list, and only IN takes one"),
+        (Plain.GOLD, "a driver binds an Enum's name and not its value"),
+        ("a\0b", "its text holds a character that no database keeps"),
     ],
 )
 def test_what_sqlite_cannot_bind(engines: dict[str, Engine], value: object, words: str) -> None:
