@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodType
+from typing import Final
 
 from jinja2 import TemplateError
 
 from capillary.engine.bindable import is_nan, listed
 from capillary.missing_value import reads_like_none
 
-#: A name without its brackets: Python's text of it compares with nothing.
-_CALLABLES = (FunctionType, BuiltinFunctionType, MethodType)
+#: Of these Python's text compares with nothing: bytes, what gives values one by one, a function without its brackets.
+_NO_TEXT: Final = (
+    bytes,
+    bytearray,
+    memoryview,
+    Iterator,
+    FunctionType,
+    BuiltinFunctionType,
+    MethodDescriptorType,
+    MethodType,
+)
 
 
 class NoText(TemplateError):
@@ -42,7 +52,7 @@ def assert_one_value(value: object) -> object:
             "Bind it: give parameters the list itself, the output of a task, or a template in a DAG with "
             "render_template_as_native_obj=True",
         )
-    if isinstance(value, bytes | bytearray | memoryview | Iterator | _CALLABLES):
+    if isinstance(value, _NO_TEXT):
         raise NoText(
             f"an expression of its template came out as a {type(value).__name__}, and its text means something else",
             "Give text, a number or a date; a function needs its brackets",
@@ -76,7 +86,7 @@ def assert_name(value: object) -> object:
             f"an expression of its template came out as a {type(value).__name__}",
             "Give text or a whole number: {{ … | int }}",
         )
-    if isinstance(value, Mapping | bytes | bytearray | memoryview | Iterator | _CALLABLES) or listed(value) is not None:
+    if isinstance(value, (Mapping, *_NO_TEXT)) or listed(value) is not None:
         raise NoText(
             f"an expression of its template came out as a {type(value).__name__}, and would become one text",
             "Give one text: the output of a mapped task is a list",
