@@ -94,6 +94,7 @@ def _add_scope(parser: argparse.ArgumentParser) -> None:
     account.add_argument("--account", type=line_of(255), help="one account, written as host/organisation")
     account.add_argument(
         "--capillary-conn-id",
+        type=line_of(250),
         help=f"or the account of this platform's connection (with --campaign: {PLATFORM_CONN_ID})",
     )
     account.add_argument("--all", action="store_true", help="or every account; stop's default where nothing is named")
@@ -163,10 +164,7 @@ def _named(ledger: Ledger, arguments: argparse.Namespace) -> _Named:
 
 
 def _is_everything(arguments: argparse.Namespace) -> bool:
-    given = [arguments.account, arguments.capillary_conn_id, arguments.campaign]
-    if any(each is not None and not each.strip() for each in given):  # an unset variable is no word for everything
-        raise StopRefused("a value is empty: write it out, or leave its option out")
-    return arguments.all or not any(given)
+    return arguments.all or not (arguments.account or arguments.capillary_conn_id or arguments.campaign)
 
 
 def _has(campaigns: Mapping[str, tuple[str, ...]], account: str, campaign: str) -> bool:

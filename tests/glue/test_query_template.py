@@ -195,6 +195,24 @@ def test_a_tuple_in_the_query_is_sql(folder: Path) -> None:
     assert rendered(folder, sql=f"{SQL} WHERE id IN {{{{ (params.list[0], 2) }}}}").sql == f"{SQL} WHERE id IN (1, 2)"
 
 
+@pytest.mark.parametrize(
+    ("expression", "error"),
+    [
+        ("1/0", "ZeroDivisionError"),
+        ("none + 1", "TypeError"),
+        ("params.list['x'].y", "UndefinedError"),
+        ("'a' | int | batch", "TypeError"),
+    ],
+)
+@pytest.mark.parametrize("field", ["sql", "parameters", "reference_id"])
+def test_an_expression_that_raises_fails_by_name_at_once(folder: Path, field: str, expression: str, error: str) -> None:
+    template = f"{{{{ {expression} }}}}"
+    value = {"sql": f"{SQL} WHERE {template}", "parameters": {"a": template}, "reference_id": template}[field]
+    with pytest.raises(AirflowFailException, match=f"argument '{field}': ") as caught:
+        rendered(folder, **{field: value})
+    assert error == "UndefinedError" or error in str(caught.value)
+
+
 def test_none_where_it_is_meant_stays(folder: Path) -> None:
     sql = f"{SQL} {{% if params.none %}}WHERE 1 = 0{{% endif %}} -- {{{{ params.none or 'nobody' }}}}"
     operator = rendered(
