@@ -58,8 +58,8 @@ install: $(VENV)/installed ## Install into .venv; the other commands do it when 
 bench: $(VENV)/installed-dev ## Measure speed and memory; BENCH="million --customers 100000" chooses
 	@$(BIN)/python -m bench $(BENCH)
 
-chaos: $(VENV)/installed-dev ## Play SEEDS=2000 seeded worlds of faults against the engine, then the crash matrix with CRASHES="--double 400"
-	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),2000)
+chaos: $(VENV)/installed-dev ## Play SEEDS=1000 seeded worlds of faults against the engine, then the crash matrix with CRASHES="--double 400"
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)
 	@$(if $(CRASHES),$(BIN)/python -m tests.crashes $(CRASHES),true)
 
 mutants: $(VENV)/installed-dev ## Change transitions, submission and reply parsing a little, see what fails: MUTANTS="--only ledger"
