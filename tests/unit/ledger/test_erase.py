@@ -202,7 +202,7 @@ def test_the_command_prints_numbers_and_no_id(ledger: Ledger, first: int, capsys
     command = ["ledger", "erase", "--url", url, "--customer", str(customer)]
     assert main(command) == 0
     told = capsys.readouterr()
-    assert told.out == "ledger: 1 rows of the customer erased, on 1 occasions; the counts stay\n"
+    assert told.out == "ledger: 1 row of the customer erased, on 1 occasion; the counts stay\n"
     assert main(command) == 1
     assert "nothing was erased" in capsys.readouterr().err
     assert str(customer) not in told.out + told.err

@@ -298,7 +298,7 @@ def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
     parameters.cache_clear()
     monkeypatch.setitem(sys.modules, "psycopg", None)
     try:
-        assert "Install apache-airflow-providers-postgres" in not_opened(ELSEWHERE, passes=False)
+        assert "pip install 'airflow-provider-capillary[postgres]'" in not_opened(ELSEWHERE, passes=False)
         assert sqlite3.Error in opening._driver_errors()
     finally:
         parameters.cache_clear()
