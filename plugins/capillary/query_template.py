@@ -63,15 +63,16 @@ class TemplateFailures(BaseOperator):
             try:
                 self.render_field(name, parent, context, jinja_env, seen_oids)
             except TemplateError as error:
-                why = _why(error, context)
+                raise self._failed(name, _why(error, context)) from None  # `check` asks for its context
             except _OF_EXPRESSIONS as error:
                 if not holds_jinja(getattr(parent, name, None)):
                     raise
                 # Its words may hold a value.
                 why = f"an expression of its template raised {type(error).__name__}. Correct the template."
-            else:
-                continue
-            raise AirflowFailException(f"Task {self.task_id!r}, argument {name!r}: {why}")
+                raise self._failed(name, why) from None
+
+    def _failed(self, name: str, why: str) -> AirflowFailException:
+        return AirflowFailException(f"Task {self.task_id!r}, argument {name!r}: {why}")
 
     def render_field(
         self,

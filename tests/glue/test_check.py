@@ -447,6 +447,7 @@ def test_it_works_on_a_machine_with_connections_in_the_environment_alone(
 ) -> None:
     (folder / "gold.py").write_text(campaign("gold") + "print('a word of the file')\n")
     environment = {name: value for name, value in os.environ.items() if name != "_AIRFLOW_PROCESS_CONTEXT"}
+    environment = {name: value for name, value in environment.items() if not name.startswith("AIRFLOW__LOGGING__")}
     environment |= {
         "AIRFLOW_HOME": str(tmp_path / "home"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/no_airflow.db",
