@@ -734,13 +734,13 @@ BUGS: Final[Mapping[str, Bug]] = {
         "an answer is recorded for the key that was sent",
         [(Sender, "_accepted", _accepted_by_number)],
         _fails_over,
-        shown_by=1229,
+        shown_by=1651,
     ),
     "plan-by-number": Bug(
         "a plan is opened by its number and its token",
-        [(each, "open_plan", _by_number) for each in (send, submit, advance, actors)],
+        [(each, "open_plan", _by_number) for each in (send, before_sending, submit, advance, actors)],
         _fails_over,
-        shown_by=29,
+        shown_by=19,
     ),
     "trigger-sends": Bug(
         "a trigger never sends",
@@ -764,7 +764,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "rows that show neither key nor customers are read singly",
         [(each, "look_behind", _as_listed) for each in (watch, engine_history, doubt)],
         lambda shape: shape.lean_list,
-        shown_by=779,
+        shown_by=1019,
     ),
     "many-days-at-once": Bug(
         "a list of many days is read in parts, since it may be clipped in silence",

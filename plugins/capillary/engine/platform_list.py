@@ -259,7 +259,9 @@ async def read_every_type(client: Client, *, since: date, today: date, on_page: 
     _LOG.info("the list has %d requests of %s, and %d of every type", of_type, REQUEST_TYPE, len(shown))
     typed = await read_days(client, since=since, today=today, request_type=REQUEST_TYPE, on_page=on_page)
     later = days if days.since >= typed.since else typed
-    return replace(later, read=_together((days.read, typed.read)))
+    # What is shown by one of the two alone is shown as surely as that one shows it.
+    ends = [each for each in (days.whole_since, typed.whole_since) if each is not None]
+    return replace(later, read=_together((days.read, typed.read)), whole_since=max(ends, default=None))
 
 
 async def first_page(client: Client, *, since: date, until: date | None = None, request_type: str | None) -> Page:

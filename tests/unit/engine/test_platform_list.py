@@ -367,6 +367,26 @@ async def test_every_type_is_read_and_ours_where_it_has_more() -> None:
         assert len(days.asked) == (3 if typed_alone else 2)
 
 
+async def test_what_our_type_alone_shows_is_shown_as_surely_as_its_parts_show_it() -> None:
+    """Nothing is listed where no type is asked for, at once; with ours the whole is refused, and read in parts."""
+
+    class TypedInParts(OfTypes):
+        async def list_requests(self, *, request_type: str | None = None, **options: Any) -> Page:  # noqa: ANN401
+            self.most = PART_DAYS + 2 if request_type and not self.counting else 10_000
+            return await super().list_requests(request_type=request_type, **options)
+
+        @property
+        def counting(self) -> bool:
+            return len(self.asked) <= 4  # the parts and the whole of every type, and how many there are of ours
+
+    async def on_page(_: tuple[WorkflowRequest, ...]) -> None: ...
+
+    days = TypedInParts(typed_alone=True)
+    found = await read_every_type(cast("Client", days), since=TODAY - 60 * DAY, today=TODAY, on_page=on_page)
+    assert found.whole_since == TODAY - PART_DAYS * DAY
+    assert not found.shows_what_waits(TODAY - 40 * DAY)
+
+
 async def test_where_nothing_gets_an_answer_nothing_is_read() -> None:
     class GoneAfterTheParts(Days):
         async def list_requests(
