@@ -58,8 +58,9 @@ def submit(place: Place) -> None:
 
 
 def today(place: Place) -> date:
+    zone = ZoneInfo(CapillaryHook("capillary").get_settings().cluster_timezone)
     with place.ledger.read() as tx:
-        return tx.now.astimezone(ZoneInfo("Asia/Kolkata")).date()
+        return tx.now.astimezone(zone).date()
 
 
 # Making one -------------------------------------------------------------------------------------------------

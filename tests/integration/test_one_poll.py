@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -62,7 +63,8 @@ def airflow(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
 def readings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[int]]:
     """Pages of every reading that came to its end."""
     caplog.set_level(logging.INFO, "capillary.watch")
-    return lambda: [record.args[0] for record in caplog.records if "list read" in record.msg]  # type: ignore[index,misc]
+    said = re.compile(r"list read: (\d+) pages?,")
+    return lambda: [int(found[1]) for record in caplog.records if (found := said.match(record.getMessage()))]
 
 
 def planned(house: House, customers: range, *, campaign: str, run: str) -> int:
