@@ -17,7 +17,6 @@ from sqlalchemy import select
 
 from bench.measured import answer
 from bench.tasks import context, planning
-from capillary.access import open_ledger, open_sender
 from capillary.engine.send import Sender, Sent, doubt_after
 from capillary.engine.submit import IN_FLIGHT
 from capillary.ledger.database import Transaction
@@ -25,6 +24,7 @@ from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.request_rows import Claim, claim
 from capillary.ledger.schema import badge_request
 from capillary.sensors import BadgeRequestSensor
+from capillary.wiring import open_ledger, open_sender
 
 
 def _open(order: dict[str, Any]) -> Mapping[str, object]:

@@ -16,8 +16,8 @@ from bench.measured import answer
 from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan
+from capillary.ledger.reports import failures, funnel
 from capillary.ledger.schema import badge_occasion, badge_run, badge_spec
-from capillary.ledger.views import failures, funnel
 
 ACCOUNT: Final = "https://platform.example/100"
 CUSTOMERS_PER_REQUEST: Final = 500

@@ -27,8 +27,8 @@ from typing import Any, Final, cast
 from airflow.sdk import BaseHook, Context
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
+from capillary.commands.ledger import create_ledger
 from capillary.hooks import ledger_url_of
-from capillary.ledger_command import create_ledger
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.triggers import Event

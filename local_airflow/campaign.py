@@ -192,7 +192,7 @@ class CampaignRun:
 
 def ledger_counting(url: object) -> Counting:
     """Counts a run's requests in the ledger at that URL."""
-    views = import_module("capillary.ledger.views")
+    views = import_module("capillary.ledger.reports")
     known = RequestCounts()
 
     def count(dag_id: str, run_id: str) -> RequestCounts:
@@ -220,7 +220,7 @@ def ledger_counting(url: object) -> Counting:
 def requests_left_open(url: object) -> int:
     """How many requests of the ledger at that URL are not settled; 0 where it cannot be asked now."""
     try:
-        found: int = import_module("capillary.ledger.open_work").open_requests(url)
+        found: int = import_module("capillary.ledger.runs").open_requests(url)
     except (SQLAlchemyError, TransientError):
         return 0
     return found

@@ -31,7 +31,7 @@ def tell_passed_over(environment: Mapping[str, str], *, folder: Path, campaign: 
     # Airflow, asked for what an .airflowignore leaves out, reads its settings when it is imported.
     os.environ.update(environment)
     safe_mode = environment.get(SAFE_MODE, "True").lower() in _TRUE
-    found = import_module("capillary.dag_discovery").passed_over(folder, safe_mode=safe_mode)
+    found = import_module("capillary.check.dag_discovery").passed_over(folder, safe_mode=safe_mode)
     if mine := [str(each) for each in found if campaign in each.campaigns]:
         raise CampaignUnavailableError("\n".join([f"{campaign} cannot be run:", *mine]))
     for each in found:

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from capillary import check_command, question_command, stop_command
 from capillary.api.outside_text import on_one_line, shell_word
+from capillary.commands import check as check_command
+from capillary.commands import questions as question_command
+from capillary.commands import stop as stop_command
 from capillary.counted import counted
 from capillary.errors import CapillaryError
 from capillary.ledger.check import faults
@@ -137,14 +139,14 @@ def _printed(answer: Callable[[], int]) -> int:
 
 
 def _create(url: str | URL, arguments: argparse.Namespace) -> str:
-    from capillary.ledger_command import create_ledger  # noqa: PLC0415 - a check needs none of it
+    from capillary.commands.ledger import create_ledger  # noqa: PLC0415 - a check needs none of it
 
     _without_examples()
     return create_ledger(url, new_organisation_of=arguments.capillary_conn_id if arguments.new_organisation else None)
 
 
 def _not_ours(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
-    from capillary.ledger_command import note_not_ours  # noqa: PLC0415 - a check needs none of it
+    from capillary.commands.ledger import note_not_ours  # noqa: PLC0415 - a check needs none of it
 
     _without_examples()
     with Ledger(url) as ledger:
@@ -195,7 +197,7 @@ def _erase(url: str | URL, customer_id: int | None, account: str | None) -> tupl
 
 def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
     _without_examples()
-    from capillary.ledger_import import import_from_platform  # noqa: PLC0415 - Airflow costs seconds
+    from capillary.commands.import_requests import import_from_platform  # noqa: PLC0415 - Airflow costs seconds
 
     with Ledger(url) as ledger:
         imported, untold = import_from_platform(

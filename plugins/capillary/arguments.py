@@ -8,9 +8,7 @@ from typing import Annotated, Final, TypeAlias
 from airflow.sdk import Asset
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, PlainValidator
 
-from capillary.engine.eligibility import InvalidId, customer_id_of
-from capillary.engine.verdict import WordOrText
-from capillary.field_types import (
+from capillary.campaign.field_types import (
     MOST_DAYS,
     BadgeId,
     CampaignName,
@@ -33,7 +31,9 @@ from capillary.field_types import (
     Span,
     kept,
 )
-from capillary.sql_file import names_a_file
+from capillary.engine.verdict import WordOrText
+from capillary.engine.warehouse import InvalidId, customer_id_of
+from capillary.templating.sql_file import names_a_file
 from capillary.wrong_fields import FieldValueError, shown
 
 #: Most customers that `IssueBadgeOperator` takes without a query.

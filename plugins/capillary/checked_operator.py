@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from capillary.api.request_workflow import Entity
 from capillary.arguments import Arguments
-from capillary.text_rendering import TextOperator, holds_jinja, is_known_later
+from capillary.templating.text import TextOperator, holds_jinja, is_known_later
 from capillary.wrong_fields import FieldsInvalid, WrongField, wrong_fields
 
 #: The attribute of an operator that keeps an argument, where Airflow has a method of the argument's name.

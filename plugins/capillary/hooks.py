@@ -17,12 +17,12 @@ from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
 from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport
-from capillary.connection_fields import ConnectionInvalid, json_object, named
-from capillary.connection_lookup import AIRFLOWS_OWN, alook_up, look_up
+from capillary.connections.fields import ConnectionInvalid, json_object, named
+from capillary.connections.ledger import ledger_address
+from capillary.connections.lookup import AIRFLOWS_OWN, alook_up, look_up
+from capillary.connections.platform import inner_conn_id, settings_of
 from capillary.errors import CapillaryError
 from capillary.ledger.libpq import ParameterRefused, secrets_of
-from capillary.ledger_address import ledger_address
-from capillary.platform_connection import inner_conn_id, settings_of
 
 #: How long a person waits for the connection's test, seconds.
 TEST_TIMEOUT_S: Final = 30.0

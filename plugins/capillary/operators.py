@@ -10,28 +10,29 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
-from capillary.access import airflow_failures, open_ledger, open_sender
+from capillary.airflow_errors import airflow_failures
 from capillary.api.badges import CODE_MEANINGS
 from capillary.arguments import InlineArguments, QueryArguments, ReportArguments, SendingArguments
+from capillary.base_operator import RUN_LEASE, PlanningOperator, planning_defaults
 from capillary.checked_operator import CheckedOperator, given_to
+from capillary.connections.warehouse import database_engine_of
 from capillary.counted import counted
-from capillary.engine.eligibility import read_rows
 from capillary.engine.hold import Waits
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
 from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
+from capillary.engine.warehouse import read_rows
 from capillary.hooks import source_past_the_form
 from capillary.ledger.canary import SETTLED_SINCE, open_canary
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
+from capillary.ledger.reports import FailureCount, Funnel, failures, funnel
 from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.schema import Outcome
-from capillary.ledger.views import FailureCount, Funnel, failures, funnel
 from capillary.lost_xcom import plan_of_context, planning_task_of
 from capillary.plan_reference import PlanMissing, PlanReference, nothing_to_do
-from capillary.planning import RUN_LEASE, PlanningOperator, planning_defaults
-from capillary.query_template import QueryTemplate
+from capillary.templating.query import QueryTemplate
 from capillary.triggers import FRESH, QUIET_S, Event, SubmitTrigger, said_by
-from capillary.warehouse import database_engine_of
+from capillary.wiring import open_ledger, open_sender
 from capillary.wrong_fields import WrongField
 
 if TYPE_CHECKING:

@@ -18,23 +18,24 @@ from airflow.sdk.exceptions import (
     TaskDeferralTimeout,
 )
 
-from capillary.access import airflow_failures, open_ledger, open_sender
+from capillary.airflow_errors import airflow_failures
 from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
 from capillary.arguments import WaitingArguments
+from capillary.base_operator import RUN_LEASE
 from capillary.checked_operator import CheckedOperator, check
 from capillary.counted import counted
-from capillary.engine.advance import Advanced, advance
 from capillary.engine.verdict import Policy, Verdict, facts_of, judge
+from capillary.engine.wait import Advanced, advance
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.views import Funnel, funnel
-from capillary.ledger.waiting import RunWait, run_wait
+from capillary.ledger.reports import Funnel, funnel
+from capillary.ledger.run_wait import RunWait, run_wait
 from capillary.links import CheckerPageLink
 from capillary.lost_xcom import plan_of_context, planning_task_of
 from capillary.plan_reference import PlanReference, nothing_to_do
-from capillary.planning import RUN_LEASE
 from capillary.triggers import FRESH, BadgeRequestTrigger, Event, said_by
+from capillary.wiring import open_ledger, open_sender
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from airflow.sdk.exceptions import AirflowException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from capillary.access import platform_client, runtime_of
+from capillary.base_operator import RUN_LEASE
 from capillary.engine.room import room
 from capillary.engine.runtime import Runtime, in_ledger_thread
 from capillary.engine.send import assert_account
@@ -25,9 +25,9 @@ from capillary.ledger.errors import Stopped
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.request_rows import keep_alive
+from capillary.ledger.run_wait import RunWait, run_wait
 from capillary.ledger.stops import assert_plan_not_stopped
-from capillary.ledger.waiting import RunWait, run_wait
-from capillary.planning import RUN_LEASE
+from capillary.wiring import platform_client, runtime_of
 
 #: Seconds after a deferral in which no event fires: a resumed task can be failed by the exit event of its own
 #: deferral, which the scheduler may still hold (apache/airflow issues 72716 and 71580).

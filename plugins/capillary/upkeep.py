@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowException
 
-from capillary.access import airflow_failures, open_ledger, open_sender
+from capillary.airflow_errors import airflow_failures
 from capillary.arguments import KeepingArguments
 from capillary.checked_operator import CheckedOperator
 from capillary.counted import counted
@@ -20,7 +20,8 @@ from capillary.errors import CapillaryError, named
 from capillary.hooks import ledger_url_of
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import upgrade
-from capillary.ledger.open_work import OpenAccount, open_accounts
+from capillary.ledger.runs import OpenAccount, open_accounts
+from capillary.wiring import open_ledger, open_sender
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

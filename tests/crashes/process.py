@@ -17,13 +17,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import psycopg
 
-from capillary import access, planning, triggers
+from capillary import base_operator, triggers, wiring
+from capillary.commands.ledger import create_ledger
 from capillary.engine.runtime import Runtime
 from capillary.engine.verdict import Policy
 from capillary.engine.verdict import Word as Judged
 from capillary.hooks import ledger_url_of
 from capillary.ledger.database import Ledger
-from capillary.ledger_command import create_ledger
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.triggers import BadgeRequestTrigger
@@ -163,8 +163,8 @@ def _set_time(clock: SharedClock, *, virtual: bool) -> None:
     def now(_ledger: Ledger, _conn: Connection) -> object:
         return clock.now()
 
-    access.runtime_of = runtime_of
-    planning.runtime_of = runtime_of  # type: ignore[attr-defined]
+    wiring.runtime_of = runtime_of
+    base_operator.runtime_of = runtime_of  # type: ignore[attr-defined]
     triggers.runtime_of = runtime_of  # type: ignore[attr-defined]
     Ledger.now = now  # type: ignore[method-assign, assignment]
 

@@ -29,10 +29,10 @@ from capillary.campaign import (
     CampaignInvalid,
     Entity,
     Guards,
-    PlanCampaignOperator,
     Policy,
     Word,
 )
+from capillary.campaign.dag import PlanCampaignOperator
 from capillary.errors import TerminalError
 from capillary.ledger.schema import HAS_BADGE, RETRYABLE, Outcome
 

@@ -11,17 +11,16 @@ from typing import Final
 import pytest
 
 from capillary.api.badges import CODE_MEANINGS
-from capillary.api.client import BADGE_PATH, MANAGEMENT_PATH
-from capillary.api.credential import TOKEN_HEADER, TOKEN_PATH
-from capillary.api.patience import BACKOFF_CAP_S, BACKOFF_FIRST_S, READ_ATTEMPTS, READ_BUDGET_S
-from capillary.api.refusals import CALL_REFUSALS, LINE_REFUSALS
-from capillary.api.replies import (
+from capillary.api.classify import (
     CREDENTIAL_CODES,
     DECISIVE_CODES,
     RETRY_AFTER_LIMIT_S,
     PostVerdict,
     classify_post,
 )
+from capillary.api.client import BADGE_PATH, MANAGEMENT_PATH
+from capillary.api.credential import TOKEN_HEADER, TOKEN_PATH
+from capillary.api.refusals import CALL_REFUSALS, LINE_REFUSALS
 from capillary.api.request_workflow import (
     DECIDED,
     REQUEST_TYPE,
@@ -31,6 +30,7 @@ from capillary.api.request_workflow import (
     RequestState,
     post_body,
 )
+from capillary.api.retries import BACKOFF_CAP_S, BACKOFF_FIRST_S, READ_ATTEMPTS, READ_BUDGET_S
 from capillary.api.settings import PlatformSettings
 from capillary.api.settings_fields import BOUNDS
 from capillary.engine.submit import IN_FLIGHT, NOT_TAKEN_IN_A_ROW

@@ -18,16 +18,16 @@ from pydantic_core import PydanticUndefined
 from capillary.api.request_workflow import OWNER_TYPES
 from capillary.arguments import MAX_INLINE_CUSTOMERS
 from capillary.campaign import BadgeCampaign
-from capillary.campaign_fields import BOUND, BOUND_PERIOD
-from capillary.engine.eligibility import MAX_CUSTOMER_ID, Reason
+from capillary.campaign.fields import BOUND, BOUND_PERIOD
+from capillary.campaign.occasion import OCCASION_LIMIT, Occasion
+from capillary.campaign.trigger_form import TriggerForm, form_fields
 from capillary.engine.verdict import Policy, Word
+from capillary.engine.warehouse import MAX_CUSTOMER_ID, Reason
 from capillary.ledger.candidates import NOT_ACCEPTED_ATTEMPTS
 from capillary.ledger.plan import CANARY_CUSTOMERS, Guards
 from capillary.ledger.schema import HAS_BADGE, RETRYABLE, Outcome
-from capillary.occasions import OCCASION_LIMIT, Occasion
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
-from capillary.trigger_form import TriggerForm, form_fields
 from capillary.triggers import MAX_POLL_INTERVAL_S, QUIET_S, TOLERATED_FAILURES
 from tests.docs.markdown import ROOT, Section, code_of, sections
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-from capillary.connection_lookup import look_up
+from capillary.connections.lookup import look_up
+from capillary.connections.platform import settings_of
+from capillary.connections.warehouse import database_engine_of
 from capillary.hooks import ledger_url_of
-from capillary.platform_connection import settings_of
-from capillary.warehouse import database_engine_of
 from tests.docs.conftest import ORDER
 
 PAGE = (Path(__file__).parents[2] / "docs" / "connections.md").read_text()

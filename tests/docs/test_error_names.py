@@ -14,7 +14,7 @@ from airflow.sdk._shared.logging.structlog import structlog_processors
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy.exc import OperationalError
 
-from capillary.access import airflow_failures
+from capillary.airflow_errors import airflow_failures
 from capillary.errors import CapillaryError, TransientError
 from capillary.ledger.errors import LedgerUnavailable
 from tests.docs.markdown import ROOT, code_of

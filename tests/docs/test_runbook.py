@@ -20,13 +20,13 @@ from airflow.dag_processing.dagbag import DagBag
 import capillary
 from capillary.__main__ import _parser, main
 from capillary.api.request_workflow import RequestState
+from capillary.base_operator import RUN_LEASE
 from capillary.engine.submit import NOT_TAKEN_IN_A_ROW
 from capillary.engine.verdict import Facts, Policy, Word, judge
 from capillary.errors import CapillaryError, TerminalError, TransientError
 from capillary.ledger.database import BUSY_TIMEOUT_S, Ledger
 from capillary.ledger.plan import Guards
 from capillary.ledger.schema import Outcome, RequestStatus
-from capillary.planning import RUN_LEASE
 from tests.docs.markdown import ROOT, Section, code_of, sections
 
 PAGE: Final = ROOT / "docs" / "runbook.md"

@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from capillary import warehouse
+from capillary.connections import warehouse
 from capillary.engine import query_errors
 from tests.docs.markdown import ROOT
 

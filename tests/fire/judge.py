@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.reports import funnel
 from capillary.ledger.schema import (
     Outcome,
     RequestStatus,
@@ -20,7 +21,6 @@ from capillary.ledger.schema import (
     badge_run,
     badge_sighting,
 )
-from capillary.ledger.views import funnel
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.faults import Route
 from tests.fire.campaigns import Warehouse

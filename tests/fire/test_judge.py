@@ -18,11 +18,11 @@ from sqlalchemy import delete, update
 from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
 from capillary.api.transport import AiohttpTransport
-from capillary.engine.advance import advance
 from capillary.engine.pace import LedgerPace
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
 from capillary.engine.submit import submit_run
+from capillary.engine.wait import advance
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
 from capillary.ledger.plan import Order, commit_plan

@@ -13,7 +13,7 @@ import pytest
 from airflow.sdk import Context
 from sqlalchemy import create_engine, func, select, text
 
-from capillary import access, planning
+from capillary import base_operator, wiring
 from capillary.engine import second_look
 from capillary.engine.runtime import Runtime
 from capillary.ledger.database import Ledger
@@ -151,5 +151,5 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     def runtime(*, threads: bool) -> Runtime:
         return Runtime(sleep=at_once, threads=threads)
 
-    monkeypatch.setattr(access, "runtime_of", runtime)
-    monkeypatch.setattr(planning, "runtime_of", runtime)
+    monkeypatch.setattr(wiring, "runtime_of", runtime)
+    monkeypatch.setattr(base_operator, "runtime_of", runtime)

@@ -28,7 +28,7 @@ from airflow.sdk.exceptions import AirflowException, TaskDeferred
 from airflow.triggers.base import TriggerEvent
 from sqlalchemy import String, create_engine, select, text
 
-from capillary import access, triggers
+from capillary import triggers, wiring
 from capillary.api.json_body import read_json
 from capillary.api.json_fields import fields
 from capillary.api.transport import AiohttpTransport, Reply
@@ -285,7 +285,7 @@ def aviary(
         place.connect("badge_ledger", conn_type="sqlite", host=f"{tmp_path}/ledger.db")
         place.connect("warehouse", conn_type="sqlite", host=f"{tmp_path}/warehouse.db")
         aviary = Aviary(place, Found(), monkeypatch, sandbox.platform.access.ui_token(MAKER.username))
-        monkeypatch.setattr(access, "AiohttpTransport", spoiling(aviary))
+        monkeypatch.setattr(wiring, "AiohttpTransport", spoiling(aviary))
         yield aviary
 
 

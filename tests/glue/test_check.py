@@ -20,9 +20,9 @@ from sqlalchemy import text
 from capillary.__main__ import main
 from capillary.check import connections
 from capillary.check.finding import Verdict
+from capillary.connections.warehouse import database_engine_of
 from capillary.ledger import stops
 from capillary.ledger.stops import Scope
-from capillary.warehouse import database_engine_of
 from sandbox.faults import Route
 from sandbox.warehouse import main as seed
 from tests.glue.broken_campaigns import BROKEN, WRONG_CONNECTIONS, Broken, by_hand, campaign, write

@@ -17,9 +17,9 @@ from airflow.sdk.execution_time import supervisor, task_runner
 from airflow.secrets.metastore import MetastoreBackend
 from sqlalchemy.exc import OperationalError
 
-from capillary import access
-from capillary.access import Switch, airflow_failures
-from capillary.connection_lookup import (
+from capillary import wiring
+from capillary.airflow_errors import airflow_failures
+from capillary.connections.lookup import (
     AirflowAway,
     ConnectionDenied,
     ConnectionMissing,
@@ -27,9 +27,10 @@ from capillary.connection_lookup import (
     alook_up,
     look_up,
 )
+from capillary.connections.warehouse import database_engine_of
 from capillary.errors import CapillaryError, TransientError
 from capillary.hooks import CapillaryHook, aledger_url_of, ledger_url_of
-from capillary.warehouse import database_engine_of
+from capillary.wiring import Switch
 from tests.glue.supervised import ApiServer, Say, supervised
 
 CAPILLARY: dict[str, object] = {
@@ -229,7 +230,7 @@ async def test_between_posts_the_switch_keeps_its_last_word(api: ApiServer, capl
 async def test_a_slow_answer_does_not_hold_a_post_up_and_counts_when_it_comes(
     api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "LOOK_UP_S", 0.05)
+    monkeypatch.setattr(wiring, "LOOK_UP_S", 0.05)
     api.connections["capillary"] = CAPILLARY | {"extra": json.dumps({"organisation_id": "7", "submitting": False})}
     answered = threading.Event()
 

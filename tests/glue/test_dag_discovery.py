@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from airflow.utils.file import might_contain_dag_via_default_heuristic
 
-from capillary.dag_discovery import PassedOver, passed_over
+from capillary.check.dag_discovery import PassedOver, passed_over
 
 IMPORT = "from capillary.campaign import BadgeCampaign\n"
 WORDS = '"""An Airflow DAG."""\n'

@@ -16,14 +16,14 @@ from sqlalchemy import make_url, text
 
 from capillary.api.errors import SettingsInvalid
 from capillary.api.settings import PlatformSettings
-from capillary.connection_fields import ConnectionInvalid
-from capillary.connection_lookup import ConnectionMissing, ConnectionUnusable
+from capillary.connections.fields import ConnectionInvalid
+from capillary.connections.lookup import ConnectionMissing, ConnectionUnusable
+from capillary.connections.platform import EXTRAS, settings_of
+from capillary.connections.warehouse import database_engine_of
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook, aledger_url_of, ledger_url_of
 from capillary.ledger.errors import LedgerRefused
 from capillary.links import CheckerPageLink
-from capillary.platform_connection import EXTRAS, settings_of
-from capillary.warehouse import database_engine_of
 from sandbox.server import running_sandbox
 
 PASSWORD = "not-a-password"

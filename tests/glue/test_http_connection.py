@@ -13,10 +13,10 @@ from airflow.providers.http.hooks import http as provider
 from airflow.sdk import Connection
 
 from capillary.api.settings import PlatformSettings
-from capillary.connection_fields import ConnectionInvalid
+from capillary.connections.fields import ConnectionInvalid
+from capillary.connections.http import OPTIONS
+from capillary.connections.platform import EXTRAS, settings_of
 from capillary.hooks import CapillaryHook
-from capillary.http_connection import OPTIONS
-from capillary.platform_connection import EXTRAS, settings_of
 
 PASSWORD = "not-a-password"
 EXTRA: dict[str, object] = {"organisation_id": "7"}

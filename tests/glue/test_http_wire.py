@@ -18,7 +18,7 @@ from airflow.sdk import DAG, Connection
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
-from capillary.api import patience
+from capillary.api import retries
 from capillary.hooks import CapillaryHook
 from capillary.operators import PlanBadgesOperator
 from sandbox import warehouse
@@ -43,7 +43,7 @@ def _no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "BACKOFF_FIRST_S", 0.05)
+    monkeypatch.setattr(retries, "BACKOFF_FIRST_S", 0.05)
 
 
 def connect(place: Place, url: str, **extra: object) -> None:

@@ -19,17 +19,17 @@ from airflow.sdk._shared.secrets_masker import _secrets_masker
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy import make_url, text
 
-from capillary.connection_fields import ConnectionInvalid
-from capillary.connection_lookup import ConnectionUnusable
+from capillary.connections.fields import ConnectionInvalid
+from capillary.connections.ledger import HARMLESS, UNABLE
+from capillary.connections.lookup import ConnectionUnusable
+from capillary.connections.warehouse import database_engine_of
 from capillary.hooks import (
     aledger_url_of,
     ledger_url_of,
 )
-from capillary.ledger_address import HARMLESS, UNABLE
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.upkeep import BadgeUpkeepOperator, MigrateLedgerOperator
-from capillary.warehouse import database_engine_of
 from tests.glue.conftest import BADGE, SQL, Place
 
 SERVER: dict[str, Any] = {"conn_type": "postgres", "host": "db", "login": "badges", "password": "p@ss/word"}

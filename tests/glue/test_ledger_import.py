@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from sqlalchemy import select
 
 from capillary.__main__ import main
-from capillary.engine.adoption import Imported
+from capillary.engine.import_requests import Imported
 from capillary.ledger.database import Ledger
 from capillary.ledger.foreign_keys import foreign_keys
 from capillary.ledger.migrate import create
@@ -238,7 +238,7 @@ def test_what_kept_the_import_from_being_complete_is_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     imported = Imported(2, 100, (), (), elsewhere, whole, hidden, ())
-    monkeypatch.setattr("capillary.ledger_import.import_from_platform", lambda *_, **__: (imported, ()))
+    monkeypatch.setattr("capillary.commands.import_requests.import_from_platform", lambda *_, **__: (imported, ()))
     assert main(["ledger", "import"]) == 1
     _, *lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == len(says)

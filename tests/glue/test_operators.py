@@ -11,8 +11,8 @@ from sqlalchemy import select, update
 
 from capillary.engine.verdict import Policy, Word
 from capillary.ledger.plan_id import open_plan
+from capillary.ledger.run_wait import run_wait
 from capillary.ledger.schema import badge_enrolment, badge_run
-from capillary.ledger.waiting import run_wait
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.plan_reference import PlanReference
 from capillary.sensors import BadgeRequestSensor

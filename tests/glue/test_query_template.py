@@ -13,10 +13,10 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowFailException
 from jinja2 import DictLoader
 
+from capillary.base_operator import PlanningOperator
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
-from capillary.planning import PlanningOperator
-from capillary.query_template import OF_LOGICAL_DATE
-from capillary.sql_file import SqlInvalid
+from capillary.templating.query import OF_LOGICAL_DATE
+from capillary.templating.sql_file import SqlInvalid
 from tests.glue.conftest import BADGE
 
 SQL = "SELECT customer_id FROM vip"

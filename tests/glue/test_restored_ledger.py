@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskD
 from sqlalchemy import insert, select
 
 from capillary import triggers
-from capillary.access import airflow_failures
+from capillary.airflow_errors import airflow_failures
 from capillary.ledger.plan_id import PlanId
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator

@@ -23,8 +23,8 @@ from capillary import triggers
 from capillary.engine.verdict import Policy, Word
 from capillary.ledger import scans
 from capillary.ledger.plan_id import PlanId, open_plan
+from capillary.ledger.run_wait import run_wait
 from capillary.ledger.schema import badge_request, badge_run
-from capillary.ledger.waiting import run_wait
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.triggers import BadgeRequestTrigger

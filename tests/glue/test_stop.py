@@ -19,8 +19,8 @@ from airflow.sdk.configuration import clear_secrets_backends_cache
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from sqlalchemy import insert, select, text, update
 
-from capillary import stop_command
 from capillary.__main__ import main
+from capillary.commands import stop as stop_command
 from capillary.engine import runtime
 from capillary.engine.send import Sender, Sending
 from capillary.ledger import stops

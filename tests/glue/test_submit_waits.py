@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.sdk.serde import deserialize, serialize
 from sqlalchemy import select, update
 
-from capillary import access, triggers
+from capillary import triggers, wiring
 from capillary.engine.hold import IN_TASK_S
 from capillary.engine.runtime import Runtime
 from capillary.ledger import stops
@@ -50,7 +50,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
             return Runtime(threads=True)
         return Runtime(sleep=sleep, monotonic=lambda: slept)
 
-    monkeypatch.setattr(access, "runtime_of", runtime)
+    monkeypatch.setattr(wiring, "runtime_of", runtime)
     monkeypatch.setattr(triggers, "QUIET_S", 0.01)
     monkeypatch.setattr(triggers, "LOOK_S", 0.05)
 

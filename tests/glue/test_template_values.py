@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from capillary.template_values import NoText, assert_name, assert_one_value, assert_sql
+from capillary.templating.values import NoText, assert_name, assert_one_value, assert_sql
 
 
 class Missing:

@@ -7,8 +7,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy import delete, func, inspect, select, update
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.open_work import open_accounts
 from capillary.ledger.revision import REVISIONS
+from capillary.ledger.runs import open_accounts
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.upkeep import BadgeUpkeepOperator, MigrateLedgerOperator

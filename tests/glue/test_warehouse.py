@@ -16,13 +16,13 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import Connection
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 
-from capillary import warehouse
-from capillary.connection_fields import ConnectionInvalid
-from capillary.connection_lookup import ConnectionUnusable
-from capillary.engine.eligibility import read_rows
+from capillary.connections import warehouse
+from capillary.connections.fields import ConnectionInvalid
+from capillary.connections.lookup import ConnectionUnusable
+from capillary.connections.warehouse import database_engine_of
 from capillary.engine.query_errors import QueryInterrupted, QueryRefused
 from capillary.engine.query_probe import Depth, probe_query
-from capillary.warehouse import database_engine_of
+from capillary.engine.warehouse import read_rows
 from tests.postgresql import ServerMissing, running_server
 from tests.relays import port_of_socket
 

@@ -12,10 +12,10 @@ from sqlalchemy import delete, func, select, update
 
 from capillary.api.client import Client
 from capillary.api.request_workflow import Page, WorkflowRequest
-from capillary.engine.adoption import Candidate, Imported, import_forgotten
 from capillary.engine.before_sending import Looked
 from capillary.engine.doubt import Resolved
 from capillary.engine.errors import LedgerBehind
+from capillary.engine.import_requests import Candidate, Imported, import_forgotten
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
 from capillary.ledger import scans
@@ -23,8 +23,8 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.history import history, take_as_read
 from capillary.ledger.migrate import create
 from capillary.ledger.plan import Plan
+from capillary.ledger.reports import funnel
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
-from capillary.ledger.views import funnel
 from tests.integration.conftest import LEASE, House
 
 

@@ -24,17 +24,17 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy import URL, Engine, event, select
 from sqlalchemy.exc import DBAPIError
 
-from capillary.access import airflow_failures
+from capillary.airflow_errors import airflow_failures
 from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
 from capillary.api.transport import AiohttpTransport
-from capillary.engine.advance import advance
-from capillary.engine.extract import plan_rows
 from capillary.engine.pace import LedgerPace
+from capillary.engine.plan import plan_rows
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
 from capillary.engine.submit import submit_run
 from capillary.engine.upkeep import keep_account
+from capillary.engine.wait import advance
 from capillary.engine.watch import cluster_day
 from capillary.ledger import history
 from capillary.ledger.candidates import copy_in
@@ -42,10 +42,10 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
 from capillary.ledger.plan import Order
 from capillary.ledger.plan_id import PlanId, open_plan
+from capillary.ledger.reports import funnel
 from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.schema import badge_enrolment, badge_run, metadata
 from capillary.ledger.spec import Spec
-from capillary.ledger.views import funnel
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.server import running_sandbox
 from tests.integration.conftest import LEASE, House, ShiftedClock

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, func, select
 
-from capillary.engine.eligibility import read_rows
-from capillary.engine.extract import plan_rows
+from capillary.engine.plan import plan_rows
+from capillary.engine.warehouse import read_rows
 from capillary.ledger.errors import GuardRefused
 from capillary.ledger.plan import Guards, Order
 from capillary.ledger.schema import badge_enrolment, badge_invalid, metadata

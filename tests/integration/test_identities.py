@@ -13,7 +13,7 @@ from capillary.engine.errors import WrongAccount
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
 from capillary.ledger.errors import OrganisationElsewhere
-from capillary.ledger.occasion import occasion_of_badge
+from capillary.ledger.locked_rows import occasion_of_badge
 from capillary.ledger.plan import Order, Plan, commit_plan
 from capillary.ledger.schema import badge_enrolment, badge_request
 from capillary.ledger.staging import staging

@@ -14,11 +14,11 @@ import psycopg
 import pytest
 from sqlalchemy import URL, create_engine, select, text
 
-from capillary.access import airflow_failures
-from capillary.engine.advance import advance
-from capillary.engine.extract import plan_rows
+from capillary.airflow_errors import airflow_failures
+from capillary.engine.plan import plan_rows
 from capillary.engine.submit import submit_run
 from capillary.engine.upkeep import keep_account
+from capillary.engine.wait import advance
 from capillary.ledger.database import Ledger, LedgerUnavailable
 from capillary.ledger.errors import LedgerRefused
 from capillary.ledger.migrate import create

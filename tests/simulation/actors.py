@@ -24,26 +24,26 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from capillary.api.badges import parse_issuals
 from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
-from capillary.engine.advance import Advanced, advance
-from capillary.engine.extract import plan_rows
 from capillary.engine.hold import Waits
+from capillary.engine.plan import plan_rows
 from capillary.engine.room import room
 from capillary.engine.second_attempt import has_badge
 from capillary.engine.submit import Submitted, submit_run
 from capillary.engine.upkeep import Kept, keep_account
+from capillary.engine.wait import Advanced, advance
 from capillary.engine.watch import watch_in_turn
 from capillary.errors import CapillaryError, TerminalError, TransientError
 from capillary.ledger import migrate, scans
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import Stopped
-from capillary.ledger.occasion import occasion_of_badge
+from capillary.ledger.locked_rows import occasion_of_badge
 from capillary.ledger.plan import Guards, Order, Plan
 from capillary.ledger.plan_id import PlanId, open_plan
+from capillary.ledger.reports import funnel
 from capillary.ledger.request_rows import discard_unsent, keep_alive
+from capillary.ledger.run_wait import run_wait
 from capillary.ledger.server import Server, note_first
 from capillary.ledger.stops import assert_plan_not_stopped
-from capillary.ledger.views import funnel
-from capillary.ledger.waiting import run_wait
 from sandbox.badge_reads import BadgeReads
 from sandbox.documents import parse
 from tests.simulation.shape import DAY, HOUR, Campaigns, RunShape, campaign_of, copy_of

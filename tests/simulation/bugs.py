@@ -18,9 +18,8 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, text, update
 
-from capillary.api import answers, badges, calls, request_workflow
+from capillary.api import badges, calls, request_workflow, response
 from capillary.api import client as api_client
-from capillary.api.answers import Answer
 from capillary.api.badges import BulkItem, Issual
 from capillary.api.calls import Calls
 from capillary.api.client import Client
@@ -28,9 +27,9 @@ from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, ReplyTooL
 from capillary.api.json_body import NOT_JSON
 from capillary.api.json_fields import text as text_of
 from capillary.api.request_workflow import WorkflowRequest
+from capillary.api.response import Answer
 from capillary.api.settings import PlatformSettings
 from capillary.engine import (
-    advance,
     answered,
     before_sending,
     doubt,
@@ -44,6 +43,7 @@ from capillary.engine import (
     sightings,
     submit,
     upkeep,
+    wait,
     watch,
 )
 from capillary.engine import history as engine_history
@@ -68,7 +68,7 @@ from capillary.ledger import (
     stops,
 )
 from capillary.ledger import history as ledger_history
-from capillary.ledger import occasion as ledger_occasion
+from capillary.ledger import locked_rows as ledger_occasion
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.history import Days
@@ -738,7 +738,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "plan-by-number": Bug(
         "a plan is opened by its number and its token",
-        [(each, "open_plan", _by_number) for each in (send, before_sending, submit, advance, actors)],
+        [(each, "open_plan", _by_number) for each in (send, before_sending, submit, wait, actors)],
         _fails_over,
         shown_by=19,
     ),
@@ -927,7 +927,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "one-row-costs-the-page": Bug(
         "text is decoded leniently",
-        [(answers, "read_json", _whole_or_nothing)],
+        [(response, "read_json", _whole_or_nothing)],
         lambda shape: shape.odd_bytes,
         shown_by=35,
     ),

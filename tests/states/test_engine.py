@@ -27,17 +27,17 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import func, select
 
-from capillary.engine.advance import advance
-from capillary.engine.extract import plan_rows
+from capillary.engine.plan import plan_rows
 from capillary.engine.submit import submit_run
 from capillary.engine.upkeep import keep_account
+from capillary.engine.wait import advance
 from capillary.ledger.errors import GuardRefused
 from capillary.ledger.plan import Guards, Order
 from capillary.ledger.plan_id import PlanId, open_plan
+from capillary.ledger.reports import funnel
 from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_request
 from capillary.ledger.spec import Spec
-from capillary.ledger.views import funnel
 from sandbox.badges import GOLD_CIRCLE
 from tests.states.playground import Died, Mishap, Playground
 

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import func, select
 
 from capillary.engine.doubt import WITHOUT_CONTROL
-from capillary.engine.extract import plan_rows
+from capillary.engine.plan import plan_rows
 from capillary.engine.send import doubt_after
 from capillary.engine.submit import submit_run
 from capillary.engine.upkeep import keep_account

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from capillary.answer_formats import Row, aged, print_blocks, print_csv, print_json, print_table
+from capillary.commands.output_formats import Row, aged, print_blocks, print_csv, print_json, print_table
 from capillary.ledger.schema import Outcome
 
 ROWS: tuple[Row, ...] = (

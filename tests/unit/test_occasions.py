@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capillary.campaign.occasion import Occasion, OccasionInvalid, ResolvedOccasion, own_name
 from capillary.errors import TerminalError
-from capillary.ledger.occasion import occasion_of_badge
-from capillary.occasions import Occasion, OccasionInvalid, ResolvedOccasion, own_name
+from capillary.ledger.locked_rows import occasion_of_badge
 
 ALL_TOKENS = "{day} {week} {month}"
 

@@ -10,11 +10,11 @@ from random import Random
 from types import MappingProxyType
 from typing import Final, Protocol, TypeVar
 
-from capillary.api import patience
-from capillary.api.answers import Answer, explain, read_answer, read_error, refused
+from capillary.api import retries
+from capillary.api.classify import ReadVerdict
 from capillary.api.credential import TOKEN_PATH, Credential
 from capillary.api.errors import PlatformUnavailable, ReplyTooLarge, ReplyUnreadable
-from capillary.api.replies import ReadVerdict
+from capillary.api.response import Answer, explain, read_answer, read_error, refused
 from capillary.api.settings import PlatformSettings
 from capillary.api.transport import (
     MAX_BODY,
@@ -75,7 +75,7 @@ class Calls:
         self._log = log
         self.credential = Credential(settings, monotonic=monotonic, on_secret=on_secret)
         self._renewing = asyncio.Lock()
-        self._throttle = patience.Throttle(monotonic=monotonic, random=random)
+        self._throttle = retries.Throttle(monotonic=monotonic, random=random)
         self._heard: tuple[datetime, float] | None = None
 
     def platform_now(self) -> datetime | None:
@@ -90,7 +90,7 @@ class Calls:
 
     async def clear(self) -> None:
         """See to a credential that is valid for a while, with retries, and wait for a call slot."""
-        await self._retrying(_TOKEN, self._take_slot, attempts=patience.READ_ATTEMPTS)
+        await self._retrying(_TOKEN, self._take_slot, attempts=retries.READ_ATTEMPTS)
 
     async def read(
         self,
@@ -100,7 +100,7 @@ class Calls:
         *,
         params: Mapping[str, str] = _NO_PARAMS,
         absent: frozenset[int] = frozenset(),
-        attempts: int = patience.READ_ATTEMPTS,
+        attempts: int = retries.READ_ATTEMPTS,
         at_most: int = MAX_BODY,
     ) -> T | None:
         """GET until `parse` has an answer; None when the platform says by one of the `absent` codes that there is none.
@@ -249,7 +249,7 @@ class Calls:
         await self._pace.block(pause_s)
 
     async def _retrying(self, what: str, once: Callable[[], Awaitable[T]], *, attempts: int) -> T:
-        retry = patience.retrying(
+        retry = retries.retrying(
             what,
             attempts=attempts,
             sleep=self._sleep,

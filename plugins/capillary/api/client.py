@@ -14,8 +14,7 @@ from typing import Final, Self
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
-from capillary.api import patience
-from capillary.api.answers import Answer, PostError, post_error
+from capillary.api import retries
 from capillary.api.badges import Badge, Issual, parse_badge, parse_issuals
 from capillary.api.calls import Calls, Pace
 from capillary.api.errors import InDoubt, NotTaken, ReplyUnreadable, Unauthorized
@@ -30,6 +29,7 @@ from capillary.api.request_workflow import (
     parse_request,
     post_body,
 )
+from capillary.api.response import Answer, PostError, post_error
 from capillary.api.settings import PlatformSettings
 from capillary.api.transport import MAX_BODY, ConnectFailed, Transport, TransportFailed
 
@@ -171,7 +171,7 @@ class Client:
         return self._calls.platform_now()
 
     async def read_request(
-        self, platform_request_id: str, *, attempts: int = patience.READ_ATTEMPTS
+        self, platform_request_id: str, *, attempts: int = retries.READ_ATTEMPTS
     ) -> WorkflowRequest | None:
         """Return one request, or None when the platform does not know the id.
 
@@ -217,7 +217,7 @@ class Client:
         request_type: str | None,
         end_date: date | None = None,
         limit: int | None = None,
-        attempts: int = patience.READ_ATTEMPTS,
+        attempts: int = retries.READ_ATTEMPTS,
     ) -> Page:
         limit = limit or self.settings.page_size
         params = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from airflow.configuration import conf
 from airflow.sdk import DAG
 
-from capillary.campaign import PlanCampaignOperator
+from capillary.campaign.dag import PlanCampaignOperator
 from capillary.check.answers import Answers, ask, ask_for_badges
 from capillary.check.dag_files import Loaded, load, shown
 from capillary.check.finding import Finding, Verdict

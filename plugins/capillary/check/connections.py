@@ -12,17 +12,17 @@ from typing import Final, TypeVar
 
 from sqlalchemy import Engine
 
-from capillary.access import client_at, runtime_of
 from capillary.api.badges import Badge
 from capillary.api.settings import PlatformSettings
-from capillary.connection_lookup import ConnectionUnusable
+from capillary.connections.lookup import ConnectionUnusable
+from capillary.connections.warehouse import database_engine_of
 from capillary.engine.query_errors import failed_query
 from capillary.errors import CapillaryError, TransientError
 from capillary.hooks import CapillaryHook, ledger_url_of
 from capillary.ledger.database import Ledger
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.stops import Stop, in_force
-from capillary.warehouse import database_engine_of
+from capillary.wiring import client_at, runtime_of
 
 #: How long one connection may take, seconds.
 ANSWER_WITHIN_S: Final = 30.0

@@ -21,8 +21,8 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow.utils.file import get_unique_dag_module_name, might_contain_dag
 
 from capillary.campaign import BadgeCampaign
+from capillary.check.dag_discovery import PassedOver, passed_over
 from capillary.check.finding import Finding, Verdict
-from capillary.dag_discovery import PassedOver, passed_over
 from capillary.errors import TerminalError
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from airflow.sdk.exceptions import AirflowException
 
-from capillary.access import open_ledger
-from capillary.campaign import PlanCampaignOperator
+from capillary.campaign.dag import PlanCampaignOperator
 from capillary.check.finding import Finding, Verdict
 from capillary.check.plans import Planning
 from capillary.counted import counted
 from capillary.errors import CapillaryError
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.plan_reference import PlanReference
+from capillary.wiring import open_ledger
 
 
 def dry_run(planning: Planning) -> Finding:

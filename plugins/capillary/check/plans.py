@@ -17,12 +17,12 @@ from airflow.sdk.exceptions import AirflowException
 from airflow.sdk.execution_time import macros
 from jinja2 import TemplateError, UndefinedError
 
-from capillary.campaign import PlanCampaignOperator
+from capillary.base_operator import PlanningOperator
+from capillary.campaign.dag import PlanCampaignOperator
 from capillary.check.dag_files import shown
 from capillary.check.finding import Finding, Verdict
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
-from capillary.planning import PlanningOperator
-from capillary.query_template import OF_LOGICAL_DATE
+from capillary.templating.query import OF_LOGICAL_DATE
 
 #: Attributes of this package's operators and sensors that name a connection.
 CONNECTIONS: Final = ("capillary_conn_id", "warehouse_conn_id", "ledger_conn_id")

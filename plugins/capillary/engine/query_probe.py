@@ -9,10 +9,10 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from capillary.engine.eligibility import only_customer_column, read_only, started
 from capillary.engine.query_errors import failed_query
 from capillary.engine.query_parameters import prepare
 from capillary.engine.sql_tokens import GRAMMARS, STANDARD, Kind, tokens
+from capillary.engine.warehouse import only_customer_column, read_only, started
 from capillary.errors import CapillaryError
 
 #: How long PostgreSQL may take over the plan of a query, milliseconds.
@@ -37,7 +37,7 @@ def probe_query(engine: Engine, sql: str, parameters: Mapping[str, object]) -> D
 
     Raises:
         QueryRefused, QueryInterrupted, ColumnMissing, ParameterMissing, ParameterInvalid: as reading its rows would
-            (`capillary.engine.eligibility.read_rows`).
+            (`capillary.engine.warehouse.read_rows`).
     """
     dialect = engine.dialect.name
     prepare(sql, parameters, engine.dialect)  # a fault of the query's own is told in the query's own words

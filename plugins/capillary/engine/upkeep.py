@@ -7,16 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from capillary.engine.advance import settle_decided, take_turn_and_watch
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import HistoryUnread, ServerChanged, SubmittingOff
 from capillary.engine.history import read_history
 from capillary.engine.send import Sender
 from capillary.engine.settle import SINGLE_READS
+from capillary.engine.wait import settle_decided, take_turn_and_watch
 from capillary.ledger.errors import PlanUnknown
-from capillary.ledger.open_work import dead_open_runs, open_runs
 from capillary.ledger.plan_id import PlanId
 from capillary.ledger.request_rows import discard_unsent
+from capillary.ledger.runs import dead_open_runs, open_runs
 
 _LOG: Final = logging.getLogger("capillary.upkeep")
 

@@ -34,7 +34,7 @@ from capillary.engine.unreadable_rows import read_damaged
 from capillary.ledger import scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.history import history
-from capillary.ledger.open_work import LATE_TWIN, forgotten, still_watched
+from capillary.ledger.runs import LATE_TWIN, forgotten, still_watched
 from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request, badge_sighting
 
 #: Most requests that one reading looks up because their human has forgotten them, and the list begins later.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from capillary.ledger.reports import Funnel
 from capillary.ledger.schema import Outcome, RequestStatus
-from capillary.ledger.views import Funnel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

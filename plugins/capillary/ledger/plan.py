@@ -21,7 +21,7 @@ from capillary.ledger.candidates import is_new, known_elsewhere, may_be_planned,
 from capillary.ledger.cut import Cut, cut
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import GuardRefused, LedgerBroken
-from capillary.ledger.occasion import locked_occasion, locked_spec
+from capillary.ledger.locked_rows import locked_occasion, locked_spec
 from capillary.ledger.plan_id import OpenPlan, PlanId, is_of_run, new_token
 from capillary.ledger.request_rows import dead_runs, discard_unsent, keep_alive
 from capillary.ledger.schema import (

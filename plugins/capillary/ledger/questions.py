@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Row, Select, exists, select
 from capillary.ledger.answers import Asked, CustomerAttempt, OpenRequest, PlannedRun
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
+from capillary.ledger.reports import funnel
 from capillary.ledger.schema import (
     HAS_BADGE,
     Outcome,
@@ -26,7 +27,6 @@ from capillary.ledger.schema import (
     badge_run,
     badge_sighting,
 )
-from capillary.ledger.views import funnel
 
 #: Requests whose sightings and customers are read at once: with 500 customers in each, 50,000 rows.
 _PART: Final = 100

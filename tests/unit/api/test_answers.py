@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from capillary.api.answers import Answer, explain, post_error, read_answer, read_error, refused
 from capillary.api.errors import (
     CallRefused,
     EverythingRefused,
@@ -18,6 +17,7 @@ from capillary.api.errors import (
     RequestRefused,
     Unauthorized,
 )
+from capillary.api.response import Answer, explain, post_error, read_answer, read_error, refused
 from capillary.api.transport import Reply
 from tests.unit.api.scripted import START, errors, reply
 

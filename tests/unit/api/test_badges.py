@@ -11,8 +11,8 @@ from capillary.api.badges import (
     parse_badge,
     parse_execution,
 )
+from capillary.api.classify import DECISIVE_CODES
 from capillary.api.errors import ReplyUnreadable
-from capillary.api.replies import DECISIVE_CODES
 from tests.unit.api.documented import BADGE, bulk, item
 from tests.unit.api.scripted import errors
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from capillary.api import envelope
+from capillary.api.classify import PostVerdict, ReadVerdict, classify_post, classify_read, retry_after_s
 from capillary.api.envelope import presentable, read_envelope
 from capillary.api.json_body import NOT_JSON, read_json
-from capillary.api.replies import PostVerdict, ReadVerdict, classify_post, classify_read, retry_after_s
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 P = PostVerdict

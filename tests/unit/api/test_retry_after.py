@@ -8,9 +8,9 @@ from email.utils import format_datetime
 
 import pytest
 
+from capillary.api.classify import RETRY_AFTER_LIMIT_S
 from capillary.api.errors import NotTaken, PlatformUnavailable, RateLimited
-from capillary.api.patience import BACKOFF_FIRST_S
-from capillary.api.replies import RETRY_AFTER_LIMIT_S
+from capillary.api.retries import BACKOFF_FIRST_S
 from capillary.api.transport import Reply
 from capillary.errors import CapillaryError
 from tests.unit.api.scripted import REQUEST, START, errors, oauth_settings, platform, reply

@@ -16,8 +16,8 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import CompileError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from capillary.engine.eligibility import read_rows
 from capillary.engine.query_errors import QueryInterrupted, QueryRefused, failed_query
+from capillary.engine.warehouse import read_rows
 
 SQL = "SELECT customer_id FROM mart.member WHERE tier = 'gold'"
 

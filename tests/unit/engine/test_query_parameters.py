@@ -13,7 +13,6 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Dialect, Engine, create_engine, make_url
 
-from capillary.engine.eligibility import read_rows
 from capillary.engine.query_errors import QueryRefused
 from capillary.engine.query_parameters import (
     MAX_LISTED,
@@ -23,6 +22,7 @@ from capillary.engine.query_parameters import (
     prepare,
     problems_of,
 )
+from capillary.engine.warehouse import read_rows
 from capillary.errors import TerminalError
 from tests.postgresql import ServerMissing, running_server
 

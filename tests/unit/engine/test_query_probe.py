@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, Engine, create_engine, event, text
 
-from capillary.engine.eligibility import ColumnMissing, read_rows
 from capillary.engine.query_errors import QueryInterrupted, QueryRefused
 from capillary.engine.query_parameters import ParameterInvalid, ParameterMissing
 from capillary.engine.query_probe import EXPLAINS, Depth, probe_query
+from capillary.engine.warehouse import ColumnMissing, read_rows
 from tests.postgresql import ServerMissing, running_server
 
 Statements = list[tuple[str, Any]]

@@ -10,13 +10,13 @@ import pytest
 
 from capillary.api.badges import BulkItem, Execution
 from capillary.api.request_workflow import WorkflowRequest
-from capillary.engine import advance as advancing
 from capillary.engine import upkeep
+from capillary.engine import wait as advancing
 from capillary.engine import watch as watching
-from capillary.engine.advance import Advanced, advance
 from capillary.engine.settle import OUTPUT_PATIENCE
 from capillary.engine.submit import submit_run
 from capillary.engine.upkeep import keep_account
+from capillary.engine.wait import Advanced, advance
 from capillary.engine.watch import watch_in_turn
 from tests.unit.engine.desk import LEASE, Desk, row
 

@@ -15,9 +15,9 @@ from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger
 from capillary.ledger.erase import erase
 from capillary.ledger.errors import LedgerBroken
+from capillary.ledger.reports import funnel
 from capillary.ledger.request_rows import Seen, record_sighting
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_result
-from capillary.ledger.views import funnel
 from tests.unit.engine.desk import Desk, row
 from tests.unit.ledger.orders import settle_as
 

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import update
 
 from capillary.api.request_workflow import Page, WorkflowRequest
-from capillary.engine.adoption import Imported, import_forgotten
 from capillary.engine.doubt import Resolved, resolve_doubt
 from capillary.engine.errors import LedgerBehind
+from capillary.engine.import_requests import Imported, import_forgotten
 from capillary.engine.send import Sent
 from capillary.engine.submit import Submitted, submit_run
 from capillary.engine.upkeep import keep_account

@@ -20,7 +20,7 @@ from capillary.engine.submit import submit_run
 from capillary.engine.watch import Watched, cluster_day, watch
 from capillary.ledger import scans
 from capillary.ledger.history import take_as_read
-from capillary.ledger.open_work import LATE_TWIN
+from capillary.ledger.runs import LATE_TWIN
 from capillary.ledger.schema import badge_request, badge_sighting
 from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
 

@@ -12,16 +12,16 @@ import pytest
 from sqlalchemy import event, func, select, text, update
 
 from capillary.ledger import counts
-from capillary.ledger.adopt import Forgotten, adopt
 from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.import_requests import Forgotten, adopt
 from capillary.ledger.plan import Plan
 from capillary.ledger.plan_id import OpenPlan
+from capillary.ledger.reports import FailureCount, Funnel, failures, funnel
 from capillary.ledger.request_rows import Seen, discard_unsent, give_up, refuse, resend
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_request, badge_result, badge_run
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import request_key
-from capillary.ledger.views import FailureCount, Funnel, failures, funnel
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import (
     DOUBT,

@@ -14,10 +14,10 @@ from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Ledger
 from capillary.ledger.erase import Erased, ErasureRefused, erase
 from capillary.ledger.errors import LedgerBroken
+from capillary.ledger.reports import funnel
 from capillary.ledger.request_rows import Seen, record_sighting
 from capillary.ledger.schema import Outcome, badge_enrolment, badge_result
 from capillary.ledger.settle import Ending, settle
-from capillary.ledger.views import funnel
 from tests.unit.ledger.orders import (
     ORDER,
     customers_of,

@@ -10,14 +10,14 @@ from sqlalchemy import select
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import GuardRefused, OccasionTaken, OrganisationElsewhere
-from capillary.ledger.occasion import locked_occasion, occasion_of_badge
+from capillary.ledger.locked_rows import locked_occasion, occasion_of_badge
 from capillary.ledger.plan import Order, Plan, commit_plan
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.questions import customer_history
+from capillary.ledger.reports import funnel
 from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.schema import Outcome, badge_occasion, badge_run
 from capillary.ledger.staging import staging
-from capillary.ledger.views import funnel
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import (
     NO_GUARDS,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from capillary.engine.extract import plan_rows
+from capillary.engine.plan import plan_rows
 from capillary.ledger import plan as plan_module
 from capillary.ledger.candidates import may_be_planned, planning
 from capillary.ledger.database import Ledger

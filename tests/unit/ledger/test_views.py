@@ -12,6 +12,13 @@ from sqlalchemy import URL, Insert, insert, text, update
 from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan
+from capillary.ledger.reports import (
+    FailureCount,
+    RunProgress,
+    failures,
+    funnel,
+    run_progress,
+)
 from capillary.ledger.schema import (
     Outcome,
     RequestStatus,
@@ -21,13 +28,6 @@ from capillary.ledger.schema import (
     badge_run,
     badge_sighting,
     badge_spec,
-)
-from capillary.ledger.views import (
-    FailureCount,
-    RunProgress,
-    failures,
-    funnel,
-    run_progress,
 )
 from tests.unit.ledger.conftest import EmptyDatabase, migrated
 

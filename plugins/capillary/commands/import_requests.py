@@ -13,15 +13,15 @@ from typing import Final
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
-from capillary.access import platform_client, runtime_of
 from capillary.api.request_workflow import Entity
 from capillary.api.settings import PlatformSettings
-from capillary.campaign import PlanCampaignOperator
-from capillary.engine.adoption import Candidate, Imported, import_forgotten
+from capillary.base_operator import PlanningOperator
+from capillary.campaign.dag import PlanCampaignOperator
+from capillary.engine.import_requests import Candidate, Imported, import_forgotten
 from capillary.errors import TerminalError
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
-from capillary.planning import PlanningOperator
+from capillary.wiring import platform_client, runtime_of
 
 #: Occasions are tried from so long before the list's first day: a run may be for an earlier period.
 LOOK_BACK: Final = timedelta(days=62)

@@ -15,16 +15,16 @@ from typing import Any, Final
 
 from sqlalchemy import URL
 
-from capillary.answer_formats import Row, print_csv, print_json
 from capillary.api.account import account_named
-from capillary.engine.eligibility import InvalidId, customer_id_of
+from capillary.commands.output_formats import Row, print_csv, print_json
+from capillary.commands.question_rows import QUESTIONS, Question, Rows
+from capillary.commands.stop import line_of
+from capillary.engine.warehouse import InvalidId, customer_id_of
 from capillary.errors import TerminalError
 from capillary.ledger.answers import Asked
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.schema import RETRYABLE, Outcome
 from capillary.ledger.stops import known
-from capillary.question_rows import QUESTIONS, Question, Rows
-from capillary.stop_command import line_of
 
 #: Most rows of a table, where nobody says otherwise; CSV and JSON hold all.
 TABLE_ROWS: Final = 100

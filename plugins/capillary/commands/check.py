@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from capillary.stop_command import line_of
+from capillary.commands.stop import line_of
 
 if TYPE_CHECKING:
     from capillary.check.finding import Finding

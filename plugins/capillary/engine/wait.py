@@ -16,7 +16,7 @@ from capillary.engine.watch import Watched, watch_in_turn
 from capillary.ledger import scans
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.request_rows import keep_alive
-from capillary.ledger.waiting import RunWait, run_wait
+from capillary.ledger.run_wait import RunWait, run_wait
 
 #: How often, and how many seconds apart, another reader's turn is waited for: a reader that died keeps it for
 #: minutes, and a worker's slot is too dear to wait in.

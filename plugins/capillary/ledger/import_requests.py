@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select, update
 from capillary.ledger.bounds import checked
 from capillary.ledger.counts import count_without_rows
 from capillary.ledger.database import Transaction
-from capillary.ledger.occasion import locked_occasion, locked_spec
+from capillary.ledger.locked_rows import locked_occasion, locked_spec
 from capillary.ledger.request_rows import Seen, discard_unsent, record_sighting
 from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_occasion, badge_request, badge_run
 from capillary.ledger.spec import Spec

@@ -26,9 +26,9 @@ from capillary.engine.sightings import held_rows, holders, keys_seen, record_row
 from capillary.engine.unreadable_rows import is_through
 from capillary.engine.watch import cluster_day
 from capillary.ledger import foreign_keys, history, scans
-from capillary.ledger.adopt import Forgotten, adopt
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.foreign_keys import ForeignKey
+from capillary.ledger.import_requests import Forgotten, adopt
 from capillary.ledger.schema import badge_occasion, badge_run, badge_spec
 from capillary.ledger.spec import KEY_PREFIX, Spec, carries, content_hash, has_our_form, hash_in, readable
 

@@ -19,7 +19,7 @@ from airflow.sdk import Connection
 
 from capillary.api.account import DEFAULT_PORTS
 from capillary.api.settings_fields import ADDRESS_REMEDY, BOUNDS
-from capillary.connection_fields import ConnectionInvalid, as_number, as_switch
+from capillary.connections.fields import ConnectionInvalid, as_number, as_switch
 from capillary.missing_value import reads_like_none
 
 #: Types of a connection that speaks HTTP; the last is what a URI that begins with https:// becomes.
@@ -77,7 +77,7 @@ def http_meaning(connection: Connection, options: Mapping[str, object]) -> HttpM
     Raises:
         ConnectionInvalid: naming the connection and the field, or the extra as it is spelled there.
     """
-    from capillary.http_session import session_of  # noqa: PLC0415 - see there
+    from capillary.connections.http_session import session_of  # noqa: PLC0415 - see there
 
     at = connection.conn_id
     for name, (problem, remedy) in UNABLE.items():

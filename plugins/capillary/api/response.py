@@ -9,6 +9,15 @@ from datetime import datetime
 from typing import Final
 
 from capillary.api.badges import CODE_MEANINGS
+from capillary.api.classify import (
+    DECISIVE_CODES,
+    PostVerdict,
+    ReadVerdict,
+    classify_post,
+    classify_read,
+    platform_time,
+    retry_after_s,
+)
 from capillary.api.envelope import Envelope, presentable, read_envelope
 from capillary.api.errors import (
     CallRefused,
@@ -23,15 +32,6 @@ from capillary.api.errors import (
 )
 from capillary.api.json_body import NotJson, read_json
 from capillary.api.json_fields import fields
-from capillary.api.replies import (
-    DECISIVE_CODES,
-    PostVerdict,
-    ReadVerdict,
-    classify_post,
-    classify_read,
-    platform_time,
-    retry_after_s,
-)
 from capillary.api.transport import Reply
 
 #: Reply header with the platform's trace id, in both spellings of the public pages.

@@ -19,8 +19,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, A
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from capillary.connection_fields import ConnectionInvalid, json_object
-from capillary.connection_lookup import ConnectionDenied, ConnectionUnusable, look_up
+from capillary.connections.fields import ConnectionInvalid, json_object
+from capillary.connections.lookup import ConnectionDenied, ConnectionUnusable, look_up
 from capillary.engine.query_errors import QueryInterrupted
 from capillary.errors import CapillaryError
 

@@ -16,13 +16,13 @@ from typing import Annotated, Final, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainValidator
 
 from capillary.api.request_workflow import Entity, normalise_owner_type
+from capillary.campaign.occasion import OCCASION_LIMIT, Occasion, Token, own_name, zone_of
 from capillary.engine.verdict import Policy
 from capillary.ledger.bounds import unstorable
-from capillary.ledger.occasion import SHARED_PREFIX
+from capillary.ledger.locked_rows import SHARED_PREFIX
 from capillary.ledger.plan import Guards
 from capillary.ledger.schema import RETRYABLE, Outcome
 from capillary.missing_value import reads_like_none
-from capillary.occasions import OCCASION_LIMIT, Occasion, Token, own_name, zone_of
 from capillary.wrong_fields import FieldsInvalid, FieldValueError, shown
 
 #: Largest number of customers or runs that a field takes.

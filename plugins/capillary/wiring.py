@@ -1,4 +1,4 @@
-"""Access to the ledger and the platform for tasks and triggers, and their failures in Airflow's terms."""
+"""What tasks and triggers open: the ledger, the platform's client, and the sender with the connection's switch."""
 
 from __future__ import annotations
 
@@ -6,28 +6,24 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from random import SystemRandom
 from typing import Final
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.log import mask_secret
-from sqlalchemy.exc import IntegrityError
 
 from capillary.api.calls import Pace
 from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
 from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport
-from capillary.connection_lookup import AirflowAway, ConnectionsUnreadable
+from capillary.connections.lookup import AirflowAway, ConnectionsUnreadable
 from capillary.engine.pace import LedgerPace
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
-from capillary.errors import CapillaryError, TransientError, named
 from capillary.hooks import CapillaryHook, ledger_url_of
 from capillary.ledger.database import Ledger
-from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 
 #: How long a POST waits for the connection's switch, seconds; of the five between its slot and its start.
 LOOK_UP_S: Final = 2.0
@@ -35,30 +31,6 @@ LOOK_UP_S: Final = 2.0
 #: One thread at a time speaks with Airflow: the supervisor of `airflow dags test` takes no two.
 _ASKING_AIRFLOW: Final = threading.Lock()
 _LOG: Final = logging.getLogger("capillary.submit")
-
-
-@contextmanager
-def airflow_failures() -> Iterator[None]:
-    """Turn the project's errors into Airflow's, once: what may pass is retried, what cannot fails at once.
-
-    Airflow's log shows the class that is raised here, so the sentence begins with the error's own name. A database's
-    own text is left out: it quotes values, customer ids among them.
-    """
-    try:
-        yield
-    except TransientError as error:
-        raise AirflowException(named(error)) from None
-    except CapillaryError as error:
-        raise AirflowFailException(named(error)) from None
-    except IntegrityError as error:
-        raise AirflowException(
-            f"the ledger's rows are not those that this task has read ({type(error.orig).__name__}): the ledger was "
-            "restored, or changed by hand, meanwhile. Nothing of this step was written; the task goes on from the "
-            "ledger as it is when it is tried again. If it stays, clear the task that plans and what follows"
-        ) from None
-    except DATABASE_ERRORS as error:
-        said = broke_off(error)
-        raise (AirflowException if isinstance(said, TransientError) else AirflowFailException)(named(said)) from None
 
 
 def open_ledger(conn_id: str) -> Ledger:

@@ -13,8 +13,8 @@ from typing import Annotated, Final, TypeAlias
 from airflow.sdk import Context
 from pydantic import AfterValidator, Field, InstanceOf, PlainValidator, ValidationInfo
 
-from capillary.occasions import OCCASION_LIMIT
-from capillary.sql_file import query_of
+from capillary.campaign.occasion import OCCASION_LIMIT
+from capillary.templating.sql_file import query_of
 from capillary.wrong_fields import shown
 
 #: What every campaign's SQL may name; the period's days only where the occasion has a token.

@@ -9,26 +9,26 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from capillary.access import platform_client, runtime_of
 from capillary.api.request_workflow import Entity
 from capillary.arguments import CampaignArgument, OccasionArguments, PlanningArguments, SpecArguments
+from capillary.campaign.field_types import entity_of
+from capillary.campaign.occasion import OCCASION_LIMIT
 from capillary.checked_operator import CheckedOperator
 from capillary.counted import counted
-from capillary.engine.extract import plan_rows
+from capillary.engine.plan import plan_rows
 from capillary.engine.preflight import assert_fit
 from capillary.engine.second_attempt import has_badge
-from capillary.field_types import entity_of
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
-from capillary.ledger.occasion import SHARED_PREFIX, occasion_of_badge
+from capillary.ledger.locked_rows import SHARED_PREFIX, occasion_of_badge
 from capillary.ledger.plan import Guards, Order
 from capillary.ledger.schema import Outcome
 from capillary.ledger.spec import Spec
 from capillary.links import CheckerPageLink
 from capillary.lost_xcom import airflow_run_of
-from capillary.occasions import OCCASION_LIMIT
 from capillary.plan_reference import PlanReference
-from capillary.query_template import TemplateFailures
+from capillary.templating.query import TemplateFailures
+from capillary.wiring import platform_client, runtime_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

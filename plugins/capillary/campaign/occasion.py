@@ -12,7 +12,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
 from capillary.errors import TerminalError
-from capillary.ledger.occasion import SHARED_PREFIX
+from capillary.ledger.locked_rows import SHARED_PREFIX
 from capillary.missing_value import reads_like_none
 from capillary.wrong_fields import shown
 

@@ -14,7 +14,7 @@ from airflow.sdk.definitions.context import render_template_to_string
 from jinja2 import Environment, Template
 from jinja2.nativetypes import NativeEnvironment
 
-from capillary.template_values import assert_name
+from capillary.templating.values import assert_name
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG, Context

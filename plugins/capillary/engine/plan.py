@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from capillary.engine.eligibility import InvalidId, customer_id_of, shape_of
+from capillary.engine.warehouse import InvalidId, customer_id_of, shape_of
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan import Order, Plan, commit_plan, customers_to_read
 from capillary.ledger.staging import InvalidRow, staging
@@ -32,7 +32,7 @@ def plan_rows(
 
     Args:
         ledger: the ledger.
-        batches: the values of the customers' column, as ``capillary.engine.eligibility.read_rows`` yields them.
+        batches: the values of the customers' column, as ``capillary.engine.warehouse.read_rows`` yields them.
         order: what is wanted.
         dry_run: commit nothing.
         without_badge: asked of customers whose earlier attempts left it open whether they hold the badge;

@@ -1,0 +1,214 @@
+"""The DAG that a campaign makes: extract_eligible_customers, submit, wait, report."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from copy import deepcopy
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Asset, Context, CronTriggerTimetable, TriggerRule
+
+from capillary.airflow_errors import airflow_failures
+from capillary.arguments import CampaignArguments
+from capillary.campaign.field_types import entity_of
+from capillary.campaign.fields import Callback
+from capillary.campaign.model import BadgeCampaign
+from capillary.campaign.occasion import ResolvedOccasion, zone_of
+from capillary.campaign.schedule import Schedule
+from capillary.campaign.trigger_form import TriggerForm, TriggerFormInvalid, form_fields
+from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
+from capillary.sensors import BadgeRequestSensor
+from capillary.wrong_fields import WrongField
+
+
+def dag_of(campaign: BadgeCampaign) -> DAG:
+    """Return the campaign's DAG: extract_eligible_customers, submit, wait, report."""
+    doc = campaign.manual
+    start = campaign.start_date
+    with DAG(
+        dag_id=campaign.name,
+        description=doc.partition("\n")[0] or None,
+        schedule=_timetable(campaign),
+        start_date=start.replace(tzinfo=zone_of(campaign.timezone)) if start and start.tzinfo is None else start,
+        catchup=False,
+        max_active_runs=campaign.max_active_runs,
+        tags=sorted({"badges", *campaign.tags}),
+        params=form_fields(live=campaign.live, canary=campaign.canary, recurs=campaign.when.recurs),
+        doc_md=f"{doc}\n\n{_facts(campaign)}",
+        on_failure_callback=_callbacks(campaign),
+        default_args={
+            "pool": campaign.pool,
+            "retry_delay": timedelta(minutes=1),
+            "retry_exponential_backoff": 2,
+            "max_retry_delay": timedelta(minutes=15),
+            **({"owner": campaign.owner} if campaign.owner else {}),
+        },
+    ) as dag:
+        connections = {"capillary_conn_id": campaign.capillary_conn_id, "ledger_conn_id": campaign.ledger_conn_id}
+        extract = PlanCampaignOperator(task_id="extract_eligible_customers", badge_campaign=campaign, retries=5)
+        submit = IssueBadgeOperator(
+            task_id="submit",
+            plan=extract.output,
+            on_auto_approved=campaign.policies.on_auto_approved,
+            in_flight=campaign.in_flight,
+            deferrable=campaign.deferrable,
+            retries=5,
+            **connections,
+        )
+        wait = BadgeRequestSensor(
+            task_id="wait",
+            requests=extract.output,
+            policy=campaign.policies,
+            timeout=campaign.deadline,
+            poll_interval_s=campaign.poll_interval_s,
+            settle_every=campaign.settle_every,
+            deferrable=campaign.deferrable,
+            mode="poke" if campaign.deferrable else "reschedule",
+            poke_interval=campaign.poll_interval_s,
+            # It looks anew for days: deaths of workers that are no fault of its own shall not use them up.
+            retries=10,
+            **connections,
+        )
+        report = ReportBadgesOperator(
+            task_id="report",
+            plan=extract.output,
+            policy=campaign.policies,
+            ledger_conn_id=campaign.ledger_conn_id,
+            # Whatever became of the others: it judges by the ledger, and gives back what was not sent.
+            trigger_rule=TriggerRule.ALL_DONE,
+            asset=Asset(name=f"badges_{campaign.name}", uri=f"capillary://badges/{campaign.name}"),
+            retries=5,
+        )
+        extract >> submit >> wait >> report
+        dag.add_result(report.output)
+    dag.fileloc = str(campaign.file)
+    return dag
+
+
+class PlanCampaignOperator(PlanBadgesOperator):
+    """Plan one run of a campaign, as its fields and the trigger form say."""
+
+    arguments = CampaignArguments
+
+    def __init__(self, *, badge_campaign: BadgeCampaign, **kwargs: Any) -> None:  # noqa: ANN401 - any operator's
+        super().__init__(
+            sql=badge_campaign.query,
+            parameters=deepcopy(dict(badge_campaign.parameters)),  # a list may be changed after this DAG was made
+            occasion=badge_campaign.when.pattern,
+            badge_id=badge_campaign.badge_id,
+            owner_type=badge_campaign.owner_type,
+            reference_id=badge_campaign.reference_id,
+            entity=asdict(entity_of(badge_campaign.entity)),
+            shared_occasion=badge_campaign.shared_occasion,
+            customers_per_request=badge_campaign.customers_per_request,
+            customer_cap=badge_campaign.max_customers_per_run,
+            canary=badge_campaign.canary,
+            guards=badge_campaign.guards,
+            dry_run=not badge_campaign.live,
+            preflight=badge_campaign.preflight,
+            capillary_conn_id=badge_campaign.capillary_conn_id,
+            warehouse_conn_id=badge_campaign.warehouse_conn_id,
+            ledger_conn_id=badge_campaign.ledger_conn_id,
+            **kwargs,
+        )
+        self.badge_campaign = badge_campaign
+
+    def execute(self, context: Context) -> dict[str, int | bool | str | None]:
+        """Plan, and return the reference."""
+        campaign = self.badge_campaign
+        with airflow_failures():
+            form = TriggerForm.read(context["params"], context["dag_run"].conf)
+            occasion = self._resolve(context, form)
+        if not campaign.live and not form.dry_run:
+            self.log.warning("%s is not live: a dry run, whatever the trigger form says", campaign.name)
+        caps = [cap for cap in (campaign.max_customers_per_run, form.customer_cap) if cap is not None]
+        self.occasion = occasion.name
+        self.parameters = self.values_for(occasion)
+        self.is_dry_run = form.dry_run or not campaign.live
+        self.customer_cap = min(caps, default=None)
+        self.retry_outcomes = form.retry_outcomes
+        self.canary = form.canary
+        self.override_guards = form.override_guards
+        self.note = form.note
+        return super().execute(context)
+
+    def occasion_name(self) -> str:
+        """Return the occasion: its pattern until a run has resolved it."""
+        return self.occasion or self.badge_campaign.when.pattern
+
+    def values_for(self, occasion: ResolvedOccasion) -> dict[str, object]:
+        """Return the values of the query's names: the campaign's own, and those of a run for this occasion."""
+        return {
+            **(self.parameters or {}),
+            "badge_id": self.badge_id,
+            "occasion": occasion.name,
+            "period_start": occasion.period_start,
+            "period_end": occasion.period_end,
+        }
+
+    def _resolve(self, context: Context, form: TriggerForm) -> ResolvedOccasion:
+        when = self.badge_campaign.when
+        if form.occasion_day is None:
+            run = context["dag_run"]
+            # Runs by hand or by an asset may have no logical date.
+            return when.resolve(run.logical_date or run.run_after)
+        if not when.recurs:
+            remedy = "Give no day, or put {day}, {week} or {month} into the campaign's occasion"
+            wrong = WrongField("occasion_day", f"the occasion {when.pattern!r} is one for ever", remedy)
+            raise TriggerFormInvalid("Trigger form, ", [wrong])
+        return when.resolve_day(form.occasion_day)
+
+
+def _timetable(campaign: BadgeCampaign) -> Any:  # noqa: ANN401 - Airflow's union of schedules names types of its core
+    if isinstance(campaign.schedule, str) and campaign.schedule != "@once":
+        return CronTriggerTimetable(campaign.schedule, timezone=campaign.timezone)
+    return campaign.schedule
+
+
+def _callbacks(campaign: BadgeCampaign) -> list[Callback] | None:
+    given = campaign.on_failure_callback
+    return None if given is None else [given] if callable(given) else list(given)
+
+
+def _facts(campaign: BadgeCampaign) -> str:
+    """Return the campaign's facts as a Markdown table."""
+    guards, when = campaign.guards, campaign.when
+    limits = {
+        "customers per request": campaign.customers_per_request,
+        "customers per run": campaign.max_customers_per_run,
+        "requests per run": guards.max_requests,
+        "requests open": guards.max_open_requests,
+    }
+    entity = asdict(entity_of(campaign.entity))
+    shared = ", shared with other campaigns" if campaign.shared_occasion or campaign.occasion is None else ""
+    facts = {
+        "badge": f"`{campaign.badge_id}`",
+        "on behalf of": f"{campaign.owner_type} {campaign.reference_id}; {_joined(entity)}",
+        "occasion": f"`{when.pattern}`, {f'in {when.timezone}' if when.recurs else 'once and for ever'}{shared}",
+        "schedule": _schedule_words(campaign.schedule, campaign.timezone),
+        "mode": "live" if campaign.live else "not live: every run is a dry run",
+        "at most": _joined({name: most for name, most in limits.items() if most is not None}),
+        "decision within": str(campaign.deadline).removesuffix(", 0:00:00"),
+        "query": "in the DAG file" if any(map(str.isspace, campaign.sql)) else f"`{campaign.sql}`",
+        "connections": f"{campaign.capillary_conn_id}, {campaign.warehouse_conn_id}, {campaign.ledger_conn_id}",
+    }
+    rows = [f"| {name} | {fact.replace('|', chr(92) + '|')} |" for name, fact in facts.items()]
+    return "\n".join(["| fact | |", "|---|---|", *rows])
+
+
+def _joined(named: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in named.items())
+
+
+def _schedule_words(schedule: Schedule | None, timezone: str) -> str:
+    if schedule is None:
+        return "by hand only"
+    if isinstance(schedule, str):
+        return f"`{schedule}`, in {timezone}"
+    if isinstance(schedule, Asset):
+        return f"when the asset {schedule.name} is updated"
+    if isinstance(schedule, Collection):
+        return f"when these assets are updated: {', '.join(getattr(each, 'name', str(each)) for each in schedule)}"
+    return str(schedule) if isinstance(schedule, timedelta) else type(schedule).__name__

@@ -1,0 +1,235 @@
+"""A campaign: which customers, which badge, on whose behalf, when, under which limits; and the DAG it makes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from airflow.sdk import DAG
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+
+from capillary.api.request_workflow import Entity
+from capillary.campaign.field_types import (
+    BadgeId,
+    Cap,
+    ConnId,
+    Count,
+    EntityOrMapping,
+    Flag,
+    InFlight,
+    OwnerType,
+    Pattern,
+    PerRequest,
+    PollInterval,
+    Reference,
+    SoundGuards,
+    SoundPolicy,
+    Span,
+    Words,
+    Zone,
+    kept,
+)
+from capillary.campaign.fields import (
+    BOUND,
+    BOUND_PERIOD,
+    Callbacks,
+    Folder,
+    Name,
+    Parameters,
+    Sql,
+    Start,
+    Tags,
+    calling_frame,
+    query_beside,
+)
+from capillary.campaign.occasion import Occasion
+from capillary.campaign.schedule import ScheduleOrNone
+from capillary.campaign.trigger_form import TriggerForm, TriggerFormInvalid
+from capillary.engine.query_parameters import names_of, problems_of
+from capillary.engine.verdict import Policy, Word
+from capillary.ledger.locked_rows import occasion_of_badge
+from capillary.ledger.plan import Guards
+from capillary.templating.sql_file import holds_jinja
+from capillary.wrong_fields import FieldsInvalid, WrongField, meant, shown, wrong_fields
+
+__all__ = [
+    "BadgeCampaign",
+    "CampaignInvalid",
+    "Entity",
+    "Guards",
+    "Policy",
+    "TriggerForm",
+    "TriggerFormInvalid",
+    "Word",
+]
+
+
+class CampaignInvalid(FieldsInvalid):
+    """A campaign's fields cannot be used. One line per wrong field: what is wrong, and what to give."""
+
+
+class BadgeCampaign(BaseModel):
+    """One campaign. `dag()` makes its DAG; the file that names it holds both, and its docstring is the manual.
+
+    Raises:
+        CampaignInvalid: fields are wrong; every one of them is named, with what to give instead.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+    name: Name = Field(description="letters, digits, _ . and -, at most 200; it becomes the DAG's id")
+    folder: Folder | None = Field(
+        default=None,
+        description="the folder of the .sql file: Path(__file__).parent, where another module makes campaigns",
+    )
+    sql: Sql = Field(description="the name of a .sql file beside this one, or a SELECT")
+    badge_id: BadgeId
+    owner_type: OwnerType
+    reference_id: Reference
+    entity: EntityOrMapping
+    occasion: Pattern | None = Field(
+        default=None, description="text with {day}, {week} or {month} in it; nothing for once and for ever"
+    )
+    shared_occasion: Flag = Field(
+        default=False, description="True to use an occasion of another campaign, and leave out whom it took"
+    )
+    timezone: Zone = Field(default="UTC", description="an IANA name; its days count, and the cron's hours")
+    schedule: ScheduleOrNone = Field(
+        default=None, description="a cron expression, a timedelta, a timetable, an Asset or a list of them, or None"
+    )
+    start_date: Start | None = Field(default=None, description="a datetime (without zone: in `timezone`) or None")
+    live: Flag = Field(default=False, description="True once its dry runs look right; until then every run is one")
+    parameters: Parameters = Field(default={}, description="a dict of values for the names (:name) in the SQL")
+    customers_per_request: PerRequest = 500
+    max_customers_per_run: Cap = None
+    guards: SoundGuards = Guards()
+    policies: SoundPolicy = Policy()
+    canary: Flag = Field(default=True, description="False takes all customers under an unproven configuration")
+    preflight: Flag = Field(default=True, description="False plans without a look at the badge")
+    deadline: Span = Field(default=timedelta(days=7), description="a timedelta for the human's decision")
+    poll_interval_s: PollInterval = 60
+    settle_every: Span = Field(
+        default=timedelta(minutes=15), description="a timedelta between settling what is decided while the rest waits"
+    )
+    deferrable: Flag = Field(
+        default=True, description="False wakes a worker at every poll, where there is no triggerer"
+    )
+    in_flight: InFlight = 8
+    capillary_conn_id: ConnId = "capillary"
+    warehouse_conn_id: ConnId = "warehouse"
+    ledger_conn_id: ConnId = "badge_ledger"
+    tags: Tags = Field(default=(), description="a list of words of 1 to 100 characters")
+    owner: Words | None = Field(default=None, description="who answers for the campaign")
+    pool: Words = Field(default="default_pool", description="the name of an Airflow pool")
+    max_active_runs: Count = Field(default=16, description="1 or more; a run waits for its human, perhaps for days")
+    on_failure_callback: Callbacks = Field(
+        default=None, description="a function or notifier for Airflow to call when a run fails, or a list of them"
+    )
+    doc: Annotated[str, AfterValidator(kept)] | None = Field(
+        default=None, description="Markdown in place of the file's docstring"
+    )
+
+    _file: Path = PrivateAttr()
+    _docstring: str = PrivateAttr()
+    _query: str = PrivateAttr()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - pydantic's
+        frame = calling_frame()
+        name = given.get("name") if isinstance(given, Mapping) else None
+        where = f"{Path(frame.f_code.co_filename).name}, campaign {shown(name)}"
+        try:
+            campaign = handler(given)
+        except ValidationError as error:
+            raise CampaignInvalid(f"{where}: ", list(wrong_fields(error, cls.model_fields))) from None
+        if contradictions := list(campaign.contradictions()):
+            raise CampaignInvalid(f"{where}: ", contradictions)
+        return campaign
+
+    @classmethod
+    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:  # noqa: ANN401 - pydantic's
+        """Make a campaign as always: unchecked fields would submit."""
+        return cls(**values)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """Return a campaign with other values in some fields, made anew: its query is read and every field checked.
+
+        A `.sql` file is looked for beside the file that copies.
+
+        Raises:
+            CampaignInvalid: fields are wrong.
+        """
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**given | dict(update or {}))
+
+    def copy(self, **changes: Any) -> Self:  # noqa: ANN401 - pydantic's of old
+        """Do what `model_copy` does; `include` and `exclude` make no campaign."""
+        return self.model_copy(**changes)
+
+    def model_post_init(self, _context: object, /) -> None:
+        """Keep what only the DAG file's frame tells."""
+        frame = calling_frame()
+        self._file = Path(frame.f_code.co_filename)
+        self._docstring = inspect.cleandoc(frame.f_globals.get("__doc__") or "")
+        self._query = query_beside(self.sql, None if self.folder is None else Path(self.folder))
+
+    def contradictions(self) -> Iterator[WrongField]:
+        """Yield what is wrong between fields that are each right."""
+        if self.shared_occasion and self.occasion is None:
+            yield WrongField(
+                "shared_occasion",
+                "without an occasion the campaign shares its badge's with every other one",
+                "Leave it out, or give the occasion",
+            )
+        if holds_jinja(self._query):
+            return  # Airflow renders the query first; which names it wants then cannot be told here
+        given = {*BOUND, *(BOUND_PERIOD if self.when.recurs else ()), *self.parameters}
+        for name, what, remedy in problems_of(self._query, self.parameters):
+            yield WrongField("parameters", f":{name}: {what}", remedy)
+        for wanted in names_of(self._query):
+            if wanted in BOUND_PERIOD and wanted not in given:
+                yield WrongField(
+                    "occasion", f"the query wants :{wanted}", "Give one with {day}, {week} or {month} in it"
+                )
+            elif wanted not in given:
+                said = f"the query wants :{wanted}{meant(wanted, given)}"
+                yield WrongField("parameters", said, "Give it a value in parameters")
+
+    @property
+    def when(self) -> Occasion:
+        """The campaign's occasion, in its time zone; without a pattern its badge's, once and for ever."""
+        return Occasion(self.occasion or occasion_of_badge(self.badge_id), self.timezone)
+
+    @property
+    def query(self) -> str:
+        """The campaign's SQL: what was given, or what stands in its file."""
+        return self._query
+
+    @property
+    def file(self) -> Path:
+        """The file that names the campaign."""
+        return self._file
+
+    @property
+    def manual(self) -> str:
+        """Markdown for people: `doc`, or else the docstring of the campaign's file."""
+        return self.doc if self.doc is not None else self._docstring
+
+    def dag(self) -> DAG:
+        """Return the campaign's DAG: extract_eligible_customers, submit, wait, report."""
+        from capillary.campaign.dag import dag_of  # noqa: PLC0415 - its tasks know campaigns
+
+        return dag_of(self)

@@ -1,0 +1,1 @@
+"""What Airflow's connections say: of the platform, the warehouse and the ledger."""

@@ -1,0 +1,1 @@
+"""What Airflow renders for us: the query, its values, and texts."""
