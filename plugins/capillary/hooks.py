@@ -20,7 +20,7 @@ from capillary.api.transport import AiohttpTransport
 from capillary.connections.fields import ConnectionInvalid, json_object, named
 from capillary.connections.ledger import ledger_address
 from capillary.connections.lookup import AIRFLOWS_OWN, alook_up, look_up
-from capillary.connections.platform import inner_conn_id, settings_of
+from capillary.connections.platform_connection import inner_conn_id, settings_of
 from capillary.errors import CapillaryError
 from capillary.ledger.libpq import ParameterRefused, secrets_of
 

@@ -8,8 +8,8 @@ import re
 import pytest
 from airflow.sdk import Connection
 
-from capillary.connections.http import MEANT, OPTIONS, UNABLE
-from capillary.connections.platform import settings_of
+from capillary.connections.http_connection import MEANT, OPTIONS, UNABLE
+from capillary.connections.platform_connection import settings_of
 from tests.docs.markdown import ROOT, code_of, sections
 
 [SECTION] = [each for each in sections(ROOT / "docs" / "api.md") if each.title == "The connection"]

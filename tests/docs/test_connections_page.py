@@ -12,7 +12,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from capillary.connections.lookup import look_up
-from capillary.connections.platform import settings_of
+from capillary.connections.platform_connection import settings_of
 from capillary.connections.warehouse import database_engine_of
 from capillary.hooks import ledger_url_of
 from tests.docs.conftest import ORDER

@@ -18,7 +18,7 @@ from capillary.api.errors import SettingsInvalid
 from capillary.api.settings import PlatformSettings
 from capillary.connections.fields import ConnectionInvalid
 from capillary.connections.lookup import ConnectionMissing, ConnectionUnusable
-from capillary.connections.platform import EXTRAS, settings_of
+from capillary.connections.platform_connection import EXTRAS, settings_of
 from capillary.connections.warehouse import database_engine_of
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook, aledger_url_of, ledger_url_of

@@ -14,8 +14,8 @@ from airflow.sdk import Connection
 
 from capillary.api.settings import PlatformSettings
 from capillary.connections.fields import ConnectionInvalid
-from capillary.connections.http import OPTIONS
-from capillary.connections.platform import EXTRAS, settings_of
+from capillary.connections.http_connection import OPTIONS
+from capillary.connections.platform_connection import EXTRAS, settings_of
 from capillary.hooks import CapillaryHook
 
 PASSWORD = "not-a-password"

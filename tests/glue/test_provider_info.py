@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, validate  # type: ignore[import-unt
 
 from capillary.api.settings import PlatformSettings
 from capillary.api.settings_fields import BOUNDS
-from capillary.connections.platform import EXTRAS
+from capillary.connections.platform_connection import EXTRAS
 from capillary.hooks import CapillaryHook
 from capillary.provider_info import get_provider_info
 

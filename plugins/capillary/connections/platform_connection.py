@@ -12,7 +12,7 @@ from capillary.api.errors import SettingsInvalid
 from capillary.api.settings import PlatformSettings
 from capillary.api.settings_fields import BOUNDS
 from capillary.connections.fields import ConnectionInvalid, as_number, as_switch, as_text, json_object, nearest
-from capillary.connections.http import OPTIONS, TYPES, address_of, http_meaning
+from capillary.connections.http_connection import OPTIONS, TYPES, address_of, http_meaning
 
 #: Names the connection whose login and password are the till of the wrapped call.
 INNER_CONN_ID: Final = "inner_conn_id"
