@@ -31,8 +31,8 @@ from capillary.campaign.field_types import (
     Span,
     kept,
 )
+from capillary.engine.customer_id import InvalidId, customer_id_of
 from capillary.engine.verdict import WordOrText
-from capillary.engine.warehouse import InvalidId, customer_id_of
 from capillary.templating.sql_file import names_a_file
 from capillary.wrong_fields import FieldValueError, shown
 

@@ -11,7 +11,7 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
 from capillary.airflow_errors import airflow_failures
-from capillary.api.badges import CODE_MEANINGS
+from capillary.api.codes import CODE_MEANINGS
 from capillary.arguments import InlineArguments, QueryArguments, ReportArguments, SendingArguments
 from capillary.base_operator import RUN_LEASE, PlanningOperator, planning_defaults
 from capillary.checked_operator import CheckedOperator, given_to

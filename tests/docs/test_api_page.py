@@ -10,17 +10,10 @@ from typing import Final
 
 import pytest
 
-from capillary.api.badges import CODE_MEANINGS
-from capillary.api.classify import (
-    CREDENTIAL_CODES,
-    DECISIVE_CODES,
-    RETRY_AFTER_LIMIT_S,
-    PostVerdict,
-    classify_post,
-)
+from capillary.api.classify import RETRY_AFTER_LIMIT_S, PostVerdict, classify_post
 from capillary.api.client import BADGE_PATH, MANAGEMENT_PATH
+from capillary.api.codes import CALL_REFUSALS, CODE_MEANINGS, CREDENTIAL_CODES, DECISIVE_CODES, LINE_REFUSALS
 from capillary.api.credential import TOKEN_HEADER, TOKEN_PATH
-from capillary.api.refusals import CALL_REFUSALS, LINE_REFUSALS
 from capillary.api.request_workflow import (
     DECIDED,
     REQUEST_TYPE,

@@ -21,8 +21,8 @@ from capillary.campaign import BadgeCampaign
 from capillary.campaign.fields import BOUND, BOUND_PERIOD
 from capillary.campaign.occasion import OCCASION_LIMIT, Occasion
 from capillary.campaign.trigger_form import TriggerForm, form_fields
+from capillary.engine.customer_id import MAX_CUSTOMER_ID, Reason
 from capillary.engine.verdict import Policy, Word
-from capillary.engine.warehouse import MAX_CUSTOMER_ID, Reason
 from capillary.ledger.candidates import NOT_ACCEPTED_ATTEMPTS
 from capillary.ledger.plan import CANARY_CUSTOMERS, Guards
 from capillary.ledger.schema import HAS_BADGE, RETRYABLE, Outcome

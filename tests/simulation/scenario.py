@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 import pytest
 
-from capillary.engine.warehouse import InvalidId, customer_id_of
+from capillary.engine.customer_id import InvalidId, customer_id_of
 from capillary.ledger import server
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import take_as_read

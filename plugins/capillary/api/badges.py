@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
-from types import MappingProxyType
 from typing import Final
 
 from capillary.api.envelope import error_code, read_envelope
@@ -13,86 +11,6 @@ from capillary.api.errors import ReplyUnreadable
 from capillary.api.issued_id import issued_id
 from capillary.api.json_body import NotJson, read_json
 from capillary.api.json_fields import boolean, fields, identifier, instant, integer, text
-
-#: The platform's codes in a short phrase each. Sources: `reference/error-codes-request-workflow` (2xxx),
-#: the badge pages, `reference/errors-and-warnings`, `reference/authorisation`.
-CODE_MEANINGS: Final[Mapping[int, str]] = MappingProxyType(
-    {
-        400: "a value is not one of those allowed",
-        401: "the credential was not accepted",
-        403: "not authorised",
-        404: "not found, or the customer has no such enrolment",
-        405: "method not allowed",
-        409: "the organisation's configuration exists already",
-        415: "content type not supported",
-        461: "search is busy",
-        500: "the platform failed inside",
-        503: "the platform is unavailable",
-        521: "several actions run for the same customer",
-        714: "the owner type is not allowed",
-        716: "the owner type is missing",
-        717: "the owner's reference id is missing",
-        720: "the dates are in the wrong order",
-        722: "the start lies in the past",
-        723: "the start cannot change once the badge is live",
-        724: "the expiry lies in the past",
-        725: "the badge name exists already",
-        728: "the badge has no owner",
-        732: "the group rank is missing",
-        733: "the group name exists already",
-        737: "the claim was not found",
-        744: "the redemption was refused",
-        750: "the event date lies in the future",
-        801: "only badges of type ISSUE_EARN can be enrolled for",
-        803: "the triggering module is missing",
-        804: "the request id is missing",
-        809: "the request id has been used before",
-        810: "the badge must be claimed first",
-        811: "the customer must be enrolled first",
-        812: "the customer id is missing",
-        814: "there is no active earn to revoke",
-        815: "the badge is not live",
-        816: "the event date lies outside the badge's duration",
-        826: "the window type cannot change",
-        900: "claimed already",
-        1026: "the customer was not found",
-        1028: "the customer identifier has a wrong type",
-        1039: "the badge is not active, not started or expired",
-        1040: "the customer has an active enrolment for this badge already",
-        1051: "enrolments or customers to revoke are missing",
-        1054: "the badge does not exist in this organisation",
-        1060: "more items than the platform takes in one call",
-        1061: "an attribution header is missing its partner",
-        1062: "an attribution header is wrong",
-        1064: "the organisation id is not valid",
-        2001: "the user has no permission for this",
-        2002: "the request was completed already",
-        2005: "the organisation header is missing or not valid",
-        2007: "the request id or the action name is not known",
-        2008: "the payload is not valid",
-        2009: "the request type is not supported",
-        2011: "the list cannot be sorted by this",
-        2012: "the sort order is not valid",
-        2013: "the credential could not be verified, or the identity service failed",
-        2014: "the earning entity id is not valid",
-        2015: "the goodwill points are not valid",
-        2018: "a configuration property is wrong",
-        2019: "a configuration property is wrong",
-        2020: "a configuration property is wrong",
-        2021: "the workflow is missing or inactive",
-        2022: "the wrapped call's address cannot be built",
-        2023: "the wrapped call's headers cannot be read",
-        2024: "the workflow could not be built or deployed",
-        2026: "the organisation header is missing",
-        2027: "the extension's hostname is missing",
-        2028: "the extension's path is missing",
-        2029: "the extension's method is missing",
-        2030: "the file could not be uploaded",
-        4000: "access is denied",
-        4001: "the authorisation status is unavailable for the moment",
-        999999: "the platform's validator failed",
-    }
-)
 
 #: Statuses of an enrolment that is over. Any other counts as enrolled: only REVOKED is exemplified
 #: (`reference/get-individual-badge-details-of-a-customer`), the bulk call answers ACTIVE or EXPIRED.

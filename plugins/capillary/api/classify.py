@@ -13,32 +13,23 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
 
+from capillary.api.codes import (
+    BUSY_CODES,
+    CREDENTIAL_CODES,
+    DOUBTFUL_CODES,
+    EVERYTHING_CODES,
+    READ_AGAIN_CODES,
+    REQUEST_CODES,
+)
+
 #: Seconds a `Retry-After` may ask for; more is cut, since nobody would notice a stopped account.
 RETRY_AFTER_LIMIT_S: Final = 900.0
 
 #: Most digits of an `Age` that is one, seconds: 31 years.
 _AGE_DIGITS: Final = 9
 
-#: Refused for this request's own content: invalid payload, earning entity, batch limit.
-REQUEST_CODES: Final = frozenset({2008, 2014, 1060})
-#: Would refuse every request: permission, organisation, type, configuration, access denied.
-EVERYTHING_CODES: Final = frozenset(
-    {1064, 2001, 2005, 2009, *range(2018, 2025), *range(2026, 2030), 4000},
-)
-#: The credential could not be verified: bad, expired, or the identity service failed.
-CREDENTIAL_CODES: Final = frozenset({2013})
-#: Authorisation status unavailable (`reference/authorisation`): nothing was looked at yet.
-BUSY_CODES: Final = frozenset({4001})
-#: Says that the key or the request is known already; whether it lives must be looked up.
-DOUBTFUL_CODES: Final = frozenset({809, 2002})
-
-#: Codes that decide by themselves what a POST's answer means.
-DECISIVE_CODES: Final = DOUBTFUL_CODES | EVERYTHING_CODES | REQUEST_CODES | CREDENTIAL_CODES | BUSY_CODES
-
 #: Statuses after which a read is repeated; every other 5xx is too. 461: search is busy.
 READ_AGAIN_STATUSES: Final = frozenset({408, 425, 429, 461})
-#: Codes after which a read is repeated. 521: several actions run for the customer.
-READ_AGAIN_CODES: Final = frozenset({4001, 521, 461, 503})
 #: Client errors that say nothing of whether a POST arrived: time-outs, conflicts, busy.
 _UNCLEAR_STATUSES: Final = frozenset({408, 409, 425, 461, 499})
 

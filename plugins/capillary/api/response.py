@@ -8,16 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from capillary.api.badges import CODE_MEANINGS
-from capillary.api.classify import (
-    DECISIVE_CODES,
-    PostVerdict,
-    ReadVerdict,
-    classify_post,
-    classify_read,
-    platform_time,
-    retry_after_s,
-)
+from capillary.api.classify import PostVerdict, ReadVerdict, classify_post, classify_read, platform_time, retry_after_s
+from capillary.api.codes import CODE_MEANINGS, DECISIVE_CODES
 from capillary.api.envelope import Envelope, presentable, read_envelope
 from capillary.api.errors import (
     CallRefused,

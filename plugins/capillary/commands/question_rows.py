@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Final, TextIO, TypeAlias
 
-from capillary.api.badges import CODE_MEANINGS
+from capillary.api.codes import CODE_MEANINGS
 from capillary.commands.output_formats import Row, print_blocks, print_table
 from capillary.ledger.answers import Asked, CustomerAttempt, OpenRequest, PlannedRun
 from capillary.ledger.database import Transaction

@@ -19,7 +19,7 @@ from capillary.api.account import account_named
 from capillary.commands.output_formats import Row, print_csv, print_json
 from capillary.commands.question_rows import QUESTIONS, Question, Rows
 from capillary.commands.stop import line_of
-from capillary.engine.warehouse import InvalidId, customer_id_of
+from capillary.engine.customer_id import InvalidId, customer_id_of
 from capillary.errors import TerminalError
 from capillary.ledger.answers import Asked
 from capillary.ledger.database import Ledger, Transaction

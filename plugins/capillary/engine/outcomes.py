@@ -7,16 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from capillary.api.badges import BulkItem, Execution
-from capillary.api.refusals import CALL_REFUSALS, LINE_REFUSALS
+from capillary.api.codes import ALREADY, CALL_REFUSALS, LINE_REFUSALS, SAYS_NOTHING
 from capillary.api.request_workflow import RequestState, WorkflowRequest, is_decided
 from capillary.ledger.bounds import code_kept
 from capillary.ledger.schema import Outcome
 from capillary.ledger.settle import Ending
 
-#: The request id was used before: a twin of the request ran, and this execution says nothing of customers.
-SAYS_NOTHING: Final = 809
-#: The customer has an active enrolment already; the line may carry an issued id nevertheless.
-ALREADY: Final = 1040
 #: First HTTP status of the server's own failures.
 _SERVER_ERROR: Final = 500
 #: What the ledger's column holds; PostgreSQL refuses the whole request for one value beyond it.
@@ -44,7 +40,7 @@ def read_outcomes(request: WorkflowRequest, customers: Sequence[int], *, give_up
     everybody is then unconfirmed. An undecided request stays incomplete whatever `give_up` says.
 
     A customer is `enrolled` only by a line without error, with an issued id, and no status but ACTIVE; `failed` only
-    by a code that refuses an enrolment (`capillary.api.refusals`), and never beside an issued id.
+    by a code that refuses an enrolment (`capillary.api.codes`), and never beside an issued id.
     """
     if request.customers is not None and set(request.customers) != set(customers):
         return Reading({}, echo_differs=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from capillary.engine.warehouse import InvalidId, customer_id_of, shape_of
+from capillary.engine.customer_id import InvalidId, customer_id_of, shape_of
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan import Order, Plan, commit_plan, customers_to_read
 from capillary.ledger.staging import InvalidRow, staging

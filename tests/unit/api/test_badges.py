@@ -5,13 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from capillary.api.badges import (
-    CODE_MEANINGS,
-    BulkItem,
-    parse_badge,
-    parse_execution,
-)
-from capillary.api.classify import DECISIVE_CODES
+from capillary.api.badges import BulkItem, parse_badge, parse_execution
+from capillary.api.codes import CODE_MEANINGS, DECISIVE_CODES
 from capillary.api.errors import ReplyUnreadable
 from tests.unit.api.documented import BADGE, bulk, item
 from tests.unit.api.scripted import errors

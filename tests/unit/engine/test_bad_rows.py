@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from capillary.engine.customer_id import InvalidId, Reason, customer_id_of, shape_of
 from capillary.engine.plan import plan_rows
-from capillary.engine.warehouse import InvalidId, Reason, customer_id_of, shape_of
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
 from capillary.ledger.schema import badge_enrolment, badge_invalid

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
+from capillary.engine.customer_id import InvalidId, Reason, customer_id_of, shape_of
 from capillary.engine.query_errors import QueryInterrupted, QueryRefused
 from capillary.engine.query_parameters import ParameterMissing
-from capillary.engine.warehouse import ColumnMissing, InvalidId, Reason, customer_id_of, read_rows, shape_of
+from capillary.engine.warehouse import ColumnMissing, read_rows
 from capillary.errors import TerminalError, TransientError
 
 COUNT = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n{}) SELECT i AS customer_id FROM n"

@@ -18,9 +18,9 @@ from sqlalchemy import BigInteger, Column, Integer, String, Text, inspect, selec
 from capillary.api.account import ACCOUNT_LIMIT
 from capillary.api.badges import BulkItem, Execution
 from capillary.api.request_workflow import KEY_LIMIT, PLATFORM_ID_LIMIT, STATE_LIMIT, parse_request
+from capillary.engine.customer_id import InvalidId, customer_id_of, shape_of
 from capillary.engine.outcomes import read_outcomes
 from capillary.engine.sightings import record_rows
-from capillary.engine.warehouse import InvalidId, customer_id_of, shape_of
 from capillary.ledger import foreign_keys, history, pace, scans, stops
 from capillary.ledger.bounds import MAX_INTEGER, checked, code_kept, cut
 from capillary.ledger.database import Ledger
