@@ -65,7 +65,9 @@ def test_the_wheel_has_the_licence(wheel: zipfile.ZipFile) -> None:
 
 
 def test_the_licence_is_the_one_of_airflows_providers() -> None:
-    [providers] = Path(sys.prefix).glob("lib/*/site-packages/apache_airflow_providers_http-*.dist-info/licenses/LICENSE")
+    [providers] = Path(sys.prefix).glob(
+        "lib/*/site-packages/apache_airflow_providers_http-*.dist-info/licenses/LICENSE"
+    )
     assert (CHECKOUT / "LICENSE").read_bytes() == providers.read_bytes()
 
 
