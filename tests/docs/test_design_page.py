@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -35,7 +35,8 @@ SECTIONS: Final = sections(PAGE)
 #: On one line: where a line breaks means nothing.
 TEXT: Final = re.sub(r"\s+", " ", PAGE.read_text(encoding="utf-8"))
 PACKAGE: Final = ROOT / "plugins" / "capillary"
-SETTINGS: Final = {each.name: each for each in fields(PlatformSettings)}
+#: The defaults of the connection.
+DEFAULTS: Final[dict[str, Any]] = {each.name: each.default for each in fields(PlatformSettings)}
 INVARIANT: Final = re.compile(r"\bI\d\b")
 #: What the project wrote, and what may speak of the design.
 WRITTEN: Final = ("*.md", "bench", "dags", "docs", "field", "local_airflow", "plugins", "sandbox", "tests")
@@ -84,8 +85,8 @@ def hours(span: timedelta) -> str:
     "said",
     [
         f"at most {MAX_RESENDS}, so three sends",
-        f"`post_timeout_s`, {SETTINGS['post_timeout_s'].default:.0f} seconds by default",
-        f"`visibility_lag_s`, {SETTINGS['visibility_lag_s'].default / 60:.0f} minutes by default",
+        f"`post_timeout_s`, {DEFAULTS['post_timeout_s']:.0f} seconds by default",
+        f"`visibility_lag_s`, {DEFAULTS['visibility_lag_s'] / 60:.0f} minutes by default",
         f"`doubt_from` = claim + {SEND_WITHIN_S:.0f} s + `post_timeout_s` + `visibility_lag_s`",
         f"starts within {START_WITHIN_S:.0f} seconds of the slot",
         f"a read within {SLOT_GRACE_S:.0f} second, a POST within {SLOT_GRACE_S + START_WITHIN_S:.0f}",
@@ -107,7 +108,7 @@ def test_a_number_is_the_codes(said: str) -> None:
 
 
 def test_with_the_defaults_doubt_may_be_judged_when_the_page_says() -> None:
-    seconds = SEND_WITHIN_S + SETTINGS["post_timeout_s"].default + SETTINGS["visibility_lag_s"].default
+    seconds = SEND_WITHIN_S + DEFAULTS["post_timeout_s"] + DEFAULTS["visibility_lag_s"]
     assert f"{seconds // 60:.0f} minutes and {seconds % 60:.0f} seconds after the claim" in TEXT
 
 
