@@ -100,6 +100,12 @@ def test_the_form_for_bugs_asks_for_the_facts_and_for_nothing_private() -> None:
     assert "passwords" in promises
 
 
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.stem)
+def test_a_form_leads_to_pages_that_exist(form: Any) -> None:  # noqa: ANN401 - a path
+    named = re.findall(r"\]\(\.\./blob/main/([^)#]+)", form.read_text(encoding="utf-8"))
+    assert [page for page in named if not (ROOT / page).is_file()] == []
+
+
 def test_an_issue_begins_with_a_form() -> None:
     assert [form.stem for form in FORMS] == ["bug", "feature"]
     assert read_yaml(".github/ISSUE_TEMPLATE/config.yml")["blank_issues_enabled"] is False

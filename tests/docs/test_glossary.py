@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from importlib import import_module
 from typing import Final
 
 import pytest
@@ -14,31 +13,12 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.schema import Outcome, RequestStatus
 from capillary.ledger.views import Funnel
 from tests.docs.markdown import ROOT, code_of, links, sections
+from tests.docs.names import leads_somewhere
 
 PAGE: Final = ROOT / "docs" / "glossary.md"
 SECTIONS: Final = [section for section in sections(PAGE) if section.level == 2]
 ROWS: Final = {row[0]: row for section in SECTIONS for row in section.rows()}
 CARRIERS: Final = sorted({name for row in ROWS.values() for name in code_of(row[2])})
-
-
-def there(dotted: str) -> bool:
-    """Return whether a dotted name leads to a module, or to something in one."""
-    module, rest = dotted.split("."), list[str]()
-    while module:
-        try:
-            found: object = import_module(".".join(module))
-        except ModuleNotFoundError:
-            rest.insert(0, module.pop())
-            continue
-        for name in rest:
-            # A field without a default is no attribute of its class.
-            if name in getattr(found, "model_fields", {}) or name in getattr(found, "__dataclass_fields__", {}):
-                return name == rest[-1]
-            if not hasattr(found, name):
-                return False
-            found = getattr(found, name)
-        return True
-    return False
 
 
 def test_each_word_is_defined_once() -> None:
@@ -54,12 +34,12 @@ def test_each_row_says_something_short() -> None:
 
 @pytest.mark.parametrize("name", [name for name in CARRIERS if name.startswith("capillary.")])
 def test_what_carries_a_word_is_in_the_code(name: str) -> None:
-    assert there(name)
+    assert leads_somewhere(name)
 
 
 @pytest.mark.parametrize("name", ["capillary.engine.nothing", "capillary.ledger.plan.Plan.nothing", "nothing.at.all"])
 def test_what_is_not_in_the_code_is_seen(name: str) -> None:
-    assert not there(name)
+    assert not leads_somewhere(name)
 
 
 def test_what_carries_a_word_is_in_the_ledger(empty_ledger: Ledger) -> None:
