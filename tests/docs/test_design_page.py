@@ -136,9 +136,22 @@ def test_who_names_an_invariant_leads_to_its_definition() -> None:
 
 
 def test_nobody_speaks_of_a_design_without_its_page() -> None:
-    loose = re.compile(r"\(design\b|\bdesign, *(?:I?\d|§)", re.IGNORECASE)
+    loose = re.compile(r"\(design(?!\.md)\b|\bdesign, *(?:I?\d|§)", re.IGNORECASE)
     found = [f"{file.relative_to(ROOT)}: {match[0]}" for file, text in written() for match in loose.finditer(text)]
     assert found == []
+
+
+def test_a_heading_that_is_named_in_code_is_there() -> None:
+    titles = {each.title for each in SECTIONS}
+    named = {
+        (str(file.relative_to(ROOT)), title)
+        for file, text in written()
+        if file.suffix == ".py"
+        for tail in re.findall(r"docs/design\.md, ([^\n]+)", text)
+        for title in re.findall(r'"([^"]+)"', tail)
+    }
+    assert named
+    assert {each for each in named if each[1] not in titles} == set()
 
 
 @pytest.mark.parametrize("words", ["(design, 4.2)", "#: Design, 4.2: an hour", "see design, I3", "(design §4)"])
