@@ -3,7 +3,7 @@
 ARG AIRFLOW_IMAGE=apache/airflow:slim-3.3.2-python3.11
 
 FROM ${AIRFLOW_IMAGE} AS build
-COPY --chown=airflow:0 pyproject.toml README.md /tmp/source/
+COPY --chown=airflow:0 pyproject.toml README.md LICENSE /tmp/source/
 COPY --chown=airflow:0 plugins /tmp/source/plugins
 # The package becomes a wheel, and Airflow's plugins folder gets only the modules beside it: Airflow imports every
 # module of that folder once more, by its bare name.

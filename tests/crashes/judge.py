@@ -1,4 +1,7 @@
-"""What is wrong with a world at its end, judged by the platform's books. Nothing is the only good answer."""
+"""What is wrong with a world at its end, judged by the platform's books. Nothing is the only good answer.
+
+The numbers of the invariants (I1 and so on) are those of docs/design.md.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Here time is the machine's: nobody's sleep moves the clock. Only the driver moves it on, while no call is under
 way, and where a race breaks the timing assumption on purpose.
+
+The numbers of the invariants (I1 and so on) are those of docs/design.md.
 """
 
 from __future__ import annotations

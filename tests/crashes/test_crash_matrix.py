@@ -1,6 +1,8 @@
-"""T1: kill -9 at named points, rerun to quiet; nobody is enrolled twice, nobody is lost, nothing fails falsely.
+"""Kill -9 at named points, rerun to quiet; nobody is enrolled twice, nobody is lost, nothing fails falsely.
 
 The long form, every point and 400 double crashes, is `python -m tests.crashes`.
+
+The numbers of the invariants (I1 and so on) are those of docs/design.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""T2: replies lost and garbled after the platform has acted: nobody doubled, nobody lost, no false failure.
+"""Replies lost and garbled after the platform has acted: nobody doubled, nobody lost, no false failure.
 
 Faults that come again and again are in the long form, `python -m tests.crashes --only replies`.
+
+The numbers of the invariants (I1 and so on) are those of docs/design.md.
 """
 
 from __future__ import annotations

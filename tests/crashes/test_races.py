@@ -1,4 +1,4 @@
-"""T6: real processes over one ledger at once, on SQLite and on PostgreSQL.
+"""Real processes over one ledger at once, on SQLite and on PostgreSQL.
 
 Fifty rounds of each are in the long form, `python -m tests.crashes --only races`.
 """

@@ -37,7 +37,7 @@ def server() -> Iterator[Server]:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What an install needs: it writes into the checkout."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("pyproject.toml", "README.md", "constraints.txt"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "constraints.txt"):
         shutil.copy(ROOT / name, folder)
     for name in ("plugins", "dags"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import inspect, update
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.request_rows import MAX_RESENDS
 from capillary.ledger.revision import VERSION_TABLE
 from capillary.ledger.schema import Outcome, RequestStatus, metadata
 from tests.docs.conftest import ACCOUNT, RUN
@@ -151,25 +150,6 @@ def test_every_table_and_column_that_the_text_names_is_there(empty_ledger: Ledge
 def test_every_status_and_outcome_is_explained_in_a_table(word: str) -> None:
     words = next(section for section in SECTIONS if section.title == "Words")
     assert [row[0] for row in words.rows()].count(f"`{word}`") == 1
-
-
-def test_the_picture_of_a_request_and_its_table_say_the_same() -> None:
-    life = next(section for section in SECTIONS if section.title == "The life of a request")
-    ((_, picture),) = [block for block in life.blocks if block[0] == "mermaid"]
-    drawn = {tuple(pair) for pair in re.findall(r"^ *(\S+) --> (\S+?):", picture, re.MULTILINE)}
-    listed = set[tuple[str, ...]]()
-    for change, *_ in life.rows():
-        before, after = (code_of(side) or ["[*]"] for side in change.split("→"))
-        listed |= {(status, after[0]) for status in before}
-    assert drawn == listed
-    assert {status for pair in drawn for status in pair} == {"[*]", *RequestStatus}
-
-
-def test_the_number_of_sends_is_the_codes() -> None:
-    life = next(section for section in SECTIONS if section.title == "The life of a request")
-    assert MAX_RESENDS == 2
-    assert f"`resends` < {MAX_RESENDS}" in life.prose
-    assert f"`resends` = {MAX_RESENDS}" in life.prose
 
 
 def test_the_size_of_a_customer_is_what_the_page_says(empty_database: EmptyDatabase) -> None:

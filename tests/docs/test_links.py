@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.docs.markdown import ROOT, anchors, links
+from tests.docs.markdown import ROOT, anchors, code_of, links, sections
+from tests.docs.names import leads_somewhere
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("sandbox/**/*.md")])
+PLACES = ("*.md", ".github/**/*.md", "docs/**/*.md", "sandbox/**/*.md")
+PAGES = sorted(page for place in PLACES for page in ROOT.glob(place))
 
 
 def broken(page: Path) -> list[str]:
@@ -30,12 +33,48 @@ def broken(page: Path) -> list[str]:
 
 
 def test_the_pages_are_found() -> None:
-    assert {"README.md", "docs/api.md", "docs/ledger.md"} <= {str(page.relative_to(ROOT)) for page in PAGES}
+    found = {str(page.relative_to(ROOT)) for page in PAGES}
+    assert {
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "docs/design.md",
+        "docs/glossary.md",
+    } <= found
+
+
+def test_every_page_of_the_docs_is_linked_from_the_readme() -> None:
+    linked = {(ROOT / urlsplit(target).path).resolve() for target in links(ROOT / "README.md")}
+    assert [
+        page
+        for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+        if page.name != "README.md" and page not in linked
+    ] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert broken(page) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    """Named as code, without a link. The platform's own pages begin with `docs/`, too, and have no suffix."""
+    prose = "\n".join(section.prose for section in sections(page))
+    named = [
+        name
+        for name in code_of(prose)
+        if re.fullmatch(r"docs/[\w/-]+\.\w+|(?:\.ci|tests|sandbox|plugins|local_airflow)/[\w/.*-]+", name)
+    ]
+    assert [name for name in named if not list(ROOT.glob(name.rstrip("/")))] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_module_that_is_named_exists(page: Path) -> None:
+    prose = "\n".join(section.prose for section in sections(page))
+    named = [name for name in code_of(prose) if re.fullmatch(r"capillary(?:\.\w+)+", name)]
+    assert [name for name in named if not leads_somewhere(name)] == []
 
 
 @pytest.mark.parametrize(

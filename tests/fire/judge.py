@@ -1,4 +1,7 @@
-"""What must hold when it is quiet, judged by the sandbox's books. Customers are counted, never named."""
+"""What must hold when it is quiet, judged by the sandbox's books. Customers are counted, never named.
+
+The numbers of the invariants (I1 and so on) are those of docs/design.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The judge finds what is planted: a world in which all holds, and one break after the other."""
+"""The judge finds what is planted: a world in which all holds, and one break after the other.
+
+The numbers of the invariants (I1 and so on) are those of docs/design.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""T23: the ledger behind a real PgBouncer in transaction mode, where the next transaction has another session.
+"""The ledger behind a real PgBouncer in transaction mode, where the next transaction has another session.
 
 Two sessions of the server serve all clients here, and nothing resets them in between.
 """

@@ -1,4 +1,7 @@
-"""The invariants, read off the platform's books, and what the ledger owes to them."""
+"""The invariants, read off the platform's books, and what the ledger owes to them.
+
+The numbers of the invariants (I1 and so on) are those of docs/design.md.
+"""
 
 from __future__ import annotations
 
@@ -260,7 +263,7 @@ class BooksCheck:
             "SELECT key FROM badge_request q WHERE first_sent_at IS NULL "
             "AND EXISTS (SELECT 1 FROM badge_sighting s WHERE s.request_id = q.id)"
         ):
-            self._world.breach("I6", f"{key} was found, and nobody can say since when it waits")
+            self._world.breach("I2", f"{key} was found, and nobody can say since when it waits")
 
     def _check_answers(self) -> None:
         """After a failover: who is given back, or not accepted, was told so by an answer to a POST of that request."""

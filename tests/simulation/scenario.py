@@ -1,4 +1,7 @@
-"""One seed from start to verdict: a disturbed part, then quiet ticks until everything is decided."""
+"""One seed from start to verdict: a disturbed part, then quiet ticks until everything is decided.
+
+The numbers of the invariants (I0 and so on) are those of docs/design.md.
+"""
 
 from __future__ import annotations
 

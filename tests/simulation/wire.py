@@ -1,6 +1,8 @@
 """What really went over the wire, and the rules of sending: judged at each call, without asking the ledger.
 
 Seconds are virtual. A POST is *dead* when it was lost on the way or refused; it is *on its way* until it arrives.
+
+The numbers of the invariants (I1 and so on) are those of docs/design.md.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from tests.simulation.shape import Shape
     from tests.simulation.world import World
 
-#: Design, 4.2: without a control an hour must pass.
+#: Without a control an hour must pass: docs/design.md, "Confirmed absence".
 WITHOUT_CONTROL_S: Final = 3600.0
 #: The first accepted request of a task is read so long after its reply, before a second goes out.
 LOOKED_AT_AFTER_S: Final = 5.0
@@ -29,7 +31,7 @@ LOOKED_AT_AFTER_S: Final = 5.0
 SEND_WITHIN_S: Final = 5.0
 #: The ledger's times are rounded to microseconds.
 _ROUNDING_S: Final = 1e-3
-#: Codes and statuses by which the platform says that it has not taken a request (design, 4.2).
+#: Codes and statuses by which the platform says that it has not taken a request: docs/api.md.
 _NOT_TAKEN_STATUSES: Final = frozenset({401, 403, 413, 429})
 _NOT_TAKEN_CODES: Final = frozenset({2001, 2008, 4001})
 

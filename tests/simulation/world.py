@@ -1,4 +1,7 @@
-"""One world: a platform, a ledger, a network, a clock, and the processes in it."""
+"""One world: a platform, a ledger, a network, a clock, and the processes in it.
+
+The numbers of the invariants (I0 and so on) are those of docs/design.md.
+"""
 
 from __future__ import annotations
 

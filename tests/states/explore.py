@@ -1,4 +1,7 @@
-"""Breadth first through every state that can be reached, with the invariants checked in each."""
+"""Breadth first through every state that can be reached, with the invariants checked in each.
+
+The numbers of the invariants (I1 and so on) are those of docs/design.md.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 `STATES=all` in the environment visits the larger worlds as well: three processes in time, and two out of time.
 They take minutes.
+
+The numbers of the invariants (I1 and so on) are those of docs/design.md.
 """
 
 from __future__ import annotations

@@ -82,8 +82,8 @@ class Unauthorized(NotTaken):
 class InDoubt(TransientError):
     """A POST was started and no trustworthy answer came back: the platform may have taken the request.
 
-    Never send the key again before its absence is confirmed (design, 4.2). `platform_request_id` is the one that the
-    answer named, in whatever state it was; `answered` the request that it spoke of, where it could be read.
+    Never send the key again before its absence is confirmed (docs/design.md, I4). `platform_request_id` is the one that
+    the answer named, in whatever state it was; `answered` the request that it spoke of, where it could be read.
     """
 
     def __init__(

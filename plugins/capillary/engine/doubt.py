@@ -11,6 +11,8 @@ row that the list shows.
 A row that shows no key, or one that is not known, may be the request in doubt if it shows its badge and a customer of
 it, or shows nobody. So may the request that the platform named in a reply which could not be used; that one is read.
 Both hold the doubt, and are named to a person. Where a clock has jumped, what was sent before counts as sent then.
+
+The rules one by one, and why each: docs/design.md, I4 and "Confirmed absence".
 """
 
 from __future__ import annotations

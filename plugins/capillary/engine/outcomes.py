@@ -1,4 +1,7 @@
-"""What a decided request says of every customer. Pure: a reading of one reply, and the fold of several."""
+"""What a decided request says of every customer. Pure: a reading of one reply, and the fold of several.
+
+What each outcome needs: docs/design.md, I3, and docs/api.md.
+"""
 
 from __future__ import annotations
 

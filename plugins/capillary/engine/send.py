@@ -2,7 +2,7 @@
 
 Whatever could take long or fail without having sent anything comes before the claim; the POST starts within
 `SEND_WITHIN_S` seconds of its slot in the account's pace or not at all. What was claimed and not clearly
-answered stays ``sending`` and is in doubt.
+answered stays ``sending`` and is in doubt. Why in this order: docs/design.md, "Pace, claim, send".
 """
 
 from __future__ import annotations

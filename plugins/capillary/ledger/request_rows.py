@@ -10,6 +10,8 @@ lock the same ones in two orders would each wait for the other. Only the rows of
 ``tries`` counts claims and never goes back. It keeps a sender whose claim was answered, released or overtaken long
 ago from touching the claim of somebody else. In a restored ledger it does go back, and numbers are given out
 again: so a sender names its request's key, too, and the moment of its claim.
+
+Who may do what, and what ends a request if nobody acts: docs/design.md, "Who may change what".
 """
 
 from __future__ import annotations
