@@ -31,9 +31,9 @@ from capillary.campaign.field_types import (
     Span,
     kept,
 )
+from capillary.campaign.sql_file import names_a_file
 from capillary.engine.customer_id import InvalidId, customer_id_of
 from capillary.engine.verdict import WordOrText
-from capillary.templating.sql_file import names_a_file
 from capillary.wrong_fields import FieldValueError, shown
 
 #: Most customers that `IssueBadgeOperator` takes without a query.

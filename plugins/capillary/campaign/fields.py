@@ -14,7 +14,7 @@ from airflow.sdk import Context
 from pydantic import AfterValidator, Field, InstanceOf, PlainValidator, ValidationInfo
 
 from capillary.campaign.occasion import OCCASION_LIMIT
-from capillary.templating.sql_file import query_of
+from capillary.campaign.sql_file import query_of
 from capillary.wrong_fields import shown
 
 #: What every campaign's SQL may name; the period's days only where the occasion has a token.

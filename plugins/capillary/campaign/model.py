@@ -56,12 +56,12 @@ from capillary.campaign.fields import (
 )
 from capillary.campaign.occasion import Occasion
 from capillary.campaign.schedule import ScheduleOrNone
+from capillary.campaign.sql_file import holds_jinja
 from capillary.campaign.trigger_form import TriggerForm, TriggerFormInvalid
 from capillary.engine.query_parameters import names_of, problems_of
 from capillary.engine.verdict import Policy, Word
 from capillary.ledger.locked_rows import occasion_of_badge
 from capillary.ledger.plan import Guards
-from capillary.templating.sql_file import holds_jinja
 from capillary.wrong_fields import FieldsInvalid, WrongField, meant, shown, wrong_fields
 
 __all__ = [
