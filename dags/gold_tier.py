@@ -26,5 +26,5 @@ dag = BadgeCampaign(
     schedule="0 6 * * *",
     live=True,
     policies=Policy(tolerated_failure_share=0.1),  # some were merged or removed since the warehouse was loaded
-    tags=["tiers"],
+    dag_args={"tags": ["tiers"]},
 ).dag()

@@ -29,5 +29,5 @@ dag = BadgeCampaign(
     live=True,
     policies=Policy(tolerated_failure_share=0.1),  # some were merged or removed since the warehouse was loaded
     guards=Guards(max_jump=None),  # a month begins with nobody: a multiple of the run before says nothing
-    tags=["streaks"],
+    dag_args={"tags": ["streaks"]},
 ).dag()

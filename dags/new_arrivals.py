@@ -29,5 +29,5 @@ dag = BadgeCampaign(
     live=True,
     policies=Policy(tolerated_failure_share=0.1),  # some were merged or removed since the warehouse was loaded
     guards=Guards(max_invalid_share=0.10),
-    tags=["partners"],
+    dag_args={"tags": ["partners"]},
 ).dag()

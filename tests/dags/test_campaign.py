@@ -33,6 +33,7 @@ from capillary.campaign import (
     Word,
 )
 from capillary.campaign.dag import PlanCampaignOperator
+from capillary.campaign.dag_arguments import NOT_HANDED_ON
 from capillary.errors import TerminalError
 from capillary.ledger.schema import HAS_BADGE, RETRYABLE, Outcome
 
@@ -138,7 +139,6 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("schedule", 5, ["it is 5", "Give a cron expression"]),
         ("schedule", [], ["it is []"]),
         ("schedule", ["0 6 * * *"], ["it is ['0 6 * * *']"]),
-        ("start_date", "2026-11-23", ["instance of datetime", "Give a datetime"]),
         ("live", "yes", ["should be a valid boolean, not 'yes'", "Give True once its dry runs look right"]),
         ("live", 1, ["should be a valid boolean"]),
         ("occasion", "badge:a1b2c3d4e5f60718293a4b5c", ["begins like 'badge:'", "or none to share"]),
@@ -163,13 +163,31 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("settle_every", timedelta(seconds=-1), ["greater than 0 seconds"]),
         ("in_flight", 0, ["greater than or equal to 1"]),
         ("warehouse_conn_id", "", ["at least 1 character", "the id of an Airflow connection"]),
-        ("tags", "vip", ["Give a list of words"]),
-        ("tags", ["x" * 101], ["longer than 100 characters"]),
-        ("tags", ["vip", 5], ["should be a valid string at 1, not 5"]),
-        ("pool", "", ["at least 1 character"]),
-        ("max_active_runs", 0, ["greater than or equal to 1"]),
-        ("on_failure_callback", "page_me", ["'page_me' cannot be called", "Give a function or notifier"]),
-        ("doc", 5, ["should be a valid string"]),
+        ("dag_args", "vip", ["it is 'vip'", "Give a dict of arguments of Airflow's DAG"]),
+        ("dag_args", {5: "vip"}, ["it is {5: 'vip'}"]),
+        ("dag_args", {"tag": ["vip"]}, ["tag: Airflow's DAG takes no such argument (did you mean 'tags'?)"]),
+        ("dag_args", {"colour": 1}, ["colour: Airflow's DAG takes no such argument", "Give some of description, "]),
+        *(("dag_args", {name: None}, [f"{name}: {why}", f"Leave {name} out"]) for name, why in NOT_HANDED_ON.items()),
+        ("dag_args", {"tags": "vip"}, ["tags: ", "Give a list of words"]),
+        ("dag_args", {"tags": ["x" * 101]}, ["longer than 100 characters"]),
+        ("dag_args", {"tags": ["vip", 5]}, ["tags: it should be a valid string at 1, not 5"]),
+        ("dag_args", {"max_active_runs": 0}, ["max_active_runs: ", "greater than or equal to 1"]),
+        ("dag_args", {"max_active_tasks": "8"}, ["max_active_tasks: it should be a valid integer"]),
+        ("dag_args", {"start_date": "2026-11-01"}, ["start_date: ", "Give a datetime"]),
+        ("dag_args", {"end_date": date(2026, 11, 1)}, ["end_date: ", "Give a datetime"]),
+        ("dag_args", {"start_date": datetime.min}, ["start_date: ", "the calendar's first or last year"]),  # noqa: DTZ901
+        ("dag_args", {"on_failure_callback": "page_me"}, ["'page_me' cannot be called", "Give a function or notifier"]),
+        ("dag_args", {"on_success_callback": [5]}, ["on_success_callback: 5 cannot be called"]),
+        ("dag_args", {"doc_md": 5}, ["doc_md: it should be a valid string"]),
+        ("dag_args", {"dagrun_timeout": 5}, ["dagrun_timeout: it should be a valid timedelta"]),
+        ("dag_args", {"dagrun_timeout": timedelta(days=7)}, ["end a run after 7 days", "above the deadline"]),
+        ("dag_args", {"catchup": "yes"}, ["catchup: it should be a valid boolean"]),
+        ("dag_args", {"catchup": True}, ["the occasion is one for ever"]),
+        ("dag_args", {"default_args": "crm"}, ["default_args: "]),
+        ("dag_args", {"default_args": {"pool": ""}}, ["default_args.pool: ", "at least 1 character"]),
+        ("dag_args", {"default_args": {"owner": 5}}, ["default_args.owner: "]),
+        ("dag_args", {"default_args": {"retries": 0}}, ["retries, which the campaign sets for each of its tasks"]),
+        ("tags", ["vip"], ["it is an argument of Airflow's DAG. Give it in dag_args."]),
         ("max_customer_per_run", 5, ["there is no such field (did you mean 'max_customers_per_run'?)"]),
         ("colour", "gold", ["there is no such field. The fields are name, folder, sql"]),
     ],
@@ -368,7 +386,11 @@ def test_a_factory_in_another_module_says_in_which_folder_the_query_is(
     dags = tmp_path / "dags"
     dags.mkdir()
     (dags / "vips.sql").write_text("SELECT customer_id FROM vip")
-    calls = {"vip_folder": "folder=Path(__file__).parent", "vip_file": "folder=__file__", "vip": "doc=''"}
+    calls = {
+        "vip_folder": "folder=Path(__file__).parent",
+        "vip_file": "folder=__file__",
+        "vip": "dag_args={'doc_md': ''}",
+    }
     for name, folder in calls.items():
         (dags / f"{name}.py").write_text(
             "'An Airflow DAG.'\nfrom pathlib import Path\nfrom campaign_factory import made\n"
@@ -390,7 +412,7 @@ def test_the_file_the_manual_and_the_dag_are_the_callers(tmp_path: Path) -> None
     assert (dag.fileloc, dag.description) == (str(tmp_path / "vips.py"), "The VIPs.")
     assert manual.startswith("The VIPs.\n\nAn Airflow DAG.\n\n| fact |")
     assert "`@daily`, in Asia/Kolkata" in manual
-    other = dag_file(tmp_path, doc="'Other words.'").dags["vip"].doc_md or ""
+    other = dag_file(tmp_path, dag_args="{'doc_md': 'Other words.'}").dags["vip"].doc_md or ""
     assert other.startswith("Other words.\n\n| fact |")
     assert campaign().dag().fileloc == __file__
 
@@ -425,6 +447,21 @@ def test_airflows_schedules_are_taken(schedule: object, words: str) -> None:
     assert words in (campaign(schedule=schedule).dag().doc_md or "")
 
 
+def test_a_recurring_campaign_catches_up_and_a_longer_timeout_is_taken() -> None:
+    arguments = {"catchup": True, "start_date": datetime(2026, 11, 1, tzinfo=UTC), "dagrun_timeout": timedelta(days=8)}
+    dag = campaign(occasion="vip {month}", schedule="0 6 1 * *", dag_args=arguments).dag()
+    assert (dag.catchup, dag.dagrun_timeout) == (True, timedelta(days=8))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"schedule": "0 6 1 * *"}, {"dag_args": {"catchup": True, "start_date": datetime(2026, 11, 1, tzinfo=UTC)}}],
+)
+def test_catching_up_needs_a_schedule_and_a_first_day(fields: dict[str, Any]) -> None:
+    with pytest.raises(CampaignInvalid, match="there is nothing to catch up with. Give a schedule and a start_date"):
+        campaign(**{"occasion": "vip {month}", "dag_args": {"catchup": True}, **fields})
+
+
 def test_the_fields_reach_the_tasks() -> None:
     policy = Policy(on_rejected=Word.WARN, on_auto_approved=Word.ACCEPT)
     seen: list[object] = []
@@ -434,15 +471,19 @@ def test_the_fields_reach_the_tasks() -> None:
         poll_interval_s=30,
         in_flight=3,
         deferrable=False,
-        pool="capillary",
-        owner="crm",
-        tags=["vip"],
-        start_date=datetime(2026, 11, 1),  # noqa: DTZ001 - the campaign's zone is added
+        dag_args={
+            "tags": ["vip"],
+            "start_date": datetime(2026, 11, 1),  # noqa: DTZ001 - the campaign's zone is added
+            "end_date": datetime(2027, 11, 1, tzinfo=UTC),
+            "on_failure_callback": [seen.append],
+            "max_active_tasks": 3,
+            "dag_display_name": "VIPs",
+            "default_args": {"pool": "capillary", "owner": "crm"},
+        },
         timezone="Asia/Kolkata",
         capillary_conn_id="cap_eu",
         warehouse_conn_id="lake",
         ledger_conn_id="books",
-        on_failure_callback=seen.append,
     ).dag()
     extract, submit, wait, report = tasks = [task(dag, each) for each in dag.task_dict]
     assert (submit.in_flight, submit.on_auto_approved) == (3, "accept")
@@ -455,4 +496,7 @@ def test_the_fields_reach_the_tasks() -> None:
     assert extract.warehouse_conn_id == "lake"
     assert dag.tags == {"badges", "vip"}
     assert dag.start_date == datetime(2026, 10, 31, 18, 30, tzinfo=UTC)
+    assert dag.end_date == datetime(2027, 11, 1, tzinfo=UTC)
     assert dag.on_failure_callback == [seen.append]
+    assert (dag.max_active_tasks, dag.max_active_runs, dag.dag_display_name) == (3, 16, "VIPs")
+    assert {each.retry_delay for each in tasks} == {timedelta(minutes=1)}, "ours stay beside those given"

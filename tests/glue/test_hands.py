@@ -181,7 +181,6 @@ CAMPAIGN: Final = {
     "shared_occasion": "false",
     "timezone": "",
     "schedule": "none day",
-    "start_date": "none datetime",
     "live": FLAG,
     "parameters": "dict named",
     "customers_per_request": "one",
@@ -198,12 +197,7 @@ CAMPAIGN: Final = {
     "capillary_conn_id": PLAIN,
     "warehouse_conn_id": PLAIN,
     "ledger_conn_id": PLAIN,
-    "tags": "list words",
-    "owner": f"none {PLAIN}",
-    "pool": PLAIN,
-    "max_active_runs": "one",
-    "on_failure_callback": "none function",
-    "doc": f"none {PLAIN} empty blank indented nonetext long lines nowidth",
+    "dag_args": "dict",
 }
 SHARE: Final = "zero one float half decimal"
 OBJECTS: Final[dict[type[Any], tuple[dict[str, Any], dict[str, str]]]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Asset, Context, CronTriggerTimetable, TriggerRule
@@ -13,7 +13,6 @@ from airflow.sdk import DAG, Asset, Context, CronTriggerTimetable, TriggerRule
 from capillary.airflow_errors import airflow_failures
 from capillary.arguments import CampaignArguments
 from capillary.campaign.field_types import entity_of
-from capillary.campaign.fields import Callback
 from capillary.campaign.model import BadgeCampaign
 from capillary.campaign.occasion import ResolvedOccasion, zone_of
 from capillary.campaign.schedule import Schedule
@@ -25,27 +24,7 @@ from capillary.wrong_fields import WrongField
 
 def dag_of(campaign: BadgeCampaign) -> DAG:
     """Return the campaign's DAG: extract_eligible_customers, submit, wait, report."""
-    doc = campaign.manual
-    start = campaign.start_date
-    with DAG(
-        dag_id=campaign.name,
-        description=doc.partition("\n")[0] or None,
-        schedule=_timetable(campaign),
-        start_date=start.replace(tzinfo=zone_of(campaign.timezone)) if start and start.tzinfo is None else start,
-        catchup=False,
-        max_active_runs=campaign.max_active_runs,
-        tags=sorted({"badges", *campaign.tags}),
-        params=form_fields(live=campaign.live, canary=campaign.canary, recurs=campaign.when.recurs),
-        doc_md=f"{doc}\n\n{_facts(campaign)}",
-        on_failure_callback=_callbacks(campaign),
-        default_args={
-            "pool": campaign.pool,
-            "retry_delay": timedelta(minutes=1),
-            "retry_exponential_backoff": 2,
-            "max_retry_delay": timedelta(minutes=15),
-            **({"owner": campaign.owner} if campaign.owner else {}),
-        },
-    ) as dag:
+    with DAG(schedule=_timetable(campaign), **_arguments(campaign)) as dag:
         connections = {"capillary_conn_id": campaign.capillary_conn_id, "ledger_conn_id": campaign.ledger_conn_id}
         extract = PlanCampaignOperator(task_id="extract_eligible_customers", badge_campaign=campaign, retries=5)
         submit = IssueBadgeOperator(
@@ -167,9 +146,30 @@ def _timetable(campaign: BadgeCampaign) -> Any:  # noqa: ANN401 - Airflow's unio
     return campaign.schedule
 
 
-def _callbacks(campaign: BadgeCampaign) -> list[Callback] | None:
-    given = campaign.on_failure_callback
-    return None if given is None else [given] if callable(given) else list(given)
+def _arguments(campaign: BadgeCampaign) -> dict[str, Any]:
+    """Return the arguments of the campaign's DAG: its own, and those that are handed on."""
+    doc, given = campaign.manual, campaign.dag_args
+    return {
+        "description": doc.partition("\n")[0] or None,
+        "catchup": False,
+        "max_active_runs": 16,
+        **given,
+        **{name: _in_zone(given[name], campaign.timezone) for name in ("start_date", "end_date") if given.get(name)},
+        "dag_id": campaign.name,
+        "tags": sorted({"badges", *given.get("tags", ())}),
+        "params": form_fields(live=campaign.live, canary=campaign.canary, recurs=campaign.when.recurs),
+        "doc_md": f"{doc}\n\n{_facts(campaign)}",
+        "default_args": {
+            "retry_delay": timedelta(minutes=1),
+            "retry_exponential_backoff": 2,
+            "max_retry_delay": timedelta(minutes=15),
+            **given.get("default_args", {}),
+        },
+    }
+
+
+def _in_zone(moment: datetime, timezone: str) -> datetime:
+    return moment.replace(tzinfo=zone_of(timezone)) if moment.tzinfo is None else moment
 
 
 def _facts(campaign: BadgeCampaign) -> str:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import inspect
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from datetime import MAXYEAR, MINYEAR, datetime
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final, TypeAlias
 
-from airflow.sdk import Context
-from pydantic import AfterValidator, Field, InstanceOf, PlainValidator, ValidationInfo
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
 from capillary.campaign.occasion import OCCASION_LIMIT
 from capillary.campaign.sql_file import query_of
@@ -20,8 +18,6 @@ from capillary.wrong_fields import shown
 #: What every campaign's SQL may name; the period's days only where the occasion has a token.
 BOUND: Final = ("badge_id", "occasion")
 BOUND_PERIOD: Final = ("period_start", "period_end")
-
-Callback: TypeAlias = Callable[[Context], None]
 
 
 def calling_frame() -> FrameType:
@@ -76,34 +72,7 @@ def _checked_parameters(parameters: Mapping[str, object]) -> Mapping[str, object
     return parameters
 
 
-def _checked_tags(tags: Sequence[str]) -> Sequence[str]:
-    if long := [tag for tag in tags if not 1 <= len(tag) <= 100]:
-        raise ValueError(f"{shown(long[0])} is empty or longer than 100 characters")
-    if odd := [tag for tag in tags if not tag.isprintable()]:
-        raise ValueError(f"{shown(odd[0])} has signs that do not print")
-    return tags
-
-
-def _checked_callbacks(given: object) -> object:
-    # Errors are ValueErrors: pydantic makes a sentence of no other.
-    several = list(given) if isinstance(given, list | tuple) else [given]
-    if given is not None:
-        for each in several or [given]:
-            if isinstance(each, type) or not callable(each):
-                raise ValueError(f"{shown(each)} cannot be called with a run's context")  # noqa: TRY004 - as above
-    return given
-
-
-def _checked_start(start: datetime) -> datetime:
-    if start.year in {MINYEAR, MAXYEAR}:  # in another zone it may be no date at all
-        raise ValueError(f"{shown(start)} is in the calendar's first or last year")
-    return start
-
-
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=OCCASION_LIMIT)]
 Folder: TypeAlias = Annotated[Path | str, PlainValidator(_checked_folder)]
 Sql: TypeAlias = Annotated[str, AfterValidator(_checked_sql)]
-Start: TypeAlias = Annotated[InstanceOf[datetime], AfterValidator(_checked_start)]
 Parameters: TypeAlias = Annotated[Mapping[str, object], AfterValidator(_checked_parameters)]
-Tags: TypeAlias = Annotated[Sequence[str], AfterValidator(_checked_tags)]
-Callbacks: TypeAlias = Annotated[Callback | Sequence[Callback] | None, PlainValidator(_checked_callbacks)]

@@ -6,11 +6,10 @@ import inspect
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 from airflow.sdk import DAG
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -21,11 +20,11 @@ from pydantic import (
 )
 
 from capillary.api.request_workflow import Entity
+from capillary.campaign.dag_arguments import HANDED_ON, DagArgs
 from capillary.campaign.field_types import (
     BadgeId,
     Cap,
     ConnId,
-    Count,
     EntityOrMapping,
     Flag,
     InFlight,
@@ -37,20 +36,15 @@ from capillary.campaign.field_types import (
     SoundGuards,
     SoundPolicy,
     Span,
-    Words,
     Zone,
-    kept,
 )
 from capillary.campaign.fields import (
     BOUND,
     BOUND_PERIOD,
-    Callbacks,
     Folder,
     Name,
     Parameters,
     Sql,
-    Start,
-    Tags,
     calling_frame,
     query_beside,
 )
@@ -109,7 +103,6 @@ class BadgeCampaign(BaseModel):
     schedule: ScheduleOrNone = Field(
         default=None, description="a cron expression, a timedelta, a timetable, an Asset or a list of them, or None"
     )
-    start_date: Start | None = Field(default=None, description="a datetime (without zone: in `timezone`) or None")
     live: Flag = Field(default=False, description="True once its dry runs look right; until then every run is one")
     parameters: Parameters = Field(default={}, description="a dict of values for the names (:name) in the SQL")
     customers_per_request: PerRequest = 500
@@ -130,15 +123,8 @@ class BadgeCampaign(BaseModel):
     capillary_conn_id: ConnId = "capillary"
     warehouse_conn_id: ConnId = "warehouse"
     ledger_conn_id: ConnId = "badge_ledger"
-    tags: Tags = Field(default=(), description="a list of words of 1 to 100 characters")
-    owner: Words | None = Field(default=None, description="who answers for the campaign")
-    pool: Words = Field(default="default_pool", description="the name of an Airflow pool")
-    max_active_runs: Count = Field(default=16, description="1 or more; a run waits for its human, perhaps for days")
-    on_failure_callback: Callbacks = Field(
-        default=None, description="a function or notifier for Airflow to call when a run fails, or a list of them"
-    )
-    doc: Annotated[str, AfterValidator(kept)] | None = Field(
-        default=None, description="Markdown in place of the file's docstring"
+    dag_args: DagArgs = Field(
+        default={}, description="a dict of arguments of Airflow's DAG, such as tags, start_date and default_args"
     )
 
     _file: Path = PrivateAttr()
@@ -154,7 +140,9 @@ class BadgeCampaign(BaseModel):
         try:
             campaign = handler(given)
         except ValidationError as error:
-            raise CampaignInvalid(f"{where}: ", list(wrong_fields(error, cls.model_fields))) from None
+            raise CampaignInvalid(
+                f"{where}: ", list(map(_in_dag_args, wrong_fields(error, cls.model_fields)))
+            ) from None
         if contradictions := list(campaign.contradictions()):
             raise CampaignInvalid(f"{where}: ", contradictions)
         return campaign
@@ -194,6 +182,7 @@ class BadgeCampaign(BaseModel):
                 "without an occasion the campaign shares its badge's with every other one",
                 "Leave it out, or give the occasion",
             )
+        yield from self._contradictory_dag_args()
         if holds_jinja(self._query):
             return  # Airflow renders the query first; which names it wants then cannot be told here
         given = {*BOUND, *(BOUND_PERIOD if self.when.recurs else ()), *self.parameters}
@@ -207,6 +196,27 @@ class BadgeCampaign(BaseModel):
             elif wanted not in given:
                 said = f"the query wants :{wanted}{meant(wanted, given)}"
                 yield WrongField("parameters", said, "Give it a value in parameters")
+
+    def _contradictory_dag_args(self) -> Iterator[WrongField]:
+        timeout = self.dag_args.get("dagrun_timeout")
+        if timeout is not None and timeout <= self.deadline:
+            yield WrongField(
+                "dag_args",
+                f"dagrun_timeout: Airflow would end a run after {timeout}, and its human has {self.deadline}",
+                "Give one above the deadline, or none",
+            )
+        if not self.dag_args.get("catchup"):
+            return
+        if not self.when.recurs:
+            yield WrongField(
+                "dag_args",
+                "catchup: it asks for a run of every day that has passed, and the occasion is one for ever",
+                "Leave it out, or give an occasion with {day}, {week} or {month} in it",
+            )
+        elif self.schedule is None or self.dag_args.get("start_date") is None:
+            yield WrongField(
+                "dag_args", "catchup: there is nothing to catch up with", "Give a schedule and a start_date as well"
+            )
 
     @property
     def when(self) -> Occasion:
@@ -225,11 +235,19 @@ class BadgeCampaign(BaseModel):
 
     @property
     def manual(self) -> str:
-        """Markdown for people: `doc`, or else the docstring of the campaign's file."""
-        return self.doc if self.doc is not None else self._docstring
+        """Markdown for people: `doc_md` of `dag_args`, or else the docstring of the campaign's file."""
+        given: str | None = self.dag_args.get("doc_md")
+        return self._docstring if given is None else given
 
     def dag(self) -> DAG:
         """Return the campaign's DAG: extract_eligible_customers, submit, wait, report."""
         from capillary.campaign.dag import dag_of  # noqa: PLC0415 - its tasks know campaigns
 
         return dag_of(self)
+
+
+def _in_dag_args(wrong: WrongField) -> WrongField:
+    """Return what is said of a field that is none, where it is an argument of Airflow's DAG."""
+    if wrong.name in BadgeCampaign.model_fields or wrong.name not in HANDED_ON:
+        return wrong
+    return WrongField(wrong.name, "it is an argument of Airflow's DAG", "Give it in dag_args")
