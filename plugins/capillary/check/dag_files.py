@@ -22,7 +22,7 @@ from airflow.utils.file import get_unique_dag_module_name, might_contain_dag
 
 from capillary.campaign import BadgeCampaign
 from capillary.check.finding import Finding, Verdict
-from capillary.dag_discovery import PassedOver, passed_over
+from capillary.dag_discovery import PassedOver, campaigns_made, passed_over
 from capillary.errors import TerminalError
 
 
@@ -157,9 +157,16 @@ def _errors_of(bag: DagBag, file: Path) -> list[Finding]:
 
 
 def _of_loaded(file: Path, dags: Sequence[DAG], lost: Sequence[PassedOver]) -> Iterator[Finding]:
-    """Yield what shows once a file is loaded: campaigns that a factory made, and DAGs that Airflow cannot store."""
+    """Yield what shows once a file is loaded: campaigns without a DAG, and DAGs that Airflow cannot store."""
     told = {name for each in lost for name in each.campaigns} | {dag.dag_id for dag in dags}
-    for name in sorted(campaign.name for campaign in _campaigns_of(file) if campaign.name not in told):
+    forgotten = sorted(campaign.name for campaign in _campaigns_of(file) if campaign.name not in told)
+    if not (dags or lost or forgotten) and file.suffix == ".py" and (made := campaigns_made(file)):
+        words = (
+            f"no DAG comes of its campaign of {made[0]}: reading the file does not get there, as with a loop over "
+            "nothing or a condition that is false here, or its .dag() is missing. Have the file call BadgeCampaign(…).dag()"
+        )
+        yield Finding(Verdict.FAILS, shown(file), "", words)
+    for name in forgotten:
         words = "makes no DAG, so that Airflow never runs it. Write dag = BadgeCampaign(…).dag()"
         yield Finding(Verdict.FAILS, shown(file), "", f"{name!r} {words}")
     for dag in dags:

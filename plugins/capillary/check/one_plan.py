@@ -28,13 +28,13 @@ _UNTOLD: Final = {Depth.COLUMNS: "", Depth.NAMES: "no columns of a query", Depth
 
 
 def findings_of(planning: Planning, answers: Answers) -> Iterator[Finding]:
-    """Yield what the connections say of one planning task: its arguments, its query, its badge, a stop."""
+    """Yield what the connections say of one planning task: its query, its badge, a stop."""
     task, where = planning.task, planning.where
     settings = answers.platforms.get(task.capillary_conn_id)
     if settings is None:
         yield Finding(Verdict.NOT_CHECKED, where, "badge", _away(task.capillary_conn_id))
-    else:
-        wrong = list(_explained(where, "arguments", lambda: _arguments_of(planning, settings)))
+    elif planning.is_sound:
+        wrong = list(_explained(where, "arguments", lambda: _spec_of(planning, settings)))
         yield from wrong
         if not wrong:
             yield from _badge(planning, answers)
@@ -60,10 +60,8 @@ def _explained(where: str, about: str, look: Callable[[], str]) -> Iterator[Find
             yield Finding(Verdict.OK, where, about, said)
 
 
-def _arguments_of(planning: Planning, settings: PlatformSettings) -> str:
+def _spec_of(planning: Planning, settings: PlatformSettings) -> str:
     planning.task.spec_of(settings)
-    planning.task.occasion_name()
-    planning.task.campaign_name(planning.dag_id)
     return ""
 
 
