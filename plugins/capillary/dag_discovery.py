@@ -137,8 +137,8 @@ def _of_file(
             yield PassedOver(
                 file,
                 (each.name,) if each.name else (),
-                f"the campaign {f'{each.name!r} ' if each.name else ''}of line {each.line} makes no DAG, so that Airflow "
-                f"never runs it: it {each.never.reason}",
+                f"the campaign {f'{each.name!r} ' if each.name else ''}of line {each.line} makes no DAG, so that "
+                f"Airflow never runs it: it {each.never.reason}",
                 f"{each.never.remedy}; or delete it",
             )
     forgotten = [each for each in made if not each.within_function and not each.has_dag]

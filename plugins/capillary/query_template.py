@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import render_template_to_string
 from airflow.sdk.exceptions import AirflowFailException
-from jinja2 import Environment, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
+from jinja2 import Environment, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
 from jinja2.nativetypes import NativeEnvironment
 
 from capillary.sql_file import SqlInvalid, names_a_file, parsed, query_of
@@ -130,9 +130,12 @@ class QueryTemplate(TemplateFailures):
         self, key: str, value: object, context: Context, jinja_env: Environment, seen_oids: set[int]
     ) -> object:
         try:
-            return self.render_template(value, context, jinja_env, seen_oids)
+            rendered = self.render_template(value, context, jinja_env, seen_oids)
+            if isinstance(rendered, StrictUndefined):  # natively, a name that is not defined comes out as itself
+                str(rendered)
         except TemplateError as error:
             raise InParameter(key) from error
+        return rendered
 
     def _gives_objects(self, jinja_env: Environment) -> bool:
         """Return whether templates give what they stand for, as None and lists, and not its text."""

@@ -39,7 +39,7 @@ def by_hand(name: str, **changes: str) -> str:
     given = ", ".join(f"{field}={value}" for field, value in fields.items())
     imports = "from airflow.sdk import DAG\nfrom capillary.api.request_workflow import Entity"
     imports += "\nfrom capillary.operators import IssueBadgeOperator, PlanBadgesOperator"
-    return f"{imports}\n\nwith DAG({name!r}):\n    PlanBadgesOperator(task_id='extract', {given})\n"
+    return f"{imports}\n\nwith DAG({name!r}) as dag:\n    PlanBadgesOperator(task_id='extract', {given})\n"
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ from tests.unit.ledger.orders import snapshot
 
 Check = Callable[..., tuple[int, list[str], str]]
 EXAMPLES = Path(__file__).parents[2] / "dags"
+#: The task that sends what `by_hand` plans.
+SUBMIT = "    IssueBadgeOperator(task_id='submit', plan=dag.get_task('extract').output)\n"
 LOG = re.compile(r"(?m)^\d{4}-\d\d-\d\dT.*\n")
 
 
@@ -436,10 +438,17 @@ def test_a_warehouse_that_does_not_answer_ends_the_wait(
 
 def test_a_connection_that_does_not_submit_is_told(place: Place, folder: Path, check: Check) -> None:
     place.platform(submitting=False)
-    (folder / "gold.py").write_text(campaign("gold"))
+    (folder / "gold.py").write_text(campaign("gold", live="False"))
     code, lines, _ = check(folder)
-    assert code == 0
+    assert code == 0, "a dry run sends nothing"
     assert any(line.startswith("beware: connection 'capillary'") and "submitting is off" in line for line in lines)
+    (folder / "gold.py").write_text(campaign("gold"))
+    (folder / "hand.py").write_text(by_hand("hand") + SUBMIT)
+    code, lines, _ = check(folder)
+    assert code == 1
+    for name in ("gold.py, campaign 'gold'", "hand.py, DAG 'hand', task 'submit'"):
+        (line,) = [line for line in lines if line.startswith(f"fails: {folder}/{name}: submitting: ")]
+        assert "a live run would be refused: submitting is switched off in connection 'capillary'. Switch it on" in line
 
 
 def test_it_works_on_a_machine_with_connections_in_the_environment_alone(

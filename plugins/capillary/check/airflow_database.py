@@ -75,4 +75,4 @@ def airflow_database() -> AirflowDatabase | None:
 
 def _pools(engine: Engine) -> Mapping[str, int]:
     with Session(engine) as session:
-        return {name: slots for name, slots in session.execute(select(Pool.pool, Pool.slots))}
+        return {row.pool: row.slots for row in session.execute(select(Pool.pool, Pool.slots))}

@@ -61,9 +61,7 @@ def check(asked: Asked) -> tuple[Finding, ...]:
             database.close()
 
 
-def _of_dags(
-    dags: tuple[tuple[Path, DAG], ...], asked: Asked, database: AirflowDatabase | None
-) -> Iterator[Finding]:
+def _of_dags(dags: tuple[tuple[Path, DAG], ...], asked: Asked, database: AirflowDatabase | None) -> Iterator[Finding]:
     run = SampleRun(database=database, files_only=asked.files_only)
     looks = [(dag, look_at(file, dag, run)) for file, dag in dags]
     for (file, dag), (_, looked) in zip(dags, looks, strict=True):

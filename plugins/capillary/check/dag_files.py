@@ -163,7 +163,8 @@ def _of_loaded(file: Path, dags: Sequence[DAG], lost: Sequence[PassedOver]) -> I
     if not (dags or lost or forgotten) and file.suffix == ".py" and (made := campaigns_made(file)):
         words = (
             f"no DAG comes of its campaign of {made[0]}: reading the file does not get there, as with a loop over "
-            "nothing or a condition that is false here, or its .dag() is missing. Have the file call BadgeCampaign(…).dag()"
+            "nothing or a condition that is false here, or its .dag() is missing. Have the file call "
+            "BadgeCampaign(…).dag()"
         )
         yield Finding(Verdict.FAILS, shown(file), "", words)
     for name in forgotten:

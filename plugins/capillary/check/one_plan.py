@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
+from jinja2 import UndefinedError
+
 from capillary.api.outside_text import on_one_line
 from capillary.api.settings import PlatformSettings
 from capillary.check.answers import Answers
@@ -52,7 +54,12 @@ def _explained(where: str, about: str, look: Callable[[], str]) -> Iterator[Find
         said = look()
     except CapillaryError as error:
         yield Finding(Verdict.FAILS, where, about, str(error))
-    except (TypeError, ValueError, AttributeError) as error:  # of a value that is not what the argument takes
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+        UndefinedError,
+    ) as error:  # of a value that is not what the argument takes
         words = f"one is of a type that it does not take ({type(error).__name__}: {error}). Correct the task"
         yield Finding(Verdict.FAILS, where, about, words)
     else:

@@ -21,7 +21,7 @@ from capillary.arguments import (
 from capillary.campaign import PlanCampaignOperator
 from capillary.check.dag_files import shown
 from capillary.check.finding import Finding, Verdict
-from capillary.check.rendering import Rendered, rendered
+from capillary.check.rendering import Rendered, redacted, rendered
 from capillary.check.sample_run import SampleRun
 from capillary.checked_operator import CheckedOperator
 from capillary.errors import CapillaryError
@@ -104,7 +104,7 @@ def look_at(file: Path, dag: DAG, run: SampleRun) -> Looked:
     looked = Looked()
     by_task: dict[str, Planning] = {}
     is_campaign = any(isinstance(task, PlanCampaignOperator) for task in dag.tasks)
-    for task in dag.topological_sort():
+    for task in dag.topological_sort():  # type: ignore[no-untyped-call] # Airflow's own
         where = f"{shown(file)}, DAG {dag.dag_id!r}, task {task.task_id!r}"
         if isinstance(task, MappedOperator):
             looked.findings.extend(_of_mapped(task, where))
@@ -171,10 +171,10 @@ def _arguments(copied: Rendered, where: str, run: SampleRun) -> Iterator[Finding
             task.occasion_name()
             task.campaign_name(task.dag_id)
     except CapillaryError as error:
-        yield Finding(Verdict.FAILS, where, "arguments", f"{error}{_with(copied, run)}")
+        yield Finding(Verdict.FAILS, where, "arguments", redacted(f"{error}{_with(copied, run)}"))
     except (TypeError, ValueError, AttributeError) as error:  # of a value that is not what the argument takes
         words = f"one is of a type that it does not take ({type(error).__name__}: {error}). Correct the task"
-        yield Finding(Verdict.FAILS, where, "arguments", f"{words}{_with(copied, run)}")
+        yield Finding(Verdict.FAILS, where, "arguments", redacted(f"{words}{_with(copied, run)}"))
 
 
 def _with(copied: Rendered, run: SampleRun) -> str:

@@ -1,4 +1,4 @@
-"""Render a task's templates as for a run that starts now, and tell what of them would fail: where, and by which name."""
+"""Render a task's templates as for a run that starts now, and tell what of them would fail: where, and why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from airflow.sdk import DAG, BaseOperator, Context, XComArg
 from airflow.sdk.exceptions import AirflowException, ParamValidationError
-from airflow.sdk.log import redact
+from airflow.sdk.log import redact  # type: ignore[attr-defined] # Airflow's tasks import it from there
 from jinja2 import Environment, TemplateError, TemplateSyntaxError, UndefinedError
 
 from capillary.check.finding import Finding, Verdict
@@ -82,11 +82,16 @@ def rendered(task: BaseOperator, dag: DAG, file: Path, where: str, run: SampleRu
     return Rendered(copy, context, tuple(findings), outputs, had_jinja)
 
 
+def redacted(words: str) -> str:
+    """Return words without what Airflow hides in logs, as the value of a variable whose name says that it is a secret."""
+    return str(redact(words))
+
+
 def _unknown_parameters(error: ParamValidationError, task: BaseOperator, dag: DAG, where: str) -> Finding:
     if missing := without_value(task, dag):
         words = f"parameter {', '.join(missing)} has no default: whoever triggers a run gives it"
         return Finding(Verdict.NOT_CHECKED, where, "template", words)
-    return Finding(Verdict.FAILS, where, "params", f"{error}. Correct the parameter's default or its schema")
+    return Finding(Verdict.FAILS, where, "params", f"{str(error).splitlines()[0]}. Correct its default or schema")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +118,14 @@ class _Rendering:
         verdict = _verdict(cause, text, self.dag)
         place = place_of(text, _line(cause), self.file, self.dag)
         said = str(error)
-        if verdict is Verdict.NOT_CHECKED:
+        if asks_the_supervisor(cause):
+            said = f"what it names {_WHEN_IT_RUNS}"
+        elif verdict is Verdict.NOT_CHECKED:
             said = f"what it names {_WHEN_IT_RUNS}: {error}"
         elif not isinstance(error, AirflowException):  # not in this package's words yet
             said = f"argument {name!r}: {error}"
         hint = self._hint(cause, text) if verdict is Verdict.FAILS else ""
-        return Finding(verdict, self.where, f"template in {place}", str(redact(f"{said}{hint} ({self.run})")))
+        return Finding(verdict, self.where, f"template{place}", redacted(f"{said}{hint} ({self.run})"))
 
     def _wrong_text(self, given: object, environment: Environment) -> str:
         """Return the text that cannot be rendered, of one or of several in a mapping or list."""

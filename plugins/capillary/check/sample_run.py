@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Never, cast
@@ -36,8 +35,8 @@ class VariableMissing(Exception):
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f"there is no Airflow variable {key!r}. Create it under Admin, Variables, with `airflow variables set {key} "
-            f"…`, or in the environment variable AIRFLOW_VAR_{key.upper()}"
+            f"there is no Airflow variable {key!r}. Create it under Admin, Variables, with `airflow variables set "
+            f"{key} …`, or in the environment variable AIRFLOW_VAR_{key.upper()}"
         )
 
 
@@ -210,5 +209,5 @@ class _Connections(ConnectionAccessor):
 
 def without_value(task: BaseOperator, dag: DAG) -> list[str]:
     """Return the parameters without a default: whoever triggers a run gives them."""
-    declared: Mapping[str, Any] = {**dict(dag.params.items()), **dict(task.params.items())}
-    return [name for name, value in declared.items() if value is NOTSET]
+    declared = [(name, params.get_param(name)) for params in (dag.params, task.params) for name in params]
+    return list(dict.fromkeys(name for name, param in declared if not param.has_value))

@@ -39,9 +39,7 @@ def _is_text(conn_id: object) -> bool:
     return isinstance(conn_id, str)
 
 
-def _elsewhere(
-    sending: Sending, planning: Planning, answers: Answers, settings: PlatformSettings
-) -> Iterator[Finding]:
+def _elsewhere(sending: Sending, planning: Planning, answers: Answers, settings: PlatformSettings) -> Iterator[Finding]:
     """Yield that a task sends by other connections than those by which its plan was made."""
     task, plans = sending.task, planning.task
     planned_for = answers.platforms.get(plans.capillary_conn_id)
@@ -55,8 +53,8 @@ def _elsewhere(
     known = {task.ledger_conn_id, plans.ledger_conn_id} <= answers.ledgers.keys()
     if known and ledger_url_of(task.ledger_conn_id) != ledger_url_of(plans.ledger_conn_id):
         words = (
-            f"task {plans.task_id!r} writes its plan into {plans.ledger_conn_id!r}, and {task.task_id!r} looks for it in "
-            f"{task.ledger_conn_id!r}. Give both the same ledger_conn_id"
+            f"task {plans.task_id!r} writes its plan into {plans.ledger_conn_id!r}, and {task.task_id!r} looks for it "
+            f"in {task.ledger_conn_id!r}. Give both the same ledger_conn_id"
         )
         yield Finding(Verdict.FAILS, sending.where, "ledger_conn_id", words)
 

@@ -13,7 +13,7 @@ from capillary.sql_file import SqlInvalid, names_a_file, text_of
 
 
 def place_of(text: str, line: int | None, file: Path, dag: DAG) -> str:
-    """Return where a template's line stands, as far as the files tell.
+    """Return where a template's line stands, as far as the files tell: `, line 12` of the DAG file, ` in vips.sql`.
 
     Args:
         text: the template.
@@ -25,15 +25,15 @@ def place_of(text: str, line: int | None, file: Path, dag: DAG) -> str:
     texts = list(_texts(file))
     for sql in _sql_files(file, dag, {each.value for each in texts if isinstance(each.value, str)}):
         if _holds(sql, text):
-            return f"{shown(sql)}{at}"
+            return f" in {shown(sql)}{at}"
     found = [each for each in texts if each.value == text]
     if not text or len(found) != 1:
-        return f"{shown(file)}{f', its line {line}' if line and text.count(chr(10)) else ''}"
+        return f", its line {line}" if line and "\n" in text else ""
     (literal,) = found
     spans = (literal.end_lineno or literal.lineno) - literal.lineno
     # Of a text in triple quotes each line is one of the file's.
     within = (line or 1) - 1 if spans == text.count("\n") else 0
-    return f"{shown(file)}, line {literal.lineno + within}"
+    return f", line {literal.lineno + within}"
 
 
 def _texts(file: Path) -> Iterator[ast.Constant]:
@@ -46,9 +46,9 @@ def _texts(file: Path) -> Iterator[ast.Constant]:
 
 def _sql_files(file: Path, dag: DAG, names: set[str]) -> Iterator[Path]:
     searched = dag.template_searchpath
-    folders = [file.parent, *([searched] if isinstance(searched, str) else searched or ())]
+    folders = [file.parent, *map(Path, [searched] if isinstance(searched, str) else searched or ())]
     for name in sorted(filter(names_a_file, names)):
-        yield from (Path(folder) / name.strip() for folder in folders)
+        yield from (folder / name.strip() for folder in folders)
 
 
 def _holds(sql: Path, text: str) -> bool:
