@@ -10,14 +10,12 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from capillary.__main__ import main
 from capillary.check import connections
 from capillary.check.finding import Verdict
 from capillary.ledger import stops
@@ -25,36 +23,11 @@ from capillary.ledger.stops import Scope
 from capillary.warehouse import database_engine_of
 from sandbox.faults import Route
 from sandbox.warehouse import main as seed
-from tests.glue.broken_campaigns import BROKEN, WRONG_CONNECTIONS, Broken, by_hand, campaign, write
-from tests.glue.conftest import Place
+from tests.glue.broken_campaigns import BROKEN, SUBMIT, WRONG_CONNECTIONS, Broken, by_hand, campaign, write
+from tests.glue.conftest import LOG, Check, Place
 from tests.unit.ledger.orders import snapshot
 
-Check = Callable[..., tuple[int, list[str], str]]
 EXAMPLES = Path(__file__).parents[2] / "dags"
-#: The task that sends what `by_hand` plans.
-SUBMIT = "    IssueBadgeOperator(task_id='submit', plan=dag.get_task('extract').output)\n"
-LOG = re.compile(r"(?m)^\d{4}-\d\d-\d\dT.*\n")
-
-
-@pytest.fixture(autouse=True)
-def _without_modules_of_dag_files(tmp_path: Path) -> Iterator[None]:
-    yield
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)) or name.startswith("unusual_prefix_"):
-            del sys.modules[name]
-
-
-@pytest.fixture
-def check(capsys: pytest.CaptureFixture[str]) -> Check:
-    """Runs the command; returns its exit code, its lines without Airflow's log, and standard error."""
-
-    def checked(*arguments: str | Path) -> tuple[int, list[str], str]:
-        capsys.readouterr()
-        code = main(["check", *map(str, arguments)])
-        said = capsys.readouterr()
-        return code, LOG.sub("", said.out).splitlines(), said.err
-
-    return checked
 
 
 def findings(lines: list[str]) -> list[str]:
@@ -66,13 +39,6 @@ def findings(lines: list[str]) -> list[str]:
         else:
             found.append(line)
     return found
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "dags"
-    made.mkdir()
-    return made
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any, Final
 from airflow.sdk import DAG, BaseOperator, Context, XComArg
 from airflow.sdk.exceptions import AirflowException, ParamValidationError
 from airflow.sdk.log import redact  # type: ignore[attr-defined] # Airflow's tasks import it from there
-from jinja2 import Environment, TemplateError, TemplateSyntaxError, UndefinedError
+from jinja2 import Environment, Template, TemplateError, TemplateSyntaxError, UndefinedError
 
 from capillary.check.finding import Finding, Verdict
 from capillary.check.sample_run import (
@@ -29,8 +29,6 @@ from capillary.query_template import OF_EXPRESSIONS, InParameter
 from capillary.text_rendering import holds_jinja
 
 _WHEN_IT_RUNS: Final = "is known when it runs"
-#: What Jinja calls the file of a template that is none.
-_TEMPLATE: Final = "<template>"
 #: Jinja's words of what a value does not have.
 _LACKS: Final = re.compile(r"has no attribute '(\w+)'")
 
@@ -83,7 +81,7 @@ def rendered(task: BaseOperator, dag: DAG, file: Path, where: str, run: SampleRu
 
 
 def redacted(words: str) -> str:
-    """Return words without what Airflow hides in logs, as the value of a variable whose name says that it is a secret."""
+    """Return words without what Airflow hides in logs, such as a variable whose name says that it is a secret."""
     return str(redact(words))
 
 
@@ -175,8 +173,9 @@ def _line(cause: BaseException) -> int | None:
         return cause.lineno
     line, traceback = None, cause.__traceback__
     while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == _TEMPLATE:
-            line = traceback.tb_lineno
+        template = traceback.tb_frame.f_globals.get("__jinja_template__")
+        if isinstance(template, Template):  # its frame counts the lines of the Python that Jinja makes of it
+            line = template.get_corresponding_lineno(traceback.tb_lineno)
         traceback = traceback.tb_next
     return line
 

@@ -13,6 +13,7 @@ from airflow.sdk import DAG, BaseOperator, Context, DagRunState, TaskInstanceSta
 from airflow.sdk.api.datamodels._generated import DagRun, DagRunType, TIRunContext
 from airflow.sdk.definitions._internal.types import NOTSET
 from airflow.sdk.definitions.asset import BaseAsset
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.context import ConnectionAccessor, VariableAccessor
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -209,5 +210,6 @@ class _Connections(ConnectionAccessor):
 
 def without_value(task: BaseOperator, dag: DAG) -> list[str]:
     """Return the parameters without a default: whoever triggers a run gives them."""
-    declared = [(name, params.get_param(name)) for params in (dag.params, task.params) for name in params]
+    both = [params for params in (dag.params, task.params) if isinstance(params, ParamsDict)]
+    declared = [(name, params.get_param(name)) for params in both for name in params]
     return list(dict.fromkeys(name for name, param in declared if not param.has_value))
