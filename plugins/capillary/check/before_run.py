@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow.configuration import conf
 from airflow.sdk import DAG
 
 from capillary.campaign import PlanCampaignOperator
@@ -40,21 +39,16 @@ class Asked:
     dry_run: bool = False
 
 
-def dags_folder() -> Path:
-    """Return the folder where Airflow looks for DAGs."""
-    return Path(conf.get_mandatory_value("core", "dags_folder"))
-
-
 def check(asked: Asked) -> tuple[Finding, ...]:
     """Return what there is to say; nothing is written to ledger, platform or warehouse.
 
     Raises:
         NothingToCheck: there is no such path, or no DAG file in it.
     """
-    loaded = load(asked.path)
-    dags, findings = _wanted(loaded, asked)
     database = None if asked.files_only else airflow_database()
     try:
+        loaded = load(asked.path, has_database=database is not None)
+        dags, findings = _wanted(loaded, asked)
         return (*findings, *_of_dags(dags, asked, database))
     finally:
         if database is not None:

@@ -118,6 +118,7 @@ def look_at(file: Path, dag: DAG, run: SampleRun) -> Looked:
             if isinstance(copy, PlanningOperator) and _plans(copy) and copied.is_whole and not _unplanned(copied):
                 by_task[task.task_id] = Planning(where, dag.dag_id, copy, copied.context, not wrong)
             if isinstance(copy, IssueBadgeOperator):
+                looked.findings.extend(_handed_over(copy, dag, where))
                 looked.sendings.extend(_sending(copy, where, by_task))
     looked.plannings.extend(by_task.values())
     return looked
@@ -190,6 +191,17 @@ def _model(task: CheckedOperator) -> type[Arguments]:
     if isinstance(task, BadgeRequestSensor):
         return WaitingArguments
     return ReportArguments if isinstance(task, ReportBadgesOperator) else KeepingArguments
+
+
+def _handed_over(task: IssueBadgeOperator, dag: DAG, where: str) -> Iterator[Finding]:
+    """Yield why a task is handed no plan, or by what: a task of somebody else's may hand over anything."""
+    planner = dag.get_task(task.planned_by) if task.planned_by in dag.task_dict else None
+    if isinstance(planner, BaseOperator) and not _is_ours(planner):
+        words = f"it is handed over by task {task.planned_by!r}, which is none of this package's, and {_WHEN_IT_RUNS}"
+        yield Finding(Verdict.NOT_CHECKED, where, "plan", words)
+    elif isinstance(planner, BaseOperator) and not planner.do_xcom_push:
+        words = f"task {task.planned_by!r} says do_xcom_push=False, and hands over none. Leave do_xcom_push out there"
+        yield Finding(Verdict.FAILS, where, "plan", words)
 
 
 def _sending(task: IssueBadgeOperator, where: str, plannings: Mapping[str, Planning]) -> Iterator[Sending]:

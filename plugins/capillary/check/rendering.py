@@ -130,7 +130,10 @@ class _Rendering:
         if isinstance(given, str):
             return given
         inner = given.values() if isinstance(given, Mapping) else given if isinstance(given, list | tuple) else ()
-        for each in filter(holds_jinja, inner):
+        texts = [each for each in inner if holds_jinja(each)]
+        if len(texts) == 1:
+            return self._wrong_text(texts[0], environment)
+        for each in texts:
             try:
                 self.task.render_template(each, self.context, environment)
             except Exception:  # noqa: BLE001 - it is what was looked for

@@ -61,10 +61,10 @@ def assert_may_send(tx: Transaction, settings: PlatformSettings) -> None:
             f"the list of {account} has to be read from its beginning once more, because a request stood there that "
             "this ledger did not know; nothing is sent before that. submit does it; retry the task if it ended"
         )
-    _assert_nothing_foreign(tx, settings)
+    assert_nothing_foreign(tx, settings)
 
 
-def _assert_nothing_foreign(tx: Transaction, settings: PlatformSettings) -> None:
+def assert_nothing_foreign(tx: Transaction, settings: PlatformSettings) -> None:
     """Assert that no credential user of the account was shown a key that the ledger does not know."""
     found = foreign_keys(tx, settings.account)
     if not found:
