@@ -13,9 +13,10 @@ import pytest
 from airflow.models.base import Base
 from sqlalchemy import Engine, create_engine, insert
 
-from tests.glue.broken_campaigns import SUBMIT, by_hand, campaign
+from tests.glue.broken_campaigns import QUERY, SUBMIT, by_hand, campaign
 from tests.glue.conftest import Check, Place
 
+QUERY_ARGUMENT = f"sql={QUERY!r}, "
 MORE = "from airflow.sdk import Asset, Param, Variable\n"
 
 
@@ -152,6 +153,45 @@ def test_what_fails_in_a_run_fails_the_check(place: Place, folder: Path, check: 
     code, lines, _ = check(folder)
     assert code == 1, lines
     assert [line for line in lines if line.startswith("fails: ") and words in line], lines
+
+
+def mapped(expanded: str, **changes: str) -> str:
+    """Return a DAG file with a mapped task that plans."""
+    text = hand("a", **changes).replace("PlanBadgesOperator(task_id", "PlanBadgesOperator.partial(task_id")
+    return f"{text.rstrip()}.{expanded}\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (
+            mapped("expand(occasion=['a', 'x' * 201])"),
+            "task 'extract', part 1: arguments: Task 'extract', argument 'occ",
+        ),
+        (
+            mapped("expand(occasion=['a', '{{ nope }}'])"),
+            "part 1: template, line 7: Task 'extract', argument 'occasion'",
+        ),
+        (
+            mapped("expand(occasion=['a'])", note="'{{ nope }}'"),
+            "part 0: template, line 7: Task 'extract', argument 'n",
+        ),
+        (
+            mapped("expand_kwargs([{'note': 'a'}, {'note': '{{ 1/0 }}'}])"),
+            "part 1: template, line 7: Task 'extract', arg",
+        ),
+        (mapped("expand(capillary_conn_id=['nowhere'])"), "connection 'nowhere': used by a"),
+        (mapped("expand(sql=['gone.sql'])").replace(QUERY_ARGUMENT, ""), "there is no file 'gone.sql'"),
+    ],
+)
+def test_the_parts_of_a_mapped_task_that_the_file_writes_out_are_looked_at(
+    place: Place, folder: Path, check: Check, source: str, words: str
+) -> None:
+    (folder / "a.py").write_text(source)
+    code, lines, _ = check(folder)
+    assert code == 1, lines
+    assert [line for line in lines if line.startswith("fails: ") and words in line], lines
+    assert [line for line in lines if line.startswith("not checked: ") and "it is mapped, and what each part" in line]
 
 
 def test_every_template_that_fails_is_told(place: Place, folder: Path, check: Check) -> None:

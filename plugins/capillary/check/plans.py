@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from airflow.sdk import DAG, BaseOperator, Context
 from airflow.sdk.definitions.mappedoperator import MappedOperator
@@ -32,6 +32,8 @@ from capillary.text_rendering import holds_jinja
 
 #: Attributes of this package's operators and sensors that name a connection.
 CONNECTIONS: Final = ("capillary_conn_id", "warehouse_conn_id", "ledger_conn_id")
+#: Of a mapped task with more parts the first are looked at.
+_MOST_PARTS: Final = 100
 _WHEN_IT_RUNS: Final = "is known when it runs"
 
 
@@ -107,6 +109,7 @@ def look_at(file: Path, dag: DAG, run: SampleRun) -> Looked:
     for task in dag.topological_sort():  # type: ignore[no-untyped-call] # Airflow's own
         where = f"{shown(file)}, DAG {dag.dag_id!r}, task {task.task_id!r}"
         if isinstance(task, MappedOperator):
+            _look_at_parts(looked, task, dag, file, where, run)
             looked.findings.extend(_of_mapped(task, where))
         elif isinstance(task, BaseOperator) and _is_ours(task):
             where = f"{shown(file)}, campaign {dag.dag_id!r}" if is_campaign else where
@@ -135,6 +138,37 @@ def _plans(task: PlanningOperator) -> bool:
 def _unplanned(copied: Rendered) -> bool:
     """Return whether what it plans is another task's output."""
     return bool(copied.outputs)
+
+
+def _look_at_parts(looked: Looked, task: MappedOperator, dag: DAG, file: Path, where: str, run: SampleRun) -> None:
+    """Add what is wrong with the parts of a mapped task, as far as its DAG file writes them out."""
+    if not issubclass(task.operator_class, CheckedOperator):
+        return
+    for index, values in enumerate(_parts(task)):
+        part = f"{where}, part {index}"
+        try:
+            unmapped = task.unmap(values)
+        except CapillaryError as error:
+            looked.findings.append(Finding(Verdict.FAILS, part, "arguments", str(error)))
+            continue
+        copied = rendered(unmapped, dag, file, part, run)
+        looked.findings.extend([*copied.findings, *_arguments(copied, part, run)])
+        looked.connections.update(dict.fromkeys(_connections(copied.task)))
+
+
+def _parts(task: MappedOperator) -> list[Mapping[str, Any]]:
+    """Return values of the first parts, in which each value stands once; nothing where another task gives them."""
+    expanded = task.expand_input.value
+    if isinstance(expanded, Mapping):
+        values = {name: each for name, each in expanded.items() if isinstance(each, list | tuple) and each}
+        longest = max(map(len, values.values()), default=0) if len(values) == len(expanded) else 0
+        parts: list[Mapping[str, Any]] = [
+            {name: each[min(index, len(each) - 1)] for name, each in values.items()} for index in range(longest)
+        ]
+    else:
+        given = expanded if isinstance(expanded, list | tuple) else ()
+        parts = [each for each in given if isinstance(each, Mapping)]
+    return parts[:_MOST_PARTS]
 
 
 def _of_mapped(task: MappedOperator, where: str) -> Iterator[Finding]:
