@@ -194,6 +194,14 @@ def test_the_parts_of_a_mapped_task_that_the_file_writes_out_are_looked_at(
     assert [line for line in lines if line.startswith("not checked: ") and "it is mapped, and what each part" in line]
 
 
+def test_a_dry_run_waits_for_arguments_that_are_right(place: Place, folder: Path, check: Check) -> None:
+    (folder / "a.py").write_text(hand("a", note="'{{ \"x\" * 4001 }}'"))
+    code, lines, _ = check(folder, "--dry-run", "--quiet")
+    assert (code, len(lines)) == (1, 2), lines
+    assert lines[0].startswith("fails: ")
+    assert lines[1].endswith("dry run: what fails above would fail here, too")
+
+
 def test_every_template_that_fails_is_told(place: Place, folder: Path, check: Check) -> None:
     (folder / "a.py").write_text(hand("a", note="'{{ one }}'", occasion="'{{ two }}'", reference_id="'{{ three }}'"))
     _, lines, _ = check(folder, "--files-only")

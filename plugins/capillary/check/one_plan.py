@@ -20,6 +20,8 @@ from capillary.engine.query_probe import Depth, probe_query
 from capillary.errors import CapillaryError
 from capillary.operators import PlanBadgesOperator
 
+#: Of a value that is not what the argument takes.
+_OF_VALUES: Final = (TypeError, ValueError, AttributeError, UndefinedError)
 #: What is right once a query was looked at so far, and what its database does not tell.
 _DEPTH: Final = {
     Depth.COLUMNS: "query with its columns and parameters",
@@ -54,12 +56,7 @@ def _explained(where: str, about: str, look: Callable[[], str]) -> Iterator[Find
         said = look()
     except CapillaryError as error:
         yield Finding(Verdict.FAILS, where, about, str(error))
-    except (
-        TypeError,
-        ValueError,
-        AttributeError,
-        UndefinedError,
-    ) as error:  # of a value that is not what the argument takes
+    except _OF_VALUES as error:
         words = f"one is of a type that it does not take ({type(error).__name__}: {error}). Correct the task"
         yield Finding(Verdict.FAILS, where, about, words)
     else:
@@ -157,6 +154,6 @@ def counted(planning: Planning, answers: Answers, found: list[Finding]) -> Findi
     ]
     if away:
         return Finding(Verdict.NOT_CHECKED, planning.where, "dry run", _away(away[0]))
-    if any(finding.verdict is Verdict.FAILS for finding in found):
+    if not planning.is_sound or any(finding.verdict is Verdict.FAILS for finding in found):
         return Finding(Verdict.NOT_CHECKED, planning.where, "dry run", "what fails above would fail here, too")
     return dry_run(planning)
