@@ -458,7 +458,7 @@ def test_a_recurring_campaign_catches_up_and_a_longer_timeout_is_taken() -> None
     [{}, {"schedule": "0 6 1 * *"}, {"dag_args": {"catchup": True, "start_date": datetime(2026, 11, 1, tzinfo=UTC)}}],
 )
 def test_catching_up_needs_a_schedule_and_a_first_day(fields: dict[str, Any]) -> None:
-    with pytest.raises(CampaignInvalid, match="there is nothing to catch up with. Give a schedule and a start_date"):
+    with pytest.raises(CampaignInvalid, match=r"there is nothing to catch up with\. Give a schedule and a start_date"):
         campaign(**{"occasion": "vip {month}", "dag_args": {"catchup": True}, **fields})
 
 

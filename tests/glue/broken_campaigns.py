@@ -9,6 +9,8 @@ from typing import Final
 from sandbox.badges import DIRECT, EXPIRED, GOLD_CIRCLE, INACTIVE
 
 QUERY: Final = "SELECT customer_id FROM vip ORDER BY customer_id"
+#: The task that sends what `by_hand` plans.
+SUBMIT: Final = "    IssueBadgeOperator(task_id='submit', plan=dag.get_task('extract').output)\n"
 _FIELDS: Final = {
     "sql": repr(QUERY),
     "badge_id": repr(GOLD_CIRCLE.badge_id),
@@ -39,7 +41,7 @@ def by_hand(name: str, **changes: str) -> str:
     given = ", ".join(f"{field}={value}" for field, value in fields.items())
     imports = "from airflow.sdk import DAG\nfrom capillary.api.request_workflow import Entity"
     imports += "\nfrom capillary.operators import IssueBadgeOperator, PlanBadgesOperator"
-    return f"{imports}\n\nwith DAG({name!r}):\n    PlanBadgesOperator(task_id='extract', {given})\n"
+    return f"{imports}\n\nwith DAG({name!r}) as dag:\n    PlanBadgesOperator(task_id='extract', {given})\n"
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,39 @@ BROKEN: Final = (
         ("Airflow passes over it", "Write them into its docstring"),
     ),
     Broken("duplicate", campaign("cron2") + "\n", ("AirflowDagDuplicatedIdException", "cron2"), ()),
+    Broken(
+        "uncalled",
+        campaign("uncalled", made="def make():\n    return {}.dag()"),
+        ("'uncalled' of line 6", "in the function 'make' of line 5, which nobody calls", "Call it at the file's top"),
+    ),
+    Broken(
+        "if_false", campaign("if_false", made="if False:\n    dag = {}.dag()"), ("under 'if False' of line 5", "Move")
+    ),
+    Broken(
+        "only_for_types",
+        campaign("only_for_types", made="from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    dag = {}.dag()"),
+        ("of line 7", "under 'if TYPE_CHECKING' of line 6", "Move"),
+    ),
+    Broken(
+        "only_main",
+        campaign("only_main", made="if __name__ == '__main__':\n    dag = {}.dag()"),
+        ("under \"if __name__ == '__main__'\" of line 5", "Move"),
+    ),
+    Broken(
+        "after_return",
+        campaign("after_return", made="def make():\n    return None\n    return {}.dag()\nmake()"),
+        ("'after_return' of line 7", "after the return of line 6", "Move"),
+    ),
+    Broken(
+        "no_turn",
+        campaign("no_turn", made="for tier in ''.split():\n    dag = {}.dag()"),
+        ("no DAG comes of its campaign of line 6", "a loop over nothing", "Have the file call"),
+    ),
+    Broken(
+        "lost_in_function",
+        campaign("lost_in_function", made="def make():\n    made = {}\nmake()"),
+        ("no DAG comes of its campaign of line 6", "its .dag() is missing"),
+    ),
     _query("no_column", "SELECT customer_id AS id FROM vip", "no column customer_id", "Select the customers AS"),
     _query("two_columns", "SELECT customer_id, customer_id FROM vip", "several columns customer_id", "once"),
     _query("no_table", "SELECT customer_id FROM wip", "no such table: wip", "Correct the campaign's SQL"),
@@ -104,6 +139,37 @@ BROKEN: Final = (
     Broken("template", by_hand("template", occasion="'{% if %}'"), ("argument 'occasion'", "Correct the template")),
     Broken("sql_template", by_hand("sql_template", sql="'{% if %} SELECT 1'"), ("cannot load it", "line 1")),
     Broken("unknown_name", by_hand("unknown_name", occasion="'{{ dss }}'"), ("'dss' is undefined", "Correct the")),
+    Broken(
+        "macro",
+        campaign("macro", sql="'macro.sql'"),
+        ("template in ", "macro.sql, line 2", "has no macro 'nope'", "the default of each parameter"),
+        (("macro.sql", "SELECT customer_id FROM vip\nWHERE '{{ macros.nope }}' > ''\n"),),
+    ),
+    Broken(
+        "no_param", by_hand("no_param", occasion="'{{ params.tier }}'"), ("template, line 6", "no parameter 'tier'")
+    ),
+    Broken("no_filter", by_hand("no_filter", note="'{{ ds | nope }}'"), ("template, line 6", "No filter named 'nope'")),
+    Broken("no_fact", by_hand("no_fact", note="'{{ ti.nope }}'"), ("template, line 6", "no attribute 'nope'")),
+    Broken("divides", by_hand("divides", note="'{{ 1 / 0 }}'"), ("template, line 6", "ZeroDivisionError")),
+    Broken("long_note", by_hand("long_note", note="'{{ \"x\" * 4001 }}'"), ("'note'", "most 4000", "rendered as for")),
+    Broken("long_reference", by_hand("long_reference", reference_id="'{{ \"x\" * 256 }}'"), ("most 255", "rendered")),
+    Broken("long_occasion", by_hand("long_occasion", occasion="'{{ \"x\" * 201 }}'"), ("than 200", "rendered as for")),
+    Broken("long_name", by_hand("long_name", campaign="'{{ \"x\" * 201 }}'"), ("'campaign'", "most 200", "rendered")),
+    Broken(
+        "long_till",
+        by_hand("long_till", entity="dict(till_id='{{ \"x\" * 65 }}', store_id='2', zone_id='3', concept_id='4')"),
+        ("'entity': till_id", "most 64", "rendered as for"),
+    ),
+    Broken(
+        "two_templates",
+        by_hand("two_templates", note="'{{ one }}'", occasion="'{{ two }}'"),
+        ("'note'", "'one' is undefined"),
+    ),
+    Broken(
+        "submit_template",
+        by_hand("submit_template") + SUBMIT.replace(")\n", ", ledger_conn_id='{{ nope }}')\n"),
+        ("task 'submit'", "template, line 7", "'nope' is undefined"),
+    ),
     Broken("hand_file", by_hand("hand_file", sql="'gone.sql'"), ("gone.sql",)),
     Broken("hand_badge", by_hand("hand_badge", badge_id="'GOLD'"), ("badge_id", "24 digits")),
     Broken("misimport", by_hand("x").replace("PlanBadges", "PlanBages"), ("cannot load it", "PlanBagesOperator")),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +16,7 @@ from airflow.sdk import Context
 from sqlalchemy import create_engine, func, select, text
 
 from capillary import base_operator, wiring
+from capillary.__main__ import main
 from capillary.engine import second_look
 from capillary.engine.runtime import Runtime
 from capillary.ledger.database import Ledger
@@ -23,6 +26,9 @@ from sandbox.badges import GOLD_CIRCLE
 from sandbox.server import RunningSandbox, running_sandbox
 from sandbox.settings import SandboxSettings
 
+Check = Callable[..., tuple[int, list[str], str]]
+#: A line of Airflow's log.
+LOG = re.compile(r"(?m)^\d{4}-\d\d-\d\dT.*\n")
 #: What every plan of these tests has in common.
 BADGE: dict[str, Any] = {
     "occasion": "vip",
@@ -153,3 +159,27 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(wiring, "runtime_of", runtime)
     monkeypatch.setattr(base_operator, "runtime_of", runtime)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder for DAG files."""
+    made = tmp_path / "dags"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Check]:
+    """Runs `capillary check`; returns its exit code, its lines without Airflow's log, and standard error."""
+
+    def checked(*arguments: str | Path) -> tuple[int, list[str], str]:
+        capsys.readouterr()
+        code = main(["check", *map(str, arguments)])
+        said = capsys.readouterr()
+        return code, LOG.sub("", said.out).splitlines(), said.err
+
+    yield checked
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)) or name.startswith("unusual_prefix_"):
+            del sys.modules[name]

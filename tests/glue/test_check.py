@@ -10,14 +10,12 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from capillary.__main__ import main
 from capillary.check import connections
 from capillary.check.finding import Verdict
 from capillary.connections.warehouse import database_engine_of
@@ -25,34 +23,11 @@ from capillary.ledger import stops
 from capillary.ledger.stops import Scope
 from sandbox.faults import Route
 from sandbox.warehouse import main as seed
-from tests.glue.broken_campaigns import BROKEN, WRONG_CONNECTIONS, Broken, by_hand, campaign, write
-from tests.glue.conftest import Place
+from tests.glue.broken_campaigns import BROKEN, SUBMIT, WRONG_CONNECTIONS, Broken, by_hand, campaign, write
+from tests.glue.conftest import LOG, Check, Place
 from tests.unit.ledger.orders import snapshot
 
-Check = Callable[..., tuple[int, list[str], str]]
 EXAMPLES = Path(__file__).parents[2] / "dags"
-LOG = re.compile(r"(?m)^\d{4}-\d\d-\d\dT.*\n")
-
-
-@pytest.fixture(autouse=True)
-def _without_modules_of_dag_files(tmp_path: Path) -> Iterator[None]:
-    yield
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)) or name.startswith("unusual_prefix_"):
-            del sys.modules[name]
-
-
-@pytest.fixture
-def check(capsys: pytest.CaptureFixture[str]) -> Check:
-    """Runs the command; returns its exit code, its lines without Airflow's log, and standard error."""
-
-    def checked(*arguments: str | Path) -> tuple[int, list[str], str]:
-        capsys.readouterr()
-        code = main(["check", *map(str, arguments)])
-        said = capsys.readouterr()
-        return code, LOG.sub("", said.out).splitlines(), said.err
-
-    return checked
 
 
 def findings(lines: list[str]) -> list[str]:
@@ -64,13 +39,6 @@ def findings(lines: list[str]) -> list[str]:
         else:
             found.append(line)
     return found
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "dags"
-    made.mkdir()
-    return made
 
 
 @pytest.fixture
@@ -436,10 +404,17 @@ def test_a_warehouse_that_does_not_answer_ends_the_wait(
 
 def test_a_connection_that_does_not_submit_is_told(place: Place, folder: Path, check: Check) -> None:
     place.platform(submitting=False)
-    (folder / "gold.py").write_text(campaign("gold"))
+    (folder / "gold.py").write_text(campaign("gold", live="False"))
     code, lines, _ = check(folder)
-    assert code == 0
+    assert code == 0, "a dry run sends nothing"
     assert any(line.startswith("beware: connection 'capillary'") and "submitting is off" in line for line in lines)
+    (folder / "gold.py").write_text(campaign("gold"))
+    (folder / "hand.py").write_text(by_hand("hand") + SUBMIT)
+    code, lines, _ = check(folder)
+    assert code == 1
+    for name in ("gold.py, campaign 'gold'", "hand.py, DAG 'hand', task 'submit'"):
+        (line,) = [line for line in lines if line.startswith(f"fails: {folder}/{name}: submitting: ")]
+        assert "a live run would be refused: submitting is switched off in connection 'capillary'. Switch it on" in line
 
 
 def test_it_works_on_a_machine_with_connections_in_the_environment_alone(

@@ -79,6 +79,93 @@ def test_what_airflow_reads_and_what_makes_no_campaign_is_left_alone(tmp_path: P
     assert found(tmp_path, source) == []
 
 
+MAKE = "    return BadgeCampaign(name='vip').dag()\n"
+MADE = "    dag = BadgeCampaign(name='vip').dag()\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "reason"),
+    [
+        (f"def make():\n{MAKE}", 4, "in the function 'make' of line 3, which nobody calls"),
+        (f"async def make():\n{MAKE}", 4, "in the function 'make' of line 3, which nobody calls"),
+        (f"def make():\n{MAKE}\ndef both():\n    make()\n", 4, "'make' of line 3, which nobody calls"),
+        (f"class Tiers:\n    def make(self):\n    {MAKE}", 5, "'make' of line 4, which nobody calls"),
+        (f"if False:\n    def make():\n    {MAKE}\n", 5, "under 'if False' of line 3"),
+        (f"if False:\n{MADE}", 4, "under 'if False' of line 3"),
+        (f"if 0:\n{MADE}", 4, "under 'if 0' of line 3"),
+        (f"if not True:\n{MADE}", 4, "under 'if not True' of line 3"),
+        (f"if True:\n    pass\nelse:\n{MADE}", 6, "under 'else of if True' of line 3"),
+        (f"while False:\n{MADE}", 4, "under 'while False' of line 3"),
+        (f"for tier in []:\n{MADE}", 4, "under 'for … in []' of line 3"),
+        (f"if TYPE_CHECKING:\n{MADE}", 4, "under 'if TYPE_CHECKING' of line 3"),
+        (f"if typing.TYPE_CHECKING and 1:\n{MADE}", 4, "under 'if typing.TYPE_CHECKING and 1' of line 3"),
+        (f"if __name__ == '__main__':\n{MADE}", 4, "under \"if __name__ == '__main__'\" of line 3"),
+        (f"if '__main__' == __name__:\n{MADE}", 4, "of line 3"),
+        (f"if __name__ != '__main__':\n    pass\nelse:\n{MADE}", 6, "of line 3"),
+        (f"def make():\n    return 1\n{MAKE}make()\n", 5, "after the return of line 4"),
+        (f"def make():\n    raise OSError\n{MAKE}make()\n", 5, "after the raise of line 4"),
+        (f"if __name__ == '__main__':\n    make()\ndef make():\n{MAKE}", 6, "'make' of line 5, which nobody calls"),
+    ],
+)
+def test_a_campaign_that_no_reading_of_the_file_reaches_is_named_with_its_line(
+    tmp_path: Path, source: str, line: int, reason: str
+) -> None:
+    (each,) = found(tmp_path, f"{WORDS}{IMPORT}{source}")
+    assert each.campaigns == ("vip",)
+    assert each.sentence.startswith(
+        f"the campaign 'vip' of line {line} makes no DAG, so that Airflow never runs it: it "
+    )
+    assert reason in each.sentence
+    assert each.remedy.endswith("or delete it")
+    assert found(tmp_path, f"{WORDS}{IMPORT}{source}", safe_mode=False) == [each]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"def make():\n{MAKE}dag = make()\n",
+        f"def make():\n{MAKE}def all():\n    make()\nall()\n",
+        f"def make():\n{MAKE}makers = [make]\n",
+        f"def make():\n{MAKE}globals()['make']()\n",
+        f"@register\ndef make():\n{MAKE}",
+        f"def test_it():\n{MAKE}",
+        f"class Tiers:\n    def make(self):\n    {MAKE}Tiers().make()\n",
+        f"class Tiers:\n    def __call__(self):\n    {MAKE}Tiers()()\n",
+        "make = lambda: BadgeCampaign(name='vip').dag()\ndag = make()\n",
+        f"if os.environ.get('STAGE') == 'live':\n{MADE}",
+        f"if True:\n{MADE}",
+        f"if not TYPE_CHECKING:\n{MADE}",
+        f"if __name__ != '__main__':\n{MADE}",
+        f"if __name__ == '__main__' or True:\n{MADE}",
+        f"try:\n{MADE}except ImportError:\n    pass\n",
+        f"for tier in TIERS:\n{MADE}",
+        f"while False:\n    pass\nelse:\n{MADE}",
+        f"{MADE.strip()}\nif __name__ == '__main__':\n    dag.test()\n",
+        f"def make(tier):\n    if tier:\n        return None\n{MAKE}dag = make(0)\n",
+    ],
+)
+def test_a_campaign_that_may_be_reached_is_left_alone(tmp_path: Path, source: str) -> None:
+    assert found(tmp_path, f"{WORDS}{IMPORT}{source}") == []
+
+
+def test_a_function_that_another_file_calls_is_left_alone(tmp_path: Path) -> None:
+    factory = f"{WORDS}{IMPORT}def make():\n{MAKE}"
+    (tmp_path / "uses.py").write_text(f"{WORDS}from lib.vips import make\ndag = make()\n")
+    (tmp_path / "lib").mkdir()
+    assert found(tmp_path / "lib", factory) == [], "the folder above is looked at, too"
+    assert passed_over(tmp_path) == []
+    assert passed_over(tmp_path / "lib" / "vips.py") == []
+    (tmp_path / "uses.py").write_text(f"{WORDS}from lib.vips import other\ndag = other()\n")
+    for path in (tmp_path, tmp_path / "lib" / "vips.py"):
+        (each,) = passed_over(path)
+        assert "'make' of line 3, which nobody calls" in each.sentence
+
+
+def test_a_file_that_calls_its_own_function_needs_the_words_too(tmp_path: Path) -> None:
+    (each,) = found(tmp_path, f"{IMPORT}def make():\n{MAKE}dag = make()\n")
+    assert (each.campaigns, NO_WORDS in each.sentence) == (("vip",), True)
+
+
 def test_both_faults_of_a_file_are_named_at_once(tmp_path: Path) -> None:
     words, no_dag = found(tmp_path, f"{IMPORT}BadgeCampaign(name='vip')\n")
     assert (NO_WORDS in words.sentence, NO_DAG in no_dag.sentence) == (True, True)

@@ -68,10 +68,8 @@ def ask(answers: Answers, users: Mapping[tuple[str, str], list[str]]) -> Iterato
 def _ask_platform(answers: Answers, conn_id: str) -> Finding:
     settings, said = platform_says(conn_id)
     answers.platforms[conn_id] = settings
-    if not settings.submitting:
-        return Finding(
-            Verdict.BEWARE, _connection(conn_id), "", f"{said} Switch Submitting on before a run shall send anything."
-        )
+    if not settings.submitting:  # of each campaign that is live it is told that its runs fail
+        return Finding(Verdict.BEWARE, _connection(conn_id), "", on_one_line(said))
     return Finding(Verdict.OK, _connection(conn_id), "", on_one_line(said))
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow.configuration import conf
 from airflow.sdk import DAG
 
 from capillary.campaign.dag import PlanCampaignOperator
+from capillary.check.airflow_database import AirflowDatabase, airflow_database
 from capillary.check.answers import Answers, ask, ask_for_badges
 from capillary.check.dag_files import Loaded, load, shown
 from capillary.check.finding import Finding, Verdict
 from capillary.check.one_plan import counted, findings_of
-from capillary.check.plans import Planning, connections_of, planning_tasks
+from capillary.check.plans import Looked, Planning, look_at
+from capillary.check.pools import pool_findings
+from capillary.check.sample_run import SampleRun
+from capillary.check.sending import sending_findings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,41 +39,53 @@ class Asked:
     dry_run: bool = False
 
 
-def dags_folder() -> Path:
-    """Return the folder where Airflow looks for DAGs."""
-    return Path(conf.get_mandatory_value("core", "dags_folder"))
-
-
 def check(asked: Asked) -> tuple[Finding, ...]:
     """Return what there is to say; nothing is written to ledger, platform or warehouse.
 
     Raises:
         NothingToCheck: there is no such path, or no DAG file in it.
     """
-    loaded = load(asked.path)
-    dags, findings = _wanted(loaded, asked)
-    plannings = list[Planning]()
-    for file, dag in dags:
-        found = list(planning_tasks(file, dag))
-        plannings += [each for each in found if isinstance(each, Planning)]
-        findings += [_mode(each) if isinstance(each, Planning) else each for each in found]
-        if not found:
-            findings.append(Finding(Verdict.OK, f"{shown(file)}, DAG {dag.dag_id!r}", "", "it loads"))
-    if asked.files_only:
-        return tuple(findings)
-    answers = Answers()
+    database = None if asked.files_only else airflow_database()
     try:
-        findings += ask(answers, _users(dags))
+        loaded = load(asked.path, has_database=database is not None)
+        dags, findings = _wanted(loaded, asked)
+        return (*findings, *_of_dags(dags, asked, database))
+    finally:
+        if database is not None:
+            database.close()
+
+
+def _of_dags(dags: tuple[tuple[Path, DAG], ...], asked: Asked, database: AirflowDatabase | None) -> Iterator[Finding]:
+    run = SampleRun(database=database, files_only=asked.files_only)
+    looks = [(dag, look_at(file, dag, run)) for file, dag in dags]
+    for (file, dag), (_, looked) in zip(dags, looks, strict=True):
+        yield from map(_mode, looked.plannings)
+        yield from looked.findings
+        if not looked.plannings and not looked.findings:
+            yield Finding(Verdict.OK, f"{shown(file)}, DAG {dag.dag_id!r}", "", "it loads")
+        if not asked.files_only:
+            yield from pool_findings(file, dag, None if database is None else database.pools)
+    if not asked.files_only:
+        yield from _by_connections(looks, asked)
+
+
+def _by_connections(looks: list[tuple[DAG, Looked]], asked: Asked) -> Iterator[Finding]:
+    """Yield what the connections say of plans, and of what a live run would send."""
+    answers, plannings = Answers(), [planning for _, looked in looks for planning in looked.plannings]
+    try:
+        yield from ask(answers, _users(looks))
         ask_for_badges(answers, plannings)
         for planning in plannings:
             told = list(findings_of(planning, answers))
-            findings += told
+            yield from told
             if asked.dry_run:
-                findings.append(counted(planning, answers, told))
+                yield counted(planning, answers, told)
+        for _, looked in looks:
+            for sending in looked.sendings:
+                yield from sending_findings(sending, answers)
     finally:
         for engine in answers.warehouses.values():
             engine.dispose()
-    return tuple(findings)
 
 
 def _wanted(loaded: Loaded, asked: Asked) -> tuple[tuple[tuple[Path, DAG], ...], list[Finding]]:
@@ -93,11 +108,11 @@ def _wanted(loaded: Loaded, asked: Asked) -> tuple[tuple[tuple[Path, DAG], ...],
     return (), [*loaded.findings, missing]
 
 
-def _users(dags: tuple[tuple[Path, DAG], ...]) -> Mapping[tuple[str, str], list[str]]:
+def _users(looks: list[tuple[DAG, Looked]]) -> Mapping[tuple[str, str], list[str]]:
     """Return the DAGs that use a connection, by attribute and id."""
     users = defaultdict[tuple[str, str], list[str]](list)
-    for _, dag in dags:
-        for connection in dict.fromkeys(connections_of(dag)):
+    for dag, looked in looks:
+        for connection in looked.connections:
             users[connection].append(dag.dag_id)
     return users
 

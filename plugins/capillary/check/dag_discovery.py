@@ -6,10 +6,14 @@ Read from the files' text alone, so that it costs no start of Airflow and runs n
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
+
+from capillary.check.unreached import Reach, Unreached
 
 #: What Airflow looks for before it reads a file (`airflow.utils.file.might_contain_dag_via_default_heuristic`).
 _WORD: Final = b"airflow"
@@ -56,7 +60,7 @@ def passed_over(folder: Path, *, safe_mode: bool = True) -> list[PassedOver]:
         each
         for file, content in contents.items()
         if any(word in content for word in worth)
-        for each in _of_file(file, content, folder, safe_mode=safe_mode)
+        for each in _of_file(file, content, folder, _Neighbours(file, contents), safe_mode=safe_mode)
     ]
     if not found or folder.is_file():
         return found
@@ -79,13 +83,46 @@ def _looked_at(folder: Path) -> set[Path]:
     return {Path(path) for path in find_dag_file_paths(str(folder), safe_mode=False)}
 
 
-def _of_file(file: Path, content: bytes, folder: Path, *, safe_mode: bool) -> Iterator[PassedOver]:
+def campaigns_made(file: Path) -> list[str]:
+    """Return where campaigns are written in a file that are made whenever it is read, such as `line 12`.
+
+    Args:
+        file: a Python file that can be parsed.
+    """
+    campaigns = _campaigns(ast.parse(_content(file)), _Neighbours(file, {}))
+    return [f"line {each.line}" for each in campaigns if each.runs_here]
+
+
+class _Neighbours:
+    """The files beside one, which may call what stands in it."""
+
+    def __init__(self, file: Path, contents: dict[Path, bytes]) -> None:
+        self._file = file
+        self._contents = contents
+
+    def mention(self, name: str) -> bool:
+        """Return whether one of them holds the name of this file's module and of a function of it."""
+        words = [re.compile(rb"\b%s\b" % re.escape(each.encode())) for each in (self._file.stem, name)]
+        return any(all(word.search(content) for word in words) for content in self._others())
+
+    def _others(self) -> Iterable[bytes]:
+        """Return their contents; those of the folder above as well, where one file alone is looked at."""
+        if len(self._contents) > 1:
+            return (content for file, content in self._contents.items() if file != self._file)
+        here = self._file.parent
+        files = chain(here.rglob("*.py"), here.parent.glob("*.py"))
+        return (_content(each) for each in files if each != self._file)
+
+
+def _of_file(
+    file: Path, content: bytes, folder: Path, neighbours: _Neighbours, *, safe_mode: bool
+) -> Iterator[PassedOver]:
     try:
         source = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError):
         return
-    campaigns = list(_campaigns(source))
-    made = [each for each in campaigns if not each.within_function]
+    campaigns = list(_campaigns(source, neighbours))
+    made = [each for each in campaigns if each.runs_here]
     names = tuple(each.name for each in made if each.name)
     if safe_mode and not _has_words(content) and (made or _calls_a_factory(source, folder)):
         yield PassedOver(
@@ -94,7 +131,17 @@ def _of_file(file: Path, content: bytes, folder: Path, *, safe_mode: bool) -> It
             "Airflow passes over it without a word, since the words airflow and dag do not both stand in it",
             'Write them into its docstring, as in """Gold tier: an Airflow DAG."""',
         )
-    forgotten = [each for each in made if not each.has_dag]
+    for each in campaigns:
+        # A file without the words that makes nothing by itself is one for others to import.
+        if each.never is not None and (made or _has_words(content)):
+            yield PassedOver(
+                file,
+                (each.name,) if each.name else (),
+                f"the campaign {f'{each.name!r} ' if each.name else ''}of line {each.line} makes no DAG, so that "
+                f"Airflow never runs it: it {each.never.reason}",
+                f"{each.never.remedy}; or delete it",
+            )
+    forgotten = [each for each in made if not each.within_function and not each.has_dag]
     if forgotten:
         lost = ", ".join(repr(each.name) for each in forgotten if each.name) or "its campaign"
         yield PassedOver(
@@ -112,15 +159,19 @@ def _has_words(content: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Campaign:
-    """A call of BadgeCampaign; `name` where it is written out."""
+    """A call of BadgeCampaign; `name` where it is written out, `never` where it is never made."""
 
     name: str
+    line: int
     within_function: bool
     has_dag: bool
+    runs_here: bool
+    never: Unreached | None
 
 
-def _campaigns(source: ast.Module) -> Iterator[_Campaign]:
+def _campaigns(source: ast.Module, neighbours: _Neighbours) -> Iterator[_Campaign]:
     called = _names_of_class(source)
+    reach = Reach(source, neighbours.mention)
     parents = {child: node for node in ast.walk(source) for child in ast.iter_child_nodes(node)}
     # `.dag` of whatever the file has: which campaign a name stands for in a loop, nobody can tell from the text.
     dags = [
@@ -141,10 +192,13 @@ def _campaigns(source: ast.Module) -> Iterator[_Campaign]:
                 ),
                 "",
             ),
+            line=node.lineno,
             within_function=any(
                 isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) for each in above
             ),
             has_dag=_has_dag(node, above, dags),
+            runs_here=reach.runs_here(node),
+            never=reach.never(node),
         )
 
 

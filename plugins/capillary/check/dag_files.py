@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 import zipfile
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 from airflow.configuration import conf
 from airflow.dag_processing.dagbag import DagBag
@@ -21,9 +23,14 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow.utils.file import get_unique_dag_module_name, might_contain_dag
 
 from capillary.campaign import BadgeCampaign
-from capillary.check.dag_discovery import PassedOver, passed_over
+from capillary.check.dag_discovery import PassedOver, campaigns_made, passed_over
 from capillary.check.finding import Finding, Verdict
 from capillary.errors import TerminalError
+
+#: Tells Airflow whether a process may ask its database.
+_CONTEXT: Final = "_AIRFLOW_PROCESS_CONTEXT"
+#: How Airflow ends where no place that it may ask has a variable or connection.
+_NOT_FOUND: Final = ("VARIABLE_NOT_FOUND", "isn't defined")
 
 
 class NothingToCheck(TerminalError):
@@ -45,8 +52,17 @@ class Loaded:
     findings: tuple[Finding, ...]
 
 
-def load(path: Path) -> Loaded:
+def dags_folder() -> Path:
+    """Return the folder where Airflow looks for DAGs."""
+    return Path(conf.get_mandatory_value("core", "dags_folder"))
+
+
+def load(path: Path, *, has_database: bool = False) -> Loaded:
     """Load a DAG file, or all of a folder that Airflow would look at. What they print goes to standard error.
+
+    Args:
+        path: the file or folder.
+        has_database: Airflow's database answers: a file that asks for a variable is told what stands there.
 
     Raises:
         NothingToCheck: there is no such path, or no file in it that defines DAGs.
@@ -59,7 +75,7 @@ def load(path: Path) -> Loaded:
     safe_mode = conf.getboolean("core", "dag_discovery_safe_mode")
     bag = DagBag(dag_folder=str(path), collect_dags=False)
     files, dags, findings = list[Path](), list[tuple[Path, DAG]](), list[Finding]()
-    with _as_a_dags_folder(path if path.is_dir() else path.parent):
+    with _as_a_dags_folder(_root_of(path)), _variables_at_hand(is_so=has_database):
         lost = _passed_over(path, safe_mode=safe_mode)
         for file in _files(path):
             is_archive = zipfile.is_zipfile(file)
@@ -70,7 +86,7 @@ def load(path: Path) -> Loaded:
             # What Airflow passes over is loaded, too: more may be wrong with it. Of an archive nothing tells apart.
             loaded = bag.process_file(str(file), safe_mode=safe_mode and is_archive)  # type: ignore[no-untyped-call] # Airflow's own
             files.append(file)
-            errors = _errors_of(bag, file)
+            errors = _errors_of(bag, file, has_database=has_database)
             found = list({dag.dag_id: dag for dag in loaded}.values())  # one that is kept by two names comes twice
             dags += [(file, dag) for dag in found]
             findings += [_lost(shown(file), each) for each in lost[file]]
@@ -88,9 +104,31 @@ def shown(file: Path) -> str:
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
+def _root_of(path: Path) -> Path:
+    """Return the folder from which files import: Airflow's of DAGs where they lie in it, or else their own."""
+    folder = dags_folder().resolve()
+    return folder if path.is_relative_to(folder) else path if path.is_dir() else path.parent
+
+
+@contextmanager
+def _variables_at_hand(*, is_so: bool) -> Iterator[None]:
+    """Have files find variables and connections of Airflow's database, as its DAG processor has them."""
+    if not is_so or _CONTEXT in os.environ:
+        yield
+        return
+    os.environ[_CONTEXT] = "server"
+    try:
+        yield
+    finally:
+        del os.environ[_CONTEXT]
+
+
 @contextmanager
 def _as_a_dags_folder(folder: Path) -> Iterator[None]:
-    """Have files import what lies beside them, as Airflow has them, and keep their own words off standard output."""
+    """Have files import from a folder, as Airflow has them, and keep their own words off standard output."""
+    before = list(sys.path)
+    if sys.path[0] == str(Path.cwd()) and sys.path[0] not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+        del sys.path[0]  # Python puts the working directory there, and Airflow's processes have another
     sys.path.append(str(folder))
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -100,8 +138,7 @@ def _as_a_dags_folder(folder: Path) -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-        with suppress(ValueError):  # a file of theirs may have taken it out
-            sys.path.remove(str(folder))
+        sys.path[:] = before
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -141,25 +178,33 @@ def _lost_in(archive: Path, *, safe_mode: bool) -> Iterator[Finding]:
             yield _lost(shown(archive / each.file.name), each)
 
 
-def _errors_of(bag: DagBag, file: Path) -> list[Finding]:
+def _errors_of(bag: DagBag, file: Path, *, has_database: bool) -> list[Finding]:
     """Return and take away what is wrong with a file; a file of an archive is named with its path in there."""
     found = [name for name in bag.import_errors if Path(name) == file or file in Path(name).parents]
-    return [
-        Finding(
-            Verdict.FAILS,
-            shown(Path(name)),
-            "",
-            "Airflow cannot load it, and makes no run of its DAGs. Correct what the error names:",
-            bag.import_errors.pop(name).strip(),
-        )
-        for name in found
-    ]
+    return [_error_of(Path(name), bag.import_errors.pop(name).strip(), has_database=has_database) for name in found]
+
+
+def _error_of(file: Path, trace: str, *, has_database: bool) -> Finding:
+    words = "Airflow cannot load it, and makes no run of its DAGs. Correct what the error names:"
+    last = trace.splitlines()[-1] if trace else ""
+    if not has_database and any(sign in last for sign in _NOT_FOUND):
+        words = "it asks for a variable or connection when it is read, and Airflow's database is not at hand:"
+        return Finding(Verdict.NOT_CHECKED, shown(file), "", words, trace)
+    return Finding(Verdict.FAILS, shown(file), "", words, trace)
 
 
 def _of_loaded(file: Path, dags: Sequence[DAG], lost: Sequence[PassedOver]) -> Iterator[Finding]:
-    """Yield what shows once a file is loaded: campaigns that a factory made, and DAGs that Airflow cannot store."""
+    """Yield what shows once a file is loaded: campaigns without a DAG, and DAGs that Airflow cannot store."""
     told = {name for each in lost for name in each.campaigns} | {dag.dag_id for dag in dags}
-    for name in sorted(campaign.name for campaign in _campaigns_of(file) if campaign.name not in told):
+    forgotten = sorted(campaign.name for campaign in _campaigns_of(file) if campaign.name not in told)
+    if not (dags or lost or forgotten) and file.suffix == ".py" and (made := campaigns_made(file)):
+        words = (
+            f"no DAG comes of its campaign of {made[0]}: reading the file does not get there, as with a loop over "
+            "nothing or a condition that is false here, or its .dag() is missing. Have the file call "
+            "BadgeCampaign(…).dag()"
+        )
+        yield Finding(Verdict.FAILS, shown(file), "", words)
+    for name in forgotten:
         words = "makes no DAG, so that Airflow never runs it. Write dag = BadgeCampaign(…).dag()"
         yield Finding(Verdict.FAILS, shown(file), "", f"{name!r} {words}")
     for dag in dags:

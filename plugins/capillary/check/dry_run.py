@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException
 
 from capillary.campaign.dag import PlanCampaignOperator
@@ -18,13 +21,14 @@ def dry_run(planning: Planning) -> Finding:
     """Return the counts of a dry run, or why a run would plan nothing. No call of the platform is made."""
     task = planning.task
     task.is_dry_run = True
+    context = cast("Context", {**planning.context, "params": {**planning.context["params"], "dry_run": True}})
     task.preflight = False  # it was looked at, and a call takes the account's slot in the ledger
     try:
         if type(task) in {PlanBadgesOperator, PlanCampaignOperator}:
-            reference = PlanReference.parse(task.execute(planning.context))
+            reference = PlanReference.parse(task.execute(context))
         elif type(task) is IssueBadgeOperator and task.customers is not None:
             with open_ledger(task.ledger_conn_id) as ledger:  # its own execute submits
-                reference = task.plan_customers(planning.context, ledger, [list(task.customers)])
+                reference = task.plan_customers(context, ledger, [list(task.customers)])
         else:
             words = f"{type(task).__name__} is an operator of your own, which may do more than count"
             return Finding(Verdict.NOT_CHECKED, planning.where, "dry run", words)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
+from jinja2 import UndefinedError
+
 from capillary.api.outside_text import on_one_line
 from capillary.api.settings import PlatformSettings
 from capillary.check.answers import Answers
@@ -18,6 +20,8 @@ from capillary.engine.query_probe import Depth, probe_query
 from capillary.errors import CapillaryError
 from capillary.operators import PlanBadgesOperator
 
+#: Of a value that is not what the argument takes.
+_OF_VALUES: Final = (TypeError, ValueError, AttributeError, UndefinedError)
 #: What is right once a query was looked at so far, and what its database does not tell.
 _DEPTH: Final = {
     Depth.COLUMNS: "query with its columns and parameters",
@@ -28,13 +32,13 @@ _UNTOLD: Final = {Depth.COLUMNS: "", Depth.NAMES: "no columns of a query", Depth
 
 
 def findings_of(planning: Planning, answers: Answers) -> Iterator[Finding]:
-    """Yield what the connections say of one planning task: its arguments, its query, its badge, a stop."""
+    """Yield what the connections say of one planning task: its query, its badge, a stop."""
     task, where = planning.task, planning.where
     settings = answers.platforms.get(task.capillary_conn_id)
     if settings is None:
         yield Finding(Verdict.NOT_CHECKED, where, "badge", _away(task.capillary_conn_id))
-    else:
-        wrong = list(_explained(where, "arguments", lambda: _arguments_of(planning, settings)))
+    elif planning.is_sound:
+        wrong = list(_explained(where, "arguments", lambda: _spec_of(planning, settings)))
         yield from wrong
         if not wrong:
             yield from _badge(planning, answers)
@@ -52,7 +56,7 @@ def _explained(where: str, about: str, look: Callable[[], str]) -> Iterator[Find
         said = look()
     except CapillaryError as error:
         yield Finding(Verdict.FAILS, where, about, str(error))
-    except (TypeError, ValueError, AttributeError) as error:  # of a value that is not what the argument takes
+    except _OF_VALUES as error:
         words = f"one is of a type that it does not take ({type(error).__name__}: {error}). Correct the task"
         yield Finding(Verdict.FAILS, where, about, words)
     else:
@@ -60,10 +64,8 @@ def _explained(where: str, about: str, look: Callable[[], str]) -> Iterator[Find
             yield Finding(Verdict.OK, where, about, said)
 
 
-def _arguments_of(planning: Planning, settings: PlatformSettings) -> str:
+def _spec_of(planning: Planning, settings: PlatformSettings) -> str:
     planning.task.spec_of(settings)
-    planning.task.occasion_name()
-    planning.task.campaign_name(planning.dag_id)
     return ""
 
 
@@ -152,6 +154,6 @@ def counted(planning: Planning, answers: Answers, found: list[Finding]) -> Findi
     ]
     if away:
         return Finding(Verdict.NOT_CHECKED, planning.where, "dry run", _away(away[0]))
-    if any(finding.verdict is Verdict.FAILS for finding in found):
+    if not planning.is_sound or any(finding.verdict is Verdict.FAILS for finding in found):
         return Finding(Verdict.NOT_CHECKED, planning.where, "dry run", "what fails above would fail here, too")
     return dry_run(planning)

@@ -50,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     # Airflow writes its log to standard output, and what is wrong stands in the findings.
     os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "CRITICAL")
-    from capillary.check.before_run import Asked, check, dags_folder  # noqa: PLC0415 - Airflow costs seconds
+    from capillary.check.before_run import Asked, check  # noqa: PLC0415 - Airflow costs seconds
+    from capillary.check.dag_files import dags_folder  # noqa: PLC0415 - same
     from capillary.check.finding import Verdict  # noqa: PLC0415 - same
 
     findings = check(

@@ -7,7 +7,7 @@ from datetime import datetime
 from capillary.api.outside_text import on_one_line, shell_word
 from capillary.api.settings import PlatformSettings
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind
-from capillary.ledger.auto_approval import auto_approval
+from capillary.ledger.auto_approval import auto_approval, latest_auto_approved
 from capillary.ledger.database import Transaction
 from capillary.ledger.foreign_keys import foreign_keys
 from capillary.ledger.history import history
@@ -36,9 +36,18 @@ def assert_human_decides(tx: Transaction, badge_run_id: OpenPlan, account: str, 
     """
     found = auto_approval(tx, badge_run_id, account, after=told_at)
     assert_none_executed(found.own)
-    if found.latest is not None:
+    _assert_decided_by_human(found.latest, account)
+
+
+def assert_account_decides_by_humans(tx: Transaction, account: str) -> None:
+    """Assert of a run to come that the account's latest decided request was not executed by the platform."""
+    _assert_decided_by_human(latest_auto_approved(tx, account, after=None), account)
+
+
+def _assert_decided_by_human(auto_approved: str | None, account: str) -> None:
+    if auto_approved is not None:
         raise AutoApproved(
-            f"the platform executed the latest decided request of {account} ({on_one_line(found.latest)}) without a "
+            f"the platform executed the latest decided request of {account} ({on_one_line(auto_approved)}) without a "
             "human's approval, and nothing more is sent. Switch auto-approval off for ISSUE-BADGE (Member Care, "
             "Settings, Request workflows) and clear the task, or let the campaign say on_auto_approved='accept'"
         )
@@ -52,10 +61,10 @@ def assert_may_send(tx: Transaction, settings: PlatformSettings) -> None:
             f"the list of {account} has to be read from its beginning once more, because a request stood there that "
             "this ledger did not know; nothing is sent before that. submit does it; retry the task if it ended"
         )
-    _assert_nothing_foreign(tx, settings)
+    assert_nothing_foreign(tx, settings)
 
 
-def _assert_nothing_foreign(tx: Transaction, settings: PlatformSettings) -> None:
+def assert_nothing_foreign(tx: Transaction, settings: PlatformSettings) -> None:
     """Assert that no credential user of the account was shown a key that the ledger does not know."""
     found = foreign_keys(tx, settings.account)
     if not found:

@@ -40,6 +40,20 @@ def auto_approval(tx: Transaction, badge_run_id: OpenPlan, account: str, *, afte
         .where(badge_request.c.badge_run_id == badge_run_id, seen.auto_approved, seen.terminal_seen_at.is_not(None))
         .where(*newer)
     ).scalar_one()
+    return AutoApproval(own, latest_auto_approved(tx, account, after=after))
+
+
+def latest_auto_approved(tx: Transaction, account: str, *, after: datetime | None) -> str | None:
+    """Return the platform request id of the account's latest decided request, if no human decided it.
+
+    Args:
+        tx: the transaction.
+        account: whose requests.
+        after: only those that were seen decided later than this, by the ledger's clock; None for all.
+    """
+    seen = badge_sighting.c
+    newer: list[ColumnElement[bool]] = [] if after is None else [seen.terminal_seen_at > after]
+    sightings = badge_sighting.join(badge_request, badge_request.c.id == seen.request_id)
     latest = tx.conn.execute(
         select(seen.platform_request_id, seen.auto_approved)
         .select_from(sightings.join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id))
@@ -48,7 +62,7 @@ def auto_approval(tx: Transaction, badge_run_id: OpenPlan, account: str, *, afte
         .order_by(seen.terminal_seen_at.desc(), seen.auto_approved.desc())
         .limit(1)
     ).one_or_none()
-    return AutoApproval(own, latest.platform_request_id if latest is not None and latest.auto_approved else None)
+    return latest.platform_request_id if latest is not None and latest.auto_approved else None
 
 
 def told_at(tx: Transaction, badge_run_id: OpenPlan) -> datetime | None:

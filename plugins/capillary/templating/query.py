@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import render_template_to_string
 from airflow.sdk.exceptions import AirflowFailException
-from jinja2 import Environment, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
+from jinja2 import Environment, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
 from jinja2.nativetypes import NativeEnvironment
 
 from capillary.campaign.sql_file import SqlInvalid, names_a_file, parsed, query_of
@@ -36,11 +36,11 @@ OF_LOGICAL_DATE: Final = frozenset(
     }
 )
 #: What Python raises in an expression such as {{ 1/0 }} or {{ none + 1 }}: another try raises the same.
-_OF_EXPRESSIONS: Final = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
+OF_EXPRESSIONS: Final = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 _UNDEFINED: Final = re.compile(r"'(\w+)' is undefined")
 
 
-class _InParameter(TemplateError):
+class InParameter(TemplateError):
     """The template of one parameter cannot be rendered; its cause says why."""
 
     def __init__(self, name: str) -> None:
@@ -64,7 +64,7 @@ class TemplateFailures(BaseOperator):
                 self.render_field(name, parent, context, jinja_env, seen_oids)
             except TemplateError as error:
                 raise self._failed(name, _why(error, context)) from None  # `check` asks for its context
-            except _OF_EXPRESSIONS as error:
+            except OF_EXPRESSIONS as error:
                 if not holds_jinja(getattr(parent, name, None)):
                     raise
                 # Its words may hold a value.
@@ -130,9 +130,12 @@ class QueryTemplate(TemplateFailures):
         self, key: str, value: object, context: Context, jinja_env: Environment, seen_oids: set[int]
     ) -> object:
         try:
-            return self.render_template(value, context, jinja_env, seen_oids)
+            rendered = self.render_template(value, context, jinja_env, seen_oids)
+            if isinstance(rendered, StrictUndefined):  # natively, a name that is not defined comes out as itself
+                str(rendered)
         except TemplateError as error:
-            raise _InParameter(key) from error
+            raise InParameter(key) from error
+        return rendered
 
     def _gives_objects(self, jinja_env: Environment) -> bool:
         """Return whether templates give what they stand for, as None and lists, and not its text."""
@@ -165,7 +168,7 @@ class QueryTemplate(TemplateFailures):
 
 def _why(error: TemplateError, context: Context) -> str:
     """Return why a template could not be rendered, and what to do."""
-    if isinstance(error, _InParameter) and isinstance(error.__cause__, TemplateError):
+    if isinstance(error, InParameter) and isinstance(error.__cause__, TemplateError):
         return f":{error.name}: {_why(error.__cause__, context)}"
     undefined = _UNDEFINED.search(str(error)) if isinstance(error, UndefinedError) else None
     if undefined and undefined.group(1) in OF_LOGICAL_DATE and not context.get("logical_date"):
