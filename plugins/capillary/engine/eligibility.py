@@ -157,6 +157,7 @@ def read_rows(
 
     Raises:
         QueryRefused: the database says that the SQL is wrong or not allowed.
+        LoginRefused: it does not take the login.
         QueryInterrupted: the database is out of reach, busy, or ended the query.
         ColumnMissing: no column `customer_id`, or several.
         ParameterMissing, ParameterInvalid: the SQL names a parameter that is not given, or cannot be bound.

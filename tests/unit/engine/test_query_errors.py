@@ -123,7 +123,7 @@ def test_what_may_succeed_later_passes(orig: Error, engine: Engine) -> None:
         made(DatabaseError, "x", sqlstate="P0001"),  # a function raised it
         made(OperationalError, "x", sqlstate="54001"),
         made(OperationalError, 1054, "no column", driver="MySQLdb"),
-        made(OperationalError, 1045, "denied", driver="pymysql"),
+        made(OperationalError, 1044, "denied", driver="pymysql"),
         made(Error, "42S02", "no table", driver="pyodbc"),
         made(ProgrammingError, "HY104", "no precision", driver="pyodbc"),
         made(DatabaseError, "ORA-00942: table or view does not exist", driver="oracledb"),
