@@ -39,6 +39,7 @@ from capillary.campaign_fields import (
     calling_frame,
     query_beside,
 )
+from capillary.default_args import around_a_campaign
 from capillary.engine.query_parameters import names_of, problems_of
 from capillary.engine.verdict import Policy, Word
 from capillary.field_types import (
@@ -222,7 +223,13 @@ class BadgeCampaign(BaseModel):
         return Occasion(self.occasion or occasion_of_badge(self.badge_id), self.timezone)
 
     def dag(self) -> DAG:
-        """Return the campaign's DAG: extract_eligible_customers, submit, wait, report."""
+        """Return the campaign's DAG: extract_eligible_customers, submit, wait, report.
+
+        Raises:
+            CampaignInvalid: a DAG around it has default_args that are meant for it and would not reach it.
+        """
+        if lost := list(around_a_campaign()):
+            raise CampaignInvalid(f"{self._file.name}, campaign {self.name!r}: ", lost)
         doc = self.doc if self.doc is not None else self._docstring
         start = self.start_date
         with DAG(

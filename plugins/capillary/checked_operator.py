@@ -6,18 +6,19 @@ another task gives, when the task runs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.definitions.mappedoperator import MappedOperator, OperatorPartial
 from airflow.sdk.definitions.xcom_arg import PlainXComArg
 from airflow.sdk.exceptions import AirflowFailException
 from pydantic import ValidationError
 
 from capillary.api.request_workflow import Entity
 from capillary.arguments import Arguments
+from capillary.default_args import misspelt, of_partial
 from capillary.text_rendering import TextOperator, holds_jinja, is_known_later
 from capillary.wrong_fields import FieldsInvalid, WrongField, wrong_fields
 
@@ -44,8 +45,35 @@ class ArgumentInvalid(FieldsInvalid, AirflowFailException):
 A = TypeVar("A", bound=Arguments)
 
 
+class _CheckedPartial:
+    """`partial` of an operator, which looks at `default_args`, too; Airflow's own descriptor is not to be derived from."""
+
+    def __get__(self, task: BaseOperator | None, operator: type[BaseOperator]) -> Callable[..., OperatorPartial]:
+        airflows: Callable[..., OperatorPartial] = vars(BaseOperator)["partial"].__get__(task, operator)
+        if task is not None:
+            return airflows
+
+        def partial(*, task_id: str, **kwargs: Any) -> OperatorPartial:  # noqa: ANN401 - any operator's
+            kwargs, wrong = of_partial(operator, kwargs)
+            if wrong:
+                raise ArgumentInvalid(task_id, wrong)
+            return airflows(task_id=task_id, **kwargs)
+
+        return partial
+
+
 class CheckedOperator(TextOperator):
     """An operator whose arguments are checked: at once what is known, and the rest when the task runs."""
+
+    if not TYPE_CHECKING:
+        partial = _CheckedPartial()
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - what every operator of Airflow takes
+        # Airflow hands them over merged: the DAG's, the task group's and the task's own.
+        default_args = kwargs.get("default_args") or {}
+        if wrong := list(misspelt(default_args, kwargs.get("dag"), kwargs.get("task_group"))):
+            raise ArgumentInvalid(str(kwargs.get("task_id")), wrong)
+        super().__init__(**kwargs)
 
     def check_now(self, model: type[Arguments], *more: WrongField) -> None:
         """Check what is known when the DAG file is read: what no template and no other task gives.
