@@ -46,7 +46,7 @@ A = TypeVar("A", bound=Arguments)
 
 
 class _CheckedPartial:
-    """`partial` of an operator, which looks at `default_args`, too; Airflow's own descriptor is not to be derived from."""
+    """`partial` of an operator, which looks at `default_args`, too."""
 
     def __get__(self, task: BaseOperator | None, operator: type[BaseOperator]) -> Callable[..., OperatorPartial]:
         airflows: Callable[..., OperatorPartial] = vars(BaseOperator)["partial"].__get__(task, operator)

@@ -23,6 +23,7 @@ from capillary.connection_fields import ConnectionInvalid, json_object
 from capillary.connection_lookup import ConnectionDenied, ConnectionUnusable, look_up
 from capillary.engine.query_errors import CONN_ID_OPTION, LoginRefused, QueryInterrupted, is_login_refused
 from capillary.errors import CapillaryError
+from capillary.sqlite_file import assert_file
 
 #: Extras that change what rows are, or take the transaction away in which the look is read-only and streams.
 NOT_FOR_THE_ENGINE: Final = frozenset({"autocommit", "cursor", "cursor_factory", "cursorclass", "row_factory"})
@@ -54,7 +55,8 @@ def database_engine_of(conn_id: str) -> Engine:
     Raises:
         ConnectionMissing: there is no such connection.
         ConnectionInvalid: its extra is no JSON object, or says one thing in two ways.
-        ConnectionUnusable: it is no database, its provider is not installed, or its fields make no address.
+        ConnectionUnusable: it is no database, its provider is not installed, its fields make no address, or it names a
+            SQLite file that is missing.
         LoginRefused: something that the address needs, such as a token, is refused to its login.
         QueryInterrupted: the same could not be fetched now.
         AirflowAway, ConnectionDenied: Airflow does not answer, or refuses the connection.
@@ -175,6 +177,7 @@ def _connected(hook: DbApiHook, engine: Engine) -> object:
 def _sqlite_engine(hook: DbApiHook) -> Engine:
     """Return an engine for a file, with SQLite's own parameters (`mode=ro`) where the extra has any."""
     url = make_url(hook.get_uri())
+    assert_file(url, hook.get_conn_id())
     if _SQLITE_URI.isdisjoint(url.query):
         return hook.get_sqlalchemy_engine()
     file = f"file:{quote(url.database or '')}"
