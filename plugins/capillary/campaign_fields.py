@@ -95,6 +95,8 @@ def _checked_callbacks(given: object) -> object:
 
 
 def _checked_start(start: datetime) -> datetime:
+    if start != start:  # noqa: PLR0124 - NaT, which pandas makes of a missing time, alone differs
+        raise ValueError("it is NaT, a time that is missing")
     if start.year in {MINYEAR, MAXYEAR}:  # in another zone it may be no date at all
         raise ValueError(f"{shown(start)} is in the calendar's first or last year")
     return start

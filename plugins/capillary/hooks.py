@@ -17,8 +17,9 @@ from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
 from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport
-from capillary.connection_fields import ConnectionInvalid, json_object, named
+from capillary.connection_fields import ConnectionInvalid, named
 from capillary.connection_lookup import AIRFLOWS_OWN, alook_up, look_up
+from capillary.connection_text import json_object
 from capillary.errors import CapillaryError
 from capillary.ledger.libpq import ParameterRefused, secrets_of
 from capillary.ledger_address import ledger_address

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from airflow.sdk import DAG
 from jinja2 import Environment, TemplateSyntaxError
 
+from capillary.ledger.bounds import unstorable
 from capillary.wrong_fields import shown
 
 SUFFIX: Final = ".sql"
@@ -93,8 +94,14 @@ def parsed(query: str, called: str, environment: Environment | None = None) -> s
     """Return the query as it is, once Jinja could parse it.
 
     Raises:
-        SqlInvalid: it cannot; with the line.
+        SqlInvalid: it cannot; with the line. Or it holds a character that no database takes.
     """
+    if unstorable(query):
+        line = next(at for at, each in enumerate(query.split("\n"), start=1) if unstorable(each))
+        raise SqlInvalid(
+            f"{called} holds a character in its line {line} that no database takes (NUL, or half of a pair)",
+            "Write it without; where the text comes from a file, save that as UTF-8",
+        )
     try:
         (environment or _environment()).from_string(query)
     except TemplateSyntaxError as error:

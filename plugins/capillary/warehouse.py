@@ -19,8 +19,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, A
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from capillary.connection_fields import ConnectionInvalid, json_object
+from capillary.connection_fields import ConnectionInvalid
 from capillary.connection_lookup import ConnectionDenied, ConnectionUnusable, look_up
+from capillary.connection_text import json_object
 from capillary.engine.query_errors import CONN_ID_OPTION, LoginRefused, QueryInterrupted, is_login_refused
 from capillary.errors import CapillaryError
 from capillary.sqlite_file import assert_file
@@ -54,7 +55,8 @@ def database_engine_of(conn_id: str) -> Engine:
 
     Raises:
         ConnectionMissing: there is no such connection.
-        ConnectionInvalid: its extra is no JSON object, or says one thing in two ways.
+        ConnectionInvalid: its extra is no JSON object, or says one thing in two ways, or a field holds a character that
+            nobody sees.
         ConnectionUnusable: it is no database, its provider is not installed, its fields make no address, or it names a
             SQLite file that is missing.
         LoginRefused: something that the address needs, such as a token, is refused to its login.
