@@ -161,6 +161,7 @@ def read_rows(
         QueryInterrupted: the database is out of reach, busy, or ended the query.
         ColumnMissing: no column `customer_id`, or several.
         ParameterMissing, ParameterInvalid: the SQL names a parameter that is not given, or cannot be bound.
+        CommentOpen: a comment of the SQL has no end.
         ValueError: `partition_rows` is below 1.
     """
     if partition_rows < 1:
