@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from airflow.sdk import DAG, Asset, Context, CronTriggerTimetable, TriggerRule
 from pydantic import (
@@ -89,6 +89,20 @@ class CampaignInvalid(FieldsInvalid):
     """A campaign's fields cannot be used. One line per wrong field: what is wrong, and what to give."""
 
 
+#: What an operator calls a campaign's field, where it is not near.
+_OPERATORS_NAMES: Final = {
+    "dry_run": "live (dry_run=True is live=False, as by default)",
+    "customer_cap": "max_customers_per_run",
+    "campaign": "name",
+    "policy": "policies",
+    "on_auto_approved": "policies=Policy(on_auto_approved=…)",
+    "retry_outcomes": "nothing: it is a field of the trigger form",
+    "override_guards": "nothing: it is a field of the trigger form",
+    "note": "nothing: it is a field of the trigger form",
+    "timeout": "deadline",
+}
+
+
 class BadgeCampaign(BaseModel):
     """One campaign. `dag()` makes its DAG; the file that names it holds both, and its docstring is the manual.
 
@@ -125,15 +139,17 @@ class BadgeCampaign(BaseModel):
     max_customers_per_run: Cap = None
     guards: SoundGuards = Guards()
     policies: SoundPolicy = Policy()
-    canary: Flag = Field(default=True, description="False takes all customers under an unproven configuration")
-    preflight: Flag = Field(default=True, description="False plans without a look at the badge")
+    canary: Flag = Field(
+        default=True, description="True or False; False takes all customers under an unproven configuration"
+    )
+    preflight: Flag = Field(default=True, description="True or False; False plans without a look at the badge")
     deadline: Span = Field(default=timedelta(days=7), description="a timedelta for the human's decision")
     poll_interval_s: PollInterval = 60
     settle_every: Span = Field(
         default=timedelta(minutes=15), description="a timedelta between settling what is decided while the rest waits"
     )
     deferrable: Flag = Field(
-        default=True, description="False wakes a worker at every poll, where there is no triggerer"
+        default=True, description="True or False; False wakes a worker at every poll, where there is no triggerer"
     )
     in_flight: InFlight = 8
     capillary_conn_id: ConnId = "capillary"
@@ -163,7 +179,7 @@ class BadgeCampaign(BaseModel):
         try:
             campaign = handler(given)
         except ValidationError as error:
-            raise CampaignInvalid(f"{where}: ", list(wrong_fields(error, cls.model_fields))) from None
+            raise CampaignInvalid(f"{where}: ", list(wrong_fields(error, cls.model_fields, _OPERATORS_NAMES))) from None
         if contradictions := list(campaign.contradictions()):
             raise CampaignInvalid(f"{where}: ", contradictions)
         return campaign

@@ -6,7 +6,7 @@ another task gives, when the task runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from capillary.api.request_workflow import Entity
 from capillary.arguments import Arguments
-from capillary.default_args import misspelt, of_partial
+from capillary.default_args import misspelt, of_partial, unknown
 from capillary.text_rendering import TextOperator, holds_jinja, is_known_later
-from capillary.wrong_fields import FieldsInvalid, WrongField, wrong_fields
+from capillary.wrong_fields import FieldsInvalid, WrongField, shown, wrong_fields
 
 #: The attribute of an operator that keeps an argument, where Airflow has a method of the argument's name.
 _ATTRIBUTES: Final = {"dry_run": "is_dry_run"}
@@ -71,7 +71,11 @@ class CheckedOperator(TextOperator):
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - what every operator of Airflow takes
         # Airflow hands them over merged: the DAG's, the task group's and the task's own.
         default_args = kwargs.get("default_args") or {}
-        if wrong := list(misspelt(default_args, kwargs.get("dag"), kwargs.get("task_group"))):
+        wrong = [
+            *unknown(type(self), kwargs),
+            *misspelt(default_args, kwargs.get("dag"), kwargs.get("task_group")),
+        ]
+        if wrong:
             raise ArgumentInvalid(str(kwargs.get("task_id")), wrong)
         super().__init__(**kwargs)
 
@@ -126,6 +130,17 @@ def _all_given(operator: BaseOperator, model: type[Arguments]) -> dict[str, Any]
     }
 
 
+def _uncalled(value: object) -> Iterator[object]:
+    """Yield what is callable and Airflow's own: a method, or a task of a function, given in place of what it returns.
+
+    Airflow calls a function in a template field with the run's context; one of its own takes none.
+    """
+    if isinstance(value, Mapping):
+        yield from (found for each in value.values() for found in _uncalled(each))
+    elif callable(value) and type(getattr(value, "__self__", value)).__module__.partition(".")[0] == "airflow":
+        yield value
+
+
 def check(
     task_id: str,
     model: type[Arguments],
@@ -155,6 +170,11 @@ def check(
         )
         for name in later
         if isinstance(given[name], PlainXComArg) and isinstance(given[name].operator, MappedOperator)
+    ]
+    wrong += [
+        WrongField(name, f"it is {shown(each)}", "Call it, and give what comes back: of a task that is its output")
+        for name in later
+        for each in _uncalled(given[name])
     ]
     try:
         model.model_validate(dict(given))

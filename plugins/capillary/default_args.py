@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -96,7 +96,7 @@ def misspelt(default_args: Mapping[str, object], dag: DAG | None, group: TaskGro
 
 
 def of_partial(operator: type[BaseOperator], kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], list[WrongField]]:
-    """Return what `partial` was given with its own `default_args` in their place, and the names that are nearly ours.
+    """Return what `partial` was given with its own `default_args` in their place, and the wrong names.
 
     Airflow merges the DAG's and the group's when the task runs, and by then has dropped those of `partial` itself: a
     dry run would send.
@@ -106,12 +106,32 @@ def of_partial(operator: type[BaseOperator], kwargs: Mapping[str, Any]) -> tuple
     own = kwargs.get("default_args") or {}
     merged, _ = get_merged_defaults(dag=dag, task_group=group, task_params=None, task_default_args=own)
     taken = {name: value for name, value in own.items() if name in OURS and _takes(operator, name)}
-    return {**taken, **kwargs}, list(misspelt(merged, dag, group))
+    return {**taken, **kwargs}, [*unknown(operator, kwargs), *misspelt(merged, dag, group)]
+
+
+def unknown(operator: type[BaseOperator], given: Iterable[str]) -> Iterator[WrongField]:
+    """Yield the arguments that an operator does not take: with the nearest that it does, or whose they are."""
+    for name in given:
+        if _takes(operator, name):
+            continue
+        meant = _ELSEWHERE.get(name) or _nearest(name)
+        if name in OURS:
+            remedy = "Give it to the task that takes it"
+        elif meant is not None and _takes(operator, meant.split()[0]):
+            remedy = f"Write {meant}"
+        else:
+            remedy = "Correct its name, or leave it out"
+        yield WrongField(name, f"{operator.__name__} has no such argument", remedy)
 
 
 def _takes(operator: type[BaseOperator], name: str) -> bool:
+    return name in _arguments(operator)
+
+
+@cache
+def _arguments(operator: type[BaseOperator]) -> frozenset[str]:
     inits = (kind.__init__ for kind in operator.__mro__ if "__init__" in vars(kind))  # type: ignore[misc] # of classes
-    return any(name in inspect.signature(init).parameters for init in inits)
+    return frozenset(name for init in inits for name in inspect.signature(init).parameters)
 
 
 def around_a_campaign() -> Iterator[WrongField]:

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from airflow.sdk import DAG
 from jinja2 import Environment, TemplateSyntaxError
 
-from capillary.engine.query_parameters import CLOSE_COMMENT, comment_open_at, open_comment_of
+from capillary.engine.query_parameters import CLOSE_COMMENT, begun_at, open_comment_of
 from capillary.ledger.bounds import unstorable
 from capillary.wrong_fields import shown
 
@@ -113,7 +113,7 @@ def parsed(query: str, called: str, environment: Environment | None = None) -> s
         ) from None
     # Jinja may close it, or be what is in it.
     if not holds_jinja(query) and (place := open_comment_of(query)) is not None:
-        raise SqlInvalid(f"{called} has {comment_open_at(place)}", CLOSE_COMMENT)
+        raise SqlInvalid(f"{called} has a comment without end: {begun_at(place)}", CLOSE_COMMENT)
     return query
 
 

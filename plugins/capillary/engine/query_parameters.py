@@ -61,7 +61,7 @@ class CommentOpen(TerminalError):
 
     def __init__(self, place: tuple[int, int]) -> None:
         self.place = place
-        super().__init__(f"The query has {comment_open_at(place)}. {CLOSE_COMMENT}.")
+        super().__init__(f"The query has a comment without end: {begun_at(place)}. {CLOSE_COMMENT}.")
 
 
 class Problem(NamedTuple):
@@ -193,10 +193,10 @@ def open_comment_of(sql: str, grammar: Grammar | None = None) -> tuple[int, int]
     return first if all(other == first for other in others) else None
 
 
-def comment_open_at(place: tuple[int, int]) -> str:
-    """Return the words for a comment without end."""
+def begun_at(place: tuple[int, int]) -> str:
+    """Return the words for where a comment without end begins."""
     line, column = place
-    return f"a comment without end: /* in line {line}, column {column}; all that follows would be left out"
+    return f"/* in line {line}, column {column}; all that follows would be left out"
 
 
 def names_of(sql: str) -> list[str]:
@@ -250,6 +250,11 @@ def _of_scalar(mention: Mention, value: object) -> tuple[str, str] | None:
     """Return what is wrong with one value where its name stands, and what to do."""
     if is_nan(value):
         return _NAN
+    if mention.use is Use.IN and not mention.brackets and value is not None:
+        return (
+            f"its value is one {'text' if isinstance(value, str) else 'value'}, and IN without brackets wants a list",
+            f"Give a list, or write = :{mention.name} for one value",
+        )
     if mention.use is Use.IN and isinstance(value, str) and _LOOKS_LIKE_A_LIST.search(value):
         return (
             "its text looks like a list, and IN would take it for one value",
