@@ -17,7 +17,7 @@ from sqlalchemy.exc import CompileError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from capillary.engine.eligibility import read_rows
-from capillary.engine.query_errors import QueryInterrupted, QueryRefused, failed_query
+from capillary.engine.query_errors import QueryFailed, QueryInterrupted, QueryRefused, failed_query
 
 SQL = "SELECT customer_id FROM mart.member WHERE tier = 'gold'"
 
@@ -69,7 +69,7 @@ def engine() -> Iterator[Engine]:
     engine.dispose()
 
 
-def told(orig: Exception, engine: Engine, sql: str = SQL) -> QueryInterrupted | QueryRefused:
+def told(orig: Exception, engine: Engine, sql: str = SQL) -> QueryFailed:
     return failed_query(DBAPIError.instance(sql, {}, orig, Error), engine, sql)
 
 
