@@ -135,12 +135,12 @@ def _arguments(operator: type[BaseOperator]) -> frozenset[str]:
 
 
 def around_a_campaign() -> Iterator[WrongField]:
-    """Yield the names in the `default_args` of a DAG around a campaign's own that are ours, or nearly."""
+    """Yield the names in the `default_args` of a DAG around a campaign's own that are ours alone, or nearly."""
     around = DagContext.get_current()
     if around is None:
         return
     for name in around.default_args:
-        if name in OURS or _meant(name) is not None:
+        if (name in OURS and not _is_taken(name)) or _meant(name) is not None:
             yield WrongField(
                 "dag",
                 f"it makes a DAG of its own, and the DAG {around.dag_id!r} gives {name} in its default_args, which "
@@ -175,11 +175,12 @@ def _plain(name: str) -> str:
 
 
 def _is_taken(name: str) -> bool:
-    """Return whether an operator that this process has loaded takes an argument of this name."""
+    """Return whether an operator that this process has loaded, and that is none of ours, takes such an argument."""
     operators: list[type[Any]] = [BaseOperator]
     for operator in operators:
         operators += operator.__subclasses__()
-        if "__init__" in vars(operator) and name in inspect.signature(operator.__init__).parameters:
+        is_ours = operator.__module__.startswith("capillary.")
+        if not is_ours and "__init__" in vars(operator) and name in inspect.signature(operator.__init__).parameters:
             return True
     return False
 

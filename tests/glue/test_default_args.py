@@ -214,5 +214,5 @@ def test_a_campaign_within_another_dag_does_not_hear_its_default_args(name: str)
         DAG("mine", schedule=None, default_args={name: 1}),
     ):
         campaign.dag()
-    with DAG("mine", schedule=None, default_args={"retries": 2}):
+    with DAG("mine", schedule=None, default_args={"retries": 2, "timeout": 60}):  # of Airflow's sensors
         assert campaign.dag().dag_id == "vip"

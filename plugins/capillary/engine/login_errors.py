@@ -21,7 +21,7 @@ _OF_POSTGRESQL: Final = re.compile(
     r"|no password (?:supplied|was provided)"
     r"|role \"[^\"]*\" (?:does not exist|is not permitted to log in)"
     r"|no pg_hba\.conf entry|pg_hba\.conf rejects"
-    r"|no such user|empty password returned by client|no username supplied|SSL required"
+    r"|no such user|empty password returned by client|no username supplied"
 )
 _POSTGRESQL_DRIVERS: Final = frozenset({"psycopg", "psycopg2", "pg8000", "redshift_connector"})
 #: Codes of a login that Snowflake refused (its connector's CREDENTIAL_REJECTION_GS_CODES, `network.py`).

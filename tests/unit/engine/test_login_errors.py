@@ -183,6 +183,7 @@ WRONG: dict[str, tuple[Any, bool]] = {
         ),
         False,
     ),
+    "pooler's TLS": (made("OperationalError", "psycopg", "FATAL:  SSL required"), False),
     "pooler's database": (made("Error", "psycopg", "no such database: mart", sqlstate="08P01"), False),
     "database": (made("OperationalError", "psycopg2", 'FATAL:  database "mart" does not exist'), False),
     "right": (made("OperationalError", "psycopg", 'FATAL:  permission denied for database "mart"'), False),
