@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ def _name_of(called: object) -> str:
     """Return what a function, a method, or a task that a function was made into is called."""
     made_of = getattr(called, "function", called)
     name = getattr(made_of, "__name__", type(called).__name__)
-    kind = "method" if hasattr(called, "__self__") else "task" if made_of is not called else "function"
+    kind = "method" if inspect.ismethod(called) else "task" if made_of is not called else "function"
     return f"the {kind} {name}"
 
 

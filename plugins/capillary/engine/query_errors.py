@@ -53,7 +53,8 @@ _READ_ONLY_TRANSACTION: Final = "25006"
 _PROTOCOL_VIOLATION: Final = "08P01"
 _LASTING_PROTOCOL: Final = re.compile(
     r"unsupported startup parameter|no such database|database \S+ is disabled|bind message supplies \d+ parameters"
-    r"|bind message has \d+ parameter formats|old V2 protocol not supported|SSL required|prepared statement name is already in use",
+    r"|bind message has \d+ parameter formats|prepared statement name is already in use|old V2 protocol not supported"
+    r"|SSL required",
     re.IGNORECASE,
 )
 #: The same of a connection that libpq could not make, where its drivers have no SQLSTATE.
