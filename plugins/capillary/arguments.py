@@ -34,7 +34,7 @@ from capillary.campaign.field_types import (
 from capillary.campaign.sql_file import names_a_file
 from capillary.engine.customer_id import InvalidId, customer_id_of
 from capillary.engine.verdict import WordOrText
-from capillary.wrong_fields import FieldValueError, shown
+from capillary.wrong_fields import FieldValueError, is_output, is_task, shown
 
 #: Most customers that `IssueBadgeOperator` takes without a query.
 MAX_INLINE_CUSTOMERS: Final = 1_000
@@ -42,6 +42,13 @@ MAX_INLINE_CUSTOMERS: Final = 1_000
 
 def _checked_customers(given: object) -> Sequence[int | str]:
     """Return the ids of customers, in their order; where one is none, its place is named and never its value."""
+    if is_output(given):
+        raise FieldValueError(
+            f"it is {shown(given)}, which Airflow would keep in the open",
+            "Give a list that is known when the DAG file is read, or let PlanBadgesOperator find them with a query",
+        )
+    if callable(given):
+        raise ValueError(f"it is {shown(given)}")  # noqa: TRY004 - pydantic makes a sentence of it
     if not isinstance(given, list | tuple | range):
         raise ValueError(f"it is of type {type(given).__name__}")  # noqa: TRY004 - pydantic makes a sentence of it
     if len(given) > MAX_INLINE_CUSTOMERS:
@@ -93,6 +100,8 @@ Named: TypeAlias = Annotated[
 def _checked_plan(given: object) -> object:
     if isinstance(given, Mapping):
         return given
+    if is_task(given):
+        raise FieldValueError(f"it is {shown(given)}", "Give its output: ….output")
     raise ValueError(f"no plan was handed over ({type(given).__name__})")
 
 
@@ -140,7 +149,7 @@ class PlanningArguments(OccasionArguments, CampaignArgument, SpecArguments):
     customer_cap: Cap
     canary: Flag
     retry_outcomes: Outcomes
-    guards: SoundGuards | None
+    guards: SoundGuards | None = Field(description="Guards(…), where None switches one off, or None for the defaults")
     override_guards: Flag
     dry_run: Flag
     note: Note
@@ -153,7 +162,7 @@ class QueryArguments(PlanningArguments):
     """Of `PlanBadgesOperator`."""
 
     sql: Query
-    parameters: Named | None
+    parameters: Named | None = Field(description="a dict of values for the names (:name) in the SQL, or None")
     warehouse_conn_id: ConnId
 
 
@@ -187,7 +196,7 @@ class WaitingArguments(Arguments):
     """Of `BadgeRequestSensor`."""
 
     requests: Planned
-    policy: SoundPolicy | None
+    policy: SoundPolicy | None = Field(description="Policy(…), or None for the default one")
     timeout: Seconds
     poll_interval_s: PollInterval
     settle_every: Span = Field(description=f"a timedelta above 0, of at most {MOST_DAYS} days")
@@ -200,7 +209,7 @@ class ReportArguments(Arguments):
     """Of `ReportBadgesOperator`."""
 
     plan: Planned
-    policy: SoundPolicy | None
+    policy: SoundPolicy | None = Field(description="Policy(…), or None for the default one")
     asset: InstanceOf[Asset] | None = Field(description="an Asset, or None")
     ledger_conn_id: ConnId
 

@@ -6,20 +6,21 @@ another task gives, when the task runs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.definitions.mappedoperator import MappedOperator, OperatorPartial
 from airflow.sdk.definitions.xcom_arg import PlainXComArg
 from airflow.sdk.exceptions import AirflowFailException
 from pydantic import ValidationError
 
 from capillary.api.request_workflow import Entity
 from capillary.arguments import Arguments
+from capillary.default_args import misspelt, of_partial, unknown
 from capillary.templating.text import TextOperator, holds_jinja, is_known_later
-from capillary.wrong_fields import FieldsInvalid, WrongField, wrong_fields
+from capillary.wrong_fields import FieldsInvalid, WrongField, shown, wrong_fields
 
 #: The attribute of an operator that keeps an argument, where Airflow has a method of the argument's name.
 _ATTRIBUTES: Final = {"dry_run": "is_dry_run"}
@@ -44,8 +45,39 @@ class ArgumentInvalid(FieldsInvalid, AirflowFailException):
 A = TypeVar("A", bound=Arguments)
 
 
+class _CheckedPartial:
+    """`partial` of an operator, which looks at `default_args`, too."""
+
+    def __get__(self, task: BaseOperator | None, operator: type[BaseOperator]) -> Callable[..., OperatorPartial]:
+        airflows: Callable[..., OperatorPartial] = vars(BaseOperator)["partial"].__get__(task, operator)
+        if task is not None:
+            return airflows
+
+        def partial(*, task_id: str, **kwargs: Any) -> OperatorPartial:  # noqa: ANN401 - any operator's
+            kwargs, wrong = of_partial(operator, kwargs)
+            if wrong:
+                raise ArgumentInvalid(task_id, wrong)
+            return airflows(task_id=task_id, **kwargs)
+
+        return partial
+
+
 class CheckedOperator(TextOperator):
     """An operator whose arguments are checked: at once what is known, and the rest when the task runs."""
+
+    if not TYPE_CHECKING:
+        partial = _CheckedPartial()
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - what every operator of Airflow takes
+        # Airflow hands them over merged: the DAG's, the task group's and the task's own.
+        default_args = kwargs.get("default_args") or {}
+        wrong = [
+            *unknown(type(self), kwargs),
+            *misspelt(default_args, kwargs.get("dag"), kwargs.get("task_group")),
+        ]
+        if wrong:
+            raise ArgumentInvalid(str(kwargs.get("task_id")), wrong)
+        super().__init__(**kwargs)
 
     def check_now(self, model: type[Arguments], *more: WrongField) -> None:
         """Check what is known when the DAG file is read: what no template and no other task gives.
@@ -98,6 +130,17 @@ def _all_given(operator: BaseOperator, model: type[Arguments]) -> dict[str, Any]
     }
 
 
+def _uncalled(value: object) -> Iterator[object]:
+    """Yield what is callable and Airflow's own: a method, or a task of a function, given in place of what it returns.
+
+    Airflow calls a function in a template field with the run's context; one of its own takes none.
+    """
+    if isinstance(value, Mapping):
+        yield from (found for each in value.values() for found in _uncalled(each))
+    elif callable(value) and type(getattr(value, "__self__", value)).__module__.partition(".")[0] == "airflow":
+        yield value
+
+
 def check(
     task_id: str,
     model: type[Arguments],
@@ -127,6 +170,11 @@ def check(
         )
         for name in later
         if isinstance(given[name], PlainXComArg) and isinstance(given[name].operator, MappedOperator)
+    ]
+    wrong += [
+        WrongField(name, f"it is {shown(each)}", "Call it, and give what comes back: of a task that is its output")
+        for name in later
+        for each in _uncalled(given[name])
     ]
     try:
         model.model_validate(dict(given))

@@ -17,7 +17,8 @@ from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
 from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport
-from capillary.connections.fields import ConnectionInvalid, json_object, named
+from capillary.connections.as_typed import json_object
+from capillary.connections.fields import ConnectionInvalid, named
 from capillary.connections.ledger import ledger_address
 from capillary.connections.lookup import AIRFLOWS_OWN, alook_up, look_up
 from capillary.connections.platform_connection import inner_conn_id, settings_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ _SHOWN: Final = 60
 #: Fields whose values may be customers' own: an error tells their type alone.
 _UNSAID: Final = frozenset({"parameters", "customers"})
 _UNKNOWN: Final = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+#: Where a text was given in place of what Python writes without quotes.
+_NO_TEXT: Final = frozenset({"bool_type", "int_type", "float_type"})
 _MISSING: Final = frozenset({"missing", "missing_argument"})
 
 
@@ -61,20 +64,24 @@ class FieldValueError(ValueError):
         super().__init__(f"{problem}. {remedy}")
 
 
-def wrong_fields(error: ValidationError, fields: Mapping[str, FieldInfo]) -> Iterator[WrongField]:
+def wrong_fields(
+    error: ValidationError, fields: Mapping[str, FieldInfo], elsewhere: Mapping[str, str] | None = None
+) -> Iterator[WrongField]:
     """Yield what is wrong with each field.
 
     Args:
         error: what pydantic said.
         fields: the model's fields by name; each one's description says what to give.
+        elsewhere: names of other models, with what to write here in their place.
     """
-    told, names = set(), list(fields)
+    told, names, elsewhere = set(), list(fields), elsewhere or {}
     for each in error.errors(include_url=False):
         first, *inside = each["loc"] or ("",)
         # A value given by its position is told by its field.
         name = names[first] if isinstance(first, int) and first < len(names) else str(first)
         if each["type"] in _UNKNOWN:
-            near = meant(name, fields) or f". The fields are {', '.join(fields)}"
+            near = f". Write {elsewhere[name]}" if name in elsewhere else meant(name, fields)
+            near = near or f". The fields are {', '.join(fields)}"
             yield WrongField(name, f"there is no such field{near}")
         elif each["type"] == "unexpected_positional_argument":
             yield WrongField(name, f"there are more values than fields. The fields are {', '.join(fields)}")
@@ -95,8 +102,12 @@ def _said(each: Mapping[str, Any], name: str, inside: Sequence[str]) -> tuple[st
     if cause is not None:
         return f"{getattr(cause, 'problem', cause)}{at}", getattr(cause, "remedy", None)
     said = re.sub(r"^\w+ (?=should)", "it ", each["msg"])
-    given = type(each["input"]).__name__ if name in _UNSAID else shown(each["input"])
-    return f"{said}{at}, not {given}", None
+    given = each["input"]
+    if isinstance(given, str) and each["type"] in _NO_TEXT:
+        if "{{" in given or "{%" in given:
+            return f"it is a template, and {name} is read before any is rendered{at}", None
+        return f"{said}{at}, not the text {shown(given)} in quotes", None
+    return f"{said}{at}, not {type(given).__name__ if name in _UNSAID else shown(given)}", None
 
 
 def explained(where: str, fields: Mapping[str, FieldInfo], make: Callable[[], T]) -> T:
@@ -117,8 +128,41 @@ def meant(name: str, names: Collection[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
+def is_output(value: object) -> bool:
+    """Return whether a value is another task's output (Airflow's XComArg), which is known when a task runs."""
+    return hasattr(value, "resolve") and hasattr(value, "iter_references")
+
+
+def is_task(value: object) -> bool:
+    """Return whether a value is a task itself (an operator of Airflow, mapped or not), and not its output."""
+    return hasattr(value, "task_id") and hasattr(value, "output") and not isinstance(value, type)
+
+
+def _name_of(called: object) -> str:
+    """Return what a function, a method, or a task that a function was made into is called."""
+    made_of = getattr(called, "function", called)
+    name = getattr(made_of, "__name__", type(called).__name__)
+    kind = "method" if inspect.ismethod(called) else "task" if made_of is not called else "function"
+    return f"the {kind} {name}"
+
+
+def _task_of(output: object) -> str:
+    return getattr(getattr(output, "operator", None), "task_id", "another")
+
+
 def shown(value: object) -> str:
-    """Return a value as an error repeats it: its start, or its type where it cannot be written."""
+    """Return a value as an error repeats it: its start, or its type where it cannot be written.
+
+    What Python writes of a class, a function, a task and its output tells nobody what was given: they have words.
+    """
+    if is_output(value):
+        return f"the output of task {_task_of(value)!r}"
+    if is_task(value):
+        return f"the task {getattr(value, 'task_id', '')!r} itself"
+    if isinstance(value, type):
+        return f"the class {value.__name__} itself"
+    if callable(value):
+        return f"{_name_of(value)}, which was not called"
     try:
         said = repr(value)
     except Exception:  # noqa: BLE001 - anybody's class

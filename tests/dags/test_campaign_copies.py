@@ -71,7 +71,7 @@ def test_a_copy_of_a_files_query_is_of_the_other_file(tmp_path: Path) -> None:
         ({"parameters": {}}, ["parameters: the query wants :tier"]),
         ({"colour": "silver"}, ["colour: there is no such field"]),
         ({"sql": "silver.sql"}, ["sql: there is no file 'silver.sql'"]),
-        ({"live": "false"}, ["live: it should be a valid boolean, not 'false'"]),
+        ({"live": "false"}, ["live: it should be a valid boolean, not the text 'false' in quotes"]),
     ],
 )
 def test_a_wrong_copy_is_refused_however_it_is_made(update: dict[str, Any], words: list[str]) -> None:

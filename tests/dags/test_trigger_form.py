@@ -57,10 +57,13 @@ def test_a_run_whose_configuration_airflow_keeps_back_is_refused(conf: dict[str,
 @pytest.mark.parametrize(
     ("conf", "words"),
     [
-        ({"dry_run": "false"}, "dry_run: it should be a valid boolean, not 'false'. Give True or False"),
+        (
+            {"dry_run": "false"},
+            "dry_run: it should be a valid boolean, not the text 'false' in quotes. Give True or False",
+        ),
         ({"dry_run": None}, "dry_run: it should be a valid boolean, not None"),
         ({"dry_run": 1}, "dry_run: it should be a valid boolean, not 1"),
-        ({"customer_cap": "5"}, "customer_cap: it should be a valid integer, not '5'"),
+        ({"customer_cap": "5"}, "customer_cap: it should be a valid integer, not the text '5' in quotes"),
         ({"customer_cap": 5.0}, "customer_cap: it should be a valid integer, not 5.0"),
         ({"customer_cap": True}, "customer_cap: it should be a valid integer, not True"),
         ({"customer_cap": 10**12}, "customer_cap: it should be less than or equal to 1000000000"),

@@ -60,7 +60,12 @@ def attempt(place: Place, **changes: Any) -> str:  # noqa: ANN401 - arguments of
         ({"badge_id": "None"}, ["at once", "'badge_id'", "24 digits"]),
         (
             {"shared_occasion": "false"},
-            ["at once", "'shared_occasion'", "should be a valid boolean, not 'false'", "Give True or False"],
+            [
+                "at once",
+                "'shared_occasion'",
+                "should be a valid boolean, not the text 'false' in quotes",
+                "Give True or False",
+            ],
         ),
         ({"occasion": "vip\x00"}, ["at once", "'occasion'", "signs that do not print"]),
         ({"note": "for the \ud83d"}, ["at once", "'note'", "half of a pair of characters, which no database keeps"]),

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -176,6 +178,8 @@ def test_other_ledgers_are_refused(facts: dict[str, object], reason: str, monkey
 
 
 def test_the_warehouse_engine_comes_from_its_provider(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "w.db")) as file:
+        file.execute("CREATE TABLE member (customer_id INTEGER)")
     define(monkeypatch, "warehouse", conn_type="sqlite", host=str(tmp_path / "w.db"))
     engine = database_engine_of("warehouse")
     with engine.connect() as connection:

@@ -20,7 +20,7 @@ from capillary.connections import warehouse
 from capillary.connections.fields import ConnectionInvalid
 from capillary.connections.lookup import ConnectionUnusable
 from capillary.connections.warehouse import database_engine_of
-from capillary.engine.query_errors import QueryInterrupted, QueryRefused
+from capillary.engine.query_errors import LoginRefused, QueryInterrupted, QueryRefused
 from capillary.engine.query_probe import Depth, probe_query
 from capillary.engine.warehouse import read_rows
 from tests.postgresql import ServerMissing, running_server
@@ -172,6 +172,7 @@ def test_what_a_hook_raises_on_connecting_has_a_remedy(
         (FileNotFoundError("a key file"), ConnectionUnusable),
         (TimeoutError("a token"), QueryInterrupted),
         (RuntimeError("a client's own"), QueryInterrupted),
+        (type("RefreshError", (Exception,), {"__module__": "google.auth.exceptions"})("invalid_grant"), LoginRefused),
     ],
     ids=repr,
 )
@@ -240,7 +241,12 @@ def test_the_sql_hook_of_a_type_stands_beside_its_own(monkeypatch: pytest.Monkey
     setattr(module, hook_name, Sql)
     monkeypatch.setitem(sys.modules, name, module)
     made: list[tuple[URL, Any]] = []
-    monkeypatch.setattr(warehouse, "create_engine", lambda url, **kwargs: made.append((url, kwargs)))
+
+    def make(url: URL, **kwargs: object) -> Engine:
+        made.append((url, kwargs))
+        return create_engine("sqlite://")
+
+    monkeypatch.setattr(warehouse, "create_engine", make)
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": kind, "host": "h"}))
     engine = database_engine_of("warehouse")
     if kind == "databricks":

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +40,8 @@ def run_to_its_end(file: str, folder: Path) -> Ended:
     """Run the DAG of a file beside this one; `folder` gets Airflow's home, its database and the ledger."""
     with Ledger(f"sqlite:///{folder}/ledger.db", new=True) as ledger:
         create(ledger.engine)
+    with closing(sqlite3.connect(folder / "warehouse.db")) as warehouse:
+        warehouse.execute("CREATE TABLE users (user_id INTEGER)")
     (folder / "dags").mkdir()
     shutil.copy(Path(__file__).with_name(file), folder / "dags")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}

@@ -17,6 +17,8 @@ from pydantic_core import PydanticCustomError
 from capillary.api.account import DEFAULT_PORTS, ORGANISATION, host_of, split
 from capillary.api.errors import SettingsInvalid
 from capillary.missing_value import reads_like_none
+from capillary.visible_text import invisible
+from capillary.zone_names import depends_on_machine
 
 #: How the platform's address is written.
 ADDRESS_REMEDY: Final = "Write it like https://eu.api.capillarytech.com"
@@ -75,6 +77,8 @@ def _refused(problem: str, remedy: str) -> PydanticCustomError:
 def _printable(value: str) -> str:
     if _CONTROL.search(value):
         raise _refused("it holds a line break or another control character", "Paste it again without one")
+    if (sign := invisible(value)) is not None:
+        raise _refused(f"it holds a character that nobody sees ({sign})", "Type it, or paste it again without one")
     return value
 
 
@@ -107,9 +111,11 @@ def _organisation(value: str) -> str:
 
 def _zone(value: str) -> str:
     try:
-        ZoneInfo(value)
+        is_zone = not depends_on_machine(value) and bool(ZoneInfo(value))
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise _refused("it is no known time zone", "Give an IANA name such as Asia/Kolkata or UTC") from None
+        is_zone = False
+    if not is_zone:
+        raise _refused("it is no known time zone", "Give an IANA name such as Asia/Kolkata or UTC")
     return value
 
 

@@ -13,17 +13,26 @@ from airflow.sdk import DAG, Asset, Context, CronTriggerTimetable, TriggerRule
 from capillary.airflow_errors import airflow_failures
 from capillary.arguments import CampaignArguments
 from capillary.campaign.field_types import entity_of
-from capillary.campaign.model import BadgeCampaign
+from capillary.campaign.model import BadgeCampaign, CampaignInvalid
 from capillary.campaign.occasion import ResolvedOccasion, zone_of
 from capillary.campaign.schedule import Schedule
 from capillary.campaign.trigger_form import TriggerForm, TriggerFormInvalid, form_fields
+from capillary.default_args import around_a_campaign, of_a_campaign
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.wrong_fields import WrongField
 
 
 def dag_of(campaign: BadgeCampaign) -> DAG:
-    """Return the campaign's DAG: extract_eligible_customers, submit, wait, report."""
+    """Return the campaign's DAG: extract_eligible_customers, submit, wait, report.
+
+    Raises:
+        CampaignInvalid: `default_args`, those of a DAG around it or its own, hold arguments of our operators, which
+            would not reach them.
+    """
+    lost = [*around_a_campaign(), *of_a_campaign(campaign.dag_args.get("default_args", {}))]
+    if lost:
+        raise CampaignInvalid(f"{campaign.file.name}, campaign {campaign.name!r}: ", lost)
     with DAG(schedule=_timetable(campaign), **_arguments(campaign)) as dag:
         connections = {"capillary_conn_id": campaign.capillary_conn_id, "ledger_conn_id": campaign.ledger_conn_id}
         extract = PlanCampaignOperator(task_id="extract_eligible_customers", badge_campaign=campaign, retries=5)

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
 from capillary.campaign.occasion import OCCASION_LIMIT
 from capillary.campaign.sql_file import query_of
-from capillary.wrong_fields import shown
+from capillary.wrong_fields import FieldValueError, is_output, shown
 
 #: What every campaign's SQL may name; the period's days only where the occasion has a token.
 BOUND: Final = ("badge_id", "occasion")
@@ -64,7 +64,12 @@ def _checked_folder(folder: object) -> Path:
 
 
 def _checked_parameters(parameters: Mapping[str, object]) -> Mapping[str, object]:
-    for name in parameters:
+    for name, value in parameters.items():
+        if is_output(value):
+            raise FieldValueError(
+                f"{name!r} is {shown(value)}, and a campaign's DAG has no tasks but its own",
+                "Give a value, or use a PlanBadgesOperator in a DAG of your own",
+            )
         if not name.isidentifier():
             raise ValueError(f"{name!r} cannot be named in SQL: use letters, digits and _")
         if name in BOUND + BOUND_PERIOD:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from airflow.sdk import DAG
 from pydantic import (
@@ -74,6 +74,20 @@ class CampaignInvalid(FieldsInvalid):
     """A campaign's fields cannot be used. One line per wrong field: what is wrong, and what to give."""
 
 
+#: What an operator calls a campaign's field, where it is not near.
+_OPERATORS_NAMES: Final = {
+    "dry_run": "live (dry_run=True is live=False, as by default)",
+    "customer_cap": "max_customers_per_run",
+    "campaign": "name",
+    "policy": "policies",
+    "on_auto_approved": "policies=Policy(on_auto_approved=…)",
+    "retry_outcomes": "nothing: it is a field of the trigger form",
+    "override_guards": "nothing: it is a field of the trigger form",
+    "note": "nothing: it is a field of the trigger form",
+    "timeout": "deadline",
+}
+
+
 class BadgeCampaign(BaseModel):
     """One campaign. `dag()` makes its DAG; the file that names it holds both, and its docstring is the manual.
 
@@ -109,15 +123,15 @@ class BadgeCampaign(BaseModel):
     max_customers_per_run: Cap = None
     guards: SoundGuards = Guards()
     policies: SoundPolicy = Policy()
-    canary: Flag = Field(default=True, description="False takes all customers under an unproven configuration")
-    preflight: Flag = Field(default=True, description="False plans without a look at the badge")
+    canary: Flag = Field(default=True, description="True or False; False takes all customers under an unproven spec")
+    preflight: Flag = Field(default=True, description="True or False; False plans without a look at the badge")
     deadline: Span = Field(default=timedelta(days=7), description="a timedelta for the human's decision")
     poll_interval_s: PollInterval = 60
     settle_every: Span = Field(
         default=timedelta(minutes=15), description="a timedelta between settling what is decided while the rest waits"
     )
     deferrable: Flag = Field(
-        default=True, description="False wakes a worker at every poll, where there is no triggerer"
+        default=True, description="True or False; False wakes a worker at every poll, where there is no triggerer"
     )
     in_flight: InFlight = 8
     capillary_conn_id: ConnId = "capillary"
@@ -141,7 +155,7 @@ class BadgeCampaign(BaseModel):
             campaign = handler(given)
         except ValidationError as error:
             raise CampaignInvalid(
-                f"{where}: ", list(map(_in_dag_args, wrong_fields(error, cls.model_fields)))
+                f"{where}: ", list(map(_in_dag_args, wrong_fields(error, cls.model_fields, _OPERATORS_NAMES)))
             ) from None
         if contradictions := list(campaign.contradictions()):
             raise CampaignInvalid(f"{where}: ", contradictions)
@@ -240,7 +254,12 @@ class BadgeCampaign(BaseModel):
         return self._docstring if given is None else given
 
     def dag(self) -> DAG:
-        """Return the campaign's DAG: extract_eligible_customers, submit, wait, report."""
+        """Return the campaign's DAG: extract_eligible_customers, submit, wait, report.
+
+        Raises:
+            CampaignInvalid: a DAG around it has default_args that are meant for it and would not reach it, or its own
+                hold an argument of an operator.
+        """
         from capillary.campaign.dag import dag_of  # noqa: PLC0415 - its tasks know campaigns
 
         return dag_of(self)

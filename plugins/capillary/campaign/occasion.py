@@ -15,6 +15,7 @@ from capillary.errors import TerminalError
 from capillary.ledger.locked_rows import SHARED_PREFIX
 from capillary.missing_value import reads_like_none
 from capillary.wrong_fields import shown
+from capillary.zone_names import depends_on_machine
 
 #: Characters of an occasion's name, as the ledger's column `badge_occasion.occasion` takes it.
 OCCASION_LIMIT: Final = 200
@@ -176,8 +177,14 @@ def zone_of(name: str) -> ZoneInfo:
     """Return the time zone of an IANA name.
 
     Raises:
-        OccasionInvalid: there is none of this name.
+        OccasionInvalid: there is none of this name, or what it means depends on the machine.
     """
+    if depends_on_machine(name):
+        raise OccasionInvalid(
+            field="timezone",
+            problem=f"what {shown(name)} means depends on the machine, and workers would count other days",
+            remedy="Give an IANA name such as Asia/Kolkata",
+        )
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # unknown; no path below the zones' folder; a folder such as Asia

@@ -11,6 +11,8 @@ from typing import Final, TypeAlias
 from airflow.sdk import DAG
 from jinja2 import Environment, TemplateSyntaxError
 
+from capillary.engine.query_parameters import CLOSE_COMMENT, begun_at, open_comment_of
+from capillary.ledger.bounds import unstorable
 from capillary.wrong_fields import shown
 
 SUFFIX: Final = ".sql"
@@ -93,8 +95,14 @@ def parsed(query: str, called: str, environment: Environment | None = None) -> s
     """Return the query as it is, once Jinja could parse it.
 
     Raises:
-        SqlInvalid: it cannot; with the line.
+        SqlInvalid: it cannot; with the line. Or it holds a character that no database takes, or a comment without end.
     """
+    if unstorable(query):
+        line = next(at for at, each in enumerate(query.split("\n"), start=1) if unstorable(each))
+        raise SqlInvalid(
+            f"{called} holds a character in its line {line} that no database takes (NUL, or half of a pair)",
+            "Write it without; where the text comes from a file, save that as UTF-8",
+        )
     try:
         (environment or _environment()).from_string(query)
     except TemplateSyntaxError as error:
@@ -103,6 +111,9 @@ def parsed(query: str, called: str, environment: Environment | None = None) -> s
             f"{(error.message or '').rstrip('.')}",
             "Correct the Jinja; what is none goes between {% raw %} and {% endraw %}, in comments of the SQL, too",
         ) from None
+    # Jinja may close it, or be what is in it.
+    if not holds_jinja(query) and (place := open_comment_of(query)) is not None:
+        raise SqlInvalid(f"{called} has a comment without end: {begun_at(place)}", CLOSE_COMMENT)
     return query
 
 

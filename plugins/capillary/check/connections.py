@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, TypeVar
 
 from sqlalchemy import Engine
@@ -135,7 +134,6 @@ def warehouse_says(conn_id: str) -> Engine:
     """
     engine = database_engine_of(conn_id)
     try:
-        _assert_file(engine, conn_id)
         with engine.connect():
             return engine
     except CapillaryError:
@@ -144,14 +142,6 @@ def warehouse_says(conn_id: str) -> Engine:
     except Exception as error:  # noqa: BLE001 - some drivers raise their HTTP client's beside their own
         engine.dispose()
         raise ConnectionUnusable(f"{failed_query(error, engine).reason}. Correct connection {conn_id!r}") from None
-
-
-def _assert_file(engine: Engine, conn_id: str) -> None:
-    file = engine.url.database
-    if engine.dialect.name == "sqlite" and file and not file.startswith("file:") and not Path(file).is_file():
-        raise ConnectionUnusable(
-            f"there is no SQLite file {file}: correct the host of connection {conn_id!r}, or load the file"
-        )
 
 
 def utc_now() -> datetime:

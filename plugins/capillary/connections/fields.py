@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
-
-from airflow.sdk import Connection
 
 from capillary.api.errors import SettingsInvalid
 
@@ -37,22 +34,6 @@ def named(conn_id: str) -> Iterator[None]:
         raise ConnectionInvalid(
             conn_id=conn_id, field=error.field, problem=error.problem, remedy=error.remedy
         ) from None
-
-
-def json_object(connection: Connection, *, example: str) -> dict[str, object]:
-    """Return a connection's extra. Airflow's own reader takes broken JSON for no extras at all."""
-    try:
-        found = json.loads(connection.extra or "{}")
-    except (ValueError, TypeError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise ConnectionInvalid(
-            conn_id=connection.conn_id,
-            field="extra",
-            problem="it is no JSON object",
-            remedy=f"Write it like {example}",
-        )
-    return found
 
 
 def as_switch(value: object) -> object:

@@ -116,8 +116,6 @@ def address_of(connection: Connection) -> str:
     host = host.strip().strip("<>").strip() if isinstance(host, str) else "//"
     if not host:
         raise _wrong(connection, "host", "it is missing", ADDRESS_REMEDY)
-    if not host.isprintable():  # urlsplit would leave a line break out, and so name another host
-        raise _wrong(connection, "host", "it holds a line break, or a sign that does not print", ADDRESS_REMEDY)
     if reads_like_none(host):
         raise _wrong(connection, "host", "it is what becomes of a value that is missing", ADDRESS_REMEDY)
     try:

@@ -11,7 +11,8 @@ from airflow.sdk import Connection
 from capillary.api.errors import SettingsInvalid
 from capillary.api.settings import PlatformSettings
 from capillary.api.settings_fields import BOUNDS
-from capillary.connections.fields import ConnectionInvalid, as_number, as_switch, as_text, json_object, nearest
+from capillary.connections.as_typed import assert_as_typed, json_object
+from capillary.connections.fields import ConnectionInvalid, as_number, as_switch, as_text, nearest
 from capillary.connections.http_connection import OPTIONS, TYPES, address_of, http_meaning
 
 #: Names the connection whose login and password are the till of the wrapped call.
@@ -110,6 +111,7 @@ def inner_conn_id(connection: Connection) -> str | None:
 
 def _inner(connection: Connection, inner: Connection, given: Mapping[str, object]) -> dict[str, object]:
     """Return the fields that the inner connection says."""
+    assert_as_typed(inner)
     for name in ("login", "password"):
         if not getattr(inner, name):
             raise ConnectionInvalid(

@@ -19,9 +19,11 @@ from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, A
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from capillary.connections.fields import ConnectionInvalid, json_object
+from capillary.connections.as_typed import json_object
+from capillary.connections.fields import ConnectionInvalid
 from capillary.connections.lookup import ConnectionDenied, ConnectionUnusable, look_up
-from capillary.engine.query_errors import QueryInterrupted
+from capillary.connections.sqlite_file import assert_file
+from capillary.engine.query_errors import CONN_ID_OPTION, LoginRefused, QueryInterrupted, is_login_refused
 from capillary.errors import CapillaryError
 
 #: Extras that change what rows are, or take the transaction away in which the look is read-only and streams.
@@ -53,16 +55,19 @@ def database_engine_of(conn_id: str) -> Engine:
 
     Raises:
         ConnectionMissing: there is no such connection.
-        ConnectionInvalid: its extra is no JSON object, or says one thing in two ways.
-        ConnectionUnusable: it is no database, its provider is not installed, or its fields make no address.
-        QueryInterrupted: something that the address needs, such as a token, could not be fetched now.
+        ConnectionInvalid: its extra is no JSON object, or says one thing in two ways, or a field holds a character that
+            nobody sees.
+        ConnectionUnusable: it is no database, its provider is not installed, its fields make no address, or it names a
+            SQLite file that is missing.
+        LoginRefused: something that the address needs, such as a token, is refused to its login.
+        QueryInterrupted: the same could not be fetched now.
         AirflowAway, ConnectionDenied: Airflow does not answer, or refuses the connection.
     """
     connection = look_up(conn_id)
     extras = json_object(connection, example="{}")
     hook = _hook_of(connection)
     try:
-        return _found_again(conn_id, lambda: _engine_of(hook, extras))
+        engine = _found_again(conn_id, lambda: _engine_of(hook, extras))
     except CapillaryError:
         raise
     except _WRONG_FIELDS as error:
@@ -71,7 +76,11 @@ def database_engine_of(conn_id: str) -> Engine:
             f"({type(error).__name__}). Correct its fields and its extra, or install that database's driver."
         ) from None
     except Exception as error:  # noqa: BLE001 - a client of the provider's that fetches a token
-        raise QueryInterrupted(reason=f"connection {conn_id!r} gives no address now ({type(error).__name__})") from None
+        kind = LoginRefused if is_login_refused(error) else QueryInterrupted
+        reason = f"connection {conn_id!r} gives no address now ({type(error).__name__})"
+        raise kind(reason=reason, conn_id=conn_id) from None
+    engine.update_execution_options(**{CONN_ID_OPTION: conn_id})
+    return engine
 
 
 def _hook_of(connection: Connection) -> DbApiHook:
@@ -170,6 +179,7 @@ def _connected(hook: DbApiHook, engine: Engine) -> object:
 def _sqlite_engine(hook: DbApiHook) -> Engine:
     """Return an engine for a file, with SQLite's own parameters (`mode=ro`) where the extra has any."""
     url = make_url(hook.get_uri())
+    assert_file(url, hook.get_conn_id())
     if _SQLITE_URI.isdisjoint(url.query):
         return hook.get_sqlalchemy_engine()
     file = f"file:{quote(url.database or '')}"

@@ -10,15 +10,19 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from capillary.api.envelope import presentable
+from capillary.engine.driver_codes import driver_of, number_of, sqlstate_of
+from capillary.engine.login_errors import MYSQL_DRIVERS, refuses_login
 from capillary.errors import CapillaryError, TerminalError, TransientError
 
+#: Option of a warehouse's engine: the id of the Airflow connection that it was made from.
+CONN_ID_OPTION: Final = "capillary_conn_id"
 #: Classes of SQLSTATE (ISO 9075, and PostgreSQL's documentation, Appendix A) that come again with the same query.
 _TERMINAL_CLASSES: Final = frozenset(
     {
@@ -43,6 +47,23 @@ _TERMINAL_CLASSES: Final = frozenset(
 )
 #: A write in a read-only transaction; the rest of class 25 (transaction state) passes.
 _READ_ONLY_TRANSACTION: Final = "25006"
+#: Class 08 (connection) passes. But PgBouncer says 08P01 of whatever it refuses (`send_pooler_error` in its proto.c),
+#: a full pool as well as a parameter that it does not take, and PostgreSQL says it of values that are too many or too
+#: few; so its words tell what comes again.
+_PROTOCOL_VIOLATION: Final = "08P01"
+_LASTING_PROTOCOL: Final = re.compile(
+    r"unsupported startup parameter|no such database|database \S+ is disabled|bind message supplies \d+ parameters"
+    r"|bind message has \d+ parameter formats|prepared statement name is already in use|old V2 protocol not supported"
+    r"|SSL required",
+    re.IGNORECASE,
+)
+#: The same of a connection that libpq could not make, where its drivers have no SQLSTATE.
+_LASTING_CONNECTION: Final = re.compile(
+    rf"{_LASTING_PROTOCOL.pattern}|database \"[^\"]*\" does not exist|permission denied for database"
+    r"|invalid \w+ value: |invalid connection option|invalid port number",
+    re.IGNORECASE,
+)
+_LIBPQ_DRIVERS: Final = frozenset({"psycopg", "psycopg2"})
 #: Primary result codes of SQLite (https://www.sqlite.org/rescode.html) that come as OperationalError and
 #: will come again: wrong SQL, a write in a read-only look, an authorisation refused, not a database.
 _SQLITE_TERMINAL: Final = frozenset(
@@ -51,7 +72,6 @@ _SQLITE_TERMINAL: Final = frozenset(
 #: MySQL's numbers that say more than their SQLSTATE: 42000 stands for too many connections, too.
 _MYSQL_PASSING: Final = frozenset({1040, 1203, 1205, 1213, 1226, 2002, 2003, 2006, 2013, 3024})
 _MYSQL_TERMINAL: Final = frozenset({1044, 1045, 1049, 1051, 1052, 1054, 1064, 1142, 1143, 1146, 1227, 1305, 1370})
-_MYSQL_DRIVERS: Final = frozenset({"MySQLdb", "mariadb", "mysql", "pymysql"})
 #: Trino's errors of the query or of rights have this type, and so have those of a query that somebody ended.
 _TRINO_USER: Final = "USER_ERROR"
 _TRINO_ENDED: Final = frozenset({"USER_CANCELED", "ABANDONED_QUERY"})
@@ -65,8 +85,6 @@ _ORACLE_TERMINAL: Final = frozenset({*range(900, 1000), 1017, 1031, 1427, 1476, 
 #: The DB-API's classes for what is wrong with the query, where a driver gives no code.
 _TERMINAL_CLASS_NAMES: Final = frozenset({"ProgrammingError", "DataError", "IntegrityError", "NotSupportedError"})
 
-_SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}")
-_SQLSTATE_IN_TEXT: Final = re.compile(r"\bSQLSTATE\b\W{0,3}([0-9A-Z]{5})\b")
 #: What closes a quote; PostgreSQL quotes in the manner of the language of its messages.
 _CLOSING: Final = {"'": "'", '"': '"', "`": "`", "«": "»", "»": "«", "„": "“", "“": "”", "‘": "’", "‚": "‘", "「": "」"}
 _OPENING: Final = re.compile(rf"(?<!\w)[{''.join(_CLOSING)}]")
@@ -75,37 +93,62 @@ _WORD: Final = re.compile(r"\w+")
 
 
 class QueryFailed(CapillaryError):
-    """The warehouse did not give all rows. `reason` is its own first line, without parameters and values."""
+    """The warehouse did not give all rows.
+
+    Args:
+        reason: its own first line, without parameters and values.
+        conn_id: the connection that leads to it.
+    """
 
     remedy = ""
 
-    def __init__(self, *, reason: str) -> None:
+    def __init__(self, *, reason: str, conn_id: str = "warehouse") -> None:
         self.reason = reason
-        super().__init__(f"The query for eligible customers failed: {reason}. {self.remedy}.")
+        self.conn_id = conn_id
+        super().__init__(f"The query for eligible customers failed: {reason}. {self.remedy.format(conn_id)}.")
 
 
 class QueryRefused(QueryFailed, TerminalError):
     """The query as it stands cannot be run; nobody was planned."""
 
-    remedy = "Correct the campaign's SQL, or the rights of the connection warehouse"
+    remedy = "Correct the campaign's SQL, or the fields or rights of the connection {}"
+
+
+class LoginRefused(QueryFailed, TerminalError):
+    """The warehouse does not take the connection's login; nobody was planned. More tries might lock the account."""
+
+    remedy = (
+        "The warehouse refuses the login of the connection {}. Correct its login and password (or its key or token), "
+        "or have the account let in, then clear the task"
+    )
 
 
 class QueryInterrupted(QueryFailed, TransientError):
     """The warehouse was out of reach, busy, or stopped the query; the next try starts from the first row."""
 
-    remedy = "Clear the task once the connection warehouse answers again"
+    remedy = "Clear the task once the connection {} answers again"
 
 
-def failed_query(error: Exception, engine: Engine, sql: str = "") -> QueryInterrupted | QueryRefused:
+def failed_query(error: Exception, engine: Engine, sql: str = "") -> QueryInterrupted | QueryRefused | LoginRefused:
     """Return what a failure becomes; the text of the error itself holds SQL, parameters and the warehouse's data.
 
     Args:
         error: SQLAlchemy's, or whatever a driver raised beside its own classes.
-        engine: of the warehouse.
+        engine: of the warehouse. Its execution option `CONN_ID_OPTION` names the connection.
         sql: the query. What the driver quotes is repeated where it stands in the query or in the address; the rest
             may be a customer's and is masked.
     """
-    return (QueryInterrupted if may_pass(error) else QueryRefused)(reason=_first_line(error, engine, sql))
+    conn_id = str(engine.get_execution_options().get(CONN_ID_OPTION, "warehouse"))
+    reason = _first_line(error, engine, sql)
+    if is_login_refused(error):
+        return LoginRefused(reason=reason, conn_id=conn_id)
+    return (QueryInterrupted if may_pass(error) else QueryRefused)(reason=reason, conn_id=conn_id)
+
+
+def is_login_refused(error: Exception) -> bool:
+    """Return whether the warehouse, or what gives its tokens, refused the login. A later try is refused as well."""
+    cause = error.orig if isinstance(error, DBAPIError) else None if isinstance(error, SQLAlchemyError) else error
+    return cause is not None and refuses_login(cause) is True
 
 
 def may_pass(error: Exception) -> bool:
@@ -131,6 +174,12 @@ def _sqlite_passes(orig: sqlite3.Error) -> bool:
     return isinstance(orig, sqlite3.OperationalError) and code is not None and code & 0xFF not in _SQLITE_TERMINAL
 
 
+def _login_passes(orig: BaseException) -> bool | None:
+    """Judge a login: a token that the next try makes anew passes, whatever its SQLSTATE."""
+    refused = refuses_login(orig)
+    return None if refused is None else not refused
+
+
 def _trino_passes(orig: object) -> bool | None:
     kind = getattr(orig, "error_type", None)
     if kind is None:
@@ -149,12 +198,18 @@ def _google_passes(orig: object) -> bool | None:
 
 
 def _mysql_passes(orig: object) -> bool | None:
-    if type(orig).__module__.partition(".")[0] not in _MYSQL_DRIVERS:  # Snowflake has other errors by these numbers
+    if driver_of(orig) not in MYSQL_DRIVERS:  # Snowflake has other errors by these numbers
         return None
-    number = getattr(orig, "errno", None) or next(iter(getattr(orig, "args", ())), None)
+    number = number_of(orig)
     if number in _MYSQL_PASSING:
         return True
     return False if number in _MYSQL_TERMINAL else None
+
+
+def _libpq_passes(orig: object) -> bool | None:
+    """Judge a connection that was not made, of which libpq gives words alone."""
+    is_one = driver_of(orig) in _LIBPQ_DRIVERS and sqlstate_of(orig) is None
+    return False if is_one and _LASTING_CONNECTION.search(str(orig)) else None
 
 
 def _oracle_passes(orig: object) -> bool | None:
@@ -163,33 +218,22 @@ def _oracle_passes(orig: object) -> bool | None:
 
 
 def _sqlstate_passes(orig: object) -> bool | None:
-    state = _sqlstate(orig)
+    state = sqlstate_of(orig)
     if state is None or state[:2] in {"HY", "IM"}:  # ODBC's general errors, about which its class says more
         return None
+    if state == _PROTOCOL_VIOLATION:
+        return not _LASTING_PROTOCOL.search(str(orig))
     return state[:2] not in _TERMINAL_CLASSES and state != _READ_ONLY_TRANSACTION
 
 
-def _sqlstate(orig: object) -> str | None:
-    """Return the SQLSTATE: of psycopg, of psycopg2, of a dictionary (redshift_connector), of ODBC, or of the text."""
-    first, *more = getattr(orig, "args", ()) or (None,)
-    candidates = (
-        getattr(orig, "sqlstate", None),
-        getattr(orig, "pgcode", None),
-        first.get("C") if isinstance(first, Mapping) else first if more else None,
-    )
-    for each in candidates:
-        if isinstance(each, str) and _SQLSTATE.fullmatch(each):
-            return each
-    found = _SQLSTATE_IN_TEXT.search(str(orig))
-    return found[1] if found else None
-
-
 #: What says whether an error passes, in this order; None where it is not that database's, or says nothing.
-_OWN_CODES: Final[tuple[Callable[[object], bool | None], ...]] = (
+_OWN_CODES: Final[tuple[Callable[[Any], bool | None], ...]] = (
+    _login_passes,
     _trino_passes,
     _google_passes,
     _mysql_passes,
     _sqlstate_passes,
+    _libpq_passes,
     _oracle_passes,
 )
 

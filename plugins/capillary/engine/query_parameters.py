@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Dialect, TextClause, bindparam, text
 
 from capillary.engine.bindable import as_bound, is_nan, is_table, listed, unbindable
-from capillary.engine.sql_tokens import GRAMMARS, QUOTED_NAME, STANDARD, Grammar, Kind, Token, tokens
+from capillary.engine.sql_tokens import GRAMMARS, QUOTED_NAME, STANDARD, Grammar, Kind, Token, open_comment, tokens
 from capillary.errors import TerminalError
 
 #: Values of a list in IN, where each becomes a bind of its own; databases take 32,766 or 65,535 in all.
@@ -29,6 +29,7 @@ _ARRAY_WORDS: Final = frozenset({"any", "all", "some"})
 _COLON: Final = re.compile(r"(\\*):")
 _LOOKS_LIKE_A_LIST: Final = re.compile(r"^\s*[\[({]|,")
 _NAN: Final = ("its value is no number (NaN)", "Give a number, or leave the condition out")
+CLOSE_COMMENT: Final = "Close it with */, or write -- for a comment of one line"
 _WRITE_COLON: Final = r"or write \: for a colon that names none"
 
 
@@ -49,6 +50,18 @@ class ParameterInvalid(TerminalError):
     def __init__(self, problem: Problem) -> None:
         self.name = problem.name
         super().__init__(f"Parameter :{problem.name}: {problem.what}. {problem.remedy}.")
+
+
+class CommentOpen(TerminalError):
+    """A comment of the query has no end. SQLite reads it up to the end, conditions included, and finds everybody.
+
+    Attributes:
+        place: line and column of its `/*`, from 1.
+    """
+
+    def __init__(self, place: tuple[int, int]) -> None:
+        self.place = place
+        super().__init__(f"The query has a comment without end: {begun_at(place)}. {CLOSE_COMMENT}.")
 
 
 class Problem(NamedTuple):
@@ -153,7 +166,10 @@ def prepare(sql: str, parameters: Mapping[str, object], dialect: Dialect) -> tup
     Raises:
         ParameterMissing: the query names a parameter that is not given.
         ParameterInvalid: a name stands in quotes, or a value cannot be bound where its name stands.
+        CommentOpen: a comment has no end.
     """
+    if (place := open_comment_of(sql, GRAMMARS.get(dialect.name))) is not None:
+        raise CommentOpen(place)
     query = Query.read(sql, GRAMMARS.get(dialect.name, STANDARD))
     for problem in query.in_quotes():
         raise ParameterInvalid(problem)
@@ -162,6 +178,25 @@ def prepare(sql: str, parameters: Mapping[str, object], dialect: Dialect) -> tup
     for problem in [*query.misused(parameters), *_for_driver(query, parameters, dialect)]:
         raise ParameterInvalid(problem)
     return query.bound(parameters, dialect)
+
+
+def open_comment_of(sql: str, grammar: Grammar | None = None) -> tuple[int, int] | None:
+    """Return line and column, from 1, of a comment without end; None where there is none.
+
+    Args:
+        sql: the query.
+        grammar: of its database; where it is not known, all must read it so.
+    """
+    first, *others = (
+        open_comment(Query.read(sql, each).tokens, each) for each in (_OPPOSITES if grammar is None else (grammar,))
+    )
+    return first if all(other == first for other in others) else None
+
+
+def begun_at(place: tuple[int, int]) -> str:
+    """Return the words for where a comment without end begins."""
+    line, column = place
+    return f"/* in line {line}, column {column}; all that follows would be left out"
 
 
 def names_of(sql: str) -> list[str]:
@@ -215,6 +250,11 @@ def _of_scalar(mention: Mention, value: object) -> tuple[str, str] | None:
     """Return what is wrong with one value where its name stands, and what to do."""
     if is_nan(value):
         return _NAN
+    if mention.use is Use.IN and not mention.brackets and value is not None:
+        return (
+            f"its value is one {'text' if isinstance(value, str) else 'value'}, and IN without brackets wants a list",
+            f"Give a list, or write = :{mention.name} for one value",
+        )
     if mention.use is Use.IN and isinstance(value, str) and _LOOKS_LIKE_A_LIST.search(value):
         return (
             "its text looks like a list, and IN would take it for one value",

@@ -36,8 +36,8 @@ def probe_query(engine: Engine, sql: str, parameters: Mapping[str, object]) -> D
     """Look at a query as far as its database lets without fetching a row, read-only, and say how far that was.
 
     Raises:
-        QueryRefused, QueryInterrupted, ColumnMissing, ParameterMissing, ParameterInvalid: as reading its rows would
-            (`capillary.engine.warehouse.read_rows`).
+        QueryRefused, LoginRefused, QueryInterrupted, ColumnMissing, ParameterMissing, ParameterInvalid, CommentOpen: as
+            reading its rows would (`capillary.engine.warehouse.read_rows`).
     """
     dialect = engine.dialect.name
     prepare(sql, parameters, engine.dialect)  # a fault of the query's own is told in the query's own words

@@ -7,7 +7,7 @@ in a comment, or missed after a quote that another database ends elsewhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -99,6 +99,24 @@ def tokens(sql: str, grammar: Grammar) -> Iterator[Token]:
             end = _end_of_comment(sql, at)
         yield Token(kind, sql[at:end])
         at = end
+
+
+def open_comment(pieces: Sequence[Token], grammar: Grammar) -> tuple[int, int] | None:
+    """Return line and column, from 1, of a `/*` that nothing closes; None where every comment is closed.
+
+    It runs to the end: SQLite takes that without a word, conditions that were written after it included.
+    """
+    if not pieces or pieces[-1].kind is not Kind.COMMENT or not pieces[-1].text.startswith("/*"):
+        return None
+    last = pieces[-1].text
+    if _depth(last) == 0 if grammar.nested else last.endswith("*/") and len(last) >= len("/**/"):
+        return None
+    before = "".join(each.text for each in pieces[:-1])
+    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+
+
+def _depth(comment: str) -> int:
+    return sum(1 if each == "/*" else -1 for each in _COMMENT_ENDS.findall(comment))
 
 
 @cache

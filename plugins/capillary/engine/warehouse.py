@@ -41,9 +41,11 @@ def read_rows(
 
     Raises:
         QueryRefused: the database says that the SQL is wrong or not allowed.
+        LoginRefused: it does not take the login.
         QueryInterrupted: the database is out of reach, busy, or ended the query.
         ColumnMissing: no column `customer_id`, or several.
         ParameterMissing, ParameterInvalid: the SQL names a parameter that is not given, or cannot be bound.
+        CommentOpen: a comment of the SQL has no end.
         ValueError: `partition_rows` is below 1.
     """
     if partition_rows < 1:

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import CompileError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from capillary.engine.query_errors import QueryInterrupted, QueryRefused, failed_query
+from capillary.engine.query_errors import QueryFailed, QueryInterrupted, QueryRefused, failed_query
 from capillary.engine.warehouse import read_rows
 
 SQL = "SELECT customer_id FROM mart.member WHERE tier = 'gold'"
@@ -69,7 +69,7 @@ def engine() -> Iterator[Engine]:
     engine.dispose()
 
 
-def told(orig: Exception, engine: Engine, sql: str = SQL) -> QueryInterrupted | QueryRefused:
+def told(orig: Exception, engine: Engine, sql: str = SQL) -> QueryFailed:
     return failed_query(DBAPIError.instance(sql, {}, orig, Error), engine, sql)
 
 
@@ -123,7 +123,7 @@ def test_what_may_succeed_later_passes(orig: Error, engine: Engine) -> None:
         made(DatabaseError, "x", sqlstate="P0001"),  # a function raised it
         made(OperationalError, "x", sqlstate="54001"),
         made(OperationalError, 1054, "no column", driver="MySQLdb"),
-        made(OperationalError, 1045, "denied", driver="pymysql"),
+        made(OperationalError, 1044, "denied", driver="pymysql"),
         made(Error, "42S02", "no table", driver="pyodbc"),
         made(ProgrammingError, "HY104", "no precision", driver="pyodbc"),
         made(DatabaseError, "ORA-00942: table or view does not exist", driver="oracledb"),
