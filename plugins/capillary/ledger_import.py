@@ -17,9 +17,10 @@ from capillary.access import platform_client, runtime_of
 from capillary.api.request_workflow import Entity
 from capillary.api.settings import PlatformSettings
 from capillary.campaign import PlanCampaignOperator
-from capillary.engine.adoption import Candidate, Imported, import_forgotten
+from capillary.engine.adoption import Imported, import_forgotten
 from capillary.errors import TerminalError
 from capillary.hooks import CapillaryHook
+from capillary.ledger.adopt import Candidate
 from capillary.ledger.database import Ledger
 from capillary.planning import PlanningOperator
 

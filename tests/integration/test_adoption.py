@@ -12,13 +12,14 @@ from sqlalchemy import delete, func, select, update
 
 from capillary.api.client import Client
 from capillary.api.request_workflow import Page, WorkflowRequest
-from capillary.engine.adoption import Candidate, Imported, import_forgotten
+from capillary.engine.adoption import Imported, import_forgotten
 from capillary.engine.before_sending import Looked
 from capillary.engine.doubt import Resolved
 from capillary.engine.errors import LedgerBehind
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
 from capillary.ledger import scans
+from capillary.ledger.adopt import Candidate
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import history, take_as_read
 from capillary.ledger.migrate import create

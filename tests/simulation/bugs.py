@@ -71,6 +71,7 @@ from capillary.ledger import history as ledger_history
 from capillary.ledger import occasion as ledger_occasion
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.doubts import InDoubt as DueDoubt
 from capillary.ledger.history import Days
 from capillary.ledger.plan import Order
 from capillary.ledger.plan_id import OpenPlan, PlanId
@@ -294,11 +295,11 @@ def _blind_to_lag(settings: Any) -> timedelta:  # noqa: ANN401 - PlatformSetting
     return timedelta(seconds=send.SEND_WITHIN_S + settings.post_timeout_s)
 
 
-def _no_control(in_doubt: doubt.InDoubt, begun: datetime, _controls: object, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
+def _no_control(in_doubt: DueDoubt, begun: datetime, _controls: object, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
     return in_doubt.sender == settings.sender and begun > in_doubt.doubt_from
 
 
-def _anybody_judges(in_doubt: doubt.InDoubt, begun: datetime, controls: doubt._Controls, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
+def _anybody_judges(in_doubt: DueDoubt, begun: datetime, controls: doubt._Controls, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
     sender = settings.sender  # whoever it is, it takes the doubt for its own
     return _MAY_JUDGE(replace(in_doubt, sender=sender), begun, controls, settings)
 

@@ -11,11 +11,12 @@ from capillary.api.errors import CallRefused, EverythingRefused, PlatformUnavail
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import ServerChanged, SubmittingOff
 from capillary.engine.send import Sender, assert_account
-from capillary.engine.settle import SINGLE_READS, decided_requests, settle_by_reading
+from capillary.engine.settle import SINGLE_READS, settle_by_reading
 from capillary.engine.watch import Watched, watch_in_turn
 from capillary.ledger import scans
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.request_rows import keep_alive
+from capillary.ledger.sightings import decided_requests
 from capillary.ledger.waiting import RunWait, run_wait
 
 #: How often, and how many seconds apart, another reader's turn is waited for: a reader that died keeps it for

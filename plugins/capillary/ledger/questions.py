@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Row, Select, exists, select
 
 from capillary.ledger.answers import Asked, CustomerAttempt, OpenRequest, PlannedRun
+from capillary.ledger.conditions import is_open
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.schema import (
@@ -83,10 +84,7 @@ def open_requests(tx: Transaction, asked: Asked) -> Iterator[OpenRequest]:
     """Yield the requests that are not settled, the longest sent first and the unsent last; `since`: first sent."""
     sent = badge_request.c.first_sent_at
     statement = (
-        _requests(asked, sent)
-        .where(badge_request.c.status != RequestStatus.SETTLED)
-        .order_by(sent.is_(None), sent, badge_request.c.id)
-        .limit(asked.limit)
+        _requests(asked, sent).where(is_open()).order_by(sent.is_(None), sent, badge_request.c.id).limit(asked.limit)
     )
     for part in _parts(tx, statement):
         seen = _sightings(tx, part)

@@ -19,9 +19,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from capillary.ledger.bounds import checked, code_kept, cut
+from capillary.ledger.conditions import is_seen
 from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import LedgerBroken, RequestGone
@@ -331,7 +332,7 @@ def discard_unsent(tx: Transaction, *, badge_run_ids: Iterable[OpenPlan]) -> int
             .where(
                 badge_request.c.badge_run_id == run_id,
                 badge_request.c.status == RequestStatus.PLANNED,
-                ~exists().where(badge_sighting.c.request_id == badge_request.c.id),
+                ~is_seen(),
             )
             .order_by(badge_request.c.id)
             .with_for_update()

@@ -26,6 +26,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Executable, Select, case, func, literal, select, union, update
 
 from capillary.ledger.bounds import checked
+from capillary.ledger.conditions import is_open
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.pace import START_WITHIN_S
@@ -271,7 +272,7 @@ def unfinished(tx: Transaction, scope: Scope) -> Unfinished:
         .join(badge_run, badge_run.c.id == badge_request.c.badge_run_id)
         .where(
             badge_run.c.account == scope.account,
-            status != RequestStatus.SETTLED,
+            is_open(),
             *([badge_run.c.campaign == scope.campaign] if scope.campaign else []),
         )
     ).one()

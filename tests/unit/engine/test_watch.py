@@ -19,8 +19,8 @@ from capillary.engine.single_read import AWAY
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import Watched, cluster_day, watch
 from capillary.ledger import scans
+from capillary.ledger.conditions import LATE_TWIN
 from capillary.ledger.history import take_as_read
-from capillary.ledger.open_work import LATE_TWIN
 from capillary.ledger.schema import badge_request, badge_sighting
 from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
 
