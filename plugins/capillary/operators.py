@@ -17,6 +17,7 @@ from capillary.checked_operator import CheckedOperator, given_to
 from capillary.counted import counted
 from capillary.engine.eligibility import read_rows
 from capillary.engine.hold import Waits
+from capillary.engine.polling import FRESH, QUIET_S, Event
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
 from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
 from capillary.hooks import source_past_the_form
@@ -30,7 +31,7 @@ from capillary.lost_xcom import plan_of_context, planning_task_of
 from capillary.plan_reference import PlanMissing, PlanReference, nothing_to_do
 from capillary.planning import RUN_LEASE, PlanningOperator, planning_defaults
 from capillary.query_template import QueryTemplate
-from capillary.triggers import FRESH, QUIET_S, Event, SubmitTrigger, said_by
+from capillary.triggers import SubmitTrigger, said_by
 from capillary.warehouse import database_engine_of
 from capillary.wrong_fields import WrongField
 

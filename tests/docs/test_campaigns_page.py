@@ -20,6 +20,7 @@ from capillary.arguments import MAX_INLINE_CUSTOMERS
 from capillary.campaign import BadgeCampaign
 from capillary.campaign_fields import BOUND, BOUND_PERIOD
 from capillary.engine.eligibility import MAX_CUSTOMER_ID, Reason
+from capillary.engine.polling import MAX_POLL_INTERVAL_S, QUIET_S, TOLERATED_FAILURES
 from capillary.engine.verdict import Policy, Word
 from capillary.ledger.candidates import NOT_ACCEPTED_ATTEMPTS
 from capillary.ledger.plan import CANARY_CUSTOMERS, Guards
@@ -28,7 +29,6 @@ from capillary.occasions import OCCASION_LIMIT, Occasion
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.trigger_form import TriggerForm, form_fields
-from capillary.triggers import MAX_POLL_INTERVAL_S, QUIET_S, TOLERATED_FAILURES
 from tests.docs.markdown import ROOT, Section, code_of, sections
 
 PAGE: Final = ROOT / "docs" / "campaigns.md"

@@ -38,6 +38,7 @@ from capillary.engine import (
     may_send,
     outcomes,
     platform_list,
+    polling,
     room,
     send,
     settle,
@@ -51,6 +52,7 @@ from capillary.engine.errors import SubmittingOff
 from capillary.engine.hold import Waits
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import DaysRead, ListRead, OnPage
+from capillary.engine.polling import Event
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
 from capillary.engine.sightings import seen_in
@@ -279,9 +281,9 @@ def _no_change(_tx: Transaction, *, list_read_at: datetime, doubt_after: timedel
     assert doubt_after
 
 
-async def _trigger_goes_on(self: DagRun, plan: PlanId, waits: Waits) -> str:
+async def _trigger_goes_on(self: DagRun, plan: PlanId, waits: Waits) -> Event:
     await self.submit(plan, waits.until)
-    return "work"
+    return Event.WORK
 
 
 # Doubt ------------------------------------------------------------------------------------------------------
@@ -739,7 +741,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "plan-by-number": Bug(
         "a plan is opened by its number and its token",
-        [(each, "open_plan", _by_number) for each in (send, before_sending, submit, advance, actors)],
+        [(each, "open_plan", _by_number) for each in (send, before_sending, submit, advance, polling, actors)],
         _fails_over,
         shown_by=19,
     ),

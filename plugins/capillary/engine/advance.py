@@ -42,6 +42,11 @@ class Advanced:
     wait: RunWait
     held_up: bool
 
+    @property
+    def ended(self) -> int:
+        """How many requests are decided or settled; -1 where the same state is worth a worker again."""
+        return -1 if self.held_up else self.wait.decided + self.wait.settled
+
 
 async def advance(
     sender: Sender, plan: PlanId, *, reader: str, lease: timedelta, fresh: timedelta | None = None
