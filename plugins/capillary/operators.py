@@ -25,7 +25,7 @@ from capillary.ledger.canary import SETTLED_SINCE, open_canary
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
 from capillary.ledger.request_rows import discard_unsent
-from capillary.ledger.schema import Outcome
+from capillary.ledger.status import Outcome
 from capillary.ledger.views import FailureCount, Funnel, failures, funnel
 from capillary.lost_xcom import plan_of_context, planning_task_of
 from capillary.plan_reference import PlanMissing, PlanReference, nothing_to_do

@@ -21,7 +21,7 @@ from capillary.engine.eligibility import InvalidId, customer_id_of
 from capillary.errors import TerminalError
 from capillary.ledger.answers import Asked
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.schema import RETRYABLE, Outcome
+from capillary.ledger.status import RETRYABLE, Outcome
 from capillary.ledger.stops import known
 from capillary.question_rows import QUESTIONS, Question, Rows
 from capillary.stop_command import line_of

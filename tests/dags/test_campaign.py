@@ -34,7 +34,7 @@ from capillary.campaign import (
     Word,
 )
 from capillary.errors import TerminalError
-from capillary.ledger.schema import HAS_BADGE, RETRYABLE, Outcome
+from capillary.ledger.status import HAS_BADGE, RETRYABLE, Outcome
 
 #: Airflow's own, while it reads plugins/capillary/.airflowignore.
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")

@@ -9,7 +9,7 @@ from airflow.sdk import Param
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 
-from capillary.ledger.schema import RETRYABLE
+from capillary.ledger.status import RETRYABLE
 from capillary.trigger_form import TriggerForm, TriggerFormInvalid, form_fields
 
 FORM = form_fields(live=True, canary=True, recurs=True)

@@ -24,7 +24,7 @@ from capillary.engine.polling import MAX_POLL_INTERVAL_S, QUIET_S, TOLERATED_FAI
 from capillary.engine.verdict import Policy, Word
 from capillary.ledger.candidates import NOT_ACCEPTED_ATTEMPTS
 from capillary.ledger.plan import CANARY_CUSTOMERS, Guards
-from capillary.ledger.schema import HAS_BADGE, RETRYABLE, Outcome
+from capillary.ledger.status import HAS_BADGE, RETRYABLE, Outcome
 from capillary.occasions import OCCASION_LIMIT, Occasion
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor

@@ -79,8 +79,6 @@ from capillary.ledger.plan import Order
 from capillary.ledger.plan_id import OpenPlan, PlanId
 from capillary.ledger.request_rows import Claim, ConfirmedAbsence
 from capillary.ledger.schema import (
-    Outcome,
-    RequestStatus,
     badge_enrolment,
     badge_history,
     badge_request,
@@ -92,6 +90,7 @@ from capillary.ledger.schema import (
 from capillary.ledger.settle import Ending
 from capillary.ledger.spec import KEY_PREFIX
 from capillary.ledger.staging import Attempt, Staging
+from capillary.ledger.status import Outcome, RequestStatus
 from sandbox.settings import EchoedKey
 from tests.simulation import actors
 from tests.simulation.actors import DagRun

@@ -35,8 +35,9 @@ from capillary.ledger.errors import GuardRefused
 from capillary.ledger.plan import Guards, Order
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.request_rows import discard_unsent
-from capillary.ledger.schema import Outcome, badge_enrolment, badge_request
+from capillary.ledger.schema import badge_enrolment, badge_request
 from capillary.ledger.spec import Spec
+from capillary.ledger.status import Outcome
 from capillary.ledger.views import funnel
 from sandbox.badges import GOLD_CIRCLE
 from tests.states.playground import Died, Mishap, Playground

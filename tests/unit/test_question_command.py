@@ -16,7 +16,8 @@ from sqlalchemy import URL, update
 
 from capillary.__main__ import main
 from capillary.ledger.database import Ledger
-from capillary.ledger.schema import Outcome, RequestStatus, badge_request, badge_sighting
+from capillary.ledger.schema import badge_request, badge_sighting
+from capillary.ledger.status import Outcome, RequestStatus
 from tests.unit.ledger.conftest import migrated
 from tests.unit.ledger.test_views import Books
 

@@ -10,8 +10,8 @@ from capillary.api.badges import BulkItem, Execution
 from capillary.api.refusals import CALL_REFUSALS, LINE_REFUSALS
 from capillary.api.request_workflow import RequestState, WorkflowRequest, is_decided
 from capillary.ledger.bounds import code_kept
-from capillary.ledger.schema import Outcome
 from capillary.ledger.settle import Ending
+from capillary.ledger.status import Outcome
 
 #: The request id was used before: a twin of the request ran, and this execution says nothing of customers.
 SAYS_NOTHING: Final = 809

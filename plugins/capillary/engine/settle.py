@@ -25,9 +25,9 @@ from capillary.ledger.counts import customers_without_row
 from capillary.ledger.database import Ledger
 from capillary.ledger.request_content import customers_of, waiting_request
 from capillary.ledger.request_rows import record_sighting
-from capillary.ledger.schema import Outcome
 from capillary.ledger.settle import Ending
 from capillary.ledger.sightings import decided_among, sightings_of
+from capillary.ledger.status import Outcome
 
 #: How long a decided request without any output may stay waiting for it.
 OUTPUT_PATIENCE: Final = timedelta(minutes=15)

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, PlainValidato
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from capillary.counted import counted
-from capillary.ledger.schema import Outcome
+from capillary.ledger.status import Outcome
 from capillary.ledger.views import Funnel
 from capillary.wrong_fields import explained, fields_of, shown
 

@@ -14,16 +14,9 @@ from capillary.ledger.counts import count_without_rows
 from capillary.ledger.database import Transaction
 from capillary.ledger.occasion import locked_occasion, locked_spec
 from capillary.ledger.request_rows import Seen, discard_unsent, record_sighting
-from capillary.ledger.schema import (
-    Outcome,
-    RequestStatus,
-    badge_enrolment,
-    badge_occasion,
-    badge_request,
-    badge_run,
-    badge_spec,
-)
+from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_run, badge_spec
 from capillary.ledger.spec import Spec
+from capillary.ledger.status import Outcome, RequestStatus
 
 #: `badge_run.task_id` of what was imported.
 IMPORT_TASK = "ledger_import"

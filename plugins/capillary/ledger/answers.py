@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from capillary.ledger.schema import Outcome, RequestStatus
+from capillary.ledger.status import Outcome, RequestStatus
 from capillary.ledger.views import Funnel
 
 

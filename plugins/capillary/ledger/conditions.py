@@ -8,7 +8,8 @@ from typing import Final
 from sqlalchemy import ColumnElement, Exists, exists
 
 from capillary.ledger.database import Transaction
-from capillary.ledger.schema import RequestStatus, badge_request, badge_sighting
+from capillary.ledger.schema import badge_request, badge_sighting
+from capillary.ledger.status import RequestStatus
 
 #: How long a request that was sent more than once is looked for after it was settled: a twin may come late.
 LATE_TWIN: Final = timedelta(days=7)

@@ -8,7 +8,8 @@ from datetime import datetime
 from sqlalchemy import or_, select
 
 from capillary.ledger.database import Transaction
-from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
+from capillary.ledger.schema import badge_occasion, badge_request
+from capillary.ledger.status import RequestStatus
 
 
 @dataclass(frozen=True, slots=True)

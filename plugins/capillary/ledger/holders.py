@@ -11,16 +11,9 @@ from sqlalchemy import or_, select
 from capillary.ledger.conditions import is_seen
 from capillary.ledger.database import Transaction
 from capillary.ledger.request_content import Content
-from capillary.ledger.schema import (
-    HAS_BADGE,
-    RequestStatus,
-    badge_enrolment,
-    badge_occasion,
-    badge_request,
-    badge_sighting,
-    badge_spec,
-)
+from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_sighting, badge_spec
 from capillary.ledger.spec import Spec
+from capillary.ledger.status import HAS_BADGE, RequestStatus
 
 #: A number from here on is no customer's, and some databases cannot compare with it.
 _CUSTOMERS_BEFORE: Final = 2**63

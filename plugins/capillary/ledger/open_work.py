@@ -9,7 +9,8 @@ from sqlalchemy import URL, func, select
 from capillary.ledger.conditions import is_open, is_watched
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan, PlanId
-from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request, badge_run
+from capillary.ledger.schema import badge_occasion, badge_request, badge_run
+from capillary.ledger.status import RequestStatus
 
 
 @dataclass(frozen=True, slots=True)

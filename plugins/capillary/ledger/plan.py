@@ -25,16 +25,10 @@ from capillary.ledger.errors import GuardRefused, LedgerBroken
 from capillary.ledger.occasion import locked_occasion, locked_spec
 from capillary.ledger.plan_id import OpenPlan, PlanId, is_of_run, new_token
 from capillary.ledger.request_rows import dead_runs, discard_unsent, keep_alive
-from capillary.ledger.schema import (
-    Outcome,
-    RequestStatus,
-    badge_invalid,
-    badge_occasion,
-    badge_request,
-    badge_run,
-)
+from capillary.ledger.schema import badge_invalid, badge_occasion, badge_request, badge_run
 from capillary.ledger.spec import Spec
 from capillary.ledger.staging import Staged, Staging, Unclear
+from capillary.ledger.status import Outcome, RequestStatus
 from capillary.wrong_fields import explained, fields_of
 
 #: Customers of a run under a spec that nobody has proven yet.

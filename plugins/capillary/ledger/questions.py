@@ -17,9 +17,6 @@ from capillary.ledger.conditions import is_open
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.schema import (
-    HAS_BADGE,
-    Outcome,
-    RequestStatus,
     badge_enrolment,
     badge_occasion,
     badge_request,
@@ -27,6 +24,7 @@ from capillary.ledger.schema import (
     badge_run,
     badge_sighting,
 )
+from capillary.ledger.status import HAS_BADGE, Outcome, RequestStatus
 from capillary.ledger.views import funnel
 
 #: Requests whose sightings and customers are read at once: with 500 customers in each, 50,000 rows.

@@ -7,14 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from capillary.ledger.database import Transaction
-from capillary.ledger.schema import (
-    RequestStatus,
-    badge_enrolment,
-    badge_occasion,
-    badge_request,
-    badge_spec,
-)
+from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_spec
 from capillary.ledger.spec import Spec
+from capillary.ledger.status import RequestStatus
 
 
 @dataclass(frozen=True, slots=True)

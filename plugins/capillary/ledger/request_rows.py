@@ -27,14 +27,8 @@ from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import LedgerBroken, RequestGone
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.schema import (
-    Outcome,
-    RequestStatus,
-    badge_enrolment,
-    badge_request,
-    badge_run,
-    badge_sighting,
-)
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
+from capillary.ledger.status import Outcome, RequestStatus
 from capillary.ledger.stops import assert_may_claim
 from capillary.ledger.upsert import insert_unless_there
 

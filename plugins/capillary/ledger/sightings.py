@@ -13,7 +13,8 @@ from capillary.ledger.conditions import is_decided
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.request_rows import FACTS, Seen
-from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request, badge_sighting
+from capillary.ledger.schema import badge_occasion, badge_request, badge_sighting
+from capillary.ledger.status import RequestStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.schema import RequestStatus, badge_request, badge_run, badge_scan, badge_stop
+from capillary.ledger.schema import badge_request, badge_run, badge_scan, badge_stop
+from capillary.ledger.status import RequestStatus
 from capillary.ledger.upsert import insert_unless_there
 
 #: In place of a campaign's name: every campaign of the account.

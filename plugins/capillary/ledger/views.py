@@ -16,15 +16,8 @@ from capillary.ledger.conditions import is_decided, is_open, is_seen
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.schema import (
-    HAS_BADGE,
-    Outcome,
-    RequestStatus,
-    badge_request,
-    badge_result,
-    badge_run,
-    badge_sighting,
-)
+from capillary.ledger.schema import badge_request, badge_result, badge_run, badge_sighting
+from capillary.ledger.status import HAS_BADGE, Outcome, RequestStatus
 
 
 @dataclass(frozen=True, slots=True)

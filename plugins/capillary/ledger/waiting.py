@@ -13,7 +13,8 @@ from capillary.ledger.conditions import has_undecided, is_decided
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.schema import RequestStatus, badge_request, badge_run, badge_sighting
+from capillary.ledger.schema import badge_request, badge_run, badge_sighting
+from capillary.ledger.status import RequestStatus
 
 
 @dataclass(frozen=True, slots=True)

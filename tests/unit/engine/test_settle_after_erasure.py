@@ -16,7 +16,8 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.erase import erase
 from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.request_rows import Seen, record_sighting
-from capillary.ledger.schema import Outcome, badge_enrolment, badge_result
+from capillary.ledger.schema import badge_enrolment, badge_result
+from capillary.ledger.status import Outcome
 from capillary.ledger.views import funnel
 from tests.unit.engine.desk import Desk, row
 from tests.unit.ledger.orders import settle_as

@@ -40,7 +40,6 @@ from capillary.ledger.request_rows import (
     release,
 )
 from capillary.ledger.schema import (
-    Outcome,
     badge_enrolment,
     badge_foreign_key,
     badge_occasion,
@@ -52,6 +51,7 @@ from capillary.ledger.schema import (
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import KEY_PREFIX, request_key
 from capillary.ledger.staging import InvalidRow, staging
+from capillary.ledger.status import Outcome
 from tests.unit.engine.desk import row
 from tests.unit.ledger.orders import DOUBT, ORDER, SPEC, customers_of, is_empty, plan, requests_of, send
 

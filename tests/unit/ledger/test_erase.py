@@ -15,8 +15,9 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.erase import Erased, ErasureRefused, erase
 from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.request_rows import Seen, record_sighting
-from capillary.ledger.schema import Outcome, badge_enrolment, badge_result
+from capillary.ledger.schema import badge_enrolment, badge_result
 from capillary.ledger.settle import Ending, settle
+from capillary.ledger.status import Outcome
 from capillary.ledger.views import funnel
 from tests.unit.ledger.orders import (
     ORDER,

@@ -28,7 +28,8 @@ from capillary.ledger.request_rows import (
     release,
     resend,
 )
-from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_run, badge_sighting
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
+from capillary.ledger.status import Outcome, RequestStatus
 from capillary.ledger.stops import assert_run_not_stopped
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import (

@@ -18,7 +18,8 @@ from capillary.ledger.errors import LedgerRefused, PlanUnknown, SchemaDiffers, S
 from capillary.ledger.plan import Order, Plan
 from capillary.ledger.plan_id import OpenPlan, PlanId
 from capillary.ledger.request_rows import Claim, claim, give_up, release, resend
-from capillary.ledger.schema import Outcome, badge_request, badge_run, badge_scan, badge_stop
+from capillary.ledger.schema import badge_request, badge_run, badge_scan, badge_stop
+from capillary.ledger.status import Outcome
 from capillary.ledger.stops import Scope, Stop, Unfinished
 from tests.unit.ledger.conftest import Clock, migrated
 from tests.unit.ledger.orders import (

@@ -13,8 +13,6 @@ from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.schema import (
-    Outcome,
-    RequestStatus,
     badge_enrolment,
     badge_occasion,
     badge_request,
@@ -22,6 +20,7 @@ from capillary.ledger.schema import (
     badge_sighting,
     badge_spec,
 )
+from capillary.ledger.status import Outcome, RequestStatus
 from capillary.ledger.views import (
     FailureCount,
     RunProgress,
