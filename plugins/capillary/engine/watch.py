@@ -50,7 +50,6 @@ class Watched:
 
     Attributes:
         read: how the reading went.
-        new_sightings: requests seen for the first time.
         settled: requests settled from what was read.
         read_singly: the ledger's ids of decided requests that single reads were asked for, settled or not.
         foreign_key: a key of ours that the ledger does not know.
@@ -60,7 +59,6 @@ class Watched:
     """
 
     read: ListRead
-    new_sightings: int
     settled: int
     read_singly: frozenset[int]
     foreign_key: str | None
@@ -197,7 +195,6 @@ async def watch(
         await runtime.ledger_call(lambda: _note_whole(ledger, settings, begun, read.pages))
     return Watched(
         read,
-        reading.new,
         reading.settled,
         frozenset(left),
         reading.foreign_key,

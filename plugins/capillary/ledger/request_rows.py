@@ -44,14 +44,12 @@ class Claim:
         request_id: the ledger's id of the request.
         key: the request key.
         tries: the claim's number; every later change by this sender names it, with the key and the moment.
-        doubtful: an earlier send may still be alive, so no refusal counts.
         claimed_at: the ledger's clock at the claim.
     """
 
     request_id: int
     key: str
     tries: int
-    doubtful: bool
     claimed_at: datetime
 
 
@@ -416,12 +414,12 @@ def _claimed(
             answered_id=None,
             error=None,
         )
-        .returning(badge_request.c.key, badge_request.c.tries, badge_request.c.resends)
+        .returning(badge_request.c.key, badge_request.c.tries)
     )
     row = tx.conn.execute(statement).one_or_none()
     if row is None:
         return None
-    return Claim(request_id, row.key, row.tries, doubtful=row.resends > 0, claimed_at=tx.now)
+    return Claim(request_id, row.key, row.tries, claimed_at=tx.now)
 
 
 def _held(held: Claim) -> tuple[ColumnElement[bool], ...]:

@@ -44,7 +44,7 @@ def seen_again(desk: Desk, number: int, *, shown: tuple[int, ...] | None) -> dic
         tx.conn.exec_driver_sql("DELETE FROM badge_sighting WHERE platform_request_id <> 'p-again'")
     items = tuple(BulkItem(customer, f"i-{customer}", "ACTIVE", None, failed=False) for customer in CUSTOMERS)
     again = row("p-again", desk.requests()[0].key, "approved", human=True)
-    return {number: replace(again, customers=shown, execution=Execution(200, items, (), readable=True))}
+    return {number: replace(again, customers=shown, execution=Execution(200, items, ()))}
 
 
 def outcomes(ledger: Ledger) -> dict[int, str | None]:

@@ -504,6 +504,6 @@ def test_a_customer_id_and_a_count_have_room() -> None:
     assert isinstance(badge_enrolment.c.customer_id.type, BigInteger)
     assert isinstance(badge_run.c.eligible.type, BigInteger)
     assert isinstance(badge_request.c.error_code.type, Integer)
-    execution = Execution(200, (BulkItem(1, "x" * 65, None, None, failed=False),), (), readable=True)
+    execution = Execution(200, (BulkItem(1, "x" * 65, None, None, failed=False),), ())
     reading = read_outcomes(replace(row("p", "k", "approved"), execution=execution), (1,))
     assert reading.by_customer == {1: Ending(Outcome.ENROLLED)}
