@@ -187,6 +187,7 @@ class DagRun:
             settle_every_s=SETTLE_EVERY_S,
             ended=looked.ended,
             doubt_due=looked.wait.doubt_due,
+            most_s=world.shape.max_poll,
             now=world.ledger_now,
         )
         return await poll(runtime, wait, self._read_in_turn(plan, runtime))

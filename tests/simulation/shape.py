@@ -150,6 +150,7 @@ class Shape:
     lease: float
     in_flight: int
     poll: float
+    max_poll: float
     # network and platform
     fault: float
     storms: tuple[tuple[float, float, str], ...]
@@ -394,6 +395,7 @@ def _draw_shape(seed: int) -> Shape:
         lease=rng.choice((0.5, 1, 6)) * HOUR,
         in_flight=rng.choice((1, 2, 4, 8)),
         poll=900.0,
+        max_poll=1800.0,
         fault=chaos * rng.choice((0.05, 0.12, 0.3, 0.3)),
         storms=_draw_storms(rng, horizon) if chaos else (),
         late_posts=late,

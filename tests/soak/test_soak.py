@@ -21,7 +21,7 @@ def shape(monkeypatch: pytest.MonkeyPatch) -> Shape:
     """Days in place of weeks: what waits for two days counts as forgotten. One request of the second day does."""
     for module in (watch, conditions):
         monkeypatch.setattr(module, "LATE_TWIN", timedelta(days=2))
-    return replace(month(2, seed=2, forgets=0.06), page_size=1, poll=2 * HOUR)
+    return replace(month(2, seed=2, forgets=0.06), page_size=1, poll=2 * HOUR, max_poll=2 * HOUR)
 
 
 def test_no_invariant_breaks_and_nothing_grows(shape: Shape) -> None:

@@ -230,10 +230,11 @@ class DecisionWait:
         runtime: time and chance.
         plan: whose requests they are.
         deadline: when its time is up.
-        poll_interval_s: seconds between the first polls, growing to `MAX_POLL_INTERVAL_S`.
+        poll_interval_s: seconds between the first polls, growing to `most_s`.
         settle_every_s: seconds after which a part of the run is worth a worker.
         ended, doubt_due: how many requests were decided or settled, and long enough in doubt, when the wait began:
             the same again calls no worker before `settle_every_s`.
+        most_s: longest time between two polls, seconds.
         now: the clock of the deadline.
     """
 
@@ -244,6 +245,7 @@ class DecisionWait:
     settle_every_s: float
     ended: int
     doubt_due: int
+    most_s: float = MAX_POLL_INTERVAL_S
     now: Callable[[], datetime] = _machine_time
     at_its_end: Event = Event.DEADLINE
     pause_s: float = field(init=False)
@@ -273,7 +275,7 @@ class DecisionWait:
         """Poll less and less often."""
         self.pause_s = min(_jittered(self.runtime, self._interval_s), left_s)
         self.fresh_s = self.pause_s * _FRESH
-        self._interval_s = max(self._interval_s, min(self._interval_s * _GROWTH, MAX_POLL_INTERVAL_S))
+        self._interval_s = max(self._interval_s, min(self._interval_s * _GROWTH, self.most_s))
 
 
 def _jittered(runtime: Runtime, seconds: float) -> float:
