@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from airflow.triggers.base import TriggerEvent
 
+from capillary import triggers
 from capillary.engine import polling
 from capillary.engine.runtime import LEDGER_THREADS
 from capillary.ledger.database import Ledger
@@ -139,7 +140,7 @@ def test_a_ledger_that_opens_after_its_trigger_was_cancelled_is_closed(
             super().close()
             closed.set()
 
-    monkeypatch.setattr(polling, "Ledger", Slow)
+    monkeypatch.setattr(triggers, "Ledger", Slow)
 
     async def scene() -> None:
         waiting = asyncio.create_task(first_event(trigger()))
