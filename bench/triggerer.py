@@ -18,7 +18,7 @@ from typing import Any, Final
 from airflow.sdk.serde import deserialize, serialize
 
 from bench.measured import answer
-from capillary import triggers
+from capillary.engine import polling
 from capillary.engine import watch as watching
 from capillary.triggers import BadgeRequestTrigger
 
@@ -106,8 +106,8 @@ def _made_again(classpath: str, facts: Mapping[str, object]) -> BadgeRequestTrig
 
 def _serve(order: dict[str, Any]) -> Mapping[str, object]:
     # The quiet time and the pauses are shortened; a poll does what it does.
-    triggers.QUIET_S = order["quiet_s"]  # type: ignore[misc] # a constant of the product
-    triggers._GROWTH = 1.0  # type: ignore[misc] # noqa: SLF001 - as above
+    polling.QUIET_S = order["quiet_s"]  # type: ignore[misc] # a constant of the product
+    polling._GROWTH = 1.0  # type: ignore[misc] # noqa: SLF001 - as above
     waiting = [_made_again(each["classpath"], each["facts"]) for each in order["triggers"]]
     for trigger in waiting:
         trigger.poll_interval_s = order["poll_interval_s"]

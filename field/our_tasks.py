@@ -28,10 +28,10 @@ from airflow.sdk import BaseHook, Context
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from capillary.commands.ledger import create_ledger
+from capillary.engine.polling import Event
 from capillary.hooks import ledger_url_of
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
-from capillary.triggers import Event
 from capillary.upkeep import MigrateLedgerOperator
 from field.request_body import CUSTOMERS_PER_REQUEST, SQL
 

@@ -22,8 +22,8 @@ from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
 from capillary.ledger.locked_rows import SHARED_PREFIX, occasion_of_badge
 from capillary.ledger.plan import Guards, Order
-from capillary.ledger.schema import Outcome
 from capillary.ledger.spec import Spec
+from capillary.ledger.status import Outcome
 from capillary.links import CheckerPageLink
 from capillary.lost_xcom import airflow_run_of
 from capillary.plan_reference import PlanReference

@@ -18,6 +18,7 @@ from capillary.checked_operator import CheckedOperator, given_to
 from capillary.connections.warehouse import database_engine_of
 from capillary.counted import counted
 from capillary.engine.hold import Waits
+from capillary.engine.polling import FRESH, QUIET_S, Event
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
 from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
 from capillary.engine.warehouse import read_rows
@@ -27,11 +28,11 @@ from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
 from capillary.ledger.reports import FailureCount, Funnel, failures, funnel
 from capillary.ledger.request_rows import discard_unsent
-from capillary.ledger.schema import Outcome
+from capillary.ledger.status import Outcome
 from capillary.lost_xcom import plan_of_context, planning_task_of
 from capillary.plan_reference import PlanMissing, PlanReference, nothing_to_do
 from capillary.templating.query import QueryTemplate
-from capillary.triggers import FRESH, QUIET_S, Event, SubmitTrigger, said_by
+from capillary.triggers import SubmitTrigger, said_by
 from capillary.wiring import open_ledger, open_sender
 from capillary.wrong_fields import WrongField
 

@@ -24,6 +24,7 @@ from capillary.arguments import WaitingArguments
 from capillary.base_operator import RUN_LEASE
 from capillary.checked_operator import CheckedOperator, check
 from capillary.counted import counted
+from capillary.engine.polling import FRESH, Event
 from capillary.engine.verdict import Policy, Verdict, facts_of, judge
 from capillary.engine.wait import Advanced, advance
 from capillary.hooks import CapillaryHook
@@ -34,7 +35,7 @@ from capillary.ledger.run_wait import RunWait, run_wait
 from capillary.links import CheckerPageLink
 from capillary.lost_xcom import plan_of_context, planning_task_of
 from capillary.plan_reference import PlanReference, nothing_to_do
-from capillary.triggers import FRESH, BadgeRequestTrigger, Event, said_by
+from capillary.triggers import BadgeRequestTrigger, said_by
 from capillary.wiring import open_ledger, open_sender
 
 if TYPE_CHECKING:
@@ -246,7 +247,6 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         }
 
     def _trigger(self, plan: PlanId, deadline: datetime, advanced: Advanced) -> BadgeRequestTrigger:
-        wait = advanced.wait
         return BadgeRequestTrigger(
             badge_run_id=plan.badge_run_id,
             token=plan.token,
@@ -255,7 +255,6 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
             deadline=deadline.isoformat(),
             poll_interval_s=self.poll_interval_s,
             settle_every_s=self.settle_every.total_seconds(),
-            # Where this look could not do all there was, the same state calls a worker again.
-            ended=-1 if advanced.held_up else wait.decided + wait.settled,
-            doubt_due=wait.doubt_due,
+            ended=advanced.ended,
+            doubt_due=advanced.wait.doubt_due,
         )

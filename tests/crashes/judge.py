@@ -10,7 +10,8 @@ from collections import Counter
 from sqlalchemy import func, select
 
 from capillary.ledger.check import faults
-from capillary.ledger.schema import Outcome, badge_enrolment, badge_request, badge_run, badge_sighting
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
+from capillary.ledger.status import Outcome
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.faults import Route
 from sandbox.platform import RequestRecord

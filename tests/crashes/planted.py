@@ -14,7 +14,8 @@ from capillary.ledger import request_rows
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.request_rows import Claim
-from capillary.ledger.schema import RequestStatus, badge_request
+from capillary.ledger.schema import badge_request
+from capillary.ledger.status import RequestStatus
 
 
 class Plant(StrEnum):

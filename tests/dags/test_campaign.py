@@ -35,7 +35,7 @@ from capillary.campaign import (
 from capillary.campaign.dag import PlanCampaignOperator
 from capillary.campaign.dag_arguments import NOT_HANDED_ON
 from capillary.errors import TerminalError
-from capillary.ledger.schema import HAS_BADGE, RETRYABLE, Outcome
+from capillary.ledger.status import HAS_BADGE, RETRYABLE, Outcome
 
 #: Airflow's own, while it reads plugins/capillary/.airflowignore.
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")

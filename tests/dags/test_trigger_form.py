@@ -10,7 +10,7 @@ from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 
 from capillary.campaign.trigger_form import TriggerForm, TriggerFormInvalid, form_fields
-from capillary.ledger.schema import RETRYABLE
+from capillary.ledger.status import RETRYABLE
 
 FORM = form_fields(live=True, canary=True, recurs=True)
 #: What the run's parameters are where nobody said anything.

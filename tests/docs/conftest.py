@@ -14,10 +14,11 @@ from capillary.ledger import foreign_keys, history, pace, scans
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan import Guards, Order, commit_plan
 from capillary.ledger.request_rows import Claim, Seen, claim, note_doubt, record_sighting
-from capillary.ledger.schema import Outcome, badge_request
+from capillary.ledger.schema import badge_request
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import Spec
 from capillary.ledger.staging import InvalidRow, staging
+from capillary.ledger.status import Outcome
 from tests.unit.ledger.conftest import (  # noqa: F401 - fixtures
     BACKENDS,
     EmptyDatabase,

@@ -18,10 +18,11 @@ from capillary.ledger.migrate import create
 from capillary.ledger.plan import Guards, Order, commit_plan
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.request_rows import Seen, claim, record_sighting
-from capillary.ledger.schema import Outcome, badge_enrolment, badge_request, metadata
+from capillary.ledger.schema import badge_enrolment, badge_request, metadata
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import Spec
 from capillary.ledger.staging import staging
+from capillary.ledger.status import Outcome
 
 BATCH: Final = 5_000
 #: Ids of nine digits, as the platform's examples have them.

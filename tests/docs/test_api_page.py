@@ -29,7 +29,7 @@ from capillary.api.settings_fields import BOUNDS
 from capillary.engine.submit import IN_FLIGHT, NOT_TAKEN_IN_A_ROW
 from capillary.engine.verdict import Policy
 from capillary.ledger.plan import Order
-from capillary.ledger.schema import Outcome
+from capillary.ledger.status import Outcome
 from tests.docs.markdown import ROOT, Section, code_of, sections
 
 PAGE: Final = ROOT / "docs" / "api.md"

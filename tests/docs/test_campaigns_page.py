@@ -22,13 +22,13 @@ from capillary.campaign.fields import BOUND, BOUND_PERIOD
 from capillary.campaign.occasion import OCCASION_LIMIT, Occasion
 from capillary.campaign.trigger_form import TriggerForm, form_fields
 from capillary.engine.customer_id import MAX_CUSTOMER_ID, Reason
+from capillary.engine.polling import MAX_POLL_INTERVAL_S, QUIET_S, TOLERATED_FAILURES
 from capillary.engine.verdict import Policy, Word
 from capillary.ledger.candidates import NOT_ACCEPTED_ATTEMPTS
 from capillary.ledger.plan import CANARY_CUSTOMERS, Guards
-from capillary.ledger.schema import HAS_BADGE, RETRYABLE, Outcome
+from capillary.ledger.status import HAS_BADGE, RETRYABLE, Outcome
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
-from capillary.triggers import MAX_POLL_INTERVAL_S, QUIET_S, TOLERATED_FAILURES
 from tests.docs.markdown import ROOT, Section, code_of, sections
 
 PAGE: Final = ROOT / "docs" / "campaigns.md"

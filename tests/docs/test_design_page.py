@@ -18,16 +18,16 @@ from capillary.campaign import BadgeCampaign
 from capillary.engine.doubt import WITHOUT_CONTROL
 from capillary.engine.list_controls import CONTROLS
 from capillary.engine.platform_list import LOOK_BACK
+from capillary.engine.polling import QUIET_S
 from capillary.engine.second_look import LOOK_AFTER_S
 from capillary.engine.send import SEND_WITHIN_S
 from capillary.engine.settle import OUTPUT_PATIENCE
+from capillary.ledger.conditions import LATE_TWIN
 from capillary.ledger.history import GOES_BACK
 from capillary.ledger.pace import SLOT_GRACE_S, START_WITHIN_S
 from capillary.ledger.request_rows import MAX_RESENDS
-from capillary.ledger.runs import LATE_TWIN
 from capillary.ledger.scans import DISTRUST
-from capillary.ledger.schema import RequestStatus
-from capillary.triggers import QUIET_S
+from capillary.ledger.status import RequestStatus
 from tests.docs.markdown import ROOT, Section, code_of, sections
 
 PAGE: Final = ROOT / "docs" / "design.md"

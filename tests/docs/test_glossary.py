@@ -11,7 +11,7 @@ from sqlalchemy import inspect
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.reports import Funnel
-from capillary.ledger.schema import Outcome, RequestStatus
+from capillary.ledger.status import Outcome, RequestStatus
 from tests.docs.markdown import ROOT, code_of, links, sections
 from tests.docs.names import leads_somewhere
 

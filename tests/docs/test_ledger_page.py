@@ -10,7 +10,8 @@ from sqlalchemy import inspect, update
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.revision import VERSION_TABLE
-from capillary.ledger.schema import Outcome, RequestStatus, metadata
+from capillary.ledger.schema import metadata
+from capillary.ledger.status import Outcome, RequestStatus
 from tests.docs.conftest import ACCOUNT, RUN
 from tests.docs.ledger_size import bytes_per_customer
 from tests.docs.markdown import ROOT, code_of, sections

@@ -26,7 +26,7 @@ from capillary.engine.verdict import Facts, Policy, Word, judge
 from capillary.errors import CapillaryError, TerminalError, TransientError
 from capillary.ledger.database import BUSY_TIMEOUT_S, Ledger
 from capillary.ledger.plan import Guards
-from capillary.ledger.schema import Outcome, RequestStatus
+from capillary.ledger.status import Outcome, RequestStatus
 from tests.docs.markdown import ROOT, Section, code_of, sections
 
 PAGE: Final = ROOT / "docs" / "runbook.md"

@@ -16,14 +16,8 @@ from sqlalchemy import func, select
 from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.reports import funnel
-from capillary.ledger.schema import (
-    Outcome,
-    RequestStatus,
-    badge_enrolment,
-    badge_request,
-    badge_run,
-    badge_sighting,
-)
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
+from capillary.ledger.status import Outcome, RequestStatus
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.faults import Route
 from tests.fire.campaigns import Warehouse

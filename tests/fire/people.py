@@ -12,7 +12,8 @@ from typing import Final
 
 from sqlalchemy import select, text, update
 
-from capillary.ledger.schema import RequestStatus, badge_request, badge_run
+from capillary.ledger.schema import badge_request, badge_run
+from capillary.ledger.status import RequestStatus
 from local_airflow.airflow_api import ApiSilentError, RequestRejectedError
 from tests.fire.campaigns import Campaign
 from tests.fire.judge import judge, open_requests, unplanned

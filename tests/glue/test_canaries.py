@@ -28,10 +28,11 @@ from airflow.sdk.exceptions import AirflowException, TaskDeferred
 from airflow.triggers.base import TriggerEvent
 from sqlalchemy import String, create_engine, select, text
 
-from capillary import triggers, wiring
+from capillary import wiring
 from capillary.api.json_body import read_json
 from capillary.api.json_fields import fields
 from capillary.api.transport import AiohttpTransport, Reply
+from capillary.engine import polling
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
 from capillary.ledger.plan import Guards
@@ -277,7 +278,7 @@ def aviary(
         conn.execute(text("CREATE TABLE vip (customer_id)"))
     engine.dispose()
     listen_to_everything(caplog)
-    monkeypatch.setattr(triggers, "QUIET_S", 0.01)
+    monkeypatch.setattr(polling, "QUIET_S", 0.01)
     settings = SandboxSettings(tills=(MAKER, INNER, CHECKER), clients=(CLIENT,))
     with running_sandbox(settings) as sandbox, Ledger(url) as ledger:
         place = Place(sandbox, ledger, warehouse, monkeypatch)

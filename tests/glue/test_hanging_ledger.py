@@ -16,6 +16,7 @@ import pytest
 from airflow.triggers.base import TriggerEvent
 
 from capillary import triggers
+from capillary.engine import polling
 from capillary.engine.runtime import LEDGER_THREADS
 from capillary.ledger.database import Ledger
 from capillary.triggers import BadgeRequestTrigger
@@ -66,7 +67,7 @@ async def first_event(each: BadgeRequestTrigger) -> TriggerEvent:
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triggers, "QUIET_S", 0.0)
+    monkeypatch.setattr(polling, "QUIET_S", 0.0)
 
 
 def test_other_peoples_triggers_work_on_while_ours_wait(place: Place, at_once: None) -> None:
@@ -107,7 +108,7 @@ def test_other_peoples_triggers_work_on_while_ours_wait(place: Place, at_once: N
 def test_a_trigger_counts_such_a_poll_as_failed_and_says_so_without_the_password(
     place: Place, at_once: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(triggers, "TOLERATED_FAILURES", 1)
+    monkeypatch.setattr(polling, "TOLERATED_FAILURES", 1)
     with silent_host() as (port, _):
         place.connect(
             "badge_ledger",

@@ -312,7 +312,7 @@ async def _first(trigger: Any) -> Any:  # noqa: ANN401 - Airflow's
 def test_a_connection_of_type_http_runs_the_example_campaign(
     place: Place, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("capillary.triggers.QUIET_S", 0.01)
+    monkeypatch.setattr("capillary.engine.polling.QUIET_S", 0.01)
     warehouse.seed(f"sqlite:///{tmp_path}/gold.db", customers=300, seed=1, today=None)
     place.connect("warehouse", conn_type="sqlite", host=f"{tmp_path}/gold.db")
     certificate, key = authority.client()

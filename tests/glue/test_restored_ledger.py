@@ -10,8 +10,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from sqlalchemy import insert, select
 
-from capillary import triggers
 from capillary.airflow_errors import airflow_failures
+from capillary.engine import polling
 from capillary.ledger.plan_id import PlanId
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
@@ -74,7 +74,7 @@ def test_a_trigger_of_before_keeps_no_strangers_run_alive(
 ) -> None:
     before, stranger = scene
     submit(place, stranger)
-    monkeypatch.setattr(triggers, "QUIET_S", 0.01)
+    monkeypatch.setattr(polling, "QUIET_S", 0.01)
     with pytest.raises(TaskDeferred) as deferred:
         wait(place, stranger)
     classpath, facts = deferred.value.trigger.serialize()

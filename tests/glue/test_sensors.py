@@ -19,7 +19,7 @@ from airflow.sdk.serde import deserialize, serialize
 from airflow.triggers.base import TriggerEvent
 from sqlalchemy import select, text, update
 
-from capillary import triggers
+from capillary.engine import polling
 from capillary.engine.verdict import Policy, Word
 from capillary.ledger import scans
 from capillary.ledger.plan_id import PlanId, open_plan
@@ -42,8 +42,8 @@ def submitted(place: Place) -> dict[str, Any]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No quiet time, and polls without a pause to speak of."""
-    monkeypatch.setattr(triggers, "QUIET_S", 0.01)
-    monkeypatch.setattr(triggers, "_GROWTH", 1.0)
+    monkeypatch.setattr(polling, "QUIET_S", 0.01)
+    monkeypatch.setattr(polling, "_GROWTH", 1.0)
 
 
 def sensor(requests: object, **arguments: Any) -> BadgeRequestSensor:  # noqa: ANN401 - arguments of the sensor
@@ -162,7 +162,7 @@ def test_failed_polls_are_tolerated_and_then_a_worker_says_why(
     place: Place, submitted: dict[str, Any], quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trigger, _ = deferred(sensor(submitted), place)
-    monkeypatch.setattr(triggers, "TOLERATED_FAILURES", 2)
+    monkeypatch.setattr(polling, "TOLERATED_FAILURES", 2)
     place.connect(
         "capillary",
         conn_type="capillary",

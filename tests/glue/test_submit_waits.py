@@ -12,7 +12,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.sdk.serde import deserialize, serialize
 from sqlalchemy import select, update
 
-from capillary import triggers, wiring
+from capillary import wiring
+from capillary.engine import polling
 from capillary.engine.hold import IN_TASK_S
 from capillary.engine.runtime import Runtime
 from capillary.ledger import stops
@@ -51,8 +52,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
         return Runtime(sleep=sleep, monotonic=lambda: slept)
 
     monkeypatch.setattr(wiring, "runtime_of", runtime)
-    monkeypatch.setattr(triggers, "QUIET_S", 0.01)
-    monkeypatch.setattr(triggers, "LOOK_S", 0.05)
+    monkeypatch.setattr(polling, "QUIET_S", 0.01)
+    monkeypatch.setattr(polling, "LOOK_S", 0.05)
 
 
 def submit(reference: object, **arguments: Any) -> IssueBadgeOperator:  # noqa: ANN401 - arguments of the operator

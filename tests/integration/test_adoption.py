@@ -15,12 +15,13 @@ from capillary.api.request_workflow import Page, WorkflowRequest
 from capillary.engine.before_sending import Looked
 from capillary.engine.doubt import Resolved
 from capillary.engine.errors import LedgerBehind
-from capillary.engine.import_requests import Candidate, Imported, import_forgotten
+from capillary.engine.import_requests import Imported, import_forgotten
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
 from capillary.ledger import scans
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import history, take_as_read
+from capillary.ledger.import_requests import Candidate
 from capillary.ledger.migrate import create
 from capillary.ledger.plan import Plan
 from capillary.ledger.reports import funnel

@@ -17,7 +17,7 @@ import pytest
 from airflow.sdk.serde import deserialize, serialize
 from sqlalchemy import func, select, update
 
-from capillary import triggers
+from capillary.engine import polling
 from capillary.engine.send import body_of
 from capillary.engine.sightings import seen_in
 from capillary.engine.submit import IN_FLIGHT
@@ -55,8 +55,8 @@ def airflow(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "client")
     monkeypatch.setenv("AIRFLOW_CONN_CAPILLARY", json.dumps(platform))
     monkeypatch.setenv("AIRFLOW_CONN_BADGE_LEDGER", json.dumps(ledger))
-    monkeypatch.setattr(triggers, "QUIET_S", INTERVAL_S)
-    monkeypatch.setattr(triggers, "_GROWTH", 1.0)
+    monkeypatch.setattr(polling, "QUIET_S", INTERVAL_S)
+    monkeypatch.setattr(polling, "_GROWTH", 1.0)
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from capillary.engine.plan import plan_rows
 from capillary.engine.submit import submit_run
 from capillary.engine.upkeep import keep_account
 from capillary.engine.wait import advance
-from capillary.ledger.database import Ledger, LedgerUnavailable
-from capillary.ledger.errors import LedgerRefused
+from capillary.ledger.database import Ledger
+from capillary.ledger.errors import LedgerRefused, LedgerUnavailable
 from capillary.ledger.migrate import create
 from capillary.ledger.plan import Guards, Order, Plan
 from capillary.ledger.plan_id import PlanId

@@ -122,7 +122,7 @@ def test_a_death_is_told_with_name_code_and_last_lines(processes: Processes) -> 
     assert caught.value.exit_code == 3
 
 
-def test_a_command_that_is_done_is_forgotten_and_a_failed_one_told(processes: Processes) -> None:
+def test_a_command_that_is_done_waits_for_long_and_a_failed_one_told(processes: Processes) -> None:
     processes.start("good", python("print('done')"), os.environ)
     eventually(lambda: processes.done("good"))
     processes.check()

@@ -20,30 +20,26 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from capillary.api.badges import parse_issuals
 from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
 from capillary.engine.hold import Waits
 from capillary.engine.plan import plan_rows
-from capillary.engine.room import room
+from capillary.engine.polling import FRESH, DecisionWait, Event, Reader, ReadInTurn, SubmitWait, poll
+from capillary.engine.runtime import Runtime
 from capillary.engine.second_attempt import has_badge
 from capillary.engine.submit import Submitted, submit_run
 from capillary.engine.upkeep import Kept, keep_account
 from capillary.engine.wait import Advanced, advance
-from capillary.engine.watch import watch_in_turn
-from capillary.errors import CapillaryError, TerminalError, TransientError
-from capillary.ledger import migrate, scans
-from capillary.ledger.database import Transaction
+from capillary.errors import TerminalError
+from capillary.ledger import migrate
 from capillary.ledger.errors import Stopped
 from capillary.ledger.locked_rows import occasion_of_badge
 from capillary.ledger.plan import Guards, Order, Plan
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.reports import funnel
-from capillary.ledger.request_rows import discard_unsent, keep_alive
+from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.run_wait import run_wait
 from capillary.ledger.server import Server, note_first
-from capillary.ledger.stops import assert_plan_not_stopped
 from sandbox.badge_reads import BadgeReads
 from sandbox.documents import parse
 from tests.simulation.shape import DAY, HOUR, Campaigns, RunShape, campaign_of, copy_of
@@ -52,14 +48,10 @@ if TYPE_CHECKING:
     from capillary.api.settings import PlatformSettings
     from tests.simulation.world import Ended, World
 
-#: As of the sensor's trigger (``capillary.triggers``).
-QUIET_S: Final = 30.0
-GROWTH: Final = 1.5
-FRESH: Final = 0.8
-TOLERATED_FAILURES: Final = 10
+#: The sensor's `settle_every`.
 SETTLE_EVERY_S: Final = 900.0
-SUBMIT_LOOK_S: Final = 60.0
-LATELY: Final = timedelta(seconds=30)
+#: The sensor's `timeout`: nobody gives up in a world before it is over.
+LONGEST_WAIT: Final = timedelta(days=3_650)
 #: What a task works on whose run has planned nothing.
 NO_PLAN: Final = PlanId(0, "")
 #: Copies of the ledger that are kept while a failover may come.
@@ -166,50 +158,12 @@ class DagRun:
                 world.reported.add(plan.badge_run_id)
             raise
 
-    async def submit_trigger(self, plan: PlanId, waits: Waits) -> str:
+    async def submit_trigger(self, plan: PlanId, waits: Waits) -> Event:
         """Poll until a submit can go on; return why."""
         world, runtime = self.world, self.world.runtime()
-        settings = self.settings
-        client = world.sender(settings).client
-        reader = f"run {plan.badge_run_id}, trigger {world.rng.random()}"
-        begun, failures, pause, fresh = runtime.monotonic(), 0, QUIET_S, QUIET_S * FRESH
-        while True:
-            await runtime.sleep(pause)
-            try:
-                await watch_in_turn(
-                    world.ledger, client, runtime, reader=reader, older_than=timedelta(seconds=fresh), settle=False
-                )
-                waited = timedelta(seconds=runtime.monotonic() - begun)
-                with world.ledger.write() as tx:
-                    keep_alive(tx, open_plan(tx, plan), lease=self.lease)
-                    if self._may_go_on(tx, plan, settings, waits, waited):
-                        return "work"
-            except (CapillaryError, SQLAlchemyError) as error:
-                failures += 1
-                if failures >= TOLERATED_FAILURES or not isinstance(error, TransientError | SQLAlchemyError):
-                    return "failed"
-            else:
-                failures = 0
-            left = HOUR - (runtime.monotonic() - begun)
-            if waits.until is not None:
-                left = (waits.until - world.ledger_now()).total_seconds()
-            if left <= 0:
-                return "work"
-            pause = min(SUBMIT_LOOK_S * runtime.random.uniform(0.9, 1.1), left)
-            fresh = min(max(fresh, SUBMIT_LOOK_S * FRESH) * GROWTH, SETTLE_EVERY_S)
-
-    def _may_go_on(
-        self, tx: Transaction, plan: PlanId, settings: PlatformSettings, waits: Waits, waited: timedelta
-    ) -> bool:
-        try:
-            assert_plan_not_stopped(tx, plan)
-        except Stopped:
-            return True
-        if waits.until is None:
-            return scans.whole_reading(tx, settings.account, settings.sender, within=waited) is not None
-        in_flight = self.world.shape.in_flight
-        here = room(tx, open_plan(tx, plan), settings, in_flight=in_flight, width=in_flight)
-        return waits.may_end_early and (not here.wanted or (bool(here.batch) and not here.is_narrow))
+        in_flight = world.shape.in_flight
+        wait = SubmitWait(runtime, plan, waits.until, waits.may_end_early, in_flight, now=world.ledger_now)
+        return await poll(runtime, wait, self._read_in_turn(plan, runtime))
 
     async def look(self, plan: PlanId, *, fresh: timedelta | None = None) -> Advanced:
         """Bring the run forward, as the sensor does."""
@@ -222,40 +176,27 @@ class DagRun:
         with self.world.ledger.read() as tx:
             return Advanced(run_wait(tx, open_plan(tx, plan)), held_up=True)
 
-    async def trigger(self, plan: PlanId, ended: int, doubt_due: int) -> str:
+    async def trigger(self, plan: PlanId, looked: Advanced) -> Event:
         """Poll until a worker can bring the run forward; return why."""
         world, runtime = self.world, self.world.runtime()
-        client = world.sender(self.settings).client
-        begun, failures, interval = runtime.monotonic(), 0, world.shape.poll
-        reader = f"run {plan.badge_run_id}, trigger {world.rng.random()}"
-        pause = QUIET_S
-        while True:
-            await runtime.sleep(pause)
-            try:
-                await watch_in_turn(
-                    world.ledger,
-                    client,
-                    runtime,
-                    reader=reader,
-                    older_than=timedelta(seconds=pause * FRESH),
-                    settle=False,
-                )
-                with world.ledger.write() as tx:
-                    badge_run_id = open_plan(tx, plan)
-                    keep_alive(tx, badge_run_id, lease=self.lease)
-                    wait = run_wait(tx, badge_run_id)
-            except (CapillaryError, SQLAlchemyError) as error:
-                failures += 1
-                if failures >= TOLERATED_FAILURES or not isinstance(error, TransientError | SQLAlchemyError):
-                    return "failed"
-            else:
-                failures = 0
-                changed = (wait.decided + wait.settled, wait.doubt_due) != (ended, doubt_due)
-                waited = runtime.monotonic() - begun
-                if wait.is_over or (wait.needs_no_human and changed) or (wait.work and waited >= SETTLE_EVERY_S):
-                    return "work"
-            pause = interval * runtime.random.uniform(0.9, 1.1)
-            interval = max(interval, min(interval * GROWTH, world.shape.max_poll))
+        wait = DecisionWait(
+            runtime,
+            plan,
+            world.ledger_now() + LONGEST_WAIT,
+            poll_interval_s=world.shape.poll,
+            settle_every_s=SETTLE_EVERY_S,
+            ended=looked.ended,
+            doubt_due=looked.wait.doubt_due,
+            most_s=world.shape.max_poll,
+            now=world.ledger_now,
+        )
+        return await poll(runtime, wait, self._read_in_turn(plan, runtime))
+
+    def _read_in_turn(self, plan: PlanId, runtime: Runtime) -> ReadInTurn:
+        """Return how a trigger reads: by the connection as it was when it began, under a name of its own."""
+        client = self.world.sender(self.settings).client
+        reader = Reader(runtime, plan, f"run {plan.badge_run_id}, trigger {self.world.rng.random()}", self.lease)
+        return partial(reader.read_in_turn, self.world.ledger, client)
 
     async def report(self, plan: PlanId) -> str:
         """Give back what was never sent, and read the funnel."""
@@ -327,7 +268,7 @@ class DagRun:
                 # A triggerer that died is replaced; its trigger begins again.
                 trigger = partial(self.submit_trigger, plan, waits)
                 why = (await self.world.run(f"trigger of submit {self.number}", trigger, plan=plan)).value
-            again = partial(self.submit, plan, since, fresh=LATELY if why == "work" else None)
+            again = partial(self.submit, plan, since, fresh=FRESH if why is Event.WORK else None)
             ended = await self.world.run(f"submit of run {self.number}, resumed", again, plan=plan)
         return ended
 
@@ -348,17 +289,11 @@ class DagRun:
             while not called:
                 # A triggerer that died is replaced; its trigger begins anew.
                 why = (await self._defer(self.plan or NO_PLAN, looked)).value
-                called, fresh = why is not None, LATELY if why == "work" else None
+                called, fresh = why is not None, FRESH if why is Event.WORK else None
         return False
 
-    async def _defer(self, plan: PlanId, looked: Advanced) -> Ended[str]:
-        wait = looked.wait
-        ended = -1 if looked.held_up else wait.decided + wait.settled
-        return await self.world.run(
-            f"trigger of run {self.number}",
-            lambda: self.trigger(plan, ended, wait.doubt_due),
-            plan=plan,
-        )
+    async def _defer(self, plan: PlanId, looked: Advanced) -> Ended[Event]:
+        return await self.world.run(f"trigger of run {self.number}", lambda: self.trigger(plan, looked), plan=plan)
 
 
 async def keep_house(world: World) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from capillary.ledger.check import faults
 from capillary.ledger.reports import funnel
-from capillary.ledger.schema import HAS_BADGE, Outcome, RequestStatus
 from capillary.ledger.spec import KEY_PREFIX, hash_in
+from capillary.ledger.status import HAS_BADGE, Outcome, RequestStatus
 from tests.simulation.shape import Mode
 from tests.simulation.wire import Word
 

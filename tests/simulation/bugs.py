@@ -37,6 +37,7 @@ from capillary.engine import (
     may_send,
     outcomes,
     platform_list,
+    polling,
     room,
     send,
     settle,
@@ -51,6 +52,7 @@ from capillary.engine.errors import SubmittingOff
 from capillary.engine.hold import Waits
 from capillary.engine.outcomes import Reading, fold, read_outcomes
 from capillary.engine.platform_list import DaysRead, ListRead, OnPage
+from capillary.engine.polling import Event
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
 from capillary.engine.sightings import seen_in
@@ -71,13 +73,12 @@ from capillary.ledger import history as ledger_history
 from capillary.ledger import locked_rows as ledger_occasion
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.doubts import InDoubt as DueDoubt
 from capillary.ledger.history import Days
 from capillary.ledger.plan import Order
 from capillary.ledger.plan_id import OpenPlan, PlanId
 from capillary.ledger.request_rows import Claim, ConfirmedAbsence
 from capillary.ledger.schema import (
-    Outcome,
-    RequestStatus,
     badge_enrolment,
     badge_history,
     badge_request,
@@ -89,6 +90,7 @@ from capillary.ledger.schema import (
 from capillary.ledger.settle import Ending
 from capillary.ledger.spec import KEY_PREFIX
 from capillary.ledger.staging import Attempt, Staging
+from capillary.ledger.status import Outcome, RequestStatus
 from sandbox.settings import EchoedKey
 from tests.simulation import actors
 from tests.simulation.actors import DagRun
@@ -278,9 +280,9 @@ def _no_change(_tx: Transaction, *, list_read_at: datetime, doubt_after: timedel
     assert doubt_after
 
 
-async def _trigger_goes_on(self: DagRun, plan: PlanId, waits: Waits) -> str:
+async def _trigger_goes_on(self: DagRun, plan: PlanId, waits: Waits) -> Event:
     await self.submit(plan, waits.until)
-    return "work"
+    return Event.WORK
 
 
 # Doubt ------------------------------------------------------------------------------------------------------
@@ -294,11 +296,11 @@ def _blind_to_lag(settings: Any) -> timedelta:  # noqa: ANN401 - PlatformSetting
     return timedelta(seconds=send.SEND_WITHIN_S + settings.post_timeout_s)
 
 
-def _no_control(in_doubt: doubt.InDoubt, begun: datetime, _controls: object, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
+def _no_control(in_doubt: DueDoubt, begun: datetime, _controls: object, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
     return in_doubt.sender == settings.sender and begun > in_doubt.doubt_from
 
 
-def _anybody_judges(in_doubt: doubt.InDoubt, begun: datetime, controls: doubt._Controls, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
+def _anybody_judges(in_doubt: DueDoubt, begun: datetime, controls: doubt._Controls, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
     sender = settings.sender  # whoever it is, it takes the doubt for its own
     return _MAY_JUDGE(replace(in_doubt, sender=sender), begun, controls, settings)
 
@@ -738,7 +740,7 @@ BUGS: Final[Mapping[str, Bug]] = {
     ),
     "plan-by-number": Bug(
         "a plan is opened by its number and its token",
-        [(each, "open_plan", _by_number) for each in (send, before_sending, submit, wait, actors)],
+        [(each, "open_plan", _by_number) for each in (send, before_sending, submit, wait, polling, actors)],
         _fails_over,
         shown_by=19,
     ),

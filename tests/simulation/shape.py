@@ -8,7 +8,7 @@ from enum import StrEnum
 from random import Random
 from typing import Final
 
-from capillary.ledger.schema import Outcome
+from capillary.ledger.status import Outcome
 from sandbox.settings import EchoedKey
 
 HOUR: Final = 3600.0

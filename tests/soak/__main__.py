@@ -21,7 +21,7 @@ from typing import Final
 
 from sqlalchemy import event
 
-from capillary.ledger.runs import LATE_TWIN
+from capillary.ledger.conditions import LATE_TWIN
 from sandbox.faults import Route
 from tests.simulation.actors import DagRun, keep_house
 from tests.simulation.books import BooksCheck

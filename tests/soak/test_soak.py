@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from capillary.engine import watch
-from capillary.ledger import runs
+from capillary.ledger import conditions
 from tests.simulation.shape import HOUR, Shape
 from tests.soak.__main__ import MOST, Soak, growth, month
 
@@ -19,7 +19,7 @@ DAYS: Final = 15
 @pytest.fixture
 def shape(monkeypatch: pytest.MonkeyPatch) -> Shape:
     """Days in place of weeks: what waits for two days counts as forgotten. One request of the second day does."""
-    for module in (watch, runs):
+    for module in (watch, conditions):
         monkeypatch.setattr(module, "LATE_TWIN", timedelta(days=2))
     return replace(month(2, seed=2, forgets=0.06), page_size=1, poll=2 * HOUR, max_poll=2 * HOUR)
 

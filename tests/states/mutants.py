@@ -17,8 +17,9 @@ from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.request_rows import Claim, ConfirmedAbsence, Seen
-from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_run, badge_sighting
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
 from capillary.ledger.settle import Ending
+from capillary.ledger.status import Outcome, RequestStatus
 from tests.states.one_request import CUSTOMERS
 
 _PRODUCT_RECORD = request_rows.record_sighting

@@ -36,8 +36,9 @@ from capillary.ledger.plan import Guards, Order
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.reports import funnel
 from capillary.ledger.request_rows import discard_unsent
-from capillary.ledger.schema import Outcome, badge_enrolment, badge_request
+from capillary.ledger.schema import badge_enrolment, badge_request
 from capillary.ledger.spec import Spec
+from capillary.ledger.status import Outcome
 from sandbox.badges import GOLD_CIRCLE
 from tests.states.playground import Died, Mishap, Playground
 

@@ -220,8 +220,8 @@ class World:
             return
         if request.tries < MAX_TRIES:
             rows, claim = self.ledger.change(state.rows, "claim", _claim)
-            if claim is not None:
-                yield "claims", rows, Claimed(*claim), None
+            if (claimed := _claimed(rows, claim)) is not None:
+                yield "claims", rows, claimed, None
         # The product looks only at doubts that are due; the ledger must refuse a judgement that came too early.
         if request.status == "sending":
             yield "begins to read the list", state.rows, Scanning(request.tries, 0), None
@@ -244,11 +244,11 @@ class World:
             yield "gives up", rows, IDLE, None
             return
 
-        def resend(tx: Transaction) -> tuple[int, bool] | None:
-            return _held(request_rows.resend(tx, absence, sender="till", doubt_after=DOUBT))
+        def resend(tx: Transaction) -> Claim | None:
+            return request_rows.resend(tx, absence, sender="till", doubt_after=DOUBT)
 
         rows, claim = self.ledger.change(state.rows, ("resend", tries, begun), resend)
-        yield "claims again", rows, IDLE if claim is None else Claimed(*claim), None
+        yield "claims again", rows, _claimed(rows, claim) or IDLE, None
 
     def _record_shown(self, state: State) -> tuple[Rows, bool]:
         shown = tuple((n, twin.state) for n, twin in enumerate(state.platform) if twin.shown)
@@ -269,7 +269,7 @@ class World:
 
         def handle(tx: Transaction) -> None:
             sender = send.Sender(cast("Ledger", OneTransaction(tx)), _CLIENT, Runtime(), cast("Any", None))
-            held = Claim(REQUEST, KEY, actor.tries, doubtful=actor.doubtful, claimed_at=NOW)
+            held = Claim(REQUEST, KEY, actor.tries, claimed_at=NOW)
             match answer:
                 case "accepted":
                     assert isinstance(actor, Answered)
@@ -350,9 +350,9 @@ def row_of(twin: int, state: str) -> WorkflowRequest:
     execution = None
     if state == APPROVED:
         items = tuple(BulkItem(customer, f"issue-{customer}", "ACTIVE", None, failed=False) for customer in CUSTOMERS)
-        execution = Execution(200, items, (), readable=True)
+        execution = Execution(200, items, ())
     elif state == TWICE:
-        execution = Execution(400, None, (809,), readable=True)
+        execution = Execution(400, None, (809,))
     return WorkflowRequest(
         platform_request_id=str(twin),
         request_type="ISSUE-BADGE",
@@ -376,12 +376,15 @@ def run(coroutine: Coroutine[Any, Any, object]) -> None:
     raise AssertionError("it waited for something")
 
 
-def _claim(tx: Transaction) -> tuple[int, bool] | None:
-    return _held(request_rows.claim(tx, REQUEST, badge_run_id=OpenPlan(RUN), sender="till", doubt_after=DOUBT))
+def _claim(tx: Transaction) -> Claim | None:
+    return request_rows.claim(tx, REQUEST, badge_run_id=OpenPlan(RUN), sender="till", doubt_after=DOUBT)
 
 
-def _held(claim: Claim | None) -> tuple[int, bool] | None:
-    return None if claim is None else (claim.tries, claim.doubtful)
+def _claimed(rows: Rows, claim: Claim | None) -> Claimed | None:
+    """Return what a sender holds; no refusal counts of what was sent before."""
+    if claim is None or rows.request is None:
+        return None
+    return Claimed(claim.tries, rows.request.resends > 0)
 
 
 def _discard(tx: Transaction) -> int:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from capillary.commands.output_formats import Row, aged, print_blocks, print_csv, print_json, print_table
-from capillary.ledger.schema import Outcome
+from capillary.ledger.status import Outcome
 
 ROWS: tuple[Row, ...] = (
     {

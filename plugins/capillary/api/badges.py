@@ -38,15 +38,14 @@ class BulkItem:
 class Execution:
     """The answer of the wrapped call, as the workflow stored it in `IntouchAPITask_Output`.
 
-    `items` is None when there is no `issuedBadges` list. `readable` is False when the body is no JSON object
-    (HTML, plain text, nothing). `unreadable_items` counts lines without a usable customer id; those customers
+    `items` is None when there is no `issuedBadges` list, as where the body is no JSON object (HTML, plain text,
+    nothing). `unreadable_items` counts lines without a usable customer id; those customers
     count as not listed.
     """
 
     http_status: int | None
     items: tuple[BulkItem, ...] | None = field(repr=False)
     error_codes: tuple[int, ...]
-    readable: bool
     unreadable_items: int = 0
 
 
@@ -58,7 +57,7 @@ def parse_execution(output: object) -> Execution:
         body = read_json(body)
     http_status = integer(outer.get("status"))
     if isinstance(body, NotJson) or not isinstance(body, dict):
-        return Execution(http_status=http_status, items=None, error_codes=(), readable=False)
+        return Execution(http_status=http_status, items=None, error_codes=())
     data = body.get("data")
     lines = data.get("issuedBadges") if isinstance(data, dict) else body.get("issuedBadges")
     items: tuple[BulkItem, ...] | None = None
@@ -71,7 +70,6 @@ def parse_execution(output: object) -> Execution:
         http_status=http_status,
         items=items,
         error_codes=read_envelope(body).codes,
-        readable=True,
         unreadable_items=unreadable_items,
     )
 

@@ -6,9 +6,9 @@ ends with what to do.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Required, TypedDict, Unpack
 
-from capillary.errors import TerminalError, TransientError
+from capillary.errors import CapillaryError, TerminalError, TransientError
 
 if TYPE_CHECKING:
     from capillary.api.request_workflow import WorkflowRequest
@@ -35,33 +35,60 @@ class SettingsInvalid(TerminalError):
         super().__init__(f"Capillary connection, field {field!r}: {problem}. {remedy}.")
 
 
-class NotTaken(TransientError):
-    """The platform has certainly not taken the request; it may be sent again.
+class _Known(TypedDict, total=False):
+    """What is known of an answer.
 
-    `retry_after_s` is the platform's own word (seconds, 0 to 900) or None when it gave none.
+    `retry_after_s` is the platform's own word (seconds, 0 to 900).
     """
 
-    remedy = "Send it again later under the same key"
+    reason: Required[str]
+    http_status: int | None
+    code: int | None
+    trace_id: str | None
+    retry_after_s: float | None
 
-    def __init__(
-        self,
-        *,
-        reason: str,
-        request_key: str | None = None,
-        http_status: int | None = None,
-        code: int | None = None,
-        retry_after_s: float | None = None,
-        trace_id: str | None = None,
-    ) -> None:
-        self.reason = reason
+
+class _Answered(CapillaryError):
+    """A call came to no good end; what is not known of the answer is None."""
+
+    verdict: ClassVar[str]
+    remedy: ClassVar[str]
+
+    def __init__(self, subject: str, **known: Unpack[_Known]) -> None:
+        self.reason = known["reason"]
+        self.http_status = known.get("http_status")
+        self.code = known.get("code")
+        self.trace_id = known.get("trace_id")
+        self.retry_after_s = known.get("retry_after_s")
+        facts = _facts(self.http_status, self.code, self.trace_id)
+        super().__init__(f"{subject}: {self.reason}{facts}{self.what_to_do()}.")
+
+    def what_to_do(self) -> str:
+        """Return the sentence that the message ends with, and the full stop before it."""
+        return f". {self.remedy}"
+
+
+class _Post(_Answered):
+    """What became of a POST."""
+
+    def __init__(self, *, request_key: str | None = None, **known: Unpack[_Known]) -> None:
         self.request_key = request_key
-        self.http_status = http_status
-        self.code = code
-        self.retry_after_s = retry_after_s
-        self.trace_id = trace_id
-        super().__init__(
-            f"Request {request_key} was not taken: {reason}{_facts(http_status, code, trace_id)}. {self.remedy}."
-        )
+        super().__init__(f"Request {request_key} {self.verdict}", **known)
+
+
+class _Read(_Answered):
+    """What became of a read. `what` was read; it ends the bracket that the verdict opens."""
+
+    def __init__(self, *, what: str, **known: Unpack[_Known]) -> None:
+        self.what = what
+        super().__init__(f"{self.verdict}{what})", **known)
+
+
+class NotTaken(_Post, TransientError):
+    """The platform has certainly not taken the request; it may be sent again."""
+
+    verdict = "was not taken"
+    remedy = "Send it again later under the same key"
 
 
 class RateLimited(NotTaken):
@@ -79,142 +106,72 @@ class Unauthorized(NotTaken):
     )
 
 
-class InDoubt(TransientError):
+class InDoubt(_Post, TransientError):
     """A POST was started and no trustworthy answer came back: the platform may have taken the request.
 
     Never send the key again before its absence is confirmed (docs/design.md, I4). `platform_request_id` is the one that
     the answer named, in whatever state it was; `answered` the request that it spoke of, where it could be read.
     """
 
+    verdict = "is in doubt"
+    remedy = "Look for its key in the platform's list before anything else is done with it"
+
     def __init__(
         self,
         *,
-        reason: str,
         request_key: str | None = None,
-        http_status: int | None = None,
-        code: int | None = None,
-        trace_id: str | None = None,
         platform_request_id: str | None = None,
         answered: WorkflowRequest | None = None,
+        **known: Unpack[_Known],
     ) -> None:
-        self.reason = reason
-        self.request_key = request_key
-        self.http_status = http_status
-        self.code = code
-        self.trace_id = trace_id
         self.platform_request_id = platform_request_id
         self.answered = answered
-        super().__init__(
-            f"Request {request_key} is in doubt: {reason}{_facts(http_status, code, trace_id)}. "
-            "Look for its key in the platform's list before anything else is done with it."
-        )
+        super().__init__(request_key=request_key, **known)
 
 
-class _Refused(TerminalError):
-    """A POST was answered with a clear no."""
-
-    verdict = "was refused"
-    remedy = "Correct it"
-
-    def __init__(
-        self,
-        *,
-        http_status: int,
-        code: int | None,
-        reason: str,
-        request_key: str | None = None,
-        trace_id: str | None = None,
-    ) -> None:
-        self.http_status = http_status
-        self.code = code
-        self.reason = reason
-        self.request_key = request_key
-        self.trace_id = trace_id
-        super().__init__(
-            f"Request {request_key} {self.verdict}: {reason}{_facts(http_status, code, trace_id)}. {self.remedy}."
-        )
-
-
-class RequestRefused(_Refused):
+class RequestRefused(_Post, TerminalError):
     """The platform will not take this request as it stands; others may pass."""
 
     verdict = "was refused for its own content"
     remedy = "Check badge, owner type, reference and customers, or lower customers_per_request"
 
 
-class EverythingRefused(_Refused):
+class EverythingRefused(_Post, TerminalError):
     """The platform would refuse every request of this account: stop the wave; the request stays unsent."""
 
     verdict = "was refused, and every other would be"
     remedy = "Correct the connection, the permissions or the workflow on the platform, then submit again"
 
 
-class PlatformUnavailable(TransientError):
-    """A read failed after its retries. `retry_after_s`: the platform's own word, 0 to 900 s, or None.
+class PlatformUnavailable(_Read, TransientError):
+    """A read failed after its retries. `told`: the reason says what to do."""
 
-    `told`: the reason says what to do.
-    """
+    verdict = "The platform did not answer ("
 
-    def __init__(
-        self,
-        *,
-        what: str,
-        reason: str,
-        http_status: int | None = None,
-        code: int | None = None,
-        retry_after_s: float | None = None,
-        trace_id: str | None = None,
-        told: bool = False,
-    ) -> None:
-        self.what = what
-        self.reason = reason
-        self.http_status = http_status
-        self.code = code
-        self.retry_after_s = retry_after_s
-        self.trace_id = trace_id
-        wait = "" if retry_after_s is None else f" after {retry_after_s:.0f} s"
-        remedy = f"Try again{wait}; if it stays so, check base_url and the network, or ask the platform's support"
-        super().__init__(
-            f"The platform did not answer ({what}): {reason}{_facts(http_status, code, trace_id)}"
-            f"{'' if told else f'. {remedy}'}."
-        )
+    def __init__(self, *, what: str, told: bool = False, **known: Unpack[_Known]) -> None:
+        self._told = told
+        super().__init__(what=what, **known)
+
+    def what_to_do(self) -> str:
+        """Return the remedy, with the seconds that the platform asks for."""
+        if self._told:
+            return ""
+        wait = "" if self.retry_after_s is None else f" after {self.retry_after_s:.0f} s"
+        return f". Try again{wait}; if it stays so, check base_url and the network, or ask the platform's support"
 
 
-class CallRefused(TerminalError):
+class CallRefused(_Read, TerminalError):
     """A read was refused for good."""
 
-    def __init__(
-        self,
-        *,
-        what: str,
-        reason: str,
-        http_status: int | None = None,
-        code: int | None = None,
-        trace_id: str | None = None,
-    ) -> None:
-        self.what = what
-        self.reason = reason
-        self.http_status = http_status
-        self.code = code
-        self.trace_id = trace_id
-        super().__init__(
-            f"The platform refused the call ({what}): {reason}{_facts(http_status, code, trace_id)}. "
-            "Correct the connection (base_url, organisation_id, credentials) or the till's permissions."
-        )
+    verdict = "The platform refused the call ("
+    remedy = "Correct the connection (base_url, organisation_id, credentials) or the till's permissions"
 
 
-class ReplyUnreadable(TransientError):
+class ReplyUnreadable(_Read, TransientError):
     """A reply could not be parsed. Nothing may be concluded from it."""
 
-    def __init__(self, *, what: str, reason: str, http_status: int | None = None, trace_id: str | None = None) -> None:
-        self.what = what
-        self.reason = reason
-        self.http_status = http_status
-        self.trace_id = trace_id
-        super().__init__(
-            f"The platform's reply cannot be read ({what}): {reason}{_facts(http_status, None, trace_id)}. "
-            "Try again; if it stays so, check that base_url is the API host and not a web page."
-        )
+    verdict = "The platform's reply cannot be read ("
+    remedy = "Try again; if it stays so, check that base_url is the API host and not a web page"
 
 
 class ReplyTooLarge(ReplyUnreadable):

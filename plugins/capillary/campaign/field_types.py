@@ -21,7 +21,7 @@ from capillary.engine.verdict import Policy
 from capillary.ledger.bounds import unstorable
 from capillary.ledger.locked_rows import SHARED_PREFIX
 from capillary.ledger.plan import Guards
-from capillary.ledger.schema import RETRYABLE, Outcome
+from capillary.ledger.status import RETRYABLE, Outcome
 from capillary.missing_value import reads_like_none
 from capillary.wrong_fields import FieldsInvalid, FieldValueError, shown
 

@@ -8,7 +8,7 @@ from airflow.sdk import Param
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from capillary.campaign.field_types import MOST, NOTE_LIMIT, Cap, Day, Flag, Note, Outcomes
-from capillary.ledger.schema import RETRYABLE
+from capillary.ledger.status import RETRYABLE
 from capillary.wrong_fields import FieldsInvalid, WrongField, shown, wrong_fields
 
 

@@ -17,10 +17,11 @@ from capillary.api.request_workflow import Entity
 from capillary.api.settings import PlatformSettings
 from capillary.base_operator import PlanningOperator
 from capillary.campaign.dag import PlanCampaignOperator
-from capillary.engine.import_requests import Candidate, Imported, import_forgotten
+from capillary.engine.import_requests import Imported, import_forgotten
 from capillary.errors import TerminalError
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
+from capillary.ledger.import_requests import Candidate
 from capillary.wiring import platform_client, runtime_of
 
 #: Occasions are tried from so long before the list's first day: a run may be for an earlier period.

@@ -6,7 +6,7 @@ import getpass
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import URL, or_, select
+from sqlalchemy import URL
 
 from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import UNREADABLE_ROW
@@ -15,8 +15,9 @@ from capillary.engine.watch import cluster_day
 from capillary.errors import TerminalError
 from capillary.ledger import foreign_keys, history, scans
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.doubts import is_named_by_a_doubt
+from capillary.ledger.holders import is_held
 from capillary.ledger.migrate import create
-from capillary.ledger.schema import RequestStatus, badge_request, badge_sighting
 from capillary.ledger.spec import KEY_PREFIX, has_our_form
 
 #: Characters of a name that are kept beside a person's word.
@@ -94,28 +95,17 @@ def _take_as_new(ledger: Ledger, settings: PlatformSettings) -> str:
 
 def _assert_may_be_foreign(tx: Transaction, account: str, key: str) -> bool:
     """Assert that it may be somebody else's; return whether a request in doubt is held by it."""
-    columns = badge_request.c
-    holds_doubt = tx.conn.execute(
-        select(columns.id)
-        .where(columns.status == RequestStatus.SENDING)
-        .where(or_(columns.answered_id == key, columns.error.contains(f" {key} ", autoescape=True)))
-        .limit(1)
-    ).first()
+    holds_doubt = is_named_by_a_doubt(tx, key)
     stops_now = any(foreign.key == key for foreign in foreign_keys.foreign_keys(tx, account))
     is_known_form = has_our_form(key) or key.startswith((KEY_PREFIX, UNREADABLE_ROW))
-    if not is_known_form and not stops_now and holds_doubt is None:
+    if not is_known_form and not stops_now and not holds_doubt:
         raise KeyRefused(
             f"{on_one_line(key)} is no key that could be ours, and stops nothing: ours begin with {KEY_PREFIX}, and "
             "requests that show no key stop by their platform request id"
         )
-    of_ledger = tx.conn.execute(
-        select(columns.id)
-        .outerjoin(badge_sighting, badge_sighting.c.request_id == columns.id)
-        .where(or_(columns.key == key, badge_sighting.c.platform_request_id == key))
-    ).first()
-    if of_ledger is not None:
+    if is_held(tx, key):
         raise KeyRefused(f"{on_one_line(key)} is a request of this ledger, and so it is ours: see it in badge_request")
-    return holds_doubt is not None
+    return holds_doubt
 
 
 def _who() -> str:

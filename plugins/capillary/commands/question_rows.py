@@ -11,7 +11,7 @@ from capillary.commands.output_formats import Row, print_blocks, print_table
 from capillary.ledger.answers import Asked, CustomerAttempt, OpenRequest, PlannedRun
 from capillary.ledger.database import Transaction
 from capillary.ledger.questions import customer_history, failed_customers, open_requests, planned_runs
-from capillary.ledger.schema import Outcome
+from capillary.ledger.status import Outcome
 
 #: Rows as they stream in; closed before the ledger is.
 Rows: TypeAlias = Generator[Row]

@@ -23,7 +23,7 @@ from capillary.engine.customer_id import InvalidId, customer_id_of
 from capillary.errors import TerminalError
 from capillary.ledger.answers import Asked
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.schema import RETRYABLE, Outcome
+from capillary.ledger.status import RETRYABLE, Outcome
 from capillary.ledger.stops import known
 
 #: Most rows of a table, where nobody says otherwise; CSV and JSON hold all.

@@ -1,6 +1,48 @@
-"""What moves customers forward, without Airflow. Clock, sleep and randomness come from outside (``runtime``).
+"""What moves customers forward: decisions and their order. No Airflow, and no SQL but the warehouse's.
 
-In reading order: ``eligibility`` (rows of the warehouse), ``submit`` (send what was planned), ``platform_list``
-(read the platform's list), ``watch`` (record what it shows), ``doubt`` (what was sent and never answered),
-``settle`` with ``outcomes`` (what a reply means), ``verdict``.
+Clock, sleep and randomness come from outside (``runtime``).
+
+In reading order:
+
+- ``runtime``: time, chance and threads
+- ``errors``: why the engine stops
+- ``warehouse``: stream the campaign's query
+- ``query_parameters``: the values of its names
+- ``sql_tokens``: where the names stand
+- ``bindable``: what a driver can bind
+- ``query_probe``: ask whether a query can run, without a row
+- ``query_errors``: what a warehouse's failure means
+- ``login_errors``: whether it refused the login
+- ``driver_codes``: the codes that a driver's error carries
+- ``customer_id``: read an id exactly
+- ``preflight``: can this badge be enrolled for now
+- ``second_attempt``: whether a customer may be asked for again
+- ``plan``: from rows to a plan
+- ``pace``: the account's call budget
+- ``submit``: send what one run planned
+- ``send``: one request, one POST: pace, credential, body, claim, send
+- ``may_send``: whether a run may send at all
+- ``room``: how many requests while others are in doubt
+- ``hold``: what submit does while doubt holds it back
+- ``second_look``: look again at what was just accepted
+- ``before_sending``: the reading before the first send
+- ``history``: an account's first reading
+- ``platform_list``: read the platform's list to its end
+- ``watch``: one reading for the whole account
+- ``sightings``: what its rows say of our requests
+- ``list_controls``: what a reading should have shown
+- ``lean_list``: rows without key and customers
+- ``unreadable_rows``: rows that are damaged
+- ``keyless``: rows that show customers and no key
+- ``single_read``: read one request by its id
+- ``doubt``: what was sent and never answered
+- ``lookalikes``: rows that may be a request in doubt
+- ``answered``: the request that an unusable reply named
+- ``settle``: a reply becomes outcomes
+- ``outcomes``: what a decided request says of every customer: the rule for `unconfirmed`
+- ``polling``: when the list is read, and a worker called
+- ``wait``: what a worker does when a wait resumes
+- ``upkeep``: whatever has no living run
+- ``import_requests``: a ledger learns what it has forgotten
+- ``verdict``: pass or fail of a run, in words
 """

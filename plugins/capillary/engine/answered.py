@@ -12,9 +12,10 @@ from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadab
 from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.engine.runtime import Runtime
-from capillary.engine.sightings import answers_for, holders, seen_in
+from capillary.engine.sightings import answers_for, seen_in
 from capillary.ledger import request_rows
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.holders import holders
 from capillary.ledger.request_rows import Seen
 
 _LOG: Final = logging.getLogger("capillary.answered")

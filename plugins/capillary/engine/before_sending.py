@@ -9,7 +9,6 @@ from typing import Final
 from capillary.engine.doubt import Resolved, resolve_doubt
 from capillary.engine.errors import HistoryUnread, ListCutShort
 from capillary.engine.history import read_history
-from capillary.engine.room import planned_requests
 from capillary.engine.send import Sender
 from capillary.engine.unreadable_rows import is_through, way_out
 from capillary.engine.watch import watch
@@ -18,6 +17,7 @@ from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.foreign_keys import drop_known, foreign_keys
 from capillary.ledger.history import history, read_again
 from capillary.ledger.plan_id import PlanId, open_plan
+from capillary.ledger.runs import planned_requests
 from capillary.ledger.stops import assert_run_not_stopped
 
 #: Readings of the list before sending, until one of them came to its end: pages may shift under a reader.

@@ -23,8 +23,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select
-
 from capillary.api.client import Client
 from capillary.api.outside_text import on_one_line, shell_word
 from capillary.api.request_workflow import WorkflowRequest
@@ -42,11 +40,12 @@ from capillary.engine.unreadable_rows import is_through
 from capillary.engine.watch import cluster_day, note_clocks
 from capillary.ledger import request_rows, scans
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.doubts import InDoubt, due_doubts
 from capillary.ledger.errors import Stopped
 from capillary.ledger.foreign_keys import foreign_keys
 from capillary.ledger.history import history
 from capillary.ledger.request_rows import ConfirmedAbsence
-from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request
+from capillary.ledger.sends import sends_of
 
 #: Without a control, absence is judged by a reading begun so long after ``doubt_from``.
 WITHOUT_CONTROL: Final = timedelta(hours=1)
@@ -56,22 +55,6 @@ ANSWERED_READS: Final = 50
 _NODES_DIFFER: Final = timedelta(seconds=2)
 
 _LOG: Final = logging.getLogger("capillary.doubt")
-
-
-@dataclass(frozen=True, slots=True)
-class InDoubt:
-    """A request in doubt whose absence may be judged now."""
-
-    request_id: int
-    key: str
-    tries: int
-    resends: int
-    sender: str
-    first_sent_at: datetime
-    last_sent_at: datetime
-    doubt_from: datetime
-    badge_id: str
-    answered_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +93,7 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
         others go on. A trigger never calls this: it sends.
     """
     ledger, client, runtime = sender.ledger, sender.client, sender.runtime
-    begun, doubts = await runtime.ledger_call(lambda: _doubts(ledger, client.settings))
+    begun, doubts = await runtime.ledger_call(lambda: _doubts(ledger, client.settings.account))
     if not doubts:
         return Resolved()
     found, absences = await _absences(ledger, client, runtime, begun, doubts)
@@ -274,31 +257,9 @@ def _may_judge(doubt: InDoubt, begun: datetime, controls: _Controls, settings: P
     return is_its_sender and begun > doubt.doubt_from + WITHOUT_CONTROL
 
 
-def _doubts(ledger: Ledger, settings: PlatformSettings) -> tuple[datetime, tuple[InDoubt, ...]]:
+def _doubts(ledger: Ledger, account: str) -> tuple[datetime, tuple[InDoubt, ...]]:
     with ledger.read() as tx:
-        columns = badge_request.c
-        rows = tx.conn.execute(
-            select(
-                columns.id,
-                columns.key,
-                columns.tries,
-                columns.resends,
-                columns.sender,
-                columns.first_sent_at,
-                columns.last_sent_at,
-                columns.doubt_from,
-                badge_occasion.c.badge_id,
-                columns.answered_id,
-            )
-            .join(badge_occasion, badge_occasion.c.id == columns.occasion_id)
-            .where(
-                badge_occasion.c.account == settings.account,
-                columns.status == RequestStatus.SENDING,
-                columns.doubt_from < tx.now,
-            )
-            .order_by(columns.id)
-        )
-        return tx.now, tuple(InDoubt(*tuple(row)) for row in rows)
+        return tx.now, due_doubts(tx, account)
 
 
 def _newest_sends(
@@ -321,34 +282,20 @@ def _newest_sends(
         begun: when the reading began.
         platform_ahead_s: by how much the platform's clock is ahead of the ledger's; None: not known.
     """
-    columns = badge_request.c
     newest: datetime | None = None
     by_sender = dict[str, datetime]()
-    keys = sorted(request_keys)
-    for start in range(0, len(keys), 500):
-        rows = tx.conn.execute(
-            # What was found or imported has the platform's time, and that is another clock than the doubt's.
-            select(
-                columns.sender, columns.resends, columns.first_sent_at, columns.last_sent_at, columns.answered_id
-            ).where(
-                columns.key.in_(keys[start : start + 500]),
-                columns.first_sent_at.is_not(None),
-                columns.sender.is_not(None),
-                columns.tries > 0,
-            )
-        )
-        for sender, resends, first_sent_at, last_sent_at, answered_id in rows:
-            is_last = resends > 0 and answered_id in made_at
-            if is_last and (made := made_at[answered_id]) is not None and platform_ahead_s is not None:
-                # A platform that knows its keys could name the request of an earlier send.
-                is_last = made - timedelta(seconds=platform_ahead_s) >= last_sent_at - _NODES_DIFFER
-            sent_at = last_sent_at if is_last else first_sent_at
-            if sent_at > begun:
-                continue
-            newest = max(newest or sent_at, sent_at)
-            # Of another request that was sent again nobody can tell whose send the list shows.
-            if sender is not None and (is_last or not resends):
-                by_sender[sender] = max(by_sender.get(sender, sent_at), sent_at)
+    for send in sends_of(tx, request_keys):
+        is_last = send.resends > 0 and send.answered_id in made_at
+        if is_last and (made := made_at[send.answered_id or ""]) is not None and platform_ahead_s is not None:
+            # A platform that knows its keys could name the request of an earlier send.
+            is_last = made - timedelta(seconds=platform_ahead_s) >= send.last_sent_at - _NODES_DIFFER
+        sent_at = send.last_sent_at if is_last else send.first_sent_at
+        if sent_at > begun:
+            continue
+        newest = max(newest or sent_at, sent_at)
+        # Of another request that was sent again nobody can tell whose send the list shows.
+        if is_last or not send.resends:
+            by_sender[send.sender] = max(by_sender.get(send.sender, sent_at), sent_at)
     return _Controls(newest, by_sender)
 
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import select
-
 from capillary.api.client import Client
 from capillary.api.request_workflow import RequestState, WorkflowRequest
 from capillary.api.settings import PlatformSettings
@@ -22,27 +20,19 @@ from capillary.engine.keyless import Keyless, shows_customers_alone, take_keyles
 from capillary.engine.lean_list import is_dark, look_behind
 from capillary.engine.platform_list import read_every_type
 from capillary.engine.runtime import Runtime
-from capillary.engine.sightings import held_rows, holders, keys_seen, record_rows, seen_in
+from capillary.engine.sightings import held_rows, record_rows, seen_in
 from capillary.engine.unreadable_rows import is_through
 from capillary.engine.watch import cluster_day
 from capillary.ledger import foreign_keys, history, scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.foreign_keys import ForeignKey
-from capillary.ledger.import_requests import Forgotten, adopt
-from capillary.ledger.schema import badge_occasion, badge_run, badge_spec
-from capillary.ledger.spec import KEY_PREFIX, Spec, carries, content_hash, has_our_form, hash_in, readable
+from capillary.ledger.holders import holders
+from capillary.ledger.import_requests import Candidate, Forgotten, adopt, known_candidates
+from capillary.ledger.sightings import keys_seen
+from capillary.ledger.spec import KEY_PREFIX, carries, content_hash, has_our_form, hash_in, readable
 
 #: Attempts that are tried when a key is proven.
 MAX_ATTEMPT: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """What a forgotten request may have been planned as."""
-
-    campaign: str
-    occasion: str
-    spec: Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,26 +214,8 @@ def _proven(row: WorkflowRequest, candidates: list[Candidate], tx: Transaction) 
 
 
 def _known_candidates(ledger: Ledger, account: str) -> tuple[datetime, list[Candidate]]:
-    """Return now, and every occasion that runs of the ledger have used, by campaign, with every spec of its badge."""
     with ledger.read() as tx:
-        specs = [
-            Spec.from_config(config)
-            for config in tx.conn.execute(select(badge_spec.c.config).where(badge_spec.c.account == account)).scalars()
-        ]
-        used = tx.conn.execute(
-            select(badge_run.c.campaign, badge_occasion.c.occasion, badge_occasion.c.badge_id)
-            .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
-            .where(badge_run.c.account == account)
-            .distinct()
-            .order_by(badge_run.c.campaign, badge_occasion.c.occasion)
-        ).all()
-        now = tx.now
-    return now, [
-        Candidate(each.campaign, each.occasion, spec)
-        for each in used
-        for spec in specs
-        if spec.badge_id == each.badge_id
-    ]
+        return tx.now, known_candidates(tx, account)
 
 
 def _still_foreign(ledger: Ledger, account: str) -> tuple[ForeignKey, ...]:

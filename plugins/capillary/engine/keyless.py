@@ -10,25 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import exists, select
-
 from capillary.api.request_workflow import RequestState, WorkflowRequest
 from capillary.engine.platform_list import hides_its_key
-from capillary.engine.sightings import keys_seen, seen_in
+from capillary.engine.sightings import seen_in
 from capillary.ledger import foreign_keys, scans
 from capillary.ledger.database import Transaction
+from capillary.ledger.holders import holds_without_badge, unseen_of_customers
 from capillary.ledger.request_rows import record_sighting
-from capillary.ledger.schema import (
-    HAS_BADGE,
-    badge_enrolment,
-    badge_occasion,
-    badge_request,
-    badge_sighting,
-    badge_spec,
-)
-from capillary.ledger.spec import Spec, content_hash, hash_in
-
-_CHUNK = 500
+from capillary.ledger.sightings import keys_seen
+from capillary.ledger.spec import content_hash, hash_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +57,7 @@ def take_keyless(tx: Transaction, account: str, sender: str, rows: Iterable[Work
         if request_id is not None:
             record_sighting(tx, request_id, seen_in(row))
             found += 1
-        elif _may_be_ours(tx, account, row):
+        elif holds_without_badge(tx, account, row.badge_id, sorted(set(row.customers or ()))):
             held.append(platform_request_id)
     if held:
         foreign_keys.note(tx, account, sender, held)
@@ -77,43 +67,9 @@ def take_keyless(tx: Transaction, account: str, sender: str, rows: Iterable[Work
 def _request_of(tx: Transaction, account: str, row: WorkflowRequest) -> int | None:
     """Return the ledger's request of exactly this badge and these customers that was never seen; None unless one."""
     customers = sorted(set(row.customers or ()))
-    seen = exists().where(badge_sighting.c.request_id == badge_request.c.id)
-    candidates = tx.conn.execute(
-        select(badge_request.c.id, badge_request.c.key, badge_request.c.attempt, badge_spec.c.config)
-        .add_columns(badge_occasion.c.occasion)
-        .join(badge_spec, badge_spec.c.id == badge_request.c.spec_id)
-        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .join(badge_enrolment, badge_enrolment.c.request_id == badge_request.c.id)
-        .where(
-            badge_occasion.c.account == account,
-            badge_occasion.c.badge_id == row.badge_id,
-            badge_enrolment.c.customer_id == customers[0],
-            badge_request.c.customers == len(customers),
-            ~seen,
-        )
-    ).all()
     matching = [
-        each.id
-        for each in candidates
-        if content_hash(Spec.from_config(each.config).fingerprint(), each.occasion, each.attempt, customers)
-        == hash_in(each.key)
+        request_id
+        for request_id, of in unseen_of_customers(tx, account, row.badge_id, customers)
+        if content_hash(of.spec.fingerprint(), of.occasion, of.attempt, customers) == hash_in(of.key)
     ]
     return matching[0] if len(matching) == 1 else None
-
-
-def _may_be_ours(tx: Transaction, account: str, row: WorkflowRequest) -> bool:
-    """Return whether it holds a customer of ours, for its badge or an unknown one, who is not known to have it."""
-    customers = sorted(set(row.customers or ()))
-    of_badge = select(badge_occasion.c.id).where(badge_occasion.c.account == account)
-    if row.badge_id is not None:
-        of_badge = of_badge.where(badge_occasion.c.badge_id == row.badge_id)
-    outcome = badge_enrolment.c.outcome
-    for start in range(0, len(customers), _CHUNK):
-        open_ones = select(badge_enrolment.c.customer_id).where(
-            badge_enrolment.c.occasion_id.in_(of_badge),
-            badge_enrolment.c.customer_id.in_(customers[start : start + _CHUNK]),
-            outcome.is_(None) | outcome.not_in(HAS_BADGE),
-        )
-        if tx.conn.execute(open_ones.limit(1)).first() is not None:
-            return True
-    return False

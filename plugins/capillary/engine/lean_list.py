@@ -15,11 +15,11 @@ from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import RequestState, WorkflowRequest
 from capillary.engine.platform_list import LOOK_BACK, hides_its_key
 from capillary.engine.runtime import Runtime
-from capillary.engine.sightings import keys_seen
 from capillary.engine.single_read import SingleReads
 from capillary.engine.unreadable_rows import read_damaged
 from capillary.ledger import foreign_keys, scans
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.sightings import keys_seen
 
 _LOG: Final = logging.getLogger("capillary.list")
 

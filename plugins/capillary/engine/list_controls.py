@@ -7,14 +7,12 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select
-
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused, ReplyUnreadable
 from capillary.api.settings import PlatformSettings
 from capillary.engine.runtime import Runtime
 from capillary.ledger.database import Ledger
-from capillary.ledger.schema import badge_occasion, badge_request, badge_sighting
+from capillary.ledger.sightings import seen_of_sender
 
 #: Most requests that one reading looks up singly because the list should have shown them and did not.
 CONTROLS: Final = 20
@@ -83,17 +81,6 @@ async def _shows_one(client: Client, shown: AbstractSet[str]) -> bool:
 
 
 def _expected(ledger: Ledger, settings: PlatformSettings, begun: datetime, since: datetime) -> set[str]:
+    long_there = begun - timedelta(seconds=settings.visibility_lag_s)
     with ledger.read() as tx:
-        rows = tx.conn.execute(
-            select(badge_sighting.c.platform_request_id)
-            .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
-            .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-            .where(
-                badge_occasion.c.account == settings.account,
-                badge_request.c.sender == settings.sender,
-                badge_request.c.tries > 0,
-                badge_request.c.first_sent_at >= since,
-                badge_sighting.c.seen_at < begun - timedelta(seconds=settings.visibility_lag_s),
-            )
-        )
-        return set(rows.scalars())
+        return seen_of_sender(tx, settings.account, settings.sender, sent_since=since, seen_before=long_there)

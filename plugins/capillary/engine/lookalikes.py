@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import select
-
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.engine.platform_list import LOOK_BACK
 from capillary.ledger import scans
 from capillary.ledger.database import Transaction
-from capillary.ledger.schema import badge_enrolment
+from capillary.ledger.request_content import customers_of
 
 
 class Doubt(Protocol):
@@ -82,6 +80,5 @@ class Lookalikes:
 
     def _of(self, tx: Transaction, doubt: Doubt) -> frozenset[int]:
         if doubt.request_id not in self._customers:
-            customers = select(badge_enrolment.c.customer_id).where(badge_enrolment.c.request_id == doubt.request_id)
-            self._customers[doubt.request_id] = frozenset(tx.conn.execute(customers).scalars())
+            self._customers[doubt.request_id] = frozenset(customers_of(tx, doubt.request_id))
         return self._customers[doubt.request_id]

@@ -13,8 +13,8 @@ from capillary.api.badges import BulkItem, Execution
 from capillary.api.codes import ALREADY, CALL_REFUSALS, LINE_REFUSALS, SAYS_NOTHING
 from capillary.api.request_workflow import RequestState, WorkflowRequest, is_decided
 from capillary.ledger.bounds import code_kept
-from capillary.ledger.schema import Outcome
 from capillary.ledger.settle import Ending
+from capillary.ledger.status import Outcome
 
 #: First HTTP status of the server's own failures.
 _SERVER_ERROR: Final = 500

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, func, select
-
 from capillary.api.settings import PlatformSettings
 from capillary.engine.doubt import WITHOUT_CONTROL
 from capillary.engine.send import SEND_WITHIN_S, doubt_after
 from capillary.ledger.database import Transaction
+from capillary.ledger.doubts import own_doubts
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request, badge_sighting
+from capillary.ledger.runs import planned_requests
+from capillary.ledger.sightings import last_seen_at
 
 #: Without an acceptance, waiting counts as failing after so many times the longest that judging takes.
 JUDGINGS: Final = 2
@@ -63,11 +63,9 @@ def room(tx: Transaction, badge_run_id: OpenPlan, settings: PlatformSettings, *,
         width: most requests under way at once as long as nothing was accepted.
     """
     planned = planned_requests(tx, badge_run_id, in_flight + 1)
-    doubts = tx.conn.execute(
-        select(badge_request.c.last_sent_at, badge_request.c.doubt_from)
-        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .where(*_own_doubts(tx, settings))
-    ).all()
+    # Calls of other runs that are merely under way are in no doubt.
+    under_way_since = tx.now - _arrives_within(settings)
+    doubts = own_doubts(tx, settings.account, settings.sender, under_way_since=under_way_since)
     places = in_flight - len(doubts)
     arrived_at = max((each.last_sent_at + _arrives_within(settings) for each in doubts), default=tx.now)
     may_control = bool(planned) and places >= 1 and arrived_at <= tx.now
@@ -86,17 +84,6 @@ def room(tx: Transaction, badge_run_id: OpenPlan, settings: PlatformSettings, *,
     )
 
 
-def planned_requests(tx: Transaction, badge_run_id: OpenPlan, count: int) -> list[int]:
-    """Return the first planned requests of a run, in order, at most so many."""
-    rows = tx.conn.execute(
-        select(badge_request.c.id)
-        .where(badge_request.c.badge_run_id == badge_run_id, badge_request.c.status == RequestStatus.PLANNED)
-        .order_by(badge_request.c.ordinal)
-        .limit(count)
-    )
-    return list(rows.scalars())
-
-
 def has_waited_too_long(
     tx: Transaction, badge_run_id: OpenPlan, settings: PlatformSettings, *, since: datetime
 ) -> bool:
@@ -108,24 +95,9 @@ def has_waited_too_long(
         settings: of its account.
         since: when the task began to wait, by the ledger's clock.
     """
-    accepted_at: datetime | None = tx.conn.execute(
-        select(func.max(badge_sighting.c.seen_at))
-        .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
-        .where(badge_request.c.badge_run_id == badge_run_id)
-    ).scalar_one()
+    accepted_at = last_seen_at(tx, badge_run_id)
     return tx.now - max(since, accepted_at or since) > JUDGINGS * (doubt_after(settings) + WITHOUT_CONTROL)
 
 
 def _arrives_within(settings: PlatformSettings) -> timedelta:
     return timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s)
-
-
-def _own_doubts(tx: Transaction, settings: PlatformSettings) -> tuple[ColumnElement[bool], ...]:
-    columns = badge_request.c
-    return (
-        badge_occasion.c.account == settings.account,
-        columns.status == RequestStatus.SENDING,
-        columns.sender == settings.sender,
-        # Calls of other runs that are merely under way are in no doubt; what a killed sender left is, by then.
-        columns.error.is_not(None) | (columns.last_sent_at < tx.now - _arrives_within(settings)),
-    )

@@ -14,8 +14,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from sqlalchemy import select
-
 from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.outside_text import on_one_line
@@ -28,10 +26,10 @@ from capillary.engine.sightings import answers_for, record_accepted, seen_in
 from capillary.ledger import request_rows, server
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.pace import START_WITHIN_S
-from capillary.ledger.plan_id import PlanId, open_plan
+from capillary.ledger.plan_id import PlanId, account_of, open_plan
+from capillary.ledger.request_content import content_of, customers_of
 from capillary.ledger.request_rows import Claim
-from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_run, badge_spec
-from capillary.ledger.spec import Spec, carries, content_hash, hash_in
+from capillary.ledger.spec import carries, content_hash, hash_in
 
 #: From the taking of its slot, and so from the claim, to the start of the POST, seconds. Doubt is judged on the
 #: assumption that a POST starts by then; a process that was frozen longer gives its claim back.
@@ -236,9 +234,7 @@ def assert_account(ledger: Ledger, plan: PlanId, account: str) -> None:
         WrongAccount: it was planned for another account.
     """
     with ledger.read() as tx:
-        planned_for = tx.conn.execute(
-            select(badge_run.c.account).where(badge_run.c.id == open_plan(tx, plan))
-        ).scalar_one()
+        planned_for = account_of(tx, open_plan(tx, plan))
     if planned_for != account:
         raise WrongAccount(
             f"run {plan.badge_run_id} was planned for {planned_for}, and the platform's connection leads to {account}: "
@@ -253,30 +249,18 @@ def body_of(tx: Transaction, request_id: int) -> IssueBadgeRequest | None:
     Raises:
         BodyChanged: it is not what its key was made from.
     """
-    row = tx.conn.execute(
-        # By the hash alone: what was imported carries the name that its campaign had when it was sent.
-        select(badge_request.c.key, badge_request.c.attempt, badge_spec.c.config, badge_occasion.c.occasion)
-        .join(badge_spec, badge_spec.c.id == badge_request.c.spec_id)
-        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .where(badge_request.c.id == request_id)
-    ).one_or_none()
-    if row is None:
+    content = content_of(tx, request_id)
+    if content is None:
         return None
-    spec = Spec.from_config(row.config)
-    customers = tuple(
-        tx.conn.execute(
-            select(badge_enrolment.c.customer_id)
-            .where(badge_enrolment.c.request_id == request_id)
-            .order_by(badge_enrolment.c.customer_id)
-        ).scalars()
-    )
-    if content_hash(spec.fingerprint(), row.occasion, row.attempt, customers) != hash_in(row.key):
+    spec, customers = content.spec, customers_of(tx, request_id)
+    # By the hash alone: what was imported carries the name that its campaign had when it was sent.
+    if content_hash(spec.fingerprint(), content.occasion, content.attempt, customers) != hash_in(content.key):
         raise BodyChanged(
-            f"request {row.key}: the ledger's spec or enrolments were changed after it was planned; nothing was "
+            f"request {content.key}: the ledger's spec or enrolments were changed after it was planned; nothing was "
             "sent. Restore the rows, or ask who wrote to the ledger's tables"
         )
     return IssueBadgeRequest(
-        key=row.key,
+        key=content.key,
         badge_id=spec.badge_id,
         owner_type=spec.owner_type,
         reference_id=spec.reference_id,

@@ -14,8 +14,6 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
-from sqlalchemy import ColumnElement, exists, select
-
 from capillary.api.client import Client
 from capillary.api.request_workflow import WorkflowRequest, is_decided
 from capillary.engine.outcomes import fold, read_outcomes
@@ -24,11 +22,12 @@ from capillary.engine.sightings import seen_in
 from capillary.engine.single_read import SingleReads
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.counts import customers_without_row
-from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.plan_id import OpenPlan
+from capillary.ledger.database import Ledger
+from capillary.ledger.request_content import customers_of, waiting_request
 from capillary.ledger.request_rows import record_sighting
-from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_request, badge_sighting
 from capillary.ledger.settle import Ending
+from capillary.ledger.sightings import decided_among, sightings_of
+from capillary.ledger.status import Outcome
 
 #: How long a decided request without any output may stay waiting for it.
 OUTPUT_PATIENCE: Final = timedelta(minutes=15)
@@ -65,8 +64,7 @@ def settle_rows(ledger: Ledger, rows: Mapping[int, WorkflowRequest], *, read_sin
     if not decided:
         return FromRows(0, {})
     with ledger.read() as tx:  # most of a list was settled long ago, and needs no transaction each
-        found = select(badge_request.c.id).where(badge_request.c.id.in_(decided), _is_decided())
-        waiting = list(tx.conn.execute(found.order_by(badge_request.c.id)).scalars())
+        waiting = decided_among(tx, decided)
     settled = 0
     left: dict[int, WorkflowRequest] = {}
     for request_id in waiting:
@@ -100,7 +98,7 @@ async def settle_by_reading(
     settled = 0
     reads = SingleReads(client)
     for request_id in request_ids:
-        sightings = await runtime.ledger_call(lambda r=request_id: _sightings(ledger, r))  # type: ignore[misc]
+        sightings = await runtime.ledger_call(lambda r=request_id: _platform_request_ids(ledger, r))  # type: ignore[misc]
         rows = [await reads.shown(platform_request_id) for platform_request_id in sightings]
         known = [row for row in rows if row is not None]
         if known and len(known) == len(sightings) and all(is_decided(row.state) for row in known):
@@ -109,54 +107,24 @@ async def settle_by_reading(
     return settled
 
 
-def decided_requests(tx: Transaction, badge_run_id: OpenPlan) -> tuple[int, ...]:
-    """Return the run's requests that wait in the ledger though the platform has decided all their sightings."""
-    rows = tx.conn.execute(
-        select(badge_request.c.id)
-        .where(badge_request.c.badge_run_id == badge_run_id, _is_decided())
-        .order_by(badge_request.c.ordinal)
-    )
-    return tuple(rows.scalars())
-
-
-def _is_decided() -> ColumnElement[bool]:
-    """Return the condition for requests that wait in the ledger alone: a twin that still waits holds them up."""
-    undecided = exists().where(
-        badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.terminal_seen_at.is_(None)
-    )
-    return (badge_request.c.status == RequestStatus.WAITING) & ~undecided
-
-
 def _settle(
     ledger: Ledger, request_id: int, read: Sequence[WorkflowRequest], listed: Sequence[WorkflowRequest] = ()
 ) -> bool:
     """Settle a request from single reads and rows of the list; rows of the list alone leave nobody unconfirmed."""
     shown_ids = {row.platform_request_id for row in read or listed}
     with ledger.write() as tx:
-        request = tx.conn.execute(
-            select(badge_request.c.key, badge_request.c.status, badge_request.c.customers).where(
-                badge_request.c.id == request_id
-            )
-        ).one_or_none()
-        if request is None or request.status != RequestStatus.WAITING:
+        request = waiting_request(tx, request_id)
+        if request is None:
             return False
-        sightings = tx.conn.execute(
-            select(badge_sighting.c.platform_request_id, badge_sighting.c.terminal_seen_at).where(
-                badge_sighting.c.request_id == request_id
-            )
-        ).all()
+        sightings = sightings_of(tx, request_id)
         # The platform's ids also tell whether the number is still that of the request whose rows these are.
-        decided_at = [sighting.terminal_seen_at for sighting in sightings]
-        if shown_ids != {sighting.platform_request_id for sighting in sightings} or None in decided_at:
+        decided_at = [each.terminal_seen_at for each in sightings if each.terminal_seen_at is not None]
+        if shown_ids != {each.platform_request_id for each in sightings} or len(decided_at) < len(sightings):
             return False
         for row in read:  # what a row of the list left out of who decided
             record_sighting(tx, request_id, seen_in(row))
         patient = tx.now - max(decided_at) < OUTPUT_PATIENCE
-        customers = tuple(
-            tx.conn.execute(
-                select(badge_enrolment.c.customer_id).where(badge_enrolment.c.request_id == request_id)
-            ).scalars()
-        )
+        customers = customers_of(tx, request_id)
         if request.customers > len(customers):
             if not customers:
                 _LOG.error(
@@ -221,10 +189,6 @@ def _alarm(key: str) -> None:
     )
 
 
-def _sightings(ledger: Ledger, request_id: int) -> tuple[str, ...]:
+def _platform_request_ids(ledger: Ledger, request_id: int) -> tuple[str, ...]:
     with ledger.read() as tx:
-        return tuple(
-            tx.conn.execute(
-                select(badge_sighting.c.platform_request_id).where(badge_sighting.c.request_id == request_id)
-            ).scalars()
-        )
+        return tuple(sighting.platform_request_id for sighting in sightings_of(tx, request_id))

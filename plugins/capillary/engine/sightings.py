@@ -6,26 +6,16 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Any, Final
-
-from sqlalchemy import Row, or_, select
 
 from capillary.api.request_workflow import RequestState, WorkflowRequest, is_decided
 from capillary.ledger import foreign_keys, request_rows, scans
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import RequestGone
+from capillary.ledger.holders import Holder, holders, in_doubt_or_of
+from capillary.ledger.request_content import badge_of, customers_of
 from capillary.ledger.request_rows import Claim, Seen
-from capillary.ledger.schema import (
-    RequestStatus,
-    badge_enrolment,
-    badge_occasion,
-    badge_request,
-    badge_sighting,
-)
+from capillary.ledger.sightings import keys_seen, known_sightings, request_seen_as, says_nothing_new
 from capillary.ledger.spec import carries, has_our_form
-
-#: A number from here on is no customer's, and some databases cannot compare with it.
-_CUSTOMERS_BEFORE: Final = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +53,7 @@ def record_rows(
     if not by_id:
         return Recorded({}, frozenset(), 0, None)
     held = held_rows(tx, account, by_id.values())
-    known = _known(tx, by_id)
+    known = known_sightings(tx, by_id)
     ours: list[tuple[int, WorkflowRequest]] = []
     keys = set[str]()
     unknown: list[str] = []
@@ -80,7 +70,7 @@ def record_rows(
     # In the order of their ids, as everybody locks them; the platform's order is another one.
     for request_id, row in sorted(ours, key=itemgetter(0)):
         seen = seen_in(row) if singly else _seen_in_a_list(row)
-        if not _is_known(known.get(row.platform_request_id), request_id, seen):
+        if not says_nothing_new(seen, request_id, known.get(row.platform_request_id)):
             try:
                 new += request_rows.record_sighting(tx, request_id, seen)
             except RequestGone:
@@ -122,22 +112,12 @@ def answers_for(tx: Transaction, row: WorkflowRequest, *, key: str, request_id: 
         return True
     if not row.customers or row.badge_id is None or not row.may_issue_badges:
         return False
-    is_seen = tx.conn.execute(
-        select(badge_sighting.c.request_id).where(badge_sighting.c.platform_request_id == row.platform_request_id)
-    ).scalar_one_or_none()
-    badge_id = tx.conn.execute(
-        select(badge_occasion.c.badge_id)
-        .join(badge_request, badge_request.c.occasion_id == badge_occasion.c.id)
-        .where(badge_request.c.id == request_id, badge_request.c.key == key)
-    ).scalar_one_or_none()
-    customers = tx.conn.execute(
-        select(badge_enrolment.c.customer_id).where(badge_enrolment.c.request_id == request_id)
-    ).scalars()
+    badge_id = badge_of(tx, request_id, key=key)
     return (
-        is_seen in (None, request_id)
+        request_seen_as(tx, row.platform_request_id) in (None, request_id)
         and badge_id is not None
         and row.badge_id.casefold() == badge_id.casefold()
-        and set(row.customers) == set(customers)
+        and set(row.customers) == set(customers_of(tx, request_id))
     )
 
 
@@ -166,15 +146,6 @@ def _seen_in_a_list(row: WorkflowRequest) -> Seen:
     return seen if shows_details else replace(seen, auto_approved=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """The ledger's request of a key, and the account that it belongs to."""
-
-    key: str
-    request_id: int
-    account: str
-
-
 def held_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) -> dict[str, Holder]:
     """Return the account's requests that rows of the list show, by the rows' platform request ids.
 
@@ -201,91 +172,10 @@ def held_rows(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) ->
         elif row.request_key and row.may_issue_badges:
             altered.append(row)
     if altered:
-        candidates = _candidates(tx, account, altered)
+        # A request in doubt, or one of the first customer that is shown.
+        candidates = in_doubt_or_of(tx, account, {min(row.customers) for row in altered if row.customers})
         for row in altered:
             holder = next((each for each in candidates if carries(row.request_key, each.key)), None)
             if holder is not None:
                 found[row.platform_request_id] = holder
     return found
-
-
-def _candidates(tx: Transaction, account: str, rows: Iterable[WorkflowRequest]) -> list[Holder]:
-    """Return the account's requests that rows with strange keys could be: in doubt, or of the first customer of one."""
-    of_account = select(badge_occasion.c.id).where(badge_occasion.c.account == account)
-    customers = {min(row.customers) for row in rows if row.customers}
-    of_customers = (
-        select(badge_enrolment.c.request_id)
-        .where(
-            badge_enrolment.c.occasion_id.in_(of_account),
-            badge_enrolment.c.customer_id.in_({each for each in customers if 0 < each < _CUSTOMERS_BEFORE}),
-        )
-        .distinct()
-    )
-    found = tx.conn.execute(
-        select(badge_request.c.key, badge_request.c.id).where(
-            badge_request.c.occasion_id.in_(of_account),
-            or_(badge_request.c.status == RequestStatus.SENDING, badge_request.c.id.in_(of_customers)),
-        )
-    )
-    return [Holder(row.key, row.id, account) for row in found]
-
-
-def holders(tx: Transaction, keys: Iterable[str]) -> dict[str, Holder]:
-    """Return what the ledger holds of request keys, whatever the account.
-
-    A key is known on its own account alone: the list of another one shows it when the ledger takes one platform for
-    two, and then nothing may be sent. Reading and import both ask here.
-    """
-    found = tx.conn.execute(
-        select(badge_request.c.key, badge_request.c.id, badge_occasion.c.account)
-        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .where(badge_request.c.key.in_(list(keys)))
-    )
-    return {row.key: Holder(row.key, row.id, row.account) for row in found}
-
-
-def keys_seen(tx: Transaction, platform_request_ids: set[str]) -> dict[str, str]:
-    """Return the keys of requests that were seen under these platform request ids."""
-    if not platform_request_ids:
-        return {}
-    found = tx.conn.execute(
-        select(badge_sighting.c.platform_request_id, badge_request.c.key)
-        .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
-        .where(badge_sighting.c.platform_request_id.in_(platform_request_ids))
-    )
-    return {row.platform_request_id: row.key for row in found}
-
-
-def _known(tx: Transaction, platform_request_ids: Iterable[str]) -> dict[str, Row[Any]]:
-    """Return the sightings that the ledger holds already: most of a page, which nothing has to be written for."""
-    columns = badge_sighting.c
-    rows = tx.conn.execute(
-        select(
-            columns.platform_request_id,
-            columns.request_id,
-            columns.state,
-            columns.auto_approved,
-            columns.checker_message,
-            columns.terminal_seen_at,
-            columns.maker_id,
-            columns.start_time,
-            columns.end_time,
-            columns.failed_checks,
-        ).where(columns.platform_request_id.in_(list(platform_request_ids)))
-    )
-    return {row.platform_request_id: row for row in rows}
-
-
-def _is_known(known: Row[Any] | None, request_id: int, seen: Seen) -> bool:
-    """Return whether `record_sighting` would leave everything as it is."""
-    if known is None or known.request_id != request_id or known.state != seen.state:
-        return False
-    if any(getattr(seen, fact) not in (None, getattr(known, fact)) for fact in request_rows.FACTS):
-        return False
-    if not seen.decided:
-        return True
-    return (
-        known.terminal_seen_at is not None
-        and (known.auto_approved or not seen.auto_approved)
-        and seen.checker_message in (None, known.checker_message)
-    )

@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select
-
 from capillary.api.errors import NotTaken, Unauthorized
 from capillary.engine.before_sending import look_first
 from capillary.engine.doubt import Resolved
@@ -31,7 +29,7 @@ from capillary.engine.errors import (
 )
 from capillary.engine.hold import IN_TASK_S, Hold, Waits
 from capillary.engine.may_send import assert_human_decides, assert_may_send, assert_none_executed
-from capillary.engine.room import Room, has_waited_too_long, planned_requests, room
+from capillary.engine.room import Room, has_waited_too_long, room
 from capillary.engine.second_look import LOOKS, Looks
 from capillary.engine.send import Sender, Sending, Sent, assert_account, doubt_after
 from capillary.errors import CapillaryError, TransientError
@@ -41,7 +39,8 @@ from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.schema import badge_request, badge_sighting
+from capillary.ledger.runs import planned_requests
+from capillary.ledger.sightings import is_any_seen
 from capillary.ledger.stops import assert_plan_not_stopped, assert_run_not_stopped
 
 #: Requests of one task that are under way at once.
@@ -171,13 +170,7 @@ def _begin(sender: Sender, plan: PlanId, terms: _Terms) -> _SoFar:
     """Return where the task stands. One that comes back after a wait has looked at what was accepted before it."""
     with sender.ledger.read() as tx:
         opened = open_plan(tx, plan)
-        of_run = (
-            select(badge_sighting.c.request_id)
-            .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
-            .where(badge_request.c.badge_run_id == opened)
-            .limit(1)
-        )
-        has_looked = terms.waiting_since is not None and tx.conn.execute(of_run).first() is not None
+        has_looked = terms.waiting_since is not None and is_any_seen(tx, opened)
         looks = LOOKS if terms.stop_on_auto_approval and not has_looked else 0
         return _SoFar(Looks(sender, looks), told_at=told_at(tx, opened))
 

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from capillary.counted import counted
 from capillary.ledger.reports import Funnel
-from capillary.ledger.schema import Outcome
+from capillary.ledger.status import Outcome
 from capillary.wrong_fields import explained, fields_of, shown
 
 

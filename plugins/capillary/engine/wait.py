@@ -11,12 +11,13 @@ from capillary.api.errors import CallRefused, EverythingRefused, PlatformUnavail
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import ServerChanged, SubmittingOff
 from capillary.engine.send import Sender, assert_account
-from capillary.engine.settle import SINGLE_READS, decided_requests, settle_by_reading
+from capillary.engine.settle import SINGLE_READS, settle_by_reading
 from capillary.engine.watch import Watched, watch_in_turn
 from capillary.ledger import scans
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.request_rows import keep_alive
 from capillary.ledger.run_wait import RunWait, run_wait
+from capillary.ledger.sightings import decided_requests
 
 #: How often, and how many seconds apart, another reader's turn is waited for: a reader that died keeps it for
 #: minutes, and a worker's slot is too dear to wait in.
@@ -40,6 +41,11 @@ class Advanced:
 
     wait: RunWait
     held_up: bool
+
+    @property
+    def ended(self) -> int:
+        """How many requests are decided or settled; -1 where the same state is worth a worker again."""
+        return -1 if self.held_up else self.wait.decided + self.wait.settled
 
 
 async def advance(

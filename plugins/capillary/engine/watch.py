@@ -16,8 +16,6 @@ from random import Random
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, case, func, select
-
 from capillary.api.client import Client
 from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
@@ -32,10 +30,11 @@ from capillary.engine.sightings import Recorded, record_rows
 from capillary.engine.single_read import SingleReads
 from capillary.engine.unreadable_rows import read_damaged
 from capillary.ledger import scans
+from capillary.ledger.conditions import LATE_TWIN
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.history import history
-from capillary.ledger.runs import LATE_TWIN, forgotten, still_watched
-from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request, badge_sighting
+from capillary.ledger.sends import first_watched, last_sent, sent_between
+from capillary.ledger.sightings import undecided_sightings
 
 #: Most requests that one reading looks up because their human has forgotten them, and the list begins later.
 FORGOTTEN_READS: Final = 50
@@ -51,7 +50,6 @@ class Watched:
 
     Attributes:
         read: how the reading went.
-        new_sightings: requests seen for the first time.
         settled: requests settled from what was read.
         read_singly: the ledger's ids of decided requests that single reads were asked for, settled or not.
         foreign_key: a key of ours that the ledger does not know.
@@ -61,7 +59,6 @@ class Watched:
     """
 
     read: ListRead
-    new_sightings: int
     settled: int
     read_singly: frozenset[int]
     foreign_key: str | None
@@ -198,7 +195,6 @@ async def watch(
         await runtime.ledger_call(lambda: _note_whole(ledger, settings, begun, read.pages))
     return Watched(
         read,
-        reading.new,
         reading.settled,
         frozenset(left),
         reading.foreign_key,
@@ -294,8 +290,8 @@ def _begin(ledger: Ledger, settings: PlatformSettings, *, before_sending: bool) 
     enough only where nothing is sent.
     """
     with ledger.read() as tx:
-        oldest = _first_sent(tx, settings.account, still_watched(tx))
-        newest, of_anybody = _last_sent(tx, settings)
+        oldest = first_watched(tx, settings.account)
+        newest, of_anybody = last_sent(tx, settings.account, settings.sender)
         read_at = history(tx, settings.account, settings.sender).read_at
         known = [moment for moment in (newest, read_at) if moment is not None]
         # What lies ahead is from before the clock was set back.
@@ -307,42 +303,15 @@ def _begin(ledger: Ledger, settings: PlatformSettings, *, before_sending: bool) 
         return tx.now, min(since, tx.now), known_until
 
 
-def _last_sent(tx: Transaction, settings: PlatformSettings) -> tuple[datetime | None, datetime | None]:
-    """Return the newest first send of this credential user, and of anybody, of what this ledger sent."""
-    sent_at = case((badge_request.c.tries > 0, badge_request.c.first_sent_at))
-    row = tx.conn.execute(
-        select(func.max(case((badge_request.c.sender == settings.sender, sent_at))), func.max(sent_at))
-        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .where(badge_occasion.c.account == settings.account)
-    ).one()
-    return row[0], row[1]
-
-
 def _past_the_forgotten(tx: Transaction, settings: PlatformSettings, since: datetime, needed: datetime) -> datetime:
     """Return the first send of what is not forgotten, where reading the forgotten requests singly takes fewer calls.
 
     One request that nobody decides would otherwise have every reading begin at its day, for ever. Of many forgotten
     ones a reading looks up some.
     """
-    sent_at = badge_request.c.first_sent_at
-    account = badge_occasion.c.account == settings.account
-    requests = badge_request.join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-    others = still_watched(tx) & ~forgotten(tx)
-    later = min(_first_sent(tx, settings.account, others) or needed, needed)
-    count = select(func.count()).select_from(requests).where(account, sent_at >= since, sent_at < later)
-    rows_saved = tx.conn.execute(count).scalar_one()
-    left_out = tx.conn.execute(count.where(forgotten(tx))).scalar_one()
-    return later if rows_saved > min(left_out, FORGOTTEN_READS) * settings.page_size else since
-
-
-def _first_sent(tx: Transaction, account: str, watched: ColumnElement[bool]) -> datetime | None:
-    """Return the first send of what is watched."""
-    found: datetime | None = tx.conn.execute(
-        select(func.min(badge_request.c.first_sent_at))
-        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .where(badge_occasion.c.account == account, watched)
-    ).scalar_one()
-    return found
+    later = min(first_watched(tx, settings.account, with_forgotten=False) or needed, needed)
+    saved = sent_between(tx, settings.account, since, later)
+    return later if saved.requests > min(saved.forgotten, FORGOTTEN_READS) * settings.page_size else since
 
 
 def _unseen(
@@ -353,21 +322,10 @@ def _unseen(
     Each with the first send of its request; None where this ledger has found it and not sent it. Of too many these are
     some, by lot, so that none waits for ever behind those that stay undecided.
     """
+    long_there = begun - timedelta(seconds=settings.visibility_lag_s)
     with ledger.read() as tx:
-        expected = tx.conn.execute(
-            select(
-                badge_sighting.c.platform_request_id, case((badge_request.c.tries > 0, badge_request.c.first_sent_at))
-            )
-            .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
-            .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-            .where(
-                badge_occasion.c.account == settings.account,
-                badge_request.c.status == RequestStatus.WAITING,
-                badge_sighting.c.terminal_seen_at.is_(None),
-                badge_sighting.c.seen_at < begun - timedelta(seconds=settings.visibility_lag_s),
-            )
-        )
-        unseen = [(row[0], row[1]) for row in expected if row[0] not in seen]
+        expected = undecided_sightings(tx, settings.account, seen_before=long_there)
+    unseen = [each for each in expected if each[0] not in seen]
     older = [each for each in unseen if each[1] is not None and each[1] < since]
     missed = [each for each in unseen if each[1] is None or each[1] >= since]
     return [

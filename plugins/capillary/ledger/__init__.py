@@ -1,6 +1,49 @@
-"""The ledger: which customer was sent where, and how it ended. No Airflow here.
+"""The ledger: which customer was sent where, and how it ended. Every query of its tables. No Airflow.
 
-In reading order: ``schema`` (tables and words), ``database`` (a connection that can be trusted), ``plan``
-(customers become requests), ``requests`` (every change a request can go through), ``settle`` (outcomes),
-``pace`` and ``scans`` (what an account shares), ``views`` (questions people ask).
+In reading order:
+
+- ``schema``: the tables
+- ``status``: the words in their columns
+- ``bounds``: what a column holds
+- ``errors``: what the ledger refuses
+- ``database``: a connection that can be trusted
+- ``opening``: why a ledger cannot be opened
+- ``soundness``: whether a database can keep the promises
+- ``server``: which server it is: a failover or a restore
+- ``libpq``: parameters of a PostgreSQL connection
+- ``startup_options``: settings that a pooler may drop
+- ``migrate``: make the tables, or bring them up to date
+- ``revision``: which version the code needs
+- ``upsert``: INSERT that lets a row be, on both databases
+- ``spec``: the frozen configuration, and the request key
+- ``locked_rows``: occasion and spec, found or made, and locked
+- ``staging``: rows of the query, in a file of the task's own
+- ``candidates``: whom an occasion may take
+- ``plan``: customers become requests, in one transaction
+- ``cut``: requests with exactly their customers
+- ``canary``: which canary a run waits for
+- ``plan_id``: which plan a task acts for
+- ``request_rows``: every change of a request
+- ``request_content``: what a request was planned with
+- ``sends``: when requests were sent
+- ``doubts``: requests in doubt
+- ``holders``: which request a row of the platform is, or may be
+- ``sightings``: what was seen of requests on the platform
+- ``settle``: every customer gets an outcome
+- ``counts``: outcomes, counted once
+- ``conditions``: conditions that several queries share
+- ``stops``: the emergency stop
+- ``auto_approval``: what the platform executed without a human
+- ``pace``: the account's call budget
+- ``scans``: who reads the platform's list, and whether it is trusted
+- ``history``: an account's first reading
+- ``foreign_keys``: keys that the ledger does not know
+- ``import_requests``: write back what the ledger has forgotten
+- ``runs``: what is open, whoever planned it
+- ``run_wait``: what one run waits for
+- ``reports``: how far one run is, and its funnel
+- ``questions``: the daily questions
+- ``answers``: what is asked in them, and the rows of their answers
+- ``check``: the ledger held against itself
+- ``erase``: one customer taken out
 """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from capillary.ledger.reports import Funnel
-from capillary.ledger.schema import Outcome, RequestStatus
+from capillary.ledger.status import Outcome, RequestStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,10 @@ from typing import Final
 
 from sqlalchemy import func, select
 
+from capillary.ledger.conditions import is_open
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.schema import RequestStatus, badge_request, badge_run
+from capillary.ledger.schema import badge_request, badge_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def open_canary(tx: Transaction, badge_run_id: OpenPlan) -> OpenCanary | None:
     row = tx.conn.execute(
         select(badge_run.c.dag_id, badge_run.c.run_id, func.min(badge_request.c.first_sent_at))
         .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
-        .where(badge_request.c.spec_id == spec_id, badge_request.c.status != RequestStatus.SETTLED)
+        .where(badge_request.c.spec_id == spec_id, is_open())
         .where(badge_run.c.id != badge_run_id)
         .group_by(badge_run.c.id, badge_run.c.dag_id, badge_run.c.run_id)
         .order_by(badge_run.c.id)

@@ -14,9 +14,11 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Connection, Integer, String, bindparam, column, exists, select, text
 
-from capillary.ledger.database import Ledger, LedgerUnavailable, Transaction
-from capillary.ledger.schema import HAS_BADGE, Outcome, UtcDateTime, badge_enrolment
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.errors import LedgerUnavailable
+from capillary.ledger.schema import UtcDateTime, badge_enrolment
 from capillary.ledger.staging import Attempt, Staging, Unclear
+from capillary.ledger.status import HAS_BADGE, Outcome
 
 #: Attempts up to which a refused submission is planned again by itself.
 NOT_ACCEPTED_ATTEMPTS: Final = 3

@@ -14,7 +14,8 @@ from typing import Final
 from sqlalchemy import delete, func, insert, select, text
 
 from capillary.ledger.database import Transaction
-from capillary.ledger.schema import Outcome, badge_result
+from capillary.ledger.schema import badge_result
+from capillary.ledger.status import Outcome
 
 
 def count_outcomes(tx: Transaction, request_id: int) -> Mapping[Outcome, int]:

@@ -12,8 +12,9 @@ from sqlalchemy import insert, select, text
 from capillary.ledger.candidates import copy_in
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import LedgerBroken
-from capillary.ledger.schema import RequestStatus, badge_request
+from capillary.ledger.schema import badge_request
 from capillary.ledger.spec import request_key
+from capillary.ledger.status import RequestStatus
 
 #: Customers that are written at once; memory holds so many and one request more.
 _PART_CUSTOMERS: Final = 50_000

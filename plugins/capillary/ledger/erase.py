@@ -13,13 +13,8 @@ from sqlalchemy import ColumnElement, Row, and_, delete, select, update
 from capillary.errors import TerminalError
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import LedgerBroken
-from capillary.ledger.schema import (
-    RequestStatus,
-    badge_enrolment,
-    badge_occasion,
-    badge_request,
-    badge_result,
-)
+from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_result
+from capillary.ledger.status import RequestStatus
 
 
 class ErasureRefused(TerminalError):

@@ -14,8 +14,9 @@ from capillary.ledger.counts import count_without_rows
 from capillary.ledger.database import Transaction
 from capillary.ledger.locked_rows import locked_occasion, locked_spec
 from capillary.ledger.request_rows import Seen, discard_unsent, record_sighting
-from capillary.ledger.schema import Outcome, RequestStatus, badge_enrolment, badge_occasion, badge_request, badge_run
+from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_run, badge_spec
 from capillary.ledger.spec import Spec
+from capillary.ledger.status import Outcome, RequestStatus
 
 #: `badge_run.task_id` of what was imported.
 IMPORT_TASK = "ledger_import"
@@ -23,6 +24,15 @@ _CHUNK = 500
 #: The platform's word for a request that was never executed (`capillary.api.request_workflow.RequestState`).
 _REJECTED = "rejected"
 _TWIN = "imported as rejected: its customers stand in another request of the occasion"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a forgotten request may have been planned as."""
+
+    campaign: str
+    occasion: str
+    spec: Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,25 @@ class Forgotten:
         checked(badge_request.c.key, "key", self.key)
         checked(badge_run.c.campaign, "campaign", self.campaign)
         checked(badge_occasion.c.occasion, "occasion", self.occasion)
+
+
+def known_candidates(tx: Transaction, account: str) -> list[Candidate]:
+    """Return every occasion that runs of the ledger have used, by campaign, with every spec of its badge."""
+    configs = tx.conn.execute(select(badge_spec.c.config).where(badge_spec.c.account == account)).scalars()
+    specs = [Spec.from_config(config) for config in configs]
+    used = tx.conn.execute(
+        select(badge_run.c.campaign, badge_occasion.c.occasion, badge_occasion.c.badge_id)
+        .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
+        .where(badge_run.c.account == account)
+        .distinct()
+        .order_by(badge_run.c.campaign, badge_occasion.c.occasion)
+    )
+    return [
+        Candidate(each.campaign, each.occasion, spec)
+        for each in used
+        for spec in specs
+        if spec.badge_id == each.badge_id
+    ]
 
 
 def adopt(tx: Transaction, forgotten: Forgotten, *, run_id: str, capillary_conn_id: str) -> int:

@@ -18,22 +18,17 @@ from sqlalchemy import Row, delete, exists, func, insert, or_, select
 
 from capillary.ledger.bounds import checked
 from capillary.ledger.candidates import is_new, known_elsewhere, may_be_planned, planning, unclear
+from capillary.ledger.conditions import is_open
 from capillary.ledger.cut import Cut, cut
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import GuardRefused, LedgerBroken
 from capillary.ledger.locked_rows import locked_occasion, locked_spec
 from capillary.ledger.plan_id import OpenPlan, PlanId, is_of_run, new_token
 from capillary.ledger.request_rows import dead_runs, discard_unsent, keep_alive
-from capillary.ledger.schema import (
-    Outcome,
-    RequestStatus,
-    badge_invalid,
-    badge_occasion,
-    badge_request,
-    badge_run,
-)
+from capillary.ledger.schema import badge_invalid, badge_occasion, badge_request, badge_run
 from capillary.ledger.spec import Spec
 from capillary.ledger.staging import Staged, Staging, Unclear
+from capillary.ledger.status import Outcome, RequestStatus
 from capillary.wrong_fields import explained, fields_of
 
 #: Customers of a run under a spec that nobody has proven yet.
@@ -452,11 +447,7 @@ def _named(campaigns: Mapping[str, int]) -> str:
 
 
 def _spec_is_open(tx: Transaction, spec_id: int) -> bool:
-    return bool(
-        tx.conn.execute(
-            select(exists().where(badge_request.c.spec_id == spec_id, badge_request.c.status != RequestStatus.SETTLED))
-        ).scalar_one()
-    )
+    return bool(tx.conn.execute(select(exists().where(badge_request.c.spec_id == spec_id, is_open()))).scalar_one())
 
 
 def _judge(tx: Transaction, order: Order, counts: Staged, requests: int) -> None:
@@ -524,6 +515,6 @@ def _open_requests(tx: Transaction, order: Order) -> int:
         .where(
             badge_run.c.account == order.spec.account,
             badge_run.c.campaign == order.campaign,
-            badge_request.c.status != RequestStatus.SETTLED,
+            is_open(),
         )
     ).scalar_one()

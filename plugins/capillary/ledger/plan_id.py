@@ -66,3 +66,9 @@ def open_plan(tx: Transaction, plan: PlanId) -> OpenPlan:
     if token != plan.token:
         raise PlanUnknown(plan.badge_run_id)
     return OpenPlan(plan.badge_run_id)
+
+
+def account_of(tx: Transaction, badge_run_id: OpenPlan) -> str:
+    """Return the account for which a run was planned."""
+    account: str = tx.conn.execute(select(badge_run.c.account).where(badge_run.c.id == badge_run_id)).scalar_one()
+    return account

@@ -13,13 +13,11 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Row, Select, exists, select
 
 from capillary.ledger.answers import Asked, CustomerAttempt, OpenRequest, PlannedRun
+from capillary.ledger.conditions import is_open
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.reports import funnel
 from capillary.ledger.schema import (
-    HAS_BADGE,
-    Outcome,
-    RequestStatus,
     badge_enrolment,
     badge_occasion,
     badge_request,
@@ -27,6 +25,7 @@ from capillary.ledger.schema import (
     badge_run,
     badge_sighting,
 )
+from capillary.ledger.status import HAS_BADGE, Outcome, RequestStatus
 
 #: Requests whose sightings and customers are read at once: with 500 customers in each, 50,000 rows.
 _PART: Final = 100
@@ -83,10 +82,7 @@ def open_requests(tx: Transaction, asked: Asked) -> Iterator[OpenRequest]:
     """Yield the requests that are not settled, the longest sent first and the unsent last; `since`: first sent."""
     sent = badge_request.c.first_sent_at
     statement = (
-        _requests(asked, sent)
-        .where(badge_request.c.status != RequestStatus.SETTLED)
-        .order_by(sent.is_(None), sent, badge_request.c.id)
-        .limit(asked.limit)
+        _requests(asked, sent).where(is_open()).order_by(sent.is_(None), sent, badge_request.c.id).limit(asked.limit)
     )
     for part in _parts(tx, statement):
         seen = _sightings(tx, part)

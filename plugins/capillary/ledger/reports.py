@@ -10,20 +10,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import URL, Select, and_, bindparam, case, exists, func, select, true
+from sqlalchemy import URL, Select, bindparam, case, func, select, true
 
+from capillary.ledger.conditions import is_decided, is_open, is_seen
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.schema import (
-    HAS_BADGE,
-    Outcome,
-    RequestStatus,
-    badge_request,
-    badge_result,
-    badge_run,
-    badge_sighting,
-)
+from capillary.ledger.schema import badge_request, badge_result, badge_run, badge_sighting
+from capillary.ledger.status import HAS_BADGE, Outcome, RequestStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +107,13 @@ def run_progress(ledger_url: str | URL, dag_id: str, run_id: str) -> RunProgress
 
 
 def _run_progress(tx: Transaction, dag_id: str, run_id: str) -> RunProgress | None:
-    seen = exists().where(badge_sighting.c.request_id == badge_request.c.id)
-    undecided = seen.where(badge_sighting.c.terminal_seen_at.is_(None))
     status = badge_request.c.status
     row = tx.conn.execute(
         select(
             func.count(badge_run.c.id.distinct()).label("plans"),
             func.count(badge_request.c.id).label("requests"),
             *(func.count(case((status == word, 1))).label(word) for word in RequestStatus),
-            func.count(case((and_(status == RequestStatus.WAITING, seen, ~undecided), 1))).label("terminal"),
+            func.count(case((is_decided(), 1))).label("terminal"),
         )
         .select_from(badge_run.outerjoin(badge_request, badge_request.c.badge_run_id == badge_run.c.id))
         .where(badge_run.c.dag_id == dag_id, badge_run.c.run_id == run_id)
@@ -141,13 +133,12 @@ def _run_progress(tx: Transaction, dag_id: str, run_id: str) -> RunProgress | No
 def _funnel_statement() -> Select[Any]:
     """Return one statement for a funnel: the plan's row, once for each outcome that is counted, or once without."""
     of_run = badge_request.c.badge_run_id == bindparam("badge_run_id")
-    is_open = badge_request.c.status != RequestStatus.SETTLED
-    unattended = exists().where(badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.auto_approved)
+    unattended = is_seen().where(badge_sighting.c.auto_approved)
     requests = (
         select(
             func.count().label("requests"),
-            func.count(case((is_open, 1))).label("requests_open"),
-            func.coalesce(func.sum(case((is_open, badge_request.c.customers))), 0).label("customers_of_open"),
+            func.count(case((is_open(), 1))).label("requests_open"),
+            func.coalesce(func.sum(case((is_open(), badge_request.c.customers))), 0).label("customers_of_open"),
             func.count(case((unattended, 1))).label("requests_auto_approved"),
         )
         .where(of_run)
@@ -157,7 +148,7 @@ def _funnel_statement() -> Select[Any]:
         select(
             badge_result.c.outcome,
             func.sum(badge_result.c.customers).label("customers"),
-            func.sum(case((is_open, badge_result.c.customers), else_=0)).label("counted_of_open"),
+            func.sum(case((is_open(), badge_result.c.customers), else_=0)).label("counted_of_open"),
         )
         .join(badge_request, badge_request.c.id == badge_result.c.request_id)
         .where(of_run)

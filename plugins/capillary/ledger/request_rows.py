@@ -21,21 +21,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from capillary.ledger.bounds import checked, code_kept, cut
+from capillary.ledger.conditions import is_seen
 from capillary.ledger.counts import count_outcomes
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import LedgerBroken, RequestGone
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.schema import (
-    Outcome,
-    RequestStatus,
-    badge_enrolment,
-    badge_request,
-    badge_run,
-    badge_sighting,
-)
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
+from capillary.ledger.status import Outcome, RequestStatus
 from capillary.ledger.stops import assert_may_claim
 from capillary.ledger.upsert import insert_unless_there
 
@@ -51,14 +46,12 @@ class Claim:
         request_id: the ledger's id of the request.
         key: the request key.
         tries: the claim's number; every later change by this sender names it, with the key and the moment.
-        doubtful: an earlier send may still be alive, so no refusal counts.
         claimed_at: the ledger's clock at the claim.
     """
 
     request_id: int
     key: str
     tries: int
-    doubtful: bool
     claimed_at: datetime
 
 
@@ -333,7 +326,7 @@ def discard_unsent(tx: Transaction, *, badge_run_ids: Iterable[OpenPlan]) -> int
             .where(
                 badge_request.c.badge_run_id == run_id,
                 badge_request.c.status == RequestStatus.PLANNED,
-                ~exists().where(badge_sighting.c.request_id == badge_request.c.id),
+                ~is_seen(),
             )
             .order_by(badge_request.c.id)
             .with_for_update()
@@ -423,12 +416,12 @@ def _claimed(
             answered_id=None,
             error=None,
         )
-        .returning(badge_request.c.key, badge_request.c.tries, badge_request.c.resends)
+        .returning(badge_request.c.key, badge_request.c.tries)
     )
     row = tx.conn.execute(statement).one_or_none()
     if row is None:
         return None
-    return Claim(request_id, row.key, row.tries, doubtful=row.resends > 0, claimed_at=tx.now)
+    return Claim(request_id, row.key, row.tries, claimed_at=tx.now)
 
 
 def _held(held: Claim) -> tuple[ColumnElement[bool], ...]:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, bindparam, case, exists, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, case, func, select
 
 from capillary.counted import counted
+from capillary.ledger.conditions import has_undecided, is_decided
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.schema import RequestStatus, badge_request, badge_run, badge_sighting
+from capillary.ledger.schema import badge_request, badge_run, badge_sighting
+from capillary.ledger.status import RequestStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +98,8 @@ def _count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 def _question() -> Select[Any]:
-    undecided = exists().where(
-        badge_sighting.c.request_id == badge_request.c.id, badge_sighting.c.terminal_seen_at.is_(None)
-    )
-    failing = exists().where(
-        badge_sighting.c.request_id == badge_request.c.id,
-        badge_sighting.c.terminal_seen_at.is_(None),
-        badge_sighting.c.failed_checks != "",
-    )
+    undecided = has_undecided()
+    failing = undecided.where(badge_sighting.c.failed_checks != "")
     status = badge_request.c.status
     sending, waiting = status == RequestStatus.SENDING, status == RequestStatus.WAITING
     return (
@@ -112,7 +108,7 @@ def _question() -> Select[Any]:
             _count_if(status == RequestStatus.PLANNED).label("unsent"),
             _count_if(sending).label("in_doubt"),
             _count_if(waiting & undecided).label("undecided"),
-            _count_if(waiting & ~undecided).label("decided"),
+            _count_if(is_decided()).label("decided"),
             _count_if(status == RequestStatus.SETTLED).label("settled"),
             _count_if(sending & (badge_request.c.doubt_from < bindparam("now"))).label("doubt_due"),
             func.min(badge_request.c.first_sent_at).label("first_sent_at"),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
 
-from sqlalchemy import URL, ColumnElement, func, select
+from sqlalchemy import URL, func, select
 
+from capillary.ledger.conditions import is_open, is_watched
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan, PlanId
-from capillary.ledger.schema import RequestStatus, badge_occasion, badge_request, badge_run
+from capillary.ledger.schema import badge_occasion, badge_request, badge_run
+from capillary.ledger.status import RequestStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +19,6 @@ class OpenAccount:
 
     account: str
     capillary_conn_id: str
-
-
-#: How long a request that was sent more than once is looked for after it was settled: a twin may come late.
-LATE_TWIN: Final = timedelta(days=7)
-
-
-def still_watched(tx: Transaction) -> ColumnElement[bool]:
-    """Return the condition for requests that a reading of the list must reach back to."""
-    late = (badge_request.c.resends > 0) & (badge_request.c.settled_at > tx.now - LATE_TWIN)
-    return badge_request.c.status.in_((RequestStatus.SENDING, RequestStatus.WAITING)) | late
-
-
-def forgotten(tx: Transaction) -> ColumnElement[bool]:
-    """Return the condition for requests that their human leaves waiting, after any twin of theirs has shown."""
-    return (badge_request.c.status == RequestStatus.WAITING) & (badge_request.c.last_sent_at < tx.now - LATE_TWIN)
 
 
 def open_accounts(tx: Transaction) -> tuple[OpenAccount, ...]:
@@ -45,7 +30,7 @@ def open_accounts(tx: Transaction) -> tuple[OpenAccount, ...]:
     rows = tx.conn.execute(
         select(badge_run.c.account, badge_run.c.capillary_conn_id)
         .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
-        .where((badge_request.c.status != RequestStatus.SETTLED) | still_watched(tx))
+        .where(is_open() | is_watched(tx))
         .group_by(badge_run.c.account, badge_run.c.capillary_conn_id)
         .order_by(badge_run.c.account, func.max(badge_run.c.id).desc())
     )
@@ -61,9 +46,7 @@ def open_requests(ledger_url: str | URL) -> int:
         SchemaBehind, SchemaDiffers: same.
     """
     with Ledger(ledger_url) as ledger, ledger.read() as tx:
-        found: int = tx.conn.execute(
-            select(func.count()).select_from(badge_request).where(badge_request.c.status != RequestStatus.SETTLED)
-        ).scalar_one()
+        found: int = tx.conn.execute(select(func.count()).select_from(badge_request).where(is_open())).scalar_one()
         return found
 
 
@@ -77,12 +60,23 @@ def dead_open_runs(tx: Transaction, account: str) -> tuple[OpenPlan, ...]:
     return tuple(OpenPlan(run.badge_run_id) for run in _runs(tx, account, dead=True))
 
 
+def planned_requests(tx: Transaction, badge_run_id: OpenPlan, count: int) -> list[int]:
+    """Return the first planned requests of a run, in order, at most so many."""
+    rows = tx.conn.execute(
+        select(badge_request.c.id)
+        .where(badge_request.c.badge_run_id == badge_run_id, badge_request.c.status == RequestStatus.PLANNED)
+        .order_by(badge_request.c.ordinal)
+        .limit(count)
+    )
+    return list(rows.scalars())
+
+
 def _runs(tx: Transaction, account: str, *, dead: bool) -> tuple[PlanId, ...]:
     statement = (
         select(badge_run.c.id, badge_run.c.token)
         .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
         .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
-        .where(badge_occasion.c.account == account, badge_request.c.status != RequestStatus.SETTLED)
+        .where(badge_occasion.c.account == account, is_open())
         .distinct()
         .order_by(badge_run.c.id)
     )

@@ -11,14 +11,8 @@ from capillary.ledger.bounds import code_kept, cut
 from capillary.ledger.counts import count_outcomes, customers_without_row
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import LedgerBroken
-from capillary.ledger.schema import (
-    Outcome,
-    RequestStatus,
-    badge_enrolment,
-    badge_request,
-    badge_sighting,
-    badge_spec,
-)
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_sighting, badge_spec
+from capillary.ledger.status import Outcome, RequestStatus
 
 
 @dataclass(frozen=True, slots=True)

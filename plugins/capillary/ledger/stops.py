@@ -26,11 +26,13 @@ from typing import Final
 from sqlalchemy import ColumnElement, Executable, Select, case, func, literal, select, union, update
 
 from capillary.ledger.bounds import checked
+from capillary.ledger.conditions import is_open
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.schema import RequestStatus, badge_request, badge_run, badge_scan, badge_stop
+from capillary.ledger.schema import badge_request, badge_run, badge_scan, badge_stop
+from capillary.ledger.status import RequestStatus
 from capillary.ledger.upsert import insert_unless_there
 
 #: In place of a campaign's name: every campaign of the account.
@@ -271,7 +273,7 @@ def unfinished(tx: Transaction, scope: Scope) -> Unfinished:
         .join(badge_run, badge_run.c.id == badge_request.c.badge_run_id)
         .where(
             badge_run.c.account == scope.account,
-            status != RequestStatus.SETTLED,
+            is_open(),
             *([badge_run.c.campaign == scope.campaign] if scope.campaign else []),
         )
     ).one()

@@ -1,1 +1,8 @@
-"""What Airflow renders for us: the query, its values, and texts."""
+"""What Airflow renders for us.
+
+In reading order:
+
+- ``query``: the query: only `sql` may be a file
+- ``text``: what is text by nature
+- ``values``: what an expression came out as
+"""

@@ -54,7 +54,6 @@ def test_a_line_of_the_bulk_call(line: object, read: BulkItem | None) -> None:
     execution = parse_execution(bulk(line))
     assert execution.items == (() if read is None else (read,))
     assert execution.unreadable_items == (read is None)
-    assert execution.readable
 
 
 @pytest.mark.parametrize(("status", "read"), [(200, 200), (200.0, 200), ("201", 201), ("OK", None), (None, None)])
@@ -63,37 +62,31 @@ def test_the_inner_status_in_any_type(status: object, read: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("output", "http_status", "codes", "readable"),
+    ("output", "http_status", "codes"),
     [
-        ({"status": 400, "body": errors(809)}, 400, (809,), True),
-        ({"status": 400.0, "body": errors(816, 1039)}, 400, (816, 1039), True),
-        ({"status": 409, "body": errors(811)}, 409, (811,), True),
-        ({"status": 400, "body": '{"data": null, "errors": [{"code": 801}]}'}, 400, (801,), True),
-        ({"status": 200, "body": {"data": None, "errors": None, "warnings": None}}, 200, (), True),
-        ({"status": 200, "body": {}}, 200, (), True),
-        ({"status": 200, "body": {"data": {"issuedBadges": None}, "errors": []}}, 200, (), True),
-        ({"status": 400, "body": {"errors": [{"message": "no code"}, None, 7]}}, 400, (), True),
-        ({"status": 200, "body": {"data": None, "warnings": [{"code": 900}]}}, 200, (), True),
-        ({"status": 504, "body": "<html>Gateway Time-out</html>"}, 504, (), False),
-        ({"status": 200, "body": '{"data": {"issuedBadg'}, 200, (), False),
-        ({"status": 500, "body": None}, 500, (), False),
-        ({"status": 500}, 500, (), False),
-        ({"status": 200, "body": [item()]}, 200, (), False),
-        ({}, None, (), False),
-        ("x", None, (), False),
-        ([], None, (), False),
+        ({"status": 400, "body": errors(809)}, 400, (809,)),
+        ({"status": 400.0, "body": errors(816, 1039)}, 400, (816, 1039)),
+        ({"status": 409, "body": errors(811)}, 409, (811,)),
+        ({"status": 400, "body": '{"data": null, "errors": [{"code": 801}]}'}, 400, (801,)),
+        ({"status": 200, "body": {"data": None, "errors": None, "warnings": None}}, 200, ()),
+        ({"status": 200, "body": {}}, 200, ()),
+        ({"status": 200, "body": {"data": {"issuedBadges": None}, "errors": []}}, 200, ()),
+        ({"status": 400, "body": {"errors": [{"message": "no code"}, None, 7]}}, 400, ()),
+        ({"status": 200, "body": {"data": None, "warnings": [{"code": 900}]}}, 200, ()),
+        ({"status": 504, "body": "<html>Gateway Time-out</html>"}, 504, ()),
+        ({"status": 200, "body": '{"data": {"issuedBadg'}, 200, ()),
+        ({"status": 500, "body": None}, 500, ()),
+        ({"status": 500}, 500, ()),
+        ({"status": 200, "body": [item()]}, 200, ()),
+        ({}, None, ()),
+        ("x", None, ()),
+        ([], None, ()),
     ],
 )
-def test_an_execution_without_lines(
-    output: object, http_status: int | None, codes: tuple[int, ...], readable: bool
-) -> None:
+def test_an_execution_without_lines(output: object, http_status: int | None, codes: tuple[int, ...]) -> None:
     execution = parse_execution(output)
     assert execution.items is None
-    assert (execution.http_status, execution.error_codes, execution.readable) == (
-        http_status,
-        codes,
-        readable,
-    )
+    assert (execution.http_status, execution.error_codes) == (http_status, codes)
 
 
 def test_lines_and_top_level_errors_are_both_kept() -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from capillary.api.request_workflow import parse_request
 from capillary.engine.outcomes import fold, read_outcomes
-from capillary.ledger.schema import Outcome
 from capillary.ledger.settle import Ending
+from capillary.ledger.status import Outcome
 from tests.unit.api.documented import bulk, decided, inner, item, row
 
 ONE, TWO = CUSTOMERS = (900001, 900002)

@@ -28,12 +28,12 @@ def line(customer: int, issued: str | None = "i", code: int | None = None) -> Bu
 
 
 def output(*lines: BulkItem, unreadable: int = 0) -> Execution:
-    return Execution(200, lines, (), readable=True, unreadable_items=unreadable)
+    return Execution(200, lines, (), unreadable_items=unreadable)
 
 
 WHOLE = output(*map(line, CUSTOMERS))
 #: The body of a reply that ends in the middle.
-BROKEN = Execution(200, None, (), readable=False)
+BROKEN = Execution(200, None, ())
 
 
 async def send(desk: Desk, execution: Execution | None, *, whole: Execution | None = None, requests: int = 1) -> None:
@@ -97,7 +97,7 @@ async def test_a_rejected_row_settles_by_itself(desk: Desk) -> None:
 
 LEAN: list[tuple[str, Execution | None]] = [
     ("no output", None),
-    ("an empty output", Execution(None, None, (), readable=False)),
+    ("an empty output", Execution(None, None, ())),
     ("no lines", output()),
     ("fewer lines", output(line(1))),
     ("a line without an id", output(line(1), line(2, None), line(3))),
@@ -106,8 +106,8 @@ LEAN: list[tuple[str, Execution | None]] = [
     ("an unreadable line", output(line(1), line(2), unreadable=1)),
     ("unreadable lines alone", output(unreadable=3)),
     ("a body cut short", BROKEN),
-    ("a gateway's page", Execution(502, None, (), readable=False)),
-    ("the twin's word", Execution(400, None, (809,), readable=True)),
+    ("a gateway's page", Execution(502, None, ())),
+    ("the twin's word", Execution(400, None, (809,))),
 ]
 
 

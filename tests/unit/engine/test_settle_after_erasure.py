@@ -17,7 +17,8 @@ from capillary.ledger.erase import erase
 from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.reports import funnel
 from capillary.ledger.request_rows import Seen, record_sighting
-from capillary.ledger.schema import Outcome, badge_enrolment, badge_result
+from capillary.ledger.schema import badge_enrolment, badge_result
+from capillary.ledger.status import Outcome
 from tests.unit.engine.desk import Desk, row
 from tests.unit.ledger.orders import settle_as
 
@@ -43,7 +44,7 @@ def seen_again(desk: Desk, number: int, *, shown: tuple[int, ...] | None) -> dic
         tx.conn.exec_driver_sql("DELETE FROM badge_sighting WHERE platform_request_id <> 'p-again'")
     items = tuple(BulkItem(customer, f"i-{customer}", "ACTIVE", None, failed=False) for customer in CUSTOMERS)
     again = row("p-again", desk.requests()[0].key, "approved", human=True)
-    return {number: replace(again, customers=shown, execution=Execution(200, items, (), readable=True))}
+    return {number: replace(again, customers=shown, execution=Execution(200, items, ()))}
 
 
 def outcomes(ledger: Ledger) -> dict[int, str | None]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from capillary.engine.verdict import Facts, Policy, Word, judge
-from capillary.ledger.schema import Outcome
+from capillary.ledger.status import Outcome
 from capillary.wrong_fields import FieldsInvalid
 
 STRICT = Policy()

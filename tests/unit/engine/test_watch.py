@@ -19,8 +19,8 @@ from capillary.engine.single_read import AWAY
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import Watched, cluster_day, watch
 from capillary.ledger import scans
+from capillary.ledger.conditions import LATE_TWIN
 from capillary.ledger.history import take_as_read
-from capillary.ledger.runs import LATE_TWIN
 from capillary.ledger.schema import badge_request, badge_sighting
 from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
 
@@ -116,7 +116,7 @@ async def test_the_list_is_read_from_it_on_where_that_takes_no_more_calls(desk: 
     assert singly(desk) == []
 
 
-async def test_nothing_is_forgotten_as_long_as_a_twin_of_it_may_show(desk: Desk) -> None:
+async def test_nothing_waits_for_long_as_long_as_a_twin_of_it_may_show(desk: Desk) -> None:
     first_reading(desk, ago=60 * DAY)
     await send(desk, ago=LATE_TWIN)
     await send_and_settle(desk, 2, ago=5 * DAY)

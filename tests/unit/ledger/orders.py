@@ -13,10 +13,11 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.plan import Guards, Order, Plan, commit_plan, customers_to_read
 from capillary.ledger.plan_id import PlanId
 from capillary.ledger.request_rows import Claim, ConfirmedAbsence, Seen, claim, record_sighting
-from capillary.ledger.schema import Outcome, badge_enrolment, badge_request, badge_run, metadata
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, metadata
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import Spec
 from capillary.ledger.staging import InvalidRow, staging
+from capillary.ledger.status import Outcome
 
 SPEC: Final = Spec(
     account="platform.example/100",

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from capillary.__main__ import main
 from capillary.ledger.check import NAMED, faults
 from capillary.ledger.database import Ledger
-from capillary.ledger.schema import Outcome
+from capillary.ledger.status import Outcome
 from tests.unit.ledger.orders import plan, requests_of, run, see, send, settle_as, snapshot
 
 

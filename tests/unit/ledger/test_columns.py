@@ -40,7 +40,6 @@ from capillary.ledger.request_rows import (
     release,
 )
 from capillary.ledger.schema import (
-    Outcome,
     badge_enrolment,
     badge_foreign_key,
     badge_occasion,
@@ -52,6 +51,7 @@ from capillary.ledger.schema import (
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import KEY_PREFIX, request_key
 from capillary.ledger.staging import InvalidRow, staging
+from capillary.ledger.status import Outcome
 from tests.unit.engine.desk import row
 from tests.unit.ledger.orders import DOUBT, ORDER, SPEC, customers_of, is_empty, plan, requests_of, send
 
@@ -504,6 +504,6 @@ def test_a_customer_id_and_a_count_have_room() -> None:
     assert isinstance(badge_enrolment.c.customer_id.type, BigInteger)
     assert isinstance(badge_run.c.eligible.type, BigInteger)
     assert isinstance(badge_request.c.error_code.type, Integer)
-    execution = Execution(200, (BulkItem(1, "x" * 65, None, None, failed=False),), (), readable=True)
+    execution = Execution(200, (BulkItem(1, "x" * 65, None, None, failed=False),), ())
     reading = read_outcomes(replace(row("p", "k", "approved"), execution=execution), (1,))
     assert reading.by_customer == {1: Ending(Outcome.ENROLLED)}

@@ -19,9 +19,10 @@ from capillary.ledger.plan import Plan
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.reports import FailureCount, Funnel, failures, funnel
 from capillary.ledger.request_rows import Seen, discard_unsent, give_up, refuse, resend
-from capillary.ledger.schema import Outcome, badge_enrolment, badge_request, badge_result, badge_run
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_result, badge_run
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import request_key
+from capillary.ledger.status import Outcome
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import (
     DOUBT,

@@ -14,8 +14,8 @@ from sqlalchemy import URL, create_engine, func, insert, make_url, select, text
 from sqlalchemy.exc import IntegrityError
 
 from capillary.errors import TerminalError, TransientError
-from capillary.ledger.database import Clock, Ledger, LedgerUnavailable, Transaction, ledger_url
-from capillary.ledger.errors import LedgerMissing, LedgerRefused
+from capillary.ledger.database import Clock, Ledger, Transaction, ledger_url
+from capillary.ledger.errors import LedgerMissing, LedgerRefused, LedgerUnavailable
 from capillary.ledger.schema import badge_pace
 from tests.unit.ledger.conftest import EmptyDatabase, migrated
 

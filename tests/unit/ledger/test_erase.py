@@ -16,8 +16,9 @@ from capillary.ledger.erase import Erased, ErasureRefused, erase
 from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.reports import funnel
 from capillary.ledger.request_rows import Seen, record_sighting
-from capillary.ledger.schema import Outcome, badge_enrolment, badge_result
+from capillary.ledger.schema import badge_enrolment, badge_result
 from capillary.ledger.settle import Ending, settle
+from capillary.ledger.status import Outcome
 from tests.unit.ledger.orders import (
     ORDER,
     customers_of,

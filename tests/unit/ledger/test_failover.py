@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, Engine, NullPool, create_engine, text
 
-from capillary.ledger.database import Ledger, LedgerUnavailable, Transaction
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.errors import LedgerUnavailable
 from capillary.ledger.server import Change, Server, told, unread_change
 from tests.postgresql import Server as RunningServer
 from tests.postgresql import ServerMissing, running_server

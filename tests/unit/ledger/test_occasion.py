@@ -16,8 +16,9 @@ from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.questions import customer_history
 from capillary.ledger.reports import funnel
 from capillary.ledger.request_rows import discard_unsent
-from capillary.ledger.schema import Outcome, badge_occasion, badge_run
+from capillary.ledger.schema import badge_occasion, badge_run
 from capillary.ledger.staging import staging
+from capillary.ledger.status import Outcome
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import (
     NO_GUARDS,

@@ -14,10 +14,11 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.errors import GuardRefused, LedgerBroken, OccasionTaken
 from capillary.ledger.plan import Guards, commit_plan, customers_to_read
 from capillary.ledger.request_rows import ConfirmedAbsence, refuse, release, resend
-from capillary.ledger.schema import Outcome, RequestStatus, badge_request
+from capillary.ledger.schema import badge_request
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import request_key
 from capillary.ledger.staging import Unclear, staging
+from capillary.ledger.status import Outcome, RequestStatus
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import (
     DOUBT,

@@ -12,8 +12,9 @@ from capillary.ledger.answers import Asked, CustomerAttempt
 from capillary.ledger.database import Ledger
 from capillary.ledger.questions import customer_history, failed_customers, open_requests, planned_runs
 from capillary.ledger.request_rows import Seen, record_sighting, refuse
-from capillary.ledger.schema import Outcome, RequestStatus, badge_occasion, badge_request, badge_run, badge_sighting
+from capillary.ledger.schema import badge_occasion, badge_request, badge_run, badge_sighting
 from capillary.ledger.settle import Ending, settle
+from capillary.ledger.status import Outcome, RequestStatus
 from tests.unit.ledger.conftest import Clock, EmptyDatabase, migrated
 from tests.unit.ledger.orders import ORDER, SPEC, customers_of, plan, plan_id, requests_of, run, see, send, settle_as
 from tests.unit.ledger.test_views import Books, inserted

@@ -9,8 +9,9 @@ from sqlalchemy import select
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import LedgerBroken
-from capillary.ledger.schema import Outcome, badge_enrolment, badge_spec
+from capillary.ledger.schema import badge_enrolment, badge_spec
 from capillary.ledger.settle import Ending, settle
+from capillary.ledger.status import Outcome
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import ORDER, outcomes, plan, request, requests_of, run, see, send, settle_as, snapshot
 

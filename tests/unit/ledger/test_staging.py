@@ -19,8 +19,8 @@ from capillary.ledger.pace import take_slot
 from capillary.ledger.plan import commit_plan, customers_to_read
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.request_rows import discard_unsent
-from capillary.ledger.schema import Outcome
 from capillary.ledger.staging import PROBE_BYTES, InvalidRow, Staged, Staging, StagingFailed, staging
+from capillary.ledger.status import Outcome
 from tests.unit.ledger.orders import ORDER, is_empty, plan, requests_of, run, settle_as, snapshot
 
 UNCONFIRMED = frozenset({Outcome.UNCONFIRMED})

@@ -20,8 +20,6 @@ from capillary.ledger.reports import (
     run_progress,
 )
 from capillary.ledger.schema import (
-    Outcome,
-    RequestStatus,
     badge_enrolment,
     badge_occasion,
     badge_request,
@@ -29,6 +27,7 @@ from capillary.ledger.schema import (
     badge_sighting,
     badge_spec,
 )
+from capillary.ledger.status import Outcome, RequestStatus
 from tests.unit.ledger.conftest import EmptyDatabase, migrated
 
 ACCOUNT = "https://eu.api.example/7"
