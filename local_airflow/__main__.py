@@ -24,6 +24,7 @@ from local_airflow.errors import CampaignUnavailableError, LocalAirflowError, Ru
 from local_airflow.foreign_books import assert_books_are_of
 from local_airflow.home import CHECKOUT, DAGS, Home
 from local_airflow.interruption import Interruption
+from local_airflow.metadata import start_metadata
 from local_airflow.passed_over import tell_passed_over
 from local_airflow.ports import (
     LOOPBACK,
@@ -157,6 +158,9 @@ class LocalAirflow:
             raise CampaignUnavailableError(f"DAGS_FOLDER is {options.dags_folder}: there is no such directory")
         api_port = self._api_port()
         port = None if sources.own_platform else sandbox_port(self._home, options.sandbox_port)
+        metadata = start_metadata(self._home, self._processes, os.environ, pause=self._interruption.pause)
+        if metadata.sentence:
+            self._console.print(metadata.sentence, style="yellow")
         environment = build_environment(
             os.environ,
             home=self._home,
@@ -165,6 +169,7 @@ class LocalAirflow:
             api_port=api_port,
             sandbox_port=port,
             schedules=options.command == "up",
+            metadata_url=metadata.url,
         )
         if port is not None:
             self._home.remember_sandbox_port(port)
