@@ -17,6 +17,7 @@ from capillary.access import platform_client, runtime_of
 from capillary.api.request_workflow import Entity
 from capillary.api.settings import PlatformSettings
 from capillary.campaign import PlanCampaignOperator
+from capillary.counted import counted
 from capillary.engine.adoption import Candidate, Imported, import_forgotten
 from capillary.errors import TerminalError
 from capillary.hooks import CapillaryHook
@@ -55,7 +56,7 @@ def import_from_platform(
     """
     settings = CapillaryHook(capillary_conn_id).get_settings()
     candidates, untold = _candidates(dags_folder, settings, since) if dags_folder else ([], ())
-    logging.getLogger(__name__).info("%d candidates from %s", len(candidates), dags_folder)
+    logging.getLogger(__name__).info("%s from %s", counted(len(candidates), "candidate"), dags_folder)
 
     async def run() -> Imported:
         runtime = runtime_of(threads=False)

@@ -18,17 +18,26 @@ NOUNS = (
 #: A number that is no constant, at most one word in between, and a noun in the plural, or in both numbers at once.
 OFF = re.compile(rf"(?:\0|%d|%i|%s)(?: [\w'-]+| \0)? (?:(?:{NOUNS})s\b|(?:{NOUNS})\(s\)|tries\b)")
 #: A word between number and noun after which the number is not the noun's.
-OTHERS = re.compile(r"(?:\0|%d|%i|%s) (?:a|and|are|by|for|from|has|have|in|is|no|of|on|or|that|the|to|where|with|without) ")
+OTHERS = re.compile(r"\S+ (?:a|and|are|by|for|from|has|have|holds|in|is|no|of|on|or|that|the|to|with|without) ")
+    r"(?:\0|%d|%i|%s) (?:a|and|are|by|for|from|has|have|holds|in|is|no|of|on|or|that|the|to|where|with|without) "
+)
 
 
 def said(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Yield every text with its line; what stands for a number in it is a zero byte."""
     parts = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    parts -= {part for part in parts if isinstance(part, ast.JoinedStr)}
+    of_many = {node.orelse for node in ast.walk(tree) if isinstance(node, ast.IfExp) and _asks_for_one(node.test)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
+        if isinstance(node, ast.JoinedStr) and node not in of_many:
             yield node.lineno, "".join(map(_said, node.values))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in parts:
             yield node.lineno, node.value
+
+
+def _asks_for_one(test: ast.expr) -> bool:
+    """Say whether it is `… == 1`: what follows its `else` is said of many."""
+    return isinstance(test, ast.Compare) and ast.unparse(test).endswith(" == 1")
 
 
 def _said(part: ast.expr) -> str:
@@ -76,6 +85,7 @@ def test_the_rule_sees_one(code: str) -> None:
         'f"at most {MOST} requests"',
         'f"{name} is in requests"',
         'f"plan {n} of the requests"',
+        'said = "1 request" if n == 1 else f"{n} requests"',
         '"every run has requests"',
     ],
 )

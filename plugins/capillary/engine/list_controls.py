@@ -12,6 +12,7 @@ from sqlalchemy import select
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused, ReplyUnreadable
 from capillary.api.settings import PlatformSettings
+from capillary.counted import counted
 from capillary.engine.runtime import Runtime
 from capillary.ledger.database import Ledger
 from capillary.ledger.schema import badge_occasion, badge_request, badge_sighting
@@ -65,8 +66,8 @@ async def hidden_ones(
         hidden += not_found
     if hidden:
         _LOG.error(
-            "%d requests are missing from the list of %s, and single reads do not say that they are gone",
-            hidden,
+            "%s missing from the list of %s, and single reads do not say that they are gone",
+            counted(hidden, "request", "is", "are"),
             client.settings.account,
         )
     return hidden
