@@ -19,8 +19,6 @@ NOUNS = (
 OFF = re.compile(rf"(?:\0|%d|%i|%s)(?: [\w'-]+| \0)? (?:(?:{NOUNS})s\b|(?:{NOUNS})\(s\)|tries\b)")
 #: A word between number and noun after which the number is not the noun's.
 OTHERS = re.compile(r"\S+ (?:a|and|are|by|for|from|has|have|holds|in|is|no|of|on|or|that|the|to|with|without) ")
-    r"(?:\0|%d|%i|%s) (?:a|and|are|by|for|from|has|have|holds|in|is|no|of|on|or|that|the|to|where|with|without) "
-)
 
 
 def said(tree: ast.AST) -> Iterator[tuple[int, str]]:

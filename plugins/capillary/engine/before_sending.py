@@ -143,15 +143,15 @@ async def _read_to_the_end(sender: Sender) -> None:
     if misses:
         raise ListCutShort(
             f"the platform's list does not show {counted(misses, 'request')} of ours that a single read shows or "
-            "refuses to show, and nothing is sent: what this ledger forgot may be hidden, too. Retry later: a list that lags for "
-            "longer than visibility_lag_s catches up. If it stays, have the platform's support say which requests this "
-            "user's list leaves out; two days after a python -m capillary ledger import --dags <folder> --since <day> "
-            "what was sent before it is not asked for any more"
+            "refuses to show, and nothing is sent: what this ledger forgot may be hidden, too. Retry later: a list "
+            "that lags for longer than visibility_lag_s catches up. If it stays, have the platform's support say which "
+            "requests this user's list leaves out; two days after a python -m capillary ledger import --dags <folder> "
+            "--since <day> what was sent before it is not asked for any more"
         )
     raise ListCutShort(
         f"the platform's list of requests was read {LIST_READINGS} times and never to its end (last time "
-        f"{counted(read.pages, 'page')}, {counted(read.rows, 'row')}), and nothing is sent: what this ledger forgot may "
-        "stand on the part that did not show. Retry later; if it stays, check page_base and page_size of the "
+        f"{counted(read.pages, 'page')}, {counted(read.rows, 'row')}), and nothing is sent: what this ledger forgot "
+        "may stand on the part that did not show. Retry later; if it stays, check page_base and page_size of the "
         f"platform's connection{way_out(read)}. "
         "Where it shows rows twice at every reading, python -m capillary ledger import --dags <folder> --since <day> "
         "learns what it holds of ours"

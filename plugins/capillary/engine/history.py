@@ -225,9 +225,9 @@ class _Reading:
             except CallRefused as error:
                 raise ListCutShort(
                     f"the platform counts {counted(total, 'request')} since {whole.first}, shows {len(self.seen)} in "
-                    f"parts, and refuses the list as a whole ({error.reason}), and nothing is sent: the rest may be ours. Have "
-                    "the platform's support list them, or say from which day on requests can stand there: python -m "
-                    "capillary ledger import --dags <folder> --since <day>"
+                    f"parts, and refuses the list as a whole ({error.reason}), and nothing is sent: the rest may be "
+                    "ours. Have the platform's support list them, or say from which day on requests can stand "
+                    "there: python -m capillary ledger import --dags <folder> --since <day>"
                 ) from error
 
     async def _pages(self, days: Days, today: date) -> int:
@@ -278,9 +278,10 @@ class _Reading:
                 return await self._has_no_more(Days(days.first, today), today, read.rows)
         raise ListCutShort(
             f"the platform's list of {days} was read {READINGS} times and never to its end (last time "
-            f"{counted(read.pages, 'page')}, {counted(read.rows, 'row')}), and nothing is sent: what this ledger forgot "
-            "may stand on the part that did not show. Retry later; if it stays, check page_base and page_size of the platform's connection, or say "
-            "from which day on requests can stand there: python -m capillary ledger import --dags <folder> --since "
+            f"{counted(read.pages, 'page')}, {counted(read.rows, 'row')}), and nothing is sent: what this ledger "
+            "forgot may stand on the part that did not show. Retry later; if it stays, check page_base and page_size "
+            "of the platform's connection, or say from which day on requests can stand there: "
+            "python -m capillary ledger import --dags <folder> --since "
             f"<day>{way_out(read)}"
         )
 

@@ -321,8 +321,9 @@ def _assert_worth_waiting(sender: Sender, plan: PlanId, terms: _Terms, here: Roo
     if too_long or here.until is None:
         raise TooMuchDoubt(
             f"{counted(here.in_doubt, 'request')} of {settings.account} {'is' if here.in_doubt == 1 else 'are'} in "
-            "doubt, and the platform's list has not shown what became of them for too long; nothing more is sent. Ask the platform's support "
-            "whether its list is complete and what becomes of what is submitted, then retry the task"
+            "doubt, and the platform's list has not shown what became of them for too long; nothing more is sent. "
+            "Ask the platform's support whether its list is complete and what becomes of what is submitted, then "
+            "retry the task"
         )
 
 

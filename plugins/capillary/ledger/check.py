@@ -110,7 +110,7 @@ RULES: Final = (
         "WHERE NOT ((q.status IN ('settled', 'waiting') AND COALESCE(c.counted, 0) = q.customers) "
         "OR (q.status <> 'settled' AND c.counted IS NULL)) ORDER BY q.id",
         lambda row: (
-            f"request {row.key} is {row.status}, and of its {counted(row.customers, 'customer')} {row.counted} counted"
+            f"request {row.key} is {row.status}, with {row.counted} of its {counted(row.customers, 'customer')} counted"
         ),
     ),
     Rule(

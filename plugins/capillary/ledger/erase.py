@@ -119,5 +119,6 @@ def _forget(tx: Transaction, row: Row[tuple[object, ...]]) -> None:
     if gone != 1 or taken_off != 1:
         raise LedgerBroken(
             f"request {row.request_id}: {counted(gone, 'row')} of the customer and {counted(taken_off, 'count')} of "
-            "their outcome were found, one of each was expected; nothing was erased. Run: python -m capillary ledger check --deep"
+            "their outcome were found, one of each was expected; nothing was erased. Run: "
+            "python -m capillary ledger check --deep"
         )

@@ -216,7 +216,7 @@ async def test_an_automatic_approval_stops_before_the_second_request(desk: Desk)
     with pytest.raises(AutoApproved) as caught:
         await submit(desk)
     assert str(caught.value) == (
-        "the platform executed 1 request(s) without a human's approval, and no further one was sent. Switch "
+        "the platform executed 1 request without a human's approval, and no further one was sent. Switch "
         "auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or let the campaign say "
         "on_auto_approved='accept'"
     )
@@ -477,7 +477,7 @@ async def test_a_list_that_never_comes_to_its_end_holds_everything_back(desk: De
     with pytest.raises(ListCutShort) as caught:
         await submit(desk)
     assert str(caught.value) == (
-        "the platform's list of requests was read 3 times and never to its end (last time 1 pages, 0 rows), and "
+        "the platform's list of requests was read 3 times and never to its end (last time 1 page, 0 rows), and "
         "nothing is sent: what this ledger forgot may stand on the part that did not show. Retry later; if it stays, "
         "check page_base and page_size of the platform's connection. Where it shows rows twice at every reading, "
         "python -m capillary ledger import --dags <folder> --since <day> learns what it holds of ours"
