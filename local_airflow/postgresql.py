@@ -48,7 +48,7 @@ def serve(folder: Path) -> None:
 
     Raises:
         ServerImpossibleError: it cannot.
-        OSError, subprocess.CalledProcessError: same.
+        OSError, subprocess.CalledProcessError: same; the user to run it as cannot be made, for one.
     """
     socket = folder / _SOCKET
     if len(os.fsencode(socket)) > SOCKET_LIMIT:
@@ -97,7 +97,7 @@ def _make(folder: Path, initdb: Path, role: str, account: pwd.struct_passwd | No
     if account is not None:
         user = account.pw_uid
         os.chown(beside, account.pw_uid, account.pw_gid)
-    subprocess.run(  # noqa: S603 - the package's own program, no shell
+    done = subprocess.run(  # noqa: S603 - the package's own program, no shell
         [
             *(initdb, "--pgdata", beside, "--username", role, "--encoding", "UTF8", "--locale", "C"),
             *("--auth-local", "peer", "--auth-host", "reject", "--no-instructions"),
@@ -105,8 +105,14 @@ def _make(folder: Path, initdb: Path, role: str, account: pwd.struct_passwd | No
         user=user,
         group=None if account is None else account.pw_gid,
         extra_groups=None if account is None else [],
-        check=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
+    sys.stderr.write(done.stderr)
+    if done.returncode != 0:
+        lines = done.stderr.splitlines() or [f"initdb ended with exit code {done.returncode}"]
+        raise ServerImpossibleError(next((line for line in lines if "error:" in line), lines[-1]))
     beside.rename(folder)
 
 

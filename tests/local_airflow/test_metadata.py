@@ -234,6 +234,17 @@ def test_an_interruption_is_heard_while_the_server_starts(home: Home, processes:
         start_metadata(home, processes, dict(os.environ), pause=interruption.pause)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
+def test_a_folder_that_roots_server_cannot_reach_is_said_and_stays_shut(home: Home, processes: Processes) -> None:
+    """Nobody's home is opened to others for the sake of a sample."""
+    parent = home.directory.parent
+    parent.chmod(0o700)
+    metadata = started(home, processes)
+    assert metadata.url is None
+    assert "Permission denied" in metadata.sentence
+    assert parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_path_that_is_too_long_for_a_socket_is_said(home: Home, processes: Processes) -> None:
     deep = Home(home.directory / ("d" * 60) / ("e" * 40))
     deep.create()
