@@ -94,9 +94,11 @@ pip_install = $(BIN)/uv pip install --quiet --python $(BIN)/python -r $(1) -c co
 	|| $(BIN)/pip install --quiet -r $(1) -c constraints.txt
 
 # A stamp is as new as the last install that came to its end.
-$(VENV)/installed: requirements.txt constraints.txt pyproject.toml $(BIN)/uv
+$(VENV)/installed: requirements.txt local_airflow/requirements.txt constraints.txt pyproject.toml $(BIN)/uv
 	@echo 'installing into $(VENV)'
 	@$(call pip_install,requirements.txt)
+	@{ $(call pip_install,local_airflow/requirements.txt); } 2>/dev/null \
+		|| echo 'no PostgreSQL server as a package for this system: Airflow'"'"'s metadata will be in SQLite'
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -24,6 +25,7 @@ from local_airflow.errors import CampaignUnavailableError, LocalAirflowError, Ru
 from local_airflow.foreign_books import assert_books_are_of
 from local_airflow.home import CHECKOUT, DAGS, Home
 from local_airflow.interruption import Interruption
+from local_airflow.metadata import start_metadata
 from local_airflow.passed_over import tell_passed_over
 from local_airflow.ports import (
     LOOPBACK,
@@ -157,7 +159,8 @@ class LocalAirflow:
             raise CampaignUnavailableError(f"DAGS_FOLDER is {options.dags_folder}: there is no such directory")
         api_port = self._api_port()
         port = None if sources.own_platform else sandbox_port(self._home, options.sandbox_port)
-        environment = build_environment(
+        built = partial(
+            build_environment,
             os.environ,
             home=self._home,
             secrets=self._home.secrets(),
@@ -166,6 +169,7 @@ class LocalAirflow:
             sandbox_port=port,
             schedules=options.command == "up",
         )
+        environment = built()
         if port is not None:
             self._home.remember_sandbox_port(port)
             if self._home.sandbox_books.exists():
@@ -186,6 +190,10 @@ class LocalAirflow:
                     dags_folder=options.dags_folder,
                     pause=self._interruption.pause,
                 )
+        metadata = start_metadata(self._home, self._processes, os.environ, pause=self._interruption.pause)
+        if metadata.sentence:
+            self._console.print(metadata.sentence, style="yellow")
+        environment = built(metadata_url=metadata.url)
         startup = Startup(
             home=self._home,
             environment=environment,

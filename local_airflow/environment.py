@@ -54,6 +54,7 @@ def build_environment(
     api_port: int,
     sandbox_port: int | None,
     schedules: bool = True,
+    metadata_url: str | None = None,
 ) -> dict[str, str]:
     """The environment of every process: the user's, with this Airflow's settings on top.
 
@@ -68,6 +69,7 @@ def build_environment(
         api_port: of Airflow's API server and UI.
         sandbox_port: of the sandbox; None where the platform is the user's own.
         schedules: whether unpaused DAGs run by their schedule. Without, only triggered runs start.
+        metadata_url: of the database of Airflow's metadata; None for a SQLite file of the home.
     """
     api = f"http://{LOOPBACK}:{api_port}"
     kept_apart = {
@@ -90,7 +92,7 @@ def build_environment(
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS),
         # Everybody is admin: the API listens on the loopback interface only.
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.airflow_db}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_url or f"sqlite:///{home.airflow_db}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home.task_logs),
         "PYTHONPATH": _joined(os.pathsep, str(PLUGINS), str(CHECKOUT), user.get("PYTHONPATH", "")),
         # A campaign must be unpaused to run at all; its own schedule would then start a second run beside the first.
@@ -104,7 +106,7 @@ def build_environment(
         kept_apart[SAFE_MODE] = "False"
     speed = {
         # More than 8 tasks at once and SQLite's writers time out: "database is locked".
-        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__PARALLELISM": "8" if metadata_url else "4",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         # Seconds until a new or changed file in the DAGs folder shows.
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",

@@ -48,9 +48,9 @@ def assert_books_are_of(ledger: URL | str, books: Path) -> None:
         return
     if unknown:
         raise BooksOfAnotherLedgerError(
-            f"the sandbox's books ({books}) belong to another ledger: of the {len(keys):,} requests in them "
-            f"this ledger does not know {unknown:,}, so that every run would stop with LedgerBehind. "
-            "Run `make clean`, which starts the sandbox, its books and the samples afresh, "
+            f"the sandbox's books ({books}) belong to another ledger: this ledger does not "
+            f"know {unknown:,} of the requests in them ({len(keys):,}), so that every run would stop with "
+            "LedgerBehind. Run `make clean`, which starts the sandbox, its books and the samples afresh, "
             "or give the ledger that they were submitted from (AIRFLOW_CONN_BADGE_LEDGER; unset, it is the sample)"
         )
 

@@ -36,8 +36,13 @@ class Home:
 
     @property
     def airflow_db(self) -> Path:
-        """Airflow's metadata."""
+        """Airflow's metadata, where no PostgreSQL server keeps it."""
         return self.directory / "airflow.db"
+
+    @property
+    def postgresql(self) -> Path:
+        """The folder of the PostgreSQL server that keeps Airflow's metadata."""
+        return self.directory / "postgresql"
 
     @property
     def airflow_db_version(self) -> Path:

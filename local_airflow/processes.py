@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -24,9 +25,12 @@ from local_airflow.errors import ComponentFailedError
 GRACE_S = 5.0
 #: The same where no task runs. A scheduler or triggerer that gets SIGTERM at the wrong moment never ends.
 IDLE_GRACE_S = 2.0
+#: The least for a database, which writes what it holds: killed, it would do so at its next start.
+STORE_GRACE_S = 10.0
 #: Seconds for the system to take a killed process away.
 KILL_LIMIT_S = 2.0
 TAIL_LINES = 20
+_CALLS, _SERVES, _STORES = range(3)
 _TICK_S = 0.05
 
 
@@ -44,7 +48,8 @@ class Started:
 class _Running:
     started: Started
     handle: subprocess.Popen[bytes]
-    serves: bool
+    #: Who ends first: those who serve nobody, then the servers, then what the servers store their data in.
+    turn: int
 
 
 class Processes:
@@ -60,7 +65,15 @@ class Processes:
         self._logs = logs
         self._running: dict[str, _Running] = {}
 
-    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str], *, serves: bool = False) -> None:
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        serves: bool = False,
+        stores: bool = False,
+    ) -> None:
         """Start it in a session of its own, with its output in NAME.log.
 
         Args:
@@ -68,6 +81,8 @@ class Processes:
             command: program and arguments.
             environment: the whole of it.
             serves: others call it, so it is ended after them.
+            stores: it is a database, which is ended last, and by SIGINT: PostgreSQL waits at SIGTERM for whoever is
+                connected.
         """
         with self.log_of(name).open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - commands of this package, no shell
@@ -79,7 +94,7 @@ class Processes:
                 start_new_session=True,
             )
         started = Started(name, process.pid, _created(process.pid) or time.time())
-        self._running[name] = _Running(started, process, serves)
+        self._running[name] = _Running(started, process, _STORES if stores else _SERVES if serves else _CALLS)
         self._write()
 
     def log_of(self, name: str) -> Path:
@@ -116,9 +131,13 @@ class Processes:
             return False
         if code != 0:
             raise self.failure(name, f"failed with exit code {code}")
+        self.forget(name)
+        return True
+
+    def forget(self, name: str) -> None:
+        """Watch it no more: it has ended."""
         del self._running[name]
         self._write()
-        return True
 
     def failure(self, name: str, reason: str) -> ComponentFailedError:
         """The error that tells what became of a process."""
@@ -126,21 +145,21 @@ class Processes:
         return ComponentFailedError(name, reason=reason, log=str(log), tail=tail(log))
 
     def stop(self, hurry: threading.Event | None = None, grace_s: float = GRACE_S) -> None:
-        """End all of them and everything that they have started: first who serves nobody, then the servers.
+        """End all of them and what they have started: first who serves nobody, then the servers, then a database.
 
         Args:
             hurry: once set, nobody is waited for any more.
-            grace_s: seconds for either half to end by SIGTERM before SIGKILL.
+            grace_s: seconds for each of the three to end in order before SIGKILL; a database has ten at the least.
         """
         hurry = hurry or threading.Event()
         latest_first = list(reversed(self._running.values()))
-        for half in (False, True):
-            ending = [process for process in latest_first if process.serves is half]
+        for turn in (_CALLS, _SERVES, _STORES):
+            ending = [process for process in latest_first if process.turn == turn]
             families = [_family(process.started) for process in ending]
             for process in ending:
                 # To the leader alone: it ends its own in order.
-                process.handle.terminate()
-            deadline = time.monotonic() + grace_s
+                process.handle.send_signal(signal.SIGINT if turn == _STORES else signal.SIGTERM)
+            deadline = time.monotonic() + (max(grace_s, STORE_GRACE_S) if turn == _STORES else grace_s)
             while (
                 any(process.handle.poll() is None for process in ending)
                 and time.monotonic() < deadline

@@ -170,7 +170,8 @@ class Startup:
             migrated_to = self._home.airflow_db_version.read_text()
         except FileNotFoundError:
             return False
-        return self._home.airflow_db.exists() and migrated_to == version("apache-airflow-core")
+        kept = self._home.postgresql.exists() or self._home.airflow_db.exists()
+        return kept and migrated_to == version("apache-airflow-core")
 
     def _python(self, name: str, module: str, *arguments: str) -> None:
         command = [sys.executable, "-m", module, *arguments]

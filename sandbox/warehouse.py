@@ -51,8 +51,9 @@ class WarehouseSummary:
     def sentence(self) -> str:
         """One line for a person."""
         state = "seeded" if self.created else "already there, left as it is"
+        people = f"{self.customers:,} customer{'' if self.customers == 1 else 's'}"
         return (
-            f"example warehouse {state}: {self.customers:,} customers, of whom {self.gold_eligible:,} "
+            f"example warehouse {state}: {people}, of whom {self.gold_eligible:,} "
             f"are due the gold badge, {self.streak_eligible:,} the monthly streak, "
             f"{self.arrival_eligible:,} the arrival badge"
         )

@@ -29,7 +29,7 @@ class PlanMissing(TerminalError):
     def __init__(self, given: object) -> None:
         if isinstance(given, Sequence) and not isinstance(given, str | bytes):
             said = (
-                f"all {len(given)} plans of a mapped task were handed over in place of one. Map this task, too: "
+                f"a mapped task's plans ({len(given)}) were handed over in place of one. Map this task, too: "
                 ".partial(…).expand(plan=….output), where it is a sensor expand(requests=….output)"
             )
         else:

@@ -23,12 +23,12 @@ def test_every_extra_stands_in_the_table() -> None:
 
 @pytest.mark.parametrize(
     ("database", "package"),
-    [("PostgreSQL", "postgres"), ("SQLite", "sqlite")],
+    [("PostgreSQL", "postgres"), ("SQLite", "sqlite"), ("Trino", "trino")],
 )
 def test_the_versions_of_what_the_tests_use_are_the_pinned_ones(database: str, package: str) -> None:
-    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    pins = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", "requirements-dev.txt"))
     pinned = re.search(rf"^apache-airflow-providers-{package}==(\S+)", pins, re.MULTILINE)
-    (row,) = (row for row in ROWS if row[0] == database)
+    (row,) = (row for row in ROWS if row[0] == database and len(row) == 5)
     assert pinned
     assert f"provider {pinned[1]}" in row[3]
 

@@ -97,7 +97,7 @@ def test_nobody_eligible_is_no_error(place: Place) -> None:
 def test_ids_that_are_none_stop_the_plan_where_they_are_too_many(place: Place) -> None:
     place.customers(*range(1, 11), "a@example.com")
     sentence = attempt(place)
-    assert "1 of 11 rows are no customer ids" in sentence
+    assert "1 of 11 rows without a customer id" in sentence
     assert "a@example.com" not in sentence
 
 

@@ -99,6 +99,23 @@ def test_the_user_may_set_how_fast_it_works(tmp_path: Path) -> None:
     assert {name: environment[name] for name in chosen} == chosen
 
 
+def test_a_server_keeps_the_metadata_where_there_is_one_and_takes_more_tasks_at_once(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://me@/airflow?host=/home/me/.airflow/postgresql"
+    environment = build_environment(
+        {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://db.example/production"},
+        home=Home(tmp_path),
+        secrets=KEYS,
+        dags_folder=DAGS,
+        api_port=8081,
+        sandbox_port=8090,
+        metadata_url=url,
+    )
+    assert environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == url
+    assert environment["AIRFLOW__CORE__PARALLELISM"] == "8"
+    alone = build({}, tmp_path)["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+    assert alone == f"sqlite:///{tmp_path / 'airflow.db'}"
+
+
 def test_a_proxy_does_not_catch_the_calls_to_this_machine(tmp_path: Path) -> None:
     environment = build({"HTTPS_PROXY": "http://proxy.example:3128", "no_proxy": "intranet"}, tmp_path)
     assert environment["NO_PROXY"] == "127.0.0.1,localhost"

@@ -37,9 +37,18 @@ class Started(Processes):
         super().__init__(home.processes, home.process_logs)
         self.commands: dict[str, list[str]] = {}
 
-    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str], *, serves: bool = False) -> None:
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        serves: bool = False,
+        stores: bool = False,
+    ) -> None:
         assert isinstance(environment, dict)
         assert serves is (name == "sandbox")
+        assert not stores
         self.commands[name] = list(command)
         self.log_of(name).write_text(f"{name}: done\n")
 

@@ -111,6 +111,25 @@ def test_servers_end_after_those_who_call_them(processes: Processes, tmp_path: P
     assert ended.read_text().split() == ["scheduler", "api-server"]
 
 
+def test_a_database_ends_last_and_by_sigint(processes: Processes, tmp_path: Path) -> None:
+    """PostgreSQL waits at SIGTERM until everybody has left, and is killed after the grace."""
+    ended = tmp_path / "ended"
+    code = (
+        "import pathlib, signal, sys, time\n"
+        "def end(number, _):\n"
+        "    with pathlib.Path(sys.argv[1]).open('a') as file: file.write(f'{sys.argv[2]} {number}\\n')\n"
+        "    sys.exit(0)\n"
+        "for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, end)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    processes.start("postgresql", python(code, ended, "postgresql"), os.environ, stores=True)
+    processes.start("api-server", python(code, ended, "api-server"), os.environ, serves=True)
+    eventually(lambda: all("ready" in tail(processes.log_of(name)) for name in processes.pids()))
+    processes.stop()
+    assert ended.read_text().splitlines() == ["api-server 15", "postgresql 2"]
+
+
 def test_a_death_is_told_with_name_code_and_last_lines(processes: Processes) -> None:
     processes.start("steady", python("import time; time.sleep(60)"), os.environ)
     processes.start("frail", python("import sys; [print(n) for n in range(30)]; sys.exit(7)"), os.environ)

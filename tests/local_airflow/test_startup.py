@@ -31,10 +31,18 @@ class StartedInOrder(Processes):
         self.order: list[str] = []
         self._dying = dying
 
-    def start(self, name: str, command: object, environment: object, *, serves: bool = False) -> None:  # noqa: ARG002
+    def start(
+        self,
+        name: str,
+        command: object,  # noqa: ARG002
+        environment: object,  # noqa: ARG002
+        *,
+        serves: bool = False,
+        stores: bool = False,
+    ) -> None:
         self.order.append(name)
         code = "raise SystemExit(7)" if name in self._dying else "import time; time.sleep(60)"
-        super().start(name, [sys.executable, "-c", code], {}, serves=serves)
+        super().start(name, [sys.executable, "-c", code], {}, serves=serves, stores=stores)
 
 
 def healthy(request: httpx.Request) -> httpx.Response:

@@ -19,6 +19,7 @@ ALLOWED: Final = {
         "wrong_fields": "the error of a field that a person gave, in the words that all of them share",
         "visible_text": "a pure test of a text: what nobody sees in a credential is refused at the edge",
         "zone_names": "a pure test of a text: zones that differ from machine to machine are refused at the edge",
+        "counted": "a pure function: a number and its noun",
         "missing_value": "a pure test of a text: what a template makes of nothing is refused at the edge",
     },
     "ledger": {

@@ -32,6 +32,7 @@ from capillary.api.request_workflow import (
 from capillary.api.response import Answer, PostError, post_error
 from capillary.api.settings import PlatformSettings
 from capillary.api.transport import MAX_BODY, ConnectFailed, Transport, TransportFailed
+from capillary.counted import counted
 
 BADGE_PATH: Final = "/api_gateway/v1/badges/badgeMeta"
 MANAGEMENT_PATH: Final = "/api_gateway/v1/badges/management"
@@ -279,7 +280,7 @@ class Client:
         settings = self.settings
         sentences = [
             f"{settings.account} answered {'OAuth' if settings.uses_oauth else 'the till'}",
-            f"{page.total_elements} {REQUEST_TYPE} requests since {today}",
+            f"{counted(page.total_elements, f'{REQUEST_TYPE} request')} since {today}",
             f"submitting is {'on' if settings.submitting else 'off'}",
         ]
         if settings.environment:

@@ -17,6 +17,7 @@ from capillary.api.request_workflow import Entity
 from capillary.api.settings import PlatformSettings
 from capillary.base_operator import PlanningOperator
 from capillary.campaign.dag import PlanCampaignOperator
+from capillary.counted import counted
 from capillary.engine.import_requests import Imported, import_forgotten
 from capillary.errors import TerminalError
 from capillary.hooks import CapillaryHook
@@ -56,7 +57,7 @@ def import_from_platform(
     """
     settings = CapillaryHook(capillary_conn_id).get_settings()
     candidates, untold = _candidates(dags_folder, settings, since) if dags_folder else ([], ())
-    logging.getLogger(__name__).info("%d candidates from %s", len(candidates), dags_folder)
+    logging.getLogger(__name__).info("%s from %s", counted(len(candidates), "candidate"), dags_folder)
 
     async def run() -> Imported:
         runtime = runtime_of(threads=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from capillary.counted import counted
 from capillary.engine.doubt import Resolved, resolve_doubt
 from capillary.engine.errors import HistoryUnread, ListCutShort
 from capillary.engine.history import read_history
@@ -141,16 +142,17 @@ async def _read_to_the_end(sender: Sender) -> None:
             return
     if misses:
         raise ListCutShort(
-            f"the platform's list does not show {misses} request(s) of ours that a single read shows or refuses to "
-            "show, and nothing is sent: what this ledger forgot may be hidden, too. Retry later: a list that lags for "
-            "longer than visibility_lag_s catches up. If it stays, have the platform's support say which requests this "
-            "user's list leaves out; two days after a python -m capillary ledger import --dags <folder> --since <day> "
-            "what was sent before it is not asked for any more"
+            f"the platform's list does not show {counted(misses, 'request')} of ours that a single read shows or "
+            "refuses to show, and nothing is sent: what this ledger forgot may be hidden, too. Retry later: a list "
+            "that lags for longer than visibility_lag_s catches up. If it stays, have the platform's support say which "
+            "requests this user's list leaves out; two days after a python -m capillary ledger import --dags <folder> "
+            "--since <day> what was sent before it is not asked for any more"
         )
     raise ListCutShort(
-        f"the platform's list of requests was read {LIST_READINGS} times and never to its end (last time {read.pages} "
-        f"pages, {read.rows} rows), and nothing is sent: what this ledger forgot may stand on the part that did not "
-        f"show. Retry later; if it stays, check page_base and page_size of the platform's connection{way_out(read)}. "
+        f"the platform's list of requests was read {LIST_READINGS} times and never to its end (last time "
+        f"{counted(read.pages, 'page')}, {counted(read.rows, 'row')}), and nothing is sent: what this ledger forgot "
+        "may stand on the part that did not show. Retry later; if it stays, check page_base and page_size of the "
+        f"platform's connection{way_out(read)}. "
         "Where it shows rows twice at every reading, python -m capillary ledger import --dags <folder> --since <day> "
         "learns what it holds of ours"
     )

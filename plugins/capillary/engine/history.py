@@ -19,6 +19,7 @@ from capillary.api.client import Client
 from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyUnreadable
 from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest
 from capillary.api.settings import PlatformSettings
+from capillary.counted import counted
 from capillary.engine.errors import HistoryUnread, ListCutShort
 from capillary.engine.lean_list import look_behind
 from capillary.engine.platform_list import first_page, read_list, total_since
@@ -218,15 +219,15 @@ class _Reading:
         since = whole.first - _DAY
         total = await total_since(self.client, since=since, today=today, request_type=request_type)
         if total is not None and total > len(self.seen):
-            _LOG.info("the list has %d rows, and its parts have shown %d here", total, len(self.seen))
+            _LOG.info("the list has %s, and its parts have shown %d here", counted(total, "row"), len(self.seen))
             try:
                 await self._read_to_the_end(whole, today, request_type)
             except CallRefused as error:
                 raise ListCutShort(
-                    f"the platform counts {total} requests since {whole.first}, shows {len(self.seen)} in parts, and "
-                    f"refuses the list as a whole ({error.reason}), and nothing is sent: the rest may be ours. Have "
-                    "the platform's support list them, or say from which day on requests can stand there: python -m "
-                    "capillary ledger import --dags <folder> --since <day>"
+                    f"the platform counts {counted(total, 'request')} since {whole.first}, shows {len(self.seen)} in "
+                    f"parts, and refuses the list as a whole ({error.reason}), and nothing is sent: the rest may be "
+                    "ours. Have the platform's support list them, or say from which day on requests can stand "
+                    "there: python -m capillary ledger import --dags <folder> --since <day>"
                 ) from error
 
     async def _pages(self, days: Days, today: date) -> int:
@@ -276,10 +277,11 @@ class _Reading:
                     return False
                 return await self._has_no_more(Days(days.first, today), today, read.rows)
         raise ListCutShort(
-            f"the platform's list of {days} was read {READINGS} times and never to its end (last time {read.pages} "
-            f"pages, {read.rows} rows), and nothing is sent: what this ledger forgot may stand on the part that did "
-            "not show. Retry later; if it stays, check page_base and page_size of the platform's connection, or say "
-            "from which day on requests can stand there: python -m capillary ledger import --dags <folder> --since "
+            f"the platform's list of {days} was read {READINGS} times and never to its end (last time "
+            f"{counted(read.pages, 'page')}, {counted(read.rows, 'row')}), and nothing is sent: what this ledger "
+            "forgot may stand on the part that did not show. Retry later; if it stays, check page_base and page_size "
+            "of the platform's connection, or say from which day on requests can stand there: "
+            "python -m capillary ledger import --dags <folder> --since "
             f"<day>{way_out(read)}"
         )
 

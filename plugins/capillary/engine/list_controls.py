@@ -10,6 +10,7 @@ from typing import Final
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused, ReplyUnreadable
 from capillary.api.settings import PlatformSettings
+from capillary.counted import counted
 from capillary.engine.runtime import Runtime
 from capillary.ledger.database import Ledger
 from capillary.ledger.sightings import seen_of_sender
@@ -63,8 +64,8 @@ async def hidden_ones(
         hidden += not_found
     if hidden:
         _LOG.error(
-            "%d requests are missing from the list of %s, and single reads do not say that they are gone",
-            hidden,
+            "%s missing from the list of %s, and single reads do not say that they are gone",
+            counted(hidden, "request", "is", "are"),
             client.settings.account,
         )
     return hidden

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from capillary.api.outside_text import on_one_line, shell_word
 from capillary.api.settings import PlatformSettings
+from capillary.counted import counted
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind
 from capillary.ledger.auto_approval import auto_approval, latest_auto_approved
 from capillary.ledger.database import Transaction
@@ -19,7 +20,7 @@ def assert_none_executed(count: int) -> None:
     """Assert that so many requests of the run were executed without a human are none."""
     if count:
         raise AutoApproved(
-            f"the platform executed {count} request(s) without a human's approval, and no further one was "
+            f"the platform executed {counted(count, 'request')} without a human's approval, and no further one was "
             "sent. Switch auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or let the "
             "campaign say on_auto_approved='accept'"
         )

@@ -11,6 +11,7 @@ from typing import Final
 from capillary.api.client import Client
 from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyTooLarge, ReplyUnreadable
 from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest, is_decided
+from capillary.counted import counted
 
 #: More pages than this are no list: some platforms answer any page number with the same page.
 MAX_PAGES: Final = 10_000
@@ -165,7 +166,7 @@ async def read_list(
         except ReplyTooLarge as error:
             made += pages.calls
             limit //= 2
-            _LOG.warning("the list is read again with %d requests a page: %s", limit, error.reason)
+            _LOG.warning("the list is read again with %s a page: %s", counted(limit, "request"), error.reason)
         else:
             return replace(read, pages=made + read.pages)
 
@@ -256,7 +257,7 @@ async def read_every_type(client: Client, *, since: date, today: date, on_page: 
     of_type = await total_since(client, since=max(since, days.since), today=today, request_type=REQUEST_TYPE)
     if of_type is None or of_type <= len(shown):
         return days
-    _LOG.info("the list has %d requests of %s, and %d of every type", of_type, REQUEST_TYPE, len(shown))
+    _LOG.info("the list has %s of %s, and %d of every type", counted(of_type, "request"), REQUEST_TYPE, len(shown))
     typed = await read_days(client, since=since, today=today, request_type=REQUEST_TYPE, on_page=on_page)
     later = days if days.since >= typed.since else typed
     # What is shown by one of the two alone is shown as surely as that one shows it.
@@ -318,7 +319,7 @@ async def _read_many_days(
     days = replace(days, whole_since=None)
     if total <= len(shown):
         return days
-    _LOG.info("the list since %s has %d rows, and its parts have shown %d", since, total, len(shown))
+    _LOG.info("the list since %s has %s, and its parts have shown %d", since, counted(total, "row"), len(shown))
     try:
         whole = await read_list(client, since=days.since, request_type=request_type, on_page=on_page)
     except CallRefused as error:

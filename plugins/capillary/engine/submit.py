@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from capillary.api.errors import NotTaken, Unauthorized
+from capillary.counted import counted
 from capillary.engine.before_sending import look_first
 from capillary.engine.doubt import Resolved
 from capillary.engine.errors import (
@@ -312,9 +313,10 @@ def _assert_worth_waiting(sender: Sender, plan: PlanId, terms: _Terms, here: Roo
         too_long = has_waited_too_long(tx, open_plan(tx, plan), settings, since=since)
     if too_long or here.until is None:
         raise TooMuchDoubt(
-            f"{here.in_doubt} requests of {settings.account} are in doubt, and the platform's list has not shown "
-            "what became of them for too long; nothing more is sent. Ask the platform's support "
-            "whether its list is complete and what becomes of what is submitted, then retry the task"
+            f"{counted(here.in_doubt, 'request')} of {settings.account} {'is' if here.in_doubt == 1 else 'are'} in "
+            "doubt, and the platform's list has not shown what became of them for too long; nothing more is sent. "
+            "Ask the platform's support whether its list is complete and what becomes of what is submitted, then "
+            "retry the task"
         )
 
 
@@ -338,7 +340,7 @@ def stop_look(ledger: Ledger, plan: PlanId) -> Callable[[], None]:
 def _give_back(ledger: Ledger, plan: PlanId) -> None:
     with ledger.write() as tx:
         freed = request_rows.discard_unsent(tx, badge_run_ids=[open_plan(tx, plan)])
-    _LOG.warning("%d customers of the stopped run were not sent and are given back: a later run takes them", freed)
+    _LOG.warning("not sent, since the run was stopped, and given back to a later one: %s", counted(freed, "customer"))
 
 
 def _assert_human(so_far: _SoFar, terms: _Terms) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from capillary.api.client import Client
 from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
 from capillary.api.request_workflow import OUR_KEYS, UNREADABLE_STATE, WorkflowRequest
+from capillary.counted import counted
 from capillary.engine.platform_list import ListRead
 from capillary.engine.runtime import Runtime
 from capillary.engine.single_read import read_singly
@@ -50,8 +51,9 @@ def way_out(read: ListRead) -> str:
         return ""
     named = " ".join(f"--not-ours {name}" for name in sorted(read.but_for))
     return (
-        f". All else adds up, but for {len(read.but_for)} row(s) that show neither an id nor whose they are: have the "
-        "platform's support look at them, and if they are somebody else's, say so: python -m capillary ledger import "
+        f". All else adds up, but for {counted(len(read.but_for), 'row')} without an id and without a sign of "
+        "whose it is: have the platform's support look there, and if nothing of it is ours, say so: "
+        "python -m capillary ledger import "
         f"{named}"
     )
 

@@ -168,8 +168,9 @@ async def watch(
     if missed and read.to_the_end:
         await runtime.ledger_call(lambda: _distrust(ledger, account))
         _LOG.error(
-            "%d requests of ours may exist but are missing from the list of %s; the list is not trusted for 24 h",
-            missed,
+            "%s of ours may exist but %s missing from the list of %s; the list is not trusted for 24 h",
+            counted(missed, "request"),
+            "is" if missed == 1 else "are",
             account,
         )
     if reading.foreign_key is not None:
@@ -185,10 +186,10 @@ async def watch(
     )
     if not read.to_the_end:
         _LOG.warning(
-            "the list of %s was not read to its end (%d pages, %d rows): what it does not show is not taken as missing",
+            "the list of %s was not read to its end (%s, %s): what it does not show is not taken as missing",
             account,
-            read.pages,
-            read.rows,
+            counted(read.pages, "page"),
+            counted(read.rows, "row"),
         )
     reaches_back = days.shows(cluster_day(known_until, settings))
     if read.to_the_end and reaches_back and not missed:

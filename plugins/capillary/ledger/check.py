@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import Row, text
 
+from capillary.counted import counted
 from capillary.ledger.database import Transaction
 
 #: Faults of one rule that are named one by one; of more, only the number is told.
@@ -63,8 +64,9 @@ RULES: Final = (
         "enrolled + already_enrolled + unconfirmed + failed + rejected + not_accepted + open + discarded "
         "ORDER BY badge_run_id",
         lambda row: (
-            f"plan {row.badge_run_id} ({row.dag_id}, {row.run_id}) does not add up: {row.eligible} rows of its query, "
-            f"{row.read} accounted for; {row.planned} customers planned, {row.accounted} accounted for"
+            f"plan {row.badge_run_id} ({row.dag_id}, {row.run_id}) does not add up: "
+            f"{counted(row.eligible, 'row')} of its query, {row.read} accounted for; "
+            f"{counted(row.planned, 'customer')} planned, {row.accounted} accounted for"
         ),
     ),
     Rule(
@@ -78,14 +80,15 @@ RULES: Final = (
         "GROUP BY k.request_id, q.key, k.outcome, k.error_code HAVING SUM(k.kept) <> SUM(k.held) "
         "ORDER BY q.key, k.outcome, k.error_code",
         lambda row: (
-            f"request {row.key}: {row.kept} customers with a row are counted as {_ending(row)}, {row.held} rows say so"
+            f"request {row.key}: {counted(row.kept, 'customer', 'with a row is', 'with a row are')} counted as "
+            f"{_ending(row)}, {counted(row.held, 'row', 'says', 'say')} so"
         ),
     ),
     Rule(
         "SELECT q.key, r.outcome, r.error_code, COUNT(*) AS lines FROM badge_result r "
         "JOIN badge_request q ON q.id = r.request_id "
         "GROUP BY r.request_id, q.key, r.outcome, r.error_code HAVING COUNT(*) > 1 ORDER BY q.key, r.outcome",
-        lambda row: f"request {row.key}: {_ending(row)} is counted in {row.lines} lines, not in one",
+        lambda row: f"request {row.key}: {_ending(row)} is counted in {counted(row.lines, 'line')}, not in one",
     ),
     Rule(
         "SELECT q.key, q.customers, COALESCE(e.held, 0) AS held, COALESCE(w.gone, 0) AS gone FROM badge_request q "
@@ -95,7 +98,8 @@ RULES: Final = (
         "ON w.request_id = q.id "
         "WHERE q.customers <> COALESCE(e.held, 0) + COALESCE(w.gone, 0) ORDER BY q.id",
         lambda row: (
-            f"request {row.key} holds {row.customers} customers: {row.held} have a row, {row.gone} are counted without"
+            f"request {row.key} holds {counted(row.customers, 'customer')}: {row.held} with a row, "
+            f"{row.gone} counted without"
         ),
     ),
     Rule(
@@ -106,7 +110,7 @@ RULES: Final = (
         "WHERE NOT ((q.status IN ('settled', 'waiting') AND COALESCE(c.counted, 0) = q.customers) "
         "OR (q.status <> 'settled' AND c.counted IS NULL)) ORDER BY q.id",
         lambda row: (
-            f"request {row.key} is {row.status}, and {row.counted} of its {row.customers} customers are counted"
+            f"request {row.key} is {row.status}, with {row.counted} of its {counted(row.customers, 'customer')} counted"
         ),
     ),
     Rule(
@@ -120,6 +124,8 @@ RULES: Final = (
         "SELECT occasion_id, customer_id FROM badge_enrolment WHERE COALESCE(outcome, '') = '' "
         "GROUP BY occasion_id, customer_id HAVING COUNT(*) > 1"
         ") d JOIN badge_occasion o ON o.id = d.occasion_id GROUP BY o.id, o.occasion ORDER BY o.id",
-        lambda row: f"occasion {row.occasion}: {row.twice} customers are open in more than one request",
+        lambda row: (
+            f"occasion {row.occasion}: {counted(row.twice, 'customer', 'is', 'are')} open in more than one request"
+        ),
     ),
 )

@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import insert, select, text
 
+from capillary.counted import counted
 from capillary.ledger.candidates import copy_in
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import LedgerBroken
@@ -63,8 +64,8 @@ def cut(tx: Transaction, whose: Cut, slices: Iterable[tuple[int, list[int]]], *,
         done_customers += sum(len(each.customers) for each in part)
     if (done_requests, done_customers) != (requests, planned):
         raise LedgerBroken(
-            f"{planned} customers were to be planned in {requests} requests, it were {done_customers} in "
-            f"{done_requests}; nothing was planned"
+            f"{counted(planned, 'customer')} in {counted(requests, 'request')} were to be planned, it were "
+            f"{done_customers} in {done_requests}; nothing was planned"
         )
 
 

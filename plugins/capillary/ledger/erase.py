@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Row, and_, delete, select, update
 
+from capillary.counted import counted
 from capillary.errors import TerminalError
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import LedgerBroken
@@ -87,8 +88,8 @@ def _assert_settled(tx: Transaction, theirs: ColumnElement[bool]) -> None:
     unsettled = sum(status != RequestStatus.SETTLED for status in requests.scalars())
     if unsettled:
         raise ErasureRefused(
-            f"the customer stands in {unsettled} requests that are not settled, and what became of them must still be "
-            "written down. Nothing was erased; try again when the checker has decided and the requests are settled"
+            f"the customer stands in {counted(unsettled, 'request')} not settled, and what became of them must still "
+            "be written down. Nothing was erased; try again when the checker has decided and the requests are settled"
         )
 
 
@@ -100,7 +101,7 @@ def _forget(tx: Transaction, row: Row[tuple[object, ...]]) -> None:
             badge_enrolment.c.attempt == row.attempt,
         )
     ).rowcount
-    counted = tx.conn.execute(
+    taken_off = tx.conn.execute(
         update(badge_result)
         .where(
             badge_result.c.request_id == row.request_id,
@@ -110,8 +111,9 @@ def _forget(tx: Transaction, row: Row[tuple[object, ...]]) -> None:
         )
         .values(without_row=badge_result.c.without_row + 1)
     ).rowcount
-    if gone != 1 or counted != 1:
+    if gone != 1 or taken_off != 1:
         raise LedgerBroken(
-            f"request {row.request_id}: {gone} rows of the customer and {counted} counts of their outcome were found, "
-            "one of each was expected; nothing was erased. Run: python -m capillary ledger check --deep"
+            f"request {row.request_id}: {counted(gone, 'row')} of the customer and {counted(taken_off, 'count')} of "
+            "their outcome were found, one of each was expected; nothing was erased. Run: "
+            "python -m capillary ledger check --deep"
         )

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, model_validat
 from pydantic.dataclasses import dataclass as checked_dataclass
 from sqlalchemy import Row, delete, exists, func, insert, or_, select
 
+from capillary.counted import counted
 from capillary.ledger.bounds import checked
 from capillary.ledger.candidates import is_new, known_elsewhere, may_be_planned, planning, unclear
 from capillary.ledger.conditions import is_open
@@ -312,7 +313,8 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
     known_before, over_cap = counts.distinct - fresh, fresh - planned
     if min(counts.duplicates, known_before, over_cap, planned) < 0:
         raise LedgerBroken(
-            f"the plan does not add up: {counts.rows} rows, {counts.invalid} invalid, {counts.distinct} customers, "
+            f"the plan does not add up: {counted(counts.rows, 'row')}, {counts.invalid} invalid, "
+            f"{counted(counts.distinct, 'customer')}, "
             f"{fresh} of them new, {planned} to be planned; nothing was planned"
         )
 
@@ -454,31 +456,35 @@ def _judge(tx: Transaction, order: Order, counts: Staged, requests: int) -> None
     guards, refusals = order.guards, []
     rows, invalid, distinct = counts.rows, counts.invalid, counts.distinct
     if distinct < guards.min_customers:
-        refusals.append(f"{distinct} customers, fewer than min_customers={guards.min_customers}")
+        refusals.append(f"{counted(distinct, 'customer')}, fewer than min_customers={guards.min_customers}")
     if guards.max_invalid_share is not None and rows and invalid / rows > guards.max_invalid_share:
         refusals.append(
-            f"{invalid} of {rows} rows are no customer ids, more than max_invalid_share={guards.max_invalid_share:g}"
+            f"{invalid:,} of {counted(rows, 'row')} without a customer id, more than "
+            f"max_invalid_share={guards.max_invalid_share:g}"
         )
     last = _customers_of_last_run(tx, order)
     if last:
         if guards.max_jump is not None and distinct > last * guards.max_jump:
             refusals.append(
-                f"{distinct} customers after {last} in the campaign's last run, more than max_jump={guards.max_jump:g}×"
+                f"{counted(distinct, 'customer')} after {last:,} in the campaign's last run, more than "
+                f"max_jump={guards.max_jump:g}×"
             )
         if guards.max_drop is not None and distinct < last * (1 - guards.max_drop):
             refusals.append(
-                f"{distinct} customers after {last} in the campaign's last run, a fall of more than "
+                f"{counted(distinct, 'customer')} after {last:,} in the campaign's last run, a fall of more than "
                 f"max_drop={guards.max_drop:g}"
             )
     if guards.max_requests is not None and requests > guards.max_requests:
         refusals.append(
-            f"{requests} approvals needed, more than max_requests={guards.max_requests}: raise it, or cap the customers"
+            f"{counted(requests, 'approval')} needed, more than max_requests={guards.max_requests}: raise it, or cap "
+            "the customers"
         )
     if guards.max_open_requests is not None and requests:
         still_open = _open_requests(tx, order)
         if still_open + requests > guards.max_open_requests:
             refusals.append(
-                f"{still_open} requests of the campaign are open and {requests} would be added, more than "
+                f"{counted(still_open, 'request')} of the campaign {'is' if still_open == 1 else 'are'} open and "
+                f"{requests:,} would be added, more than "
                 f"max_open_requests={guards.max_open_requests}: let the checker decide first"
             )
     if refusals:

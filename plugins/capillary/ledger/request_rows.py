@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
+from capillary.counted import counted
 from capillary.ledger.bounds import checked, code_kept, cut
 from capillary.ledger.conditions import is_seen
 from capillary.ledger.counts import count_outcomes
@@ -342,8 +343,8 @@ def discard_unsent(tx: Transaction, *, badge_run_ids: Iterable[OpenPlan]) -> int
             ).rowcount
             if rows != size or gone != 1:
                 raise LedgerBroken(
-                    f"request {request_id} of run {run_id} holds {rows} enrolments, {size} were planned; "
-                    "nothing was discarded"
+                    f"request {request_id} of run {run_id} holds {counted(rows, 'enrolment')}, {size} "
+                    "planned; nothing was discarded"
                 )
             customers += size
         if customers:
@@ -453,7 +454,7 @@ def _settle_all(tx: Transaction, request_id: int, outcome: Outcome, code: int | 
         .values(outcome=outcome, error_code=code)
     ).rowcount
     if touched != size:
-        raise LedgerBroken(f"request {request_id} has {size} customers, {touched} were open; nothing was settled")
+        raise LedgerBroken(f"request {request_id} has {counted(size, 'customer')}, {touched} open; nothing was settled")
     count_outcomes(tx, request_id)
 
 

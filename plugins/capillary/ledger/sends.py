@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import case, func, select
 
-from capillary.ledger.conditions import waits_for_long, is_watched
+from capillary.ledger.conditions import is_watched, waits_for_long
 from capillary.ledger.database import Transaction
 from capillary.ledger.schema import badge_occasion, badge_request
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select, text, update
 
+from capillary.counted import counted
 from capillary.ledger.bounds import code_kept, cut
 from capillary.ledger.counts import count_outcomes, customers_without_row
 from capillary.ledger.database import Transaction
@@ -76,8 +77,8 @@ def settle(tx: Transaction, request_id: int, *, sightings_read: Iterable[str], e
         held -= customers_without_row(tx, request_id)
     if not 0 < touched == len(endings) == held:
         raise LedgerBroken(
-            f"request {request_id} has {held} customers, {len(endings)} endings came and {touched} "
-            "fitted; nothing was settled"
+            f"request {request_id} has {counted(held, 'customer')}, {counted(len(endings), 'ending')} came and "
+            f"{touched} fitted; nothing was settled"
         )
     counts = count_outcomes(tx, request_id)
     # A spec is proven by a human's approval after which somebody is enrolled and nobody unconfirmed.

@@ -216,7 +216,7 @@ async def test_an_automatic_approval_stops_before_the_second_request(desk: Desk)
     with pytest.raises(AutoApproved) as caught:
         await submit(desk)
     assert str(caught.value) == (
-        "the platform executed 1 request(s) without a human's approval, and no further one was sent. Switch "
+        "the platform executed 1 request without a human's approval, and no further one was sent. Switch "
         "auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or let the campaign say "
         "on_auto_approved='accept'"
     )
@@ -279,7 +279,7 @@ async def test_an_approval_by_the_platform_some_time_later_stops_what_is_left(
         return row(f"p-{len(desk.posts)}", request.key)
 
     desk.answers = [slow] * 40
-    with pytest.raises(AutoApproved, match=r"executed 1 request\(s\) without a human's approval"):
+    with pytest.raises(AutoApproved, match=r"executed 1 request without a human's approval"):
         await submit(desk, in_flight=1)
     assert len(desk.posts) == sent
 
@@ -296,7 +296,7 @@ async def test_one_that_a_human_decided_is_not_looked_at_again(desk: Desk) -> No
 async def test_what_was_approved_by_itself_after_the_reply_stops_before_the_second_request(desk: Desk) -> None:
     desk.plan(range(1, 10))
     desk.unlisted = [approved("p-1")]
-    with pytest.raises(AutoApproved, match=r"executed 1 request\(s\) without a human's approval"):
+    with pytest.raises(AutoApproved, match=r"executed 1 request without a human's approval"):
         await submit(desk)
     assert (len(desk.posts), desk.statuses()) == (1, ["waiting", "planned", "planned"])
     assert [each.auto_approved for each in desk.sightings()] == [True]
@@ -409,7 +409,7 @@ async def test_who_clears_the_task_has_been_told_and_the_run_goes_on_until_the_n
         await submit(desk, run)
     desk.unlisted = [approved("p-1")]
     desk.now[0] += timedelta(minutes=1)
-    with pytest.raises(AutoApproved, match=r"1 request\(s\)"):
+    with pytest.raises(AutoApproved, match=r"1 request"):
         await submit(desk, run)
     desk.now[0] += timedelta(minutes=1)
     assert (await submit(desk, run)).counts == {Sent.ACCEPTED: 1}
@@ -452,7 +452,7 @@ async def test_what_was_sent_again_and_executed_by_itself_counts_too(desk: Desk,
     later = desk.plan([100], "later")
     desk.answers = [row(f"p-again-{number}", None, "approved") for number in (1, 2)]
     if stop:
-        with pytest.raises(AutoApproved, match=r"executed 1 request\(s\)"):
+        with pytest.raises(AutoApproved, match=r"executed 1 request"):
             await submit(desk, later.badge_run_id)
         assert desk.statuses() == ["waiting", "sending", "planned"]
     else:
@@ -477,7 +477,7 @@ async def test_a_list_that_never_comes_to_its_end_holds_everything_back(desk: De
     with pytest.raises(ListCutShort) as caught:
         await submit(desk)
     assert str(caught.value) == (
-        "the platform's list of requests was read 3 times and never to its end (last time 1 pages, 0 rows), and "
+        "the platform's list of requests was read 3 times and never to its end (last time 1 page, 0 rows), and "
         "nothing is sent: what this ledger forgot may stand on the part that did not show. Retry later; if it stays, "
         "check page_base and page_size of the platform's connection. Where it shows rows twice at every reading, "
         "python -m capillary ledger import --dags <folder> --since <day> learns what it holds of ours"

@@ -397,7 +397,7 @@ async def test_a_list_that_is_not_read_to_its_end_is_told(desk: Desk, caplog: py
     assert "not read to its end" not in caplog.text
     desk.cut_short, desk.cut_short_of = 1, "ISSUE-BADGE"
     await read(desk)
-    assert "the list of platform.example/100 was not read to its end (1 pages, 1 rows)" in caplog.text
+    assert "the list of platform.example/100 was not read to its end (1 page, 1 row)" in caplog.text
 
 
 # Lists that hide what is known ---------------------------------------------------------------------------------
@@ -408,7 +408,7 @@ async def test_nothing_is_sent_on_a_list_that_hides_what_this_ledger_knows(desk:
     await send(desk, ago=DAY, shown=False, settled=hidden == "what is settled")
     if hidden == "what is decided":
         desk.write(update(badge_sighting).values(terminal_seen_at=NOON, state="approved"))
-    with pytest.raises(ListCutShort, match=r"does not show 1 request\(s\) of ours that a single read shows"):
+    with pytest.raises(ListCutShort, match=r"does not show 1 request of ours that a single read shows"):
         await submit_another(desk)
     assert desk.statuses()[-1] == "planned"
     desk.listed, desk.unlisted = desk.unlisted, []

@@ -70,21 +70,21 @@ def test_a_ledger_with_a_request_in_every_state_is_right_and_left_as_it_is(ledge
             "UPDATE badge_enrolment SET outcome = 'unconfirmed' WHERE customer_id = 1",
             [
                 "request {key}: 3 customers with a row are counted as failed, no code, 2 rows say so",
-                "request {key}: 0 customers with a row are counted as unconfirmed, no code, 1 rows say so",
+                "request {key}: 0 customers with a row are counted as unconfirmed, no code, 1 row says so",
             ],
         ),
         (
             "UPDATE badge_enrolment SET error_code = 816 WHERE customer_id = 1",
             [
                 "request {key}: 3 customers with a row are counted as failed, no code, 2 rows say so",
-                "request {key}: 0 customers with a row are counted as failed, code 816, 1 rows say so",
+                "request {key}: 0 customers with a row are counted as failed, code 816, 1 row says so",
             ],
         ),
         (
             "DELETE FROM badge_enrolment WHERE customer_id = 1",
             [
                 "request {key}: 3 customers with a row are counted as failed, no code, 2 rows say so",
-                "request {key} holds 3 customers: 2 have a row, 0 are counted without",
+                "request {key} holds 3 customers: 2 with a row, 0 counted without",
             ],
         ),
         (
@@ -99,7 +99,7 @@ def test_a_ledger_with_a_request_in_every_state_is_right_and_left_as_it_is(ledge
             "UPDATE badge_result SET without_row = 1 WHERE outcome = 'failed'",
             [
                 "request {key}: 2 customers with a row are counted as failed, no code, 3 rows say so",
-                "request {key} holds 3 customers: 3 have a row, 1 are counted without",
+                "request {key} holds 3 customers: 3 with a row, 1 counted without",
             ],
         ),
         (
@@ -110,16 +110,16 @@ def test_a_ledger_with_a_request_in_every_state_is_right_and_left_as_it_is(ledge
                     "15 customers planned, 12 accounted for"
                 ),
                 "request {key}: 0 customers with a row are counted as failed, no code, 3 rows say so",
-                "request {key} is settled, and 0 of its 3 customers are counted",
+                "request {key} is settled, with 0 of its 3 customers counted",
             ],
         ),
         (
             "UPDATE badge_request SET status = 'planned' WHERE key = '{key}'",
-            ["request {key} is planned, and 3 of its 3 customers are counted"],
+            ["request {key} is planned, with 3 of its 3 customers counted"],
         ),
         (
             "UPDATE badge_request SET status = 'sending' WHERE key = '{key}'",
-            ["request {key} is sending, and 3 of its 3 customers are counted"],
+            ["request {key} is sending, with 3 of its 3 customers counted"],
         ),
     ],
 )
@@ -133,7 +133,7 @@ def test_what_is_wrong_is_named_with_its_place(ledger: Ledger, key: str, change:
 def test_a_request_that_was_seen_again_must_be_counted_whole(ledger: Ledger, key: str) -> None:
     assert key
     told = found(ledger, "UPDATE badge_result SET customers = 2 WHERE outcome = 'rejected'")
-    assert [sentence for sentence in told if sentence.endswith("is waiting, and 2 of its 3 customers are counted")]
+    assert [sentence for sentence in told if sentence.endswith("is waiting, with 2 of its 3 customers counted")]
 
 
 def test_one_ending_in_two_lines_is_a_fault(ledger: Ledger, key: str) -> None:
@@ -155,7 +155,7 @@ def test_a_customer_open_twice_is_found_without_the_index_that_forbids_it(ledger
         f"UPDATE badge_enrolment SET customer_id = 4, attempt = 2 WHERE request_id = {other}",  # noqa: S608 - a number
         f"UPDATE badge_request SET attempt = 2 WHERE id = {other}",  # noqa: S608 - a number
     )
-    assert told == ("occasion Spring 2026: 1 customers are open in more than one request",)
+    assert told == ("occasion Spring 2026: 1 customer is open in more than one request",)
 
 
 def test_of_many_faults_of_one_kind_the_first_are_named_and_the_others_counted(ledger: Ledger) -> None:
@@ -184,4 +184,4 @@ def test_the_command_ends_with_1_and_names_every_fault(
     assert main(["ledger", "check", "--deep", "--url", url]) == 1
     told = capsys.readouterr().err
     assert f"\n  request {key}: 3 customers with a row are counted as failed, no code, 2 rows say so\n" in told
-    assert f"\n  request {key}: 0 customers with a row are counted as failed, code 816, 1 rows say so\n" in told
+    assert f"\n  request {key}: 0 customers with a row are counted as failed, code 816, 1 row says so\n" in told

@@ -226,7 +226,7 @@ def test_guards_compare_with_the_campaigns_own_runs(ledger: Ledger) -> None:
     assert plan(ledger, range(101, 104), small).planned == 3, "thirty before, ten requests open: another campaign's"
     with pytest.raises(GuardRefused, match=r"7 customers after 3 in the campaign's last run.*max_jump"):
         plan(ledger, range(101, 108), replace(small, run_id="second"))
-    with pytest.raises(GuardRefused, match="1 requests of the campaign are open and 2 would be added"):
+    with pytest.raises(GuardRefused, match="1 request of the campaign is open and 2 would be added"):
         plan(ledger, range(201, 207), replace(small, run_id="third"))
 
 

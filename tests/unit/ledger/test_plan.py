@@ -259,7 +259,7 @@ def test_all_guards_that_refuse_are_named_and_a_person_may_override_them(ledger:
 def test_open_requests_of_the_campaigns_other_occasions_count(ledger: Ledger) -> None:
     plan(ledger, [1, 2, 3])
     order = run("second", occasion="Summer", guards=replace(NO_GUARDS, max_open_requests=1))
-    with pytest.raises(GuardRefused, match="1 requests of the campaign are open"):
+    with pytest.raises(GuardRefused, match="1 request of the campaign is open"):
         plan(ledger, [4], order)
 
 

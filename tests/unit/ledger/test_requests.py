@@ -135,7 +135,7 @@ def test_a_request_with_a_customer_that_has_an_outcome_is_not_refused_whole(ledg
             update(badge_enrolment).where(badge_enrolment.c.customer_id == 2).values(outcome=Outcome.ENROLLED)
         )
     before = snapshot(ledger)
-    message = f"request {planned} has 3 customers, 2 were open; nothing was settled"
+    message = f"request {planned} has 3 customers, 2 open; nothing was settled"
     with pytest.raises(LedgerBroken, match=message), ledger.write() as tx:
         refuse(tx, held, code=2014, reason="refused")
     assert snapshot(ledger) == before
@@ -430,7 +430,7 @@ def test_a_request_that_lost_a_customer_is_not_discarded(ledger: Ledger, planned
         tx.conn.execute(delete(badge_enrolment).where(badge_enrolment.c.customer_id == 2))
     before = snapshot(ledger)
     run_id = request(ledger, planned).badge_run_id
-    message = f"request {planned} of run {run_id} holds 2 enrolments, 3 were planned; nothing was discarded"
+    message = f"request {planned} of run {run_id} holds 2 enrolments, 3 planned; nothing was discarded"
     with pytest.raises(LedgerBroken, match=message), ledger.write() as tx:
         discard_unsent(tx, badge_run_ids=[run_id])
     assert snapshot(ledger) == before
