@@ -13,7 +13,7 @@ from sqlalchemy import select
 from urllib3.exceptions import InsecureRequestWarning
 
 from capillary.connections.warehouse import database_engine_of
-from capillary.engine.query_errors import QueryInterrupted, QueryRefused
+from capillary.engine.query_errors import LoginRefused, QueryInterrupted, QueryRefused
 from capillary.engine.query_probe import Depth, probe_query
 from capillary.engine.warehouse import read_rows
 from capillary.ledger.schema import badge_enrolment
@@ -145,7 +145,7 @@ def test_an_error_is_judged_by_its_type_and_nobody_is_planned(
     trino.query = Query(pages, error=error)
     with pytest.raises(AirflowException, match=f"^{becomes.__name__}: .*{said}") as caught:
         plan(place)
-    assert isinstance(caught.value, AirflowFailException) is (becomes is QueryRefused)
+    assert isinstance(caught.value, AirflowFailException) is (becomes is not QueryInterrupted)
     assert "a@b.example" not in str(caught.value)
     assert place.rows() == 0
 
@@ -166,8 +166,8 @@ def test_a_connection_that_is_lost_after_the_second_page_plans_nobody_and_the_ne
 @pytest.mark.parametrize(
     ("status", "becomes", "said"),
     [
-        (401, QueryRefused, "error 401"),
-        (403, QueryRefused, "error 403"),
+        (401, LoginRefused, "error 401"),
+        (403, LoginRefused, "error 403"),
         (404, QueryInterrupted, "error 404"),
         (429, QueryInterrupted, "error 429"),
         (500, QueryInterrupted, "error 500"),
@@ -182,7 +182,7 @@ def test_an_error_of_http_is_judged_by_its_status(
     trino.status, trino.page = status, "Unauthorized: the token of a@b.example has run out"
     with pytest.raises(AirflowException, match=f"^{becomes.__name__}: .*{said}") as caught:
         plan(place)
-    assert isinstance(caught.value, AirflowFailException) is (becomes is QueryRefused)
+    assert isinstance(caught.value, AirflowFailException) is (becomes is not QueryInterrupted)
     assert "a@b.example" not in str(caught.value)
     assert place.rows() == 0
 
@@ -306,7 +306,7 @@ def test_over_tls_the_certificate_is_verified_unless_the_extra_says_otherwise(
 
 def test_a_password_is_not_sent_in_plain(connected: Connect, trino: TrinoServer) -> None:
     connected(password="s3cret-word")
-    with pytest.raises(QueryRefused, match="TLS/SSL is required") as caught:
+    with pytest.raises(LoginRefused, match="TLS/SSL is required") as caught:
         customers()
     assert trino.calls == []
     assert "s3cret-word" not in str(caught.value)

@@ -75,8 +75,6 @@ _MYSQL_TERMINAL: Final = frozenset({1044, 1045, 1049, 1051, 1052, 1054, 1064, 11
 #: Trino's errors of the query or of rights have this type, and so have those of a query that somebody ended.
 _TRINO_USER: Final = "USER_ERROR"
 _TRINO_ENDED: Final = frozenset({"USER_CANCELED", "ABANDONED_QUERY"})
-#: What Trino's client says of HTTP 401 and 403; it has a class for HTTP's errors which is none of the DB-API's.
-_TRINO_UNAUTHORISED: Final = re.compile(r"error 40[13]\b")
 #: Reasons of Google's 400 and 403 that pass (BigQuery's documentation, "Error messages").
 _GOOGLE_PASSING: Final = frozenset(
     {"quotaExceeded", "rateLimitExceeded", "jobRateLimitExceeded", "concurrentQueriesExceeded"}
@@ -158,8 +156,7 @@ def may_pass(error: Exception) -> bool:
     if isinstance(error, PoolTimeout):
         return True
     if not isinstance(error, DBAPIError):
-        # SQLAlchemy's own: the statement cannot be compiled
-        return not isinstance(error, SQLAlchemyError) and _trino_passes(error) is not False
+        return not isinstance(error, SQLAlchemyError)  # SQLAlchemy's own: the statement cannot be compiled
     if error.connection_invalidated:
         return True
     orig = error.orig
@@ -186,9 +183,7 @@ def _login_passes(orig: BaseException) -> bool | None:
 def _trino_passes(orig: object) -> bool | None:
     kind = getattr(orig, "error_type", None)
     if kind is None:
-        of_client = type(orig).__module__.partition(".")[0] == "trino"
-        refused = type(orig).__name__ == "TrinoAuthError" or _TRINO_UNAUTHORISED.match(str(orig))
-        return False if of_client and refused else None
+        return None
     return kind != _TRINO_USER or getattr(orig, "error_name", None) in _TRINO_ENDED
 
 
