@@ -113,7 +113,7 @@ def _run_progress(tx: Transaction, dag_id: str, run_id: str) -> RunProgress | No
             func.count(badge_run.c.id.distinct()).label("plans"),
             func.count(badge_request.c.id).label("requests"),
             *(func.count(case((status == word, 1))).label(word) for word in RequestStatus),
-            func.count(case((is_decided(), 1))).label("terminal"),
+            func.count(case((is_decided() & is_seen(), 1))).label("terminal"),
         )
         .select_from(badge_run.outerjoin(badge_request, badge_request.c.badge_run_id == badge_run.c.id))
         .where(badge_run.c.dag_id == dag_id, badge_run.c.run_id == run_id)
