@@ -389,8 +389,8 @@ GROUP BY {_RUN}
 _WAITING = """
 CREATE VIEW badge_waiting AS
 SELECT r.account, r.campaign, o.occasion, r.dag_id, r.run_id, q.key AS request_key, q.customers, q.status, q.tries,
-    q.resends, q.first_sent_at, s.platform_request_id, s.state, s.seen_at, {age} AS age_seconds, s.maker_id, s.start_time,
-    NULLIF(s.failed_checks, '') AS failed_checks
+    q.resends, q.first_sent_at, s.platform_request_id, s.state, s.seen_at, {age} AS age_seconds, s.maker_id,
+    s.start_time, NULLIF(s.failed_checks, '') AS failed_checks
 FROM badge_request q
 JOIN badge_run r ON r.id = q.badge_run_id
 JOIN badge_occasion o ON o.id = q.occasion_id
