@@ -60,7 +60,6 @@ from capillary.ledger import (
     candidates,
     counts,
     cut,
-    foreign_keys,
     migrate,
     pace,
     plan,
@@ -68,6 +67,7 @@ from capillary.ledger import (
     scans,
     server,
     stops,
+    unknown_keys,
 )
 from capillary.ledger import history as ledger_history
 from capillary.ledger import locked_rows as ledger_occasion
@@ -726,9 +726,9 @@ BUGS: Final[Mapping[str, Bug]] = {
         lambda shape: shape.largest_page > 0,
         shown_by=141,
     ),
-    "foreign-key-ignored": Bug(
+    "unknown-key-ignored": Bug(
         "an unknown key of ours stops submitting",
-        [(foreign_keys, "note", _never)],
+        [(unknown_keys, "note", _never)],
         _restored,
         shown_by=9,
     ),

@@ -15,11 +15,11 @@ from capillary.engine.unreadable_rows import is_through, way_out
 from capillary.engine.watch import watch
 from capillary.ledger import request_rows, scans, server
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.foreign_keys import drop_known, foreign_keys
 from capillary.ledger.history import history, read_again
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.runs import planned_requests
 from capillary.ledger.stops import assert_run_not_stopped
+from capillary.ledger.unknown_keys import drop_known, unknown_keys
 
 #: Readings of the list before sending, until one of them came to its end: pages may shift under a reader.
 LIST_READINGS: Final = 3
@@ -72,7 +72,7 @@ async def look_first(
 
     if not await sender.runtime.ledger_call(anything_planned):
         return Looked(Resolved(), _NEVER)
-    await sender.runtime.ledger_call(lambda: _doubt_the_foreign_keys(sender))
+    await sender.runtime.ledger_call(lambda: _doubt_the_unknown_keys(sender))
     await read_history(sender.ledger, sender.client, sender.runtime, alive=alive)
     read_at = await sender.runtime.ledger_call(lambda: _read_by_another(sender, fresh))
     if read_at is None:
@@ -103,7 +103,7 @@ def _read_by_another(sender: Sender, fresh: timedelta | None) -> datetime | None
         return None if reading is None else reading.begun_at
 
 
-def _doubt_the_foreign_keys(sender: Sender) -> None:
+def _doubt_the_unknown_keys(sender: Sender) -> None:
     """Have the whole list read again where a key that this user was shown stops the account: it may be rejected now.
 
     Of a key that another user was shown this user's reading says nothing: it stays, unless the ledger knows it now.
@@ -111,7 +111,7 @@ def _doubt_the_foreign_keys(sender: Sender) -> None:
     account, user = sender.client.settings.account, sender.client.settings.sender
     with sender.ledger.write() as tx:
         drop_known(tx, account)
-        is_stopped = any(foreign.sender == user for foreign in foreign_keys(tx, account))
+        is_stopped = any(unknown.sender == user for unknown in unknown_keys(tx, account))
         if is_stopped and history(tx, account, user).read_at is not None:
             read_again(tx, account, user)
 

@@ -52,7 +52,7 @@ class Watched:
         read: how the reading went.
         settled: requests settled from what was read.
         read_singly: the ledger's ids of decided requests that single reads were asked for, settled or not.
-        foreign_key: a key of ours that the ledger does not know.
+        unknown_key: a key of ours that the ledger does not know.
         missed: requests that the list should have shown, and that no single read says are gone.
         refused_before: the platform refuses to list the days before this one; None: all days were listed.
         reaches_back: what was listed begins before everything of ours that this ledger may not know.
@@ -61,7 +61,7 @@ class Watched:
     read: ListRead
     settled: int
     read_singly: frozenset[int]
-    foreign_key: str | None
+    unknown_key: str | None
     missed: int
     refused_before: date | None
     reaches_back: bool
@@ -173,9 +173,9 @@ async def watch(
             "is" if missed == 1 else "are",
             account,
         )
-    if reading.foreign_key is not None:
-        foreign_key = on_one_line(reading.foreign_key)
-        _LOG.error("the platform holds %s, which this ledger does not know: submitting stops", foreign_key)
+    if reading.unknown_key is not None:
+        unknown_key = on_one_line(reading.unknown_key)
+        _LOG.error("the platform holds %s, which this ledger does not know: submitting stops", unknown_key)
     _LOG.info(
         "list read: %s, %s, %d new, %d settled, %d read singly",
         counted(read.pages, "page"),
@@ -198,7 +198,7 @@ async def watch(
         read,
         reading.settled,
         frozenset(left),
-        reading.foreign_key,
+        reading.unknown_key,
         missed,
         refused_before=days.since if days.refused else None,
         reaches_back=reaches_back,
@@ -225,7 +225,7 @@ class _Reading:
         self.settled = 0
         self.left: dict[int, WorkflowRequest] = {}
         self._met = 0
-        self.foreign_key: str | None = None
+        self.unknown_key: str | None = None
 
     def take(self, rows: tuple[WorkflowRequest, ...], *, read_singly: bool = False) -> None:
         """Record one page, or one single read."""
@@ -235,7 +235,7 @@ class _Reading:
                 scans.renew(tx, self._account, by=self._reader)
         self.seen.update(row.platform_request_id for row in rows)
         self.new += recorded.new
-        self.foreign_key = recorded.foreign_key or self.foreign_key
+        self.unknown_key = recorded.unknown_key or self.unknown_key
         if not self._settle:
             return
         from_rows = settle_rows(self._ledger, recorded.rows, read_singly=read_singly)

@@ -37,7 +37,7 @@ In reading order:
 - ``pace``: the account's call budget
 - ``scans``: who reads the platform's list, and whether it is trusted
 - ``history``: an account's first reading
-- ``foreign_keys``: keys that the ledger does not know
+- ``unknown_keys``: keys that the ledger does not know
 - ``import_requests``: write back what the ledger has forgotten
 - ``runs``: what is open, whoever planned it
 - ``run_wait``: what one run waits for

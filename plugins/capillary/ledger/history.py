@@ -16,7 +16,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, select, update
 
-from capillary.ledger import foreign_keys
+from capillary.ledger import unknown_keys
 from capillary.ledger.bounds import checked
 from capillary.ledger.database import Transaction
 from capillary.ledger.scans import ensure
@@ -119,7 +119,7 @@ def finish(tx: Transaction, account: str, sender: str, *, today: date) -> Histor
         .values(read_at=tx.now)
     )
     if tx.conn.execute(statement).rowcount == 1:
-        foreign_keys.drop_unseen(tx, account, sender)
+        unknown_keys.drop_unseen(tx, account, sender)
     return history(tx, account, sender)
 
 
@@ -138,7 +138,7 @@ def read_again(tx: Transaction, account: str, sender: str) -> None:
 
     What keeps the account from submitting does so until then: another user sends meanwhile, and may not be shown it.
     """
-    foreign_keys.expect_again(tx, account, sender)
+    unknown_keys.expect_again(tx, account, sender)
     tx.conn.execute(
         update(badge_history)
         .where(*_of(account, sender))

@@ -21,7 +21,7 @@ from capillary.engine.second_look import LOOK_AFTER_S
 from capillary.engine.send import SEND_WITHIN_S, Sent
 from capillary.engine.sightings import record_rows
 from capillary.engine.submit import IN_FLIGHT, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
-from capillary.ledger import foreign_keys, history, scans, stops
+from capillary.ledger import history, scans, stops, unknown_keys
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.schema import badge_occasion, badge_request
 from capillary.ledger.stops import Scope
@@ -511,7 +511,7 @@ async def test_the_command_for_a_strangers_key_runs_nothing_and_stays_on_one_lin
     )
     assert said.endswith(r"ledger import --not-ours $'cb1.$(touch x)\U0000000athe ledger is whole'")
     with desk.ledger.write() as tx:
-        foreign_keys.note(tx, desk.settings.account, desk.settings.sender, ["cb1.$(touch x)"])
+        unknown_keys.note(tx, desk.settings.account, desk.settings.sender, ["cb1.$(touch x)"])
     desk.listed = [row("p-0", "cb1.$(touch x)")]
     with pytest.raises(LedgerBehind, match=r"ledger import --not-ours 'cb1\.\$\(touch x\)'$"):
         await submit(desk)
@@ -535,7 +535,7 @@ async def test_a_key_that_shows_while_sending_stops_the_next_batch(desk: Desk) -
 
     async def meanwhile(request: Any) -> Any:  # noqa: ANN401 - whatever is sent
         with desk.ledger.write() as tx:
-            foreign_keys.note(tx, desk.settings.account, desk.settings.sender, [OTHER_KEY])
+            unknown_keys.note(tx, desk.settings.account, desk.settings.sender, [OTHER_KEY])
         return row("p-1", request.key)
 
     desk.answers = [meanwhile]
@@ -610,7 +610,7 @@ async def test_the_account_is_read_before_the_first_send(desk: Desk) -> None:
 async def test_where_a_key_stops_the_account_the_whole_list_is_read_again(desk: Desk, state: str) -> None:
     desk.plan([1])
     with desk.ledger.write() as tx:
-        foreign_keys.note(tx, desk.settings.account, desk.settings.sender, [OTHER_KEY])
+        unknown_keys.note(tx, desk.settings.account, desk.settings.sender, [OTHER_KEY])
     desk.listed = [row("p-0", OTHER_KEY, state)]
     if state == "rejected":
         assert (await submit(desk)).counts == {Sent.ACCEPTED: 1}

@@ -83,7 +83,7 @@ def trusted(desk: Desk) -> bool:
 async def test_a_strangers_key_forges_no_line_of_the_log(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     desk.listed.append(row("p-0", "cb1.a\nlist read: all is well"))
     watched = await read(desk)
-    assert watched.foreign_key == "cb1.a\nlist read: all is well", "what the ledger keeps is the key itself"
+    assert watched.unknown_key == "cb1.a\nlist read: all is well", "what the ledger keeps is the key itself"
     assert r"the platform holds cb1.a\nlist read: all is well, which" in caplog.text
     assert all(record.getMessage().isprintable() for record in caplog.records)
 
@@ -534,7 +534,7 @@ async def test_a_poll_looks_behind_nothing(desk: Desk) -> None:
     await send(desk, ago=DAY)
     desk.listed.append(row("p-forgotten", FORGOTTEN))
     desk.lean = True
-    assert (await read(desk)).foreign_key is None
+    assert (await read(desk)).unknown_key is None
     assert singly(desk) == []
 
 

@@ -259,7 +259,7 @@ def test_the_waiting_view_has_one_row_per_open_request_with_the_sighting_that_wa
     books.sighting(twins, "new", "rejected", terminal=True, after_s=60)
     books.request(run, 2, RequestStatus.SETTLED, {4: Outcome.ENROLLED})
     with ledger.read() as tx:
-        rows = tx.conn.execute(text("SELECT * FROM badge_waiting ORDER BY key")).mappings().all()
+        rows = tx.conn.execute(text("SELECT * FROM badge_waiting ORDER BY request_key")).mappings().all()
     assert [(row["status"], row["platform_request_id"], row["state"], row["customers"]) for row in rows] == [
         ("planned", None, None, 1),
         ("waiting", "old", "AdminTask", 2),
