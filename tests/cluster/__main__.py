@@ -1,4 +1,4 @@
-"""`python -m tests.cluster [long] [--kills 50] [--requests 200] [--seed N] [--keep]`: 0 only where all holds."""
+"""`python -m tests.cluster [short | long --kills 50 --requests 200 --seed 1] [--keep]`: 0 only where all holds."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
 
 from tests.cluster.cluster import running_cluster
 from tests.cluster.engine import ClusterFailed
 from tests.cluster.images import ImageMissing, build, images
+from tests.cluster.long import campaigns as storm_campaigns
+from tests.cluster.long import long, write_streak
 from tests.cluster.manual import secrets
 from tests.cluster.memory import Memory
-from tests.cluster.short import CAMPAIGNS, Short, short
+from tests.cluster.short import CAMPAIGNS, short
+from tests.cluster.table import print_long, print_short
+from tests.fire.campaigns import write_upkeep
+from tests.fire.storm import Order
 
 #: A PID, mount and network namespace for all of it: with this program's death the kernel ends everything.
 _NAMESPACES: Final = ("unshare", "--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc")
@@ -31,25 +35,20 @@ _NAMESPACES: Final = ("unshare", "--mount", "--net", "--pid", "--ipc", "--fork",
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build what stands for the image, then go on in namespaces of its own."""
-    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
-    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--keep", action="store_true", help="keep the folder with volumes and logs")
-    asked = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    asked = _parser().parse_args(given)
     if asked.inside is not None:
-        return inside(asked.inside)
+        return inside(asked)
     if sys.platform != "linux" or os.geteuid() != 0:
         sys.stderr.write("make cluster: Linux and root are needed, for the containers' namespaces: sudo make cluster\n")
         return 2
+    # Whoever ends this shall leave no container behind.
+    signal.signal(signal.SIGTERM, _end)
     folder = Path(tempfile.mkdtemp(prefix="cluster-"))
     folder.chmod(0o755)
     try:
-        built = folder / "image"
-        built.mkdir()
-        images(built)
-        build(built)
-        (folder / "secrets.json").write_text(json.dumps(secrets(folder)))
-        again = [sys.executable, "-m", "tests.cluster", "--inside", str(folder)]
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        _prepare(folder, asked.form)
+        again = [sys.executable, "-m", "tests.cluster", *given, "--inside", str(folder)]
         with subprocess.Popen([*_NAMESPACES, *again]) as process:  # noqa: S603 - ourselves
             try:
                 return process.wait()
@@ -65,9 +64,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def inside(folder: Path) -> int:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
+    parser.add_argument("form", nargs="?", choices=["short", "long"], default="short", help="which form (short)")
+    parser.add_argument("--kills", type=int, default=50, help="long: how many containers are killed (50)")
+    parser.add_argument("--requests", type=int, default=200, help="long: requests before the last runs (200)")
+    parser.add_argument("--seed", type=int, default=1, help="long: of every draw (1)")
+    parser.add_argument("--keep", action="store_true", help="keep the folder with volumes and logs")
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
+    return parser
+
+
+def _end(*_: object) -> None:
+    # A second one would cut the ending off.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
+def _prepare(folder: Path, form: str) -> None:
+    """Make the image's part of the checkout with the form's campaigns in it, and the secrets."""
+    built = folder / "image"
+    built.mkdir()
+    images(built)
+    build(built)
+    if form == "long":
+        write_upkeep(built / "dags")
+        write_streak(built / "dags")
+    for campaign in storm_campaigns() if form == "long" else CAMPAIGNS:
+        campaign.write(built / "dags")
+    (folder / "secrets.json").write_text(json.dumps(secrets(folder)))
+
+
+def inside(asked: argparse.Namespace) -> int:
     """Run the cluster as the first process of the namespaces, and print what came of it."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _end)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     began = time.monotonic()
 
@@ -76,45 +106,21 @@ def inside(folder: Path) -> int:
 
     # Nothing of this machine's /run is touched; the containers' own files are in memory, beside their root.
     subprocess.run(["mount", "-t", "tmpfs", "run", "/run"], check=True)  # noqa: S607 - root's own
-    memory, disk = Path("/run/containers"), folder / "disk"
+    memory, disk = Path("/run/containers"), asked.inside / "disk"
     memory.mkdir()
     disk.mkdir()
-    given = json.loads((folder / "secrets.json").read_text())
+    given = json.loads((asked.inside / "secrets.json").read_text())
     try:
-        with Memory() as used, running_cluster(folder / "image", CAMPAIGNS, given, memory=memory, disk=disk) as cluster:
+        with Memory() as used, running_cluster(asked.inside / "image", given, memory=memory, disk=disk) as cluster:
             up_s = time.monotonic() - began
             tell("all healthy")
-            outcome = short(cluster, tell)
+            if asked.form == "long":
+                order = Order(kills=asked.kills, requests=asked.requests, seed=asked.seed)
+                return print_long(long(cluster, order, tell), order, up_s, used, console)
+            return print_short(short(cluster, tell), up_s, used, console)
     except (ClusterFailed, TimeoutError) as error:
         console.print(f"BROKEN: {error}")
         return 1
-    print_short(outcome, up_s, used, console)
-    return 1 if outcome.broken else 0
-
-
-def print_short(outcome: Short, up_s: float, used: Memory, console: Console) -> None:
-    """Print seconds, memory, figures, and every broken promise."""
-    judgement = outcome.judgement
-    table = Table(title="Cluster", title_justify="left", show_header=False)
-    table.add_column("what")
-    table.add_column("figure", justify="right")
-    rows: list[tuple[str, object]] = [
-        ("seconds: until all is healthy", f"{up_s:.0f}"),
-        *((f"seconds: {step}", f"{seconds:.0f}") for step, seconds in outcome.seconds.items()),
-        ("MiB at most, what is shared counted once", used.peak_pss),
-        ("MiB at most, what is shared counted for each", used.peak_rss),
-        ("runs", len(outcome.runs)),
-        ("requests on the platform", judgement.requests),
-        ("customers", judgement.customers),
-        *((f"  {name}", count) for name, count in sorted(judgement.outcomes.items())),
-        ("doubled", judgement.doubled),
-        ("lost", judgement.lost),
-    ]
-    for what, figure in rows:
-        table.add_row(what, str(figure))
-    console.print(table)
-    for sentence in outcome.broken:
-        console.print(f"BROKEN: {sentence}")
 
 
 if __name__ == "__main__":

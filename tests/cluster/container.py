@@ -126,8 +126,8 @@ class Container:
             ["mount", "-t", "overlay", "overlay", "-o", layers, str(root)],
             ["mount", "-t", "proc", "proc", f"{root}/proc"],
             ["mount", "--rbind", "/dev", f"{root}/dev"],
-            ["mount", "-t", "tmpfs", "-o", f"size={self.service.shm_bytes}", "shm", f"{root}/dev/shm"],
-            ["mount", "-t", "tmpfs", "-o", "mode=1777", "tmp", f"{root}/tmp"],
+            ["mount", "-t", "tmpfs", "-o", f"size={self.service.shm_bytes}", "shm", f"{root}/dev/shm"],  # noqa: S108
+            ["mount", "-t", "tmpfs", "-o", "mode=1777", "tmp", f"{root}/tmp"],  # noqa: S108
             # The checkout is not in the image: only what is bound below is seen of it.
             ["mkdir", "-p", f"{root}{CHECKOUT}"],
             ["mount", "-t", "tmpfs", "checkout", f"{root}{CHECKOUT}"],

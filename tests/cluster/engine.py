@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -214,7 +214,7 @@ class Engine:
                 self._places.setdefault(service.name, []).append(place)
                 self.members.setdefault(service.name, []).append(Supervised(container, self._is_ready, log))
 
-    def __iter__(self) -> Any:  # noqa: ANN401 - an iterator of Supervised
+    def __iter__(self) -> Iterator[Supervised]:
         return (member for members in self.members.values() for member in members)
 
     def up(self) -> None:

