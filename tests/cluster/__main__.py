@@ -24,6 +24,7 @@ from tests.cluster.long import campaigns as storm_campaigns
 from tests.cluster.long import long, write_streak
 from tests.cluster.manual import secrets
 from tests.cluster.memory import Memory
+from tests.cluster.pods import write_campaign as write_pods
 from tests.cluster.short import CAMPAIGNS, short
 from tests.cluster.table import print_long, print_short
 from tests.fire.campaigns import write_upkeep
@@ -92,6 +93,8 @@ def _prepare(folder: Path, form: str) -> None:
         write_streak(built / "dags")
     for campaign in storm_campaigns() if form == "long" else CAMPAIGNS:
         campaign.write(built / "dags")
+    if form == "short":
+        write_pods(built / "dags")
     (folder / "secrets.json").write_text(json.dumps(secrets(folder)))
 
 

@@ -136,6 +136,8 @@ class Container:
             lines += [["mkdir", "-p", f"{root}{place}"], ["mount", "--bind", str(source), f"{root}{place}"]]
         for place, volume in self.service.volumes.items():
             lines.append(["mount", "--bind", str(self._volumes[volume]), f"{root}{place}"])
+        if self.service.read_only:
+            lines.append(["mount", "-o", "remount,ro,bind", str(root)])
         last = ["exec", "chroot", str(root), *self._as_user(), *self._command]
         return "\n".join(["set -eu", *(shlex.join(line) for line in lines), shlex.join(last), ""])
 

@@ -201,18 +201,35 @@ class Engine:
         self._networks = Networks(document["networks"])
         self.logs = disk / "logs"
         self.logs.mkdir()
-        volumes = {name: disk / "volumes" / name for name in document["volumes"]}
+        self._volumes = {name: disk / "volumes" / name for name in document["volumes"]}
+        self._images = images
+        self._memory = memory
+        self._extras = 0
         self._places: dict[str, list[Place]] = {}
         self.members: dict[str, list[Supervised]] = {}
         for service in chosen:
-            image = images[service.image.partition(":")[0]]
             for number in range(1, scale.get(service.name, 1) + 1):
-                place = self._networks.place(service.networks)
-                name = f"{service.name}-{number}"
-                log = self.logs / f"{name}.log"
-                container = Container(service, number, image, place, memory / name, log, volumes)
-                self._places.setdefault(service.name, []).append(place)
-                self.members.setdefault(service.name, []).append(Supervised(container, self._is_ready, log))
+                container = self._container(service, number)
+                self._places.setdefault(service.name, []).append(container.place)
+                member = Supervised(container, self._is_ready, self._log_of(container.name))
+                self.members.setdefault(service.name, []).append(member)
+
+    def _log_of(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def _container(self, service: Service, number: int) -> Container:
+        name = f"{service.name}-{number}"
+        image = self._images[service.image.partition(":")[0]]
+        place = self._networks.place(service.networks)
+        return Container(service, number, image, place, self._memory / name, self._log_of(name), self._volumes)
+
+    def run_beside(self, service: Service) -> Container:
+        """Start a container beside the file's own, which nobody restarts."""
+        self._extras += 1
+        container = self._container(service, self._extras)
+        container.create(self._networks.plug(container.place), hosts(container.place, self._places))
+        container.start()
+        return container
 
     def __iter__(self) -> Iterator[Supervised]:
         return (member for members in self.members.values() for member in members)

@@ -66,6 +66,8 @@ class Service:
         volumes: names of volumes by the folder that they are mounted at.
         waits_for: conditions by service.
         init: whether an init process stands before the command.
+        read_only: whether its root file system takes no writes but in /tmp and on volumes; an image's Airflow then
+            finds a configuration in its place, as the chart mounts one.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Service:
     stop_grace_s: float
     shm_bytes: int
     init: bool
+    read_only: bool = False
 
     @property
     def is_one_shot(self) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from capillary.ledger.schema import RequestStatus, badge_request
 from sandbox.faults import FaultKind, Route, When
+from tests.cluster import pods
 from tests.cluster.cluster import EXAMPLE, Cluster
 from tests.cluster.engine import Supervised
 from tests.fire.campaigns import Campaign
@@ -20,7 +21,7 @@ REQUESTS: Final = 12
 KILLED: Final = Campaign("cluster_killed", 1)
 ROLLED: Final = Campaign("cluster_rolled", 2)
 RESTARTED: Final = Campaign("cluster_restarted", 3)
-CAMPAIGNS: Final = (KILLED, ROLLED, RESTARTED)
+CAMPAIGNS: Final = (KILLED, ROLLED, RESTARTED, pods.CAMPAIGN)
 RUN: Final = "cluster"
 #: Each POST of these campaigns is answered so many seconds after it was taken: time for something in mid-submit.
 _ANSWER_S: Final = 6.0
@@ -38,6 +39,7 @@ class Short:
         runs: states by DAG and run.
         tries: of `submit`, by campaign.
         in_doubt: requests that the killed worker had on their way.
+        pods: exit codes of the tasks that ran in pods.
         exit_code: of the worker that was asked to end.
         judgement: by the books.
     """
@@ -46,6 +48,7 @@ class Short:
     runs: Mapping[tuple[str, str], str]
     tries: Mapping[str, int]
     in_doubt: int
+    pods: Mapping[str, int]
     exit_code: int | None
     judgement: Judgement
 
@@ -58,6 +61,9 @@ class Short:
             said.append(f"the worker that was asked to end did so with {self.exit_code}")
         if not self.in_doubt:
             said.append("the killed worker had no request on its way: it was killed too late")
+        # Plan, submit, wait until it is deferred and after that, report.
+        if len(self.pods) != 5 or any(self.pods.values()):
+            said.append(f"the pods ended otherwise than five times with 0: {dict(self.pods)}")
         # The API server's restart may cost a try on a slow machine: the supervisor gives up after three heartbeats.
         if self.tries[KILLED.name] != 2 or self.tries[ROLLED.name] != 1:
             said.append(f"submit took other than 2 tries after the kill and 1 in the roll-out: {dict(self.tries)}")
@@ -71,7 +77,11 @@ def short(cluster: Cluster, tell: Callable[[str], None]) -> Short:
         cluster: with `CAMPAIGNS` in its image.
         tell: takes one line for each event.
     """
-    clock = _Clock(tell)
+    with pods.Pods(cluster, tell) as running:
+        return _incidents(cluster, running, _Clock(tell))
+
+
+def _incidents(cluster: Cluster, running: pods.Pods, clock: _Clock) -> Short:
     for campaign in CAMPAIGNS:
         cluster.warehouse.grow(campaign, REQUESTS)
     cluster.switch(checker="automatic", delay_s=_CHECKER_DELAY_S)
@@ -84,6 +94,7 @@ def short(cluster: Cluster, tell: Callable[[str], None]) -> Short:
     in_doubt = _in_doubt(cluster)
     clock.done(f"{worker.container.name} killed in mid-submit")
 
+    cluster.trigger(pods.CAMPAIGN.name, RUN)
     cluster.trigger(EXAMPLE, "canary")
     _await_runs(cluster, [(EXAMPLE, "canary")])
     clock.done("canary run")
@@ -117,6 +128,7 @@ def short(cluster: Cluster, tell: Callable[[str], None]) -> Short:
         runs=cluster.run_states(),
         tries={campaign.name: cluster.task(campaign.name, "submit")[1] for campaign in CAMPAIGNS},
         in_doubt=in_doubt,
+        pods=running.ended,
         exit_code=exit_code,
         judgement=judge(cluster),
     )

@@ -250,11 +250,12 @@ def _quiet(rig: Stormed, campaigns: Sequence[Campaign], tell: Callable[[str], No
             before, moved = now, time.monotonic()
             tell(f"{unfinished} runs not ended, {still_open} requests open; {now[2]}")
         is_over = not unfinished and not still_open
-        if is_over and rounds and not unplanned(rig):
+        left = unplanned(rig).intersection(campaign.name for campaign in campaigns)
+        if is_over and rounds and not left:
             return True
         if rounds < LAST_ROUNDS and (is_over or (not rounds and time.monotonic() - moved > STILL_S)):
             # The first round grows every warehouse; later ones take what a failed run gave back.
-            _trigger_last(rig, campaigns if not rounds else _named(campaigns, unplanned(rig)), rounds)
+            _trigger_last(rig, campaigns if not rounds else _named(campaigns, left), rounds)
             rounds += 1
             moved = time.monotonic()
     return False
