@@ -139,6 +139,11 @@ class Cluster:
             ).one_or_none()
             return (None, 0, "") if row is None else (row.state, row.try_number, row.hostname or "")
 
+    def triggerers(self, campaign: str, run_id: str) -> set[str]:
+        """The jobs of the triggerers in which a run's `wait` was deferred: each keeps a log of its own."""
+        folder = self.containers.volumes["airflow-logs"] / f"dag_id={campaign}" / f"run_id={run_id}" / "task_id=wait"
+        return {file.name.rpartition(".trigger.")[2] for file in folder.glob("*.trigger.*")}
+
     def sent(self, campaign: Campaign) -> int:
         """How many requests of a campaign the platform has."""
         customers = {one for one, of in self.warehouse.customers().items() if of == campaign.name}

@@ -201,7 +201,7 @@ class Engine:
         self._networks = Networks(document["networks"])
         self.logs = disk / "logs"
         self.logs.mkdir()
-        self._volumes = {name: disk / "volumes" / name for name in document["volumes"]}
+        self.volumes = {name: disk / "volumes" / name for name in document["volumes"]}
         self._images = images
         self._memory = memory
         self._extras = 0
@@ -221,7 +221,7 @@ class Engine:
         name = f"{service.name}-{number}"
         image = self._images[service.image.partition(":")[0]]
         place = self._networks.place(service.networks)
-        return Container(service, number, image, place, self._memory / name, self._log_of(name), self._volumes)
+        return Container(service, number, image, place, self._memory / name, self._log_of(name), self.volumes)
 
     def run_beside(self, service: Service) -> Container:
         """Start a container beside the file's own, which nobody restarts."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -24,6 +25,7 @@ from tests.fire.campaigns import Campaign
 QUEUE: Final = "pods"
 CAMPAIGN: Final = Campaign("cluster_pods", 4)
 _PAUSE_S: Final = 0.5
+_LAST_S: Final = 30.0
 _NO_PLUGINS: Final = "/opt/airflow/no-plugins"
 #: What a task needs of the worker's environment. It reaches databases through the API server, the ledger by itself.
 ENVIRONMENT: Final = frozenset(
@@ -66,6 +68,17 @@ def pod_of(worker: Service, workload: str) -> Service:
     )
 
 
+def writable(cluster: Cluster) -> list[str]:
+    """Which of some folders, all of them the user's own, a pod can write to: its temporary folder and logs alone."""
+    worker = cluster.containers.one("airflow-worker").container.service
+    tried = "for each in /opt/airflow /home/airflow /tmp /opt/airflow/logs; do touch $each/tried && echo $each; done"
+    pod = replace(pod_of(worker, ""), name="touch", entrypoint=("/bin/sh", "-c"), command=(tried,))
+    touch = cluster.containers.run_beside(pod)
+    cluster.until(lambda: not touch.is_running, "a pod has tried to write", 60)
+    said = (cluster.containers.logs / f"{touch.name}.log").read_text()
+    return [line for line in said.splitlines() if line.startswith("/") and " " not in line]
+
+
 class Pods:
     """Runs what is queued, one pod for each task, while it is entered.
 
@@ -92,20 +105,26 @@ class Pods:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        # A task's state is told before its process ends.
+        deadline = time.monotonic() + _LAST_S
+        while self._running and time.monotonic() < deadline:
+            self._reap()
+            time.sleep(_PAUSE_S)
         for pod in self._running:
             pod.kill()
 
     def _serve(self) -> None:
-        containers = self._cluster.containers
-        worker = containers.one("airflow-worker").container.service
         while not self._over.wait(_PAUSE_S):
-            for pod in [pod for pod in self._running if not pod.is_running]:
-                self._running.remove(pod)
-                self.ended[pod.name] = pod.exit_code if pod.exit_code is not None else -1
-                self._tell(f"{pod.name} ended with {pod.exit_code}")
+            self._reap()
             if workload := self._take():
-                pod = containers.run_beside(pod_of(worker, workload))
-                self._running.append(pod)
+                pod = pod_of(self._cluster.containers.one("airflow-worker").container.service, workload)
+                self._running.append(self._cluster.containers.run_beside(pod))
+
+    def _reap(self) -> None:
+        for pod in [pod for pod in self._running if not pod.is_running]:
+            self._running.remove(pod)
+            self.ended[pod.name] = pod.exit_code if pod.exit_code is not None else -1
+            self._tell(f"{pod.name} ended with {pod.exit_code}")
 
     def _take(self) -> str | None:
         """The next workload of the queue, out of Celery's message."""

@@ -26,6 +26,7 @@ def print_short(short: Short, up_s: float, used: Memory, console: Console) -> in
         *steps,
         ("requests on their way when the worker was killed", short.in_doubt),
         *tries,
+        ("triggerers that held deferred runs", len(set().union(*short.deferred.values()))),
         ("tasks run in pods", len(short.pods)),
         ("runs", len(short.runs)),
         *_books(short.judgement),
