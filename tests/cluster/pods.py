@@ -59,8 +59,6 @@ def pod_of(worker: Service, workload: str) -> Service:
         name="pod",
         command=("python", "-m", "airflow.sdk.execution_time.execute_workload", "--json-string", workload),
         environment={**environment, "AIRFLOW__CORE__PLUGINS_FOLDER": _NO_PLUGINS},
-        # As the chart mounts one; without it Airflow writes its own, and cannot here.
-        configs={"/opt/airflow/airflow.cfg": "# The environment says everything.\n"},
         waits_for={},
         health=None,
         restart="no",

@@ -66,8 +66,7 @@ class Service:
         volumes: names of volumes by the folder that they are mounted at.
         waits_for: conditions by service.
         init: whether an init process stands before the command.
-        read_only: whether its root file system takes no writes but in /tmp and on volumes; an image's Airflow then
-            finds a configuration in its place, as the chart mounts one.
+        read_only: whether its root file system takes no writes, save in /tmp and on volumes.
     """
 
     name: str
