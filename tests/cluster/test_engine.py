@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class Played:
         self._until = 0.0
         self._killed = False
         self._next_code = 0
+        self.asked_when: list[Health] = []
+        self.member: Supervised | None = None
 
     def start(self) -> None:
         self.exit_code, self._killed = None, False
@@ -64,6 +66,8 @@ class Played:
 
     def inside(self, command: Sequence[str]) -> Question:
         assert command == CHECK.command
+        assert self.member is not None
+        self.asked_when.append(self.member.health)
         return Question(next(self._answers, 0))
 
 
@@ -75,11 +79,18 @@ def service(restart: str, health: HealthCheck | None = None) -> Service:
     return replace(any_one, restart=restart, health=health, waits_for={})
 
 
-def lived(played: Played, until: float) -> Supervised:
+def begun(played: Played) -> Supervised:
     member = Supervised(played, lambda _: True, Path("no-such-log"))  # type: ignore[arg-type] # what it uses of a container
+    played.member = member
     member.begin()
-    time.sleep(until)
     return member
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -99,32 +110,35 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_command_that_is_meant_to_end(policy: str, codes: list[int], starts: int, *, is_up: bool) -> None:
-    member = lived(Played(service(policy), [0.02] * 9, codes, []), until=0.8)
-    assert (member.ended_for_good, member.starts, member.is_up) == (True, starts, is_up)
+    member = begun(Played(service(policy), [0.02] * 9, codes, []))
+    until(lambda: member.ended_for_good)
+    assert (member.starts, member.is_up) == (starts, is_up)
 
 
-def test_what_keeps_running_is_started_again_whatever_its_code_and_not_after_a_stop() -> None:
-    played = Played(service("unless-stopped"), [0.02, 0.02, 60, 60], [0, 1, 0, 0], [])
-    member = lived(played, until=0.6)
-    assert (member.starts, member.is_up, member.ended_for_good) == (3, True, False)
+def test_what_keeps_running_is_started_again_whatever_its_code_and_not_after_its_end() -> None:
+    member = begun(Played(service("unless-stopped"), [0.02, 0.02, 60, 60], [0, 1, 0, 0], []))
+    until(lambda: member.starts == 3 and member.is_up)
+    assert not member.ended_for_good
     member.end()
-    time.sleep(0.2)
+    until(lambda: member.ended_for_good)
     assert (member.starts, member.is_up) == (3, False)
 
 
-def test_health_is_starting_then_healthy_then_unhealthy_after_its_retries() -> None:
-    check = replace(CHECK, start_period_s=60)
-    member = lived(Played(service("unless-stopped", check), [60], [0], [1, 1, 1, 0, 0, 1, 1]), until=0.15)
-    assert member.health is Health.STARTING  # failures of the start period do not count
-    assert not member.is_up
-    time.sleep(0.2)
-    assert (member.health, member.is_up) == (Health.HEALTHY, True)
+def test_failures_of_the_start_period_do_not_count_and_later_ones_do() -> None:
+    played = Played(service("unless-stopped", replace(CHECK, start_period_s=60)), [60], [0], [1, 1, 1, 0, 0, 1, 1])
+    member = begun(played)
+    until(lambda: member.health is Health.UNHEALTHY)
+    assert played.asked_when[:7] == [Health.STARTING] * 4 + [Health.HEALTHY] * 3
+    assert member.healthy_at is not None
+    until(lambda: member.is_up)  # the answers after these are good
     member.end()
 
 
-def test_failures_count_once_the_start_period_is_over() -> None:
-    member = lived(Played(service("unless-stopped", CHECK), [60], [0], [1] * 99), until=0.5)
-    assert (member.health, member.is_up) == (Health.UNHEALTHY, False)
+def test_without_a_start_period_every_failure_counts() -> None:
+    played = Played(service("unless-stopped", CHECK), [60], [0], [1] * 99)
+    member = begun(played)
+    until(lambda: member.health is Health.UNHEALTHY)
+    assert played.asked_when[: CHECK.retries] == [Health.STARTING] * CHECK.retries
     member.end()
 
 
