@@ -115,6 +115,9 @@ def _incidents(cluster: Cluster, running: pods.Pods, clock: _Clock) -> Short:
     worker.start()
     clock.done(f"{worker.container.name} rolled out in mid-submit")
 
+    # A pod that begins while the API server is away ends at once; it is for the Kubernetes executor to make another.
+    _await_runs(cluster, [(pods.CAMPAIGN.name, RUN)])
+    clock.done("run in pods ended")
     _mid_submit(cluster, RESTARTED)
     server = cluster.containers.one("airflow-apiserver")
     began = time.monotonic()
