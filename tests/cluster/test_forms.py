@@ -66,6 +66,14 @@ def test_there_is_an_image_for_every_service(tmp_path: Path) -> None:
     assert all(path.stat().st_mode & 0o111 for path in ENTRYPOINTS.glob("*.sh"))
 
 
+def test_a_program_that_is_missing_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tests.cluster.images.TOOLS", {tmp_path / "redis-check-rdb": "redis-tools"})
+    with pytest.raises(
+        ImageMissing, match=r"redis-check-rdb: bash \.ci/debian, or install Debian's package redis-tools"
+    ):
+        images(tmp_path)
+
+
 def test_without_root_it_says_what_is_needed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
