@@ -133,7 +133,7 @@ class Container:
             ["mount", "-t", "tmpfs", "checkout", f"{root}{CHECKOUT}"],
         ]
         for place, source in self._image.binds.items():
-            lines += [["mkdir", "-p", f"{root}{place}"], ["mount", "--bind", str(source), f"{root}{place}"]]
+            lines += [["mkdir", "-p", f"{root}{place}"], ["mount", "-o", "bind,ro", str(source), f"{root}{place}"]]
         for place, volume in self.service.volumes.items():
             lines.append(["mount", "--bind", str(self._volumes[volume]), f"{root}{place}"])
         if self.service.read_only:

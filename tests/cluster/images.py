@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -132,16 +132,10 @@ def images(built: Path) -> dict[str, Image]:
         workdir=_AIRFLOW,
         stop_signal=signal.SIGTERM,
     )
-    demo = Image(
-        entrypoint=airflow.entrypoint,
-        command=(),
-        user=airflow.user,
-        environment=airflow.environment,
+    demo = replace(
+        airflow,
         folders={**folders, f"{_AIRFLOW}/books": (50000, 0o770)},
         copies={**airflow.copies, f"{_AIRFLOW}/sandbox": built / "sandbox"},
-        binds=airflow.binds,
-        workdir=_AIRFLOW,
-        stop_signal=signal.SIGTERM,
     )
     return {"postgres": postgres, "redis": redis, "capillary-badges": airflow, "capillary-badges-demo": demo}
 

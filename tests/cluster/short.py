@@ -75,9 +75,9 @@ class Short:
         # Plan, submit, wait until it is deferred and after that, report.
         if len(self.pods) != 5 or any(self.pods.values()):
             said.append(f"the pods ended otherwise than five times with 0: {dict(self.pods)}")
-        # The API server's restart may cost a try on a slow machine: the supervisor gives up after three heartbeats.
-        if self.tries[KILLED.name] != 2 or self.tries[ROLLED.name] != 1:
-            said.append(f"submit took other than 2 tries after the kill and 1 in the roll-out: {dict(self.tries)}")
+        # The API server's restart may cost a try on a slow machine: a supervisor gives up after three heartbeats.
+        if self.tries[KILLED.name] < 2 or self.tries[ROLLED.name] != 1:
+            said.append(f"submit was not tried again after the kill, or in the roll-out: {dict(self.tries)}")
         return said
 
 
