@@ -25,6 +25,8 @@ from tests.fire.campaigns import Campaign, Warehouse
 
 #: Replicas beyond one.
 SCALE: Final = {"airflow-worker": 2, "airflow-triggerer": 2, "airflow-scheduler": 2}
+#: Beside the secrets. Two workers with eight processes each would take more memory than a small machine has.
+SETTINGS: Final = {"AIRFLOW_WORKER_CONCURRENCY": "4"}
 #: The example campaign, which the image has; its customers are the sample warehouse's.
 EXAMPLE: Final = "gold_tier"
 _USER: Final = "admin"
@@ -191,7 +193,7 @@ def running_cluster(built: Path, secrets: Mapping[str, str], *, memory: Path, di
     Raises:
         ClusterFailed: it does not come up.
     """
-    document = rendered(secrets)
+    document = rendered({**SETTINGS, **secrets})
     engine = ContainerEngine(document, services(document, [DEMO]), SCALE, images(built), memory=memory, disk=disk)
     cluster = None
     try:

@@ -138,7 +138,7 @@ def _incidents(cluster: Cluster, running: pods.Pods, clock: _Clock) -> Short:
     clock.done("all runs ended")
     cluster.until(lambda: all(member.is_up for member in cluster.containers), "all healthy again")
     clock.done("all healthy again")
-    deferred = [(EXAMPLE, CANARY), (EXAMPLE, REST), (ROLLED.name, RUN), (pods.CAMPAIGN.name, RUN)]
+    deferred = [(EXAMPLE, CANARY), (ROLLED.name, RUN), (pods.CAMPAIGN.name, RUN)]
     return Short(
         seconds=clock.seconds,
         runs=cluster.run_states(),
