@@ -25,7 +25,7 @@ from tests.cluster.long import long, write_streak
 from tests.cluster.manual import secrets
 from tests.cluster.memory import Memory
 from tests.cluster.pods import write_campaign as write_pods
-from tests.cluster.short import CAMPAIGNS, short
+from tests.cluster.short import CAMPAIGNS, SETTINGS, short
 from tests.cluster.table import print_long, print_short
 from tests.fire.campaigns import write_upkeep
 from tests.fire.storm import Order
@@ -113,6 +113,8 @@ def inside(asked: argparse.Namespace) -> int:
     memory.mkdir()
     disk.mkdir()
     given = json.loads((asked.inside / "secrets.json").read_text())
+    if asked.form == "short":
+        given |= SETTINGS
     try:
         with Memory() as used, running_cluster(asked.inside / "image", given, memory=memory, disk=disk) as cluster:
             up_s = time.monotonic() - began

@@ -25,8 +25,6 @@ from tests.fire.campaigns import Campaign, Warehouse
 
 #: Replicas beyond one.
 SCALE: Final = {"airflow-worker": 2, "airflow-triggerer": 2, "airflow-scheduler": 2}
-#: Beside the secrets. Two workers with eight processes each would take more memory than a small machine has.
-SETTINGS: Final = {"AIRFLOW_WORKER_CONCURRENCY": "4"}
 #: The example campaign, which the image has; its customers are the sample warehouse's.
 EXAMPLE: Final = "gold_tier"
 _USER: Final = "admin"
@@ -186,20 +184,20 @@ def running_cluster(built: Path, secrets: Mapping[str, str], *, memory: Path, di
 
     Args:
         built: what `images.build` made.
-        secrets: what .env holds.
+        variables: what .env holds, and what is set beside it.
         memory: a folder in a file system of its own.
         disk: a folder for volumes and logs.
 
     Raises:
         ClusterFailed: it does not come up.
     """
-    document = rendered({**SETTINGS, **secrets})
+    document = rendered(variables)
     engine = ContainerEngine(document, services(document, [DEMO]), SCALE, images(built), memory=memory, disk=disk)
     cluster = None
     try:
         engine.up()
         engine.wait_up(START_LIMIT_S)
-        cluster = Cluster(engine, secrets)
+        cluster = Cluster(engine, variables)
         yield cluster
     finally:
         if cluster is not None:

@@ -18,6 +18,8 @@ from tests.fire.campaigns import Campaign
 from tests.fire.judge import Judgement, judge
 
 REQUESTS: Final = 12
+#: Beside the secrets. Two workers with eight processes each would take more memory than CI is to take.
+SETTINGS: Final = {"AIRFLOW_WORKER_CONCURRENCY": "4"}
 KILLED: Final = Campaign("cluster_killed", 1)
 ROLLED: Final = Campaign("cluster_rolled", 2)
 RESTARTED: Final = Campaign("cluster_restarted", 3)
