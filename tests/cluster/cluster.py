@@ -179,7 +179,7 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(built: Path, secrets: Mapping[str, str], *, memory: Path, disk: Path) -> Iterator[Cluster]:
+def running_cluster(built: Path, variables: Mapping[str, str], *, memory: Path, disk: Path) -> Iterator[Cluster]:
     """Bring the file up with its profile demo, and end everything with the block.
 
     Args:
