@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -138,6 +139,15 @@ class Cluster:
                 {"dag": campaign, "task": task_id},
             ).one_or_none()
             return (None, 0, "") if row is None else (row.state, row.try_number, row.hostname or "")
+
+    def queued_at(self, campaign: str, task_id: str) -> datetime:
+        """When a task of the campaign's only run was queued last."""
+        with self.airflow.connect() as conn:
+            moment: datetime = conn.execute(
+                text("SELECT queued_dttm FROM task_instance WHERE dag_id = :dag AND task_id = :task"),
+                {"dag": campaign, "task": task_id},
+            ).scalar_one()
+            return moment
 
     def triggerers(self, campaign: str, run_id: str) -> set[str]:
         """The jobs of the triggerers in which a run's `wait` was deferred: each keeps a log of its own."""

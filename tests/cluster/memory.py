@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import Final, Self
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that nothing else here needs
@@ -18,11 +19,13 @@ class Memory:
     Attributes:
         peak_pss: MiB at most; what processes share is counted once.
         peak_rss: MiB at most; what they share is counted for each.
+        peak_at_s: seconds after it was entered, of the former.
     """
 
     def __init__(self) -> None:
         self.peak_pss = 0
         self.peak_rss = 0
+        self.peak_at_s = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -35,6 +38,7 @@ class Memory:
         self._thread.join()
 
     def _look(self) -> None:
+        began = time.monotonic()
         while not self._over.wait(_PAUSE_S):
             pss = rss = 0
             for process in psutil.process_iter():
@@ -45,4 +49,6 @@ class Memory:
                 except psutil.Error:
                     continue
                 pss, rss = pss + memory.pss, rss + memory.rss
-            self.peak_pss, self.peak_rss = max(self.peak_pss, pss // _MIB), max(self.peak_rss, rss // _MIB)
+            if pss // _MIB > self.peak_pss:
+                self.peak_pss, self.peak_at_s = pss // _MIB, time.monotonic() - began
+            self.peak_rss = max(self.peak_rss, rss // _MIB)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import func, select
@@ -104,7 +105,7 @@ def _incidents(cluster: Cluster, running: pods.Pods, clock: _Clock) -> Short:
 
     worker = _mid_submit(cluster, KILLED)
     worker.container.kill()
-    killed_at = time.monotonic()
+    killed_at = datetime.now(UTC)
     in_doubt = _in_doubt(cluster)
     clock.done(f"{worker.container.name} killed in mid-submit")
 
@@ -133,7 +134,8 @@ def _incidents(cluster: Cluster, running: pods.Pods, clock: _Clock) -> Short:
     cluster.trigger(EXAMPLE, REST)
     clock.done("canary run ended, the rest triggered")
     cluster.until(lambda: cluster.task(KILLED.name, "submit")[1] > 1, "the lost task is tried again", _LIMIT_S)
-    clock.seconds["lost worker: until its task is tried again"] = time.monotonic() - killed_at
+    queued_at = cluster.queued_at(KILLED.name, "submit")
+    clock.seconds["lost worker: until its task is queued again"] = (queued_at - killed_at).total_seconds()
     cluster.switch(delay_s=_LAST_DELAY_S)
     clock.done("the killed worker's task is tried again")
     _await_runs(cluster, [(EXAMPLE, REST), *((campaign.name, RUN) for campaign in CAMPAIGNS)])

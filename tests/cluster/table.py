@@ -61,7 +61,7 @@ def print_long(long: Long, order: Order, up_s: float, used: Memory, console: Con
 def _brought_up(up_s: float, used: Memory) -> list[_Row]:
     return [
         ("seconds: until all is healthy", f"{up_s:.0f}"),
-        ("MiB at most, what processes share counted once", used.peak_pss),
+        (f"MiB at most, at {used.peak_at_s:.0f} s, what processes share counted once", used.peak_pss),
         ("MiB at most, what they share counted for each", used.peak_rss),
     ]
 

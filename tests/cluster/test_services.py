@@ -54,7 +54,7 @@ def test_a_health_check_is_a_command_with_its_times(compose: Document) -> None:
     assert scheduler.command == ("airflow", "jobs", "check", "--job-type", "SchedulerJob", "--local")
     times = (scheduler.interval_s, scheduler.timeout_s, scheduler.retries, scheduler.start_period_s)
     assert times == (60, 45, 3, 120)
-    assert scheduler.start_interval_s == 5
+    assert (scheduler.start_interval_s, redis.start_interval_s) == (15, 5)
     assert read["airflow-init"] is None
 
 
