@@ -140,10 +140,10 @@ class Cluster:
             ).one_or_none()
             return (None, 0, "") if row is None else (row.state, row.try_number, row.hostname or "")
 
-    def queued_at(self, campaign: str, task_id: str) -> datetime:
-        """When a task of the campaign's only run was queued last."""
+    def queued_at(self, campaign: str, task_id: str) -> datetime | None:
+        """When a task of the campaign's only run was queued last; None before it is."""
         with self.airflow.connect() as conn:
-            moment: datetime = conn.execute(
+            moment: datetime | None = conn.execute(
                 text("SELECT queued_dttm FROM task_instance WHERE dag_id = :dag AND task_id = :task"),
                 {"dag": campaign, "task": task_id},
             ).scalar_one()
