@@ -109,18 +109,7 @@ def _incidents(cluster: Cluster, running: pods.Pods, clock: _Clock) -> Short:
     in_doubt = _in_doubt(cluster)
     clock.done(f"{worker.container.name} killed in mid-submit")
 
-    cluster.trigger(pods.CAMPAIGN.name, RUN)
-    cluster.trigger(EXAMPLE, CANARY)
-    worker = _mid_submit(cluster, ROLLED)
-    took = worker.stop()
-    exit_code = worker.container.exit_code
-    clock.seconds["worker: from SIGTERM to its end"] = took
-    worker.start()
-    clock.done(f"{worker.container.name} rolled out in mid-submit")
-
-    # A pod that begins while the API server is away ends at once; it is for the Kubernetes executor to make another.
-    _await_runs(cluster, [(pods.CAMPAIGN.name, RUN)])
-    clock.done("run in pods ended")
+    # Long before the lost task is tried again, and before any pod: what begins while the server is away ends at once.
     _mid_submit(cluster, RESTARTED)
     server = cluster.containers.one("airflow-apiserver")
     began = time.monotonic()
@@ -129,6 +118,15 @@ def _incidents(cluster: Cluster, running: pods.Pods, clock: _Clock) -> Short:
     cluster.until(cluster.answers, "the API server answers")
     clock.seconds["API server: from SIGTERM to its answer"] = time.monotonic() - began
     clock.done("API server restarted in mid-submit")
+
+    cluster.trigger(pods.CAMPAIGN.name, RUN)
+    cluster.trigger(EXAMPLE, CANARY)
+    worker = _mid_submit(cluster, ROLLED)
+    took = worker.stop()
+    exit_code = worker.container.exit_code
+    clock.seconds["worker: from SIGTERM to its end"] = took
+    worker.start()
+    clock.done(f"{worker.container.name} rolled out in mid-submit")
 
     _await_runs(cluster, [(EXAMPLE, CANARY)])
     cluster.trigger(EXAMPLE, REST)
