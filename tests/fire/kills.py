@@ -70,7 +70,7 @@ class Killer:
         self._left = kills
         self._tell = tell
         self._down: set[str] = set()
-        self.counts: Counter[Victim] = Counter()
+        self.counts: Counter[str] = Counter()
 
     @property
     def is_over(self) -> bool:

@@ -89,7 +89,7 @@ class Rig:
         api_port, self._sandbox_port = free_port(), free_port()
         self._checker_delay_s = checker_delay_s
         self._times = times
-        self.warehouse = Warehouse(home.warehouse_db)
+        self.warehouse = Warehouse(f"sqlite:///{home.warehouse_db}")
         self.processes = Processes(home.processes, home.process_logs)
         self._starts: dict[str, int] = {}
         self._now: dict[str, str] = {}

@@ -126,6 +126,23 @@ PROOFS: Final = (
         "no",
     ),
     Proof(
+        "cluster",
+        "`docker-compose.yml` as processes, with Celery workers; containers killed at random under a backfill, the "
+        "databases' among them",
+        "python -m tests.cluster long --kills 50 --requests 200",
+        last(
+            r"killed in all\W+\d+",
+            r"requests on the platform\W+\d+",
+            r"customers\W+\d+",
+            r"doubled\W+\d+",
+            r"lost\W+\d+",
+            r"runs: success / failed\W+\d+ / \d+",
+            r"runs of the backfill: success\W+\d+",
+            r"tasks failed for good\W+\d+",
+        ),
+        "no; CI plays the short form, `make cluster`",
+    ),
+    Proof(
         "mutants",
         "small changes to transitions, submission and reply parsing, and whether a test fails",
         "make mutants",
