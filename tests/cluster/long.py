@@ -40,7 +40,7 @@ dag = BadgeCampaign(
     entity=Entity(till_id="50001", store_id="7001", zone_id="601", concept_id="501"),
     occasion="{name} {{month}}",
     schedule="0 6 1 * *",
-    start_date=datetime(2026, 1, 1),
+    dag_args={{"start_date": datetime(2026, 1, 1)}},
     live=True,
     canary=False,
     customers_per_request={customers_per_request},

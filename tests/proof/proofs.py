@@ -140,7 +140,7 @@ PROOFS: Final = (
             r"runs of the backfill: success\W+\d+",
             r"tasks failed for good\W+\d+",
         ),
-        "no; CI plays the short form, `make cluster`",
+        "no; `make cluster` plays a short form",
     ),
     Proof(
         "mutants",
