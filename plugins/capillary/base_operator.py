@@ -135,7 +135,7 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
                 "%s of the known before through other campaigns: %s", f"{plan.known_elsewhere:,}", plan.known_through
             )
         if plan.kept:
-            self.log.info("something of this run's earlier plan was sent: that plan holds, nothing was planned anew")
+            self.log.info("part of this run's earlier plan was already sent; keeping that plan")
         if plan.canary and plan.planned:
             self.log.info("canary: the configuration is not proven yet, so this run is held small")
         if plan.waits_for_canary:
@@ -219,7 +219,7 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
     async def _without_badge(
         self, settings: PlatformSettings, ledger: Ledger, customers: Mapping[int, datetime | None], badge_id: str
     ) -> list[int]:
-        """Return those of the customers whom the platform shows without an enrolment since their first send."""
+        """Return those of the customers that the platform shows without an enrolment since their first send."""
         self.log.info("looking up the badge of %s whose last attempt is unclear", counted(len(customers), "customer"))
         async with platform_client(settings, ledger, runtime_of(threads=False)) as client:
             return [

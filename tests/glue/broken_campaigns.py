@@ -130,11 +130,9 @@ BROKEN: Final = (
     _query("two", "SELECT customer_id FROM vip; SELECT 2", "failed", "Correct the campaign's SQL"),
     _query("list", "SELECT customer_id FROM vip WHERE customer_id = :ids", ":ids", parameters="{'ids': [1, 2]}"),
     Broken("unknown", campaign("unknown", badge_id="'0' * 24"), ("badge 000", "does not exist in", "correct badge_id")),
-    Broken(
-        "expired", campaign("expired", badge_id=repr(EXPIRED.badge_id)), ("expired at 2026-01-01", "Mend the badge")
-    ),
-    Broken("paused", campaign("paused", badge_id=repr(INACTIVE.badge_id)), ("is not active", "Mend the badge")),
-    Broken("direct", campaign("direct", badge_id=repr(DIRECT.badge_id)), ("only ISSUE_EARN", "Mend the badge")),
+    Broken("expired", campaign("expired", badge_id=repr(EXPIRED.badge_id)), ("expired at 2026-01-01", "Fix the badge")),
+    Broken("paused", campaign("paused", badge_id=repr(INACTIVE.badge_id)), ("is not active", "Fix the badge")),
+    Broken("direct", campaign("direct", badge_id=repr(DIRECT.badge_id)), ("only ISSUE_EARN", "Fix the badge")),
     Broken("stopped", campaign("stopped"), ("sending is stopped", "wrong tier", "python -m capillary resume")),
     Broken("template", by_hand("template", occasion="'{% if %}'"), ("argument 'occasion'", "Correct the template")),
     Broken("sql_template", by_hand("sql_template", sql="'{% if %} SELECT 1'"), ("cannot load it", "line 1")),

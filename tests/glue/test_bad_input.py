@@ -156,7 +156,7 @@ def test_a_ledger_that_breaks_off_is_tried_again_without_its_words(
     with engine.begin() as conn:
         conn.execute(text("ALTER TABLE badge_request RENAME COLUMN last_sent_at TO last_sent_at_4711"))
     engine.dispose()
-    with pytest.raises(AirflowException, match=r"the ledger's database broke off") as failure:
+    with pytest.raises(AirflowException, match=r"lost the connection to the ledger's database") as failure:
         IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
     assert "4711" not in str(failure.value)
     assert place.sandbox.platform.requests() == []

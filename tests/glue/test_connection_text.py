@@ -1,4 +1,4 @@
-"""A connection as it was typed: what is said twice, is no port, or holds what nobody sees is refused by its field."""
+"""A connection as it was typed: what is said twice, is not a port, or holds what nobody sees is refused by field."""
 
 from __future__ import annotations
 

@@ -165,9 +165,9 @@ def test_a_connection_in_the_environment_as_json(extra: object, monkeypatch: pyt
         ({"host": f"https://{EU}:1", "port": 8443}, "port", "host names another port"),
         ({"conn_type": "sqlite"}, "conn_type", "'sqlite'.*type capillary or http"),
         ({"conn_type": None}, "conn_type", "type capillary or http"),
-        ({"login": 7}, "login", "it is no text"),
+        ({"login": 7}, "login", "it is not text"),
         ({"login": "till:pw"}, "login", "colon"),
-        ({"password": ["x"]}, "password", "it is no text"),
+        ({"password": ["x"]}, "password", "it is not text"),
         ({"password": ""}, "password", "it is missing"),
     ],
     ids=str,
@@ -480,7 +480,7 @@ def test_an_extra_that_the_provider_would_send_as_a_header_is_refused(header: st
 def test_an_extra_that_is_no_object_is_refused(extra: str) -> None:
     connection = http()
     connection.extra = extra
-    with pytest.raises(ConnectionInvalid, match="field 'extra': it is no JSON object"):
+    with pytest.raises(ConnectionInvalid, match="field 'extra': it is not a JSON object"):
         settings_of(connection)
 
 

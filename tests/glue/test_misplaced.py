@@ -161,7 +161,7 @@ def test_a_campaign_has_no_tasks_of_others() -> None:
 
 
 class NaT(datetime):
-    """Pandas' missing time: a datetime for Python, equal to nothing, with parts that are no numbers."""
+    """Pandas' missing time: a datetime for Python, equal to nothing, with parts that are not numbers."""
 
     year = property(lambda _: float("nan"))
 

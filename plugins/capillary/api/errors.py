@@ -101,8 +101,8 @@ class Unauthorized(NotTaken):
     """HTTP 401 or code 2013: the credential was not accepted; the next clearance renews an OAuth token."""
 
     remedy = (
-        "Clear to send once more, which renews an OAuth token; "
-        "if it comes back, correct login, password, OAuth key or UI token in the connection"
+        "Retry the task; it requests a new OAuth token. If this happens again, correct login, password, OAuth key or "
+        "UI token in the connection"
     )
 
 

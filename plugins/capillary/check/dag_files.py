@@ -70,7 +70,7 @@ def load(path: Path, *, has_database: bool = False) -> Loaded:
     if not path.exists():
         raise NothingToCheck(f"there is no file or folder {path}: give a DAG file, or the folder of the DAGs")
     if path.is_file() and get_importer_registry().get_importer(path) is None:
-        raise NothingToCheck(f"{path} is no DAG file: give a Python file, a zip of DAGs, or their folder")
+        raise NothingToCheck(f"{path} is not a DAG file: give a Python file, a zip of DAGs, or their folder")
     path = path.resolve()
     safe_mode = conf.getboolean("core", "dag_discovery_safe_mode")
     bag = DagBag(dag_folder=str(path), collect_dags=False)

@@ -1,4 +1,4 @@
-"""The pools that tasks name: the scheduler leaves a task alone for ever whose pool is missing, or has too few slots."""
+"""The pools that tasks name: the scheduler leaves a task alone forever whose pool is missing, or has too few slots."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--campaign", type=line_of(250), metavar="NAME", help="this campaign, or DAG, alone")
     parser.add_argument("--files-only", action="store_true", help="use no connection: do the files load?")
     parser.add_argument(
-        "--dry-run", action="store_true", help="run the queries, too, and count whom a run would plan; nothing is kept"
+        "--dry-run", action="store_true", help="run the queries, too, and count who would be planned; nothing is kept"
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing of what is right")
 

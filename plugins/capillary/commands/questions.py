@@ -160,7 +160,7 @@ def customer_id(text: str) -> int:
     try:
         return customer_id_of(text)
     except InvalidId as error:
-        raise argparse.ArgumentTypeError(f"it is no customer id ({error.reason})") from None
+        raise argparse.ArgumentTypeError(f"it is not a customer id ({error.reason})") from None
 
 
 def _count(text: str) -> int:

@@ -57,7 +57,7 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     again = commands.add_parser("resume", help="release a stop; nothing is sent by this alone")
     _add_scope(again)
     again.add_argument("--by", type=line_of(200), help="who; default: the login name of this machine's user")
-    _add_ledger(commands.add_parser("stopped", help="list what is stopped, since when, by whom and why"))
+    _add_ledger(commands.add_parser("stopped", help="list what is stopped, since when, who did it and why"))
 
 
 def run(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:

@@ -336,5 +336,5 @@ def _is_read(ledger: Ledger, settings: PlatformSettings) -> bool:
 
 
 def _until(days: Days, today: date) -> date | None:
-    """Return the last day to ask for. Up to today means up to now: what is made meanwhile is looked at, too."""
+    """Return the last day to ask for. Up to today means up to now: what is made in the meantime is looked at, too."""
     return None if days.last >= today else days.last + _DAY

@@ -28,7 +28,7 @@ _QUERY_WORDS: Final = frozenset({"select", "with", "values", "table"})
 _ARRAY_WORDS: Final = frozenset({"any", "all", "some"})
 _COLON: Final = re.compile(r"(\\*):")
 _LOOKS_LIKE_A_LIST: Final = re.compile(r"^\s*[\[({]|,")
-_NAN: Final = ("its value is no number (NaN)", "Give a number, or leave the condition out")
+_NAN: Final = ("its value is not a number (NaN)", "Give a number, or leave the condition out")
 CLOSE_COMMENT: Final = "Close it with */, or write -- for a comment of one line"
 _WRITE_COLON: Final = r"or write \: for a colon that names none"
 
@@ -100,7 +100,7 @@ class Query:
 
     @classmethod
     def read(cls, sql: str, grammar: Grammar) -> Query:
-        """Read a query; a byte order mark at its begin is no part of it."""
+        """Read a query; a byte order mark at its begin is not a part of it."""
         pieces = tuple(tokens(sql.removeprefix("\ufeff"), grammar))
         return cls(pieces, tuple(_mentions(pieces)))
 

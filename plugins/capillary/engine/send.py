@@ -115,7 +115,7 @@ class Sender:
             raise ServerChanged(held)
         held_up = self.runtime.monotonic() - begun > SEND_WITHIN_S
         if held_up or held.key != body.key:
-            why = "the sender was held up before it sent" if held_up else "the request was planned anew meanwhile"
+            why = "the sender was held up before it sent" if held_up else "the request has been planned again"
             return await self._not_taken(held, NotTaken(reason=why))
         try:
             taken = await self.client.submit(body)
@@ -147,7 +147,9 @@ class Sender:
                 seen.failed_checks,
             )
         if not known:
-            _LOG.error("this ledger does not know %s any more, it was restored meanwhile: submitting stops", held.key)
+            _LOG.error(
+                "this ledger does not know %s any more, it was restored in the meantime: submitting stops", held.key
+            )
         return Sending(Sent.ACCEPTED, auto_approved=seen.auto_approved, platform_request_id=seen.platform_request_id)
 
     async def _unclear(self, held: Claim, error: InDoubt) -> Sending:
@@ -244,7 +246,7 @@ def assert_account(ledger: Ledger, plan: PlanId, account: str) -> None:
 
 
 def body_of(tx: Transaction, request_id: int) -> IssueBadgeRequest | None:
-    """Build a request from the ledger alone; None when it was given back meanwhile.
+    """Build a request from the ledger alone; None when it was given back in the meantime.
 
     Raises:
         BodyChanged: it is not what its key was made from.

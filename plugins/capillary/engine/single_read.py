@@ -49,7 +49,7 @@ async def read_singly(client: Client, platform_request_id: str) -> WorkflowReque
 class SingleReads:
     """Single reads of one look: a request that the platform cannot show stops no other.
 
-    One may answer with an error of the server for ever, or with nothing that can be read; but where `AWAY` in a row end
+    One may answer with an error of the server forever, or with nothing that can be read; but where `AWAY` in a row end
     so, it is the platform that is away.
     """
 

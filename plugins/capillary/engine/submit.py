@@ -4,7 +4,7 @@ The platform's list is read first: what an earlier try left in doubt may stand t
 a restored ledger has forgotten. The first request goes alone and is read once, seconds after its reply: auto-approval
 shows there, before a second is out.
 
-Waiting is no failure: where doubt keeps the rest back, or something that passes came after a step forward, the task
+Waiting is not a failure: where doubt keeps the rest back, or something that passes came after a step forward, the task
 comes back with what it waits for (`capillary.engine.hold.Waits`) and is to be called again.
 """
 

@@ -1,4 +1,4 @@
-"""Rows of the list that are damaged: a stranger's must not stop an account for ever, and none counts as absent.
+"""Rows of the list that are damaged: a stranger's must not stop an account forever, and none counts as absent.
 
 A row that shows its platform request id is read singly. Of one that does not, a person says that it is somebody
 else's, by the name that its content has.

@@ -192,11 +192,11 @@ def _unfinished(facts: Facts) -> list[str]:
         else:
             problems.append(
                 f"Not finished, {still}{held}: clear the task that failed, which goes on from here; what is decided "
-                "meanwhile, badge_upkeep settles."
+                "in the meantime, badge_upkeep settles."
             )
     if facts.discarded:
         problems.append(
-            f"{counted(facts.discarded, 'customer')} never sent and given back: mend what stopped submit; "
+            f"{counted(facts.discarded, 'customer')} never sent and given back: fix what stopped submit; "
             "the next run takes them."
         )
     return problems
@@ -225,7 +225,7 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
                 policy.on_unconfirmed,
                 (
                     f"{counted(unconfirmed, 'customer')} unconfirmed: look at them on the platform, or retry outcome "
-                    "unconfirmed, which leaves out whom the badge read shows as enrolled."
+                    "unconfirmed, which skips customers who already hold the badge."
                 ),
             )
         )
@@ -236,7 +236,7 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
                 Word.WARN if tolerated else Word.FAIL,
                 (
                     f"{failures:,} of {counted(facts.planned, 'customer')} failed or not accepted"
-                    f"{', as tolerated' if tolerated else ''}: see the codes in the report, mend the cause, "
+                    f"{', as tolerated' if tolerated else ''}: see the codes in the report, fix the cause, "
                     "then retry outcomes failed and not_accepted."
                 ),
             )
@@ -269,7 +269,7 @@ def _is_proven(facts: Facts) -> bool:
 
 
 def _rest(facts: Facts, *, proven: bool) -> str:
-    """Say what becomes of those whom this run left out."""
+    """Say what becomes of those that this run left out."""
     left = counted(facts.left_over, "customer")
     if not facts.canary:
         return f"{left} left over the cap for the next run."

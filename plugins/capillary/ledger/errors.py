@@ -1,4 +1,4 @@
-"""What the ledger refuses, and what mends it."""
+"""What the ledger refuses, and what fixes it."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class PlanUnknown(TerminalError, LookupError):
     def __init__(self, badge_run_id: int) -> None:
         self.badge_run_id = badge_run_id
         super().__init__(
-            f"the ledger has no plan {badge_run_id} (badge_run.id): it was planned anew, or the ledger was restored or "
-            "emptied. Clear the task that plans, which makes a new one, or restore the ledger"
+            f"the ledger has no plan {badge_run_id} (badge_run.id): the run was planned again, or the ledger "
+            "was restored or emptied. Clear the task that plans to make a new plan, or restore the ledger"
         )
 
 

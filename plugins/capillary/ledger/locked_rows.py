@@ -103,7 +103,8 @@ def _assert_own(tx: Transaction, occasion_id: int, occasion: str, campaign: str)
     if first is not None and first != campaign:
         raise OccasionTaken(
             f"occasion {occasion!r} belongs to campaign {first!r}; give {campaign!r} another occasion, or say "
-            f"shared_occasion=True if it is that campaign under a new name or shall leave out whom {first!r} has taken"
+            "shared_occasion=True if it is that campaign under a new name, or should skip the customers that "
+            f"{first!r} has taken"
         )
 
 

@@ -671,7 +671,7 @@ async def test_as_many_doubts_as_may_be_in_flight_stop_sending(
 
 
 async def test_only_ones_own_doubts_count(desk: Desk) -> None:
-    """Eight doubts of the till before this one would stop the account for ever: nobody ends them in its place."""
+    """Eight doubts of the till before this one would stop the account forever: nobody ends them in its place."""
     desk.plan(range(1, 25))
     for request_id in range(1, 9):
         in_doubt(desk, request_id, sent_before_s=CALL_S + 1, error="no answer")

@@ -335,7 +335,7 @@ def test_a_command_that_breaks_off_ends_so_too(
     monkeypatch.setattr("capillary.__main__.current_revision", torn)
     assert main(["ledger", "check", "--url", url.render_as_string()]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("ledger: the ledger's database broke off (OperationalError)")
+    assert said.startswith("ledger: lost the connection to the ledger's database (OperationalError)")
     assert "4711" not in said
 
 

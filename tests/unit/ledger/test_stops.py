@@ -461,7 +461,7 @@ def test_a_stop_of_one_campaign_does_not_wait_for_claims_of_another(ledger: Ledg
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
 def test_a_role_whose_default_is_repeatable_read_changes_nothing(ledger_url: URL) -> None:
-    """A claim is held up between its lock and its look; the stop came meanwhile, and the claim sees it."""
+    """A claim is held up between its lock and its look; the stop came in the meantime, and the claim sees it."""
     engine = create_engine(ledger_url, isolation_level="AUTOCOMMIT")
     with engine.connect() as conn:
         conn.execute(text("ALTER ROLE CURRENT_USER SET default_transaction_isolation = 'repeatable read'"))
