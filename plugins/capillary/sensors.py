@@ -153,11 +153,11 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
             raise
         except (AirflowSensorTimeout, AirflowTaskTimeout, AirflowFailException) as error:
             if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(f"skipped in place of failing: {error}") from error
+                raise AirflowSkipException(f"skipped instead of failing: {error}") from error
             raise
         except Exception as error:
             if self.never_fail:
-                raise AirflowSkipException(f"skipped in place of failing: {error}") from error
+                raise AirflowSkipException(f"skipped instead of failing: {error}") from error
             raise
 
     def resume(

@@ -105,7 +105,7 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("occasion", "vip {month", ["a brace without its partner"]),
         ("occasion", "", ["empty", "Give printable text"]),
         ("occasion", "None", ["what becomes of a value that is missing", "leave the occasion out"]),
-        ("reference_id", "None", ["'None' is what becomes of a value that is missing", "Give "]),
+        ("reference_id", "None", ["'None' is the text that a missing value turns into", "Give "]),
         ("entity", {**ENTITY, "till_id": "None"}, ["till_id: 'None' is what becomes of a", "Give an Entity"]),
         ("timezone", "Asia/Calcuta", ["'Asia/Calcuta'", "Did you mean Asia/Calcutta?"]),
         ("schedule", "every morning", ["'every morning' is not a cron expression", "Give a cron expression"]),

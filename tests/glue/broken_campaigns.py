@@ -115,12 +115,12 @@ BROKEN: Final = (
     Broken(
         "no_turn",
         campaign("no_turn", made="for tier in ''.split():\n    dag = {}.dag()"),
-        ("no DAG comes of its campaign of line 6", "a loop over nothing", "Have the file call"),
+        ("no DAG is made from its campaign of line 6", "a loop over nothing", "Have the file call"),
     ),
     Broken(
         "lost_in_function",
         campaign("lost_in_function", made="def make():\n    made = {}\nmake()"),
-        ("no DAG comes of its campaign of line 6", "its .dag() is missing"),
+        ("no DAG is made from its campaign of line 6", "its .dag() is missing"),
     ),
     _query("no_column", "SELECT customer_id AS id FROM vip", "no column customer_id", "Select the customers AS"),
     _query("two_columns", "SELECT customer_id, customer_id FROM vip", "several columns customer_id", "once"),

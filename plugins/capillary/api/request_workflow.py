@@ -109,7 +109,7 @@ def _checked_entity_id(text: str) -> str:
     if not text.strip():
         raise ValueError("it is blank")
     if reads_like_none(text):
-        raise ValueError(f"{shown(text)} is what becomes of a value that is missing")
+        raise ValueError(f"{shown(text)} is the text that a missing value turns into")
     if text != text.strip() or not text.isprintable():
         raise ValueError(f"{shown(text)} has blanks at an end, or signs that do not print")
     if any(sign.isdigit() and not sign.isascii() for sign in text):

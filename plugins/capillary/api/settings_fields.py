@@ -78,13 +78,13 @@ def _printable(value: str) -> str:
     if _CONTROL.search(value):
         raise _refused("it holds a line break or another control character", "Paste it again without one")
     if (sign := invisible(value)) is not None:
-        raise _refused(f"it holds a character that nobody sees ({sign})", "Type it, or paste it again without one")
+        raise _refused(f"it holds an invisible character ({sign})", "Type it, or paste it again without one")
     return value
 
 
 def _there(value: str) -> str:
     if reads_like_none(value):
-        raise _refused("it is what becomes of a value that is missing", "Give a value, or leave the field empty")
+        raise _refused("it is the text that a missing value turns into", "Give a value, or leave the field empty")
     return value
 
 
@@ -181,8 +181,8 @@ def _address_problem(address: str, *, userinfo: bool, scheme: bool) -> str | Non
         return str(error)
     faults = {
         "its scheme is misspelt and would be taken for the host": host in DEFAULT_PORTS,
-        "it holds a login, which belongs into its own field": bool(parts.username or parts.password) and not userinfo,
-        "it is the address of one call; the host alone is wanted": bool(parts.query or parts.fragment)
+        "it holds a login, which belongs in its own field": bool(parts.username or parts.password) and not userinfo,
+        "it is the address of one call; give the host alone": bool(parts.query or parts.fragment)
         or "/api_gateway" in parts.path,
     }
     return next((problem for problem, is_there in faults.items() if is_there), None)

@@ -115,4 +115,4 @@ def no_tls(host: str, reason: str) -> tuple[str, str]:
         "Check scheme and port of base_url, which versions of TLS that host takes, and whether it demands a client's "
         "certificate (the extra cert)"
     )
-    return f"{host} and this machine agree on no TLS ({reason})", remedy
+    return f"{host} and this machine have no TLS version or cipher in common ({reason})", remedy

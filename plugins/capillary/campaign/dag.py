@@ -110,7 +110,7 @@ class PlanCampaignOperator(PlanBadgesOperator):
             form = TriggerForm.read(context["params"], context["dag_run"].conf)
             occasion = self._resolve(context, form)
         if not campaign.live and not form.dry_run:
-            self.log.warning("%s is not live: a dry run, whatever the trigger form says", campaign.name)
+            self.log.warning("%s is not live, so this is a dry run, whatever the trigger form says", campaign.name)
         caps = [cap for cap in (campaign.max_customers_per_run, form.customer_cap) if cap is not None]
         self.occasion = occasion.name
         self.parameters = self.values_for(occasion)

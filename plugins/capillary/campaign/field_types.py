@@ -49,7 +49,7 @@ def _printed(text: str) -> str:
 
 def _there(text: str) -> str:
     if reads_like_none(text):
-        raise ValueError(f"{shown(text)} is what becomes of a value that is missing")
+        raise ValueError(f"{shown(text)} is the text that a missing value turns into")
     return text
 
 

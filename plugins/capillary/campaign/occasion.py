@@ -167,7 +167,7 @@ def own_name(name: str) -> str:
         )
     if reads_like_none(name):
         raise _wrong_pattern(
-            f"{name!r} is what becomes of a value that is missing, and no occasion's name",
+            f"{name!r} is the text that a missing value turns into, not the name of an occasion",
             "Give a name; to share the badge's occasion, leave the occasion out",
         )
     return name

@@ -66,7 +66,7 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
                 "--outcome",
                 action="append",
                 choices=[str(outcome) for outcome in RETRYABLE],
-                help="with this outcome alone; may be given again",
+                help="only with this outcome; may be repeated",
             )
         form = parser.add_mutually_exclusive_group()
         form.add_argument("--csv", action="store_true", help="as CSV with a header, times in UTC")

@@ -52,7 +52,7 @@ def assert_as_typed(connection: Connection) -> None:
     for name in _FIELDS:
         value = getattr(connection, name)
         if isinstance(value, str) and (sign := invisible(value)) is not None:
-            problem = f"it holds a character that nobody sees ({sign})"
+            problem = f"it holds an invisible character ({sign})"
             raise _wrong(connection, name, problem, "Type it, or paste it again without one")
     typed = os.environ.get(variable := f"AIRFLOW_CONN_{connection.conn_id.upper()}", "").strip()
     if not typed or not _is_from(typed, connection):

@@ -117,7 +117,7 @@ def address_of(connection: Connection) -> str:
     if not host:
         raise _wrong(connection, "host", "it is missing", ADDRESS_REMEDY)
     if reads_like_none(host):
-        raise _wrong(connection, "host", "it is what becomes of a value that is missing", ADDRESS_REMEDY)
+        raise _wrong(connection, "host", "it is the text that a missing value turns into", ADDRESS_REMEDY)
     try:
         parts = urlsplit(host if "://" in host else f"{schema or 'https'}://{_bracketed(host)}")
         own_port, has_host = parts.port, bool(parts.hostname)
@@ -148,7 +148,7 @@ def _schema(connection: Connection) -> str:
             connection,
             "schema",
             "it is neither http nor https",
-            "Correct it or leave it out. A path belongs into the host: in a connection's URI as "
+            "Correct it or leave it out. A path belongs in the host: in a connection's URI as "
             "https%3A%2F%2Fhost%2Fpath",
         )
     return schema

@@ -18,8 +18,8 @@ class ServerChanged(TransientError):
         super().__init__(
             "the ledger's database failed over to another server or was restored (found at "
             f"{change.found_at:%Y-%m-%d %H:%M:%S} UTC), so its last commits may be lost, and the platform's list may "
-            f"not show yet what they had sent. Nothing is sent before {change.over_at:%Y-%m-%d %H:%M:%S} UTC, and then "
-            "after another reading of the list; submit waits for it by itself, there is nothing to do"
+            f"not show yet what they had sent. Nothing is sent before {change.over_at:%Y-%m-%d %H:%M:%S} UTC and "
+            "before the list has been read again. There is nothing to do: submit waits by itself"
         )
 
 

@@ -66,8 +66,8 @@ class Hold:
             return None
         until = here.until or here.now + timedelta(seconds=IN_TASK_S)
         return Waits(
-            f"{counted(here.in_doubt, 'request', 'is', 'are')} in doubt; submit goes on when the platform's list has "
-            f"shown what became of them, or can judge it ({until:%Y-%m-%d %H:%M:%S} UTC)",
+            f"{counted(here.in_doubt, 'request', 'is', 'are')} in doubt; submit continues when the platform's list "
+            f"shows what became of them, or when their absence can be judged ({until:%Y-%m-%d %H:%M:%S} UTC)",
             until,
             may_end_early=True,
         )

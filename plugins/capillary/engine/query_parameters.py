@@ -39,7 +39,7 @@ class ParameterMissing(TerminalError):
     def __init__(self, *, missing: Sequence[str], given: Sequence[str]) -> None:
         self.missing = tuple(missing)
         super().__init__(
-            f"The query wants {', '.join(f':{name}' for name in missing)}; given: {', '.join(given) or 'none'}. "
+            f"The query needs {', '.join(f':{name}' for name in missing)}; given: {', '.join(given) or 'none'}. "
             f"Add it to the campaign's parameters, {_WRITE_COLON}."
         )
 
@@ -252,7 +252,7 @@ def _of_scalar(mention: Mention, value: object) -> tuple[str, str] | None:
         return _NAN
     if mention.use is Use.IN and not mention.brackets and value is not None:
         return (
-            f"its value is one {'text' if isinstance(value, str) else 'value'}, and IN without brackets wants a list",
+            f"its value is one {'text' if isinstance(value, str) else 'value'}, and IN without brackets needs a list",
             f"Give a list, or write = :{mention.name} for one value",
         )
     if mention.use is Use.IN and isinstance(value, str) and _LOOKS_LIKE_A_LIST.search(value):

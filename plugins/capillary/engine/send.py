@@ -105,7 +105,7 @@ class Sender:
         begun = self.runtime.monotonic()
         if not await self.may_submit():
             raise SubmittingOff(
-                "submitting is switched off in the platform's connection; switch it on there and retry the task"
+                "submitting is switched off in the platform's connection. Switch it on there and retry the task"
             )
         body = await self.runtime.ledger_call(lambda: self._body(request_id))
         held = await self.runtime.ledger_call(lambda: self._claimed(claim, list_read_at)) if body else None
@@ -141,14 +141,14 @@ class Sender:
         _LOG.info("request %s accepted as %s, state %s", held.key, platform_request_id, state)
         if seen.failed_checks:
             _LOG.error(
-                "the platform took request %s and says that it did not pass its check (%s): it waits, and is not sent "
-                "again. Look at it on the checker's page, and at the till's rights (CanMakeRequest)",
+                "the platform took request %s and says that it did not pass its check (%s): it waits and is not sent "
+                "again. Look at it on the checker's page, and check the till's rights (CanMakeRequest)",
                 held.key,
                 seen.failed_checks,
             )
         if not known:
             _LOG.error(
-                "this ledger does not know %s any more, it was restored in the meantime: submitting stops", held.key
+                "this ledger no longer knows %s, because it was restored in the meantime; submitting stops", held.key
             )
         return Sending(Sent.ACCEPTED, auto_approved=seen.auto_approved, platform_request_id=seen.platform_request_id)
 

@@ -186,7 +186,7 @@ async def watch(
     )
     if not read.to_the_end:
         _LOG.warning(
-            "the list of %s was not read to its end (%s, %s): what it does not show is not taken as missing",
+            "the list of %s was not read to its end (%s, %s); requests that it does not show are not taken as missing",
             account,
             counted(read.pages, "page"),
             counted(read.rows, "row"),
@@ -275,7 +275,7 @@ def note_clocks(ledger: Ledger, client: Client) -> None:
     with ledger.write() as tx:
         has_jumped = scans.note_clocks(tx, account, client.platform_now())
     if has_jumped:
-        _LOG.warning("the clock of the ledger or of %s was set: nothing is judged absent for one lag", account)
+        _LOG.warning("the clock of the ledger or of %s was changed; no request is judged absent for one lag", account)
 
 
 def cluster_day(moment: datetime, settings: PlatformSettings) -> date:

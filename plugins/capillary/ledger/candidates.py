@@ -212,5 +212,5 @@ def copy_in(conn: Connection, target: str, blocks: Iterable[str]) -> None:
         raise LedgerUnavailable(
             f"lost the connection to the ledger's database while customers were planned ({type(error).__name__}); "
             "nothing was "
-            "planned. Try again; if it stays, look at the database and its disk"
+            "planned. Retry the task; if this happens again, check the database and its disk"
         ) from None

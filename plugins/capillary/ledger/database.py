@@ -321,8 +321,8 @@ def _assert_same_file(conn: Connection) -> None:
     if _identity(place) != opened:
         conn.invalidate()
         raise LedgerUnavailable(
-            f"the ledger's SQLite file {place} was moved, removed or replaced while it was open. Nothing was written; "
-            "when the task is tried again, it goes on from the file that is there then"
+            f"the ledger's SQLite file {place} was moved, removed or replaced while it was open. Nothing was written. "
+            "The retry continues with the file that is there then"
         )
 
 

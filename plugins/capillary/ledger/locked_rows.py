@@ -47,7 +47,7 @@ def locked_occasion(
     if of_badge and occasion != occasion_of_badge(badge_id):
         raise OccasionTaken(
             f"occasion {occasion!r} is the shared one of another badge than {badge_id}; give the campaign another "
-            f"occasion, or none for {occasion_of_badge(badge_id)!r}"
+            f"occasion, or leave it out for {occasion_of_badge(badge_id)!r}"
         )
     insert_unless_there(
         tx, badge_occasion, {"account": account, "occasion": occasion, "badge_id": badge_id, "created_at": tx.now}

@@ -121,7 +121,7 @@ _CONNECTING: Final[tuple[tuple[tuple[str, ...], _Kind, str, str], ...]] = (
             *("unsupported protocol", "channel binding"),
         ),
         LedgerRefused,
-        "and this machine agree on no TLS",
+        "and this machine have no TLS version or cipher in common",
         "correct sslmode, sslrootcert, sslcert and sslkey, or the server's certificate",
     ),
     (
@@ -239,13 +239,12 @@ def broke_off(error: Exception) -> LedgerRefused | LedgerUnavailable:
     if lasting := _LASTING.get(getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorcode", 0) & 0xFF):
         problem, remedy = lasting
         return LedgerRefused(
-            f"the ledger's database {problem} ({kind}); what was not committed is undone: {remedy} (connection "
+            f"the ledger's database {problem} ({kind}); uncommitted work was rolled back: {remedy} (connection "
             "badge_ledger), then clear the task"
         )
     return LedgerUnavailable(
-        f"lost the connection to the ledger's database ({kind}); what was not committed is undone, and the task goes "
-        "on from "
-        "there when it is tried again. If it stays, look at the database behind the ledger's connection"
+        f"lost the connection to the ledger's database ({kind}); uncommitted work was rolled back, and the retry "
+        "continues from there. If this happens again, check the database of connection badge_ledger"
     )
 
 

@@ -93,7 +93,7 @@ async def test_the_switch_stops_before_the_claim(desk: Desk) -> None:
     with pytest.raises(SubmittingOff) as caught:
         await send(desk)
     assert str(caught.value) == (
-        "submitting is switched off in the platform's connection; switch it on there and retry the task"
+        "submitting is switched off in the platform's connection. Switch it on there and retry the task"
     )
     assert (desk.posts, desk.requests()[0].tries) == ([], 0)
 

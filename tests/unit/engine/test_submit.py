@@ -477,9 +477,10 @@ async def test_a_list_that_never_comes_to_its_end_holds_everything_back(desk: De
     with pytest.raises(ListCutShort) as caught:
         await submit(desk)
     assert str(caught.value) == (
-        "the platform's list of requests was read 3 times and never to its end (last time 1 page, 0 rows), and "
-        "nothing is sent: what this ledger forgot may stand on the part that did not show. Retry later; if it stays, "
-        "check page_base and page_size of the platform's connection. Where it shows rows twice at every reading, "
+        "the platform's list of requests was read 3 times and never to its end (last time 1 page, 0 rows), so nothing "
+        "is sent: the part that was not shown may hold requests that this ledger does not know. Retry later; if this "
+        "happens again, check page_base and page_size of the platform's connection. Where it shows rows twice at "
+        "every reading, "
         "python -m capillary ledger import --dags <folder> --since <day> learns what it holds of ours"
     )
     assert desk.posts == []
@@ -660,8 +661,8 @@ async def test_as_many_doubts_as_may_be_in_flight_stop_sending(
         return
     waits = (await submit(desk, own.badge_run_id, in_flight=2)).waits
     assert waits == Waits(
-        "2 requests are in doubt; submit goes on when the platform's list has shown what became of them, or can judge "
-        "it (2026-11-23 13:00:00 UTC)",
+        "2 requests are in doubt; submit continues when the platform's list shows what became of them, or when their "
+        "absence can be judged (2026-11-23 13:00:00 UTC)",
         NOON + timedelta(hours=1),
         may_end_early=True,
     )

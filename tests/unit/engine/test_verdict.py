@@ -150,7 +150,7 @@ def test_a_number_or_a_share_of_failures_is_tolerated(
     ("field", "wrong", "remedy"),
     [
         *[
-            ("tolerated_failures", wrong, "a share belongs into tolerated_failure_share")
+            ("tolerated_failures", wrong, "a share belongs in tolerated_failure_share")
             for wrong in (-1, 0.1, 1.0, "1", None, True, float("nan"), b"1")
         ],
         *[

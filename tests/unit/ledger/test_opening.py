@@ -134,14 +134,14 @@ def test_a_server_without_tls_is_refused_where_tls_is_asked_for() -> None:
 
     with answering(without) as port:
         url = ELSEWHERE.set(host="127.0.0.1", port=port).update_query_dict({"sslmode": "require"})
-        assert "agree on no TLS" in not_opened(url, passes=False)
+        assert "have no TLS version or cipher in common" in not_opened(url, passes=False)
 
 
 def test_a_root_certificate_that_is_missing_is_told() -> None:
     with answering(lambda connection: connection.sendall(b"S") if connection.recv(100) else None) as port:
         url = ELSEWHERE.set(host="127.0.0.1", port=port)
         url = url.update_query_dict({"sslmode": "verify-full", "sslrootcert": "/nowhere/root.crt"})
-        assert "agree on no TLS" in not_opened(url, passes=False)
+        assert "have no TLS version or cipher in common" in not_opened(url, passes=False)
 
 
 def test_a_host_that_says_nothing_is_waited_for_no_longer_than_told() -> None:
@@ -179,10 +179,14 @@ def test_what_is_no_postgresql_is_refused(server: URL, monkeypatch: pytest.Monke
         ("FATAL:  the database system is not yet accepting connections", "is starting or stopping", True),
         ("session is read-only", "is not the server that target_session_attrs asks for", True),
         ("server is in hot standby mode", "is not the server that target_session_attrs asks for", True),
-        ('server certificate for "a" does not match host name "b"', "agree on no TLS", False),
-        ("SSL error: certificate verify failed", "agree on no TLS", False),
-        ("SSL error: sslv3 alert handshake failure", "agree on no TLS", False),
-        ("channel binding required, but server authenticated client without", "agree on no TLS", False),
+        ('server certificate for "a" does not match host name "b"', "have no TLS version or cipher in common", False),
+        ("SSL error: certificate verify failed", "have no TLS version or cipher in common", False),
+        ("SSL error: sslv3 alert handshake failure", "have no TLS version or cipher in common", False),
+        (
+            "channel binding required, but server authenticated client without",
+            "have no TLS version or cipher in common",
+            False,
+        ),
         ("SSL connection has been closed unexpectedly", "does not answer (OperationalError)", True),
         ("SSL error: unexpected eof while reading", "does not answer (OperationalError)", True),
         ("SSL SYSCALL error: Connection reset by peer", "does not answer (OperationalError)", True),

@@ -99,9 +99,8 @@ def test_a_stopped_request_is_not_claimed_and_the_sentence_names_who_when_and_wh
     with pytest.raises(Stopped) as caught:
         try_claim(ledger, request_id)
     assert str(caught.value) == (
-        f"sending is stopped: {scope} by ann at 2026-11-23 12:00 UTC (wrong tier). Nothing of it is sent before "
-        f"somebody runs python -m capillary resume {options}; then trigger a new run, which takes the customers that "
-        "were given back"
+        f"sending is stopped: {scope} by ann at 2026-11-23 12:00 UTC (wrong tier). To allow sending again, run python "
+        f"-m capillary resume {options}; then trigger a new run; it takes the customers that were given back"
     )
     row = request(ledger, request_id)
     assert (row.status, row.tries) == ("planned", 0)
