@@ -292,7 +292,7 @@ def _unexpected(ends: Iterable[Ending]) -> list[str]:
     return [
         f"a task ended as {end.word}: {end.said}"
         for end in ends
-        if end.word in {Word.TERMINAL, Word.BROKEN} or "database broke off" in end.said
+        if end.word in {Word.TERMINAL, Word.BROKEN} or "lost the connection" in end.said
     ]
 
 

@@ -86,7 +86,7 @@ BROKEN: Final = (
     Broken(
         "silent",
         campaign("silent", header="No such word."),
-        ("Airflow passes over it", "Write them into its docstring"),
+        ("Airflow ignores this file", "Write them into its docstring"),
     ),
     Broken("duplicate", campaign("cron2") + "\n", ("AirflowDagDuplicatedIdException", "cron2"), ()),
     Broken(

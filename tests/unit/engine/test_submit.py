@@ -554,7 +554,7 @@ async def test_nothing_is_sent_before_the_accounts_list_was_read(desk: Desk, mon
     async def not_read(*_: object, **__: object) -> None: ...
 
     monkeypatch.setattr("capillary.engine.before_sending.read_history", not_read)
-    with pytest.raises(HistoryOpen, match="has to be read from its beginning once more"):
+    with pytest.raises(HistoryOpen, match="must be read again from its beginning"):
         await submit(desk)
     assert desk.posts == []
 

@@ -119,7 +119,7 @@ def test_a_host_without_an_address_is_told_and_may_be_known_later() -> None:
 
 
 def test_a_host_that_is_no_name_is_told() -> None:
-    assert "no name that a network knows" in not_opened(ELSEWHERE.set(host="a" * 64 + ".example"), passes=False)
+    assert "not a name that a network knows" in not_opened(ELSEWHERE.set(host="a" * 64 + ".example"), passes=False)
 
 
 def test_a_port_on_which_nothing_listens_is_told() -> None:
@@ -366,15 +366,19 @@ def _of_sqlite(code: int) -> sqlite3.DatabaseError:
         (_of_sqlite(sqlite3.SQLITE_CORRUPT | 2 << 8), LedgerRefused, "is damaged"),
         (_of_sqlite(sqlite3.SQLITE_NOTADB), LedgerRefused, "is damaged"),
         (_of_sqlite(sqlite3.SQLITE_PERM), LedgerRefused, "rights to the file"),
-        (_of_sqlite(sqlite3.SQLITE_FULL), LedgerUnavailable, "broke off"),
-        (_of_sqlite(sqlite3.SQLITE_BUSY), LedgerUnavailable, "broke off"),
-        (_of_sqlite(sqlite3.SQLITE_IOERR), LedgerUnavailable, "broke off"),
-        (_of_sqlite(sqlite3.SQLITE_READONLY | 4 << 8), LedgerUnavailable, "broke off"),  # its file was replaced
-        (psycopg.errors.ReadOnlySqlTransaction("4711"), LedgerUnavailable, "broke off"),
-        (psycopg.errors.UndefinedTable("4711"), LedgerUnavailable, "broke off"),  # a restore is under way
-        (psycopg.errors.DiskFull("4711"), LedgerUnavailable, "broke off"),
-        (psycopg.errors.AdminShutdown("4711"), LedgerUnavailable, "broke off"),
-        (psycopg.OperationalError("4711"), LedgerUnavailable, "broke off"),
+        (_of_sqlite(sqlite3.SQLITE_FULL), LedgerUnavailable, "lost the connection"),
+        (_of_sqlite(sqlite3.SQLITE_BUSY), LedgerUnavailable, "lost the connection"),
+        (_of_sqlite(sqlite3.SQLITE_IOERR), LedgerUnavailable, "lost the connection"),
+        (
+            _of_sqlite(sqlite3.SQLITE_READONLY | 4 << 8),
+            LedgerUnavailable,
+            "lost the connection",
+        ),  # its file was replaced
+        (psycopg.errors.ReadOnlySqlTransaction("4711"), LedgerUnavailable, "lost the connection"),
+        (psycopg.errors.UndefinedTable("4711"), LedgerUnavailable, "lost the connection"),  # a restore is under way
+        (psycopg.errors.DiskFull("4711"), LedgerUnavailable, "lost the connection"),
+        (psycopg.errors.AdminShutdown("4711"), LedgerUnavailable, "lost the connection"),
+        (psycopg.OperationalError("4711"), LedgerUnavailable, "lost the connection"),
         (DBAPIError("SELECT 4711", None, psycopg.errors.DataCorrupted("4711")), LedgerRefused, "is damaged"),
     ],
 )
