@@ -439,7 +439,7 @@ def test_postgresqls_words_about_copied_rows_hold_no_customer(houses_on_postgres
                 tx.conn, "badge_enrolment (occasion_id, customer_id, attempt, request_id)", [f"1\t{beyond}\t1\t1\n"]
             )
 
-    with pytest.raises(AirflowException, match="lost the connection .* while customers were planned") as caught:
+    with pytest.raises(AirflowException, match=r"lost the connection .* while customers were planned") as caught:
         copy()
     assert str(beyond) not in str(caught.value)
     assert not isinstance(caught.value, AirflowFailException)
