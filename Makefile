@@ -44,10 +44,11 @@ run: $(VENV)/installed ## Run one campaign through real Airflow, from extract to
 up: $(VENV)/installed ## Keep Airflow's UI and the sandbox's checker page running until Ctrl-C
 	@$(BIN)/python -m local_airflow up
 
-test: $(VENV)/installed-dev ## Check lint, format and types, and run the tests
+test: $(VENV)/installed-dev ## Check lint, format, types and spelling, and run the tests
 	@echo '== ruff check' && $(BIN)/ruff check --quiet .
 	@echo '== ruff format --check' && $(BIN)/ruff format --quiet --check .
 	@echo '== mypy' && $(BIN)/mypy --no-error-summary .
+	@echo '== codespell' && $(BIN)/codespell
 	@echo '== pytest' && $(BIN)/pytest -q -n auto --dist worksteal
 
 newest: $(VENV)/newest/installed ## Run the unit tests on SQLAlchemy 2.1, in an environment of their own: NEWEST="tests/unit/ledger -x"
@@ -84,7 +85,7 @@ faults: $(VENV)/installed-dev ## Measure what a lost reply does to others and to
 audit: $(VENV)/installed-dev ## Hold the pinned dependencies against what PyPI knows of vulnerabilities
 	@$(BIN)/python -m tests.audit
 
-constraints: $(VENV)/installed-dev ## Resolve requirements*.txt anew into constraints.txt, keeping what still fits
+constraints: $(VENV)/installed-dev ## Resolve requirements*.txt again into constraints.txt, keeping what still fits
 	@$(BIN)/uv pip compile requirements.txt requirements-dev.txt --output-file constraints.txt --quiet \
 		--universal --python-version 3.11 --no-header --no-annotate --no-emit-package airflow-provider-capillary
 

@@ -1,4 +1,4 @@
-"""Airflow, its databases and the sandbox, each as a process that can be killed and started anew."""
+"""Airflow, its databases and the sandbox, each as a process that can be killed and started again."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class Rig:
         self._wait(lambda: wanted <= self._loaded(), "the campaigns are loaded")
 
     def start(self, component: str) -> None:
-        """Start one of Airflow's processes, anew if there was one."""
+        """Start one of Airflow's processes, again if there was one."""
         self._start(component, "airflow", *AIRFLOW_PROCESSES[component])
 
     def session(self, component: str) -> int:

@@ -165,7 +165,7 @@ PROOFS: Final = (
         "unit/engine/test_doubt.py",
     ),
     by_tests("words", "replies, each with its one word", "unit/engine/test_golden_replies.py"),
-    by_tests("rows", "values that are no customer ids, named before any call", "unit/engine/test_bad_rows.py"),
+    by_tests("rows", "values that are not customer ids, named before any call", "unit/engine/test_bad_rows.py"),
     by_tests("guards", "guards, all before the first POST", "unit/ledger/test_guards.py"),
     by_tests("waiting", "`Retry-After`", "unit/api/test_retry_after.py"),
     by_tests(
