@@ -36,7 +36,10 @@ STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class RequestCounts:
-    """Requests of a run by where they are: `decided` have left the checker, `settled` have outcomes."""
+    """Requests of a run by where they are, each in one place.
+
+    `decided` ones have left the checker and are not settled yet; `settled` ones have outcomes.
+    """
 
     requests: int = 0
     planned: int = 0

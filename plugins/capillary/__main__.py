@@ -271,9 +271,16 @@ def _what_follows(since: date | None) -> str:
 
 def _url_of_connection(conn_id: str) -> str | URL:
     _without_examples()
-    from capillary.hooks import ledger_url_of  # noqa: PLC0415 - Airflow costs seconds and --url needs none of it
+    # Airflow costs seconds and --url needs none of it.
+    from capillary.connections.lookup import ConnectionMissing, ConnectionsUnreadable  # noqa: PLC0415
+    from capillary.hooks import ledger_url_of  # noqa: PLC0415
 
-    url: str | URL = ledger_url_of(conn_id)
+    try:
+        url: str | URL = ledger_url_of(conn_id)
+    except (ConnectionMissing, ConnectionsUnreadable) as error:
+        # Beside an Airflow of another environment, such as that of `make up`, no connection leads to its ledger.
+        error.args = (f"{error} Or name the ledger itself by --url.",)
+        raise
     return url
 
 

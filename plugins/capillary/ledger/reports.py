@@ -25,11 +25,11 @@ class RunProgress:
     """Requests of a DAG run by where they stand, over all that its tasks planned.
 
     Attributes:
-        requests: all of them: planned + sending + waiting + settled.
+        requests: all of them, each in one of the others.
         planned: not sent.
         sending: being sent, or in doubt.
-        waiting: seen on the platform.
-        decided: waiting ones that the platform is through with, and settled ones.
+        waiting: with the checker.
+        decided: the platform is through with them, and they are not settled yet.
         settled: every customer has an outcome.
     """
 
@@ -124,8 +124,8 @@ def _run_progress(tx: Transaction, dag_id: str, run_id: str) -> RunProgress | No
         requests=row.requests,
         planned=row.planned,
         sending=row.sending,
-        waiting=row.waiting,
-        decided=row.terminal + row.settled,
+        waiting=row.waiting - row.terminal,
+        decided=row.terminal,
         settled=row.settled,
     )
 
