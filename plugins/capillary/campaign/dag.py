@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Asset, Context, CronTriggerTimetable, TriggerRule
 
 from capillary.airflow_errors import airflow_failures
 from capillary.arguments import CampaignArguments
+from capillary.campaign.dag_arguments import in_zone
 from capillary.campaign.field_types import entity_of
 from capillary.campaign.model import BadgeCampaign, CampaignInvalid
-from capillary.campaign.occasion import ResolvedOccasion, zone_of
+from capillary.campaign.occasion import ResolvedOccasion
 from capillary.campaign.schedule import Schedule
 from capillary.campaign.trigger_form import TriggerForm, TriggerFormInvalid, form_fields
 from capillary.default_args import around_a_campaign, of_a_campaign
@@ -163,7 +164,7 @@ def _arguments(campaign: BadgeCampaign) -> dict[str, Any]:
         "catchup": False,
         "max_active_runs": 16,
         **given,
-        **{name: _in_zone(given[name], campaign.timezone) for name in ("start_date", "end_date") if given.get(name)},
+        **{name: in_zone(given[name], campaign.timezone) for name in ("start_date", "end_date") if given.get(name)},
         "dag_id": campaign.name,
         "tags": sorted({"badges", *given.get("tags", ())}),
         "params": form_fields(live=campaign.live, canary=campaign.canary, recurs=campaign.when.recurs),
@@ -175,10 +176,6 @@ def _arguments(campaign: BadgeCampaign) -> dict[str, Any]:
             **given.get("default_args", {}),
         },
     }
-
-
-def _in_zone(moment: datetime, timezone: str) -> datetime:
-    return moment.replace(tzinfo=zone_of(timezone)) if moment.tzinfo is None else moment
 
 
 def _facts(campaign: BadgeCampaign) -> str:

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from capillary.api.request_workflow import Entity
-from capillary.campaign.dag_arguments import HANDED_ON, DagArgs
+from capillary.campaign.dag_arguments import HANDED_ON, DagArgs, in_zone
 from capillary.campaign.field_types import (
     BadgeId,
     Cap,
@@ -218,6 +218,11 @@ class BadgeCampaign(BaseModel):
                 "dag_args",
                 f"dagrun_timeout: Airflow would end a run after {timeout}, and its human has {self.deadline}",
                 "Give one above the deadline, or none",
+            )
+        start, end = self.dag_args.get("start_date"), self.dag_args.get("end_date")
+        if start and end and in_zone(end, self.timezone) < in_zone(start, self.timezone):
+            yield WrongField(
+                "dag_args", f"end_date: {end} lies before start_date, and no run would ever start", "Give a later one"
             )
         if not self.dag_args.get("catchup"):
             return
