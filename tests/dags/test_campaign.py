@@ -106,7 +106,7 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("occasion", "", ["empty", "Give printable text"]),
         ("occasion", "None", ["the text that a missing value turns into", "leave the occasion out"]),
         ("reference_id", "None", ["'None' is the text that a missing value turns into", "Give "]),
-        (
+        ("entity", {**ENTITY, "till_id": "None"}, ["till_id: 'None' is the text that a missing", "Give an Entity"]),
             "entity",
             {**ENTITY, "till_id": "None"},
             ["till_id: 'None' is the text that a missing value turns into", "Give an Entity"],
