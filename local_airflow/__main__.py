@@ -46,7 +46,7 @@ EXIT_CODES = (
 #: What to do where a canary of an earlier run keeps everybody back.
 AFTER_CANARY = "Have it decided on the checker's page, which `make up` shows, then `make run` again."
 CHECKERS = ("automatic", "manual")
-#: Columns where stdout is no terminal: tables of a log need no wrapping.
+#: Columns where stdout is not a terminal: tables of a log need no wrapping.
 LOG_COLUMNS = 120
 
 #: How often the processes are looked at while `up` waits, in seconds.
@@ -301,7 +301,7 @@ def _parameters(text: str) -> dict[str, object]:
     try:
         parameters = json.loads(text or "{}")
     except ValueError as error:
-        raise CampaignUnavailableError(f"PARAMS is no JSON ({error}): write PARAMS='{{\"canary\": false}}'") from error
+        raise CampaignUnavailableError(f"PARAMS is not JSON ({error}): write PARAMS='{{\"canary\": false}}'") from error
     if not isinstance(parameters, dict):
         raise CampaignUnavailableError("PARAMS must be a JSON object: write PARAMS='{\"canary\": false}'")
     return parameters

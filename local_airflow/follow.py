@@ -134,7 +134,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A table that is drawn anew in place: for terminals."""
+    """A table that is drawn again in place: for terminals."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=8)

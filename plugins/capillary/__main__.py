@@ -99,8 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     ledger.add_argument(
         "--since",
         type=_past_day,
-        help="import: first day of the list, as 2026-11-01; your word that no request of ours is older (default: 30 "
-        "days ago, and no word)",
+        help="import: first day of the list, as 2026-11-01; you confirm that no request of ours is older "
+        "(default: 30 days ago, nothing confirmed)",
     )
     ledger.add_argument("--deep", action="store_true", help="check: hold every row against the ledger's rules, too")
     ledger.add_argument(
@@ -112,14 +112,14 @@ def _parser() -> argparse.ArgumentParser:
         "--not-ours",
         action="append",
         metavar="KEY",
-        help="import: your word that a request of this key, or of the platform request id that a doubt names, is "
-        "somebody else's; may be given again",
+        help="import: you confirm that the request with this key, or with the platform request id that a "
+        "doubt names, is somebody else's; may be repeated",
     )
     ledger.add_argument(
         "--new-organisation",
         action="store_true",
-        help="create: your word that no request of ours stands on the platform of --capillary-conn-id: its list is "
-        "not read back",
+        help="create: you confirm that the platform of --capillary-conn-id has no request of ours: its list "
+        "is not read back",
     )
     stop_command.add_commands(rooms)
     question_command.add_commands(rooms)
@@ -266,7 +266,7 @@ def _what_follows(since: date | None) -> str:
             "it knows all that the platform's list shows of ours for 30 days. Where it has not read the days before, "
             "the next submit does; give --since to say that nothing of ours is older"
         )
-    return f"it knows all that the platform's list shows of ours since {since}, and submitting may go on"
+    return f"it knows all that the platform's list shows of ours since {since}, and submitting may continue"
 
 
 def _url_of_connection(conn_id: str) -> str | URL:

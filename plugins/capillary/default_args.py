@@ -26,6 +26,7 @@ from capillary.arguments import (
     WaitingArguments,
 )
 from capillary.wrong_fields import WrongField, shown
+from capillary.wrong_fields import meant as nearest_of
 
 _MODELS: Final[tuple[type[Arguments], ...]] = (
     QueryArguments,
@@ -89,8 +90,8 @@ def misspelt(default_args: Mapping[str, object], dag: DAG | None, group: TaskGro
         if (meant := _meant(name)) is not None:
             yield WrongField(
                 name,
-                f"no operator takes the name {shown(name)} in {_place(name, dag, group)}, and Airflow would pass "
-                "over it without a word",
+                f"no operator takes the name {shown(name)} in {_place(name, dag, group)}, and Airflow would ignore it "
+                "without a warning",
                 f"Write {meant}; if another task takes it, give it to that task alone",
             )
 
@@ -150,13 +151,21 @@ def around_a_campaign() -> Iterator[WrongField]:
 
 
 def of_a_campaign(default_args: Mapping[str, object]) -> Iterator[WrongField]:
-    """Yield the names in a campaign's own `default_args` that are ours, or nearly."""
+    """Yield the names in a campaign's own `default_args` that are ours, or nearly, or that no task takes."""
     for name in default_args:
         if name in OURS or _meant(name) is not None:
             yield WrongField(
                 "dag_args",
                 f"default_args: {name} is an argument of an operator, which the campaign's own fields give",
                 "Give the campaign's field",
+            )
+        elif not _is_taken(name):
+            airflows = _arguments(BaseOperator) - {"self", "kwargs"}
+            yield WrongField(
+                "dag_args",
+                f"default_args: no task takes {name}{nearest_of(name, airflows)}, and Airflow would pass over it "
+                "without a word",
+                "Correct its name, or leave it out",
             )
 
 

@@ -174,7 +174,7 @@ def test_a_request_of_the_ledger_is_ours_whatever_a_person_says(
 
 def test_a_key_of_another_form_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ledger", "import", "--not-ours", "order-17"]) == 1
-    assert "is no key that could be ours" in capsys.readouterr().err
+    assert "is not a key that could be ours" in capsys.readouterr().err
 
 
 def test_a_request_that_shows_no_key_goes_by_its_platform_request_id(

@@ -134,7 +134,7 @@ def test_a_campaign_that_is_gone_is_not_paused_for_ever(home: Home) -> None:
 def test_what_failed_runs_left_is_looked_at_before_the_run(
     left_open: int, paused: set[str], says: str | None, console: Console, home: Home
 ) -> None:
-    """No schedule starts badge_upkeep here: an open canary would keep everybody back for ever."""
+    """No schedule starts badge_upkeep here: an open canary would keep everybody back forever."""
     airflow = PlayedAirflow(
         runs=[quick(report())], dags={"gold_tier": LATER, "badge_upkeep": LATER}, paused={"gold_tier"} | paused
     )
@@ -220,7 +220,7 @@ def test_it_waits_until_the_file_was_loaded_anew(console: Console, home: Home) -
 
 def test_an_import_error_of_the_campaign_is_shown(console: Console, home: Home) -> None:
     airflow = PlayedAirflow(import_errors=[("/dags/gold_tier.py", "ValueError: owner_type: say Loyalty")])
-    with pytest.raises(CampaignUnavailableError, match=r"mend /dags/gold_tier\.py\nValueError: owner_type"):
+    with pytest.raises(CampaignUnavailableError, match=r"fix /dags/gold_tier\.py\nValueError: owner_type"):
         campaign_in(airflow, console, home).await_loaded()
 
 

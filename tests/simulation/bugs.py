@@ -853,7 +853,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         shown_by=12,
     ),
     "counts-of-before-kept": Bug(
-        "settling again counts anew", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken, shown_by=246
+        "settling again counts again", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken, shown_by=246
     ),
     "counts-added-up": Bug(
         "settling again counts in place of what was counted",
@@ -898,7 +898,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         shown_by=31,
     ),
     "any-word-is-an-id": Bug(
-        "what a program writes for none is no issued id",
+        "what a program writes for none is not an issued id",
         [(badges, "issued_id", text_of)],
         lambda shape: shape.lean_rows > 0,
         shown_by=507,

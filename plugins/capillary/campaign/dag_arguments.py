@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import MAXYEAR, MINYEAR, datetime
+from functools import partial
 from typing import Annotated, Any, Final, TypeAlias
 
-from airflow.sdk import DAG, Context
+from airflow.sdk import DAG, BaseOperator, Context
+from airflow.task.priority_strategy import validate_and_load_priority_weight_strategy
+from jinja2 import Environment
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, PlainValidator, ValidationError
 
-from capillary.campaign.field_types import Count, Flag, Span, Words, kept
+from capillary.campaign.field_types import MOST, Count, Flag, Seconds, Span, Words, kept
+from capillary.campaign.occasion import zone_of
 from capillary.wrong_fields import FieldValueError, meant, shown, wrong_fields
 
 Callback: TypeAlias = Callable[[Context], None]
@@ -22,14 +27,48 @@ NOT_HANDED_ON: Final = {
     "params": "they are the trigger form's",
     "fail_fast": "report runs whatever became of the others",
     "sla_miss_callback": "Airflow 3 has none",
-    "task_group": "the tasks stand in the DAG itself",
     "render_template_as_native_obj": "the query is text",
+    "template_undefined": "a name in the query that nothing gives has to fail",
+    "task_group": "the tasks stand in the DAG itself",
     "auto_register": "the DAG is registered as every other",
 }
+_AIRFLOWS_OF_A_TASK: Final = inspect.signature(BaseOperator.__init__).parameters.keys()
 HANDED_ON: Final = tuple(name for name in inspect.signature(DAG).parameters if name not in NOT_HANDED_ON)
 #: Arguments of a task that the campaign sets for its own tasks, so that those in `default_args` would do nothing.
 _OF_ITS_TASKS: Final = frozenset(
-    {"task_id", "retries", "trigger_rule", "deferrable", "mode", "poke_interval", "timeout", "soft_fail", "max_wait"}
+    {
+        "task_id",
+        "retries",
+        "trigger_rule",
+        "deferrable",
+        "mode",
+        "poke_interval",
+        "timeout",
+        "soft_fail",
+        "silent_fail",
+        "never_fail",
+        "exponential_backoff",
+        "max_wait",
+        "dag",
+        "task_group",
+        "default_args",
+    }
+)
+#: Other arguments of a task that would break the campaign's tasks or do what nobody means, and why.
+_NOT_FOR_ITS_TASKS: Final = {
+    "params": "the run's parameters are the trigger form's",
+    "do_xcom_push": "the tasks hand their plan on by XCom",
+    "multiple_outputs": "a plan is handed on as one",
+    "outlets": "each task would update them, a dry run's too; `report` updates the campaign's own asset",
+    "render_template_as_native_obj": "the query is text",
+    "sla": "Airflow 3 has none",
+    "start_date": "dag_args takes it itself, in the campaign's `timezone`",
+    "end_date": "dag_args takes it itself, in the campaign's `timezone`",
+}
+#: What of Jinja a DAG may set: the rest would change what is a template, or let a name that nothing gives pass.
+_JINJA_SETTINGS: Final = frozenset(
+    {"autoescape", "cache_size", "extensions", "finalize", "keep_trailing_newline", "lstrip_blocks", "optimized"}
+    | {"trim_blocks"}
 )
 
 
@@ -43,7 +82,20 @@ def _checked_callbacks(given: object) -> object:
     return given
 
 
-def _checked_tags(tags: Sequence[str]) -> Sequence[str]:
+def _checked_hook(given: object) -> object:
+    if isinstance(given, list | tuple):
+        raise ValueError(f"{shown(given)} are several, and Airflow calls one")  # noqa: TRY004 - as above
+    return _checked_callbacks(given)
+
+
+def _checked_tags(given: object) -> Collection[str]:
+    if not isinstance(given, list | tuple | set | frozenset):
+        raise ValueError(f"it is {shown(given)}")  # noqa: TRY004 - as above
+    tags = []
+    for place, tag in enumerate(given):
+        if not isinstance(tag, str):
+            raise ValueError(f"it should be a valid string at {place}, not {shown(tag)}")  # noqa: TRY004 - as above
+        tags.append(tag)
     if long := [tag for tag in tags if not 1 <= len(tag) <= 100]:
         raise ValueError(f"{shown(long[0])} is empty or longer than 100 characters")
     if odd := [tag for tag in tags if not tag.isprintable()]:
@@ -62,6 +114,46 @@ def _checked_moment(moment: datetime) -> datetime:
 def _checked_defaults(given: Mapping[str, object]) -> Mapping[str, object]:
     if ours := sorted(_OF_ITS_TASKS & given.keys()):
         raise ValueError(f"{ours[0]}, which the campaign sets for each of its tasks itself")
+    for name, why in _NOT_FOR_ITS_TASKS.items():
+        if name in given:
+            raise FieldValueError(f"{name}: {why}", f"Take {name} out of default_args")
+    return given
+
+
+def _checked_jinja(given: Mapping[str, object] | None) -> Mapping[str, object] | None:
+    if other := sorted((given or {}).keys() - _JINJA_SETTINGS):
+        raise FieldValueError(
+            f"{other[0]} would change what the query's Jinja means, or is no setting of Jinja",
+            f"Give some of {', '.join(sorted(_JINJA_SETTINGS))}",
+        )
+    settings: dict[str, Any] = dict(given or {})
+    try:
+        Environment(**settings)  # noqa: S701 - of SQL, not of HTML
+    except Exception as error:  # noqa: BLE001 - whatever Jinja makes of it
+        raise ValueError(f"Jinja refuses it: {error}") from None
+    return given
+
+
+def _checked_rule(given: object) -> object:
+    try:
+        validate_and_load_priority_weight_strategy(given)  # type: ignore[arg-type] # that is the question
+    except Exception as error:  # noqa: BLE001 - whatever Airflow makes of it
+        raise ValueError(f"Airflow refuses {shown(given)}: {error}") from None
+    return given
+
+
+def _checked_access(given: Mapping[str, object] | None) -> Mapping[str, object] | None:
+    for role, rights in (given or {}).items():
+        for each in rights.values() if isinstance(rights, Mapping) else (rights,):
+            if not isinstance(each, list | tuple | set | frozenset) or not all(isinstance(one, str) for one in each):
+                raise ValueError(f"the rights of {shown(role)} are {shown(each)}")
+    return given
+
+
+def _checked_filters(given: Mapping[str, object] | None) -> Mapping[str, object] | None:
+    for name, each in (given or {}).items():
+        if isinstance(each, str) or not callable(each):
+            raise ValueError(f"{name} is {shown(each)}, which cannot be called")  # noqa: TRY004 - as above
     return given
 
 
@@ -69,6 +161,7 @@ _MOMENT: Final = "a datetime (without zone: in `timezone`) or None"
 _CALLED: Final = "a function or notifier for Airflow to call, or a list of them"
 _Moment: TypeAlias = Annotated[InstanceOf[datetime], AfterValidator(_checked_moment)]
 _Callbacks: TypeAlias = Annotated[Callback | Sequence[Callback] | None, PlainValidator(_checked_callbacks)]
+_Hook: TypeAlias = Annotated[Callable[..., object] | None, PlainValidator(_checked_hook)]
 _OPEN: Final = ConfigDict(extra="allow", strict=True, arbitrary_types_allowed=True)
 
 
@@ -79,7 +172,21 @@ class _Defaults(BaseModel):
 
     owner: Words | None = Field(default=None, description="who answers for the campaign")
     pool: Words = Field(default="default_pool", description="the name of an Airflow pool")
-    retry_delay: Span | None = Field(default=None, description="a timedelta")
+    retry_delay: Seconds = Field(default=None, description="a timedelta or seconds")
+    max_retry_delay: Seconds = Field(default=None, description="a timedelta or seconds, or None")
+    max_active_tis_per_dag: Count | None = Field(default=None, description="1 or more, or None")
+    max_active_tis_per_dagrun: Count | None = Field(default=None, description="1 or more, or None")
+    executor_config: Mapping[str, object] | None = Field(default=None, description="a dict, or None")
+    weight_rule: Annotated[object, AfterValidator(_checked_rule)] = Field(
+        default="downstream", description="downstream, upstream, absolute or a strategy that Airflow knows"
+    )
+    on_execute_callback: _Callbacks = Field(default=None, description=_CALLED)
+    on_failure_callback: _Callbacks = Field(default=None, description=_CALLED)
+    on_success_callback: _Callbacks = Field(default=None, description=_CALLED)
+    on_retry_callback: _Callbacks = Field(default=None, description=_CALLED)
+    on_skipped_callback: _Callbacks = Field(default=None, description=_CALLED)
+    pre_execute: _Hook = Field(default=None, description="a function for Airflow to call, or None")
+    post_execute: _Hook = Field(default=None, description="a function for Airflow to call, or None")
 
 
 class _DagArguments(BaseModel):
@@ -88,17 +195,40 @@ class _DagArguments(BaseModel):
     description: Annotated[str, AfterValidator(kept)] | None = Field(default=None, description="a line of text")
     start_date: _Moment | None = Field(default=None, description=_MOMENT)
     end_date: _Moment | None = Field(default=None, description=_MOMENT)
-    tags: Annotated[Sequence[str], AfterValidator(_checked_tags)] = Field(
+    tags: Annotated[Collection[str], PlainValidator(_checked_tags)] = Field(
         default=(), description="a list of words of 1 to 100 characters"
     )
     max_active_runs: Count = Field(default=16, description="1 or more; a run waits for its human, perhaps for days")
     max_active_tasks: Count = Field(default=16, description="1 or more")
+    max_consecutive_failed_dag_runs: Annotated[int, Field(ge=0, le=MOST)] = Field(
+        default=0, description="0 or more; 0 for no limit"
+    )
     dagrun_timeout: Span | None = Field(default=None, description="a timedelta above the deadline, or None")
     catchup: Flag = Field(default=False, description="True or False")
     on_failure_callback: _Callbacks = Field(default=None, description=_CALLED)
     on_success_callback: _Callbacks = Field(default=None, description=_CALLED)
     doc_md: Annotated[str, AfterValidator(kept)] | None = Field(
         default=None, description="Markdown in place of the file's docstring"
+    )
+    is_paused_upon_creation: Flag | None = Field(default=None, description="True, False or None")
+    disable_bundle_versioning: Flag = Field(default=False, description="True or False")
+    rerun_with_latest_version: Flag | None = Field(default=None, description="True, False or None")
+    dag_display_name: Annotated[Words, Field(max_length=2000)] = Field(
+        default="", description="a name, or leave it out for the campaign's"
+    )
+    template_searchpath: str | list[str] | tuple[str, ...] | None = Field(
+        default=None, description="a folder or a list of them, each as text"
+    )
+    user_defined_macros: Mapping[str, object] | None = Field(default=None, description="a dict by name, or None")
+    user_defined_filters: Annotated[Mapping[str, object] | None, AfterValidator(_checked_filters)] = Field(
+        default=None, description="a dict of functions by name, or None"
+    )
+    jinja_environment_kwargs: Annotated[Mapping[str, object] | None, AfterValidator(_checked_jinja)] = Field(
+        default=None, description="a dict of settings of a Jinja environment, or None"
+    )
+    owner_links: Mapping[str, str] = Field(default={}, description="a dict of addresses by owner")
+    access_control: Annotated[Mapping[str, object] | None, AfterValidator(_checked_access)] = Field(
+        default=None, description='a dict of rights by role, such as {"Viewer": {"can_read"}}, or None'
     )
     default_args: Annotated[Mapping[str, object], AfterValidator(_checked_defaults)] = Field(
         default={}, description="a dict of arguments of every task, such as owner and pool"
@@ -122,8 +252,47 @@ def _checked(given: object) -> dict[str, Any]:
                 f"{name}: Airflow's DAG takes no such argument{near}", f"Give some of {', '.join(HANDED_ON)}"
             )
     _explained("", _DagArguments, given)
-    _explained("default_args.", _Defaults, given.get("default_args", {}))
-    return dict(given)
+    defaults = given.get("default_args", {})
+    _explained("default_args.", _Defaults, defaults)
+    _assert_airflow_takes(given, defaults)
+    # What a list or a dict of the file's holds later is checked by nobody.
+    return {name: _detached(each) for name, each in given.items()}
+
+
+def _detached(given: object) -> object:
+    if isinstance(given, dict):
+        return dict(given)
+    return list(given) if isinstance(given, list) else given
+
+
+def _assert_airflow_takes(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Make a DAG of each argument, and a task of each default, in order to hear what Airflow says of it.
+
+    Raises:
+        FieldValueError: Airflow refuses one.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the DAG that stays says them
+        for name, each in given.items():
+            _tried(name, each, partial(DAG, "campaign", schedule=None))
+        for name, each in defaults.items():
+            if name in _AIRFLOWS_OF_A_TASK:
+                dag = DAG("campaign", schedule=None)
+                _tried(
+                    f"default_args.{name}",
+                    each,
+                    partial(BaseOperator, task_id="task", dag=dag, task_group=dag.task_group),
+                )
+
+
+def _tried(name: str, each: object, make: Callable[..., object]) -> None:
+    try:
+        make(**{name.rpartition(".")[2]: each})
+    except Exception as error:  # noqa: BLE001 - whatever Airflow makes of it
+        said = str(error.args[0] if error.args else error).partition("\n")[0].rstrip(". ")
+        raise FieldValueError(
+            f"{name}: Airflow refuses {shown(each)}: {said}", f"Correct {name}, or leave it out"
+        ) from None
 
 
 def _explained(where: str, model: type[BaseModel], given: object) -> None:
@@ -135,6 +304,11 @@ def _explained(where: str, model: type[BaseModel], given: object) -> None:
             "; ".join(f"{where}{each.name}: {each.problem}" for each in wrong),
             "; ".join(dict.fromkeys(each.remedy for each in wrong if each.remedy)),
         ) from None
+
+
+def in_zone(moment: datetime, timezone: str) -> datetime:
+    """Return a moment, in the campaign's time zone where it has none."""
+    return moment.replace(tzinfo=zone_of(timezone)) if moment.tzinfo is None else moment
 
 
 DagArgs: TypeAlias = Annotated[Mapping[str, Any], PlainValidator(_checked)]

@@ -40,6 +40,10 @@ class TriggerForm(BaseModel):
         Raises:
             TriggerFormInvalid: a field is unknown or wrong, or did not reach the parameters; every one is named.
         """
+        if conf is not None and not isinstance(conf, Mapping):
+            # Airflow keeps what JSON holds.
+            remedy = "Give an object of the form's fields, or nothing"
+            raise TriggerFormInvalid("Trigger form, ", [WrongField("conf", f"it is {shown(conf)}", remedy)])
         wrong = list(_not_taken_over(params, conf or {}))
         try:
             form = cls.model_validate(dict(params))

@@ -56,7 +56,7 @@ def note_not_ours(ledger: Ledger, keys: Sequence[str], *, capillary_conn_id: str
     A platform request id may stand for a key, where a request in doubt names it as one that it may be.
 
     Raises:
-        KeyRefused: one of them is no key of our form and named by no doubt, or the ledger holds its request; nothing
+        KeyRefused: one of them is not a key of our form and named by no doubt, or the ledger holds its request; nothing
             was written.
         ConnectionMissing, SettingsInvalid: the platform's connection cannot be used.
     """
@@ -100,7 +100,7 @@ def _assert_may_be_foreign(tx: Transaction, account: str, key: str) -> bool:
     is_known_form = has_our_form(key) or key.startswith((KEY_PREFIX, UNREADABLE_ROW))
     if not is_known_form and not stops_now and not holds_doubt:
         raise KeyRefused(
-            f"{on_one_line(key)} is no key that could be ours, and stops nothing: ours begin with {KEY_PREFIX}, and "
+            f"{on_one_line(key)} is not a key that could be ours, and stops nothing: ours begin with {KEY_PREFIX}, and "
             "requests that show no key stop by their platform request id"
         )
     if is_held(tx, key):

@@ -123,15 +123,17 @@ async def _read_to_the_end(sender: Sender) -> None:
         if not watched.reaches_back and watched.refused_before is None:
             raise ListCutShort(
                 "the platform gives no answer to the list of days that this ledger does not know, though it does to "
-                "the newest, and nothing is sent: what this ledger forgot may stand there. Retry later; if it stays, "
-                "have the days listed by the platform's support, or say from which day on requests can stand there: "
+                "the newest, so nothing is sent: there may be requests that this ledger does not know. Retry later; "
+                "if this happens again, ask the platform's support to list these days, or say from which day on there "
+                "can be requests: "
                 "python -m capillary ledger import --dags <folder> --since <day>"
             )
         if not watched.reaches_back:
             raise HistoryUnread(
-                f"the platform refuses to list its requests before {watched.refused_before} to this user, and what "
-                "this ledger forgot may stand there: nothing is sent. Have the days listed by the platform's support "
-                "and run the task again, or say from which day on requests can stand there: python -m capillary "
+                f"the platform refuses to list its requests before {watched.refused_before} to this user, and there "
+                "may be requests that this ledger does not know, so nothing is sent. Ask the platform's support to "
+                "list these days and clear the task, or say from which day on there can be requests: python -m "
+                "capillary "
                 "ledger import --dags <folder> --since <day>"
             )
         read = watched.read
@@ -143,15 +145,17 @@ async def _read_to_the_end(sender: Sender) -> None:
     if misses:
         raise ListCutShort(
             f"the platform's list does not show {counted(misses, 'request')} of ours that a single read shows or "
-            "refuses to show, and nothing is sent: what this ledger forgot may be hidden, too. Retry later: a list "
-            "that lags for longer than visibility_lag_s catches up. If it stays, have the platform's support say which "
-            "requests this user's list leaves out; two days after a python -m capillary ledger import --dags <folder> "
+            "refuses to show, so nothing is sent: requests that this ledger does not know may be hidden, too. Retry "
+            "later: a list that lags for longer than visibility_lag_s catches up. If this happens again, ask the "
+            "platform's support which requests are missing from this user's list; two days after a python -m "
+            "capillary ledger import --dags <folder> "
             "--since <day> what was sent before it is not asked for any more"
         )
     raise ListCutShort(
         f"the platform's list of requests was read {LIST_READINGS} times and never to its end (last time "
-        f"{counted(read.pages, 'page')}, {counted(read.rows, 'row')}), and nothing is sent: what this ledger forgot "
-        "may stand on the part that did not show. Retry later; if it stays, check page_base and page_size of the "
+        f"{counted(read.pages, 'page')}, {counted(read.rows, 'row')}), so nothing is sent: the part that was not "
+        "shown may hold requests that this ledger does not know. Retry later; if this happens again, check page_base "
+        "and page_size of the "
         f"platform's connection{way_out(read)}. "
         "Where it shows rows twice at every reading, python -m capillary ledger import --dags <folder> --since <day> "
         "learns what it holds of ours"

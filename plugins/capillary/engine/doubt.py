@@ -123,7 +123,7 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
             seen = await looks.at_first(sending.platform_request_id)
             auto_approved += seen is not None and seen.auto_approved and not sending.auto_approved
         if auto_approved and stop_on_auto_approval:
-            _LOG.error("a request was executed without a human: nothing more is sent again now")
+            _LOG.error("a request was executed without a human's approval; not resending any more requests")
             break
     still = len(doubts) - found - sent_again - given_up
     _LOG.info(

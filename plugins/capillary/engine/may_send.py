@@ -59,8 +59,8 @@ def assert_may_send(tx: Transaction, settings: PlatformSettings) -> None:
     account = settings.account
     if history(tx, account, settings.sender).read_at is None:
         raise HistoryOpen(
-            f"the list of {account} has to be read from its beginning once more, because a request stood there that "
-            "this ledger did not know; nothing is sent before that. submit does it; retry the task if it ended"
+            f"the list of {account} must be read again from its beginning, because it held a request that this ledger "
+            "did not know. Nothing is sent before that. submit reads it; if submit has ended, retry the task"
         )
     assert_nothing_unknown(tx, settings)
 

@@ -186,7 +186,7 @@ async def watch(
     )
     if not read.to_the_end:
         _LOG.warning(
-            "the list of %s was not read to its end (%s, %s): what it does not show is not taken as missing",
+            "the list of %s was not read to its end (%s, %s); requests that it does not show are not taken as missing",
             account,
             counted(read.pages, "page"),
             counted(read.rows, "row"),
@@ -244,7 +244,7 @@ class _Reading:
             self._keep(from_rows.left)
 
     def _keep(self, left: Mapping[int, WorkflowRequest]) -> None:
-        # By lot where they are too many, so that none waits for ever behind those that no single read settles.
+        # By lot where they are too many, so that none waits forever behind those that no single read settles.
         for request_id, row in left.items():
             self._met += 1
             if len(self.left) >= SINGLE_READS and request_id not in self.left:
@@ -275,7 +275,7 @@ def note_clocks(ledger: Ledger, client: Client) -> None:
     with ledger.write() as tx:
         has_jumped = scans.note_clocks(tx, account, client.platform_now())
     if has_jumped:
-        _LOG.warning("the clock of the ledger or of %s was set: nothing is judged absent for one lag", account)
+        _LOG.warning("the clock of the ledger or of %s was changed; no request is judged absent for one lag", account)
 
 
 def cluster_day(moment: datetime, settings: PlatformSettings) -> date:
@@ -307,7 +307,7 @@ def _begin(ledger: Ledger, settings: PlatformSettings, *, before_sending: bool) 
 def _past_the_forgotten(tx: Transaction, settings: PlatformSettings, since: datetime, needed: datetime) -> datetime:
     """Return the first send of what is not forgotten, where reading the forgotten requests singly takes fewer calls.
 
-    One request that nobody decides would otherwise have every reading begin at its day, for ever. Of many forgotten
+    One request that nobody decides would otherwise have every reading begin at its day, forever. Of many forgotten
     ones a reading looks up some.
     """
     later = min(first_watched(tx, settings.account, with_forgotten=False) or needed, needed)
@@ -321,7 +321,7 @@ def _unseen(
     """Return undecided requests that were on the platform long before the reading and are not in it.
 
     Each with the first send of its request; None where this ledger has found it and not sent it. Of too many these are
-    some, by lot, so that none waits for ever behind those that stay undecided.
+    some, by lot, so that none waits forever behind those that stay undecided.
     """
     long_there = begun - timedelta(seconds=settings.visibility_lag_s)
     with ledger.read() as tx:

@@ -18,7 +18,7 @@ In reading order:
 - ``spec``: the frozen configuration, and the request key
 - ``locked_rows``: occasion and spec, found or made, and locked
 - ``staging``: rows of the query, in a file of the task's own
-- ``candidates``: whom an occasion may take
+- ``candidates``: which customers an occasion may take
 - ``plan``: customers become requests, in one transaction
 - ``cut``: requests with exactly their customers
 - ``canary``: which canary a run waits for

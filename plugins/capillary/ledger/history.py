@@ -91,7 +91,7 @@ def advance(tx: Transaction, account: str, sender: str, done: Days, *, refused: 
     """Write down that days are read, or that the platform refuses to list them.
 
     Returns:
-        False where the reading does not stand at their first day any more: it was begun again meanwhile.
+        False where the reading does not stand at their first day any more: it was begun again in the meantime.
     """
     found = history(tx, account, sender)
     unread = _with(found.unread, done) if refused else found.unread
@@ -136,7 +136,8 @@ def reach_back_to(tx: Transaction, account: str, sender: str, day: date) -> None
 def read_again(tx: Transaction, account: str, sender: str) -> None:
     """Have this user read the list once more from the first day that matters; it sends nothing before that is through.
 
-    What keeps the account from submitting does so until then: another user sends meanwhile, and may not be shown it.
+    What keeps the account from submitting does so until then: another user sends in the meantime, and may not be shown
+    it.
     """
     unknown_keys.expect_again(tx, account, sender)
     tx.conn.execute(

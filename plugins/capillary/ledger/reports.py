@@ -47,9 +47,9 @@ class Funnel:
 
     Attributes:
         eligible: rows of the query.
-        invalid: rows that are no customer id.
+        invalid: rows that are not customer ids.
         duplicates: rows whose customer came before.
-        known_before: customers whom an earlier plan of the occasion holds.
+        known_before: customers that an earlier plan of the occasion holds.
         known_elsewhere: the part of them whose latest attempt another campaign of the occasion had made.
         over_cap: customers left for a later run.
         planned: customers in the plan's requests.

@@ -105,7 +105,7 @@ class Platform:
         if platform_request_id in self.refuses_to_show:
             raise REFUSED
         if platform_request_id in self.unreadable:
-            raise ReplyUnreadable(what="one request", reason="the answer is no JSON")
+            raise ReplyUnreadable(what="one request", reason="the answer is not JSON")
         return next(each for _, each in self.rows if each.platform_request_id == platform_request_id)
 
     async def read(self, alive: Callable[[Transaction], None] = lambda _: None) -> None:

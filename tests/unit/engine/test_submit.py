@@ -477,9 +477,10 @@ async def test_a_list_that_never_comes_to_its_end_holds_everything_back(desk: De
     with pytest.raises(ListCutShort) as caught:
         await submit(desk)
     assert str(caught.value) == (
-        "the platform's list of requests was read 3 times and never to its end (last time 1 page, 0 rows), and "
-        "nothing is sent: what this ledger forgot may stand on the part that did not show. Retry later; if it stays, "
-        "check page_base and page_size of the platform's connection. Where it shows rows twice at every reading, "
+        "the platform's list of requests was read 3 times and never to its end (last time 1 page, 0 rows), so nothing "
+        "is sent: the part that was not shown may hold requests that this ledger does not know. Retry later; if this "
+        "happens again, check page_base and page_size of the platform's connection. Where it shows rows twice at "
+        "every reading, "
         "python -m capillary ledger import --dags <folder> --since <day> learns what it holds of ours"
     )
     assert desk.posts == []
@@ -553,7 +554,7 @@ async def test_nothing_is_sent_before_the_accounts_list_was_read(desk: Desk, mon
     async def not_read(*_: object, **__: object) -> None: ...
 
     monkeypatch.setattr("capillary.engine.before_sending.read_history", not_read)
-    with pytest.raises(HistoryOpen, match="has to be read from its beginning once more"):
+    with pytest.raises(HistoryOpen, match="must be read again from its beginning"):
         await submit(desk)
     assert desk.posts == []
 
@@ -660,8 +661,8 @@ async def test_as_many_doubts_as_may_be_in_flight_stop_sending(
         return
     waits = (await submit(desk, own.badge_run_id, in_flight=2)).waits
     assert waits == Waits(
-        "2 requests are in doubt; submit goes on when the platform's list has shown what became of them, or can judge "
-        "it (2026-11-23 13:00:00 UTC)",
+        "2 requests are in doubt; submit continues when the platform's list shows what became of them, or when their "
+        "absence can be judged (2026-11-23 13:00:00 UTC)",
         NOON + timedelta(hours=1),
         may_end_early=True,
     )
@@ -671,7 +672,7 @@ async def test_as_many_doubts_as_may_be_in_flight_stop_sending(
 
 
 async def test_only_ones_own_doubts_count(desk: Desk) -> None:
-    """Eight doubts of the till before this one would stop the account for ever: nobody ends them in its place."""
+    """Eight doubts of the till before this one would stop the account forever: nobody ends them in its place."""
     desk.plan(range(1, 25))
     for request_id in range(1, 9):
         in_doubt(desk, request_id, sent_before_s=CALL_S + 1, error="no answer")

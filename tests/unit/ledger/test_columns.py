@@ -500,7 +500,7 @@ def test_what_is_cut_is_cut_to_the_column() -> None:
 
 
 def test_a_customer_id_and_a_count_have_room() -> None:
-    """2**63 - 1 customers are none that could be, and an id beyond it is no customer's."""
+    """2**63 - 1 customers are none that could be, and an id beyond it is not a customer's."""
     assert isinstance(badge_enrolment.c.customer_id.type, BigInteger)
     assert isinstance(badge_run.c.eligible.type, BigInteger)
     assert isinstance(badge_request.c.error_code.type, Integer)

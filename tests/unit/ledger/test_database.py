@@ -42,7 +42,7 @@ def accounts(ledger: Ledger) -> int:
         ("sqlite:///:memory:", "not SQLite in memory"),
         ("sqlite:///file::memory:?cache=shared&uri=true", "not SQLite in memory"),
         ("sqlite:///file:ledger?mode=memory&uri=true", "not SQLite in memory"),
-        ("no url at all", "no database URL"),
+        ("no url at all", "not a database URL"),
     ],
 )
 def test_a_database_that_cannot_keep_the_promises_is_refused(url: str, says: str) -> None:

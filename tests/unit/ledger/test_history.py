@@ -61,7 +61,7 @@ def test_it_is_through_when_today_is_read_and_not_before(ledger: Ledger, clock: 
     advance(ledger, TODAY, TODAY)
     assert finish(ledger) == History(FIRST, TODAY + DAY, None, clock.now)
     clock.advance(days=3)
-    assert finish(ledger, TODAY + 3 * DAY).read_at == clock.now - 3 * DAY, "once for ever"
+    assert finish(ledger, TODAY + 3 * DAY).read_at == clock.now - 3 * DAY, "once forever"
 
 
 def test_a_step_counts_only_from_where_the_reading_stands(ledger: Ledger) -> None:

@@ -53,7 +53,7 @@ def test_a_whole_reading_takes_away_what_it_did_not_show_and_nothing_before_its_
     with ledger.write() as tx:
         history.advance(tx, ACCOUNT, ONE, history.Days(today, today), refused=False)
         history.finish(tx, ACCOUNT, TWO, today=today)
-    assert len(kept(ledger)) == 3, "it is not through, and the other user's is no reading of this one"
+    assert len(kept(ledger)) == 3, "it is not through, and the other user's is not a reading of this one"
     with ledger.write() as tx:
         assert history.finish(tx, ACCOUNT, ONE, today=today).read_at is not None
     assert sorted(kept(ledger)) == [("cb1.gone", TWO), ("cb1.stays", ONE)]
