@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from rich.console import Console
+
+from local_airflow.__main__ import LocalAirflow, parse
+from local_airflow.campaign import CampaignRun
 from local_airflow.environment import Sources
 from local_airflow.home import CHECKOUT, Home
+from local_airflow.interruption import Interruption
 from local_airflow.next_steps import decision, question, shown
+from tests.local_airflow.played_airflow import PlayedAirflow
 
 SAMPLE = Sources(own_platform=False, own_warehouse=False, own_ledger=False)
 OWN_LEDGER = Sources(own_platform=False, own_warehouse=False, own_ledger=True)
@@ -51,3 +59,30 @@ def test_what_lies_in_the_checkout_is_named_as_it_is_typed_there(tmp_path: Path)
 
 def test_a_manual_checker_is_told_where_they_decide() -> None:
     assert "approve or reject each request at http://127.0.0.1:8091/." in decision(8091)
+
+
+@pytest.mark.parametrize(
+    ("checker", "sources", "decides"),
+    [
+        ("manual", SAMPLE, True),
+        ("automatic", SAMPLE, False),
+        ("manual", Sources(own_platform=True, own_warehouse=True, own_ledger=False), False),
+    ],
+    ids=["manual", "automatic", "own platform"],
+)
+def test_run_tells_who_decides_and_how_to_ask(
+    checker: str, sources: Sources, *, decides: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CampaignRun, "await_loaded", lambda _: None)
+    monkeypatch.setattr(CampaignRun, "run", lambda *_: None)
+    home = Home(tmp_path / "home")
+    home.create()
+    home.remember_sandbox_port(8091)
+    said = io.StringIO()
+    console = Console(file=said, soft_wrap=True)
+    command = LocalAirflow(
+        parse(["run", "--checker", checker]), home=home, console=console, interruption=Interruption()
+    )
+    assert command._run(PlayedAirflow(runs=[]).client(), {}, sources) == 1, "there is no report"
+    assert (decision(8091) in said.getvalue()) is decides
+    assert question(home, sources) in said.getvalue()
