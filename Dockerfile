@@ -5,14 +5,14 @@ ARG AIRFLOW_IMAGE=apache/airflow:slim-3.3.2-python3.11
 FROM ${AIRFLOW_IMAGE} AS build
 COPY --chown=airflow:0 pyproject.toml README.md LICENSE /tmp/source/
 COPY --chown=airflow:0 plugins /tmp/source/plugins
-# The package becomes a wheel, and Airflow's plugins folder gets only the modules beside it: Airflow imports every
-# module of that folder once more, by its bare name.
+# The package becomes a wheel. Airflow's plugins folder must not hold it: Airflow imports every module of that folder
+# again, by its bare name. So the folder gets only modules that stand beside the package; there are none today.
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /tmp/wheels /tmp/source \
     && mkdir /tmp/plugins \
     && find /tmp/source/plugins -maxdepth 1 -name '*.py' -exec cp {} /tmp/plugins/ \;
 
 FROM ${AIRFLOW_IMAGE} AS production
-# Before the code, so that a change of code installs nothing anew. `-e .` is the checkout's; the wheel stands for it.
+# Before the code, so that a change of code does not install them again. `-e .` is the checkout's; the wheel stands for it.
 RUN --mount=type=bind,source=requirements.txt,target=/tmp/requirements.txt \
     --mount=type=bind,source=requirements-celery.txt,target=/tmp/requirements-celery.txt \
     --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \

@@ -16,7 +16,7 @@ endif
 # Handed down to the commands as they are: no shell reads them.
 export CAMPAIGN DAGS_FOLDER PARAMS CUSTOMERS CHECKER CHECKER_DELAY PORT SANDBOX_PORT
 
-.PHONY: help install run up test newest bench chaos mutants proof fire doubt faults audit constraints clean
+.PHONY: help install run up test newest bench chaos cluster mutants proof fire doubt faults audit constraints clean
 
 help: ## List the commands and their variables
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -44,10 +44,11 @@ run: $(VENV)/installed ## Run one campaign through real Airflow, from extract to
 up: $(VENV)/installed ## Keep Airflow's UI and the sandbox's checker page running until Ctrl-C
 	@$(BIN)/python -m local_airflow up
 
-test: $(VENV)/installed-dev ## Check lint, format and types, and run the tests
+test: $(VENV)/installed-dev ## Check lint, format, types and spelling, and run the tests
 	@echo '== ruff check' && $(BIN)/ruff check --quiet .
 	@echo '== ruff format --check' && $(BIN)/ruff format --quiet --check .
 	@echo '== mypy' && $(BIN)/mypy --no-error-summary .
+	@echo '== codespell' && $(BIN)/codespell
 	@echo '== pytest' && $(BIN)/pytest -q -n auto --dist worksteal
 
 newest: $(VENV)/newest/installed ## Run the unit tests on SQLAlchemy 2.1, in an environment of their own: NEWEST="tests/unit/ledger -x"
@@ -61,6 +62,9 @@ bench: $(VENV)/installed-dev ## Measure speed and memory; BENCH="million --custo
 chaos: $(VENV)/installed-dev ## Play SEEDS=1000 seeded worlds of faults against the engine, then the crash matrix with CRASHES="--double 400"
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)
 	@$(if $(CRASHES),$(BIN)/python -m tests.crashes $(CRASHES),true)
+
+cluster: $(VENV)/installed-dev $(VENV)/cluster/installed ## Bring docker-compose.yml up as processes, as root on Linux, and kill some: CLUSTER="long --kills 50"
+	@$(BIN)/python -m tests.cluster $(CLUSTER)
 
 mutants: $(VENV)/installed-dev ## Change transitions, submission and reply parsing a little, see what fails: MUTANTS="--only ledger"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python mutmut==3.8.1 -c constraints.txt
@@ -81,7 +85,7 @@ faults: $(VENV)/installed-dev ## Measure what a lost reply does to others and to
 audit: $(VENV)/installed-dev ## Hold the pinned dependencies against what PyPI knows of vulnerabilities
 	@$(BIN)/python -m tests.audit
 
-constraints: $(VENV)/installed-dev ## Resolve requirements*.txt anew into constraints.txt, keeping what still fits
+constraints: $(VENV)/installed-dev ## Resolve requirements*.txt again into constraints.txt, keeping what still fits
 	@$(BIN)/uv pip compile requirements.txt requirements-dev.txt --output-file constraints.txt --quiet \
 		--universal --python-version 3.11 --no-header --no-annotate --no-emit-package airflow-provider-capillary
 
@@ -114,6 +118,15 @@ $(VENV)/newest/installed: $(VENV)/installed-dev
 	@sed '/^sqlalchemy==/d' constraints.txt > $(VENV)/newest/constraints.txt
 	@$(BIN)/uv pip install --quiet --python $(VENV)/newest/bin/python -r requirements.txt -r requirements-dev.txt \
 		-c $(VENV)/newest/constraints.txt --override $(VENV)/newest/sqlalchemy.txt
+	@touch $@
+
+# What the Dockerfile installs, and what the image's base has; the package itself is installed at each run.
+$(VENV)/cluster/installed: requirements.txt requirements-celery.txt requirements-cluster.txt constraints.txt $(BIN)/uv
+	@echo 'installing what the image has into $(VENV)/cluster'
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/cluster
+	@sed '/^-e /d' requirements.txt > $(VENV)/cluster/requirements.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(VENV)/cluster/bin/python -r $(VENV)/cluster/requirements.txt \
+		-r requirements-celery.txt -r requirements-cluster.txt -c constraints.txt
 	@touch $@
 
 $(BIN)/uv:

@@ -1,4 +1,4 @@
-"""Gold tier: the badge Gold Circle 2026 for every customer of the gold tier, once and for ever.
+"""Gold tier: the badge Gold Circle 2026, once for every customer of the gold tier.
 
 An Airflow DAG that runs each morning at 06:00 UTC. `gold_tier.sql` finds the gold customers who do not hold the
 badge; whoever was enrolled by an earlier run is left out, so a run has work only when somebody reached the tier.
@@ -6,10 +6,10 @@ badge; whoever was enrolled by an earlier run is left out, so a run has work onl
 **Before it ends** a human approves each request in the platform's request list; until then `wait` is deferred. The
 first run under a new configuration takes ten customers (the canary), and the next one the rest.
 
-**If a task fails**, read the error in its log: it says what to mend. Then clear the task, which goes on from where
-the ledger stands; nothing is sent twice. A guard that refused in `extract_eligible_customers` wants a look at the
-query's customers first, and then a run with *Override guards*. Customers whom the checker rejected, or whom the
-platform refused, come again by a run with *Retry outcomes*.
+**If a task fails**, read the error in its log: it says what to fix. Then clear the task, which goes on from where
+the ledger stands; nothing is sent twice. A guard that refused in `extract_eligible_customers` needs you to look at
+the query's customers first, and then a run with *Override guards*. To retry customers that the checker rejected or the
+platform refused, start a run with *Retry outcomes*.
 """
 
 from __future__ import annotations

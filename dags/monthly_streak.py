@@ -1,13 +1,13 @@
-"""Monthly streak: a badge for who bought on at least three days of a month, each month anew.
+"""Monthly streak: a badge for who bought on at least three days of a month, every month.
 
 An Airflow DAG that runs on the last days of the month, at 22:00 in India. `monthly_streak.sql` looks at the month of
 the run, and each run takes those who were not planned on the month's occasion before. A run by hand early in the month
 finds few customers, or nobody.
 
 **Purchases after the last run** of a month are found by a run by hand with *Occasion of day* set to a day of that
-month: it counts the whole month, and enrols only whom the earlier runs have left.
+month: it counts the whole month, and enrols only customers that the earlier runs have left out.
 
-**If a task fails**, read the error in its log: it says what to mend. Then clear the task, which goes on from where
+**If a task fails**, read the error in its log: it says what to fix. Then clear the task, which goes on from where
 the ledger stands; nothing is sent twice. A request that nobody decides within seven days fails `wait` and stays in the
 platform's list: have the checker decide, then clear `wait`.
 """

@@ -1,4 +1,4 @@
-"""New arrivals: a welcome badge for customers whom partners signed up, once and for ever.
+"""New arrivals: a welcome badge for customers that partners signed up, once per customer.
 
 An Airflow DAG that runs whenever the partner sign-up load has updated the asset `partner_signups`: the load's last task
 names that asset as an outlet, or posts an event for it. It can be run by hand at any time.
@@ -7,7 +7,7 @@ Partners type the customer ids, and about one row in eighteen is none. Such rows
 their reason in the ledger's table `badge_invalid`; the others go on. Above one row in ten the load itself is broken,
 and `extract_eligible_customers` refuses to plan.
 
-**If a task fails**, read the error in its log: it says what to mend. Then clear the task, which goes on from where
+**If a task fails**, read the error in its log: it says what to fix. Then clear the task, which goes on from where
 the ledger stands; nothing is sent twice. Where too many ids were invalid, have the partner send the file again and
 trigger a run; *Override guards* takes the good rows as they are.
 """

@@ -23,9 +23,10 @@ from local_airflow.checking import check_campaign
 from local_airflow.environment import Sources, build_environment
 from local_airflow.errors import CampaignUnavailableError, LocalAirflowError, RunInterruptedError
 from local_airflow.foreign_books import assert_books_are_of
-from local_airflow.home import CHECKOUT, DAGS, Home
+from local_airflow.home import DAGS, Home
 from local_airflow.interruption import Interruption
 from local_airflow.metadata import start_metadata
+from local_airflow.next_steps import decision, question, shown
 from local_airflow.passed_over import tell_passed_over
 from local_airflow.ports import (
     LOOPBACK,
@@ -45,7 +46,7 @@ EXIT_CODES = (
 #: What to do where a canary of an earlier run keeps everybody back.
 AFTER_CANARY = "Have it decided on the checker's page, which `make up` shows, then `make run` again."
 CHECKERS = ("automatic", "manual")
-#: Columns where stdout is no terminal: tables of a log need no wrapping.
+#: Columns where stdout is not a terminal: tables of a log need no wrapping.
 LOG_COLUMNS = 120
 
 #: How often the processes are looked at while `up` waits, in seconds.
@@ -233,11 +234,14 @@ class LocalAirflow:
             pause=self._pause,
         )
         campaign.await_loaded()
+        if self._options.checker == "manual" and not sources.own_platform and (port := self._home.sandbox_port()):
+            self._console.print(decision(port), style="bold")
         report = campaign.run(conf)
-        kept = "your own" if sources.own_ledger else _shown(self._home.ledger_db)
+        kept = "your own" if sources.own_ledger else shown(self._home.ledger_db)
         self._console.print(
-            f"ledger: {kept}; logs: {_shown(self._home.task_logs)}; `make up` shows the run in Airflow's UI",
+            f"ledger: {kept}; logs: {shown(self._home.task_logs)}; `make up` shows the run in Airflow's UI",
         )
+        self._console.print(question(self._home, sources))
         if report is None or not report.passed:
             return 1
         if report.waits_for_canary:
@@ -248,7 +252,7 @@ class LocalAirflow:
     def _ledger(self, environment: dict[str, str], sources: Sources) -> URL | str:
         return own_ledger_url(environment) if sources.own_ledger else f"sqlite:///{self._home.ledger_db}"
 
-    def _stay_up(self, api: AirflowApi, *_: object) -> int:
+    def _stay_up(self, api: AirflowApi, _: dict[str, str], sources: Sources) -> int:
         for dag in api.dags():
             if dag.paused and (runs := api.unfinished_manual_runs(dag.dag_id)):
                 self._console.print(f"{dag.dag_id} is paused and has not ended {runs[0]}: unpause it, and it goes on")
@@ -257,6 +261,7 @@ class LocalAirflow:
             "also runs by its schedule",
             style="bold",
         )
+        self._console.print(question(self._home, sources))
         # Being interrupted is how it ends: nothing has failed then.
         with suppress(RunInterruptedError):
             while True:
@@ -269,7 +274,7 @@ class LocalAirflow:
 
     def _clean(self) -> int:
         shutil.rmtree(self._home.directory)
-        self._console.print(f"removed {_shown(self._home.directory)}")
+        self._console.print(f"removed {shown(self._home.directory)}")
         return 0
 
 
@@ -296,7 +301,7 @@ def _parameters(text: str) -> dict[str, object]:
     try:
         parameters = json.loads(text or "{}")
     except ValueError as error:
-        raise CampaignUnavailableError(f"PARAMS is no JSON ({error}): write PARAMS='{{\"canary\": false}}'") from error
+        raise CampaignUnavailableError(f"PARAMS is not JSON ({error}): write PARAMS='{{\"canary\": false}}'") from error
     if not isinstance(parameters, dict):
         raise CampaignUnavailableError("PARAMS must be a JSON object: write PARAMS='{\"canary\": false}'")
     return parameters
@@ -305,10 +310,6 @@ def _parameters(text: str) -> dict[str, object]:
 def _variable(name: str, default: str | None) -> str | None:
     """A variable as make hands it down: unset and empty are the same."""
     return os.environ.get(name) or default
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(CHECKOUT) if path.is_relative_to(CHECKOUT) else path)
 
 
 if __name__ == "__main__":

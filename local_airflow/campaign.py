@@ -70,7 +70,7 @@ class CampaignRun:
         self._began = datetime.now(UTC)
 
     def await_loaded(self) -> None:
-        """Wait until Airflow has loaded the campaign's file anew.
+        """Wait until Airflow has loaded the campaign's file again.
 
         Raises:
             CampaignUnavailableError: it cannot be loaded, or is not there.
@@ -84,7 +84,7 @@ class CampaignRun:
                 for failure in failures:
                     if PurePath(failure.file).stem == self._dag_id or (dag and _same(failure.file, dag.file)):
                         raise CampaignUnavailableError(
-                            f"{self._dag_id} cannot be loaded: mend {failure.file}\n{failure.trace}"
+                            f"{self._dag_id} cannot be loaded: fix {failure.file}\n{failure.trace}"
                         )
                 # A DAG of an earlier start may be on record while its file is gone or broken by now.
                 if dag and not dag.stale and dag.parsed_at and dag.parsed_at >= self._began:

@@ -36,7 +36,10 @@ STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class RequestCounts:
-    """Requests of a run by where they are: `decided` have left the checker, `settled` have outcomes."""
+    """Requests of a run by where they are, each in one place.
+
+    `decided` ones have left the checker and are not settled yet; `settled` ones have outcomes.
+    """
 
     requests: int = 0
     planned: int = 0
@@ -131,7 +134,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A table that is drawn anew in place: for terminals."""
+    """A table that is drawn again in place: for terminals."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=8)

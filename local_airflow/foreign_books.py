@@ -48,8 +48,8 @@ def assert_books_are_of(ledger: URL | str, books: Path) -> None:
         return
     if unknown:
         raise BooksOfAnotherLedgerError(
-            f"the sandbox's books ({books}) belong to another ledger: this ledger does not "
-            f"know {unknown:,} of the requests in them ({len(keys):,}), so that every run would stop with "
+            f"the sandbox's books ({books}) hold requests of another ledger: this one does not "
+            f"know {unknown:,} of the {len(keys):,} in them, so that every run would stop with "
             "LedgerBehind. Run `make clean`, which starts the sandbox, its books and the samples afresh, "
             "or give the ledger that they were submitted from (AIRFLOW_CONN_BADGE_LEDGER; unset, it is the sample)"
         )

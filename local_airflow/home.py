@@ -120,7 +120,7 @@ class Home:
         """The port of the sandbox that the sample ledger knows, if there was one.
 
         The ledger tells platforms apart by their address: a sandbox at another port would be another one,
-        and everybody would be submitted to it anew.
+        and everybody would be submitted to it again.
         """
         try:
             return int((self.directory / "sandbox-port").read_text())

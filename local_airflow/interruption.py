@@ -41,7 +41,7 @@ class Interruption:
         """Wait that long.
 
         Raises:
-            RunInterruptedError: a signal came, before or meanwhile.
+            RunInterruptedError: a signal came, before or in the meantime.
         """
         if self._asked.wait(seconds):
             raise RunInterruptedError("interrupted: all that was started has been stopped")

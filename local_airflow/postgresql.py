@@ -89,7 +89,7 @@ def _server_account(parent: Path) -> pwd.struct_passwd:
 
 
 def _make(folder: Path, initdb: Path, role: str, account: pwd.struct_passwd | None) -> None:
-    """Make the server's folder beside its place first: one that was interrupted is no folder of a server."""
+    """Make the server's folder beside its place first: one that was interrupted is not a folder of a server."""
     beside = folder.with_suffix(".new")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(mode=0o700)

@@ -66,7 +66,7 @@ class Report:
         """Read it from what the task returned.
 
         Raises:
-            CampaignUnavailableError: it is no report at all.
+            CampaignUnavailableError: it is not a report at all.
             LocalAirflowError: it is one of another version.
         """
         if not isinstance(value, Mapping):

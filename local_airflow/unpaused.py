@@ -12,7 +12,7 @@ from local_airflow.home import Home
 
 @contextmanager
 def unpaused(api: AirflowApi, dag_id: str, home: Home) -> Iterator[None]:
-    """Let a DAG's runs go on meanwhile. What was not paused before stays as it was: somebody wanted it.
+    """Let a DAG's runs go on in the meantime. What was not paused before stays as it was: somebody wanted it.
 
     Args:
         api: the Airflow that has the DAG.

@@ -84,7 +84,7 @@ class BadgeEngine:
         if owner_type is None or owner_type == "":
             raise PlatformError(716, reference="triggeredBy.ownerType")
         if owner_type not in OWNER_TYPES:
-            wrong = f"{owner_type!r} is no value of triggeredBy.ownerType; allowed: {', '.join(OWNER_TYPES)}."
+            wrong = f"{owner_type!r} is not a value of triggeredBy.ownerType; allowed: {', '.join(OWNER_TYPES)}."
             raise PlatformError(400, wrong, reference="triggeredBy.ownerType")
         request_key = text(document, "requestId")
         if request_key is None:
@@ -200,7 +200,7 @@ def _event_time(document: dict[str, object], now: float) -> float:
             try:
                 moment = datetime.fromisoformat(value.strip())
             except ValueError as error:
-                raise PlatformError(400, f"{name} is no ISO 8601 date.", reference=name) from error
+                raise PlatformError(400, f"{name} is not an ISO 8601 date.", reference=name) from error
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     return now
 

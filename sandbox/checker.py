@@ -38,7 +38,7 @@ DECISIONS = {"approve": APPROVED, "reject": REJECTED}
 
 
 async def decide_automatically(platform: Platform) -> None:
-    """Decides whatever is due, for ever, as long as the switch ``checker`` says so."""
+    """Decides whatever is due, forever, as long as the switch ``checker`` says so."""
     while True:
         found = 0
         settings = platform.settings

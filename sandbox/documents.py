@@ -14,9 +14,9 @@ def parse(body: bytes, *, code: int) -> dict[str, object]:
     try:
         document = json.loads(body)
     except ValueError as error:
-        raise PlatformError(code, "The body is no JSON.") from error
+        raise PlatformError(code, "The body is not JSON.") from error
     if not isinstance(document, dict):
-        raise PlatformError(code, "The body is no JSON object.")
+        raise PlatformError(code, "The body is not a JSON object.")
     return document
 
 

@@ -38,7 +38,7 @@ class Origins:
         ledger: SQLAlchemy URL of the ledger, or empty for none. It is only read.
 
     Raises:
-        SettingsError: it is no URL of a database, or its driver is missing.
+        SettingsError: it is not a URL of a database, or its driver is missing.
     """
 
     def __init__(self, ledger: str) -> None:

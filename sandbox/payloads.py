@@ -125,7 +125,7 @@ def read_task(payload: bytes) -> dict[str, object]:
     """The echoed task as the books keep it."""
     task = json.loads(payload)
     if not isinstance(task, dict):
-        raise TypeError("The books hold a request whose payload is no object; start with new books.")
+        raise TypeError("The books hold a request whose payload is not an object; start with new books.")
     return task
 
 

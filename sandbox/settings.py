@@ -244,7 +244,7 @@ class SandboxSettings:
         try:
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise SettingsError(f"timezone: {self.timezone!r} is no IANA zone; give one like UTC") from error
+            raise SettingsError(f"timezone: {self.timezone!r} is not an IANA zone; give one like UTC") from error
 
     @property
     def zone(self) -> ZoneInfo:

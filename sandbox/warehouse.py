@@ -53,8 +53,8 @@ class WarehouseSummary:
         state = "seeded" if self.created else "already there, left as it is"
         people = f"{self.customers:,} customer{'' if self.customers == 1 else 's'}"
         return (
-            f"example warehouse {state}: {people}, of whom {self.gold_eligible:,} "
-            f"are due the gold badge, {self.streak_eligible:,} the monthly streak, "
+            f"example warehouse {state}: {people}, {self.gold_eligible:,} of them "
+            f"due the gold badge, {self.streak_eligible:,} the monthly streak, "
             f"{self.arrival_eligible:,} the arrival badge"
         )
 
@@ -107,7 +107,7 @@ def _existing(engine: Engine, *, customers: int, seed: int, month: str) -> Found
 
 
 def _prepare(engine: Engine, *, seed: int, month: str) -> None:
-    """Make empty tables with our mark beside them: a seeding that dies here is begun anew and not refused."""
+    """Make empty tables with our mark beside them: a seeding that dies here is begun again and not refused."""
     present = set(inspect(engine).get_table_names())
     ours = EXAMPLE_WAREHOUSE.name in present
     foreign = sorted(present & (METADATA.tables.keys() - {EXAMPLE_WAREHOUSE.name}))

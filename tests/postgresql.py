@@ -34,7 +34,7 @@ class Server:
 def running_server() -> Iterator[Server]:
     """Start a server and stop it at the end.
 
-    Its folder is none of pytest's: every other pytest that starts meanwhile shuts those to other users, and the
+    Its folder is none of pytest's: every other pytest that starts in the meantime shuts those to other users, and the
     server runs as one.
 
     Raises:

@@ -99,8 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     ledger.add_argument(
         "--since",
         type=_past_day,
-        help="import: first day of the list, as 2026-11-01; your word that no request of ours is older (default: 30 "
-        "days ago, and no word)",
+        help="import: first day of the list, as 2026-11-01; you confirm that no request of ours is older "
+        "(default: 30 days ago, nothing confirmed)",
     )
     ledger.add_argument("--deep", action="store_true", help="check: hold every row against the ledger's rules, too")
     ledger.add_argument(
@@ -112,14 +112,14 @@ def _parser() -> argparse.ArgumentParser:
         "--not-ours",
         action="append",
         metavar="KEY",
-        help="import: your word that a request of this key, or of the platform request id that a doubt names, is "
-        "somebody else's; may be given again",
+        help="import: you confirm that the request with this key, or with the platform request id that a "
+        "doubt names, is somebody else's; may be repeated",
     )
     ledger.add_argument(
         "--new-organisation",
         action="store_true",
-        help="create: your word that no request of ours stands on the platform of --capillary-conn-id: its list is "
-        "not read back",
+        help="create: you confirm that the platform of --capillary-conn-id has no request of ours: its list "
+        "is not read back",
     )
     stop_command.add_commands(rooms)
     question_command.add_commands(rooms)
@@ -266,14 +266,21 @@ def _what_follows(since: date | None) -> str:
             "it knows all that the platform's list shows of ours for 30 days. Where it has not read the days before, "
             "the next submit does; give --since to say that nothing of ours is older"
         )
-    return f"it knows all that the platform's list shows of ours since {since}, and submitting may go on"
+    return f"it knows all that the platform's list shows of ours since {since}, and submitting may continue"
 
 
 def _url_of_connection(conn_id: str) -> str | URL:
     _without_examples()
-    from capillary.hooks import ledger_url_of  # noqa: PLC0415 - Airflow costs seconds and --url needs none of it
+    # Airflow costs seconds and --url needs none of it.
+    from capillary.connections.lookup import ConnectionMissing, ConnectionsUnreadable  # noqa: PLC0415
+    from capillary.hooks import ledger_url_of  # noqa: PLC0415
 
-    url: str | URL = ledger_url_of(conn_id)
+    try:
+        url: str | URL = ledger_url_of(conn_id)
+    except (ConnectionMissing, ConnectionsUnreadable) as error:
+        # Beside an Airflow of another environment, such as that of `make up`, no connection leads to its ledger.
+        error.args = (f"{error} Or name the ledger itself by --url.",)
+        raise
     return url
 
 

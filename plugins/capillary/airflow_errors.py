@@ -28,8 +28,8 @@ def airflow_failures() -> Iterator[None]:
     except IntegrityError as error:
         raise AirflowException(
             f"the ledger's rows are not those that this task has read ({type(error.orig).__name__}): the ledger was "
-            "restored, or changed by hand, meanwhile. Nothing of this step was written; the task goes on from the "
-            "ledger as it is when it is tried again. If it stays, clear the task that plans and what follows"
+            "restored or changed by hand in the meantime. Nothing of this step was written. The retry continues from "
+            "the ledger as it is then; if it fails again, clear the task that plans with its downstream tasks"
         ) from None
     except DATABASE_ERRORS as error:
         said = broke_off(error)

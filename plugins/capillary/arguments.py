@@ -64,7 +64,7 @@ def _checked_customers(given: object) -> Sequence[int | str]:
             wrong.append(f"{error.reason} at {place}")
     if wrong:
         more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise ValueError(f"{len(wrong)} of {len(given)} are no customer ids ({wrong[0]}{more})")
+        raise ValueError(f"{len(wrong)} of {len(given)} are not customer ids ({wrong[0]}{more})")
     return list(given)
 
 

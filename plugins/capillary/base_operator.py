@@ -135,11 +135,11 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
                 "%s of the known before through other campaigns: %s", f"{plan.known_elsewhere:,}", plan.known_through
             )
         if plan.kept:
-            self.log.info("something of this run's earlier plan was sent: that plan holds, nothing was planned anew")
+            self.log.info("part of this run's earlier plan was already sent; keeping that plan")
         if plan.canary and plan.planned:
-            self.log.info("canary: the configuration is not proven yet, so this run is held small")
+            self.log.info("canary: the configuration is not proven yet, so this run takes few customers")
         if plan.waits_for_canary:
-            self.log.info("nothing planned: the canary before this run is not decided yet")
+            self.log.info("nothing planned: the canary of an earlier run is not decided yet")
         return reference
 
     def spec_of(self, settings: PlatformSettings) -> Spec:
@@ -219,8 +219,10 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
     async def _without_badge(
         self, settings: PlatformSettings, ledger: Ledger, customers: Mapping[int, datetime | None], badge_id: str
     ) -> list[int]:
-        """Return those of the customers whom the platform shows without an enrolment since their first send."""
-        self.log.info("looking up the badge of %s whose last attempt is unclear", counted(len(customers), "customer"))
+        """Return those of the customers that the platform shows without an enrolment since their first send."""
+        self.log.info(
+            "reading the badge of %s whose last attempt has no clear outcome", counted(len(customers), "customer")
+        )
         async with platform_client(settings, ledger, runtime_of(threads=False)) as client:
             return [
                 customer

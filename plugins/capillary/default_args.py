@@ -90,8 +90,8 @@ def misspelt(default_args: Mapping[str, object], dag: DAG | None, group: TaskGro
         if (meant := _meant(name)) is not None:
             yield WrongField(
                 name,
-                f"no operator takes the name {shown(name)} in {_place(name, dag, group)}, and Airflow would pass "
-                "over it without a word",
+                f"no operator takes the name {shown(name)} in {_place(name, dag, group)}, and Airflow would ignore it "
+                "without a warning",
                 f"Write {meant}; if another task takes it, give it to that task alone",
             )
 

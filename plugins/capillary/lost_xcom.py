@@ -76,7 +76,7 @@ def plan_of_context(context: Context, ledger: Ledger, *, planned_by: str, accoun
         raise PlanMissing(None)
     _LOG.warning(
         "the XCom of %s is gone, as after `airflow db clean`: the ledger knows this run's plan, %s in %s, "
-        "and the task goes on with it",
+        "and the task continues with it",
         planned_by,
         counted(plan.planned, "customer"),
         counted(plan.requests, "request"),

@@ -51,20 +51,20 @@ class PlanBadgesOperator(QueryTemplate, PlanningOperator):
     """Plan the customers that a query finds: stream, validate, judge the guards, commit last.
 
     Returns a reference to the plan and its counts (`capillary.plan_reference.PlanReference`). Run again, it
-    keeps its plan once anything of it was sent, and plans anew before that.
+    keeps its plan once anything of it was sent, and plans again before that.
 
     Args:
         sql: one SELECT with a column `customer_id`, or the name of a `.sql` file beside the DAG. Values belong
             into `parameters`, which are bound (`:name`); Jinja would write them into the SQL.
         parameters: values for the SQL's `:name`. Default: none.
-        occasion: the one time at which a customer may get this badge, at most 200 characters. Default: once and for
-            ever, on the occasion `badge:<badge_id>` that all campaigns of the badge share.
+        occasion: the one time at which a customer may get this badge, at most 200 characters. Default: one time only,
+            on the occasion `badge:<badge_id>` that all campaigns of the badge share.
         badge_id: 24 hex digits.
         owner_type: the module on whose behalf, such as `Loyalty`.
         reference_id: the owner's id within that module.
         entity: till, store, zone and concept on whose behalf the request is made.
         campaign: default: the DAG's id.
-        shared_occasion: use an `occasion` that another campaign has used, and leave out whom that one took.
+        shared_occasion: use an `occasion` that another campaign has used, and skip the customers that it took.
         customers_per_request: 1 to 10,000, default 500. The platform documents no maximum; one request is one
             approval.
         customer_cap: most customers of this run, in the query's order, 1 or more; None for all.
@@ -119,8 +119,8 @@ class IssueBadgeOperator(PlanningOperator):
     """Submit ISSUE-BADGE requests to the maker-checker workflow: each planned request once.
 
     Either `plan`, or `customers` with the arguments of `PlanBadgesOperator` (all but `sql`). Run again after
-    any end it goes on from where the ledger stands: what was sent is never sent again while in doubt. Waiting is no
-    failure: while doubt keeps the rest back, or the platform is away after something was accepted, it defers and goes
+    any end it goes on from where the ledger stands: what was sent is never sent again while in doubt. Waiting is not
+    a failure: while doubt keeps the rest back, or the platform is away after something was accepted, it defers and goes
     on by itself. A retry is used where a try came no step forward, so give it some. What a person has stopped
     (`python -m capillary stop`) ends it at once, or within a minute or two while deferred, and what it had not sent is
     given back.
@@ -278,7 +278,7 @@ def _rescheduled_since(context: Context) -> datetime | None:
 
 
 def _later(waits: Waits, *, most: timedelta) -> datetime:
-    """Return when to look again where nobody looks meanwhile: between 30 seconds and `most` from now."""
+    """Return when to look again where nobody looks in the meantime: between 30 seconds and `most` from now."""
     now = datetime.now(UTC)
     until = now + _WHILE_AWAY if waits.until is None else waits.until
     return now + max(min(until - now, most), timedelta(seconds=QUIET_S))
@@ -293,7 +293,7 @@ class ReportBadgesOperator(CheckedOperator):
     Args:
         plan: output of a `PlanBadgesOperator`.
         policy: what counts as a pass.
-        asset: updated by a run that passed and was no dry one, with the counts as the event's `extra`.
+        asset: updated by a run that passed and was not a dry one, with the counts as the event's `extra`.
         ledger_conn_id: Airflow connection of the ledger.
     """
 

@@ -107,7 +107,7 @@ class PlanReference:
         return self.badge_run_id is None
 
     def equation(self) -> str:
-        """Return what became of the query's rows, those of whom there are none left out: it stays on one line."""
+        """Return what became of the query's rows, parts that count none left out: it stays on one line."""
         parts = [
             f"{self.invalid:,} invalid" if self.invalid else "",
             counted(self.duplicates, "duplicate") if self.duplicates else "",

@@ -57,7 +57,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         requests: output of an `IssueBadgeOperator` or a `PlanBadgesOperator`.
         policy: what counts as a pass.
         timeout: how long a human may take, counted from the first request sent; a timedelta or seconds, at most 365
-            days, default 7 days. Clearing does not start it anew.
+            days, default 7 days. Clearing does not start it again.
         poll_interval_s: seconds between the first polls, 10 to 3,600, growing to 15 minutes; default 60.
         settle_every: how often a part that is decided is settled while the rest waits; a timedelta above 0, default 15
             minutes.
@@ -153,11 +153,11 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
             raise
         except (AirflowSensorTimeout, AirflowTaskTimeout, AirflowFailException) as error:
             if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(f"skipped in place of failing: {error}") from error
+                raise AirflowSkipException(f"skipped instead of failing: {error}") from error
             raise
         except Exception as error:
             if self.never_fail:
-                raise AirflowSkipException(f"skipped in place of failing: {error}") from error
+                raise AirflowSkipException(f"skipped instead of failing: {error}") from error
             raise
 
     def resume(

@@ -182,5 +182,5 @@ def said_by(event: object) -> Event:
     """
     status = event.get("status") if isinstance(event, dict) else None
     if status not in set(Event):
-        raise AirflowException(f"the trigger came back without a word that is known ({type(event).__name__})")
+        raise AirflowException(f"the trigger returned an unknown status ({type(event).__name__})")
     return Event(str(status))

@@ -81,10 +81,10 @@ def runtime_of(*, threads: bool) -> Runtime:
 
 
 class Switch:
-    """The connection's switch *Submitting*, read anew whenever it is asked for; Airflow away leaves its last word.
+    """The connection's switch *Submitting*, read again whenever it is asked for; Airflow away leaves its last word.
 
     Airflow's client asks an API server that is away for up to half a minute, so the look-up runs in a thread: the
-    replies of requests under way are read meanwhile, and a POST starts in time after its claim.
+    replies of requests under way are read in the meantime, and a POST starts in time after its claim.
     """
 
     def __init__(self, hook: CapillaryHook, *, submitting: bool) -> None:
@@ -127,7 +127,7 @@ class Switch:
 async def open_sender(
     ledger: Ledger, capillary_conn_id: str, *, look: Callable[[], None] | None = None
 ) -> AsyncIterator[Sender]:
-    """Yield what sends in a worker; the connection's switch is read anew before every POST.
+    """Yield what sends in a worker; the connection's switch is read again before every POST.
 
     Args:
         ledger: the ledger.

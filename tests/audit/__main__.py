@@ -92,7 +92,7 @@ def pins_of(file: Path) -> list[Pin]:
         try:
             pins.append(_pin(Requirement(words)))
         except ValueError as error:
-            raise ValueError(f"{file}:{number}: {words!r} is no pin; write name==version") from error
+            raise ValueError(f"{file}:{number}: {words!r} is not a pin; write name==version") from error
     if not pins:
         raise ValueError(f"{file} has no pins; `make constraints` writes them")
     return pins

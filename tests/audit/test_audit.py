@@ -122,11 +122,11 @@ def test_pins_are_read_whatever_their_marker(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("badge==1.2\nother>=1\n", "pins.txt:2: 'other>=1' is no pin"),
-        ("badge\n", "pins.txt:1: 'badge' is no pin"),
-        ("badge==1.*\n", "pins.txt:1: 'badge==1.*' is no pin"),
-        ("badge==1,!=2\n", "pins.txt:1: 'badge==1,!=2' is no pin"),
-        ("-e .\n", "pins.txt:1: '-e .' is no pin"),
+        ("badge==1.2\nother>=1\n", "pins.txt:2: 'other>=1' is not a pin"),
+        ("badge\n", "pins.txt:1: 'badge' is not a pin"),
+        ("badge==1.*\n", "pins.txt:1: 'badge==1.*' is not a pin"),
+        ("badge==1,!=2\n", "pins.txt:1: 'badge==1,!=2' is not a pin"),
+        ("-e .\n", "pins.txt:1: '-e .' is not a pin"),
         ("", "has no pins"),
     ],
     ids=["range", "bare", "any", "two", "editable", "empty"],

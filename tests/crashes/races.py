@@ -97,7 +97,7 @@ def overlapping_runs(world: World) -> list[str]:
 
 
 def old_try_of_a_cleared_run(world: World) -> list[str]:
-    """A run is cleared from its plan on while the old submit lives: the plan is kept, or made anew."""
+    """A run is cleared from its plan on while the old submit lives: the plan is kept, or made again."""
     old = _planned(world)
     replan, *submits = world.together(
         {"task": Task.PLAN},
@@ -113,7 +113,7 @@ def old_try_of_a_cleared_run(world: World) -> list[str]:
 
 
 def plan_forgotten_under_a_sender(world: World) -> list[str]:
-    """A run is planned anew, then given back by its report, each time while its sender is about to claim."""
+    """A run is planned again, then given back by its report, each time while its sender is about to claim."""
     plan, wrong = _planned(world), []
     for task, before_the_claim in (
         (Task.PLAN, Point("commit submit.next_requests", 1, Moment.AFTER)),
@@ -292,7 +292,7 @@ def _unexpected(ends: Iterable[Ending]) -> list[str]:
     return [
         f"a task ended as {end.word}: {end.said}"
         for end in ends
-        if end.word in {Word.TERMINAL, Word.BROKEN} or "database broke off" in end.said
+        if end.word in {Word.TERMINAL, Word.BROKEN} or "lost the connection" in end.said
     ]
 
 

@@ -104,12 +104,12 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("occasion", "vip {months}", ["no token {months}", "Did you mean {month}?"]),
         ("occasion", "vip {month", ["a brace without its partner"]),
         ("occasion", "", ["empty", "Give printable text"]),
-        ("occasion", "None", ["what becomes of a value that is missing", "leave the occasion out"]),
-        ("reference_id", "None", ["'None' is what becomes of a value that is missing", "Give "]),
+        ("occasion", "None", ["the text that a missing value turns into", "leave the occasion out"]),
+        ("reference_id", "None", ["'None' is the text that a missing value turns into", "Give "]),
         ("entity", {**ENTITY, "till_id": "None"}, ["till_id: 'None' is what becomes of a", "Give an Entity"]),
         ("timezone", "Asia/Calcuta", ["'Asia/Calcuta'", "Did you mean Asia/Calcutta?"]),
-        ("schedule", "every morning", ["'every morning' is no cron expression", "Give a cron expression"]),
-        ("schedule", "61 * * * *", ["no cron expression"]),
+        ("schedule", "every morning", ["'every morning' is not a cron expression", "Give a cron expression"]),
+        ("schedule", "61 * * * *", ["not a cron expression"]),
         ("schedule", "* * * * * *", ["'* * * * * *' has 6 fields", "the sixth would be seconds", "all but five"]),
         ("schedule", "0 6 * * * 30", ["has 6 fields"]),
         ("schedule", "0 6 * * * 0 2027", ["has 7 fields"]),
@@ -117,8 +117,8 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("schedule", "0 0 30,31 2 *", ["never comes"]),
         ("schedule", "0 0 31 4,6,9,11 *", ["never comes"]),
         ("schedule", "R 6 * * *", ["draws its R again whenever the file is read"]),
-        ("schedule", "H 6 * * *", ["no cron expression"]),
-        ("schedule", "@reboot", ["no cron expression"]),
+        ("schedule", "H 6 * * *", ["not a cron expression"]),
+        ("schedule", "@reboot", ["not a cron expression"]),
         ("schedule", timedelta(0), ["timedelta(0) is shorter than a minute"]),
         ("schedule", timedelta(seconds=59), ["shorter than a minute"]),
         ("schedule", timedelta(days=-1), ["shorter than a minute"]),
@@ -135,7 +135,7 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
             ),
             ["'0 0 31 2 *' never comes"],
         ),
-        ("schedule", "@continuous", ["no cron expression"]),
+        ("schedule", "@continuous", ["not a cron expression"]),
         ("schedule", 5, ["it is 5", "Give a cron expression"]),
         ("schedule", [], ["it is []"]),
         ("schedule", ["0 6 * * *"], ["it is ['0 6 * * *']"]),
@@ -186,7 +186,7 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("dag_args", {"dagrun_timeout": 5}, ["dagrun_timeout: it should be a valid timedelta"]),
         ("dag_args", {"dagrun_timeout": timedelta(days=7)}, ["end a run after 7 days", "above the deadline"]),
         ("dag_args", {"catchup": "yes"}, ["catchup: it should be a valid boolean"]),
-        ("dag_args", {"catchup": True}, ["the occasion is one for ever"]),
+        ("dag_args", {"catchup": True}, ["the occasion never recurs"]),
         ("dag_args", {"default_args": "crm"}, ["default_args: "]),
         ("dag_args", {"default_args": {"pool": ""}}, ["default_args.pool: ", "at least 1 character"]),
         ("dag_args", {"default_args": {"owner": 5}}, ["default_args.owner: "]),
@@ -277,11 +277,11 @@ def test_a_copy_of_a_campaign_under_another_name_has_its_occasion_and_the_doc_sa
     assert {each.when for each in copies} == {copies[0].when}
     for each in copies:
         doc = each.dag().doc_md or ""
-        assert "`badge:a1b2c3d4e5f60718293a4b5c`, once and for ever, shared with other campaigns" in doc
+        assert "`badge:a1b2c3d4e5f60718293a4b5c`, one time only, shared with other campaigns" in doc
     own = campaign(occasion="vip {month}", timezone="Asia/Kolkata")
     assert "`vip {month}`, in Asia/Kolkata |" in (own.dag().doc_md or "")
     shared = campaign(occasion="vip", shared_occasion=True)
-    assert "`vip`, once and for ever, shared with other campaigns |" in (shared.dag().doc_md or "")
+    assert "`vip`, one time only, shared with other campaigns |" in (shared.dag().doc_md or "")
 
 
 def test_an_occasion_is_kept_in_composed_letters() -> None:

@@ -1,4 +1,4 @@
-"""A copy of a campaign is a campaign: made anew, every field checked and its own query read."""
+"""A copy of a campaign is a campaign: made again, every field checked and its own query read."""
 
 from __future__ import annotations
 

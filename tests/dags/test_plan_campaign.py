@@ -183,7 +183,7 @@ def test_the_campaigns_parameters_are_bound_beside_its_own(run: Run) -> None:
         (
             {"occasion_day": "2026-11-02"},
             {"occasion": None, "sql": "SELECT customer_id FROM earned"},
-            "the occasion 'badge:a1b2c3d4e5f60718293a4b5c' is one for ever",
+            "the occasion 'badge:a1b2c3d4e5f60718293a4b5c' never recurs",
         ),
     ],
 )

@@ -17,7 +17,7 @@ INSTRUCTIONS = re.sub(r"\\\n\s*", " ", re.sub(r"^#.*\n", "", DOCKERFILE, flags=r
 def pins(file: str) -> dict[str, str]:
     lines = [line.split("#")[0].split(";")[0].strip() for line in (CHECKOUT / file).read_text().splitlines()]
     wanted = [line for line in lines if line and not line.startswith("-e ")]
-    return dict(re.fullmatch(r"([\w-]+)(?:\[\w+\])?==(\S+)", line).groups() for line in wanted)  # type: ignore[union-attr,misc] # a line that is no pin fails the test
+    return dict(re.fullmatch(r"([\w-]+)(?:\[\w+\])?==(\S+)", line).groups() for line in wanted)  # type: ignore[union-attr,misc] # a line that is not a pin fails the test
 
 
 def taken_from_the_checkout() -> set[str]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
+
+from airflow.configuration import conf
+from airflow.dag_processing.dagbag import DagBag
 
 from capillary.campaign import BadgeCampaign
 from tests.deployment.composition import CHECKOUT, document, variables
 
 MANUAL = (CHECKOUT / "docs" / "deployment.md").read_text()
+RUNBOOK = (CHECKOUT / "docs" / "runbook.md").read_text()
 #: A row of the table: | `NAME` | default or **needed** | what it is |
 _ROWS = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| (.+?) \|$", MANUAL, re.MULTILINE)
 
@@ -38,5 +43,41 @@ def test_the_age_of_airflows_cleaning_is_above_the_longest_wait() -> None:
     assert int(age) >= 2 * default.days
 
 
-def test_it_says_that_nothing_of_it_was_run() -> None:
-    assert "has not been run" in MANUAL
+def test_it_says_what_of_it_was_not_run() -> None:
+    """No container engine was at hand."""
+    not_run = MANUAL.partition("**What is not.** ")[2].partition("\n\n")[0]
+    assert "The image has not been built" in not_run
+    entrypoints = {path.stem for path in (CHECKOUT / "tests" / "cluster" / "entrypoints").glob("*.sh")}
+    assert {name.rpartition("/")[2] for name in re.findall(r"`((?:apache/)?[a-z]+)`", not_run)} == entrypoints
+
+
+def test_what_a_lost_worker_costs_is_what_the_settings_say() -> None:
+    worker = document()["services"]["airflow-worker"]
+    rows = re.findall(r"^\| `\[(\w+)\] (\w+)` \| (\d+) \| (\d+) \|", MANUAL, re.MULTILINE)
+    said = {f"AIRFLOW__{section}__{option}".upper(): value for section, option, value, _ in rows}
+    assert len(said) == 3
+    assert {name: worker["environment"][name] for name in said} == said
+    defaults = {
+        (section, option): float(default)
+        for section, option, _, default in rows
+        if section != "celery_broker_transport_options"
+    }
+    assert {
+        (section, option): float(conf.get_default_value(section, option)) for section, option in defaults
+    } == defaults
+    timeout = int(said["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"])
+    assert f"taken for lost {timeout} seconds after" in MANUAL
+    assert f"missing heartbeat, {timeout} seconds in `docker-compose.yml`" in RUNBOOK
+    assert f"`stop_grace_period` of `airflow-worker` | {worker['stop_grace_period']} |" in MANUAL
+
+
+def test_every_process_has_the_same_times() -> None:
+    """The scheduler judges by them what a worker's supervisor keeps to."""
+    for name, service in document()["services"].items():
+        if "AIRFLOW__CORE__EXECUTOR" in service.get("environment", {}):
+            assert "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT" in service["environment"], name
+
+
+def test_a_tasks_retry_delay_is_the_minute_that_the_manual_counts() -> None:
+    bag = DagBag(str(CHECKOUT / "dags" / "gold_tier.py"))
+    assert bag.dags["gold_tier"].get_task("submit").retry_delay == timedelta(minutes=1)

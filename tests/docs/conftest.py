@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from sqlalchemy import select
 
-from capillary.ledger import foreign_keys, history, pace, scans
+from capillary.ledger import history, pace, scans, unknown_keys
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan import Guards, Order, commit_plan
 from capillary.ledger.request_rows import Claim, Seen, claim, note_doubt, record_sighting
@@ -77,7 +77,7 @@ def busy_ledger(request: pytest.FixtureRequest, empty_database: EmptyDatabase) -
         with ledger.write() as tx:
             assert scans.lease(tx, ACCOUNT, by="the trigger", older_than=timedelta(0))
             scans.distrust(tx, ACCOUNT)
-            foreign_keys.note(tx, ACCOUNT, "0123456789abcdef", ["cb1.gold-tier.unknown"])
+            unknown_keys.note(tx, ACCOUNT, "0123456789abcdef", ["cb1.gold-tier.unknown"])
             history.begin(tx, ACCOUNT, "0123456789abcdef", today=tx.now.date())
             pace.take_slot(tx, ACCOUNT, calls_per_minute=100)
             pace.block(tx, ACCOUNT, seconds=3600)

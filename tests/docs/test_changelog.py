@@ -45,7 +45,7 @@ def faults(page: Path) -> list[str]:
 def _wrong_releases(titles: list[str]) -> list[str]:
     if titles[:1] != ["[Unreleased]"]:
         return ["it does not begin with [Unreleased]"]
-    found = [f"{title!r} is no version with a date" for title in titles[1:] if not _VERSION.fullmatch(title)]
+    found = [f"{title!r} is not a version with a date" for title in titles[1:] if not _VERSION.fullmatch(title)]
     if found:
         return found
     released = [match.groups() for match in map(_VERSION.fullmatch, titles[1:]) if match]
@@ -99,7 +99,7 @@ GOOD: Final = """# Changelog
         ("[0.2.0]", "[0.1.0]", "the newest version does not come first"),
         ("2026-11-30", "2026-12-02", "a version is younger than the one after it"),
         ("## [0.1.0] – 2026-11-30", "## [0.1.0] – unreleased", "an older version has no date"),
-        ("2026-11-30", "30.11.2026", "'[0.1.0] – 30.11.2026' is no version with a date"),
+        ("2026-11-30", "30.11.2026", "'[0.1.0] – 30.11.2026' is not a version with a date"),
     ],
 )
 def test_a_wrong_form_is_seen(tmp_path: Path, before: str, after: str, fault: str | None) -> None:

@@ -53,7 +53,7 @@ def test_airflows_log_shows_the_name_of_the_runbook(kind: type[CapillaryError]) 
 
 def test_airflows_log_shows_the_name_where_the_ledgers_database_failed() -> None:
     (shown,) = task_log(OperationalError("SELECT 4711", {}, Exception("customer 4711")))
-    assert shown["exc_value"].startswith(f"{LedgerUnavailable.__name__}: the ledger's database broke off (")
+    assert shown["exc_value"].startswith(f"{LedgerUnavailable.__name__}: lost the connection to ")
     assert "4711" not in json.dumps(shown["exc_value"])
 
 

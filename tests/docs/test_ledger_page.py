@@ -81,7 +81,7 @@ ANSWERS: Final[dict[str, tuple[str, list[tuple[object, ...]]]]] = {
         "campaign enrolled already_enrolled customers",
         [("gold_tier", 1, 0, 2)],
     ),
-    "Which rows of a run's query were no customers?": (
+    "Which rows of a run's query were not customers?": (
         "reason shape row_count first_row",
         [("leading zeros", "9999", 3, 13)],
     ),

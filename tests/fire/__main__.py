@@ -7,12 +7,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import SystemRandom
 
 from rich.console import Console
 
 from tests.fire.campaigns import storm_campaigns
 from tests.fire.judge import judge
+from tests.fire.kills import Killer
 from tests.fire.people import campaigns_of, deeds, play
 from tests.fire.rig import running_rig
 from tests.fire.storm import CAMPAIGNS, CHECKER_DELAY_S, Order, storm
@@ -58,7 +60,7 @@ def fire(order: Order, tell: Callable[[str], None], console: Console, *, keep: b
     campaigns = storm_campaigns(CAMPAIGNS)
     with running_rig(campaigns, checker_delay_s=CHECKER_DELAY_S, keep=keep) as rig:
         tell(f"everything runs in {rig.home.directory}; seed {order.seed}")
-        outcome = storm(rig, campaigns, order, tell)
+        outcome = storm(rig, campaigns, order, partial(Killer, rig, kills=order.kills, tell=tell), tell)
     print_storm(outcome, order, console)
     return 0 if outcome.reached_quiet and not outcome.judgement.broken else 1
 

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
+
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Column,
+    MetaData,
+    NullPool,
+    Table,
+    Text,
+    create_engine,
+    func,
+    insert,
+    select,
+)
 
 from local_airflow.home import DAGS
 from sandbox.badges import GOLD_CIRCLE
@@ -15,6 +28,14 @@ CUSTOMERS_PER_REQUEST = 5
 #: Ids of a campaign's customers begin at its number times this: nobody is in two campaigns.
 _ID_SPAN = 1_000_000
 UPKEEP = "badge_upkeep"
+
+_METADATA: Final = MetaData()
+_MEMBER: Final = Table(
+    "member",
+    _METADATA,
+    Column("customer_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("campaign", Text, nullable=False),
+)
 
 _FILE = '''"""{name}: a campaign of the fire test, an Airflow DAG."""
 
@@ -85,29 +106,26 @@ class Warehouse:
     """The customers of every campaign; it only grows.
 
     Args:
-        path: of the SQLite file, made if it is not there.
+        url: of the database; a SQLite file is made if it is not there, and the table in any.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with closing(sqlite3.connect(path)) as database, database:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("CREATE TABLE IF NOT EXISTS member (customer_id INTEGER PRIMARY KEY, campaign TEXT)")
+    def __init__(self, url: URL | str) -> None:
+        self._engine = create_engine(url, poolclass=NullPool)
+        with self._engine.begin() as conn:
+            if conn.dialect.name == "sqlite":
+                # Readers go on while it grows.
+                conn.exec_driver_sql("PRAGMA journal_mode=WAL")
+            _METADATA.create_all(conn)
 
     def grow(self, campaign: Campaign, requests: int) -> None:
         """Add customers for so many full requests."""
-        with closing(sqlite3.connect(self.path, timeout=30)) as database, database:
-            (there,) = database.execute("SELECT count(*) FROM member WHERE campaign = ?", (campaign.name,)).fetchone()
-            first = campaign.number * _ID_SPAN + there + 1
-            database.executemany(
-                "INSERT INTO member VALUES (?, ?)",
-                (
-                    (customer, campaign.name)
-                    for customer in range(first, first + requests * campaign.customers_per_request)
-                ),
-            )
+        with self._engine.begin() as conn:
+            of_it = select(func.count()).where(_MEMBER.c.campaign == campaign.name)
+            first = campaign.number * _ID_SPAN + conn.execute(of_it).scalar_one() + 1
+            more = range(first, first + requests * campaign.customers_per_request)
+            conn.execute(insert(_MEMBER), [{"customer_id": one, "campaign": campaign.name} for one in more])
 
     def customers(self) -> dict[int, str]:
         """The campaign of every customer."""
-        with closing(sqlite3.connect(self.path, timeout=30)) as database:
-            return dict(database.execute("SELECT customer_id, campaign FROM member"))
+        with self._engine.connect() as conn:
+            return {row.customer_id: row.campaign for row in conn.execute(select(_MEMBER))}

@@ -1,4 +1,4 @@
-"""Who is killed, by `kill -9`, and started anew."""
+"""Who is killed, by `kill -9`, and started again."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ class Killer:
         self._left = kills
         self._tell = tell
         self._down: set[str] = set()
-        self.counts: Counter[Victim] = Counter()
+        self.counts: Counter[str] = Counter()
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody dies any more and everything was started anew."""
+        """Whether nobody dies any more and everything was started again."""
         return self._left <= 0 and not self._down
 
     def begin(self) -> None:
@@ -156,7 +156,7 @@ def running_tasks(rig: Rig) -> list[psutil.Process]:
     """The processes that run an operator now.
 
     Idle workers are left alone: one of them holds the lock of LocalExecutor's queue while it waits, and killed then
-    it would leave all others waiting for ever, which no task of anybody's survives.
+    it would leave all others waiting forever, which no task of anybody's survives.
     """
     return [
         process

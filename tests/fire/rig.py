@@ -1,4 +1,4 @@
-"""Airflow, its databases and the sandbox, each as a process that can be killed and started anew."""
+"""Airflow, its databases and the sandbox, each as a process that can be killed and started again."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Rig:
         api_port, self._sandbox_port = free_port(), free_port()
         self._checker_delay_s = checker_delay_s
         self._times = times
-        self.warehouse = Warehouse(home.warehouse_db)
+        self.warehouse = Warehouse(f"sqlite:///{home.warehouse_db}")
         self.processes = Processes(home.processes, home.process_logs)
         self._starts: dict[str, int] = {}
         self._now: dict[str, str] = {}
@@ -169,7 +169,7 @@ class Rig:
         self._wait(lambda: wanted <= self._loaded(), "the campaigns are loaded")
 
     def start(self, component: str) -> None:
-        """Start one of Airflow's processes, anew if there was one."""
+        """Start one of Airflow's processes, again if there was one."""
         self._start(component, "airflow", *AIRFLOW_PROCESSES[component])
 
     def session(self, component: str) -> int:

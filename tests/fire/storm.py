@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
-from sqlalchemy import text
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 
+from capillary.ledger.errors import LedgerUnavailable
 from local_airflow.airflow_api import ApiSilentError, RequestRejectedError, TaskRow
 from tests.fire.agenda import Agenda
+from tests.fire.airflow import FireApi
 from tests.fire.campaigns import Campaign
-from tests.fire.judge import Judgement, judge, open_requests, unplanned
-from tests.fire.kills import Killer, Victim
-from tests.fire.rig import Rig
+from tests.fire.judge import Judged, Judgement, judge, open_requests, unplanned
 from tests.fire.weather import Weather
 
 CAMPAIGNS = 5
@@ -33,6 +36,34 @@ LAST_ROUNDS = 4
 _LOOK_S = 3.0
 
 _ENDED = "('success', 'failed')"
+
+
+class Stormed(Judged, Protocol):
+    """Over what it rages: `tests.fire.rig.Rig` and `tests.cluster.cluster.Cluster` have it."""
+
+    @property
+    def airflow(self) -> Engine:
+        """Airflow's metadata."""
+
+    @property
+    def api(self) -> FireApi:
+        """Airflow's REST API."""
+
+    def answers(self) -> bool:
+        """Whether that API answers."""
+
+
+class Killing(Protocol):
+    """Who kills: `tests.fire.kills.Killer` kills processes, `tests.cluster.kills` containers."""
+
+    counts: Counter[str]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody dies any more and everything was started anew."""
+
+    def begin(self) -> None:
+        """Let the first one die after a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +112,7 @@ class Storm:
         reached_quiet: whether everything had ended by the limit.
     """
 
-    kills: Mapping[Victim, int]
+    kills: Mapping[str, int]
     faults: Mapping[str, int]
     runs: Mapping[str, int]
     most_open: int
@@ -92,18 +123,25 @@ class Storm:
     reached_quiet: bool
 
 
-def storm(rig: Rig, campaigns: Sequence[Campaign], order: Order, tell: Callable[[str], None]) -> Storm:
-    """Let it rage over a rig whose campaigns have not run yet, and judge.
+def storm(
+    rig: Stormed,
+    campaigns: Sequence[Campaign],
+    order: Order,
+    killing: Callable[[Agenda, Random], Killing],
+    tell: Callable[[str], None],
+) -> Storm:
+    """Let it rage over a rig whose campaigns have not run yet, and judge them.
 
     Args:
         rig: with the campaigns loaded.
         campaigns: all of them are run.
         order: how large.
+        killing: makes the one who kills, on this agenda and by these draws.
         tell: takes one line for each event.
     """
     random = Random(order.seed)  # noqa: S311 - a seed replays the draws
     agenda = Agenda()
-    killer = Killer(rig, agenda, random, order.kills, tell)
+    killer = killing(agenda, random)
     weather = Weather(rig, agenda, random)
     wanted = [(campaign, number) for number in range(order.runs_per_campaign) for campaign in campaigns]
     triggers = _Triggers(rig, agenda, random, wanted, order.requests_per_run, tell)
@@ -127,7 +165,7 @@ def storm(rig: Rig, campaigns: Sequence[Campaign], order: Order, tell: Callable[
         most_open=watched.most_open,
         failed=[task for task in failed if task.dag_id in names],
         failed_upkeep=[task for task in failed if task.dag_id not in names],
-        judgement=judge(rig),
+        judgement=judge(rig, names),
         minutes=(fire_s / 60, (time.monotonic() - began - fire_s) / 60),
         reached_quiet=reached,
     )
@@ -138,7 +176,7 @@ class _Triggers:
 
     def __init__(
         self,
-        rig: Rig,
+        rig: Stormed,
         agenda: Agenda,
         random: Random,
         wanted: Sequence[tuple[Campaign, int]],
@@ -179,7 +217,7 @@ class _Triggers:
 class _Watched:
     """Looks at the ledger now and then."""
 
-    def __init__(self, rig: Rig, agenda: Agenda, tell: Callable[[str], None]) -> None:
+    def __init__(self, rig: Stormed, agenda: Agenda, tell: Callable[[str], None]) -> None:
         self._rig = rig
         self._agenda = agenda
         self._tell = tell
@@ -187,15 +225,19 @@ class _Watched:
         self.most_open = 0
 
     def begin(self) -> None:
+        with suppress(OperationalError, LedgerUnavailable):  # the database may be among the dead
+            self._look()
+        self._agenda.later(_LOOK_S, self.begin)
+
+    def _look(self) -> None:
         still_open = open_requests(self._rig)
         self.most_open = max(self.most_open, still_open)
         self._looks += 1
         if self._looks % 10 == 0:
             self._tell(f"{still_open} requests open; {_standing(self._rig)}")
-        self._agenda.later(_LOOK_S, self.begin)
 
 
-def _quiet(rig: Rig, campaigns: Sequence[Campaign], tell: Callable[[str], None]) -> bool:
+def _quiet(rig: Stormed, campaigns: Sequence[Campaign], tell: Callable[[str], None]) -> bool:
     """Wait until every run has ended and nothing is open; trigger the last runs. Whether it came to that."""
     deadline = time.monotonic() + QUIET_LIMIT_S
     rounds = 0
@@ -208,17 +250,18 @@ def _quiet(rig: Rig, campaigns: Sequence[Campaign], tell: Callable[[str], None])
             before, moved = now, time.monotonic()
             tell(f"{unfinished} runs not ended, {still_open} requests open; {now[2]}")
         is_over = not unfinished and not still_open
-        if is_over and rounds and not unplanned(rig):
+        left = unplanned(rig).intersection(campaign.name for campaign in campaigns)
+        if is_over and rounds and not left:
             return True
         if rounds < LAST_ROUNDS and (is_over or (not rounds and time.monotonic() - moved > STILL_S)):
             # The first round grows every warehouse; later ones take what a failed run gave back.
-            _trigger_last(rig, campaigns if not rounds else _named(campaigns, unplanned(rig)), rounds)
+            _trigger_last(rig, campaigns if not rounds else _named(campaigns, left), rounds)
             rounds += 1
             moved = time.monotonic()
     return False
 
 
-def _trigger_last(rig: Rig, campaigns: Sequence[Campaign], number: int) -> None:
+def _trigger_last(rig: Stormed, campaigns: Sequence[Campaign], number: int) -> None:
     for campaign in campaigns:
         if not number:
             rig.warehouse.grow(campaign, LAST_REQUESTS)
@@ -234,7 +277,7 @@ def _named(campaigns: Sequence[Campaign], names: set[str]) -> list[Campaign]:
     return [campaign for campaign in campaigns if campaign.name in names]
 
 
-def _unfinished(rig: Rig, campaigns: Sequence[Campaign]) -> int:
+def _unfinished(rig: Stormed, campaigns: Sequence[Campaign]) -> int:
     with rig.airflow.connect() as conn:
         return int(
             conn.execute(
@@ -244,13 +287,13 @@ def _unfinished(rig: Rig, campaigns: Sequence[Campaign]) -> int:
         )
 
 
-def _runs(rig: Rig, names: set[str]) -> Mapping[str, int]:
+def _runs(rig: Stormed, names: set[str]) -> Mapping[str, int]:
     with rig.airflow.connect() as conn:
         states = conn.execute(text("SELECT state FROM dag_run WHERE dag_id = ANY(:names)"), {"names": sorted(names)})
         return Counter(states.scalars())
 
 
-def _standing(rig: Rig) -> str:
+def _standing(rig: Stormed) -> str:
     """How many tasks stand where, those of ended runs left out."""
     with rig.airflow.connect() as conn:
         rows = conn.execute(
@@ -264,7 +307,7 @@ def _standing(rig: Rig) -> str:
         return ", ".join(f"{row.tasks} {row.standing}" for row in rows)
 
 
-def _failed_tasks(rig: Rig) -> list[FailedTask]:
+def _failed_tasks(rig: Stormed) -> list[FailedTask]:
     with rig.airflow.connect() as conn:
         rows = conn.execute(
             text(
@@ -275,7 +318,7 @@ def _failed_tasks(rig: Rig) -> list[FailedTask]:
     return [FailedTask(row.dag_id, row.run_id, row.task_id, row.try_number, _last_error(rig, *row)) for row in rows]
 
 
-def _last_error(rig: Rig, dag_id: str, run_id: str, task_id: str, tries: int) -> str:
+def _last_error(rig: Stormed, dag_id: str, run_id: str, task_id: str, tries: int) -> str:
     """The last error in a task's log; what killed it may have left none."""
     task = TaskRow(task_id=task_id, state="failed", started=None, ended=None, tries=tries)
     try:

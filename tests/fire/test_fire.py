@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 
 from tests.fire.campaigns import storm_campaigns
+from tests.fire.kills import Killer
 from tests.fire.rig import running_rig
 from tests.fire.storm import CAMPAIGNS, CHECKER_DELAY_S, Order, storm
 
@@ -21,7 +23,8 @@ pytestmark = pytest.mark.skipif(
 def test_nobody_is_lost_or_doubled_while_processes_are_killed() -> None:
     campaigns = storm_campaigns(CAMPAIGNS)
     with running_rig(campaigns, checker_delay_s=CHECKER_DELAY_S) as rig:
-        outcome = storm(rig, campaigns, Order(kills=KILLS, requests=REQUESTS, seed=SEED), print)
+        killing = partial(Killer, rig, kills=KILLS, tell=print)
+        outcome = storm(rig, campaigns, Order(kills=KILLS, requests=REQUESTS, seed=SEED), killing, print)
     assert sum(outcome.kills.values()) == KILLS
     assert outcome.judgement.broken == ()
     assert outcome.reached_quiet

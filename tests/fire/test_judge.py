@@ -121,7 +121,7 @@ def world(tmp_path: Path) -> Iterator[World]:
             calls_per_minute=6000,
             cluster_timezone="Asia/Kolkata",
         )
-        world = World(Warehouse(tmp_path / "warehouse.db"), ledger, sandbox, settings, platform)
+        world = World(Warehouse(f"sqlite:///{tmp_path / 'warehouse.db'}"), ledger, sandbox, settings, platform)
         world.warehouse.grow(CAMPAIGN, 2)
         asyncio.run(world.run("first"))
         yield world

@@ -8,7 +8,8 @@ from random import Random
 
 from sandbox.faults import FaultKind, Route, When
 from tests.fire.agenda import Agenda
-from tests.fire.rig import HANG_S, Rig
+from tests.fire.judge import Judged
+from tests.fire.rig import HANG_S
 
 #: Seconds between two faults, and between two changes of the latency.
 FAULT_PAUSE_S = (2.0, 8.0)
@@ -43,7 +44,7 @@ class Weather:
         random: draws faults and times.
     """
 
-    def __init__(self, rig: Rig, agenda: Agenda, random: Random) -> None:
+    def __init__(self, rig: Judged, agenda: Agenda, random: Random) -> None:
         self._rig = rig
         self._agenda = agenda
         self._random = random

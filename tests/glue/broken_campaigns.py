@@ -86,7 +86,7 @@ BROKEN: Final = (
     Broken(
         "silent",
         campaign("silent", header="No such word."),
-        ("Airflow passes over it", "Write them into its docstring"),
+        ("Airflow ignores this file", "Write them into its docstring"),
     ),
     Broken("duplicate", campaign("cron2") + "\n", ("AirflowDagDuplicatedIdException", "cron2"), ()),
     Broken(
@@ -115,12 +115,12 @@ BROKEN: Final = (
     Broken(
         "no_turn",
         campaign("no_turn", made="for tier in ''.split():\n    dag = {}.dag()"),
-        ("no DAG comes of its campaign of line 6", "a loop over nothing", "Have the file call"),
+        ("no DAG is made from its campaign of line 6", "a loop over nothing", "Have the file call"),
     ),
     Broken(
         "lost_in_function",
         campaign("lost_in_function", made="def make():\n    made = {}\nmake()"),
-        ("no DAG comes of its campaign of line 6", "its .dag() is missing"),
+        ("no DAG is made from its campaign of line 6", "its .dag() is missing"),
     ),
     _query("no_column", "SELECT customer_id AS id FROM vip", "no column customer_id", "Select the customers AS"),
     _query("two_columns", "SELECT customer_id, customer_id FROM vip", "several columns customer_id", "once"),
@@ -130,11 +130,9 @@ BROKEN: Final = (
     _query("two", "SELECT customer_id FROM vip; SELECT 2", "failed", "Correct the campaign's SQL"),
     _query("list", "SELECT customer_id FROM vip WHERE customer_id = :ids", ":ids", parameters="{'ids': [1, 2]}"),
     Broken("unknown", campaign("unknown", badge_id="'0' * 24"), ("badge 000", "does not exist in", "correct badge_id")),
-    Broken(
-        "expired", campaign("expired", badge_id=repr(EXPIRED.badge_id)), ("expired at 2026-01-01", "Mend the badge")
-    ),
-    Broken("paused", campaign("paused", badge_id=repr(INACTIVE.badge_id)), ("is not active", "Mend the badge")),
-    Broken("direct", campaign("direct", badge_id=repr(DIRECT.badge_id)), ("only ISSUE_EARN", "Mend the badge")),
+    Broken("expired", campaign("expired", badge_id=repr(EXPIRED.badge_id)), ("expired at 2026-01-01", "Fix the badge")),
+    Broken("paused", campaign("paused", badge_id=repr(INACTIVE.badge_id)), ("is not active", "Fix the badge")),
+    Broken("direct", campaign("direct", badge_id=repr(DIRECT.badge_id)), ("only ISSUE_EARN", "Fix the badge")),
     Broken("stopped", campaign("stopped"), ("sending is stopped", "wrong tier", "python -m capillary resume")),
     Broken("template", by_hand("template", occasion="'{% if %}'"), ("argument 'occasion'", "Correct the template")),
     Broken("sql_template", by_hand("sql_template", sql="'{% if %} SELECT 1'"), ("cannot load it", "line 1")),

@@ -47,11 +47,14 @@ def attempt(place: Place, **changes: Any) -> str:  # noqa: ANN401 - arguments of
         ({"occasion": "ＢＡＤＧＥ ： x"}, ["at once", "'occasion'", "begins like 'badge:'"]),
         ({"occasion": "x" * 201}, ["at once", "'occasion'", "longer than 200"]),
         ({"campaign": "x" * 201}, ["at once", "'campaign'", "at most 200 characters", "leave it out for the DAG's id"]),
-        ({"occasion": "None"}, ["at once", "'occasion'", "'None' is what becomes of a value that is missing", "leave"]),
-        ({"occasion": " null "}, ["at once", "'occasion'", "'null' is what becomes of a value that is missing"]),
+        (
+            {"occasion": "None"},
+            ["at once", "'occasion'", "'None' is the text that a missing value turns into", "leave"],
+        ),
+        ({"occasion": " null "}, ["at once", "'occasion'", "'null' is the text that a missing value turns into"]),
         ({"campaign": "None"}, ["at once", "'campaign'", "'None' is what becomes of", "leave it out for the DAG's id"]),
         ({"campaign": "vip\nERROR"}, ["at once", "'campaign'", r"'vip\nERROR'", "signs that do not print"]),
-        ({"reference_id": "NULL"}, ["at once", "'reference_id'", "'NULL' is what becomes of a value that is missing"]),
+        ({"reference_id": "NULL"}, ["at once", "'reference_id'", "'NULL' is the text that a missing value turns into"]),
         (
             {"entity": BADGE["entity"] | {"till_id": "undefined"}},
             ["at once", "'entity'", "'undefined' is what becomes of"],
@@ -156,7 +159,7 @@ def test_a_ledger_that_breaks_off_is_tried_again_without_its_words(
     with engine.begin() as conn:
         conn.execute(text("ALTER TABLE badge_request RENAME COLUMN last_sent_at TO last_sent_at_4711"))
     engine.dispose()
-    with pytest.raises(AirflowException, match=r"the ledger's database broke off") as failure:
+    with pytest.raises(AirflowException, match=r"lost the connection to the ledger's database") as failure:
         IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
     assert "4711" not in str(failure.value)
     assert place.sandbox.platform.requests() == []

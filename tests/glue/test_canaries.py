@@ -202,7 +202,7 @@ class Aviary:
         self.runs += 1
         self.fault = fault
         rows = [*self.customers, MOBILE, E_MAIL, f" {self.customers[0]}"]
-        # By the driver: what SQLAlchemy logs of this test's own rows is no leak.
+        # By the driver: what SQLAlchemy logs of this test's own rows is not a leak.
         with closing(sqlite3.connect(self.place.warehouse.removeprefix("sqlite:///"))) as conn, conn:
             conn.execute("DELETE FROM vip")
             conn.executemany("INSERT INTO vip VALUES (?)", [(row,) for row in rows])

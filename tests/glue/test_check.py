@@ -356,7 +356,7 @@ def test_a_file_that_is_no_dag_file_is_an_error(place: Place, folder: Path, chec
     (folder / "vips.sql").write_text("-- an Airflow DAG reads it\nSELECT 1")
     code, lines, err = check(folder / "vips.sql")
     assert (code, lines) == (1, [])
-    assert "vips.sql is no DAG file: give a Python file" in err
+    assert "vips.sql is not a DAG file: give a Python file" in err
 
 
 def test_a_file_that_cannot_be_read_is_told(place: Place, folder: Path, check: Check) -> None:

@@ -99,10 +99,16 @@ def test_a_template_that_a_run_renders_is_no_fault(place: Place, folder: Path, c
             hand("a", "params={'x': Param(type='string')}", note="'{{ params.x }}'"),
             "parameter x has no default: whoever",
         ),
-        (hand("a", note="'{{ var.value.tier }}'"), "the variable 'tier': Airflow's database is not at hand"),
+        (hand("a", note="'{{ var.value.tier }}'"), "the variable 'tier': Airflow's database is not available here"),
         (hand("a", note='\'{{ var.value.get("tier", "gold") }}\''), "the variable 'tier': Airflow's database is not"),
-        (hand("a", note="'{{ conn.stored.host }}'"), "the connection 'stored': Airflow's database is not at hand"),
-        (hand("a", pool="'small'"), "pool 'small': Airflow's database is not at hand: see that the pool stands under"),
+        (
+            hand("a", note="'{{ conn.stored.host }}'"),
+            "the connection 'stored': Airflow's database is not available here",
+        ),
+        (
+            hand("a", pool="'small'"),
+            "pool 'small': Airflow's database is not available here: see that the pool stands under",
+        ),
         (
             f"{MORE}{campaign('a')}Variable.get('tier')\n",
             "asks for a variable or connection when it is read, and Airflow",

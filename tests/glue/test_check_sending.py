@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from capillary.ledger import foreign_keys
+from capillary.ledger import unknown_keys
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
 from tests.glue.broken_campaigns import SUBMIT, by_hand, campaign
@@ -31,7 +31,7 @@ def test_a_request_that_the_ledger_does_not_know_refuses_live_runs_and_no_dry_on
     place: Place, folder: Path, check: Check
 ) -> None:
     with place.ledger.write() as tx:
-        foreign_keys.note(tx, account(place), "another", [KEY])
+        unknown_keys.note(tx, account(place), "another", [KEY])
     (folder / "dry.py").write_text(campaign("dry", live="False"))
     assert check(folder)[0] == 0
     (folder / "wet.py").write_text(campaign("wet"))

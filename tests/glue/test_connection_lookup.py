@@ -1,4 +1,4 @@
-"""Airflow's API server away is no missing connection: not in a task, not in a trigger, not between two POSTs."""
+"""Airflow's API server away is not a missing connection: not in a task, not in a trigger, not between two POSTs."""
 
 from __future__ import annotations
 

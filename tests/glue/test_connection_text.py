@@ -1,4 +1,4 @@
-"""A connection as it was typed: what is said twice, is no port, or holds what nobody sees is refused by its field."""
+"""A connection as it was typed: what is said twice, is not a port, or holds what nobody sees is refused by field."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_what_nobody_sees_is_refused_by_its_field(
     sign = UNSEEN[name]
     monkeypatch.setenv("AIRFLOW_CONN_TYPED", json.dumps({**fields, field: fields[field] + sign}))
     assert refused(look) == (
-        f"Connection 'typed', field {field!r}: it holds a character that nobody sees (U+{ord(sign):04X}). Type it, or "
+        f"Connection 'typed', field {field!r}: it holds an invisible character (U+{ord(sign):04X}). Type it, or "
         "paste it again without one."
     )
 
@@ -93,13 +93,13 @@ def test_an_extra_of_the_platform_holds_none_either(monkeypatch: pytest.MonkeyPa
         "AIRFLOW_CONN_TYPED", json.dumps({**PLATFORM, "extra": {"organisation_id": "100458", extra: text}})
     )
     said = refused(USERS["platform"][1])
-    assert said.startswith(f"Connection 'typed', field {extra!r}: it holds a character that nobody sees (U+")
+    assert said.startswith(f"Connection 'typed', field {extra!r}: it holds an invisible character (U+")
 
 
 def test_the_inner_till_is_looked_at_as_well() -> None:
     own = Connection(conn_id="typed", **{**PLATFORM, "extra": '{"organisation_id": "1", "inner_conn_id": "till"}'})
     inner = Connection(conn_id="till", conn_type="http", login="till", password="hunter2\u200b")
-    with pytest.raises(ConnectionInvalid, match=r"'till', field 'password': it holds a character that nobody sees"):
+    with pytest.raises(ConnectionInvalid, match=r"'till', field 'password': it holds an invisible character"):
         settings_of(own, inner)
 
 

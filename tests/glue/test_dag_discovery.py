@@ -11,7 +11,7 @@ from capillary.check.dag_discovery import PassedOver, passed_over
 
 IMPORT = "from capillary.campaign import BadgeCampaign\n"
 WORDS = '"""An Airflow DAG."""\n'
-NO_WORDS = "the words airflow and dag do not both stand in it"
+NO_WORDS = "it does not contain both words airflow and dag"
 NO_DAG = "makes no DAG"
 #: Airflow's own, while it reads an .airflowignore.
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")

@@ -103,7 +103,7 @@ def test_a_name_that_is_nearly_ours_is_refused_with_its_place(name: str) -> None
         planned()
     assert str(caught.value) == (
         f"Task 'plan', argument {name!r}: no operator takes the name {name!r} in default_args of the DAG 'vip', and "
-        f"Airflow would pass over it without a word. Write {MISSPELT[name]}; if another task takes it, give it to that "
+        f"Airflow would ignore it without a warning. Write {MISSPELT[name]}; if another task takes it, give it to that "
         "task alone."
     )
 

@@ -312,8 +312,8 @@ def test_the_forms_field_is_taken_as_meant_or_refused_by_name(name: str) -> None
         (IssueBadgeOperator, IDENTITY, {"customers": {3, 1, 2}}, "'customers': it is of type set"),
         (IssueBadgeOperator, IDENTITY, {"customers": iter([1])}, "'customers': it is of type list_iterator"),
         (IssueBadgeOperator, IDENTITY, {"customers": {1: 2}}, "'customers': it is of type dict"),
-        (IssueBadgeOperator, IDENTITY, {"customers": [4711, True]}, "1 of 2 are no customer ids (a boolean at 1)"),
-        (IssueBadgeOperator, IDENTITY, {"customers": [None, 4711.0]}, "2 of 2 are no customer ids (null at 0, and 1"),
+        (IssueBadgeOperator, IDENTITY, {"customers": [4711, True]}, "1 of 2 are not customer ids (a boolean at 1)"),
+        (IssueBadgeOperator, IDENTITY, {"customers": [None, 4711.0]}, "2 of 2 are not customer ids (null at 0, and 1"),
         (IssueBadgeOperator, IDENTITY, {"customers": ["４７１１"]}, "(digits other than 0 to 9 at 0)"),
         (IssueBadgeOperator, {"plan": {}}, {"customers": [1]}, "'customers': there is a plan, too"),
         (IssueBadgeOperator, {"plan": {}}, {"dry_run": True}, "'dry_run': another task made the plan without it"),
@@ -443,7 +443,7 @@ def test_what_the_dags_default_args_say_the_plan_was_told_as_well() -> None:
 def test_a_wrong_id_of_a_customer_is_told_by_its_place_and_never_by_its_value() -> None:
     with pytest.raises(TerminalError) as caught:
         IssueBadgeOperator(task_id="t", customers=[1, "asha@example.com", "+4711"], **IDENTITY)
-    assert "2 of 3 are no customer ids (text that is not digits only at 1, and 1 more)" in str(caught.value)
+    assert "2 of 3 are not customer ids (text that is not digits only at 1, and 1 more)" in str(caught.value)
     assert "asha" not in str(caught.value)
     with pytest.raises(TerminalError) as caught:
         IssueBadgeOperator(task_id="t", customers="4711", **IDENTITY)

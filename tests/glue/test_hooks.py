@@ -68,7 +68,9 @@ def test_the_account_address_keeps_the_account_when_the_host_moves() -> None:
     assert moved.account == before.account == "eu.example.com/7"
     assert moved.base_url == "https://gateway.example/loyalty"
     assert settings_of(platform({"account_address": ""}, host="gateway.example")).account == "gateway.example/7"
-    with pytest.raises(ConnectionInvalid, match="'capillary', field 'account_address': it is no http or https address"):
+    with pytest.raises(
+        ConnectionInvalid, match="'capillary', field 'account_address': it is not an http or https address"
+    ):
         settings_of(platform({"account_address": "ftp://eu.example.com"}))
 
 

@@ -181,7 +181,7 @@ def test_a_proxy_that_refuses_is_named(place: Place, refusal: bytes, remedy: str
 
 def test_nothing_is_sent_in_clear_unless_it_is_meant(place: Place) -> None:
     port = place.sandbox.url.rpartition(":")[2]
-    outside = f"http://0.0.0.0:{port}"  # leads to this machine, and is no loopback address
+    outside = f"http://0.0.0.0:{port}"  # leads to this machine, and is not a loopback address
     for extra in ({}, {"allow_plain_http": False}, {"allow_plain_http": "no"}):
         connect(place, outside, **extra)
         good, said = the_test()

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select, update
 from capillary.__main__ import main
 from capillary.engine.history import DAYS_AT_ONCE
 from capillary.hooks import CapillaryHook
-from capillary.ledger import foreign_keys, scans
+from capillary.ledger import scans, unknown_keys
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import GOES_BACK, History, history
 from capillary.ledger.revision import REVISIONS
@@ -121,7 +121,7 @@ def test_without_the_platforms_connection_no_new_ledger_is_made_on_its_word(
 def stop_by(place: Place, key: str) -> None:
     submit(place)
     with place.ledger.write() as tx:
-        foreign_keys.note(tx, account(place), sender(place), [key])
+        unknown_keys.note(tx, account(place), sender(place), [key])
 
 
 def test_a_persons_word_is_kept_and_the_list_read_once_more(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,7 +146,7 @@ def test_the_word_for_other_keys_leaves_the_stop(place: Place, capsys: pytest.Ca
     assert main(["ledger", "import", "--not-ours", "cb1.a", "--not-ours", "cb1.b"]) == 0
     assert f"cb1.a, cb1.b. Submitting stays stopped by {STRAY}" in capsys.readouterr().out
     with place.ledger.read() as tx:
-        assert [each.key for each in foreign_keys.foreign_keys(tx, account(place))] == [STRAY]
+        assert [each.key for each in unknown_keys.unknown_keys(tx, account(place))] == [STRAY]
 
 
 def test_a_key_that_a_stranger_chose_is_shown_on_one_line(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,7 +174,7 @@ def test_a_request_of_the_ledger_is_ours_whatever_a_person_says(
 
 def test_a_key_of_another_form_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ledger", "import", "--not-ours", "order-17"]) == 1
-    assert "is no key that could be ours" in capsys.readouterr().err
+    assert "is not a key that could be ours" in capsys.readouterr().err
 
 
 def test_a_request_that_shows_no_key_goes_by_its_platform_request_id(
@@ -186,7 +186,7 @@ def test_a_request_that_shows_no_key_goes_by_its_platform_request_id(
     assert main(["ledger", "import", "--not-ours", dark]) == 0
     assert "The next submit reads the whole list again" in capsys.readouterr().out
     with place.ledger.read() as tx:
-        assert foreign_keys.foreign_keys(tx, account(place)) == ()
+        assert unknown_keys.unknown_keys(tx, account(place)) == ()
 
 
 NAMED = "4355e800-e71c-11f1-8f3e-325096b39f47"

@@ -51,7 +51,7 @@ async def test_an_extra_that_is_no_object_is_told(conn_type: str, extra: str, mo
         return connection
 
     monkeypatch.setattr("capillary.hooks.BaseHook.aget_connection", given)
-    sentence = "Connection 'badge_ledger', field 'extra': it is no JSON object"
+    sentence = "Connection 'badge_ledger', field 'extra': it is not a JSON object"
     with pytest.raises(ConnectionInvalid, match=sentence):
         ledger_url_of("badge_ledger")
     with pytest.raises(ConnectionInvalid, match=sentence):

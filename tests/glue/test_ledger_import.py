@@ -13,11 +13,11 @@ from sqlalchemy import select
 from capillary.__main__ import main
 from capillary.engine.import_requests import Imported
 from capillary.ledger.database import Ledger
-from capillary.ledger.foreign_keys import foreign_keys
 from capillary.ledger.migrate import create
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.schema import badge_request, badge_run
+from capillary.ledger.unknown_keys import unknown_keys
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from tests.glue.conftest import BADGE, SQL, Place
 
@@ -117,7 +117,7 @@ def test_a_ledger_that_holds_the_keys_under_the_former_address_names_it(
     moved(place, account_address=former)
     assert main(["ledger", "import"]) == 0
     with place.ledger.read() as tx:
-        assert foreign_keys(tx, f"{former}/100458") == ()
+        assert unknown_keys(tx, f"{former}/100458") == ()
 
 
 def test_a_campaign_with_another_name_proves_the_same_content(

@@ -137,11 +137,11 @@ def test_an_operator_says_what_it_was_given(make: Callable[[], object], said: st
         ({"sql": "SELECT customer_id FROM t /* AND"}, "sql: it has a comment without end: /* in line 1, column 27;"),
         (
             {"sql": f"{SQL} WHERE 'Gold' IN :some", "parameters": {"some": "Gold"}},
-            "parameters: :some: its value is one text, and IN without brackets wants a list. Give a list, or",
+            "parameters: :some: its value is one text, and IN without brackets needs a list. Give a list, or",
         ),
         (
             {"sql": f"{SQL} WHERE 1 IN :some", "parameters": {"some": 1}},
-            "parameters: :some: its value is one value, and IN without brackets wants a list",
+            "parameters: :some: its value is one value, and IN without brackets needs a list",
         ),
     ],
 )
@@ -161,7 +161,7 @@ def test_a_campaign_has_no_tasks_of_others() -> None:
 
 
 class NaT(datetime):
-    """Pandas' missing time: a datetime for Python, equal to nothing, with parts that are no numbers."""
+    """Pandas' missing time: a datetime for Python, equal to nothing, with parts that are not numbers."""
 
     year = property(lambda _: float("nan"))
 

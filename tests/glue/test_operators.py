@@ -208,7 +208,9 @@ def test_clearing_extract_plans_anew_before_that(place: Place) -> None:
 
 
 def test_customers_without_a_query(place: Place) -> None:
-    with pytest.raises(AirflowFailException, match=r"1 of 3 are no customer ids \(text that is not digits only at 2\)"):
+    with pytest.raises(
+        AirflowFailException, match=r"1 of 3 are not customer ids \(text that is not digits only at 2\)"
+    ):
         IssueBadgeOperator(task_id="issue", customers=[5, "6", "x"], **BADGE)
     reference = IssueBadgeOperator(task_id="issue", customers=[5, "6"], **BADGE).execute(place.context(task_id="issue"))
     assert (reference["planned"], place.sent()) == (2, [5, 6])

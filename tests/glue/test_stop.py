@@ -460,7 +460,7 @@ def test_a_stop_works_where_the_ledger_is_of_another_version(place: Place, said:
     assert main(["stopped"]) == 0
     with place.ledger.write() as tx:
         tx.conn.execute(text("ALTER TABLE badge_run RENAME COLUMN whose TO account"))
-        tx.conn.execute(text("UPDATE badge_ledger_version SET version_num = '0001c'"))
+        tx.conn.execute(text("UPDATE badge_ledger_version SET version_num = '0001d'"))
     with pytest.raises(AirflowFailException, match="sending is stopped"):
         submit(place, reference)
 

@@ -234,7 +234,7 @@ def replace_since(end: TaskDeferred, since: datetime) -> TaskDeferred:
 def test_an_unknown_event_fails_loudly(place: Place, reference: dict[str, Any], event: object) -> None:
     operator = submit(reference)
     end = deferred(operator, place)
-    with pytest.raises(AirflowException, match="without a word that is known"):
+    with pytest.raises(AirflowException, match="unknown status"):
         resumed(operator, end, event, place)
 
 

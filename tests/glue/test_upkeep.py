@@ -173,4 +173,4 @@ def test_a_twin_that_comes_late_is_found_though_nothing_is_open(place: Place) ->
         tx.conn.execute(update(badge_request).values(settled_at=tx.now - timedelta(days=8)))
     before = sum(place.sandbox.platform.calls.values())
     assert keep(place) == 0
-    assert sum(place.sandbox.platform.calls.values()) == before, "not for ever"
+    assert sum(place.sandbox.platform.calls.values()) == before, "not forever"

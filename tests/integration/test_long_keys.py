@@ -14,8 +14,8 @@ from capillary.engine.errors import LedgerBehind
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
 from capillary.ledger.database import Ledger
-from capillary.ledger.foreign_keys import foreign_keys
 from capillary.ledger.migrate import create
+from capillary.ledger.unknown_keys import unknown_keys
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.server import running_sandbox
 from tests.integration.conftest import LEASE, House, ShiftedClock
@@ -58,7 +58,7 @@ async def test_the_list_is_read_on_and_submitting_stops(any_house: House, length
         assert watched.read.to_the_end
         assert watched.settled == 2, "ours are settled beside it"
         with house.ledger.read() as tx:
-            assert [each.key for each in foreign_keys(tx, house.settings.account)] == [key[:64]]
+            assert [each.key for each in unknown_keys(tx, house.settings.account)] == [key[:64]]
         later = house.plan(range(101, 201), run="later")
         assert later.plan_id is not None
         with pytest.raises(LedgerBehind, match=key[:64]):

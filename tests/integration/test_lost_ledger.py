@@ -12,7 +12,7 @@ from capillary.engine.errors import LedgerBehind
 from capillary.engine.history import DAYS_AT_ONCE
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
-from capillary.ledger import foreign_keys, scans
+from capillary.ledger import scans, unknown_keys
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import GOES_BACK, history
 from capillary.ledger.migrate import create
@@ -82,9 +82,9 @@ async def stray(house: House, tmp_path: Path) -> str:
     return request.request_key or ""
 
 
-def foreign_key(house: House) -> str | None:
+def unknown_key(house: House) -> str | None:
     with house.ledger.read() as tx:
-        return next((each.key for each in foreign_keys.foreign_keys(tx, house.settings.account)), None)
+        return next((each.key for each in unknown_keys.unknown_keys(tx, house.settings.account)), None)
 
 
 @pytest.mark.parametrize("days", [1, 60])
@@ -93,7 +93,7 @@ async def test_a_stray_request_that_is_rejected_stops_nothing_any_more(house: Ho
     house.clock.shift = timedelta(days=days)
     house.sandbox.reject(key, "a mistake")
     await submit(house, house.plan(range(51, 101)))
-    assert foreign_key(house) is None
+    assert unknown_key(house) is None
     assert len(house.sandbox.platform.requests()) == 2
 
 
@@ -110,7 +110,7 @@ async def test_a_stray_request_that_is_not_ours_by_a_persons_word_stops_nothing(
     with house.ledger.write() as tx:
         scans.note_not_ours(tx, house.settings.account, key, by="anna")
     await submit(house, house.plan(range(51, 101)))
-    assert foreign_key(house) is None
+    assert unknown_key(house) is None
 
 
 async def test_the_word_for_one_key_clears_none_that_is_older(house: House, tmp_path: Path) -> None:
@@ -118,11 +118,11 @@ async def test_the_word_for_one_key_clears_none_that_is_older(house: House, tmp_
     house.clock.shift = timedelta(days=60)
     lose_the_ledger(house, tmp_path)
     with house.ledger.write() as tx:  # as if a reading of the last days had found another one since
-        foreign_keys.note(tx, house.settings.account, house.settings.sender, ["cb1.stray"])
+        unknown_keys.note(tx, house.settings.account, house.settings.sender, ["cb1.stray"])
         scans.note_not_ours(tx, house.settings.account, "cb1.stray", by="anna")
     with pytest.raises(LedgerBehind):
         await submit(house, house.plan(range(51, 101)))
-    assert foreign_key(house) == house.sandbox.platform.requests()[0].request_key
+    assert unknown_key(house) == house.sandbox.platform.requests()[0].request_key
 
 
 async def test_the_customers_of_a_rejected_request_that_was_forgotten_are_asked_for_again_under_their_key(

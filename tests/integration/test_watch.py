@@ -98,7 +98,7 @@ async def test_a_row_without_its_details_is_known_by_the_platforms_id(house: Hou
     bare: list[WorkflowRequest] = [replace(row, request_key=None, customers=None, execution=None) for row in page.rows]
     with house.ledger.write() as tx:
         recorded = record_rows(tx, house.settings.account, house.settings.sender, bare)
-    assert (len(recorded.rows), recorded.new, recorded.foreign_key) == (2, 0, None)
+    assert (len(recorded.rows), recorded.new, recorded.unknown_key) == (2, 0, None)
     assert states(house) == ["approved", "approved"]
 
 
@@ -150,7 +150,7 @@ async def test_totals_of_one_page_hide_nothing_and_nothing_is_sent(
     async with house.sender() as sender:
         watched = await watch(sender.ledger, sender.client, sender.runtime)
     assert (watched.read.rows, watched.read.to_the_end) == (3, False)
-    assert watched.foreign_key == house.sandbox.platform.requests()[-1].request_key
+    assert watched.unknown_key == house.sandbox.platform.requests()[-1].request_key
     second = house.plan(range(101, 151), run="second")
     assert second.plan_id is not None
     async with house.sender() as sender:

@@ -62,7 +62,7 @@ def test_the_ledger_that_sent_them_is_let_through(tmp_path: Path, monkeypatch: p
 def test_another_ledger_is_refused_with_what_to_do(tmp_path: Path) -> None:
     ledger = new_ledger(tmp_path / "own.db")
     write_books(tmp_path / "books.db", [*planned_keys(ledger, 2), "cb1.gold-tier.unknown"])
-    with pytest.raises(BooksOfAnotherLedgerError, match=r"belong to another ledger: this ledger does not know "):
+    with pytest.raises(BooksOfAnotherLedgerError, match=r"hold requests of another ledger: this one does not know "):
         assert_books_are_of(ledger, tmp_path / "books.db")
 
 
@@ -126,6 +126,6 @@ def test_it_is_said_before_anything_starts(
     monkeypatch.setenv(LEDGER, sqlite_connection(tmp_path / "own.db"))
     assert main([command, "--port", str(free_port())], home=home) == 3
     said = capsys.readouterr().err
-    assert "belong to another ledger" in said
+    assert "hold requests of another ledger" in said
     assert "`make clean`" in said
     assert not home.processes.exists()

@@ -126,6 +126,23 @@ PROOFS: Final = (
         "no",
     ),
     Proof(
+        "cluster",
+        "`docker-compose.yml` as processes, with Celery workers; containers killed at random under a backfill, the "
+        "databases' among them",
+        "python -m tests.cluster long --kills 50 --requests 200",
+        last(
+            r"killed in all\W+\d+",
+            r"requests on the platform\W+\d+",
+            r"customers\W+\d+",
+            r"doubled\W+\d+",
+            r"lost\W+\d+",
+            r"runs: success / failed\W+\d+ / \d+",
+            r"runs of the backfill: success\W+\d+",
+            r"tasks failed for good\W+\d+",
+        ),
+        "no; `make cluster` plays a short form",
+    ),
+    Proof(
         "mutants",
         "small changes to transitions, submission and reply parsing, and whether a test fails",
         "make mutants",
@@ -148,7 +165,7 @@ PROOFS: Final = (
         "unit/engine/test_doubt.py",
     ),
     by_tests("words", "replies, each with its one word", "unit/engine/test_golden_replies.py"),
-    by_tests("rows", "values that are no customer ids, named before any call", "unit/engine/test_bad_rows.py"),
+    by_tests("rows", "values that are not customer ids, named before any call", "unit/engine/test_bad_rows.py"),
     by_tests("guards", "guards, all before the first POST", "unit/ledger/test_guards.py"),
     by_tests("waiting", "`Retry-After`", "unit/api/test_retry_after.py"),
     by_tests(

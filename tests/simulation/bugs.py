@@ -60,7 +60,6 @@ from capillary.ledger import (
     candidates,
     counts,
     cut,
-    foreign_keys,
     migrate,
     pace,
     plan,
@@ -68,6 +67,7 @@ from capillary.ledger import (
     scans,
     server,
     stops,
+    unknown_keys,
 )
 from capillary.ledger import history as ledger_history
 from capillary.ledger import locked_rows as ledger_occasion
@@ -726,9 +726,9 @@ BUGS: Final[Mapping[str, Bug]] = {
         lambda shape: shape.largest_page > 0,
         shown_by=141,
     ),
-    "foreign-key-ignored": Bug(
+    "unknown-key-ignored": Bug(
         "an unknown key of ours stops submitting",
-        [(foreign_keys, "note", _never)],
+        [(unknown_keys, "note", _never)],
         _restored,
         shown_by=9,
     ),
@@ -853,7 +853,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         shown_by=12,
     ),
     "counts-of-before-kept": Bug(
-        "settling again counts anew", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken, shown_by=246
+        "settling again counts again", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken, shown_by=246
     ),
     "counts-added-up": Bug(
         "settling again counts in place of what was counted",
@@ -898,7 +898,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         shown_by=31,
     ),
     "any-word-is-an-id": Bug(
-        "what a program writes for none is no issued id",
+        "what a program writes for none is not an issued id",
         [(badges, "issued_id", text_of)],
         lambda shape: shape.lean_rows > 0,
         shown_by=507,

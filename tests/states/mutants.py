@@ -72,7 +72,7 @@ def doubt_may_be_judged_at_its_very_end(patch: pytest.MonkeyPatch) -> None:
 
 
 def absence_outlives_a_sighting(patch: pytest.MonkeyPatch) -> None:
-    """A judgement that does not ask whether the request was found meanwhile."""
+    """A judgement that does not ask whether the request was found in the meantime."""
 
     def still_absent(absence: ConfirmedAbsence) -> tuple[ColumnElement[bool], ...]:
         return (badge_request.c.tries == absence.tries,)
@@ -90,7 +90,7 @@ def a_lost_reply_releases(patch: pytest.MonkeyPatch) -> None:
 
 
 def release_from_any_status(patch: pytest.MonkeyPatch) -> None:
-    """A late refusal that takes back what was found meanwhile."""
+    """A late refusal that takes back what was found in the meantime."""
 
     def release(tx: Transaction, held: Claim, *, reason: str) -> bool:
         return request_rows._moved(
@@ -178,7 +178,7 @@ def a_decided_state_is_taken_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def settle_with_an_unread_sighting(patch: pytest.MonkeyPatch) -> None:
-    """An end that does not ask whether a twin was seen meanwhile."""
+    """An end that does not ask whether a twin was seen in the meantime."""
 
     def settled(ledger: Ledger, request_id: int, rows: list[WorkflowRequest]) -> bool:
         with ledger.write() as tx:

@@ -78,7 +78,7 @@ class Game(RuleBasedStateMachine):
     @rule(number=st.integers(0, 5), customers=CUSTOMERS)
     @precondition(lambda self: self.runs)
     def clear(self, number: int, customers: list[int]) -> None:
-        """A person clears the task that plans; the warehouse has changed meanwhile."""
+        """A person clears the task that plans; the warehouse has changed in the meantime."""
         self._plan(list(self.runs)[number % len(self.runs)], customers, frozenset())
 
     @rule(number=st.integers(0, 5), dies=DEATH, mishap=MISHAP, spared=SPARED)

@@ -175,7 +175,7 @@ def test_a_name_that_fits_once_its_letters_are_composed_is_taken() -> None:
 
 @pytest.mark.parametrize("name", ["None", "none", "NULL", "undefined"])
 def test_what_becomes_of_a_missing_value_is_no_name(name: str) -> None:
-    with pytest.raises(OccasionInvalid, match=f"'{name}' is what becomes of a value that is missing.* leave the occ"):
+    with pytest.raises(OccasionInvalid, match=f"'{name}' is the text that a missing value turns into.* leave the occ"):
         own_name(name)
 
 

@@ -1,4 +1,4 @@
-"""What a person types at `python -m capillary`: a wrong day, an odd id or an unset variable is no word for anything."""
+"""What a person types at `python -m capillary`: a wrong day, an odd id or an unset variable is refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_what_is_no_day_is_refused(capsys: pytest.CaptureFixture[str], day: str)
     "typed", ["900_001", "\uff19\uff10\uff10\uff10\uff10\uff11", "0900001", " 900001", "9" * 30, "-1", "x", ""]
 )
 def test_what_is_no_customer_id_is_refused(capsys: pytest.CaptureFixture[str], typed: str) -> None:
-    assert "it is no customer id" in refused(capsys, "ledger", "erase", *LEDGER, f"--customer={typed}")
+    assert "it is not a customer id" in refused(capsys, "ledger", "erase", *LEDGER, f"--customer={typed}")
 
 
 @pytest.mark.parametrize("option", ["--account", "--capillary-conn-id", "--campaign"])

@@ -16,7 +16,7 @@ In reading order:
 - ``retries``: pauses before a read is repeated, and after HTTP 429
 - ``credential``: the till's Basic value, or an OAuth token
 - ``transport``: how one call leaves the machine
-- ``tls``: whom a call trusts
+- ``tls``: which servers a call trusts
 - ``envelope``: the platform's error envelope, in every shape
 - ``issued_id``: an enrolment's id, or a word for none
 - ``json_body``: a body as JSON, where one damaged row costs only itself

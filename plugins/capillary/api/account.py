@@ -22,7 +22,7 @@ DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 #: Characters of a host, and of a part of it between two dots, that can be looked up (RFC 1035, 2.3.4).
 HOST_LIMIT: Final = 253
 LABEL_LIMIT: Final = 63
-_NO_ADDRESS: Final = "it is no http or https address"
+_NO_ADDRESS: Final = "it is not an http or https address"
 _HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 #: What resolvers take for an IPv4 address in another spelling: the last label is a number.
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -36,7 +36,7 @@ _KEPT: Final = "/%!$&'()*+,;=:@"
 def account_of(address: str, organisation: str) -> str:
     """Return the account of an organisation at an address.
 
-    The scheme is no part of it, and neither are the ports 80 and 443: http and https lead to one platform. The path
+    The scheme is not a part of it, and neither are the ports 80 and 443: http and https lead to one platform. The path
     is: a platform may keep a test system under `/test`.
 
     Args:
@@ -67,7 +67,7 @@ def account_named(text: str) -> str:
     if not text.rpartition("://")[2].rpartition("/")[0].strip("/") or re.search(r"[?#@]", text):
         raise ValueError("an account is written as host/organisation, for example eu.api.capillarytech.com/100458")
     if not ORGANISATION.fullmatch(organisation):
-        raise ValueError(f"{organisation!r} is no organisation id")
+        raise ValueError(f"{organisation!r} is not an organisation id")
     return account_of(address, organisation)
 
 
@@ -87,7 +87,7 @@ def split(address: str) -> SplitResult:
     """Return the parts of an address; without a scheme it counts as https.
 
     Raises:
-        ValueError: it is no http or https address.
+        ValueError: it is not an http or https address.
     """
     try:
         parts = urlsplit(address if "://" in address else f"https://{address}")
@@ -119,7 +119,7 @@ def host_of(parts: SplitResult) -> str:
             host = idna.encode(host, uts46=True).decode()
         except idna.IDNAError:
             raise ValueError(
-                _host_problem(host.removesuffix(".")) or "its host is no name that can be looked up"
+                _host_problem(host.removesuffix(".")) or "its host is not a name that can be looked up"
             ) from None
     host = host.lower().removesuffix(".")
     if problem := _host_problem(host):

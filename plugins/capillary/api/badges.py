@@ -38,7 +38,7 @@ class BulkItem:
 class Execution:
     """The answer of the wrapped call, as the workflow stored it in `IntouchAPITask_Output`.
 
-    `items` is None when there is no `issuedBadges` list, as where the body is no JSON object (HTML, plain text,
+    `items` is None when there is no `issuedBadges` list, as where the body is not a JSON object (HTML, plain text,
     nothing). `unreadable_items` counts lines without a usable customer id; those customers
     count as not listed.
     """
@@ -98,7 +98,7 @@ def _parse_item(line: object) -> BulkItem | None:
 def _only_code(error: object) -> int | None:
     """Return the code of a line's error; None where it has none, or several that differ.
 
-    Only null is no error: an empty object, list or text, or false, may be one that lost its words.
+    Only null is not an error: an empty object, list or text, or false, may be one that lost its words.
     """
     if not isinstance(error, list):
         return error_code(error)
@@ -197,7 +197,7 @@ def parse_issuals(
     listed, counted = details.get("issuals"), details.get("issuedCount")
     count = integer(counted)
     if (count is None and counted is not None) or (count or 0) < 0:
-        raise ReplyUnreadable(what="enrolments", reason="its issuedCount is no count")
+        raise ReplyUnreadable(what="enrolments", reason="its issuedCount is not a count")
     if listed is None and count == 0:
         listed = []
     if not isinstance(listed, list):

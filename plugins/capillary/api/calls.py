@@ -81,7 +81,7 @@ class Calls:
     def platform_now(self) -> datetime | None:
         """Return the platform's clock: the `Date` of its last good answer, and the seconds since; None without one.
 
-        What is no good answer may be a gateway's, with a clock of its own.
+        What is not a good answer may be a gateway's, with a clock of its own.
         """
         if self._heard is None:
             return None

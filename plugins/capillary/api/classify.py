@@ -82,7 +82,7 @@ class ReadVerdict(StrEnum):
     AGAIN = "again"  #: repeat it after a pause
     RENEW = "renew"  #: renew the credential and repeat once
     REFUSED = "refused"  #: repeating cannot help
-    UNREADABLE = "unreadable"  #: a 2xx that is no answer
+    UNREADABLE = "unreadable"  #: a 2xx that is not an answer
 
 
 def classify_read(status: int, codes: Collection[int], *, readable: bool) -> ReadVerdict:

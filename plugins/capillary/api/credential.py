@@ -68,7 +68,7 @@ class Credential:
         )
 
     def drop(self, used: Mapping[str, str]) -> None:
-        """Forget the token of a refused call's headers, unless a newer one has come meanwhile."""
+        """Forget the token of a refused call's headers, unless a newer one has come in the meantime."""
         if self._token is not None and self._token.value == used.get(TOKEN_HEADER):
             self._token = None
 

@@ -47,7 +47,7 @@ class Envelope:
     """What a body says about errors.
 
     Attributes:
-        known_shape: False when the body is no envelope at all.
+        known_shape: False when the body is not an envelope at all.
         codes: every code from 300 on, wherever it stands.
         message: the first message.
         listed: the code of each entry of `errors` alone, None for one without: what the platform says and no gateway.

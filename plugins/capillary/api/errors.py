@@ -94,15 +94,15 @@ class NotTaken(_Post, TransientError):
 class RateLimited(NotTaken):
     """HTTP 429: the account has used its calls up. The account's pace is blocked already."""
 
-    remedy = "Send it again once the account's pace allows it; lower calls_per_minute if this is frequent"
+    remedy = "Send it again once the account's pace allows it; if this happens often, lower calls_per_minute"
 
 
 class Unauthorized(NotTaken):
     """HTTP 401 or code 2013: the credential was not accepted; the next clearance renews an OAuth token."""
 
     remedy = (
-        "Clear to send once more, which renews an OAuth token; "
-        "if it comes back, correct login, password, OAuth key or UI token in the connection"
+        "Retry the task; it requests a new OAuth token. If this happens again, correct login, password, OAuth key or "
+        "UI token in the connection"
     )
 
 
@@ -114,7 +114,7 @@ class InDoubt(_Post, TransientError):
     """
 
     verdict = "is in doubt"
-    remedy = "Look for its key in the platform's list before anything else is done with it"
+    remedy = "Look for its key in the platform's list before doing anything else with it"
 
     def __init__(
         self,
@@ -133,14 +133,14 @@ class RequestRefused(_Post, TerminalError):
     """The platform will not take this request as it stands; others may pass."""
 
     verdict = "was refused for its own content"
-    remedy = "Check badge, owner type, reference and customers, or lower customers_per_request"
+    remedy = "Check the badge, owner type, reference and customers, or lower customers_per_request"
 
 
 class EverythingRefused(_Post, TerminalError):
     """The platform would refuse every request of this account: stop the wave; the request stays unsent."""
 
     verdict = "was refused, and every other would be"
-    remedy = "Correct the connection, the permissions or the workflow on the platform, then submit again"
+    remedy = "Correct the connection, the permissions or the workflow on the platform, then clear submit"
 
 
 class PlatformUnavailable(_Read, TransientError):
@@ -157,7 +157,7 @@ class PlatformUnavailable(_Read, TransientError):
         if self._told:
             return ""
         wait = "" if self.retry_after_s is None else f" after {self.retry_after_s:.0f} s"
-        return f". Try again{wait}; if it stays so, check base_url and the network, or ask the platform's support"
+        return f". Retry{wait}; if this happens again, check base_url and the network, or ask the platform's support"
 
 
 class CallRefused(_Read, TerminalError):
@@ -171,7 +171,7 @@ class ReplyUnreadable(_Read, TransientError):
     """A reply could not be parsed. Nothing may be concluded from it."""
 
     verdict = "The platform's reply cannot be read ("
-    remedy = "Try again; if it stays so, check that base_url is the API host and not a web page"
+    remedy = "Retry the task; if this happens again, check that base_url is the API host and not a web page"
 
 
 class ReplyTooLarge(ReplyUnreadable):

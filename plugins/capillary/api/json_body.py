@@ -24,7 +24,7 @@ _ROWS: Final = '"data"'
 
 
 class NotJson:
-    """The value of a body that is no JSON; a class of its own since None is JSON's null."""
+    """The value of a body that is not JSON; a class of its own since None is JSON's null."""
 
 
 NOT_JSON: Final = NotJson()
@@ -33,7 +33,7 @@ _ID: Final = "requestId"
 
 @dataclass(frozen=True, slots=True)
 class BrokenRow:
-    """A row that is no JSON by itself.
+    """A row that is not JSON by itself.
 
     Attributes:
         words: its text, with whatever it echoes.
@@ -54,7 +54,7 @@ def read_json(body: bytes | str, *, content_type: str = "") -> object:
 
     Args:
         body: the body; bytes that cannot be decoded become replacement characters.
-        content_type: the reply's header, whose charset is tried where the body is no UTF-8.
+        content_type: the reply's header, whose charset is tried where the body is not UTF-8.
     """
     words = body if isinstance(body, str) else _decoded(body, content_type)
     value = _parsed(words.removeprefix("\ufeff"))

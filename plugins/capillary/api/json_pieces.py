@@ -22,7 +22,7 @@ def parse_in_pieces(text: str, decoder: json.JSONDecoder) -> object:
     """Return what `decoder.decode(text)` returns.
 
     Raises:
-        ValueError: it is no JSON. The error carries no text.
+        ValueError: it is not JSON. The error carries no text.
         RecursionError: it is nested too deep.
     """
     pieces = _Pieces(text, decoder)

@@ -109,7 +109,7 @@ def _checked_entity_id(text: str) -> str:
     if not text.strip():
         raise ValueError("it is blank")
     if reads_like_none(text):
-        raise ValueError(f"{shown(text)} is what becomes of a value that is missing")
+        raise ValueError(f"{shown(text)} is the text that a missing value turns into")
     if text != text.strip() or not text.isprintable():
         raise ValueError(f"{shown(text)} has blanks at an end, or signs that do not print")
     if any(sign.isdigit() and not sign.isascii() for sign in text):
@@ -129,7 +129,7 @@ class Entity:
     """On whose behalf a request is made: the till and the units above it, as the platform numbers them.
 
     Raises:
-        FieldsInvalid: an id is no text, blank or too long; every one is named.
+        FieldsInvalid: an id is not text, or is blank or too long; every one is named.
     """
 
     till_id: _EntityId
@@ -389,7 +389,7 @@ class Page:
 def parse_page(payload: object) -> Page:
     """Read a whole reply of the list (`reference/get-all-requests`).
 
-    Rows that are null or missing are no rows where the pagination says so: with a total of 0, or with 0 elements on a
+    Rows that are null or missing are not rows where the pagination says so: with a total of 0, or with 0 elements on a
     page after the last one.
 
     Raises:

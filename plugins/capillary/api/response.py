@@ -104,7 +104,7 @@ def explain(answer: Answer, *, secrets: Iterable[str], ui_token_expired_at: date
     if code is not None:
         reason = CODE_MEANINGS.get(code, f"the platform's code {code} is not known here")
     elif not answer.is_json and answer.is_good_status:
-        reason = "the answer is no JSON"
+        reason = "the answer is not JSON"
     elif 300 <= answer.status < 400:
         reason = "the platform redirects to another address"
     else:
@@ -164,5 +164,5 @@ def read_error(answer: Answer, *, what: str, reason: str) -> PlatformUnavailable
 
 
 def refused(answer: Answer, *, what: str, reason: str) -> CallRefused:
-    """Return the error of an answer to a read that repeating cannot mend."""
+    """Return the error of an answer to a read that repeating cannot fix."""
     return CallRefused(what=what, reason=reason, http_status=answer.status, code=answer.code, trace_id=answer.trace_id)

@@ -41,7 +41,7 @@ _NEITHER: Final = {
         "Write true, or the whole path of a CA's PEM file or folder",
     ),
     "cert": (
-        "it is no path, and no certificate and key",
+        "it is not a path, and no certificate and key",
         "Write the whole path of a PEM file that holds both, or a list of two paths",
     ),
 }
@@ -56,7 +56,7 @@ def as_invalid(error: ValidationError) -> SettingsInvalid:
     for each in found:
         if each["loc"][0] == name and each["type"] == "refused":
             return SettingsInvalid(field=name, **each["ctx"])
-    problem, remedy = _NEITHER.get(name, ("it is no text", "Write it as text, or leave it out"))
+    problem, remedy = _NEITHER.get(name, ("it is not text", "Write it as text, or leave it out"))
     if name in BOUNDS:
         lowest, highest, unit = BOUNDS[name]
         problem = f"it must be a number from {lowest:,} to {highest:,} {unit}"
@@ -78,13 +78,13 @@ def _printable(value: str) -> str:
     if _CONTROL.search(value):
         raise _refused("it holds a line break or another control character", "Paste it again without one")
     if (sign := invisible(value)) is not None:
-        raise _refused(f"it holds a character that nobody sees ({sign})", "Type it, or paste it again without one")
+        raise _refused(f"it holds an invisible character ({sign})", "Type it, or paste it again without one")
     return value
 
 
 def _there(value: str) -> str:
     if reads_like_none(value):
-        raise _refused("it is what becomes of a value that is missing", "Give a value, or leave the field empty")
+        raise _refused("it is the text that a missing value turns into", "Give a value, or leave the field empty")
     return value
 
 
@@ -103,7 +103,7 @@ def _till(value: str) -> str:
 def _organisation(value: str) -> str:
     if not ORGANISATION.fullmatch(value):
         raise _refused(
-            "it is no organisation id" if value else "it is missing",
+            "it is not an organisation id" if value else "it is missing",
             "Give the number shown in InTouch under Organisation settings",
         )
     return value
@@ -115,14 +115,14 @@ def _zone(value: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         is_zone = False
     if not is_zone:
-        raise _refused("it is no known time zone", "Give an IANA name such as Asia/Kolkata or UTC")
+        raise _refused("it is not a known time zone", "Give an IANA name such as Asia/Kolkata or UTC")
     return value
 
 
 def _whole_path(value: str) -> str:
     if not PurePath(value).is_absolute():
         raise _refused(
-            "it is no whole path, and would depend on the folder in which a process runs",
+            "it is not a whole path, and would depend on the folder in which a process runs",
             "Write the path from / on, of a file that stands on every worker and triggerer",
         )
     return value
@@ -135,7 +135,7 @@ def _page(value: str) -> str:
     except ValueError:  # its own words quote the address
         is_page = False
     if not is_page:
-        raise _refused("it is no http address", "Give the page's whole address")
+        raise _refused("it is not an http address", "Give the page's whole address")
     return address
 
 
@@ -173,7 +173,7 @@ def _address_problem(address: str, *, userinfo: bool, scheme: bool) -> str | Non
     if not address:
         return "it is missing"
     if scheme and "://" not in address:
-        return "it is no http or https address"
+        return "it is not an http or https address"
     try:
         parts = split(address)
         host = host_of(parts)
@@ -181,8 +181,8 @@ def _address_problem(address: str, *, userinfo: bool, scheme: bool) -> str | Non
         return str(error)
     faults = {
         "its scheme is misspelt and would be taken for the host": host in DEFAULT_PORTS,
-        "it holds a login, which belongs into its own field": bool(parts.username or parts.password) and not userinfo,
-        "it is the address of one call; the host alone is wanted": bool(parts.query or parts.fragment)
+        "it holds a login, which belongs in its own field": bool(parts.username or parts.password) and not userinfo,
+        "it is the address of one call; give the host alone": bool(parts.query or parts.fragment)
         or "/api_gateway" in parts.path,
     }
     return next((problem for problem, is_there in faults.items() if is_there), None)

@@ -1,4 +1,4 @@
-"""Whom a call to the platform trusts, and what is wrong where it does not trust the other end."""
+"""Which servers a call to the platform trusts, and what is wrong where it does not trust the other end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ON_EVERY_WORKER: Final = "Give a PEM file that stands on every worker and trigg
 
 
 def trust_of(settings: PlatformSettings) -> ssl.SSLContext | bool:
-    """Return what aiohttp takes as `ssl`: whom this client trusts, and the certificate that it shows.
+    """Return what aiohttp takes as `ssl`: which servers this client trusts, and the certificate that it shows.
 
     Raises:
         SettingsInvalid: the files of `verify` or `cert` cannot be used on this machine.
@@ -115,4 +115,4 @@ def no_tls(host: str, reason: str) -> tuple[str, str]:
         "Check scheme and port of base_url, which versions of TLS that host takes, and whether it demands a client's "
         "certificate (the extra cert)"
     )
-    return f"{host} and this machine agree on no TLS ({reason})", remedy
+    return f"{host} and this machine have no TLS version or cipher in common ({reason})", remedy

@@ -159,7 +159,7 @@ class AiohttpTransport:
                 failure = TlsFailed(fault, remedy=remedy)
         except UnicodeDecodeError as error:
             failure = TransportFailed(f"no readable answer from the platform ({type(error).__name__})")
-        except (*_BEFORE_SENDING, UnicodeError) as error:  # the last: a host that is no name, met when it is looked up
+        except (*_BEFORE_SENDING, UnicodeError) as error:  # the last: a host that is not a name, at its look-up
             failure = _not_connected(error, url, self._proxy)
         except (aiohttp.ClientError, OSError) as error:
             failure = TransportFailed(f"no whole answer from the platform ({type(error).__name__})")

@@ -56,7 +56,7 @@ def dag_of(campaign: BadgeCampaign) -> DAG:
             deferrable=campaign.deferrable,
             mode="poke" if campaign.deferrable else "reschedule",
             poke_interval=campaign.poll_interval_s,
-            # It looks anew for days: deaths of workers that are no fault of its own shall not use them up.
+            # It looks again for days: deaths of workers that are not its own fault shall not use them up.
             retries=10,
             **connections,
         )
@@ -111,7 +111,7 @@ class PlanCampaignOperator(PlanBadgesOperator):
             form = TriggerForm.read(context["params"], context["dag_run"].conf)
             occasion = self._resolve(context, form)
         if not campaign.live and not form.dry_run:
-            self.log.warning("%s is not live: a dry run, whatever the trigger form says", campaign.name)
+            self.log.warning("%s is not live, so this is a dry run, whatever the trigger form says", campaign.name)
         caps = [cap for cap in (campaign.max_customers_per_run, form.customer_cap) if cap is not None]
         self.occasion = occasion.name
         self.parameters = self.values_for(occasion)
@@ -145,7 +145,7 @@ class PlanCampaignOperator(PlanBadgesOperator):
             return when.resolve(run.logical_date or run.run_after)
         if not when.recurs:
             remedy = "Give no day, or put {day}, {week} or {month} into the campaign's occasion"
-            wrong = WrongField("occasion_day", f"the occasion {when.pattern!r} is one for ever", remedy)
+            wrong = WrongField("occasion_day", f"the occasion {when.pattern!r} never recurs", remedy)
             raise TriggerFormInvalid("Trigger form, ", [wrong])
         return when.resolve_day(form.occasion_day)
 
@@ -192,7 +192,7 @@ def _facts(campaign: BadgeCampaign) -> str:
     facts = {
         "badge": f"`{campaign.badge_id}`",
         "on behalf of": f"{campaign.owner_type} {campaign.reference_id}; {_joined(entity)}",
-        "occasion": f"`{when.pattern}`, {f'in {when.timezone}' if when.recurs else 'once and for ever'}{shared}",
+        "occasion": f"`{when.pattern}`, {f'in {when.timezone}' if when.recurs else 'one time only'}{shared}",
         "schedule": _schedule_words(campaign.schedule, campaign.timezone),
         "mode": "live" if campaign.live else "not live: every run is a dry run",
         "at most": _joined({name: most for name, most in limits.items() if most is not None}),

@@ -49,7 +49,7 @@ def _printed(text: str) -> str:
 
 def _there(text: str) -> str:
     if reads_like_none(text):
-        raise ValueError(f"{shown(text)} is what becomes of a value that is missing")
+        raise ValueError(f"{shown(text)} is the text that a missing value turns into")
     return text
 
 
@@ -102,7 +102,7 @@ def _checked_pattern(pattern: str) -> str:
 def _checked_occasion(given: str) -> str:
     """Return an occasion that is resolved, or a badge's own; whether it is this badge's, the plan asks."""
     occasion = given.strip()
-    if not occasion:  # a template that came out empty asks for no occasion that lasts for ever
+    if not occasion:  # a template that came out empty asks for no occasion that lasts forever
         raise FieldValueError("it is blank", "Give a name, or None to share the badge's occasion")
     if re.fullmatch(rf"{SHARED_PREFIX}[0-9a-f]{{24}}", occasion):
         return occasion
@@ -138,7 +138,7 @@ def _day_of(value: object) -> object:
     try:
         return date.fromisoformat(value)
     except ValueError:
-        raise ValueError(f"{shown(value)} is no day") from None
+        raise ValueError(f"{shown(value)} is not a day") from None
 
 
 def _checked_note(note: str) -> str | None:

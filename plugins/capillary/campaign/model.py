@@ -108,10 +108,10 @@ class BadgeCampaign(BaseModel):
     reference_id: Reference
     entity: EntityOrMapping
     occasion: Pattern | None = Field(
-        default=None, description="text with {day}, {week} or {month} in it; nothing for once and for ever"
+        default=None, description="text with {day}, {week} or {month} in it; leave unset for a one-time campaign"
     )
     shared_occasion: Flag = Field(
-        default=False, description="True to use an occasion of another campaign, and leave out whom it took"
+        default=False, description="True to use an occasion of another campaign, and skip the customers that it took"
     )
     timezone: Zone = Field(default="UTC", description="an IANA name; its days count, and the cron's hours")
     schedule: ScheduleOrNone = Field(
@@ -167,7 +167,7 @@ class BadgeCampaign(BaseModel):
         return cls(**values)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
-        """Return a campaign with other values in some fields, made anew: its query is read and every field checked.
+        """Return a campaign with other values in some fields, made again: its query is read and every field checked.
 
         A `.sql` file is looked for beside the file that copies.
 
@@ -229,7 +229,7 @@ class BadgeCampaign(BaseModel):
         if not self.when.recurs:
             yield WrongField(
                 "dag_args",
-                "catchup: it asks for a run of every day that has passed, and the occasion is one for ever",
+                "catchup: it asks for a run of every day that has passed, and the occasion never recurs",
                 "Leave it out, or give an occasion with {day}, {week} or {month} in it",
             )
         elif self.schedule is None or self.dag_args.get("start_date") is None:
@@ -239,7 +239,7 @@ class BadgeCampaign(BaseModel):
 
     @property
     def when(self) -> Occasion:
-        """The campaign's occasion, in its time zone; without a pattern its badge's, once and for ever."""
+        """The campaign's occasion, in its time zone; without a pattern its badge's, one time only."""
         return Occasion(self.occasion or occasion_of_badge(self.badge_id), self.timezone)
 
     @property

@@ -36,7 +36,7 @@ class Token(StrEnum):
 
 
 class OccasionInvalid(TerminalError, ValueError):
-    """A pattern, zone or day gives no occasion; names the field, what is wrong with it, and what mends it."""
+    """A pattern, zone or day gives no occasion; names the field, what is wrong with it, and what fixes it."""
 
     def __init__(self, *, field: str, problem: str, remedy: str) -> None:
         self.field = field
@@ -59,7 +59,7 @@ class ResolvedOccasion:
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """A pattern that names one occasion per day, ISO week or month of a time zone, or one for ever.
+    """A pattern that names one occasion per day, ISO week or month of a time zone, or one that never ends.
 
     Attributes:
         pattern: text, where `{day}`, `{week}` and `{month}` stand for the local day, week and month.
@@ -167,7 +167,7 @@ def own_name(name: str) -> str:
         )
     if reads_like_none(name):
         raise _wrong_pattern(
-            f"{name!r} is what becomes of a value that is missing, and no occasion's name",
+            f"{name!r} is the text that a missing value turns into, not the name of an occasion",
             "Give a name; to share the badge's occasion, leave the occasion out",
         )
     return name
@@ -191,7 +191,7 @@ def zone_of(name: str) -> ZoneInfo:
         near = difflib.get_close_matches(name.strip(), available_timezones(), n=1)
         raise OccasionInvalid(
             field="timezone",
-            problem=f"{shown(name)} is no time zone known here",
+            problem=f"{shown(name)} is not a time zone known here",
             remedy=f"{f'Did you mean {near[0]}? ' if near else ''}Give an IANA name such as Asia/Kolkata",
         ) from None
 

@@ -39,7 +39,7 @@ def checked_schedule(schedule: object) -> object:
         try:
             CronTriggerTimetable(schedule, timezone="UTC").validate()
         except AirflowException as error:
-            raise ValueError(f"{shown(schedule)} is no cron expression: {str(error).rstrip('.')}") from None
+            raise ValueError(f"{shown(schedule)} is not a cron expression: {str(error).rstrip('.')}") from None
         _assert_meant(schedule)
         return schedule
     single = schedule is None or isinstance(schedule, str | timedelta | BaseTimetable | Timetable | BaseAsset)
@@ -92,7 +92,7 @@ def _assert_cron_meant(expression: str) -> None:
     except CroniterBadDateError:
         raise ValueError(f"{shown(expression)} never comes: no month has that day") from None
     except CroniterError as error:
-        raise ValueError(f"{shown(expression)} is no cron expression: {str(error).rstrip('.')}") from None
+        raise ValueError(f"{shown(expression)} is not a cron expression: {str(error).rstrip('.')}") from None
 
 
 ScheduleOrNone: TypeAlias = Annotated[Schedule | None, PlainValidator(checked_schedule)]

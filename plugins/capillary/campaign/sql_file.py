@@ -101,7 +101,7 @@ def parsed(query: str, called: str, environment: Environment | None = None) -> s
         line = next(at for at, each in enumerate(query.split("\n"), start=1) if unstorable(each))
         raise SqlInvalid(
             f"{called} holds a character in its line {line} that no database takes (NUL, or half of a pair)",
-            "Write it without; where the text comes from a file, save that as UTF-8",
+            "Remove it; if the text comes from a file, save the file as UTF-8",
         )
     try:
         (environment or _environment()).from_string(query)

@@ -17,5 +17,5 @@ In reading order:
 - ``sending``: what would keep a run from sending
 - ``pools``: the pools that tasks name
 - ``airflow_database``: Airflow's own database, only read
-- ``dry_run``: count whom a run would plan
+- ``dry_run``: count who would be planned
 """

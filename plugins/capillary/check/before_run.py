@@ -30,7 +30,7 @@ class Asked:
         path: a DAG file, or a folder of them.
         campaign: the id of one DAG; None for all.
         files_only: use no connection.
-        dry_run: count whom a run would plan.
+        dry_run: count who would be planned.
     """
 
     path: Path

@@ -128,7 +128,7 @@ def _of_file(
         yield PassedOver(
             file,
             names,
-            "Airflow passes over it without a word, since the words airflow and dag do not both stand in it",
+            "Airflow ignores this file without a warning, because it does not contain both words airflow and dag",
             'Write them into its docstring, as in """Gold tier: an Airflow DAG."""',
         )
     for each in campaigns:

@@ -70,7 +70,7 @@ def load(path: Path, *, has_database: bool = False) -> Loaded:
     if not path.exists():
         raise NothingToCheck(f"there is no file or folder {path}: give a DAG file, or the folder of the DAGs")
     if path.is_file() and get_importer_registry().get_importer(path) is None:
-        raise NothingToCheck(f"{path} is no DAG file: give a Python file, a zip of DAGs, or their folder")
+        raise NothingToCheck(f"{path} is not a DAG file: give a Python file, a zip of DAGs, or their folder")
     path = path.resolve()
     safe_mode = conf.getboolean("core", "dag_discovery_safe_mode")
     bag = DagBag(dag_folder=str(path), collect_dags=False)
@@ -188,7 +188,7 @@ def _error_of(file: Path, trace: str, *, has_database: bool) -> Finding:
     words = "Airflow cannot load it, and makes no run of its DAGs. Correct what the error names:"
     last = trace.splitlines()[-1] if trace else ""
     if not has_database and any(sign in last for sign in _NOT_FOUND):
-        words = "it asks for a variable or connection when it is read, and Airflow's database is not at hand:"
+        words = "it asks for a variable or connection when it is read, and Airflow's database is not available here:"
         return Finding(Verdict.NOT_CHECKED, shown(file), "", words, trace)
     return Finding(Verdict.FAILS, shown(file), "", words, trace)
 
@@ -199,7 +199,7 @@ def _of_loaded(file: Path, dags: Sequence[DAG], lost: Sequence[PassedOver]) -> I
     forgotten = sorted(campaign.name for campaign in _campaigns_of(file) if campaign.name not in told)
     if not (dags or lost or forgotten) and file.suffix == ".py" and (made := campaigns_made(file)):
         words = (
-            f"no DAG comes of its campaign of {made[0]}: reading the file does not get there, as with a loop over "
+            f"no DAG is made from its campaign of {made[0]}: reading the file does not get there, as with a loop over "
             "nothing or a condition that is false here, or its .dag() is missing. Have the file call "
             "BadgeCampaign(…).dag()"
         )

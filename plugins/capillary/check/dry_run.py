@@ -1,4 +1,4 @@
-"""Count whom a run would plan, as a dry run in Airflow does: the same transaction, rolled back."""
+"""Count who would be planned, as a dry run in Airflow does: the same transaction, rolled back."""
 
 from __future__ import annotations
 

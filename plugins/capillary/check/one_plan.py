@@ -141,7 +141,7 @@ def _query(planning: Planning, answers: Answers) -> Iterator[Finding]:
 
 
 def counted(planning: Planning, answers: Answers, found: list[Finding]) -> Finding:
-    """Return whom a run would plan, where nothing that was found stands against it."""
+    """Return who would be planned, where nothing that was found stands against it."""
     task = planning.task
     away = [
         conn_id

@@ -8,7 +8,7 @@ from capillary.api.settings import PlatformSettings
 from capillary.check.answers import Answers
 from capillary.check.finding import Finding, Verdict
 from capillary.check.plans import Planning, Sending
-from capillary.engine.may_send import assert_account_decides_by_humans, assert_nothing_foreign
+from capillary.engine.may_send import assert_account_decides_by_humans, assert_nothing_unknown
 from capillary.engine.verdict import Word
 from capillary.errors import CapillaryError
 from capillary.hooks import ledger_url_of
@@ -63,7 +63,7 @@ def _ledger(sending: Sending, settings: PlatformSettings) -> Iterator[Finding]:
     task = sending.task
     try:
         with Ledger(ledger_url_of(task.ledger_conn_id)) as ledger, ledger.read() as tx:
-            assert_nothing_foreign(tx, settings)
+            assert_nothing_unknown(tx, settings)
             if Word(task.on_auto_approved) is Word.FAIL:
                 assert_account_decides_by_humans(tx, settings.account)
     except CapillaryError as error:

@@ -1,7 +1,7 @@
 """Which code of a Python file never runs when the file is read, as far as its text alone tells.
 
 Wherever the text does not tell, the code counts as run: a function that is mentioned anywhere, or decorated, or a
-condition that is no constant.
+condition that is not a constant.
 """
 
 from __future__ import annotations

@@ -23,17 +23,19 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     """Add it to the parser of ``python -m capillary``."""
     parser = commands.add_parser(
         COMMAND,
-        help="look before a run: do files load, do queries, connections and badges do? Nothing is changed",
-        description="Look before a run at DAG files, their queries, connections and badges. Nothing is changed. "
+        help="check before a run that DAG files load and that queries, connections and badges work. Nothing is changed",
+        description="Check DAG files, their queries, connections and badges before a run. Nothing is changed. "
         "Exit code 1 where a run would fail.",
     )
     parser.add_argument("path", nargs="?", type=_path, metavar="FOLDER|FILE", help="default: Airflow's DAGs folder")
     parser.add_argument("--campaign", type=line_of(250), metavar="NAME", help="this campaign, or DAG, alone")
-    parser.add_argument("--files-only", action="store_true", help="use no connection: do the files load?")
+    parser.add_argument("--files-only", action="store_true", help="use no connection: only check that the files load")
     parser.add_argument(
-        "--dry-run", action="store_true", help="run the queries, too, and count whom a run would plan; nothing is kept"
+        "--dry-run",
+        action="store_true",
+        help="run the queries, too, and count who would be planned; nothing is written",
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing of what is right")
+    parser.add_argument("--quiet", action="store_true", help="show only what is wrong")
 
 
 def _path(text: str) -> Path:

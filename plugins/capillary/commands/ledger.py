@@ -13,7 +13,7 @@ from capillary.api.request_workflow import UNREADABLE_ROW
 from capillary.api.settings import PlatformSettings
 from capillary.engine.watch import cluster_day
 from capillary.errors import TerminalError
-from capillary.ledger import foreign_keys, history, scans
+from capillary.ledger import history, scans, unknown_keys
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.doubts import is_named_by_a_doubt
 from capillary.ledger.holders import is_held
@@ -56,7 +56,7 @@ def note_not_ours(ledger: Ledger, keys: Sequence[str], *, capillary_conn_id: str
     A platform request id may stand for a key, where a request in doubt names it as one that it may be.
 
     Raises:
-        KeyRefused: one of them is no key of our form and named by no doubt, or the ledger holds its request; nothing
+        KeyRefused: one of them is not a key of our form and named by no doubt, or the ledger holds its request; nothing
             was written.
         ConnectionMissing, SettingsInvalid: the platform's connection cannot be used.
     """
@@ -68,9 +68,9 @@ def note_not_ours(ledger: Ledger, keys: Sequence[str], *, capillary_conn_id: str
             holds_doubt |= _assert_may_be_foreign(tx, account, key)
             scans.note_not_ours(tx, account, key, by=_who())
         noted = f"noted for {account}: {', '.join(map(on_one_line, keys))}"
-        before = foreign_keys.foreign_keys(tx, account)
-        foreign_keys.drop_known(tx, account)
-        left = foreign_keys.foreign_keys(tx, account)
+        before = unknown_keys.unknown_keys(tx, account)
+        unknown_keys.drop_known(tx, account)
+        left = unknown_keys.unknown_keys(tx, account)
         if left:
             return f"{noted}. Submitting stays stopped by {on_one_line(left[0].key)}"
         if not before:
@@ -96,11 +96,11 @@ def _take_as_new(ledger: Ledger, settings: PlatformSettings) -> str:
 def _assert_may_be_foreign(tx: Transaction, account: str, key: str) -> bool:
     """Assert that it may be somebody else's; return whether a request in doubt is held by it."""
     holds_doubt = is_named_by_a_doubt(tx, key)
-    stops_now = any(foreign.key == key for foreign in foreign_keys.foreign_keys(tx, account))
+    stops_now = any(each.key == key for each in unknown_keys.unknown_keys(tx, account))
     is_known_form = has_our_form(key) or key.startswith((KEY_PREFIX, UNREADABLE_ROW))
     if not is_known_form and not stops_now and not holds_doubt:
         raise KeyRefused(
-            f"{on_one_line(key)} is no key that could be ours, and stops nothing: ours begin with {KEY_PREFIX}, and "
+            f"{on_one_line(key)} is not a key that could be ours, and stops nothing: ours begin with {KEY_PREFIX}, and "
             "requests that show no key stop by their platform request id"
         )
     if is_held(tx, key):

@@ -66,7 +66,7 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
                 "--outcome",
                 action="append",
                 choices=[str(outcome) for outcome in RETRYABLE],
-                help="with this outcome alone; may be given again",
+                help="only with this outcome; may be repeated",
             )
         form = parser.add_mutually_exclusive_group()
         form.add_argument("--csv", action="store_true", help="as CSV with a header, times in UTC")
@@ -160,7 +160,7 @@ def customer_id(text: str) -> int:
     try:
         return customer_id_of(text)
     except InvalidId as error:
-        raise argparse.ArgumentTypeError(f"it is no customer id ({error.reason})") from None
+        raise argparse.ArgumentTypeError(f"it is not a customer id ({error.reason})") from None
 
 
 def _count(text: str) -> int:

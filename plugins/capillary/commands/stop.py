@@ -47,17 +47,17 @@ class StopRefused(TerminalError):
 
 def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     """Add them to the parser of ``python -m capillary``."""
-    stop = commands.add_parser("stop", help="stop all sending, now, whatever the platform's connection says")
+    stop = commands.add_parser("stop", help="stop all sending now, whatever the platform's connection says")
     _add_scope(stop)
     stop.add_argument("--reason", required=True, type=line_of(REASON_LENGTH), help="why; stopped tasks say it")
     stop.add_argument("--by", type=line_of(200), help="who; default: the login name of this machine's user")
     stop.add_argument(
         "--even-unknown", action="store_true", help="stop also what the ledger does not know yet, before its first run"
     )
-    again = commands.add_parser("resume", help="release a stop; nothing is sent by this alone")
+    again = commands.add_parser("resume", help="release a stop; this alone sends nothing")
     _add_scope(again)
     again.add_argument("--by", type=line_of(200), help="who; default: the login name of this machine's user")
-    _add_ledger(commands.add_parser("stopped", help="list what is stopped, since when, by whom and why"))
+    _add_ledger(commands.add_parser("stopped", help="list what is stopped, since when, who did it and why"))
 
 
 def run(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
@@ -320,7 +320,7 @@ def _resume(ledger: Ledger, scopes: list[Scope], by: str) -> tuple[str, bool]:
         left = in_force(tx)
     lines += _stopped_now(left)
     lines.append(
-        "nothing is sent by this alone: runs that were stopped have ended, and their customers are planned by the next "
+        "this alone sends nothing: runs that were stopped have ended, and their customers are planned by the next "
         "run of their campaign. Requests in doubt are sent again by the next wait, submit or badge_upkeep, once their "
         "absence is confirmed"
     )

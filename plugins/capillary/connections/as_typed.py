@@ -26,8 +26,8 @@ def json_object(connection: Connection, *, example: str) -> dict[str, object]:
     """Return a connection's extra, after a look at its other fields. Airflow's own reader takes broken JSON for none.
 
     Raises:
-        ConnectionInvalid: naming the field: the extra is no JSON object, a name stands in it twice, a field holds a
-            character that nobody sees, or the port is no number.
+        ConnectionInvalid: naming the field: the extra is not a JSON object, a name stands in it twice, a field holds a
+            character that nobody sees, or the port is not a number.
     """
     assert_as_typed(connection)
     twice: list[str] = []
@@ -36,7 +36,7 @@ def json_object(connection: Connection, *, example: str) -> dict[str, object]:
     except (ValueError, TypeError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise _wrong(connection, "extra", "it is no JSON object", f"Write it like {example}")
+        raise _wrong(connection, "extra", "it is not a JSON object", f"Write it like {example}")
     for name in twice:
         raise _twice(connection, name, "the extra")
     return found
@@ -47,12 +47,12 @@ def assert_as_typed(connection: Connection) -> None:
 
     Raises:
         ConnectionInvalid: a field holds a character that nobody sees, the variable says something twice, or its port is
-            no number.
+            not a number.
     """
     for name in _FIELDS:
         value = getattr(connection, name)
         if isinstance(value, str) and (sign := invisible(value)) is not None:
-            problem = f"it holds a character that nobody sees ({sign})"
+            problem = f"it holds an invisible character ({sign})"
             raise _wrong(connection, name, problem, "Type it, or paste it again without one")
     typed = os.environ.get(variable := f"AIRFLOW_CONN_{connection.conn_id.upper()}", "").strip()
     if not typed or not _is_from(typed, connection):

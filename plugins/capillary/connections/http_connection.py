@@ -117,18 +117,18 @@ def address_of(connection: Connection) -> str:
     if not host:
         raise _wrong(connection, "host", "it is missing", ADDRESS_REMEDY)
     if reads_like_none(host):
-        raise _wrong(connection, "host", "it is what becomes of a value that is missing", ADDRESS_REMEDY)
+        raise _wrong(connection, "host", "it is the text that a missing value turns into", ADDRESS_REMEDY)
     try:
         parts = urlsplit(host if "://" in host else f"{schema or 'https'}://{_bracketed(host)}")
         own_port, has_host = parts.port, bool(parts.hostname)
     except ValueError:  # its own words quote the address
         own_port, has_host = None, False
     if not has_host:
-        raise _wrong(connection, "host", "it is no http or https address", ADDRESS_REMEDY)
+        raise _wrong(connection, "host", "it is not an http or https address", ADDRESS_REMEDY)
     if schema and parts.scheme != schema:
         raise _wrong(connection, "schema", "the host begins with another scheme", "Leave one of the two out")
     if port is not None and not _is_port(port):
-        raise _wrong(connection, "port", "it is no number from 1 to 65535", "Correct it, or leave it out")
+        raise _wrong(connection, "port", "it is not a number from 1 to 65535", "Correct it, or leave it out")
     if port is None or port == own_port:
         return parts.geturl()
     if own_port is not None:
@@ -148,7 +148,7 @@ def _schema(connection: Connection) -> str:
             connection,
             "schema",
             "it is neither http nor https",
-            "Correct it or leave it out. A path belongs into the host: in a connection's URI as "
+            "Correct it or leave it out. A path belongs in the host: in a connection's URI as "
             "https%3A%2F%2Fhost%2Fpath",
         )
     return schema
@@ -188,7 +188,7 @@ def _proxies(conn_id: str, name: str, value: object) -> dict[str, str | None] | 
     elif (wrong := next((key for key in found if not _PROXIED.fullmatch(key)), None)) is not None:
         problem = f"{wrong[:40]!r} in it is neither http, https, all, nor one of them with ://host in lower case"
     elif any(each is not None and not isinstance(each, str) for each in found.values()):
-        problem = "an address in it is no text"
+        problem = "an address in it is not text"
     else:
         return {key: each and (each if "://" in each else f"http://{each}") for key, each in found.items()}
     raise ConnectionInvalid(conn_id=conn_id, field=name, problem=problem, remedy=_PROXIES_REMEDY)

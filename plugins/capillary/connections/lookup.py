@@ -61,7 +61,7 @@ class AirflowAway(TransientError):
         self.conn_id = conn_id
         super().__init__(
             f"{place} does not answer ({why}), so connection {conn_id!r} cannot be read now. Nothing is wrong with "
-            f"the connection. The task is tried again; if it stays so, look at {place[0].lower()}{place[1:]}."
+            f"the connection. The task is retried; if this happens again, check {place[0].lower()}{place[1:]}."
         )
 
 
@@ -71,8 +71,9 @@ class ConnectionDenied(TransientError):
     def __init__(self, conn_id: str) -> None:
         self.conn_id = conn_id
         super().__init__(
-            f"Airflow refuses connection {conn_id!r} to this task (HTTP 401 or 403). A retry has a new token; if it "
-            "stays so, look at the team of the connection and of the DAG, and at [api_auth] jwt_secret, which must be "
+            f"Airflow refuses connection {conn_id!r} to this task (HTTP 401 or 403). A retry gets a new token; if "
+            "this happens again, check the team of the connection and of the DAG, and at [api_auth] jwt_secret, which "
+            "must be "
             "the same for the API server and the scheduler."
         )
 

@@ -94,7 +94,7 @@ def inner_conn_id(connection: Connection) -> str | None:
     """Return the id of the connection whose till runs the wrapped call; None where the connection's own does.
 
     Raises:
-        ConnectionInvalid: it is no id, or the connection's own; or the extras are none.
+        ConnectionInvalid: it is not an id, or the connection's own; or the extras are none.
     """
     value = _extras(connection).get(INNER_CONN_ID)
     if value is None:

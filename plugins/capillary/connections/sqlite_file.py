@@ -20,7 +20,8 @@ def assert_file(url: URL, conn_id: str) -> None:
     A database in memory has none. A file that a VFS of its own reads (`vfs` in the extra) may begin otherwise.
 
     Raises:
-        ConnectionUnusable: there is no such file, it is a folder, it cannot be read, or it is no database with tables.
+        ConnectionUnusable: there is no such file, it is a folder, it cannot be read, or it is not a database with
+            tables.
     """
     named = url.database or ""
     if not named or ":memory:" in named or "memory" in (url.query.get("mode"), url.query.get("vfs")):
@@ -43,4 +44,4 @@ def _problem(path: Path, *, any_format: bool) -> str | None:
         return f"the SQLite file {path!s:.200} cannot be read ({type(error).__name__})"
     if not begin:
         return f"the SQLite file {path} is empty, and has no table"
-    return None if begin == _HEADER or any_format else f"{path} is no SQLite database"
+    return None if begin == _HEADER or any_format else f"{path} is not an SQLite database"

@@ -55,10 +55,10 @@ def database_engine_of(conn_id: str) -> Engine:
 
     Raises:
         ConnectionMissing: there is no such connection.
-        ConnectionInvalid: its extra is no JSON object, or says one thing in two ways, or a field holds a character that
-            nobody sees.
-        ConnectionUnusable: it is no database, its provider is not installed, its fields make no address, or it names a
-            SQLite file that is missing.
+        ConnectionInvalid: its extra is not a JSON object, or says one thing in two ways, or a field holds a character
+            that nobody sees.
+        ConnectionUnusable: it is not a database, its provider is not installed, its fields make no address, or it names
+            a SQLite file that is missing.
         LoginRefused: something that the address needs, such as a token, is refused to its login.
         QueryInterrupted: the same could not be fetched now.
         AirflowAway, ConnectionDenied: Airflow does not answer, or refuses the connection.
@@ -99,7 +99,7 @@ def _hook_of(connection: Connection) -> DbApiHook:
         ) from None
     if not isinstance(hook, DbApiHook):
         raise ConnectionUnusable(
-            f"Connection {conn_id!r} of type {kind!r} is no SQL database. "
+            f"Connection {conn_id!r} of type {kind!r} is not an SQL database. "
             "Name one whose provider builds on common-sql, such as postgres, sqlite or snowflake."
         )
     return hook

@@ -44,7 +44,7 @@ async def look_up(
 ) -> tuple[Word, Seen | None]:
     """Read what a reply named, once; where it is what was sent, record it and return how it stands.
 
-    A read that fails is no answer, and nothing is raised.
+    A read that fails is not an answer, and nothing is raised.
     """
     platform_request_id = on_one_line(named.platform_request_id)
     try:

@@ -15,11 +15,11 @@ from capillary.engine.unreadable_rows import is_through, way_out
 from capillary.engine.watch import watch
 from capillary.ledger import request_rows, scans, server
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.foreign_keys import drop_known, foreign_keys
 from capillary.ledger.history import history, read_again
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.runs import planned_requests
 from capillary.ledger.stops import assert_run_not_stopped
+from capillary.ledger.unknown_keys import drop_known, unknown_keys
 
 #: Readings of the list before sending, until one of them came to its end: pages may shift under a reader.
 LIST_READINGS: Final = 3
@@ -72,7 +72,7 @@ async def look_first(
 
     if not await sender.runtime.ledger_call(anything_planned):
         return Looked(Resolved(), _NEVER)
-    await sender.runtime.ledger_call(lambda: _doubt_the_foreign_keys(sender))
+    await sender.runtime.ledger_call(lambda: _doubt_the_unknown_keys(sender))
     await read_history(sender.ledger, sender.client, sender.runtime, alive=alive)
     read_at = await sender.runtime.ledger_call(lambda: _read_by_another(sender, fresh))
     if read_at is None:
@@ -103,7 +103,7 @@ def _read_by_another(sender: Sender, fresh: timedelta | None) -> datetime | None
         return None if reading is None else reading.begun_at
 
 
-def _doubt_the_foreign_keys(sender: Sender) -> None:
+def _doubt_the_unknown_keys(sender: Sender) -> None:
     """Have the whole list read again where a key that this user was shown stops the account: it may be rejected now.
 
     Of a key that another user was shown this user's reading says nothing: it stays, unless the ledger knows it now.
@@ -111,7 +111,7 @@ def _doubt_the_foreign_keys(sender: Sender) -> None:
     account, user = sender.client.settings.account, sender.client.settings.sender
     with sender.ledger.write() as tx:
         drop_known(tx, account)
-        is_stopped = any(foreign.sender == user for foreign in foreign_keys(tx, account))
+        is_stopped = any(unknown.sender == user for unknown in unknown_keys(tx, account))
         if is_stopped and history(tx, account, user).read_at is not None:
             read_again(tx, account, user)
 
@@ -123,15 +123,17 @@ async def _read_to_the_end(sender: Sender) -> None:
         if not watched.reaches_back and watched.refused_before is None:
             raise ListCutShort(
                 "the platform gives no answer to the list of days that this ledger does not know, though it does to "
-                "the newest, and nothing is sent: what this ledger forgot may stand there. Retry later; if it stays, "
-                "have the days listed by the platform's support, or say from which day on requests can stand there: "
+                "the newest, so nothing is sent: there may be requests that this ledger does not know. Retry later; "
+                "if this happens again, ask the platform's support to list these days, or say from which day on there "
+                "can be requests: "
                 "python -m capillary ledger import --dags <folder> --since <day>"
             )
         if not watched.reaches_back:
             raise HistoryUnread(
-                f"the platform refuses to list its requests before {watched.refused_before} to this user, and what "
-                "this ledger forgot may stand there: nothing is sent. Have the days listed by the platform's support "
-                "and run the task again, or say from which day on requests can stand there: python -m capillary "
+                f"the platform refuses to list its requests before {watched.refused_before} to this user, and there "
+                "may be requests that this ledger does not know, so nothing is sent. Ask the platform's support to "
+                "list these days and clear the task, or say from which day on there can be requests: python -m "
+                "capillary "
                 "ledger import --dags <folder> --since <day>"
             )
         read = watched.read
@@ -143,15 +145,17 @@ async def _read_to_the_end(sender: Sender) -> None:
     if misses:
         raise ListCutShort(
             f"the platform's list does not show {counted(misses, 'request')} of ours that a single read shows or "
-            "refuses to show, and nothing is sent: what this ledger forgot may be hidden, too. Retry later: a list "
-            "that lags for longer than visibility_lag_s catches up. If it stays, have the platform's support say which "
-            "requests this user's list leaves out; two days after a python -m capillary ledger import --dags <folder> "
+            "refuses to show, so nothing is sent: requests that this ledger does not know may be hidden, too. Retry "
+            "later: a list that lags for longer than visibility_lag_s catches up. If this happens again, ask the "
+            "platform's support which requests are missing from this user's list; two days after a python -m "
+            "capillary ledger import --dags <folder> "
             "--since <day> what was sent before it is not asked for any more"
         )
     raise ListCutShort(
         f"the platform's list of requests was read {LIST_READINGS} times and never to its end (last time "
-        f"{counted(read.pages, 'page')}, {counted(read.rows, 'row')}), and nothing is sent: what this ledger forgot "
-        "may stand on the part that did not show. Retry later; if it stays, check page_base and page_size of the "
+        f"{counted(read.pages, 'page')}, {counted(read.rows, 'row')}), so nothing is sent: the part that was not "
+        "shown may hold requests that this ledger does not know. Retry later; if this happens again, check page_base "
+        "and page_size of the "
         f"platform's connection{way_out(read)}. "
         "Where it shows rows twice at every reading, python -m capillary ledger import --dags <folder> --since <day> "
         "learns what it holds of ours"

@@ -17,7 +17,7 @@ _MAX_DIGITS: Final = len(str(MAX_CUSTOMER_ID))
 
 
 class Reason(StrEnum):
-    """Why a value is no customer id. The value itself is never repeated."""
+    """Why a value is not a customer id. The value itself is never repeated."""
 
     NULL = "null"
     BOOLEAN = "a boolean"
@@ -36,7 +36,7 @@ class Reason(StrEnum):
 
 
 class InvalidId(TerminalError):
-    """A row's value is no customer id; `reason` says why. Mend the row or the query."""
+    """A row's value is not a customer id; `reason` says why. Fix the row or the query."""
 
     def __init__(self, reason: Reason) -> None:
         self.reason = reason

@@ -42,10 +42,10 @@ from capillary.ledger import request_rows, scans
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.doubts import InDoubt, due_doubts
 from capillary.ledger.errors import Stopped
-from capillary.ledger.foreign_keys import foreign_keys
 from capillary.ledger.history import history
 from capillary.ledger.request_rows import ConfirmedAbsence
 from capillary.ledger.sends import sends_of
+from capillary.ledger.unknown_keys import unknown_keys
 
 #: Without a control, absence is judged by a reading begun so long after ``doubt_from``.
 WITHOUT_CONTROL: Final = timedelta(hours=1)
@@ -123,7 +123,7 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
             seen = await looks.at_first(sending.platform_request_id)
             auto_approved += seen is not None and seen.auto_approved and not sending.auto_approved
         if auto_approved and stop_on_auto_approval:
-            _LOG.error("a request was executed without a human: nothing more is sent again now")
+            _LOG.error("a request was executed without a human's approval; not resending any more requests")
             break
     still = len(doubts) - found - sent_again - given_up
     _LOG.info(
@@ -176,7 +176,7 @@ async def _absences(
         with ledger.read() as tx:
             is_read = history(tx, account, user).read_at is not None
             state = scans.state(tx, account)
-            if not state.trusted or foreign_keys(tx, account) or not is_read:
+            if not state.trusted or unknown_keys(tx, account) or not is_read:
                 return []
             ahead_s = scans.platform_ahead_s(tx, account)
             controls = _newest_sends(tx, seen_keys, made_at, begun=begun, platform_ahead_s=ahead_s)

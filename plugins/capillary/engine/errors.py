@@ -1,4 +1,4 @@
-"""Why the engine stops, and what mends it."""
+"""Why the engine stops, and what fixes it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ServerChanged(TransientError):
         super().__init__(
             "the ledger's database failed over to another server or was restored (found at "
             f"{change.found_at:%Y-%m-%d %H:%M:%S} UTC), so its last commits may be lost, and the platform's list may "
-            f"not show yet what they had sent. Nothing is sent before {change.over_at:%Y-%m-%d %H:%M:%S} UTC, and then "
-            "after another reading of the list; submit waits for it by itself, there is nothing to do"
+            f"not show yet what they had sent. Nothing is sent before {change.over_at:%Y-%m-%d %H:%M:%S} UTC and "
+            "before the list has been read again. There is nothing to do: submit waits by itself"
         )
 
 
@@ -32,7 +32,10 @@ class AutoApproved(TerminalError):
 
 
 class ListCutShort(TransientError):
-    """The platform's list of requests could not be read to its end; who cannot see what stands there sends nothing."""
+    """The platform's list of requests could not be read to its end.
+
+    Nothing is sent, because there may be requests that we cannot see.
+    """
 
 
 class HistoryUnread(TerminalError):
@@ -40,7 +43,7 @@ class HistoryUnread(TerminalError):
 
 
 class HistoryOpen(TransientError):
-    """The account's first reading is not through, or was begun again meanwhile; the task waits for it at its retry."""
+    """The account's first reading has not finished, or started again; the task waits for it when it is retried."""
 
 
 class LedgerBehind(TerminalError):

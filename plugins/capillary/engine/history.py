@@ -91,7 +91,7 @@ async def read_history(ledger: Ledger, client: Client, runtime: Runtime, *, aliv
             continue
         finally:
             await runtime.ledger_call(reading.give_back)
-        _LOG.warning("the first reading goes on in a while: %s", failure)
+        _LOG.warning("the first reading of the list continues later: %s", failure)
         await runtime.sleep(getattr(failure, "retry_after_s", None) or _PAUSE_S)
 
 
@@ -170,9 +170,9 @@ class _Reading:
         if found.unread is not None:
             raise HistoryUnread(
                 f"the platform refuses to list its requests of {found.unread} to this user, and this ledger, which "
-                "had never seen the account, may have forgotten requests of these days: nothing is sent. Have the "
-                "days listed by the platform's support and run the task again, or say from which day on requests can "
-                "stand there: python -m capillary ledger import --dags <folder> --since <day>"
+                "had never seen the account, may have forgotten requests of these days, so nothing is sent. Ask the "
+                "platform's support to list these days and clear the task, or say from which day on there can be "
+                "requests: python -m capillary ledger import --dags <folder> --since <day>"
             )
         _LOG.info("the first reading of %s is through, from %s on", self.account, found.first_day)
 
@@ -192,9 +192,9 @@ class _Reading:
                 return None
             raise ListCutShort(
                 f"the platform gives no answer to the list of {days}, though it does to the newest day "
-                f"({error.reason}), and nothing is sent: what this ledger forgot may stand there. Retry later; if it "
-                "stays, have these days listed by the platform's support, or say from which day on requests can stand "
-                "there: python -m capillary ledger import --dags <folder> --since <day>"
+                f"({error.reason}), so nothing is sent: there may be requests that this ledger does not know. Retry "
+                "later; if this happens again, ask the platform's support to list these days, or say from which day "
+                "on there can be requests: python -m capillary ledger import --dags <folder> --since <day>"
             ) from error
         except CallRefused as error:
             # Where the newest days are refused as well, it is not the days that the platform refuses.
@@ -225,9 +225,9 @@ class _Reading:
             except CallRefused as error:
                 raise ListCutShort(
                     f"the platform counts {counted(total, 'request')} since {whole.first}, shows {len(self.seen)} in "
-                    f"parts, and refuses the list as a whole ({error.reason}), and nothing is sent: the rest may be "
-                    "ours. Have the platform's support list them, or say from which day on requests can stand "
-                    "there: python -m capillary ledger import --dags <folder> --since <day>"
+                    f"parts, and refuses the list as a whole ({error.reason}), so nothing is sent: the rest may be "
+                    "ours. Ask the platform's support to list them, or say from which day on there can be requests: "
+                    "python -m capillary ledger import --dags <folder> --since <day>"
                 ) from error
 
     async def _pages(self, days: Days, today: date) -> int:
@@ -278,9 +278,10 @@ class _Reading:
                 return await self._has_no_more(Days(days.first, today), today, read.rows)
         raise ListCutShort(
             f"the platform's list of {days} was read {READINGS} times and never to its end (last time "
-            f"{counted(read.pages, 'page')}, {counted(read.rows, 'row')}), and nothing is sent: what this ledger "
-            "forgot may stand on the part that did not show. Retry later; if it stays, check page_base and page_size "
-            "of the platform's connection, or say from which day on requests can stand there: "
+            f"{counted(read.pages, 'page')}, {counted(read.rows, 'row')}), so nothing is sent: the part that was not "
+            "shown may hold requests that this ledger does not know. Retry later; if this happens again, check "
+            "page_base and page_size "
+            "of the platform's connection, or say from which day on there can be requests: "
             "python -m capillary ledger import --dags <folder> --since "
             f"<day>{way_out(read)}"
         )
@@ -336,5 +337,5 @@ def _is_read(ledger: Ledger, settings: PlatformSettings) -> bool:
 
 
 def _until(days: Days, today: date) -> date | None:
-    """Return the last day to ask for. Up to today means up to now: what is made meanwhile is looked at, too."""
+    """Return the last day to ask for. Up to today means up to now: what is made in the meantime is looked at, too."""
     return None if days.last >= today else days.last + _DAY

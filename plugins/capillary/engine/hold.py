@@ -1,7 +1,7 @@
 """What a submitting task does while doubt keeps its requests back: it reads the list again, and then goes away.
 
-Waiting is no failure. Within the task the list is read for up to `IN_TASK_S`, since most of what was lost shows there
-after seconds. What takes longer is waited for elsewhere (`Waits`), where it holds no worker.
+Waiting is not a failure. Within the task the list is read for up to `IN_TASK_S`, since most of what was lost shows
+there after seconds. What takes longer is waited for elsewhere (`Waits`), where it holds no worker.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Hold:
         return not here.batch or (here.is_narrow and not self._has_looked)
 
     def sent(self, *, accepted: bool) -> None:
-        """Something went out: look again before the next wait, which begins anew where it was accepted."""
+        """Something went out: look again before the next wait, which begins again where it was accepted."""
         self._has_looked = False
         if accepted:
             self._begun_s, self._pause_s = None, _FIRST_PAUSE_S
@@ -66,8 +66,8 @@ class Hold:
             return None
         until = here.until or here.now + timedelta(seconds=IN_TASK_S)
         return Waits(
-            f"{counted(here.in_doubt, 'request', 'is', 'are')} in doubt; submit goes on when the platform's list has "
-            f"shown what became of them, or can judge it ({until:%Y-%m-%d %H:%M:%S} UTC)",
+            f"{counted(here.in_doubt, 'request', 'is', 'are')} in doubt; submit continues when the platform's list "
+            f"shows what became of them, or when their absence can be judged ({until:%Y-%m-%d %H:%M:%S} UTC)",
             until,
             may_end_early=True,
         )

@@ -23,13 +23,13 @@ from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import held_rows, record_rows, seen_in
 from capillary.engine.unreadable_rows import is_through
 from capillary.engine.watch import cluster_day
-from capillary.ledger import foreign_keys, history, scans
+from capillary.ledger import history, scans, unknown_keys
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.foreign_keys import ForeignKey
 from capillary.ledger.holders import holders
 from capillary.ledger.import_requests import Candidate, Forgotten, adopt, known_candidates
 from capillary.ledger.sightings import keys_seen
 from capillary.ledger.spec import KEY_PREFIX, carries, content_hash, has_our_form, hash_in, readable
+from capillary.ledger.unknown_keys import UnknownKey
 
 #: Attempts that are tried when a key is proven.
 MAX_ATTEMPT: Final = 10
@@ -60,7 +60,7 @@ class Imported:
     elsewhere: tuple[tuple[str, str], ...]
     whole: bool
     hidden: tuple[str, ...]
-    of_other_users: tuple[ForeignKey, ...]
+    of_other_users: tuple[UnknownKey, ...]
     found: int = 0
     keyless: tuple[str, ...] = ()
     not_shown: tuple[str, ...] = ()
@@ -143,7 +143,7 @@ async def import_forgotten(
             return take_keyless(tx, account, client.settings.sender, without_key.values())
 
     keyless = await runtime.ledger_call(judge_keyless)
-    foreign = await runtime.ledger_call(lambda: _still_foreign(ledger, account))
+    unknown = await runtime.ledger_call(lambda: _still_unknown(ledger, account))
     imported = Imported(
         requests=len(adopted),
         customers=sum(adopted),
@@ -152,8 +152,8 @@ async def import_forgotten(
         elsewhere=tuple(elsewhere.items()),
         whole=await is_through(ledger, runtime, account, days.read) and not (days.refused or days.unanswered),
         hidden=tuple(hidden),
-        of_other_users=tuple(each for each in foreign if each.sender != client.settings.sender),
-        not_shown=_not_shown(foreign, client.settings, shown_names) if nothing_is_older else (),
+        of_other_users=tuple(each for each in unknown if each.sender != client.settings.sender),
+        not_shown=_not_shown(unknown, client.settings, shown_names) if nothing_is_older else (),
         found=keyless.found,
         keyless=keyless.held,
     )
@@ -218,18 +218,18 @@ def _known_candidates(ledger: Ledger, account: str) -> tuple[datetime, list[Cand
         return tx.now, known_candidates(tx, account)
 
 
-def _still_foreign(ledger: Ledger, account: str) -> tuple[ForeignKey, ...]:
+def _still_unknown(ledger: Ledger, account: str) -> tuple[UnknownKey, ...]:
     """Let the keys go that the ledger knows by now, and return those that are left."""
     with ledger.write() as tx:
-        foreign_keys.drop_known(tx, account)
-        return foreign_keys.foreign_keys(tx, account)
+        unknown_keys.drop_known(tx, account)
+        return unknown_keys.unknown_keys(tx, account)
 
 
 def _not_shown(
-    foreign: Iterable[ForeignKey], settings: PlatformSettings, shown_names: Collection[str]
+    unknown: Iterable[UnknownKey], settings: PlatformSettings, shown_names: Collection[str]
 ) -> tuple[str, ...]:
-    shown = {foreign_keys.as_kept(name) for name in shown_names}
-    return tuple(each.key for each in foreign if each.sender == settings.sender and each.key not in shown)
+    shown = {unknown_keys.as_kept(name) for name in shown_names}
+    return tuple(each.key for each in unknown if each.sender == settings.sender and each.key not in shown)
 
 
 def _reach_back_to(ledger: Ledger, settings: PlatformSettings, since: date) -> None:
@@ -244,9 +244,9 @@ def _clear(ledger: Ledger, settings: PlatformSettings, since: date, *, nothing_i
     with ledger.write() as tx:
         first_day = history.history(tx, account, sender).first_day
         if nothing_is_older:
-            foreign_keys.clear(tx, account, sender)
+            unknown_keys.clear(tx, account, sender)
             history.take_as_read(tx, account, sender, since=since)
         elif first_day is not None and since <= first_day:
-            foreign_keys.clear(tx, account, sender)
+            unknown_keys.clear(tx, account, sender)
         else:
             history.read_again(tx, account, sender)  # what is older than the import may be unknown

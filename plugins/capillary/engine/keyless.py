@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from capillary.api.request_workflow import RequestState, WorkflowRequest
 from capillary.engine.platform_list import hides_its_key
 from capillary.engine.sightings import seen_in
-from capillary.ledger import foreign_keys, scans
+from capillary.ledger import scans, unknown_keys
 from capillary.ledger.database import Transaction
 from capillary.ledger.holders import holds_without_badge, unseen_of_customers
 from capillary.ledger.request_rows import record_sighting
@@ -60,7 +60,7 @@ def take_keyless(tx: Transaction, account: str, sender: str, rows: Iterable[Work
         elif holds_without_badge(tx, account, row.badge_id, sorted(set(row.customers or ()))):
             held.append(platform_request_id)
     if held:
-        foreign_keys.note(tx, account, sender, held)
+        unknown_keys.note(tx, account, sender, held)
     return Keyless(found, tuple(held))
 
 

@@ -17,7 +17,7 @@ from capillary.engine.platform_list import LOOK_BACK, hides_its_key
 from capillary.engine.runtime import Runtime
 from capillary.engine.single_read import SingleReads
 from capillary.engine.unreadable_rows import read_damaged
-from capillary.ledger import foreign_keys, scans
+from capillary.ledger import scans, unknown_keys
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.sightings import keys_seen
 
@@ -74,7 +74,7 @@ async def look_behind(
 
     def note() -> None:
         with ledger.write() as tx:
-            foreign_keys.note(tx, account, user, still)
+            unknown_keys.note(tx, account, user, still)
 
     if still:
         await runtime.ledger_call(note)

@@ -1,6 +1,6 @@
 """Did a warehouse refuse the login? Then the same login is refused at the next try, and a person must correct it.
 
-A credential that the next try makes or fetches anew is none of these: Snowflake's and Google's short-lived tokens.
+A credential that the next try makes or fetches again is none of these: Snowflake's and Google's short-lived tokens.
 Nor is a server that takes no logins now: one that starts (57P03), or has no connection left (53300).
 """
 
@@ -26,7 +26,7 @@ _OF_POSTGRESQL: Final = re.compile(
 _POSTGRESQL_DRIVERS: Final = frozenset({"psycopg", "psycopg2", "pg8000", "redshift_connector"})
 #: Codes of a login that Snowflake refused (its connector's CREDENTIAL_REJECTION_GS_CODES, `network.py`).
 _SNOWFLAKE: Final = frozenset({390100, 390144, 394300, 394303, 394304, 394305, 394306})
-#: Its tokens that the next try makes anew, where the connector calls them 28000, too: expired, or not valid yet.
+#: Its tokens that the next try makes again, where the connector calls them 28000, too: expired, or not valid yet.
 _SNOWFLAKE_PASSING: Final = frozenset({390110, 390112, 390114, 390318, 394301, 394302})
 #: Older connectors say 250001 (08001) of a wrong password and of a server that is away; their words tell.
 _SNOWFLAKE_WORDS: Final = re.compile(r"Incorrect username or password|JWT token is invalid|OKTA: 40[13]")
@@ -56,7 +56,7 @@ def refuses_login(error: BaseException) -> bool | None:
 
 
 def _google(error: BaseException) -> bool | None:
-    """Judge credentials that cannot be had; what was out of reach meanwhile, or calls itself retryable, passes."""
+    """Judge credentials that cannot be had; what was out of reach, or calls itself retryable, passes."""
     names = {each.__name__ for each in type(error).__mro__ if each.__module__ == "google.auth.exceptions"}
     if names.isdisjoint({"RefreshError", "DefaultCredentialsError"}):
         return None

@@ -10,10 +10,10 @@ from capillary.counted import counted
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind
 from capillary.ledger.auto_approval import auto_approval, latest_auto_approved
 from capillary.ledger.database import Transaction
-from capillary.ledger.foreign_keys import foreign_keys
 from capillary.ledger.history import history
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.spec import has_our_form
+from capillary.ledger.unknown_keys import unknown_keys
 
 
 def assert_none_executed(count: int) -> None:
@@ -59,20 +59,20 @@ def assert_may_send(tx: Transaction, settings: PlatformSettings) -> None:
     account = settings.account
     if history(tx, account, settings.sender).read_at is None:
         raise HistoryOpen(
-            f"the list of {account} has to be read from its beginning once more, because a request stood there that "
-            "this ledger did not know; nothing is sent before that. submit does it; retry the task if it ended"
+            f"the list of {account} must be read again from its beginning, because it held a request that this ledger "
+            "did not know. Nothing is sent before that. submit reads it; if submit has ended, retry the task"
         )
-    assert_nothing_foreign(tx, settings)
+    assert_nothing_unknown(tx, settings)
 
 
-def assert_nothing_foreign(tx: Transaction, settings: PlatformSettings) -> None:
+def assert_nothing_unknown(tx: Transaction, settings: PlatformSettings) -> None:
     """Assert that no credential user of the account was shown a key that the ledger does not know."""
-    found = foreign_keys(tx, settings.account)
+    found = unknown_keys(tx, settings.account)
     if not found:
         return
-    own = next((foreign for foreign in found if foreign.sender == settings.sender), None)
+    own = next((unknown for unknown in found if unknown.sender == settings.sender), None)
     if own is not None and not has_our_form(own.key):
-        dark = sum(not has_our_form(foreign.key) for foreign in found)
+        dark = sum(not has_our_form(unknown.key) for unknown in found)
         raise LedgerBehind(
             f"the platform shows no key of request {on_one_line(own.key)}"
             f"{f' and {dark - 1} more' if dark > 1 else ''}: it may be one of ours that this ledger has forgotten, and "

@@ -27,7 +27,7 @@ def plan_rows(
     """Plan the customers that rows name; a dry run counts the same way and writes nothing.
 
     Memory stays flat whatever the number of batches, and a slow warehouse holds no connection of the ledger. A row
-    that is no customer id is counted and kept with its reason; it never stops the others (the guard
+    that is not a customer id is counted and kept with its reason; it never stops the others (the guard
     ``max_invalid_share`` may).
 
     Args:

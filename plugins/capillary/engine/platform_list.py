@@ -13,7 +13,7 @@ from capillary.api.errors import CallRefused, PlatformUnavailable, ReplyTooLarge
 from capillary.api.request_workflow import REQUEST_TYPE, Page, WorkflowRequest, is_decided
 from capillary.counted import counted
 
-#: More pages than this are no list: some platforms answer any page number with the same page.
+#: More pages than this are not a list: some platforms answer any page number with the same page.
 MAX_PAGES: Final = 10_000
 #: The list is read from so long before the first send that matters: the platform does not say whether `startDate`
 #: is included, and its clock and time zone may be a day away from ours.

@@ -18,7 +18,7 @@ class BadgeUnfit(TerminalError):
 
 
 def assert_fit(badge: Badge | None, *, badge_id: str, account: str, now: datetime) -> None:
-    """Refuse a badge that cannot be enrolled for; what the platform leaves unsaid is no reason to refuse.
+    """Refuse a badge that cannot be enrolled for; a badge is not refused for what the platform leaves unsaid.
 
     Args:
         badge: as the platform describes it; None when the organisation has no such badge.
@@ -48,5 +48,5 @@ def assert_fit(badge: Badge | None, *, badge_id: str, account: str, now: datetim
         name = on_one_line(badge.name or "without a name")
         raise BadgeUnfit(
             f"badge {badge_id} ({name}) cannot be enrolled for: {'; '.join(against)}. "
-            "Mend the badge on the platform, or name another one"
+            "Fix the badge on the platform, or name another one"
         )

@@ -31,7 +31,7 @@ _TERMINAL_CLASSES: Final = frozenset(
         "0L",  # invalid grantor
         "0P",  # invalid role
         "21",  # cardinality: a subquery gave several rows
-        "22",  # data exception: a value is no number
+        "22",  # data exception: a value is not a number
         "23",  # integrity
         "28",  # invalid authorisation
         "2F",  # a routine's own error
@@ -169,13 +169,13 @@ def may_pass(error: Exception) -> bool:
 
 
 def _sqlite_passes(orig: sqlite3.Error) -> bool:
-    # sqlite3 gives errors that are not SQLite's own (text that is no UTF-8) no code
+    # sqlite3 gives errors that are not SQLite's own (text that is not UTF-8) no code
     code = getattr(orig, "sqlite_errorcode", None)
     return isinstance(orig, sqlite3.OperationalError) and code is not None and code & 0xFF not in _SQLITE_TERMINAL
 
 
 def _login_passes(orig: BaseException) -> bool | None:
-    """Judge a login: a token that the next try makes anew passes, whatever its SQLSTATE."""
+    """Judge a login: a token that the next try makes again passes, whatever its SQLSTATE."""
     refused = refuses_login(orig)
     return None if refused is None else not refused
 

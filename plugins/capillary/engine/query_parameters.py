@@ -28,7 +28,7 @@ _QUERY_WORDS: Final = frozenset({"select", "with", "values", "table"})
 _ARRAY_WORDS: Final = frozenset({"any", "all", "some"})
 _COLON: Final = re.compile(r"(\\*):")
 _LOOKS_LIKE_A_LIST: Final = re.compile(r"^\s*[\[({]|,")
-_NAN: Final = ("its value is no number (NaN)", "Give a number, or leave the condition out")
+_NAN: Final = ("its value is not a number (NaN)", "Give a number, or leave the condition out")
 CLOSE_COMMENT: Final = "Close it with */, or write -- for a comment of one line"
 _WRITE_COLON: Final = r"or write \: for a colon that names none"
 
@@ -39,7 +39,7 @@ class ParameterMissing(TerminalError):
     def __init__(self, *, missing: Sequence[str], given: Sequence[str]) -> None:
         self.missing = tuple(missing)
         super().__init__(
-            f"The query wants {', '.join(f':{name}' for name in missing)}; given: {', '.join(given) or 'none'}. "
+            f"The query needs {', '.join(f':{name}' for name in missing)}; given: {', '.join(given) or 'none'}. "
             f"Add it to the campaign's parameters, {_WRITE_COLON}."
         )
 
@@ -100,7 +100,7 @@ class Query:
 
     @classmethod
     def read(cls, sql: str, grammar: Grammar) -> Query:
-        """Read a query; a byte order mark at its begin is no part of it."""
+        """Read a query; a byte order mark at its begin is not a part of it."""
         pieces = tuple(tokens(sql.removeprefix("\ufeff"), grammar))
         return cls(pieces, tuple(_mentions(pieces)))
 
@@ -252,7 +252,7 @@ def _of_scalar(mention: Mention, value: object) -> tuple[str, str] | None:
         return _NAN
     if mention.use is Use.IN and not mention.brackets and value is not None:
         return (
-            f"its value is one {'text' if isinstance(value, str) else 'value'}, and IN without brackets wants a list",
+            f"its value is one {'text' if isinstance(value, str) else 'value'}, and IN without brackets needs a list",
             f"Give a list, or write = :{mention.name} for one value",
         )
     if mention.use is Use.IN and isinstance(value, str) and _LOOKS_LIKE_A_LIST.search(value):

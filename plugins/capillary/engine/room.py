@@ -58,7 +58,7 @@ def room(tx: Transaction, badge_run_id: OpenPlan, settings: PlatformSettings, *,
         tx: the transaction.
         badge_run_id: the run that sends.
         settings: of its account and credential user. Another user's doubts are ended by that user, or by what shows
-            of them; they are no reason to wait.
+            of them; nothing waits for them.
         in_flight: most requests under way at once, and most in doubt.
         width: most requests under way at once as long as nothing was accepted.
     """

@@ -105,7 +105,7 @@ class Sender:
         begun = self.runtime.monotonic()
         if not await self.may_submit():
             raise SubmittingOff(
-                "submitting is switched off in the platform's connection; switch it on there and retry the task"
+                "submitting is switched off in the platform's connection. Switch it on there and retry the task"
             )
         body = await self.runtime.ledger_call(lambda: self._body(request_id))
         held = await self.runtime.ledger_call(lambda: self._claimed(claim, list_read_at)) if body else None
@@ -115,7 +115,7 @@ class Sender:
             raise ServerChanged(held)
         held_up = self.runtime.monotonic() - begun > SEND_WITHIN_S
         if held_up or held.key != body.key:
-            why = "the sender was held up before it sent" if held_up else "the request was planned anew meanwhile"
+            why = "the sender was held up before it sent" if held_up else "the request has been planned again"
             return await self._not_taken(held, NotTaken(reason=why))
         try:
             taken = await self.client.submit(body)
@@ -141,13 +141,15 @@ class Sender:
         _LOG.info("request %s accepted as %s, state %s", held.key, platform_request_id, state)
         if seen.failed_checks:
             _LOG.error(
-                "the platform took request %s and says that it did not pass its check (%s): it waits, and is not sent "
-                "again. Look at it on the checker's page, and at the till's rights (CanMakeRequest)",
+                "the platform took request %s and says that it did not pass its check (%s): it waits and is not sent "
+                "again. Look at it on the checker's page, and check the till's rights (CanMakeRequest)",
                 held.key,
                 seen.failed_checks,
             )
         if not known:
-            _LOG.error("this ledger does not know %s any more, it was restored meanwhile: submitting stops", held.key)
+            _LOG.error(
+                "this ledger no longer knows %s, because it was restored in the meantime; submitting stops", held.key
+            )
         return Sending(Sent.ACCEPTED, auto_approved=seen.auto_approved, platform_request_id=seen.platform_request_id)
 
     async def _unclear(self, held: Claim, error: InDoubt) -> Sending:
@@ -244,7 +246,7 @@ def assert_account(ledger: Ledger, plan: PlanId, account: str) -> None:
 
 
 def body_of(tx: Transaction, request_id: int) -> IssueBadgeRequest | None:
-    """Build a request from the ledger alone; None when it was given back meanwhile.
+    """Build a request from the ledger alone; None when it was given back in the meantime.
 
     Raises:
         BodyChanged: it is not what its key was made from.

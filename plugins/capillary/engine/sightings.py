@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 
 from capillary.api.request_workflow import RequestState, WorkflowRequest, is_decided
-from capillary.ledger import foreign_keys, request_rows, scans
+from capillary.ledger import request_rows, scans, unknown_keys
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import RequestGone
 from capillary.ledger.holders import Holder, holders, in_doubt_or_of
@@ -26,14 +26,14 @@ class Recorded:
         rows: the rows of our requests, by the ledger's id; of twins in one page the last.
         keys: the keys of our requests.
         new: sightings that are new.
-        foreign_key: a key of ours that the ledger does not know.
+        unknown_key: a key of ours that the ledger does not know.
         others: the rows of no request of this ledger.
     """
 
     rows: Mapping[int, WorkflowRequest]
     keys: frozenset[str]
     new: int
-    foreign_key: str | None
+    unknown_key: str | None
     others: tuple[WorkflowRequest, ...] = ()
 
 
@@ -77,12 +77,12 @@ def record_rows(
                 unknown.extend([row.request_key] if row.request_key else [])
     without_key = [each.platform_request_id for each in by_id.values() if not each.request_key]
     if live := [each for each in without_key if by_id[each].state != RequestState.REJECTED]:
-        foreign_keys.see_again(tx, account, sender, live)
+        unknown_keys.see_again(tx, account, sender, live)
     not_ours = scans.are_not_ours(tx, account, unknown)
-    foreign = [key for key in unknown if key not in not_ours]
-    if foreign:
-        foreign_keys.note(tx, account, sender, foreign)
-    return Recorded(dict(ours), frozenset(keys), new, foreign[-1] if foreign else None, tuple(others))
+    stopping = [key for key in unknown if key not in not_ours]
+    if stopping:
+        unknown_keys.note(tx, account, sender, stopping)
+    return Recorded(dict(ours), frozenset(keys), new, stopping[-1] if stopping else None, tuple(others))
 
 
 def record_accepted(tx: Transaction, account: str, sender: str, held: Claim, seen: Seen) -> bool:
@@ -97,7 +97,7 @@ def record_accepted(tx: Transaction, account: str, sender: str, held: Claim, see
             request_rows.note_answer(tx, held, seen.platform_request_id)
             request_rows.record_sighting(tx, holder.request_id, seen)
             return True
-    foreign_keys.note(tx, account, sender, [held.key])
+    unknown_keys.note(tx, account, sender, [held.key])
     return False
 
 

@@ -30,8 +30,9 @@ async def read_singly(client: Client, platform_request_id: str) -> WorkflowReque
         found = await client.read_request(platform_request_id)
     except CallRefused as error:
         _LOG.warning(
-            "the platform refuses to show request %s (HTTP %s, code %s), and the other requests are read without it: "
-            "if this stays, ask the platform's support whether it still exists and whether this user may see it",
+            "the platform refuses to show request %s (HTTP %s, code %s), and the other requests are read without it. "
+            "If this happens again, ask the platform's support whether it still exists and whether this user may see "
+            "it",
             on_one_line(platform_request_id),
             error.http_status,
             error.code,
@@ -39,8 +40,8 @@ async def read_singly(client: Client, platform_request_id: str) -> WorkflowReque
         return None
     if found is None:
         _LOG.warning(
-            "the platform does not know request %s; its customers stay open. If this stays, ask the platform's support "
-            "what became of it",
+            "the platform does not know request %s; its customers stay open. If this happens again, ask the "
+            "platform's support what became of it",
             on_one_line(platform_request_id),
         )
     return found
@@ -49,7 +50,7 @@ async def read_singly(client: Client, platform_request_id: str) -> WorkflowReque
 class SingleReads:
     """Single reads of one look: a request that the platform cannot show stops no other.
 
-    One may answer with an error of the server for ever, or with nothing that can be read; but where `AWAY` in a row end
+    One may answer with an error of the server forever, or with nothing that can be read; but where `AWAY` in a row end
     so, it is the platform that is away.
     """
 

@@ -4,7 +4,7 @@ The platform's list is read first: what an earlier try left in doubt may stand t
 a restored ledger has forgotten. The first request goes alone and is read once, seconds after its reply: auto-approval
 shows there, before a second is out.
 
-Waiting is no failure: where doubt keeps the rest back, or something that passes came after a step forward, the task
+Waiting is not a failure: where doubt keeps the rest back, or something that passes came after a step forward, the task
 comes back with what it waits for (`capillary.engine.hold.Waits`) and is to be called again.
 """
 
@@ -332,7 +332,9 @@ def stop_look(ledger: Ledger, plan: PlanId) -> Callable[[], None]:
             with ledger.read() as tx:
                 assert_plan_not_stopped(tx, plan)
         except DATABASE_ERRORS as error:
-            _LOG.info("the look at the stop failed (%s); the next one follows", type(error).__name__)
+            _LOG.info(
+                "could not check whether sending is stopped (%s); checking again at the next look", type(error).__name__
+            )
 
     return look
 
@@ -340,7 +342,9 @@ def stop_look(ledger: Ledger, plan: PlanId) -> Callable[[], None]:
 def _give_back(ledger: Ledger, plan: PlanId) -> None:
     with ledger.write() as tx:
         freed = request_rows.discard_unsent(tx, badge_run_ids=[open_plan(tx, plan)])
-    _LOG.warning("not sent, since the run was stopped, and given back to a later one: %s", counted(freed, "customer"))
+    _LOG.warning(
+        "the run was stopped; its unsent requests were given back to a later run: %s", counted(freed, "customer")
+    )
 
 
 def _assert_human(so_far: _SoFar, terms: _Terms) -> None:

@@ -1,4 +1,4 @@
-"""Rows of the list that are damaged: a stranger's must not stop an account for ever, and none counts as absent.
+"""Rows of the list that are damaged: a stranger's must not stop an account forever, and none counts as absent.
 
 A row that shows its platform request id is read singly. Of one that does not, a person says that it is somebody
 else's, by the name that its content has.
@@ -52,7 +52,7 @@ def way_out(read: ListRead) -> str:
     named = " ".join(f"--not-ours {name}" for name in sorted(read.but_for))
     return (
         f". All else adds up, but for {counted(len(read.but_for), 'row')} without an id and without a sign of "
-        "whose it is: have the platform's support look there, and if nothing of it is ours, say so: "
+        "whose it is: ask the platform's support to look at them; if none of them is ours, say so: "
         "python -m capillary ledger import "
         f"{named}"
     )

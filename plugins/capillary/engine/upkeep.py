@@ -58,7 +58,7 @@ async def keep_account(sender: Sender, *, reader: str) -> Kept:
     tried = watched.read_singly if watched else frozenset[int]()
     left = SINGLE_READS - len(tried)
     for plan in await sender.runtime.ledger_call(still_open) if watched else ():
-        # A run that plans anew meanwhile has nothing that was sent.
+        # A run that plans again in the meantime has nothing that was sent.
         with suppress(PlanUnknown):
             singly = await settle_decided(sender, plan, most=left, tried=tried)
             settled += singly.settled

@@ -51,7 +51,7 @@ class Policy:
     """
 
     tolerated_failures: Annotated[
-        int, Field(ge=0, description="a whole number of customers; a share belongs into tolerated_failure_share")
+        int, Field(ge=0, description="a whole number of customers; a share belongs in tolerated_failure_share")
     ] = 0
     tolerated_failure_share: Annotated[
         float,
@@ -172,7 +172,7 @@ def _nothing_planned(facts: Facts) -> str:
         return f"Nothing was planned; {counted(facts.left_over, 'customer')} left for the next run."
     if facts.eligible == 0:
         return "Nothing left to do: the query returned nobody."
-    sentence = f"Nothing left to do: of {facts.eligible:,} eligible, nobody is new on this occasion."
+    sentence = f"Nothing left to do: none of the {facts.eligible:,} eligible is new on this occasion."
     if facts.known_elsewhere and facts.known_through:
         known = counted(facts.known_elsewhere, "customer")
         sentence += f" {known} known through other campaigns of the badge: {facts.known_through}."
@@ -187,17 +187,17 @@ def _unfinished(facts: Facts) -> list[str]:
         if facts.deadline_passed:
             problems.append(
                 f"The deadline has passed with {still}{held}: have the checker decide, then clear wait; "
-                "nothing is lost and nothing is sent again."
+                "nothing is lost, and nothing is sent again."
             )
         else:
             problems.append(
-                f"Not finished, {still}{held}: clear the task that failed, which goes on from here; what is decided "
-                "meanwhile, badge_upkeep settles."
+                f"Not finished, {still}{held}: clear the task that failed; it continues from here. Until then "
+                "badge_upkeep settles what is decided."
             )
     if facts.discarded:
         problems.append(
-            f"{counted(facts.discarded, 'customer')} never sent and given back: mend what stopped submit; "
-            "the next run takes them."
+            f"{counted(facts.discarded, 'customer')} never sent and given back: fix what stopped submit. The next run "
+            "takes them."
         )
     return problems
 
@@ -225,7 +225,7 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
                 policy.on_unconfirmed,
                 (
                     f"{counted(unconfirmed, 'customer')} unconfirmed: look at them on the platform, or retry outcome "
-                    "unconfirmed, which leaves out whom the badge read shows as enrolled."
+                    "unconfirmed, which skips customers who already hold the badge."
                 ),
             )
         )
@@ -236,7 +236,7 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
                 Word.WARN if tolerated else Word.FAIL,
                 (
                     f"{failures:,} of {counted(facts.planned, 'customer')} failed or not accepted"
-                    f"{', as tolerated' if tolerated else ''}: see the codes in the report, mend the cause, "
+                    f"{', as tolerated' if tolerated else ''}: see the codes in the report, fix the cause, "
                     "then retry outcomes failed and not_accepted."
                 ),
             )
@@ -269,7 +269,7 @@ def _is_proven(facts: Facts) -> bool:
 
 
 def _rest(facts: Facts, *, proven: bool) -> str:
-    """Say what becomes of those whom this run left out."""
+    """Say what becomes of those that this run left out."""
     left = counted(facts.left_over, "customer")
     if not facts.canary:
         return f"{left} left over the cap for the next run."

@@ -139,7 +139,7 @@ async def settle_decided(
             return [each for each in decided_requests(tx, open_plan(tx, plan)) if each not in tried]
 
     left = await sender.runtime.ledger_call(decided)
-    # By lot, so that none waits for ever behind those that no single read settles.
+    # By lot, so that none waits forever behind those that no single read settles.
     chosen = left if len(left) <= most else sorted(sender.runtime.random.sample(left, max(most, 0)))
     settled = await settle_by_reading(sender.ledger, sender.client, sender.runtime, chosen)
     return SettledSingly(len(chosen), settled, len(left) - len(chosen))

@@ -52,7 +52,7 @@ class Watched:
         read: how the reading went.
         settled: requests settled from what was read.
         read_singly: the ledger's ids of decided requests that single reads were asked for, settled or not.
-        foreign_key: a key of ours that the ledger does not know.
+        unknown_key: a key of ours that the ledger does not know.
         missed: requests that the list should have shown, and that no single read says are gone.
         refused_before: the platform refuses to list the days before this one; None: all days were listed.
         reaches_back: what was listed begins before everything of ours that this ledger may not know.
@@ -61,7 +61,7 @@ class Watched:
     read: ListRead
     settled: int
     read_singly: frozenset[int]
-    foreign_key: str | None
+    unknown_key: str | None
     missed: int
     refused_before: date | None
     reaches_back: bool
@@ -173,9 +173,9 @@ async def watch(
             "is" if missed == 1 else "are",
             account,
         )
-    if reading.foreign_key is not None:
-        foreign_key = on_one_line(reading.foreign_key)
-        _LOG.error("the platform holds %s, which this ledger does not know: submitting stops", foreign_key)
+    if reading.unknown_key is not None:
+        unknown_key = on_one_line(reading.unknown_key)
+        _LOG.error("the platform holds %s, which this ledger does not know: submitting stops", unknown_key)
     _LOG.info(
         "list read: %s, %s, %d new, %d settled, %d read singly",
         counted(read.pages, "page"),
@@ -186,7 +186,7 @@ async def watch(
     )
     if not read.to_the_end:
         _LOG.warning(
-            "the list of %s was not read to its end (%s, %s): what it does not show is not taken as missing",
+            "the list of %s was not read to its end (%s, %s); requests that it does not show are not taken as missing",
             account,
             counted(read.pages, "page"),
             counted(read.rows, "row"),
@@ -198,7 +198,7 @@ async def watch(
         read,
         reading.settled,
         frozenset(left),
-        reading.foreign_key,
+        reading.unknown_key,
         missed,
         refused_before=days.since if days.refused else None,
         reaches_back=reaches_back,
@@ -225,7 +225,7 @@ class _Reading:
         self.settled = 0
         self.left: dict[int, WorkflowRequest] = {}
         self._met = 0
-        self.foreign_key: str | None = None
+        self.unknown_key: str | None = None
 
     def take(self, rows: tuple[WorkflowRequest, ...], *, read_singly: bool = False) -> None:
         """Record one page, or one single read."""
@@ -235,7 +235,7 @@ class _Reading:
                 scans.renew(tx, self._account, by=self._reader)
         self.seen.update(row.platform_request_id for row in rows)
         self.new += recorded.new
-        self.foreign_key = recorded.foreign_key or self.foreign_key
+        self.unknown_key = recorded.unknown_key or self.unknown_key
         if not self._settle:
             return
         from_rows = settle_rows(self._ledger, recorded.rows, read_singly=read_singly)
@@ -244,7 +244,7 @@ class _Reading:
             self._keep(from_rows.left)
 
     def _keep(self, left: Mapping[int, WorkflowRequest]) -> None:
-        # By lot where they are too many, so that none waits for ever behind those that no single read settles.
+        # By lot where they are too many, so that none waits forever behind those that no single read settles.
         for request_id, row in left.items():
             self._met += 1
             if len(self.left) >= SINGLE_READS and request_id not in self.left:
@@ -275,7 +275,7 @@ def note_clocks(ledger: Ledger, client: Client) -> None:
     with ledger.write() as tx:
         has_jumped = scans.note_clocks(tx, account, client.platform_now())
     if has_jumped:
-        _LOG.warning("the clock of the ledger or of %s was set: nothing is judged absent for one lag", account)
+        _LOG.warning("the clock of the ledger or of %s was changed; no request is judged absent for one lag", account)
 
 
 def cluster_day(moment: datetime, settings: PlatformSettings) -> date:
@@ -307,7 +307,7 @@ def _begin(ledger: Ledger, settings: PlatformSettings, *, before_sending: bool) 
 def _past_the_forgotten(tx: Transaction, settings: PlatformSettings, since: datetime, needed: datetime) -> datetime:
     """Return the first send of what is not forgotten, where reading the forgotten requests singly takes fewer calls.
 
-    One request that nobody decides would otherwise have every reading begin at its day, for ever. Of many forgotten
+    One request that nobody decides would otherwise have every reading begin at its day, forever. Of many forgotten
     ones a reading looks up some.
     """
     later = min(first_watched(tx, settings.account, with_forgotten=False) or needed, needed)
@@ -321,7 +321,7 @@ def _unseen(
     """Return undecided requests that were on the platform long before the reading and are not in it.
 
     Each with the first send of its request; None where this ledger has found it and not sent it. Of too many these are
-    some, by lot, so that none waits for ever behind those that stay undecided.
+    some, by lot, so that none waits forever behind those that stay undecided.
     """
     long_there = begun - timedelta(seconds=settings.visibility_lag_s)
     with ledger.read() as tx:

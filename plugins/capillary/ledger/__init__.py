@@ -18,7 +18,7 @@ In reading order:
 - ``spec``: the frozen configuration, and the request key
 - ``locked_rows``: occasion and spec, found or made, and locked
 - ``staging``: rows of the query, in a file of the task's own
-- ``candidates``: whom an occasion may take
+- ``candidates``: which customers an occasion may take
 - ``plan``: customers become requests, in one transaction
 - ``cut``: requests with exactly their customers
 - ``canary``: which canary a run waits for
@@ -37,7 +37,7 @@ In reading order:
 - ``pace``: the account's call budget
 - ``scans``: who reads the platform's list, and whether it is trusted
 - ``history``: an account's first reading
-- ``foreign_keys``: keys that the ledger does not know
+- ``unknown_keys``: keys that the ledger does not know
 - ``import_requests``: write back what the ledger has forgotten
 - ``runs``: what is open, whoever planned it
 - ``run_wait``: what one run waits for

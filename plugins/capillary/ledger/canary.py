@@ -28,7 +28,7 @@ class OpenCanary:
     sent_at: datetime | None
 
     def sentence(self) -> str:
-        """Return who waits for whom since when, in one clause without full stop."""
+        """Return which canary is not decided and when it was sent, in one clause without full stop."""
         since = f"sent {self.sent_at:%Y-%m-%d %H:%M} UTC" if self.sent_at else "not sent yet"
         return f"the canary of {self.dag_id}, run {self.run_id}, {since}, is not decided yet"
 

@@ -200,7 +200,7 @@ def copy_in(conn: Connection, target: str, blocks: Iterable[str]) -> None:
         blocks: whole lines, tabs between the columns.
 
     Raises:
-        LedgerUnavailable: the database stopped it. The driver's own error is no SQLAlchemyError, and its text
+        LedgerUnavailable: the database stopped it. The driver's own error is not an SQLAlchemyError, and its text
             quotes the rows.
     """
     raw: Any = conn.connection.driver_connection
@@ -210,6 +210,7 @@ def copy_in(conn: Connection, target: str, blocks: Iterable[str]) -> None:
                 copy.write(block)
     except conn.dialect.loaded_dbapi.Error as error:
         raise LedgerUnavailable(
-            f"the ledger's database broke off while customers were planned ({type(error).__name__}); nothing was "
-            "planned. Try again; if it stays, look at the database and its disk"
+            f"lost the connection to the ledger's database while customers were planned ({type(error).__name__}); "
+            "nothing was "
+            "planned. Retry the task; if this happens again, check the database and its disk"
         ) from None

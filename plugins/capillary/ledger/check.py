@@ -1,6 +1,6 @@
 """The whole ledger held against itself: every rule that its rows must keep, by SQL that reads all of them.
 
-It is read in one look (:meth:`capillary.ledger.database.Ledger.read`), so tasks may go on meanwhile.
+It is read in one look (:meth:`capillary.ledger.database.Ledger.read`), so tasks may go on in the meantime.
 """
 
 from __future__ import annotations

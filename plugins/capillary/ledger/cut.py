@@ -23,7 +23,7 @@ _PART_CUSTOMERS: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """To whom the requests belong, and what their keys are made from."""
+    """Which run, account and occasion the requests belong to, and what their keys are made from."""
 
     badge_run_id: int
     occasion_id: int

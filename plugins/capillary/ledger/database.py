@@ -169,9 +169,9 @@ class Ledger:
         now, tables, commits = conn.execute(_BEGUN).one()
         if self._tables is not None and tables != self._tables:
             raise LedgerUnavailable(
-                "the ledger's tables are others than those that this task has opened: the ledger was restored "
-                "meanwhile, or a pooler gave it a session with another search_path. Nothing was written; the task goes "
-                "on when it is tried again. If it stays, set search_path for the role and not in a session"
+                "the ledger's tables are others than those that this task has opened: the ledger was restored in the "
+                "meantime, or a pooler gave it a session with another search_path. Nothing was written. Retry the "
+                "task; if it fails again, set search_path for the role and not in a session"
             )
         if commits == "off":
             raise LedgerRefused(
@@ -203,13 +203,13 @@ def ledger_url(url: str | URL) -> URL:
         backend = parsed.get_backend_name()
     except (ArgumentError, ValueError):
         raise LedgerRefused(
-            "the ledger's address is no database URL; give connection badge_ledger as sqlite or postgres"
+            "the ledger's address is not a database URL; give connection badge_ledger as sqlite or postgres"
         ) from None
     for part in (parsed.username, parsed.password, parsed.host, parsed.database):
         if part is not None and _UNFIT.search(part):
             raise LedgerRefused(
                 "the ledger's address holds a character that no address may hold (NUL, or half of a pair); write "
-                "connection badge_ledger anew"
+                "connection badge_ledger again"
             )
     if backend in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
@@ -321,8 +321,8 @@ def _assert_same_file(conn: Connection) -> None:
     if _identity(place) != opened:
         conn.invalidate()
         raise LedgerUnavailable(
-            f"the ledger's SQLite file {place} was moved, removed or replaced while it was open. Nothing was written; "
-            "when the task is tried again, it goes on from the file that is there then"
+            f"the ledger's SQLite file {place} was moved, removed or replaced while it was open. Nothing was written. "
+            "The retry continues with the file that is there then"
         )
 
 

@@ -57,7 +57,7 @@ def erase(tx: Transaction, customer_id: int, *, account: str | None = None) -> E
 
 
 def _locked_occasions(tx: Transaction, customer_id: int, account: str | None) -> Sequence[int]:
-    """Lock the occasions that know the customer, as a plan does: nobody plans the customer meanwhile."""
+    """Lock the occasions that know the customer, as a plan does: nobody plans the customer in the meantime."""
     here = select(badge_enrolment.c.occasion_id).where(
         badge_enrolment.c.occasion_id == badge_occasion.c.id, badge_enrolment.c.customer_id == customer_id
     )

@@ -1,4 +1,4 @@
-"""What the ledger refuses, and what mends it."""
+"""What the ledger refuses, and what fixes it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LedgerMissing(TerminalError):
     def __init__(self, seen: str) -> None:
         super().__init__(
             f"{seen}: the ledger was lost, or its connection (host, database, search path) leads elsewhere. Restore "
-            "it, or correct the connection badge_ledger. Only where there has never been a ledger, make one: "
+            "it, or correct connection badge_ledger. Only if there has never been a ledger, create one: "
             "python -m capillary ledger create"
         )
 
@@ -53,8 +53,8 @@ class Stopped(TerminalError):
 
     def __init__(self, stops: str, *, resume: str) -> None:
         super().__init__(
-            f"sending is stopped: {stops}. Nothing of it is sent before somebody runs "
-            f"{resume}; then trigger a new run, which takes the customers that were given back"
+            f"sending is stopped: {stops}. To allow sending again, run "
+            f"{resume}; then trigger a new run; it takes the customers that were given back"
         )
 
 
@@ -64,8 +64,8 @@ class PlanUnknown(TerminalError, LookupError):
     def __init__(self, badge_run_id: int) -> None:
         self.badge_run_id = badge_run_id
         super().__init__(
-            f"the ledger has no plan {badge_run_id} (badge_run.id): it was planned anew, or the ledger was restored or "
-            "emptied. Clear the task that plans, which makes a new one, or restore the ledger"
+            f"the ledger has no plan {badge_run_id} (badge_run.id): the run was planned again, or the ledger "
+            "was restored or emptied. Clear the task that plans to make a new plan, or restore the ledger"
         )
 
 
@@ -75,8 +75,8 @@ class RequestGone(TransientError, LookupError):
     def __init__(self, request_id: int) -> None:
         super().__init__(
             f"request {request_id} (badge_request.id) left the ledger while a reply about it was recorded: it was "
-            "given back, or the ledger was restored. Nothing was recorded; try again, which reads the platform's list "
-            "once more"
+            "given back, or the ledger was restored. Nothing was recorded. Retry the task; it reads the platform's "
+            "list again"
         )
 
 

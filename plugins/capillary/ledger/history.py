@@ -16,7 +16,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, select, update
 
-from capillary.ledger import foreign_keys
+from capillary.ledger import unknown_keys
 from capillary.ledger.bounds import checked
 from capillary.ledger.database import Transaction
 from capillary.ledger.scans import ensure
@@ -91,7 +91,7 @@ def advance(tx: Transaction, account: str, sender: str, done: Days, *, refused: 
     """Write down that days are read, or that the platform refuses to list them.
 
     Returns:
-        False where the reading does not stand at their first day any more: it was begun again meanwhile.
+        False where the reading does not stand at their first day any more: it was begun again in the meantime.
     """
     found = history(tx, account, sender)
     unread = _with(found.unread, done) if refused else found.unread
@@ -119,7 +119,7 @@ def finish(tx: Transaction, account: str, sender: str, *, today: date) -> Histor
         .values(read_at=tx.now)
     )
     if tx.conn.execute(statement).rowcount == 1:
-        foreign_keys.drop_unseen(tx, account, sender)
+        unknown_keys.drop_unseen(tx, account, sender)
     return history(tx, account, sender)
 
 
@@ -136,9 +136,10 @@ def reach_back_to(tx: Transaction, account: str, sender: str, day: date) -> None
 def read_again(tx: Transaction, account: str, sender: str) -> None:
     """Have this user read the list once more from the first day that matters; it sends nothing before that is through.
 
-    What keeps the account from submitting does so until then: another user sends meanwhile, and may not be shown it.
+    What keeps the account from submitting does so until then: another user sends in the meantime, and may not be shown
+    it.
     """
-    foreign_keys.expect_again(tx, account, sender)
+    unknown_keys.expect_again(tx, account, sender)
     tx.conn.execute(
         update(badge_history)
         .where(*_of(account, sender))

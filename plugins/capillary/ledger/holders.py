@@ -15,7 +15,7 @@ from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_reque
 from capillary.ledger.spec import Spec
 from capillary.ledger.status import HAS_BADGE, RequestStatus
 
-#: A number from here on is no customer's, and some databases cannot compare with it.
+#: A number from here on is not a customer's, and some databases cannot compare with it.
 _CUSTOMERS_BEFORE: Final = 2**63
 _CHUNK: Final = 500
 

@@ -16,7 +16,7 @@ from sqlalchemy import URL
 
 from capillary.ledger.errors import LedgerRefused
 
-#: What is given where the connection says nothing. libpq's own would wait for a silent host for ever, or for the
+#: What is given where the connection says nothing. libpq's own would wait for a silent host forever, or for the
 #: operating system's two hours. Seconds, save `tcp_user_timeout`: milliseconds.
 DEFAULTS: Final[Mapping[str, str]] = {
     "connect_timeout": "10",
@@ -139,7 +139,7 @@ def _assert_workable(name: str, value: str) -> None:
         raise ParameterRefused(name, "the ledger's words need UTF-8", "Remove it, or write utf8")
     if name == "port" and not (value.isascii() and value.isdigit() and 0 < int(value) < 65_536):
         raise ParameterRefused(
-            name, "it is no port", "Write a number from 1 to 65535; several hosts are host:port each"
+            name, "it is not a port", "Write a number from 1 to 65535; several hosts are host:port each"
         )
     if name == "connect_timeout" and not (value.isascii() and value.isdigit() and int(value) > 0):
         raise ParameterRefused(

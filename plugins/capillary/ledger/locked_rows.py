@@ -47,7 +47,7 @@ def locked_occasion(
     if of_badge and occasion != occasion_of_badge(badge_id):
         raise OccasionTaken(
             f"occasion {occasion!r} is the shared one of another badge than {badge_id}; give the campaign another "
-            f"occasion, or none for {occasion_of_badge(badge_id)!r}"
+            f"occasion, or leave it out for {occasion_of_badge(badge_id)!r}"
         )
     insert_unless_there(
         tx, badge_occasion, {"account": account, "occasion": occasion, "badge_id": badge_id, "created_at": tx.now}
@@ -103,7 +103,8 @@ def _assert_own(tx: Transaction, occasion_id: int, occasion: str, campaign: str)
     if first is not None and first != campaign:
         raise OccasionTaken(
             f"occasion {occasion!r} belongs to campaign {first!r}; give {campaign!r} another occasion, or say "
-            f"shared_occasion=True if it is that campaign under a new name or shall leave out whom {first!r} has taken"
+            "shared_occasion=True if it is that campaign under a new name, or should skip the customers that "
+            f"{first!r} has taken"
         )
 
 

@@ -54,7 +54,7 @@ def upgrade(engine: Engine) -> tuple[str, str]:
         LedgerMissing: there is no ledger. An empty one in place of one that was lost would forget every customer.
         SchemaBehind, SchemaDiffers: the database is at a revision that this code does not know.
         LedgerRefused: the user may not make tables.
-        LedgerUnavailable: the database broke off.
+        LedgerUnavailable: the connection to the database was lost.
     """
     with _alone(engine) as conn:
         before = current_revision(conn)

@@ -121,7 +121,7 @@ _CONNECTING: Final[tuple[tuple[tuple[str, ...], _Kind, str, str], ...]] = (
             *("unsupported protocol", "channel binding"),
         ),
         LedgerRefused,
-        "and this machine agree on no TLS",
+        "and this machine have no TLS version or cipher in common",
         "correct sslmode, sslrootcert, sslcert and sslkey, or the server's certificate",
     ),
     (
@@ -166,7 +166,7 @@ _CODES: Final[dict[int, tuple[_Kind, str, str]]] = {
         "does not fit: a table of the ledger's name is none of its own, or one is missing",
         "give the ledger another file, or restore it from the backup",
     ),
-    sqlite3.SQLITE_NOTADB: (LedgerRefused, "cannot be read: it is no SQLite file", "correct the file's path"),
+    sqlite3.SQLITE_NOTADB: (LedgerRefused, "cannot be read: it is not an SQLite file", "correct the file's path"),
     sqlite3.SQLITE_CORRUPT: (LedgerRefused, "cannot be read: the file is damaged", "restore it from the backup"),
     sqlite3.SQLITE_READONLY: (
         LedgerRefused,
@@ -220,9 +220,9 @@ def explained(url: URL) -> Iterator[None]:
             f"the ledger's address {place_of(url)} cannot be read: correct host, port and parameters of connection "
             "badge_ledger"
         ) from None
-    except UnicodeError:  # of a host that is no name, or of a label of more than 63 characters
+    except UnicodeError:  # of a host that is not a name, or of a label of more than 63 characters
         raise LedgerRefused(
-            f"the host of the ledger at {place_of(url)} is no name that a network knows: correct it in connection "
+            f"the host of the ledger at {place_of(url)} is not a name that a network knows: correct it in connection "
             "badge_ledger"
         ) from None
     except DATABASE_ERRORS as error:
@@ -232,19 +232,19 @@ def explained(url: URL) -> Iterator[None]:
 def broke_off(error: Exception) -> LedgerRefused | LedgerUnavailable:
     """Return what a database's failure in the middle of the work becomes; its own text quotes values.
 
-    All of them may pass but damage and missing rights, which no other try mends.
+    All of them may pass but damage and missing rights, which no other try fixes.
     """
     driver = getattr(error, "orig", None) or error
     kind = type(driver).__name__
     if lasting := _LASTING.get(getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorcode", 0) & 0xFF):
         problem, remedy = lasting
         return LedgerRefused(
-            f"the ledger's database {problem} ({kind}); what was not committed is undone: {remedy} (connection "
+            f"the ledger's database {problem} ({kind}); uncommitted work was rolled back: {remedy} (connection "
             "badge_ledger), then clear the task"
         )
     return LedgerUnavailable(
-        f"the ledger's database broke off ({kind}); what was not committed is undone, and the task goes on from "
-        "there when it is tried again. If it stays, look at the database behind the ledger's connection"
+        f"lost the connection to the ledger's database ({kind}); uncommitted work was rolled back, and the retry "
+        "continues from there. If this happens again, check the database of connection badge_ledger"
     )
 
 
@@ -268,7 +268,7 @@ def place_of(url: URL) -> str:
 
     named = {name: value for name, value in url.query.items() if isinstance(value, str)}
     host, database = url.host or named.get("host") or named.get("hostaddr"), url.database or named.get("dbname")
-    if host and "/" in host:  # a socket's folder is no host of a URL
+    if host and "/" in host:  # a socket's folder is not a host of a URL
         host = None
     if service := named.get("service"):
         return f"service {part(service)}"

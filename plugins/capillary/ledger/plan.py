@@ -52,7 +52,7 @@ class Guards:
         min_customers: fewest distinct customers the query may find.
         max_jump: most distinct customers, as a multiple of the campaign's last run.
         max_drop: largest fall against the campaign's last run, a share from 0 to 1.
-        max_invalid_share: largest share of rows that are no customer ids, 0 to 1.
+        max_invalid_share: largest share of rows that are not customer ids, 0 to 1.
         max_requests: most requests (approvals by a human) that one run may need.
         max_open_requests: most requests of the campaign that may be open at once, this run's included.
 
@@ -192,7 +192,7 @@ def commit_plan(ledger: Ledger, staged: Staging, order: Order, *, dry_run: bool 
     with_copy = not _occasion_is_new(ledger, order)
     try:
         return _commit(ledger, staged, order, with_copy=with_copy, dry_run=dry_run)
-    except _CopyNeeded:  # another run planned the occasion's first customers meanwhile
+    except _CopyNeeded:  # another run planned the occasion's first customers in the meantime
         return _commit(ledger, staged, order, with_copy=True, dry_run=dry_run)
 
 

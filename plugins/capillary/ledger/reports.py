@@ -25,11 +25,11 @@ class RunProgress:
     """Requests of a DAG run by where they stand, over all that its tasks planned.
 
     Attributes:
-        requests: all of them: planned + sending + waiting + settled.
+        requests: all of them, each in one of the others.
         planned: not sent.
         sending: being sent, or in doubt.
-        waiting: seen on the platform.
-        decided: waiting ones that the platform is through with, and settled ones.
+        waiting: with the checker.
+        decided: the platform is through with them, and they are not settled yet.
         settled: every customer has an outcome.
     """
 
@@ -47,9 +47,9 @@ class Funnel:
 
     Attributes:
         eligible: rows of the query.
-        invalid: rows that are no customer id.
+        invalid: rows that are not customer ids.
         duplicates: rows whose customer came before.
-        known_before: customers whom an earlier plan of the occasion holds.
+        known_before: customers that an earlier plan of the occasion holds.
         known_elsewhere: the part of them whose latest attempt another campaign of the occasion had made.
         over_cap: customers left for a later run.
         planned: customers in the plan's requests.
@@ -113,7 +113,7 @@ def _run_progress(tx: Transaction, dag_id: str, run_id: str) -> RunProgress | No
             func.count(badge_run.c.id.distinct()).label("plans"),
             func.count(badge_request.c.id).label("requests"),
             *(func.count(case((status == word, 1))).label(word) for word in RequestStatus),
-            func.count(case((is_decided(), 1))).label("terminal"),
+            func.count(case((is_decided() & is_seen(), 1))).label("terminal"),
         )
         .select_from(badge_run.outerjoin(badge_request, badge_request.c.badge_run_id == badge_run.c.id))
         .where(badge_run.c.dag_id == dag_id, badge_run.c.run_id == run_id)
@@ -124,8 +124,8 @@ def _run_progress(tx: Transaction, dag_id: str, run_id: str) -> RunProgress | No
         requests=row.requests,
         planned=row.planned,
         sending=row.sending,
-        waiting=row.waiting,
-        decided=row.terminal + row.settled,
+        waiting=row.waiting - row.terminal,
+        decided=row.terminal,
         settled=row.settled,
     )
 

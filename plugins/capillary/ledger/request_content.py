@@ -31,7 +31,7 @@ class WaitingRequest:
 
 
 def content_of(tx: Transaction, request_id: int) -> Content | None:
-    """Return what a request's key was made from; None when it was given back meanwhile."""
+    """Return what a request's key was made from; None when it was given back in the meantime."""
     row = tx.conn.execute(
         select(badge_request.c.key, badge_spec.c.config, badge_occasion.c.occasion, badge_request.c.attempt)
         .join(badge_spec, badge_spec.c.id == badge_request.c.spec_id)

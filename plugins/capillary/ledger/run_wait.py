@@ -65,7 +65,7 @@ class RunWait:
         return self.undecided == 0 and self.in_doubt == self.doubt_due
 
     def sentence(self) -> str:
-        """Return who waits for whom since when, and where the others are; in one clause."""
+        """Return how many requests wait for the checker since when, and where the others are; in one clause."""
         parts = [
             f"{self.undecided:,} with {counted(self.undecided_customers, 'customer')} "
             f"waiting for the checker since {self.undecided_since:%Y-%m-%d %H:%M} UTC"

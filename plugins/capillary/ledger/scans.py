@@ -137,7 +137,7 @@ def whole_reading(tx: Transaction, account: str, sender: str, *, within: timedel
 
 
 def distrust(tx: Transaction, account: str) -> None:
-    """The list missed a request that a single read found: for a day it proves no absence."""
+    """The list missed a request that a single read found: it is not trusted for a day."""
     ensure(tx, account)
     tx.conn.execute(update(badge_scan).where(badge_scan.c.account == account).values(distrusted_at=tx.now))
 

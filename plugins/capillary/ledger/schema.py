@@ -268,8 +268,8 @@ badge_history = Table(
     Column("read_at", UtcDateTime, comment="when the first reading was through; this user sends nothing before"),
 )
 
-badge_foreign_key = Table(
-    "badge_foreign_key",
+badge_unknown_key = Table(
+    "badge_unknown_key",
     metadata,
     Column("account", String(255), primary_key=True),
     Column("sender", String(64), primary_key=True, comment="fingerprint of the credential user that was shown it"),

@@ -1,7 +1,7 @@
 """Which server the ledger lives on, as far as it tells: a failover or a restore may have lost the last commits.
 
 What those commits had sent may not show in the platform's list yet. So after a change nothing is claimed before the
-list has been read anew, by a reading begun when the list must show all that was sent before the change.
+list has been read again, by a reading begun when the list must show all that was sent before the change.
 
 SQLite has nothing of the kind. What a PostgreSQL server refuses to tell is kept as an empty text.
 """
@@ -94,7 +94,7 @@ def unread_change(tx: Transaction, *, list_read_at: datetime, doubt_after: timed
     """Return the last change of the server, unless the list was read since it must show what came before it.
 
     Asked in the transaction of every claim. A change that is found here is written down: commit the transaction,
-    though nothing is claimed in it. The very first server is no change, and neither is one that begins or ceases to
+    though nothing is claimed in it. The very first server is not a change, and neither is one that begins or ceases to
     tell something.
 
     Args:

@@ -92,7 +92,7 @@ def lift_limits(conn: Connection) -> None:
 def assert_rights(
     conn: Connection, *, tables: Collection[str] = metadata.tables.keys(), rights: Collection[str] = _RIGHTS
 ) -> None:
-    """Refuse a user who may not do with the ledger's tables what tasks do, or from whom rows are hidden.
+    """Refuse a user who may not do with the ledger's tables what tasks do, or who does not see all of its rows.
 
     Args:
         conn: the connection.
@@ -100,7 +100,7 @@ def assert_rights(
         rights: which rights; default: those that tasks need.
 
     Raises:
-        LedgerRefused: naming the tables and the statement that mends it.
+        LedgerRefused: naming the tables and the statement that fixes it.
     """
     if conn.dialect.name == "sqlite":
         return
@@ -133,7 +133,7 @@ def assert_may_create(conn: Connection) -> None:
     """Refuse a user who may not make tables where the ledger's would stand.
 
     Raises:
-        LedgerRefused: with the statement that mends it.
+        LedgerRefused: with the statement that fixes it.
     """
     if conn.dialect.name == "sqlite":
         return
@@ -164,7 +164,7 @@ def assert_keys(conn: Connection) -> None:
     """Refuse tables that a restore has brought back without their unique keys, or that a crash would empty.
 
     Raises:
-        LedgerRefused: naming them, and what mends it.
+        LedgerRefused: naming them, and what fixes it.
     """
     there = set(conn.execute(_SQLITE_KEYS if conn.dialect.name == "sqlite" else _KEYS).scalars())
     missing = sorted(unique_keys() - there)

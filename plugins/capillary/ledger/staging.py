@@ -79,7 +79,7 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class InvalidRow:
-    """A row of the query that is no customer id."""
+    """A row of the query that is not a customer id."""
 
     row_number: int
     reason: str
@@ -100,7 +100,7 @@ class Staging:
 
         Args:
             customers: row number (1-based) and customer id of each valid row.
-            invalid: the rows that are no customer ids.
+            invalid: the rows that are not customer ids.
         """
         kept = invalid[: max(0, INVALID_KEPT - self._invalid_kept)]
         self._invalid_kept += len(kept)

@@ -156,7 +156,7 @@ def resume(ledger: Ledger, scope: Scope, *, by: str) -> Stop | None:
 
 
 def end_of(tx: Transaction, stop: Stop) -> str | None:
-    """Return by whom and when this stop was released; None while it is in force as it was ordered.
+    """Return who released this stop and when; None while it is in force as it was ordered.
 
     One that was released and ordered again is another stop: who ordered that one waits for its claims.
     """
@@ -219,7 +219,7 @@ def assert_run_not_stopped(tx: Transaction, badge_run_id: int) -> None:
 def assert_may_claim(tx: Transaction, request_id: int) -> None:
     """Refuse the claim of a stopped request; otherwise hold every stop of it off until this transaction ends.
 
-    A request that is gone is no matter: nobody can claim it.
+    A request that is gone does not matter: nobody can claim it.
 
     Raises:
         Stopped: the request's campaign, or the whole account.

@@ -112,7 +112,7 @@ class QueryTemplate(TemplateFailures):
         jinja_env: Environment,
         seen_oids: set[int],
     ) -> None:
-        """Render one template field; what is no text is refused within the query, and in parameters that are text."""
+        """Render one template field; what is not text is refused within the query, and in parameters that are text."""
         if parent is self and name == "sql" and isinstance(self.sql, str):
             self._read_file_of_mapped(jinja_env)
             template = jinja_env.overlay(finalize=assert_sql).from_string(self.sql)

@@ -25,7 +25,7 @@ _NO_TEXT: Final = (
 
 
 class NoText(TemplateError):
-    """An expression came out as what is no text: None would become the text None, a list its text in Python."""
+    """An expression came out as what is not text: None would become the text None, a list its text in Python."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem}. {remedy}.")
@@ -77,7 +77,7 @@ def assert_name(value: object) -> object:
     """Return what an expression came out as that becomes an id or a name; None is for its field to judge.
 
     Raises:
-        NoText: it is no text, whole number or date: what pandas makes of an id with a gap beside it is 134.0.
+        NoText: it is not text, whole number or date: what pandas makes of an id with a gap beside it is 134.0.
     """
     if value is None or isinstance(value, str):
         return value

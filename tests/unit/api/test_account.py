@@ -155,5 +155,5 @@ def test_an_account_that_a_person_names_is_in_the_ledgers_spelling(text: str, ac
     ],
 )
 def test_what_can_be_no_account_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"an account is written as|is no organisation id|^it is no|^it |^its "):
+    with pytest.raises(ValueError, match=r"an account is written as|is not an organisation id|^it is no|^it |^its "):
         account_named(text)

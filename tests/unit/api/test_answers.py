@@ -74,7 +74,7 @@ def test_the_first_code_with_a_rule_of_its_own_decides(codes: tuple[int, ...], d
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        (answer(200, b"<html>"), "the answer is no JSON"),
+        (answer(200, b"<html>"), "the answer is not JSON"),
         (answer(500, b"<html>"), "the platform answered HTTP 500 without saying why"),
         (answer(200, {}), "the platform answered HTTP 200 without saying why"),
         (answer(302, b""), "the platform redirects to another address"),

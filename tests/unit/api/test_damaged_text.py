@@ -165,7 +165,7 @@ def test_a_damaged_state_is_none_of_the_platforms(new: bytes) -> None:
     "new", [b"cb1.v\xffp", b"\xffb1.vip", b"c\\ud800b1.vip", b"c\\ud8001.vip", b"cb1.vip\x00", "cb1.v\u00efp".encode()]
 )
 def test_a_body_with_a_damaged_key_that_may_be_ours_is_not_shown(new: bytes) -> None:
-    """Its customers would make it a stranger's, and a key that was mended somebody else's request."""
+    """Its customers would make it a stranger's, and a key that was fixed somebody else's request."""
     read = shown(body(row(), b"cb1.vip", new))
     assert (read.rows[0].request_key, read.rows[0].customers, read.rows[0].badge_id) == (None, None, None)
     assert read.rows[1].request_key == KEY
@@ -178,7 +178,7 @@ def test_a_damaged_key_of_somebody_else_stays_somebody_elses() -> None:
 
 
 def test_a_row_without_an_id_is_somebody_elses_where_it_says_so() -> None:
-    """One row of a stranger must not keep an account from sending for ever."""
+    """One row of a stranger must not keep an account from sending forever."""
     nobody = {"requestId": None}
     of_another_type = row() | nobody | {"requestType": "goodwill-points"}
     with_another_key = row() | nobody | {"details": {"IntouchAPITask-Payload": inner(key="ERP-7")}}

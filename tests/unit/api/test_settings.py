@@ -207,15 +207,15 @@ def test_a_wrong_field_is_named_with_its_remedy(wrong: dict[str, object], field:
         (".x", "or begins with one"),
         ("x..", "two dots in a row"),
         (f"{'a' * 64}.b", "longer than 63 characters"),
-        ("\u00e4" * 60 + ".b", "longer than 63 characters|no name that can be looked up"),
+        ("\u00e4" * 60 + ".b", "longer than 63 characters|not a name that can be looked up"),
         (".".join(["a" * 62] * 5), "longer than 253 characters"),
         ("a\u2603..b", "two dots in a row"),
-        ("a\u05d0.b", "no name that can be looked up"),
+        ("a\u05d0.b", "not a name that can be looked up"),
         ("\u2603\u200d.b", "a character that nobody sees"),
-        ("a b", "no http or https address"),
-        ("host:0", "no http or https address"),
-        ("host:99999", "no http or https address"),
-        ("host:no", "no http or https address"),
+        ("a b", "not an http or https address"),
+        ("host:0", "not an http or https address"),
+        ("host:99999", "not an http or https address"),
+        ("host:no", "not an http or https address"),
     ],
 )
 @pytest.mark.parametrize("name", ["base_url", "proxy", "inner_hostname", "account_address"])
@@ -227,7 +227,7 @@ def test_a_host_that_can_be_looked_up_nowhere_is_refused_by_name(name: str, auth
 
 @pytest.mark.parametrize("scheme", ["socks5", "ftp", "file"])
 def test_a_proxy_speaks_http(scheme: str) -> None:
-    with pytest.raises(SettingsInvalid, match=r"no http or https address. Write it like http://host:3128"):
+    with pytest.raises(SettingsInvalid, match=r"not an http or https address. Write it like http://host:3128"):
         settings(proxy=f"{scheme}://host:3128")
 
 

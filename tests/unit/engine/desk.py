@@ -75,7 +75,7 @@ class Desk:
         events: calls in their order: ``clear``, ``asked``, ``post <key>``, ``list``.
         lists: since when, and of which type, the list was asked for.
         most_at_once: POSTs that were under way together.
-        second: of the sender's monotonic clock; the ledger's `now` goes on with its sleeps.
+        second: of the sender's monotonic clock; the ledger's `now` continues with its sleeps.
         platform_ahead: the platform's clock less the ledger's; None: its replies do not say it.
     """
 

@@ -186,7 +186,7 @@ async def test_a_twin_under_an_altered_key_is_found_whatever_its_request_is(
     twin = shown(alter(desk.requests()[0].key), 1, 2, name="p-twin")
     with desk.ledger.write() as tx:
         recorded = record_rows(tx, SETTINGS.account, SETTINGS.sender, [twin])
-    assert (recorded.new, recorded.foreign_key, recorded.others) == (1, None, ())
+    assert (recorded.new, recorded.unknown_key, recorded.others) == (1, None, ())
     assert [each.platform_request_id for each in desk.sightings()] == ["p-1", "p-twin"]
 
 
@@ -195,7 +195,7 @@ async def test_a_request_that_was_seen_is_known_by_its_id_under_any_key(desk: De
     await submit(desk)
     with desk.ledger.write() as tx:
         recorded = record_rows(tx, SETTINGS.account, SETTINGS.sender, [shown("CB1-77", name="p-1")])
-    assert (sorted(recorded.rows), recorded.foreign_key) == ([1], None)
+    assert (sorted(recorded.rows), recorded.unknown_key) == ([1], None)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from capillary.engine import history as reading
 from capillary.engine.errors import HistoryUnread, ListCutShort
 from capillary.engine.history import DAYS_AT_ONCE, FRUITLESS, PAGES_AT_ONCE, READINGS, read_history
 from capillary.engine.runtime import Runtime
-from capillary.ledger import foreign_keys, history, scans
+from capillary.ledger import history, scans, unknown_keys
 from capillary.ledger.database import Transaction
 from capillary.ledger.history import GOES_BACK
 from tests.unit.engine.desk import NOON, SETTINGS, Desk, row
@@ -105,7 +105,7 @@ class Platform:
         if platform_request_id in self.refuses_to_show:
             raise REFUSED
         if platform_request_id in self.unreadable:
-            raise ReplyUnreadable(what="one request", reason="the answer is no JSON")
+            raise ReplyUnreadable(what="one request", reason="the answer is not JSON")
         return next(each for _, each in self.rows if each.platform_request_id == platform_request_id)
 
     async def read(self, alive: Callable[[Transaction], None] = lambda _: None) -> None:
@@ -139,14 +139,14 @@ def stands(platform: Platform) -> history.History:
         return history.history(tx, ACCOUNT, SENDER)
 
 
-def foreign_key(platform: Platform) -> str | None:
+def unknown_key(platform: Platform) -> str | None:
     with platform.desk.ledger.read() as tx:
-        return next((each.key for each in foreign_keys.foreign_keys(tx, ACCOUNT)), None)
+        return next((each.key for each in unknown_keys.unknown_keys(tx, ACCOUNT)), None)
 
 
-def foreign_keys_of(platform: Platform) -> set[str]:
+def unknown_keys_of(platform: Platform) -> set[str]:
     with platform.desk.ledger.read() as tx:
-        return {each.key for each in foreign_keys.foreign_keys(tx, ACCOUNT)}
+        return {each.key for each in unknown_keys.unknown_keys(tx, ACCOUNT)}
 
 
 async def test_an_empty_list_costs_a_call_for_each_part_and_one_for_the_whole(platform: Platform) -> None:
@@ -172,7 +172,7 @@ async def test_a_platform_that_answers_a_part_of_a_long_range_hides_nothing(
     platform.keeps_first = keeps == "the first days"
     platform.add(TODAY - ago * DAY, KEY)
     await platform.read()
-    assert foreign_key(platform) == KEY
+    assert unknown_key(platform) == KEY
     assert stands(platform).read_at is not None
 
 
@@ -186,7 +186,7 @@ async def test_a_last_day_that_is_held_against_the_end_of_a_request_hides_none_t
     platform.add(TODAY - ago * DAY, KEY, "AdminTask")
     platform.last_day_hides_open_ones = True
     await platform.read()
-    assert foreign_key(platform) == KEY
+    assert unknown_key(platform) == KEY
     assert stands(platform).read_at is not None
 
 
@@ -200,7 +200,7 @@ async def test_a_list_that_is_refused_as_a_whole_but_not_in_parts_is_read(platfo
 
     platform.refuses = refuses
     await platform.read()
-    assert foreign_key(platform) == KEY
+    assert unknown_key(platform) == KEY
     assert stands(platform).read_at is not None
 
 
@@ -216,14 +216,14 @@ async def test_it_is_read_once_for_ever(platform: Platform) -> None:
 async def test_a_forgotten_request_is_found_however_old_it_is(platform: Platform, ago: int) -> None:
     platform.add(TODAY - ago * DAY, KEY)
     await platform.read()
-    assert foreign_key(platform) == KEY
+    assert unknown_key(platform) == KEY
 
 
 async def test_keys_of_others_matter_nothing(platform: Platform) -> None:
     platform.add(TODAY - 60 * DAY)
     platform.rows.append((TODAY - 50 * DAY, replace(row("p-by-hand", None), customers=(7,))))
     await platform.read()
-    assert foreign_key(platform) is None
+    assert unknown_key(platform) is None
     assert stands(platform).read_at is not None
 
 
@@ -243,7 +243,7 @@ async def test_a_single_day_is_never_cut(platform: Platform) -> None:
         platform.add(TODAY - 90 * DAY)
     platform.add(TODAY - 90 * DAY, KEY)
     await platform.read()
-    assert foreign_key(platform) == KEY
+    assert unknown_key(platform) == KEY
 
 
 async def test_a_killed_reading_goes_on_where_it_was(platform: Platform) -> None:
@@ -287,7 +287,7 @@ async def test_a_list_that_does_not_look_at_the_last_day_is_read_once(platform: 
     for ago in range(0, 200, 1):
         platform.add(TODAY - ago * DAY, KEY if ago == 150 else None)
     await platform.read()
-    assert foreign_key(platform) == KEY
+    assert unknown_key(platform) == KEY
     assert len(platform.asked) < 3 * 100 + 20
 
 
@@ -297,7 +297,7 @@ async def test_an_id_that_says_a_wrong_time_ends_nothing(platform: Platform) -> 
         platform.add(TODAY - ago * DAY, KEY if ago == 3 else None)
     platform.rows[250] = (platform.rows[250][0], replace(platform.rows[250][1], created_at=NOON - 2 * DAY))
     await platform.read()
-    assert foreign_key(platform) == KEY
+    assert unknown_key(platform) == KEY
 
 
 @pytest.mark.parametrize("ago", [0, 60, 1500])
@@ -309,7 +309,7 @@ async def test_a_list_without_details_hides_no_key(platform: Platform, ago: int)
     platform.add(TODAY - ago * DAY, KEY)
     platform.lean = True
     await platform.read()
-    assert foreign_keys_of(platform) == {KEY, "p-1", "p-2"}, "what is not shown may be ours as well"
+    assert unknown_keys_of(platform) == {KEY, "p-1", "p-2"}, "what is not shown may be ours as well"
     assert stands(platform).read_at is not None
     assert {f"p-{number}" for number in range(1, 11)} == set(platform.read_singly)
 
@@ -333,7 +333,7 @@ async def test_a_row_that_stays_dark_stops_submitting(platform: Platform, shown:
     platform.rows.append((TODAY - 50 * DAY, replace(row("p-dark", None), **shown)))
     platform.lean = True
     await platform.read()
-    assert foreign_keys_of(platform) == ({"p-dark"} if stops else set())
+    assert unknown_keys_of(platform) == ({"p-dark"} if stops else set())
     assert stands(platform).read_at is not None
 
 
@@ -341,7 +341,7 @@ async def test_a_single_read_that_stays_unreadable_ends_the_reading_all_the_same
     platform.add(TODAY - 50 * DAY)
     platform.lean, platform.unreadable = True, {"p-1"}
     await platform.read()
-    assert foreign_keys_of(platform) == {"p-1"}
+    assert unknown_keys_of(platform) == {"p-1"}
     assert stands(platform).read_at is not None
 
 
@@ -352,7 +352,7 @@ async def test_what_a_person_called_not_ours_is_not_asked_for_again(platform: Pl
     with platform.desk.ledger.write() as tx:
         scans.note_not_ours(tx, settings.account, "p-1", by="a person")
     await platform.read()
-    assert (foreign_keys_of(platform), platform.read_singly) == (set(), [])
+    assert (unknown_keys_of(platform), platform.read_singly) == (set(), [])
 
 
 async def test_rows_without_a_key_are_read_singly_and_others_not(platform: Platform) -> None:
@@ -368,14 +368,14 @@ async def test_a_key_that_only_a_single_read_shows_is_found(platform: Platform) 
     platform.add(TODAY - 3 * DAY, KEY)
     platform.hides_keys = True
     await platform.read()
-    assert foreign_keys_of(platform) == {KEY}
+    assert unknown_keys_of(platform) == {KEY}
 
 
 async def test_a_platform_that_lists_nothing_where_no_type_is_asked_for_is_read_with_ours(platform: Platform) -> None:
     platform.add(TODAY - 400 * DAY, KEY)
     platform.lists_typed_alone = True
     await platform.read()
-    assert foreign_keys_of(platform) == {KEY}
+    assert unknown_keys_of(platform) == {KEY}
     assert stands(platform).read_at is not None
 
 
@@ -387,7 +387,7 @@ async def test_ranges_that_get_no_answer_are_halved(platform: Platform, error: E
     platform.add(TODAY - 300 * DAY, KEY)
     platform.fails = lambda first, last: error if ((last or TODAY) - first).days > most + 1 else None
     await platform.read()
-    assert foreign_keys_of(platform) == {KEY}
+    assert unknown_keys_of(platform) == {KEY}
     assert stands(platform).read_at is not None
     assert platform.slept == []
 
@@ -415,7 +415,7 @@ async def test_a_refused_range_is_halved_and_what_stays_refused_is_named(platfor
     )
     assert "ledger import --dags <folder> --since <day>" in str(caught.value)
     assert stands(platform).read_at is None
-    assert foreign_key(platform) == KEY, "what is shown is read all the same"
+    assert unknown_key(platform) == KEY, "what is shown is read all the same"
     assert len(platform.asked) < 5 * GOES_BACK.days / DAYS_AT_ONCE, "none between two refused days is asked for"
 
 
@@ -442,7 +442,7 @@ async def test_a_page_that_is_refused_refuses_its_range(platform: Platform) -> N
         platform.add(TODAY - ago * DAY, KEY if ago == 60 else None)
     platform.refuses = lambda _first, _last, page: page >= 5
     await platform.read()
-    assert foreign_key(platform) == KEY
+    assert unknown_key(platform) == KEY
     assert stands(platform).read_at is not None
 
 
@@ -462,7 +462,7 @@ async def test_days_that_were_refused_are_asked_for_again_by_the_next_task(platf
     platform.add(TODAY - 200 * DAY, KEY)
     await platform.read()
     assert stands(platform).read_at is not None
-    assert foreign_key(platform) == KEY
+    assert unknown_key(platform) == KEY
 
 
 # A platform that fails --------------------------------------------------------------------------------------
@@ -487,7 +487,7 @@ async def test_a_long_list_that_gets_no_answer_is_read_in_parts_alone(platform: 
     platform.add(TODAY - 60 * DAY, KEY)
     platform.fails = lambda first, last: away if ((last or TODAY) - first).days > 365 else None
     await platform.read()
-    assert foreign_key(platform) == KEY
+    assert unknown_key(platform) == KEY
     assert stands(platform).read_at is not None
 
 
@@ -498,7 +498,7 @@ async def test_an_outage_at_the_end_hides_nothing(platform: Platform) -> None:
     away = iter([PlatformUnavailable(what="list", reason="away")])
     platform.fails = lambda first, last: next(away, None) if ((last or TODAY) - first).days > 365 else None
     await platform.read()
-    assert foreign_key(platform) == KEY
+    assert unknown_key(platform) == KEY
 
 
 async def test_a_platform_that_stays_away_ends_the_task_until_its_retry(platform: Platform) -> None:
@@ -562,13 +562,13 @@ async def test_a_reading_that_somebody_begins_again_is_read_again(platform: Plat
 
     await platform.read(begin_again)
     assert stands(platform).read_at is not None
-    assert foreign_key(platform) == KEY, "the second reading has found it again"
+    assert unknown_key(platform) == KEY, "the second reading has found it again"
 
 
-async def test_what_this_ledger_knows_by_now_is_no_foreign_key(platform: Platform) -> None:
+async def test_what_this_ledger_knows_by_now_is_no_unknown_key(platform: Platform) -> None:
     platform.desk.plan([1, 2, 3])
     (request,) = platform.desk.requests()
     platform.add(TODAY - 40 * DAY, request.key)
     await platform.read()
-    assert foreign_key(platform) is None
+    assert unknown_key(platform) is None
     assert platform.desk.statuses() == ["waiting"]

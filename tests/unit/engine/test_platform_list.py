@@ -89,7 +89,7 @@ async def test_what_a_reading_can_show(pages: tuple[Page, ...], to_the_end: bool
         ((page("ab", 0, 2, pages=1), page("ab", 1, 2, pages=1)), True, "ab"),
         ((page("ab", 0, 2, pages=1), REFUSED), True, "ab"),
         ((page("ab", 0, 2, pages=1), UNREADABLE), False, "ab"),
-        ((page("ab", 0, 2, pages=1), page("c", 1, 3, pages=2)), True, "abc"),  # it grew meanwhile, and says so
+        ((page("ab", 0, 2, pages=1), page("c", 1, 3, pages=2)), True, "abc"),  # it grew in the meantime, and says so
         ((page("ab", 0, 2, pages=1), page("c", 1, 1, pages=1)), False, "abc"),  # totals of one page
         ((page("ab", 0, 2, pages=1), page("cd", 1, 2, pages=1), page("e", 2, 1, pages=1)), False, "abcde"),
         ((page("ab", 0, 2, pages=1), page("c", 0, 1, pages=1)), False, "abc"),  # and a number that does not move

@@ -93,7 +93,7 @@ async def test_the_switch_stops_before_the_claim(desk: Desk) -> None:
     with pytest.raises(SubmittingOff) as caught:
         await send(desk)
     assert str(caught.value) == (
-        "submitting is switched off in the platform's connection; switch it on there and retry the task"
+        "submitting is switched off in the platform's connection. Switch it on there and retry the task"
     )
     assert (desk.posts, desk.requests()[0].tries) == ([], 0)
 
@@ -153,7 +153,7 @@ async def test_a_request_that_was_planned_anew_between_body_and_claim_is_given_b
     monkeypatch.setattr(Sender, "_body", of_before)
     sending = await send(desk)
     assert sending.not_taken is not None
-    assert sending.not_taken.reason == "the request was planned anew meanwhile"
+    assert sending.not_taken.reason == "the request was planned again in the meantime"
     assert (desk.posts, desk.statuses()) == ([], ["planned"])
 
 

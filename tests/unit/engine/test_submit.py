@@ -21,7 +21,7 @@ from capillary.engine.second_look import LOOK_AFTER_S
 from capillary.engine.send import SEND_WITHIN_S, Sent
 from capillary.engine.sightings import record_rows
 from capillary.engine.submit import IN_FLIGHT, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
-from capillary.ledger import foreign_keys, history, scans, stops
+from capillary.ledger import history, scans, stops, unknown_keys
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.schema import badge_occasion, badge_request
 from capillary.ledger.stops import Scope
@@ -477,9 +477,10 @@ async def test_a_list_that_never_comes_to_its_end_holds_everything_back(desk: De
     with pytest.raises(ListCutShort) as caught:
         await submit(desk)
     assert str(caught.value) == (
-        "the platform's list of requests was read 3 times and never to its end (last time 1 page, 0 rows), and "
-        "nothing is sent: what this ledger forgot may stand on the part that did not show. Retry later; if it stays, "
-        "check page_base and page_size of the platform's connection. Where it shows rows twice at every reading, "
+        "the platform's list of requests was read 3 times and never to its end (last time 1 page, 0 rows), so nothing "
+        "is sent: the part that was not shown may hold requests that this ledger does not know. Retry later; if this "
+        "happens again, check page_base and page_size of the platform's connection. Where it shows rows twice at "
+        "every reading, "
         "python -m capillary ledger import --dags <folder> --since <day> learns what it holds of ours"
     )
     assert desk.posts == []
@@ -511,7 +512,7 @@ async def test_the_command_for_a_strangers_key_runs_nothing_and_stays_on_one_lin
     )
     assert said.endswith(r"ledger import --not-ours $'cb1.$(touch x)\U0000000athe ledger is whole'")
     with desk.ledger.write() as tx:
-        foreign_keys.note(tx, desk.settings.account, desk.settings.sender, ["cb1.$(touch x)"])
+        unknown_keys.note(tx, desk.settings.account, desk.settings.sender, ["cb1.$(touch x)"])
     desk.listed = [row("p-0", "cb1.$(touch x)")]
     with pytest.raises(LedgerBehind, match=r"ledger import --not-ours 'cb1\.\$\(touch x\)'$"):
         await submit(desk)
@@ -535,7 +536,7 @@ async def test_a_key_that_shows_while_sending_stops_the_next_batch(desk: Desk) -
 
     async def meanwhile(request: Any) -> Any:  # noqa: ANN401 - whatever is sent
         with desk.ledger.write() as tx:
-            foreign_keys.note(tx, desk.settings.account, desk.settings.sender, [OTHER_KEY])
+            unknown_keys.note(tx, desk.settings.account, desk.settings.sender, [OTHER_KEY])
         return row("p-1", request.key)
 
     desk.answers = [meanwhile]
@@ -553,7 +554,7 @@ async def test_nothing_is_sent_before_the_accounts_list_was_read(desk: Desk, mon
     async def not_read(*_: object, **__: object) -> None: ...
 
     monkeypatch.setattr("capillary.engine.before_sending.read_history", not_read)
-    with pytest.raises(HistoryOpen, match="has to be read from its beginning once more"):
+    with pytest.raises(HistoryOpen, match="must be read again from its beginning"):
         await submit(desk)
     assert desk.posts == []
 
@@ -610,7 +611,7 @@ async def test_the_account_is_read_before_the_first_send(desk: Desk) -> None:
 async def test_where_a_key_stops_the_account_the_whole_list_is_read_again(desk: Desk, state: str) -> None:
     desk.plan([1])
     with desk.ledger.write() as tx:
-        foreign_keys.note(tx, desk.settings.account, desk.settings.sender, [OTHER_KEY])
+        unknown_keys.note(tx, desk.settings.account, desk.settings.sender, [OTHER_KEY])
     desk.listed = [row("p-0", OTHER_KEY, state)]
     if state == "rejected":
         assert (await submit(desk)).counts == {Sent.ACCEPTED: 1}
@@ -660,8 +661,8 @@ async def test_as_many_doubts_as_may_be_in_flight_stop_sending(
         return
     waits = (await submit(desk, own.badge_run_id, in_flight=2)).waits
     assert waits == Waits(
-        "2 requests are in doubt; submit goes on when the platform's list has shown what became of them, or can judge "
-        "it (2026-11-23 13:00:00 UTC)",
+        "2 requests are in doubt; submit continues when the platform's list shows what became of them, or when their "
+        "absence can be judged (2026-11-23 13:00:00 UTC)",
         NOON + timedelta(hours=1),
         may_end_early=True,
     )
@@ -671,7 +672,7 @@ async def test_as_many_doubts_as_may_be_in_flight_stop_sending(
 
 
 async def test_only_ones_own_doubts_count(desk: Desk) -> None:
-    """Eight doubts of the till before this one would stop the account for ever: nobody ends them in its place."""
+    """Eight doubts of the till before this one would stop the account forever: nobody ends them in its place."""
     desk.plan(range(1, 25))
     for request_id in range(1, 9):
         in_doubt(desk, request_id, sent_before_s=CALL_S + 1, error="no answer")

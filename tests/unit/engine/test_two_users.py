@@ -15,7 +15,7 @@ from capillary.engine.import_requests import Imported, import_forgotten
 from capillary.engine.send import Sent
 from capillary.engine.submit import Submitted, submit_run
 from capillary.engine.upkeep import keep_account
-from capillary.ledger import foreign_keys, history, request_rows, scans
+from capillary.ledger import history, request_rows, scans, unknown_keys
 from capillary.ledger.schema import badge_request
 from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
 
@@ -86,7 +86,7 @@ async def stop_by_two(two: OwnRowsDesk) -> None:
 
 def stopped_by(two: OwnRowsDesk) -> list[tuple[str, str]]:
     with two.ledger.read() as tx:
-        return [(each.key, each.sender) for each in foreign_keys.foreign_keys(tx, SETTINGS.account)]
+        return [(each.key, each.sender) for each in unknown_keys.unknown_keys(tx, SETTINGS.account)]
 
 
 async def test_the_first_reading_of_one_user_is_none_of_another(two: OwnRowsDesk) -> None:
@@ -144,7 +144,7 @@ async def test_whoever_submits_sees_that_the_ledger_knows_the_key_by_now(two: Ow
     planned = two.plan([3], "three", campaign="other").badge_run_id
     forgotten = next(each for each in two.requests() if each.badge_run_id == planned)
     with two.ledger.write() as tx:
-        foreign_keys.note(tx, SETTINGS.account, TWO.sender, [forgotten.key if known else KEY])
+        unknown_keys.note(tx, SETTINGS.account, TWO.sender, [forgotten.key if known else KEY])
     with pytest.raises(LedgerBehind):
         await submit(two, ONE)
     with two.ledger.write() as tx:
@@ -172,7 +172,7 @@ async def imported(two: OwnRowsDesk, user: object, *, since: date) -> Imported:
 
 async def test_an_import_is_a_word_for_the_user_of_its_connection(two: OwnRowsDesk) -> None:
     with two.ledger.write() as tx:
-        foreign_keys.note(tx, SETTINGS.account, TWO.sender, [KEY])
+        unknown_keys.note(tx, SETTINGS.account, TWO.sender, [KEY])
     done = await imported(two, ONE, since=TODAY)
     assert (done.is_complete, [each.sender for each in done.of_other_users]) == (True, [TWO.sender])
     assert stopped_by(two) == [(KEY, TWO.sender)]

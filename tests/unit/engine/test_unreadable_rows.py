@@ -1,4 +1,4 @@
-"""A damaged row of a stranger stops nothing for ever, and a damaged row of ours is never taken for missing."""
+"""A damaged row of a stranger stops nothing forever, and a damaged row of ours is never taken for missing."""
 
 from __future__ import annotations
 

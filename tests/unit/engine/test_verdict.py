@@ -30,7 +30,7 @@ def run(open_: int = 0, discarded: int = 0, **more: Any) -> Facts:  # noqa: ANN4
     ("facts", "policy", "passed", "warned", "says"),
     [
         (run(), STRICT, True, False, "the query returned nobody"),
-        (run(eligible=40), STRICT, True, False, "of 40 eligible, nobody is new"),
+        (run(eligible=40), STRICT, True, False, "none of the 40 eligible is new"),
         (run(eligible=40, left_over=1), STRICT, True, False, "Nothing was planned; 1 customer left for the next run."),
         (run(waiting_reason="a canary is open"), STRICT, True, False, "Nothing was planned: a canary is open."),
         (run(enrolled=3), STRICT, True, False, "All of 3 customers ended: 3 enrolled."),
@@ -150,7 +150,7 @@ def test_a_number_or_a_share_of_failures_is_tolerated(
     ("field", "wrong", "remedy"),
     [
         *[
-            ("tolerated_failures", wrong, "a share belongs into tolerated_failure_share")
+            ("tolerated_failures", wrong, "a share belongs in tolerated_failure_share")
             for wrong in (-1, 0.1, 1.0, "1", None, True, float("nan"), b"1")
         ],
         *[

@@ -83,7 +83,7 @@ def trusted(desk: Desk) -> bool:
 async def test_a_strangers_key_forges_no_line_of_the_log(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     desk.listed.append(row("p-0", "cb1.a\nlist read: all is well"))
     watched = await read(desk)
-    assert watched.foreign_key == "cb1.a\nlist read: all is well", "what the ledger keeps is the key itself"
+    assert watched.unknown_key == "cb1.a\nlist read: all is well", "what the ledger keeps is the key itself"
     assert r"the platform holds cb1.a\nlist read: all is well, which" in caplog.text
     assert all(record.getMessage().isprintable() for record in caplog.records)
 
@@ -335,7 +335,7 @@ async def test_a_refused_single_read_stops_no_other_one(desk: Desk, caplog: pyte
     assert (await read(desk)).settled == 1
     assert sorted(singly(desk)) == [gone, other]
     assert desk.statuses() == ["waiting", "settled"]
-    assert desk.outcomes() == {None: 1, "rejected": 1}, "what was not shown is no outcome"
+    assert desk.outcomes() == {None: 1, "rejected": 1}, "what was not shown is not an outcome"
     assert f"refuses to show request {gone} (HTTP 404, code None)" in caplog.text
     desk.listed, desk.unlisted = desk.unlisted[1:], desk.unlisted[:1]
     await submit_another(desk)
@@ -417,13 +417,13 @@ async def test_nothing_is_sent_on_a_list_that_hides_what_this_ledger_knows(desk:
 
 
 @pytest.mark.parametrize("hidden", ["what waits", "what is settled"])
-@pytest.mark.parametrize("read_is", ["403", "500 for ever", "404 of an address that shows nobody"])
+@pytest.mark.parametrize("read_is", ["403", "500 forever", "404 of an address that shows nobody"])
 async def test_a_single_read_without_an_answer_does_not_say_that_the_request_is_gone(
     desk: Desk, hidden: str, read_is: str
 ) -> None:
     first = await send(desk, ago=DAY, shown=False, settled=hidden == "what is settled")
     other = await send(desk, ago=DAY)
-    if read_is == "500 for ever":
+    if read_is == "500 forever":
         desk.unreadable_reads = {first}
     else:
         desk.refused_with = int(read_is.split(maxsplit=1)[0])
@@ -534,7 +534,7 @@ async def test_a_poll_looks_behind_nothing(desk: Desk) -> None:
     await send(desk, ago=DAY)
     desk.listed.append(row("p-forgotten", FORGOTTEN))
     desk.lean = True
-    assert (await read(desk)).foreign_key is None
+    assert (await read(desk)).unknown_key is None
     assert singly(desk) == []
 
 

@@ -24,7 +24,7 @@ class Backup:
     numbers: dict[str, tuple[int, bool]]
 
     def put_back(self) -> None:
-        """Bring the ledger to what it was; whoever holds it open goes on with it."""
+        """Bring the ledger to what it was; whoever holds it open continues with it."""
         if self.ledger.url.get_backend_name() == "sqlite":
             _copy(_backup_of(self.ledger), Path(str(self.ledger.url.database)), self.ledger)
             return

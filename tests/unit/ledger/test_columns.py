@@ -21,7 +21,7 @@ from capillary.api.request_workflow import KEY_LIMIT, PLATFORM_ID_LIMIT, STATE_L
 from capillary.engine.customer_id import InvalidId, customer_id_of, shape_of
 from capillary.engine.outcomes import read_outcomes
 from capillary.engine.sightings import record_rows
-from capillary.ledger import foreign_keys, history, pace, scans, stops
+from capillary.ledger import history, pace, scans, stops, unknown_keys
 from capillary.ledger.bounds import MAX_INTEGER, checked, code_kept, cut
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import ValueUnfit
@@ -41,11 +41,11 @@ from capillary.ledger.request_rows import (
 )
 from capillary.ledger.schema import (
     badge_enrolment,
-    badge_foreign_key,
     badge_occasion,
     badge_request,
     badge_run,
     badge_sighting,
+    badge_unknown_key,
     metadata,
 )
 from capillary.ledger.settle import Ending, settle
@@ -212,25 +212,25 @@ def test_an_issued_id_that_does_not_fit_is_left_out_and_the_outcome_stands(ledge
 
 
 @pytest.mark.parametrize("length", [62, 64, 65, 100, 100_000])
-def test_a_foreign_key_of_any_length_stops_submitting_and_no_reading(ledger: Ledger, length: int) -> None:
+def test_an_unknown_key_of_any_length_stops_submitting_and_no_reading(ledger: Ledger, length: int) -> None:
     """One row with a key of 100 characters stopped every reading of the account on PostgreSQL."""
     key = KEY_PREFIX + "x" * (length - len(KEY_PREFIX))
     planned = plan(ledger, [1, 2], ORDER)
     mine = requests_of(ledger, planned)[0]
     with ledger.write() as tx:
         recorded = record_rows(tx, SPEC.account, "sender", [row("p-1", key), row("p-2", mine.key)])
-        kept = [each.key for each in foreign_keys.foreign_keys(tx, SPEC.account)]
+        kept = [each.key for each in unknown_keys.unknown_keys(tx, SPEC.account)]
     assert recorded.new == 1, "the row beside it is recorded"
     assert kept == [key[:64]]
-    assert recorded.foreign_key is not None
+    assert recorded.unknown_key is not None
     assert_every_text_fits(ledger)
 
 
 @bad_words
-def test_a_foreign_key_of_any_kind_is_kept(ledger: Ledger, bad: str) -> None:
+def test_an_unknown_key_of_any_kind_is_kept(ledger: Ledger, bad: str) -> None:
     with ledger.write() as tx:
-        foreign_keys.note(tx, SPEC.account, "sender", [KEY_PREFIX + bad])
-        (kept,) = foreign_keys.foreign_keys(tx, SPEC.account)
+        unknown_keys.note(tx, SPEC.account, "sender", [KEY_PREFIX + bad])
+        (kept,) = unknown_keys.unknown_keys(tx, SPEC.account)
     assert kept.key.startswith(KEY_PREFIX)
     assert_every_text_fits(ledger)
 
@@ -244,7 +244,7 @@ def test_a_persons_word_on_a_key_is_refused_where_it_does_not_fit(ledger: Ledger
 
 
 @bad_words
-def test_a_foreign_key_of_any_kind_may_be_said_to_be_not_ours(ledger: Ledger, bad: str) -> None:
+def test_an_unknown_key_of_any_kind_may_be_said_to_be_not_ours(ledger: Ledger, bad: str) -> None:
     with ledger.write() as tx:
         scans.note_not_ours(tx, SPEC.account, KEY_PREFIX + bad, by="ann")
     with ledger.read() as tx:
@@ -276,7 +276,7 @@ def test_a_stop_whose_words_do_not_fit_is_refused_by_name(ledger: Ledger, bad: s
 def test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name(ledger: Ledger, bad: str) -> None:
     for write in (
         lambda tx: scans.lease(tx, bad, by="reader", older_than=timedelta(0)),
-        lambda tx: foreign_keys.note(tx, bad, "sender", ["cb1.x"]),
+        lambda tx: unknown_keys.note(tx, bad, "sender", ["cb1.x"]),
         lambda tx: history.take_as_read(tx, bad, "sender", since=date(2026, 11, 23)),
         lambda tx: scans.distrust(tx, bad),
         lambda tx: pace.take_slot(tx, bad, calls_per_minute=100),
@@ -285,7 +285,7 @@ def test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name(ledger: Led
         with pytest.raises(ValueUnfit, match=r"^account: "), ledger.write() as tx:
             write(tx)
     for write in (
-        lambda tx: foreign_keys.note(tx, SPEC.account, bad, ["cb1.x"]),
+        lambda tx: unknown_keys.note(tx, SPEC.account, bad, ["cb1.x"]),
         lambda tx: history.take_as_read(tx, SPEC.account, bad, since=date(2026, 11, 23)),
         lambda tx: scans.note_whole(tx, SPEC.account, sender=bad, begun_at=tx.now, pages=1),
     ):
@@ -438,11 +438,11 @@ WRITERS: Final[Mapping[str, Callable[..., None] | str]] = {
     "badge_history.account": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
     "badge_history.sender": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
     "badge_history.unread": "days",
-    "badge_foreign_key.account": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
-    "badge_foreign_key.sender": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
-    "badge_foreign_key.key": test_a_foreign_key_of_any_kind_is_kept,
+    "badge_unknown_key.account": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
+    "badge_unknown_key.sender": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
+    "badge_unknown_key.key": test_an_unknown_key_of_any_kind_is_kept,
     "badge_not_ours.account": test_a_persons_word_on_a_key_is_refused_where_it_does_not_fit,
-    "badge_not_ours.key": test_a_foreign_key_of_any_kind_may_be_said_to_be_not_ours,
+    "badge_not_ours.key": test_an_unknown_key_of_any_kind_may_be_said_to_be_not_ours,
     "badge_not_ours.said_by": test_a_persons_word_on_a_key_is_refused_where_it_does_not_fit,
     "badge_stop.account": test_a_stop_whose_words_do_not_fit_is_refused_by_name,
     "badge_stop.campaign": test_a_stop_whose_words_do_not_fit_is_refused_by_name,
@@ -463,7 +463,7 @@ def test_every_column_of_text_has_its_test() -> None:
 
 
 def test_the_bounds_at_the_edge_are_the_columns() -> None:
-    assert length_of(badge_foreign_key.c.key) == length_of(badge_request.c.key) == KEY_LIMIT
+    assert length_of(badge_unknown_key.c.key) == length_of(badge_request.c.key) == KEY_LIMIT
     assert length_of(badge_sighting.c.platform_request_id) == PLATFORM_ID_LIMIT
     assert length_of(badge_sighting.c.state) == STATE_LIMIT
     accounts = {length_of(table.c.account) for table in metadata.tables.values() if "account" in table.c}
@@ -500,7 +500,7 @@ def test_what_is_cut_is_cut_to_the_column() -> None:
 
 
 def test_a_customer_id_and_a_count_have_room() -> None:
-    """2**63 - 1 customers are none that could be, and an id beyond it is no customer's."""
+    """2**63 - 1 customers are none that could be, and an id beyond it is not a customer's."""
     assert isinstance(badge_enrolment.c.customer_id.type, BigInteger)
     assert isinstance(badge_run.c.eligible.type, BigInteger)
     assert isinstance(badge_request.c.error_code.type, Integer)

@@ -139,7 +139,7 @@ def test_a_dump_brought_back_into_the_same_server_is_seen_by_the_tables_file(
     ledger.engine.dispose()
     run(primary, "pg_restore", *connection, "--dbname", "failing", *how, dump)
     clock.advance(minutes=1)
-    with pytest.raises(LedgerUnavailable, match="the ledger was restored meanwhile"):
+    with pytest.raises(LedgerUnavailable, match="the ledger was restored in the meantime"):
         look(ledger, clock)
     assert_is_found(ledger, clock, before)
 

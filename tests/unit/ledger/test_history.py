@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from capillary.ledger import foreign_keys, history, scans
+from capillary.ledger import history, scans, unknown_keys
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import GOES_BACK, Days, History
 from tests.unit.ledger.conftest import Clock
@@ -61,7 +61,7 @@ def test_it_is_through_when_today_is_read_and_not_before(ledger: Ledger, clock: 
     advance(ledger, TODAY, TODAY)
     assert finish(ledger) == History(FIRST, TODAY + DAY, None, clock.now)
     clock.advance(days=3)
-    assert finish(ledger, TODAY + 3 * DAY).read_at == clock.now - 3 * DAY, "once for ever"
+    assert finish(ledger, TODAY + 3 * DAY).read_at == clock.now - 3 * DAY, "once forever"
 
 
 def test_a_step_counts_only_from_where_the_reading_stands(ledger: Ledger) -> None:
@@ -104,7 +104,7 @@ def test_it_is_read_again_from_the_first_day_that_matters(ledger: Ledger, word: 
     since = TODAY - 9 * DAY if word else FIRST
     with ledger.write() as tx:
         history.take_as_read(tx, ACCOUNT, SENDER, since=since)
-        foreign_keys.note(tx, ACCOUNT, SENDER, ["cb1.stray"])
+        unknown_keys.note(tx, ACCOUNT, SENDER, ["cb1.stray"])
         history.read_again(tx, ACCOUNT, SENDER)
     assert stands(ledger) == History(since, since, None, None)
     assert begin(ledger).next_day == since

@@ -119,7 +119,7 @@ def test_a_host_without_an_address_is_told_and_may_be_known_later() -> None:
 
 
 def test_a_host_that_is_no_name_is_told() -> None:
-    assert "no name that a network knows" in not_opened(ELSEWHERE.set(host="a" * 64 + ".example"), passes=False)
+    assert "not a name that a network knows" in not_opened(ELSEWHERE.set(host="a" * 64 + ".example"), passes=False)
 
 
 def test_a_port_on_which_nothing_listens_is_told() -> None:
@@ -134,14 +134,14 @@ def test_a_server_without_tls_is_refused_where_tls_is_asked_for() -> None:
 
     with answering(without) as port:
         url = ELSEWHERE.set(host="127.0.0.1", port=port).update_query_dict({"sslmode": "require"})
-        assert "agree on no TLS" in not_opened(url, passes=False)
+        assert "have no TLS version or cipher in common" in not_opened(url, passes=False)
 
 
 def test_a_root_certificate_that_is_missing_is_told() -> None:
     with answering(lambda connection: connection.sendall(b"S") if connection.recv(100) else None) as port:
         url = ELSEWHERE.set(host="127.0.0.1", port=port)
         url = url.update_query_dict({"sslmode": "verify-full", "sslrootcert": "/nowhere/root.crt"})
-        assert "agree on no TLS" in not_opened(url, passes=False)
+        assert "have no TLS version or cipher in common" in not_opened(url, passes=False)
 
 
 def test_a_host_that_says_nothing_is_waited_for_no_longer_than_told() -> None:
@@ -179,10 +179,14 @@ def test_what_is_no_postgresql_is_refused(server: URL, monkeypatch: pytest.Monke
         ("FATAL:  the database system is not yet accepting connections", "is starting or stopping", True),
         ("session is read-only", "is not the server that target_session_attrs asks for", True),
         ("server is in hot standby mode", "is not the server that target_session_attrs asks for", True),
-        ('server certificate for "a" does not match host name "b"', "agree on no TLS", False),
-        ("SSL error: certificate verify failed", "agree on no TLS", False),
-        ("SSL error: sslv3 alert handshake failure", "agree on no TLS", False),
-        ("channel binding required, but server authenticated client without", "agree on no TLS", False),
+        ('server certificate for "a" does not match host name "b"', "have no TLS version or cipher in common", False),
+        ("SSL error: certificate verify failed", "have no TLS version or cipher in common", False),
+        ("SSL error: sslv3 alert handshake failure", "have no TLS version or cipher in common", False),
+        (
+            "channel binding required, but server authenticated client without",
+            "have no TLS version or cipher in common",
+            False,
+        ),
         ("SSL connection has been closed unexpectedly", "does not answer (OperationalError)", True),
         ("SSL error: unexpected eof while reading", "does not answer (OperationalError)", True),
         ("SSL SYSCALL error: Connection reset by peer", "does not answer (OperationalError)", True),
@@ -335,7 +339,7 @@ def test_a_command_that_breaks_off_ends_so_too(
     monkeypatch.setattr("capillary.__main__.current_revision", torn)
     assert main(["ledger", "check", "--url", url.render_as_string()]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("ledger: the ledger's database broke off (OperationalError)")
+    assert said.startswith("ledger: lost the connection to the ledger's database (OperationalError)")
     assert "4711" not in said
 
 
@@ -362,15 +366,19 @@ def _of_sqlite(code: int) -> sqlite3.DatabaseError:
         (_of_sqlite(sqlite3.SQLITE_CORRUPT | 2 << 8), LedgerRefused, "is damaged"),
         (_of_sqlite(sqlite3.SQLITE_NOTADB), LedgerRefused, "is damaged"),
         (_of_sqlite(sqlite3.SQLITE_PERM), LedgerRefused, "rights to the file"),
-        (_of_sqlite(sqlite3.SQLITE_FULL), LedgerUnavailable, "broke off"),
-        (_of_sqlite(sqlite3.SQLITE_BUSY), LedgerUnavailable, "broke off"),
-        (_of_sqlite(sqlite3.SQLITE_IOERR), LedgerUnavailable, "broke off"),
-        (_of_sqlite(sqlite3.SQLITE_READONLY | 4 << 8), LedgerUnavailable, "broke off"),  # its file was replaced
-        (psycopg.errors.ReadOnlySqlTransaction("4711"), LedgerUnavailable, "broke off"),
-        (psycopg.errors.UndefinedTable("4711"), LedgerUnavailable, "broke off"),  # a restore is under way
-        (psycopg.errors.DiskFull("4711"), LedgerUnavailable, "broke off"),
-        (psycopg.errors.AdminShutdown("4711"), LedgerUnavailable, "broke off"),
-        (psycopg.OperationalError("4711"), LedgerUnavailable, "broke off"),
+        (_of_sqlite(sqlite3.SQLITE_FULL), LedgerUnavailable, "lost the connection"),
+        (_of_sqlite(sqlite3.SQLITE_BUSY), LedgerUnavailable, "lost the connection"),
+        (_of_sqlite(sqlite3.SQLITE_IOERR), LedgerUnavailable, "lost the connection"),
+        (
+            _of_sqlite(sqlite3.SQLITE_READONLY | 4 << 8),
+            LedgerUnavailable,
+            "lost the connection",
+        ),  # its file was replaced
+        (psycopg.errors.ReadOnlySqlTransaction("4711"), LedgerUnavailable, "lost the connection"),
+        (psycopg.errors.UndefinedTable("4711"), LedgerUnavailable, "lost the connection"),  # a restore is under way
+        (psycopg.errors.DiskFull("4711"), LedgerUnavailable, "lost the connection"),
+        (psycopg.errors.AdminShutdown("4711"), LedgerUnavailable, "lost the connection"),
+        (psycopg.OperationalError("4711"), LedgerUnavailable, "lost the connection"),
         (DBAPIError("SELECT 4711", None, psycopg.errors.DataCorrupted("4711")), LedgerRefused, "is damaged"),
     ],
 )

@@ -65,7 +65,7 @@ def test_a_plan_of_which_nothing_was_sent_is_not_found(ledger: Ledger) -> None:
 
 
 def test_the_plan_that_a_restore_brought_back_is_not_taken_for_the_later_one(ledger: Ledger) -> None:
-    """The run had planned anew and sent; the ledger is put back to before that."""
+    """The run had planned again and sent; the ledger is put back to before that."""
     former = plan(ledger, [1, 2], HERE)
     backup = back_up(ledger)
     later = sent(ledger, [3, 4])

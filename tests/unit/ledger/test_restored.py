@@ -20,7 +20,6 @@ from capillary.engine.submit import submit_run
 from capillary.engine.wait import advance
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown, RequestGone
-from capillary.ledger.foreign_keys import ForeignKey, foreign_keys
 from capillary.ledger.plan import Order, Plan
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
 from capillary.ledger.request_rows import (
@@ -37,6 +36,7 @@ from capillary.ledger.request_rows import (
 )
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
 from capillary.ledger.server import told, unread_change
+from capillary.ledger.unknown_keys import UnknownKey, unknown_keys
 from tests.unit.engine.desk import LEASE, SETTINGS, Desk, row
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import DOUBT, ORDER, SPEC, absence, plan, request, requests_of, run, send, snapshot
@@ -194,10 +194,10 @@ async def test_an_acceptance_of_before_is_nobodys_and_stops_submitting(desk: Des
     with pytest.raises(PlanUnknown):
         await submit_run(desk.sender, mine, lease=LEASE)
     after = snapshot(desk.ledger)
-    left_out: Rows = {"badge_scan": [], "badge_foreign_key": []}
+    left_out: Rows = {"badge_scan": [], "badge_unknown_key": []}
     assert {**after, **left_out} == {**stranger[0], **left_out}
     with desk.ledger.read() as tx:
-        assert foreign_keys(tx, SETTINGS.account) == (ForeignKey(key, SETTINGS.sender),)
+        assert unknown_keys(tx, SETTINGS.account) == (UnknownKey(key, SETTINGS.sender),)
     later = plan(desk.ledger, [71], of_desk(run("later")))
     with pytest.raises(LedgerBehind, match=str(key)):
         await submit_run(desk.sender, desk.plan_id(later.badge_run_id), lease=LEASE)

@@ -99,9 +99,8 @@ def test_a_stopped_request_is_not_claimed_and_the_sentence_names_who_when_and_wh
     with pytest.raises(Stopped) as caught:
         try_claim(ledger, request_id)
     assert str(caught.value) == (
-        f"sending is stopped: {scope} by ann at 2026-11-23 12:00 UTC (wrong tier). Nothing of it is sent before "
-        f"somebody runs python -m capillary resume {options}; then trigger a new run, which takes the customers that "
-        "were given back"
+        f"sending is stopped: {scope} by ann at 2026-11-23 12:00 UTC (wrong tier). To allow sending again, run python "
+        f"-m capillary resume {options}; then trigger a new run; it takes the customers that were given back"
     )
     row = request(ledger, request_id)
     assert (row.status, row.tries) == ("planned", 0)
@@ -461,7 +460,7 @@ def test_a_stop_of_one_campaign_does_not_wait_for_claims_of_another(ledger: Ledg
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
 def test_a_role_whose_default_is_repeatable_read_changes_nothing(ledger_url: URL) -> None:
-    """A claim is held up between its lock and its look; the stop came meanwhile, and the claim sees it."""
+    """A claim is held up between its lock and its look; the stop came in the meantime, and the claim sees it."""
     engine = create_engine(ledger_url, isolation_level="AUTOCOMMIT")
     with engine.connect() as conn:
         conn.execute(text("ALTER ROLE CURRENT_USER SET default_transaction_isolation = 'repeatable read'"))

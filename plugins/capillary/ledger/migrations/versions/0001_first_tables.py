@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001c"
+revision = "0001d"
 down_revision = None
 
 
@@ -310,7 +310,7 @@ def _create_reading_tables() -> None:
         sa.PrimaryKeyConstraint("account", "sender", name=op.f("pk_badge_history")),
     )
     op.create_table(
-        "badge_foreign_key",
+        "badge_unknown_key",
         sa.Column("account", sa.String(255), nullable=False),
         sa.Column(
             "sender", sa.String(64), nullable=False, comment="fingerprint of the credential user that was shown it"
@@ -320,7 +320,7 @@ def _create_reading_tables() -> None:
         ),
         _time("seen_at", comment="when that user was last shown it"),
         sa.Column("unseen", sa.Boolean(), nullable=False, comment="the reading that is under way has not shown it yet"),
-        sa.PrimaryKeyConstraint("account", "sender", "key", name=op.f("pk_badge_foreign_key")),
+        sa.PrimaryKeyConstraint("account", "sender", "key", name=op.f("pk_badge_unknown_key")),
     )
 
 
@@ -388,9 +388,9 @@ GROUP BY {_RUN}
 # Of several sightings of a request, one that still waits for a human comes first, then the one seen last.
 _WAITING = """
 CREATE VIEW badge_waiting AS
-SELECT r.account, r.campaign, o.occasion, r.dag_id, r.run_id, q.key, q.customers, q.status, q.tries, q.resends,
-    q.first_sent_at, s.platform_request_id, s.state, s.seen_at, {age} AS age_seconds, s.maker_id, s.start_time,
-    NULLIF(s.failed_checks, '') AS failed_checks
+SELECT r.account, r.campaign, o.occasion, r.dag_id, r.run_id, q.key AS request_key, q.customers, q.status, q.tries,
+    q.resends, q.first_sent_at, s.platform_request_id, s.state, s.seen_at, {age} AS age_seconds, s.maker_id,
+    s.start_time, NULLIF(s.failed_checks, '') AS failed_checks
 FROM badge_request q
 JOIN badge_run r ON r.id = q.badge_run_id
 JOIN badge_occasion o ON o.id = q.occasion_id

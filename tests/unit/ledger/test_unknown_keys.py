@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from capillary.ledger import foreign_keys, history, scans
+from capillary.ledger import history, scans, unknown_keys
 from capillary.ledger.database import Ledger
-from capillary.ledger.foreign_keys import ForeignKey
 from capillary.ledger.request_rows import Seen, record_sighting
+from capillary.ledger.unknown_keys import UnknownKey
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import ORDER, SPEC, plan, requests_of
 
@@ -15,12 +15,12 @@ ONE, TWO = "0123456789abcdef", "fedcba9876543210"
 
 def kept(ledger: Ledger, account: str = ACCOUNT) -> list[tuple[str, str]]:
     with ledger.read() as tx:
-        return [(each.key, each.sender) for each in foreign_keys.foreign_keys(tx, account)]
+        return [(each.key, each.sender) for each in unknown_keys.unknown_keys(tx, account)]
 
 
 def note(ledger: Ledger, sender: str, *keys: str) -> None:
     with ledger.write() as tx:
-        foreign_keys.note(tx, ACCOUNT, sender, keys)
+        unknown_keys.note(tx, ACCOUNT, sender, keys)
 
 
 def test_every_key_is_kept_for_who_was_shown_it_the_newest_first(ledger: Ledger, clock: Clock) -> None:
@@ -37,7 +37,7 @@ def test_one_users_keys_go_and_the_others_stay(ledger: Ledger) -> None:
     note(ledger, ONE, "cb1.a")
     note(ledger, TWO, "cb1.a")
     with ledger.write() as tx:
-        foreign_keys.clear(tx, ACCOUNT, ONE)
+        unknown_keys.clear(tx, ACCOUNT, ONE)
     assert kept(ledger) == [("cb1.a", TWO)]
 
 
@@ -53,7 +53,7 @@ def test_a_whole_reading_takes_away_what_it_did_not_show_and_nothing_before_its_
     with ledger.write() as tx:
         history.advance(tx, ACCOUNT, ONE, history.Days(today, today), refused=False)
         history.finish(tx, ACCOUNT, TWO, today=today)
-    assert len(kept(ledger)) == 3, "it is not through, and the other user's is no reading of this one"
+    assert len(kept(ledger)) == 3, "it is not through, and the other user's is not a reading of this one"
     with ledger.write() as tx:
         assert history.finish(tx, ACCOUNT, ONE, today=today).read_at is not None
     assert sorted(kept(ledger)) == [("cb1.gone", TWO), ("cb1.stays", ONE)]
@@ -65,11 +65,11 @@ def test_a_key_goes_when_it_was_seen_as_a_request_of_the_ledger_and_not_when_it_
     note(ledger, ONE, request.key)
     note(ledger, TWO, request.key, "cb1.a")
     with ledger.write() as tx:
-        foreign_keys.drop_known(tx, ACCOUNT)
+        unknown_keys.drop_known(tx, ACCOUNT)
     assert len(kept(ledger)) == 3
     with ledger.write() as tx:
         record_sighting(tx, request.id, Seen("p-1", "AdminTask", decided=False))
-        foreign_keys.drop_known(tx, ACCOUNT)
+        unknown_keys.drop_known(tx, ACCOUNT)
     assert kept(ledger) == [("cb1.a", TWO)]
 
 
@@ -79,5 +79,5 @@ def test_a_key_that_a_person_calls_not_ours_goes_for_every_user_of_the_account(l
     with ledger.write() as tx:
         scans.note_not_ours(tx, "https://platform.example/200", "cb1.b", by="anna")
         scans.note_not_ours(tx, ACCOUNT, "cb1.a", by="anna")
-        foreign_keys.drop_known(tx, ACCOUNT)
-        assert foreign_keys.foreign_keys(tx, ACCOUNT) == (ForeignKey("cb1.b", TWO),)
+        unknown_keys.drop_known(tx, ACCOUNT)
+        assert unknown_keys.unknown_keys(tx, ACCOUNT) == (UnknownKey("cb1.b", TWO),)

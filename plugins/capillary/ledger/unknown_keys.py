@@ -17,19 +17,19 @@ from capillary.ledger.bounds import checked, cut
 from capillary.ledger.database import Transaction
 from capillary.ledger.scans import ensure
 from capillary.ledger.schema import (
-    badge_foreign_key,
     badge_not_ours,
     badge_occasion,
     badge_request,
     badge_sighting,
+    badge_unknown_key,
 )
 from capillary.ledger.upsert import insert_unless_there
 
-_COLUMNS = badge_foreign_key.c
+_COLUMNS = badge_unknown_key.c
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignKey:
+class UnknownKey:
     """A key of ours that the ledger does not know, and the credential user that was shown it."""
 
     key: str
@@ -46,9 +46,9 @@ def note(tx: Transaction, account: str, sender: str, keys: Iterable[str]) -> Non
     # In one order, as everybody locks them.
     for key in sorted(set(map(as_kept, keys))):
         seen = {"account": account, "sender": sender, "key": key, "seen_at": tx.now, "unseen": False}
-        if not insert_unless_there(tx, badge_foreign_key, seen):
+        if not insert_unless_there(tx, badge_unknown_key, seen):
             tx.conn.execute(
-                update(badge_foreign_key)
+                update(badge_unknown_key)
                 .where(_COLUMNS.account == account, _COLUMNS.sender == sender, _COLUMNS.key == key)
                 .values(seen_at=tx.now, unseen=False)
             )
@@ -62,20 +62,20 @@ def as_kept(key: str) -> str:
 def see_again(tx: Transaction, account: str, sender: str, platform_request_ids: Iterable[str]) -> None:
     """Requests without a key are shown once more: those that stop submitting by their platform request id stop on."""
     tx.conn.execute(
-        update(badge_foreign_key)
+        update(badge_unknown_key)
         .where(_COLUMNS.account == account, _COLUMNS.sender == sender, _COLUMNS.key.in_(list(platform_request_ids)))
         .values(seen_at=tx.now, unseen=False)
     )
 
 
-def foreign_keys(tx: Transaction, account: str) -> tuple[ForeignKey, ...]:
+def unknown_keys(tx: Transaction, account: str) -> tuple[UnknownKey, ...]:
     """Return every key that stops submitting for the account, the one that was seen last first."""
     rows = tx.conn.execute(
         select(_COLUMNS.key, _COLUMNS.sender)
         .where(_COLUMNS.account == account)
         .order_by(_COLUMNS.seen_at.desc(), _COLUMNS.sender, _COLUMNS.key)
     )
-    return tuple(ForeignKey(*row) for row in rows)
+    return tuple(UnknownKey(*row) for row in rows)
 
 
 def drop_known(tx: Transaction, account: str) -> None:
@@ -95,26 +95,26 @@ def drop_known(tx: Transaction, account: str) -> None:
         badge_not_ours.c.key == _COLUMNS.key, badge_not_ours.c.account == account
     )
     tx.conn.execute(
-        delete(badge_foreign_key).where(_COLUMNS.account == account, or_(*map(exists, (seen, shown_since, not_ours))))
+        delete(badge_unknown_key).where(_COLUMNS.account == account, or_(*map(exists, (seen, shown_since, not_ours))))
     )
 
 
 def clear(tx: Transaction, account: str, sender: str) -> None:
     """Everything of ours that the platform shows this user is known again."""
-    tx.conn.execute(delete(badge_foreign_key).where(_COLUMNS.account == account, _COLUMNS.sender == sender))
+    tx.conn.execute(delete(badge_unknown_key).where(_COLUMNS.account == account, _COLUMNS.sender == sender))
 
 
 def expect_again(tx: Transaction, account: str, sender: str) -> None:
     """A whole reading by this user begins: the keys stop submitting on, and those it does not show go at its end."""
     tx.conn.execute(
-        update(badge_foreign_key).where(_COLUMNS.account == account, _COLUMNS.sender == sender).values(unseen=True)
+        update(badge_unknown_key).where(_COLUMNS.account == account, _COLUMNS.sender == sender).values(unseen=True)
     )
 
 
 def drop_unseen(tx: Transaction, account: str, sender: str) -> None:
     """A whole reading by this user is through: take away the keys that it did not show."""
     tx.conn.execute(
-        delete(badge_foreign_key).where(
+        delete(badge_unknown_key).where(
             _COLUMNS.account == account, _COLUMNS.sender == sender, _COLUMNS.unseen.is_(True)
         )
     )
