@@ -123,7 +123,7 @@ def _checked_defaults(given: Mapping[str, object]) -> Mapping[str, object]:
 def _checked_jinja(given: Mapping[str, object] | None) -> Mapping[str, object] | None:
     if other := sorted((given or {}).keys() - _JINJA_SETTINGS):
         raise FieldValueError(
-            f"{other[0]} would change what the query's Jinja means, or is no setting of Jinja",
+            f"{other[0]} would change what the query's Jinja means, or is not a setting of Jinja",
             f"Give some of {', '.join(sorted(_JINJA_SETTINGS))}",
         )
     settings: dict[str, Any] = dict(given or {})
