@@ -67,9 +67,10 @@ def test_what_airflows_dag_takes_is_taken(name: str, values: list[object]) -> No
         ("jinja_environment_kwargs", ["x", [1]], "Give a dict of settings"),
         (
             "jinja_environment_kwargs",
-            [{"undefined": object}, {"variable_start_string": "<<"}, {"nope": 1}],
+            [{"undefined": object}, {"variable_start_string": "<<"}, {"autoescape": True}, {"finalize": str}],
             "trim_blocks",
         ),
+        ("jinja_environment_kwargs", [{"nope": 1}], "is not a setting of Jinja"),
         ("jinja_environment_kwargs", [{"extensions": ["no.such"]}], "Jinja refuses it"),
         ("owner_links", [None, "x", 1, ["x"]], "Give a dict of addresses"),
         ("owner_links", [{"crm": "nope"}], "Airflow refuses {'crm': 'nope'}: Wrong link format"),

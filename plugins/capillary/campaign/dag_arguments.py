@@ -65,10 +65,10 @@ _NOT_FOR_ITS_TASKS: Final = {
     "start_date": "dag_args takes it itself, in the campaign's `timezone`",
     "end_date": "dag_args takes it itself, in the campaign's `timezone`",
 }
-#: What of Jinja a DAG may set: the rest would change what is a template, or let a name that nothing gives pass.
+#: What of Jinja a DAG may set: the rest changes what is a template, a value that comes out of it, or lets a name that
+#: nothing gives pass.
 _JINJA_SETTINGS: Final = frozenset(
-    {"autoescape", "cache_size", "extensions", "finalize", "keep_trailing_newline", "lstrip_blocks", "optimized"}
-    | {"trim_blocks"}
+    {"cache_size", "extensions", "keep_trailing_newline", "lstrip_blocks", "optimized", "trim_blocks"}
 )
 
 
