@@ -151,7 +151,7 @@ def test_a_campaign_without_an_occasion_shares_its_badges_and_the_report_says_th
     assert keys == {"cb1.vip", "cb1.vip-copy"}
     none = plan(place, "none", occasion=None, campaign="third")
     assert report(place, none)["sentence"] == (
-        "Nothing left to do: of 122 eligible, nobody is new on this occasion. "
+        "Nothing left to do: none of the 122 eligible is new on this occasion. "
         "122 customers known through other campaigns of the badge: vip, vip copy."
     )
     dry = plan(place, "dry", occasion=None, campaign="third", dry_run=True)

@@ -48,7 +48,7 @@ def told(folder: Path, campaign: str = "", **environment: str) -> str:
 def test_up_names_every_file_and_what_to_write(campaigns: Path) -> None:
     gold, vips = told(campaigns).splitlines()
     assert gold == "gold.py: 'gold' makes no DAG, so that Airflow never runs it. Write dag = BadgeCampaign(…).dag()."
-    assert vips.startswith("vips.py: Airflow passes over it without a word, since the words airflow and dag do not")
+    assert vips.startswith("vips.py: Airflow ignores this file without a warning, because it does not contain both")
     assert vips.endswith('Write them into its docstring, as in """Gold tier: an Airflow DAG.""".')
 
 
@@ -70,5 +70,5 @@ def test_a_run_of_such_a_campaign_ends_before_anything_starts(
     monkeypatch.delenv(SAFE_MODE, raising=False)
     home = Home(tmp_path / "home")
     assert main(["run", "--campaign", "vip", "--dags-folder", str(campaigns)], home=home) == 2
-    assert "vip cannot be run:\nvips.py: Airflow passes over it" in capsys.readouterr().err
+    assert "vip cannot be run:\nvips.py: Airflow ignores this file" in capsys.readouterr().err
     assert not home.processes.exists()

@@ -211,7 +211,7 @@ def test_a_wrong_field_is_named_with_its_remedy(wrong: dict[str, object], field:
         (".".join(["a" * 62] * 5), "longer than 253 characters"),
         ("a\u2603..b", "two dots in a row"),
         ("a\u05d0.b", "not a name that can be looked up"),
-        ("\u2603\u200d.b", "a character that nobody sees"),
+        ("\u2603\u200d.b", "an invisible character"),
         ("a b", "not an http or https address"),
         ("host:0", "not an http or https address"),
         ("host:99999", "not an http or https address"),
