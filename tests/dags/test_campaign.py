@@ -106,15 +106,11 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("occasion", "", ["empty", "Give printable text"]),
         ("occasion", "None", ["the text that a missing value turns into", "leave the occasion out"]),
         ("reference_id", "None", ["'None' is the text that a missing value turns into", "Give "]),
-<<<<<<< HEAD
-        ("entity", {**ENTITY, "till_id": "None"}, ["till_id: 'None' is the text that a missing", "Give an Entity"]),
-=======
         (
             "entity",
             {**ENTITY, "till_id": "None"},
             ["till_id: 'None' is the text that a missing value", "Give an Entity"],
         ),
->>>>>>> prose13
         ("timezone", "Asia/Calcuta", ["'Asia/Calcuta'", "Did you mean Asia/Calcutta?"]),
         ("schedule", "every morning", ["'every morning' is not a cron expression", "Give a cron expression"]),
         ("schedule", "61 * * * *", ["not a cron expression"]),

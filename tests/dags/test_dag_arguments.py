@@ -159,7 +159,7 @@ def test_what_airflows_tasks_would_choke_on_or_break_by_is_refused(given: dict[s
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("ownr", " (did you mean 'owner'?)"), ("start_from_trigger", ""), ("template_fields", ""), ("queu", " (did you")],  # codespell:ignore queu
+    [("ownr", " (did you mean 'owner'?)"), ("start_from_trigger", ""), ("template_fields", ""), ("poool", " (did you")],
 )
 def test_a_default_that_no_task_takes_is_refused(name: str, near: str) -> None:
     campaign = BadgeCampaign(**GOOD, dag_args={"default_args": {name: "x"}})
