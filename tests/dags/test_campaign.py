@@ -197,7 +197,7 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("dag_args", {"default_args": {"retries": 0}}, ["retries, which the campaign sets for each of its tasks"]),
         ("tags", ["vip"], ["it is an argument of Airflow's DAG. Give it in dag_args."]),
         ("max_customer_per_run", 5, ["there is no such field (did you mean 'max_customers_per_run'?)"]),
-        ("colour", "gold", ["there is no such field. The fields are name, folder, sql"]),
+        ("colour", "gold", ["there is no such field. The fields are name, folder, dag_args, sql"]),
     ],
 )
 def test_a_wrong_field_is_named_with_its_remedy(field: str, value: object, words: list[str]) -> None:
@@ -453,6 +453,23 @@ def test_not_live_is_a_dry_run_unless_told_and_always_in_the_manual() -> None:
 )
 def test_airflows_schedules_are_taken(schedule: object, words: str) -> None:
     assert words in (campaign(schedule=schedule).dag().doc_md or "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sql"),
+    [
+        ({"user_defined_filters": {"up": str.upper}}, "SELECT {{ 'id' | up }} AS customer_id FROM vip"),
+        ({"user_defined_macros": {"table": "vip"}}, "SELECT id AS customer_id FROM {{ table }}"),
+        (
+            {"jinja_environment_kwargs": {"extensions": ["jinja2.ext.loopcontrols"]}},
+            "SELECT 1 AS customer_id {% for each in [1, 2] %}{% break %}{% endfor %}",
+        ),
+    ],
+)
+def test_the_query_may_use_what_the_dags_jinja_knows(arguments: dict[str, Any], sql: str) -> None:
+    assert task(campaign(sql=sql, dag_args=arguments).dag(), "extract_eligible_customers").sql == sql
+    with pytest.raises(CampaignInvalid, match="sql: Airflow renders"):
+        campaign(sql=sql.replace("}}", "| nope }}").replace("{% break", "{% stop"), dag_args=arguments)
 
 
 def test_a_recurring_campaign_catches_up_and_a_longer_timeout_is_taken() -> None:

@@ -7,12 +7,12 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
 from capillary.campaign.occasion import OCCASION_LIMIT
-from capillary.campaign.sql_file import query_of
+from capillary.campaign.sql_file import environment_of, query_of
 from capillary.wrong_fields import FieldValueError, is_output, shown
 
 #: What every campaign's SQL may name; the period's days only where the occasion has a token.
@@ -30,18 +30,28 @@ def calling_frame() -> FrameType:
     return frame
 
 
-def query_beside(sql: str, folder: Path | None) -> str:
+def query_beside(sql: str, folder: Path | None, dag_args: Mapping[str, Any]) -> str:
     """Return the campaign's query: what was given, or what stands in the file of that name.
+
+    Args:
+        sql: a query, or the name of a file.
+        folder: of the file; None: that of the file which names the campaign.
+        dag_args: what Airflow's DAG is given, filters and macros among it.
 
     Raises:
         SqlInvalid: it cannot be read, and why.
     """
     file = Path(calling_frame().f_code.co_filename)
-    return query_of(sql, folder or file.parent, beside=f"in {folder}" if folder else f"beside {file.name}")
+    return query_of(
+        sql,
+        folder or file.parent,
+        beside=f"in {folder}" if folder else f"beside {file.name}",
+        environment=environment_of(dag_args),
+    )
 
 
 def _checked_sql(sql: str, fields: ValidationInfo) -> str:
-    query_beside(sql, fields.data.get("folder"))
+    query_beside(sql, fields.data.get("folder"), fields.data.get("dag_args") or {})
     return sql
 
 

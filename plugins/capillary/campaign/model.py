@@ -102,6 +102,10 @@ class BadgeCampaign(BaseModel):
         default=None,
         description="the folder of the .sql file: Path(__file__).parent, where another module makes campaigns",
     )
+    # Before `sql`: filters of its own change what Jinja the query may hold.
+    dag_args: DagArgs = Field(
+        default={}, description="a dict of arguments of Airflow's DAG, such as tags, start_date and default_args"
+    )
     sql: Sql = Field(description="the name of a .sql file beside this one, or a SELECT")
     badge_id: BadgeId
     owner_type: OwnerType
@@ -137,9 +141,6 @@ class BadgeCampaign(BaseModel):
     capillary_conn_id: ConnId = "capillary"
     warehouse_conn_id: ConnId = "warehouse"
     ledger_conn_id: ConnId = "badge_ledger"
-    dag_args: DagArgs = Field(
-        default={}, description="a dict of arguments of Airflow's DAG, such as tags, start_date and default_args"
-    )
 
     _file: Path = PrivateAttr()
     _docstring: str = PrivateAttr()
@@ -186,7 +187,8 @@ class BadgeCampaign(BaseModel):
         frame = calling_frame()
         self._file = Path(frame.f_code.co_filename)
         self._docstring = inspect.cleandoc(frame.f_globals.get("__doc__") or "")
-        self._query = query_beside(self.sql, None if self.folder is None else Path(self.folder))
+        folder = None if self.folder is None else Path(self.folder)
+        self._query = query_beside(self.sql, folder, self.dag_args)
 
     def contradictions(self) -> Iterator[WrongField]:
         """Yield what is wrong between fields that are each right."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from airflow.sdk import DAG
 from jinja2 import Environment, TemplateSyntaxError
@@ -18,6 +18,8 @@ from capillary.wrong_fields import shown
 SUFFIX: Final = ".sql"
 #: What begins Jinja: an expression, a statement, a comment.
 _JINJA: Final = ("{{", "{%", "{#")
+#: Arguments of Airflow's DAG that change what its Jinja can read.
+_OF_JINJA: Final = ("user_defined_filters", "user_defined_macros", "jinja_environment_kwargs", "template_searchpath")
 
 Folder: TypeAlias = Path | zipfile.Path
 
@@ -115,6 +117,14 @@ def parsed(query: str, called: str, environment: Environment | None = None) -> s
     if not holds_jinja(query) and (place := open_comment_of(query)) is not None:
         raise SqlInvalid(f"{called} has a comment without end: {begun_at(place)}", CLOSE_COMMENT)
     return query
+
+
+def environment_of(dag_args: Mapping[str, Any]) -> Environment | None:
+    """Return the Jinja of a campaign whose DAG is given filters, macros or settings of its own; None for any other."""
+    given = {name: dag_args[name] for name in _OF_JINJA if dag_args.get(name)}
+    if not given:
+        return None
+    return DAG(dag_id="query", schedule=None, **given).get_template_env(force_sandboxed=True)
 
 
 @cache
