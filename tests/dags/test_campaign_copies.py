@@ -68,7 +68,7 @@ def test_a_copy_of_a_files_query_is_of_the_other_file(tmp_path: Path) -> None:
     [
         ({"badge_id": "silver"}, ["badge_id: it should match", "'silver'"]),
         ({"customers_per_request": 0}, ["customers_per_request: it should be greater than or equal to 1"]),
-        ({"parameters": {}}, ["parameters: the query wants :tier"]),
+        ({"parameters": {}}, ["parameters: the query needs :tier"]),
         ({"colour": "silver"}, ["colour: there is no such field"]),
         ({"sql": "silver.sql"}, ["sql: there is no file 'silver.sql'"]),
         ({"live": "false"}, ["live: it should be a valid boolean, not the text 'false' in quotes"]),

@@ -79,7 +79,7 @@ BROKEN: Final = (
     Broken("cron", campaign("cron", schedule="'61 * * * *'"), ("schedule", "cron")),
     Broken("zone", campaign("zone", timezone="'Asia/Bangalore'"), ("timezone", "Give an IANA name")),
     Broken("name", campaign("two words"), ("name", "Give letters, digits")),
-    Broken("parameter", campaign("parameter", sql="'SELECT :tier AS customer_id'"), ("wants :tier", "Give it a value")),
+    Broken("parameter", campaign("parameter", sql="'SELECT :tier AS customer_id'"), ("needs :tier", "Give it a value")),
     Broken("no_dag", campaign("no_dag", made="dag = {}"), ("makes no DAG", "Write dag = BadgeCampaign(…).dag()")),
     Broken("in_list", campaign("in_list", made="kept = [{}]"), ("makes no DAG", "Write dag = BadgeCampaign(…).dag()")),
     Broken("unkept", campaign("unkept", made="{}"), ("makes no DAG", "Write dag =")),

@@ -51,8 +51,8 @@ def connect(monkeypatch: pytest.MonkeyPatch, host: str, **extra: object) -> None
         ("pipe.db", "there is no SQLite file {}"),
         ("mart", "{} is a folder, and no SQLite file"),
         ("empty.db", "the SQLite file {} is empty, and has no table"),
-        ("members.csv", "{} is not an SQLite database"),
-        ("short.db", "{} is not an SQLite database"),
+        ("members.csv", "{} is not a SQLite database"),
+        ("short.db", "{} is not a SQLite database"),
     ],
 )
 def test_what_is_no_warehouse_is_refused_and_nothing_is_made(

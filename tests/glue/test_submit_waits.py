@@ -221,7 +221,7 @@ def test_nothing_accepted_for_longer_than_any_judging_takes_is_a_failure(
     end = deferred(operator, place)
     assert end.kwargs is not None
     end = replace_since(end, datetime.now(UTC) - timedelta(hours=3))
-    with pytest.raises(AirflowException, match=r"1 requests .* are in doubt, and the platform's list .*support"):
+    with pytest.raises(AirflowException, match=r"1 request .* is in doubt, and the platform's list .*support"):
         resumed(operator, end, {"status": "work"}, place)
 
 

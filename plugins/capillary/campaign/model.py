@@ -207,10 +207,10 @@ class BadgeCampaign(BaseModel):
         for wanted in names_of(self._query):
             if wanted in BOUND_PERIOD and wanted not in given:
                 yield WrongField(
-                    "occasion", f"the query wants :{wanted}", "Give one with {day}, {week} or {month} in it"
+                    "occasion", f"the query needs :{wanted}", "Give one with {day}, {week} or {month} in it"
                 )
             elif wanted not in given:
-                said = f"the query wants :{wanted}{meant(wanted, given)}"
+                said = f"the query needs :{wanted}{meant(wanted, given)}"
                 yield WrongField("parameters", said, "Give it a value in parameters")
 
     def _contradictory_dag_args(self) -> Iterator[WrongField]:

@@ -44,4 +44,4 @@ def _problem(path: Path, *, any_format: bool) -> str | None:
         return f"the SQLite file {path!s:.200} cannot be read ({type(error).__name__})"
     if not begin:
         return f"the SQLite file {path} is empty, and has no table"
-    return None if begin == _HEADER or any_format else f"{path} is not an SQLite database"
+    return None if begin == _HEADER or any_format else f"{path} is not a SQLite database"

@@ -166,7 +166,7 @@ _CODES: Final[dict[int, tuple[_Kind, str, str]]] = {
         "does not fit: a table of the ledger's name is none of its own, or one is missing",
         "give the ledger another file, or restore it from the backup",
     ),
-    sqlite3.SQLITE_NOTADB: (LedgerRefused, "cannot be read: it is not an SQLite file", "correct the file's path"),
+    sqlite3.SQLITE_NOTADB: (LedgerRefused, "cannot be read: it is not a SQLite file", "correct the file's path"),
     sqlite3.SQLITE_CORRUPT: (LedgerRefused, "cannot be read: the file is damaged", "restore it from the backup"),
     sqlite3.SQLITE_READONLY: (
         LedgerRefused,

@@ -182,7 +182,7 @@ def test_a_consumer_that_stops_early_leaves_the_connection_writable(warehouse: E
 
 
 def test_the_missing_parameter_is_named(warehouse: Engine) -> None:
-    with pytest.raises(ParameterMissing, match=r"wants :tier; given: level\."):
+    with pytest.raises(ParameterMissing, match=r"needs :tier; given: level\."):
         next(read_rows(warehouse, "SELECT customer_id FROM member WHERE tier = :tier", {"level": 1}))
 
 

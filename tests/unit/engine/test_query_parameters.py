@@ -349,7 +349,7 @@ def test_a_byte_order_mark_is_no_part_of_the_query(engines: dict[str, Engine], d
 def test_a_name_that_nobody_gives_is_named_before_the_database_is_asked(
     engines: dict[str, Engine], driver: str
 ) -> None:
-    with pytest.raises(ParameterMissing, match=r"wants :x, :y; given: z\.") as caught:
+    with pytest.raises(ParameterMissing, match=r"needs :x, :y; given: z\.") as caught:
         found(engines[driver], "tier = :x AND day = :y AND day = :x -- :w", z=1)
     assert caught.value.missing == ("x", "y")
 

@@ -86,7 +86,7 @@ def test_a_postgresql_that_does_not_answer_may_be_back_and_no_password_is_told(u
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     file.write_text("customers,badges\n" * 100)
-    with pytest.raises(LedgerRefused, match="no SQLite file"):
+    with pytest.raises(LedgerRefused, match="not a SQLite file"):
         Ledger(f"sqlite:///{file}")
 
 
