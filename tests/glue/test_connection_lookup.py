@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,10 +150,11 @@ async def test_a_connection_that_airflow_refuses_is_no_missing_one(api: ApiServe
     assert issubclass(ConnectionDenied, TransientError)
 
 
-def test_a_warehouse_hook_that_looks_for_itself_as_airflow_goes_away(
-    api: ApiServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    api.connections["warehouse"] = {"conn_type": "sqlite", "host": "/tmp/warehouse.db"}  # noqa: S108 - not opened
+def test_a_warehouse_hook_that_looks_for_itself_as_airflow_goes_away(api: ApiServer, tmp_path: Path) -> None:
+    file = tmp_path / "warehouse.db"
+    with closing(sqlite3.connect(file)) as made:
+        made.execute("CREATE TABLE member (customer_id INTEGER)")
+    api.connections["warehouse"] = {"conn_type": "sqlite", "host": str(file)}
     api.trouble = lambda _: AWAY[0] if len(api.asked) > 1 else None
     with pytest.raises(AirflowAway, match="'warehouse'"):
         database_engine_of("warehouse")
