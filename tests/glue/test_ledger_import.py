@@ -145,7 +145,7 @@ def test_of_several_campaigns_of_an_occasion_the_one_that_the_key_names_has_it(p
 BY_HAND_FILE = '''
 """An Airflow DAG for the test."""
 from airflow.sdk import DAG
-
+from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 
 OF_BADGE = {"owner_type": "Loyalty", "reference_id": "42", "entity": {
     "till_id": "1", "store_id": "2", "zone_id": "3", "concept_id": "4"}}

@@ -514,7 +514,7 @@ def test_resume_says_that_it_sends_nothing_and_what_is_still_stopped(place: Plac
     out = said()[0]
     assert f"resume: resumed: every campaign of {name} by ann at " in out
     assert f"\n  still stopped: campaign 'vip' of {name} by bob at " in out
-    assert "nothing is sent by this alone" in out
+    assert "this alone sends nothing" in out
     assert place.sent() == []
     assert main(["resume", "--account", name, "--by", "ann"]) == 1
     assert f"resume: every campaign of {name} was not stopped under this name" in said()[1]

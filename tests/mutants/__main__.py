@@ -57,7 +57,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "ledger": Part(_LEDGER, _LEDGER_TESTS, chosen="not postgresql"),
     "postgresql": Part(_LEDGER, _LEDGER_TESTS, chosen="postgresql", mutants=("*postgresql*",)),
     "replies": Part(
-        ("api/replies", "api/answers", "api/request_workflow", "engine/outcomes"), ("unit/api", "unit/engine")
+        ("api/classify", "api/response", "api/request_workflow", "engine/outcomes"), ("unit/api", "unit/engine")
     ),
     "submission": Part(
         ("engine/send", "engine/submit", "engine/doubt"),

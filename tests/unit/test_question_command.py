@@ -250,7 +250,7 @@ def test_a_reader_that_has_seen_enough_ends_the_command_quietly(url: str, form: 
 
 def test_a_command_with_an_address_needs_no_airflow(url: str) -> None:
     code = f"""import sys
-
+from capillary.__main__ import main
 main(["runs", "--url", {url!r}])
 print("airflow" in sys.modules)"""
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter

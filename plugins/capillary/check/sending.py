@@ -44,7 +44,7 @@ def _elsewhere(sending: Sending, planning: Planning, answers: Answers, settings:
     planned_for = answers.platforms.get(plans.capillary_conn_id)
     if planned_for is not None and planned_for.account != settings.account:
         words = (
-            f"task {plans.task_id!r} plans for {planned_for.account} (connection {plans.capillary_conn_id!r}), and "
+            f"the plan of {plans.task_id!r} is for {planned_for.account} (connection {plans.capillary_conn_id!r}), and "
             f"{task.task_id!r} would send to {settings.account} (connection {task.capillary_conn_id!r}). Give both the "
             "same capillary_conn_id"
         )

@@ -129,7 +129,7 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
     """Airflow's triggerer is forked; so is what runs a task."""
     script = """
 import asyncio, os, threading
-
+from capillary.engine.runtime import in_ledger_thread
 assert asyncio.run(in_ledger_thread(threading.get_ident)) != threading.get_ident()
 child = os.fork()
 if child == 0:

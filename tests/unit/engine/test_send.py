@@ -153,7 +153,7 @@ async def test_a_request_that_was_planned_anew_between_body_and_claim_is_given_b
     monkeypatch.setattr(Sender, "_body", of_before)
     sending = await send(desk)
     assert sending.not_taken is not None
-    assert sending.not_taken.reason == "the request was planned again in the meantime"
+    assert sending.not_taken.reason == "the request has been planned again"
     assert (desk.posts, desk.statuses()) == ([], ["planned"])
 
 

@@ -138,7 +138,7 @@ def test_the_test_server_waits_for_the_disk_too(postgresql_server: URL) -> None:
 
 @pytest.mark.parametrize(
     ("pragma", "value"),
-    [("journal_mode", "wal"), ("synchronous", 2), ("unknown_keys", 1), ("busy_timeout", 30_000)],
+    [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 30_000)],
 )
 def test_sqlite_is_set_to_be_durable_and_strict(tmp_path: Path, pragma: str, value: str | int) -> None:
     with Ledger(f"sqlite:///{tmp_path}/ledger.db", new=True) as ledger, ledger.read() as tx:
