@@ -415,8 +415,8 @@ def test_the_sentence_says_since_when_until_when_and_that_nothing_is_to_do(ledge
     assert str(error) == (
         "the ledger's database failed over to another server or was restored (found at 2026-11-23 12:00:00 UTC), so "
         "its last commits may be lost, and the platform's list may not show yet what they had sent. Nothing is sent "
-        "before 2026-11-23 12:16:00 UTC and before the list has been read again. There is nothing to do: submit waits by "
-        "itself"
+        "before 2026-11-23 12:16:00 UTC and before the list has been read again. There is nothing to do: submit waits "
+        "by itself"
     )
 
 
