@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 #: Characters of a wrong value that an error repeats.
 _SHOWN: Final = 60
-#: Fields whose values may be customers' own: an error tells their type alone.
-_UNSAID: Final = frozenset({"parameters", "customers"})
+#: Fields whose values may be customers' own, or hold a secret: an error tells their type alone.
+UNSAID: Final = frozenset({"parameters", "customers", "executor_config", "user_defined_macros"})
 _UNKNOWN: Final = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 #: Where a text was given in place of what Python writes without quotes.
 _NO_TEXT: Final = frozenset({"bool_type", "int_type", "float_type"})
@@ -107,7 +107,7 @@ def _said(each: Mapping[str, Any], name: str, inside: Sequence[str]) -> tuple[st
         if "{{" in given or "{%" in given:
             return f"it is a template, and {name} is read before any is rendered{at}", None
         return f"{said}{at}, not the text {shown(given)} in quotes", None
-    return f"{said}{at}, not {type(given).__name__ if name in _UNSAID else shown(given)}", None
+    return f"{said}{at}, not {type(given).__name__ if name in UNSAID else shown(given)}", None
 
 
 def explained(where: str, fields: Mapping[str, FieldInfo], make: Callable[[], T]) -> T:

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
 from capillary.campaign import BadgeCampaign, CampaignInvalid, TriggerForm, TriggerFormInvalid
@@ -50,7 +51,11 @@ def called(context: object) -> None:
 def test_what_airflows_dag_takes_is_taken(name: str, values: list[object]) -> None:
     for value in values:
         dag = BadgeCampaign(**GOOD, dag_args={name: value}).dag()
-        DagSerialization.serialize_dag(dag)
+        stock = DAG("vip", schedule=None, **{name: value})  # type: ignore[arg-type] # one argument of any type
+        if name == "tags":
+            stock.tags.add("badges")
+        assert getattr(dag, name) == getattr(stock, name)
+        assert DagSerialization.serialize_dag(dag)["dag_id"] == GOOD["name"]
 
 
 @pytest.mark.parametrize(
@@ -188,3 +193,17 @@ def test_what_the_file_changes_later_does_not_reach_the_campaign() -> None:
 def test_a_configuration_that_is_no_object_is_refused(conf: Any) -> None:  # noqa: ANN401 - whatever JSON holds
     with pytest.raises(TriggerFormInvalid, match=r"Trigger form, conf: it is .* Give an object"):
         TriggerForm.read({"dry_run": False, "canary": True}, conf)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"user_defined_macros": ["guess-me"]},
+        {"default_args": {"executor_config": ["guess-me"]}},
+        {"default_args": {"executor_config": "guess-me"}},
+    ],
+)
+def test_what_may_hold_a_secret_is_told_by_its_type_alone(arguments: dict[str, object]) -> None:
+    with pytest.raises(CampaignInvalid) as caught:
+        BadgeCampaign(**GOOD, dag_args=arguments)
+    assert "guess-me" not in str(caught.value)

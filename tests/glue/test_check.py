@@ -27,6 +27,9 @@ from tests.glue.broken_campaigns import BROKEN, SUBMIT, WRONG_CONNECTIONS, Broke
 from tests.glue.conftest import LOG, Check, Place
 from tests.unit.ledger.orders import snapshot
 
+# Airflow's own: a template's macros may be a plugin's, and its search of their folder warns.
+pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+
 EXAMPLES = Path(__file__).parents[2] / "dags"
 
 

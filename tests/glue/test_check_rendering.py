@@ -16,6 +16,9 @@ from sqlalchemy import Engine, create_engine, insert
 from tests.glue.broken_campaigns import QUERY, SUBMIT, by_hand, campaign
 from tests.glue.conftest import Check, Place
 
+# Airflow's own: a template's macros may be a plugin's, and its search of their folder warns.
+pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+
 QUERY_ARGUMENT = f"sql={QUERY!r}, "
 MORE = "from airflow.sdk import Asset, Param, Variable\n"
 
@@ -123,6 +126,28 @@ def test_what_only_a_run_knows_is_not_counted_as_passed(
     assert code == 0, lines
     assert [line for line in lines if line.startswith("not checked: ") and words in line], lines
     assert lines[-1] == "check: not checked 1"
+
+
+def test_what_a_macro_raises_repeats_no_value(place: Place, folder: Path, check: Check) -> None:
+    raises = "lambda: (_ for _ in ()).throw(RuntimeError('guess-' + 'me'))"
+    (folder / "a.py").write_text(hand("a", f"user_defined_macros={{'f': {raises}}}", note="'{{ f() }}'"))
+    _, lines, error = check(folder, "--files-only")
+    assert any("it raised RuntimeError" in line for line in lines), lines
+    assert "guess-me" not in "\n".join([*lines, error])
+
+
+@pytest.mark.parametrize("native", ["", "render_template_as_native_obj=True"])
+@pytest.mark.parametrize("field", ["note", "reference_id", "sql", "parameters"])
+def test_an_expression_that_raises_repeats_no_value(
+    place: Place, folder: Path, check: Check, field: str, native: str
+) -> None:
+    text = "{{ [].index('guess-' ~ 'me') }}"  # Python's error repeats what was looked for
+    given = {"parameters": f'{{"x": "{text}"}}', "sql": f'"SELECT {text} AS customer_id"'}.get(field, f'"{text}"')
+    more = {"sql": "'SELECT :x AS customer_id'"} if field == "parameters" else {}
+    (folder / "a.py").write_text(hand("a", native, **{field: given, **more}))
+    code, lines, error = check(folder, "--files-only")
+    assert code == 1
+    assert "guess-me" not in "\n".join([*lines, error])
 
 
 @pytest.mark.parametrize(

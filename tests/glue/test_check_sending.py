@@ -14,6 +14,9 @@ from tests.glue.broken_campaigns import SUBMIT, by_hand, campaign
 from tests.glue.conftest import Check, Place
 from tests.unit.ledger.orders import SPEC, plan, requests_of, run, see, send
 
+# Airflow's own: a template's macros may be a plugin's, and its search of their folder warns.
+pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+
 KEY = "cb1.other.0000000000000000000000000000000000000000000000000000"
 
 

@@ -100,7 +100,7 @@ def test_the_user_may_set_how_fast_it_works(tmp_path: Path) -> None:
 
 
 def test_a_server_keeps_the_metadata_where_there_is_one_and_takes_more_tasks_at_once(tmp_path: Path) -> None:
-    url = "postgresql+psycopg://me@/airflow?host=/home/me/.airflow/postgresql"
+    url = "postgresql+psycopg://me@/airflow?host=/srv/.airflow/postgresql"
     environment = build_environment(
         {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://db.example/production"},
         home=Home(tmp_path),

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, P
 
 from capillary.campaign.field_types import MOST, Count, Flag, Seconds, Span, Words, kept
 from capillary.campaign.occasion import zone_of
-from capillary.wrong_fields import FieldValueError, meant, shown, wrong_fields
+from capillary.wrong_fields import UNSAID, FieldValueError, meant, shown, wrong_fields
 
 Callback: TypeAlias = Callable[[Context], None]
 
@@ -286,13 +286,14 @@ def _assert_airflow_takes(given: Mapping[str, Any], defaults: Mapping[str, Any])
 
 
 def _tried(name: str, each: object, make: Callable[..., object]) -> None:
+    argument = name.rpartition(".")[2]
     try:
-        make(**{name.rpartition(".")[2]: each})
+        make(**{argument: each})
     except Exception as error:  # noqa: BLE001 - whatever Airflow makes of it
         said = str(error.args[0] if error.args else error).partition("\n")[0].rstrip(". ")
-        raise FieldValueError(
-            f"{name}: Airflow refuses {shown(each)}: {said}", f"Correct {name}, or leave it out"
-        ) from None
+        is_unsaid = argument in UNSAID
+        given = f"a value of type {type(each).__name__}" if is_unsaid else f"{shown(each)}: {said}"
+        raise FieldValueError(f"{name}: Airflow refuses {given}", f"Correct {name}, or leave it out") from None
 
 
 def _explained(where: str, model: type[BaseModel], given: object) -> None:

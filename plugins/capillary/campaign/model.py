@@ -19,7 +19,6 @@ from pydantic import (
     model_validator,
 )
 
-from capillary.api.request_workflow import Entity
 from capillary.campaign.dag_arguments import HANDED_ON, DagArgs, in_zone
 from capillary.campaign.field_types import (
     BadgeId,
@@ -51,23 +50,11 @@ from capillary.campaign.fields import (
 from capillary.campaign.occasion import Occasion
 from capillary.campaign.schedule import ScheduleOrNone
 from capillary.campaign.sql_file import holds_jinja
-from capillary.campaign.trigger_form import TriggerForm, TriggerFormInvalid
 from capillary.engine.query_parameters import names_of, problems_of
-from capillary.engine.verdict import Policy, Word
+from capillary.engine.verdict import Policy
 from capillary.ledger.locked_rows import occasion_of_badge
 from capillary.ledger.plan import Guards
 from capillary.wrong_fields import FieldsInvalid, WrongField, meant, shown, wrong_fields
-
-__all__ = [
-    "BadgeCampaign",
-    "CampaignInvalid",
-    "Entity",
-    "Guards",
-    "Policy",
-    "TriggerForm",
-    "TriggerFormInvalid",
-    "Word",
-]
 
 
 class CampaignInvalid(FieldsInvalid):

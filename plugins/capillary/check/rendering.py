@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from airflow.sdk import DAG, BaseOperator, Context, XComArg
-from airflow.sdk.exceptions import AirflowException, ParamValidationError
+from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError, ParamValidationError
 from airflow.sdk.log import redact  # type: ignore[attr-defined] # Airflow's tasks import it from there
 from jinja2 import Environment, Template, TemplateError, TemplateSyntaxError, UndefinedError
 
@@ -29,6 +29,15 @@ from capillary.templating.query import OF_EXPRESSIONS, InParameter
 from capillary.templating.text import holds_jinja
 
 _WHEN_IT_RUNS: Final = "is known when it runs"
+#: What names things, and repeats no value.
+_IN_PLAIN_WORDS: Final = (
+    TemplateError,
+    AirflowException,
+    AirflowRuntimeError,
+    CapillaryError,
+    KnownWhenItRuns,
+    VariableMissing,
+)
 #: Jinja's words of what a value does not have.
 _LACKS: Final = re.compile(r"has no attribute '(\w+)'")
 
@@ -119,9 +128,9 @@ class _Rendering:
         if asks_the_supervisor(cause):
             said = f"what it names {_WHEN_IT_RUNS}"
         elif verdict is Verdict.NOT_CHECKED:
-            said = f"what it names {_WHEN_IT_RUNS}: {error}"
+            said = f"what it names {_WHEN_IT_RUNS}: {_words_of(error)}"
         elif not isinstance(error, AirflowException):  # not in this package's words yet
-            said = f"argument {name!r}: {error}"
+            said = f"argument {name!r}: {_words_of(error)}"
         hint = self._hint(cause, text) if verdict is Verdict.FAILS else ""
         return Finding(verdict, self.where, f"template{place}", redacted(f"{said}{hint} ({self.run})"))
 
@@ -157,6 +166,11 @@ def _cause(error: BaseException) -> BaseException:
     """Return what a template raised; this package's operators say it in words of their own."""
     cause = error.__context__ if isinstance(error, AirflowException) and error.__context__ else error
     return cause.__cause__ if isinstance(cause, InParameter) and cause.__cause__ else cause
+
+
+def _words_of(error: Exception) -> str:
+    """Return the words of Jinja's, Airflow's and our own errors; any other's may hold a value: its class alone."""
+    return str(error) if isinstance(error, _IN_PLAIN_WORDS) else f"it raised {type(error).__name__}"
 
 
 def _verdict(cause: BaseException, text: str, dag: DAG) -> Verdict:
