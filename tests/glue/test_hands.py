@@ -172,6 +172,7 @@ PLAIN: Final = f"{ID} otherdigit jinja"
 CAMPAIGN: Final = {
     "name": f"{ID} nonetext",
     "folder": "none",
+    "dag_args": "dict",
     "sql": "lines jinja",
     "badge_id": "",
     "owner_type": "",
@@ -197,7 +198,6 @@ CAMPAIGN: Final = {
     "capillary_conn_id": PLAIN,
     "warehouse_conn_id": PLAIN,
     "ledger_conn_id": PLAIN,
-    "dag_args": "dict",
 }
 SHARE: Final = "zero one float half decimal"
 OBJECTS: Final[dict[type[Any], tuple[dict[str, Any], dict[str, str]]]] = {
