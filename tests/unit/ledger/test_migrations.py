@@ -84,6 +84,31 @@ def test_a_new_ledger_has_exactly_the_constraints_of_the_code(ledger: Ledger, em
                 assert self_numbering(upgraded.conn) == self_numbering(tx.conn)
 
 
+_COLLATIONS = {
+    "postgresql": """
+        SELECT i.relname, c.collname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+        CROSS JOIN LATERAL unnest(x.indcollation) AS k(number) JOIN pg_collation c ON c.oid = k.number
+        WHERE i.relname LIKE '%badge\\_%' AND i.relname NOT LIKE '%version%' AND pg_table_is_visible(i.oid)
+    """,
+    "sqlite": """
+        SELECT i.name, k.coll FROM sqlite_master i, pragma_index_xinfo(i.name) k
+        WHERE i.type = 'index' AND k.key
+    """,
+}
+
+
+def test_every_index_goes_by_bytes_and_not_by_a_languages_order(ledger: Ledger) -> None:
+    """A language's order changes with the system's libraries: thirty customers of six hundred were planned again."""
+    backend = ledger.url.get_backend_name()
+    with ledger.read() as tx:
+        found = {(row[0], row[1]) for row in tx.conn.execute(text(_COLLATIONS[backend]))}
+    by_text = {index for index, _ in found}
+    assert {collation for _, collation in found} == {{"postgresql": "C", "sqlite": "BINARY"}[backend]}
+    if backend == "postgresql":
+        expected = {"uq_badge_occasion_account_occasion", "uq_badge_request_key", "pk_badge_stop", "pk_badge_sighting"}
+        assert expected <= by_text
+
+
 def test_the_code_knows_its_own_migrations() -> None:
     written = ScriptDirectory.from_config(alembic_config()).walk_revisions()
     assert tuple(script.revision for script in written)[::-1] == REVISIONS

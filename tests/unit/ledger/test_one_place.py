@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from sqlalchemy import URL
@@ -188,7 +188,7 @@ def test_a_file_with_two_names_is_refused_under_both(file: Path, mode: str) -> N
     """Each name has a write-ahead log of its own: two processes planned the same customers."""
     other = file.parent.parent / "ledger.db"
     os.link(file, other)
-    options = {} if mode == "tasks" else {mode: True}
+    options: dict[str, Any] = {} if mode == "tasks" else {mode: True}
     for name in (file, other):
         with pytest.raises(LedgerRefused, match="has 2 names"):
             Ledger(f"sqlite:///{name}", **options)
