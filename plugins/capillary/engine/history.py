@@ -334,8 +334,17 @@ class _Reading:
 
 
 def _is_read(ledger: Ledger, settings: PlatformSettings) -> bool:
+    """Return whether the reading is through. One that ended in the future says nothing of when: it is done again."""
     with ledger.read() as tx:
-        return history.history(tx, settings.account, settings.sender).read_at is not None
+        read_at = history.history(tx, settings.account, settings.sender).read_at
+        is_ahead = read_at is not None and read_at > tx.now + scans.CLOCK_JUMP
+    if is_ahead:
+        _LOG.warning(
+            "the ledger's clock was set back behind the first reading of %s: it is done again", settings.account
+        )
+        with ledger.write() as tx:
+            history.read_again(tx, settings.account, settings.sender)
+    return read_at is not None and not is_ahead
 
 
 def _until(days: Days, today: date) -> date | None:
