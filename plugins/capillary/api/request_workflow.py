@@ -287,7 +287,7 @@ def _request(request: dict[str, object], platform_request_id: str, state: str) -
         human_decided=_is_decision(details.get("AdminTask_Output")),
         wraps_issue_bulk=_wraps_issue_bulk(fields(details.get(_PAYLOAD)).get("path")),
         checker_message=text(fields(details.get("AdminTask-Payload")).get("actionMessage"), limit=MESSAGE_LIMIT),
-        created_at=_created_at(platform_request_id),
+        created_at=created_at_of(platform_request_id),
         execution=None if output is None else parse_execution(output),
         maker_id=_user_number(request.get("userId")),
         start_time=_time_as_shown(request.get("startTime")),
@@ -351,7 +351,8 @@ def _parse_customers(value: object) -> tuple[int, ...] | None:
     return tuple(readable) if len(readable) == len(customers) else None
 
 
-def _created_at(platform_request_id: str) -> datetime | None:
+def created_at_of(platform_request_id: str) -> datetime | None:
+    """Return when the platform made a request, as its version 1 UUID says; None where its id tells no time."""
     try:
         parsed = uuid.UUID(platform_request_id)
         if parsed.version != 1:

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from capillary.api.client import Client
 from capillary.api.outside_text import on_one_line
-from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest
+from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest, created_at_of
 from capillary.api.settings import PlatformSettings
 from capillary.counted import counted
 from capillary.engine.lean_list import look_behind
@@ -292,16 +292,32 @@ def _begin(ledger: Ledger, settings: PlatformSettings, *, before_sending: bool) 
     """
     with ledger.read() as tx:
         oldest = first_watched(tx, settings.account)
-        newest, of_anybody = last_sent(tx, settings.account, settings.sender)
-        read_at = history(tx, settings.account, settings.sender).read_at
-        known = [moment for moment in (newest, read_at) if moment is not None]
+        known = [
+            _newest_send(tx, settings.account, settings.sender),
+            history(tx, settings.account, settings.sender).read_at,
+        ]
         # What lies ahead is from before the clock was set back.
-        known_until = min(max(known, default=tx.now - _FIRST_LOOK), tx.now)
-        needed = known_until if before_sending else max(known_until, min(of_anybody or known_until, tx.now))
+        behind = [moment for moment in known if moment is not None and moment <= tx.now]
+        known_until = max(behind, default=tx.now - _FIRST_LOOK)
+        of_anybody = _newest_send(tx, settings.account, None)
+        needed = known_until if before_sending else max(known_until, of_anybody or known_until)
         since = min(oldest or needed, needed)
         if since < tx.now - LATE_TWIN and oldest is not None:
             since = _past_the_forgotten(tx, settings, since, needed)
         return tx.now, min(since, tx.now), known_until
+
+
+def _newest_send(tx: Transaction, account: str, sender: str | None) -> datetime | None:
+    """Return when this credential user, or anybody, last sent; None where it is not known.
+
+    By the earlier of two clocks, the ledger's and the platform's, which made the ids: the ledger's may have been ahead
+    then, and what a restored one has forgotten would lie before what it takes for its newest request.
+    """
+    moments = []
+    for sent in last_sent(tx, account, sender):
+        made_at = (created_at_of(each) for each in sent.platform_request_ids)
+        moments.append(min([sent.first_sent_at, *(moment for moment in made_at if moment is not None)]))
+    return max((moment for moment in moments if moment <= tx.now), default=None)
 
 
 def _past_the_forgotten(tx: Transaction, settings: PlatformSettings, since: datetime, needed: datetime) -> datetime:

@@ -18,6 +18,13 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from capillary.ledger.errors import LedgerMissing, LedgerRefused, LedgerUnavailable, ParameterRefused
 from capillary.ledger.libpq import assert_said_once, checked, defaults_for
+from capillary.ledger.one_place import (
+    STOP_NAMES,
+    TABLES_FOUND,
+    assert_numbers_ahead,
+    assert_one_name,
+    assert_one_schema,
+)
 from capillary.ledger.opening import explained
 from capillary.ledger.revision import assert_schema_current
 from capillary.ledger.soundness import assert_keys, assert_rights, assert_sound, assert_takes_stops, lift_limits
@@ -86,7 +93,7 @@ class Ledger:
     ) -> None:
         self.url = ledger_url(url)
         self._clock = clock
-        self._tables: int | None = None
+        self._tables: str | None = None
         self._write_options = {"ledger_write": True}
         with explained(self.url):
             self.engine = _engine(self.url, new=new)
@@ -95,9 +102,12 @@ class Ledger:
                 event.listen(self.engine, "begin", lift_limits)
             try:
                 with self.engine.connect() as conn:
+                    assert_one_name(conn)
                     if stops_only:
                         assert_takes_stops(conn)
+                        assert_one_schema(conn, STOP_NAMES)
                     elif reads_only:
+                        assert_one_schema(conn)
                         assert_schema_current(conn)
                         assert_rights(conn, rights=("SELECT",))
                     else:
@@ -110,9 +120,11 @@ class Ledger:
         assert_sound(conn)
         assert_options_hold(conn)
         if check_schema:
+            assert_one_schema(conn)
             assert_schema_current(conn)
             assert_rights(conn)
             assert_keys(conn)
+            assert_numbers_ahead(conn)
             self._tables = _tables_of(conn)
 
     def close(self) -> None:
@@ -181,14 +193,13 @@ class Ledger:
         return self._clock() if self._clock is not None else now.astimezone(UTC)
 
 
-_TABLES: Final = "CAST(to_regclass('badge_request') AS oid)"
-_BEGUN: Final = text(f"SELECT clock_timestamp(), {_TABLES}, current_setting('synchronous_commit')")
+_BEGUN: Final = text(f"SELECT clock_timestamp(), {TABLES_FOUND}, current_setting('synchronous_commit')")
 
 
-def _tables_of(conn: Connection) -> int | None:
+def _tables_of(conn: Connection) -> str | None:
     if conn.dialect.name == "sqlite":
         return None
-    found: int | None = conn.execute(text(f"SELECT {_TABLES}")).scalar_one()
+    found: str = conn.execute(text(f"SELECT {TABLES_FOUND}")).scalar_one()
     return found
 
 

@@ -374,7 +374,7 @@ async def test_a_cached_answer_is_as_old_as_it_says(ledger: Ledger, clock: Clock
 
 def test_twins_of_a_clock_set_forward_are_both_found(ledger: Ledger, clock: Clock, planned: int) -> None:
     """What that costs: the first send shows later, under the same key, and opens the request again."""
-    account, key = SPEC.account, request(ledger, planned).key
+    account, key = SPEC.account, request(ledger, planned).request_key
     send(ledger, planned)
     clock.advance(days=1)
     assert _judged_at(ledger, planned, clock.now)
