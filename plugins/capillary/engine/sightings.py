@@ -136,6 +136,7 @@ def seen_in(row: WorkflowRequest) -> Seen:
         end_time=row.end_time,
         failed_checks=None if row.failed_checks is None else ", ".join(row.failed_checks),
         created_at=row.created_at,
+        approved=row.state == RequestState.APPROVED,
     )
 
 
