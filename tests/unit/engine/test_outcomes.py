@@ -136,7 +136,10 @@ WHOLE: list[tuple[str, str, object, Ending]] = [
     ("a code of another call", "failed", refusal(725), doubtful(725)),
     *((f"{code} under 400", "failed", refusal(code), doubtful(code)) for code in (461, 503, 521, 999999)),
     # Whoever came before the customer, or the moment, of such a code may have been enrolled.
-    *((f"{code} in mid-call", "failed", refusal(code), doubtful(code)) for code in (810, 812, 815, 816, 1026, 1028, 1039)),
+    *(
+        (f"{code} in mid-call", "failed", refusal(code), doubtful(code))
+        for code in (810, 812, 815, 816, 1026, 1028, 1039)
+    ),
     ("a refusal beside one of mid-call", "failed", refusal(714, 816), doubtful(714)),
     ("a code that is good news", "failed", answer({"status": {"code": 200}}, 400), UNCONFIRMED),
     ("bare error object", "failed", answer({"error": {"code": 803}}, 400), failed(803)),
