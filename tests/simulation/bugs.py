@@ -23,6 +23,7 @@ from capillary.api import client as api_client
 from capillary.api.badges import BulkItem, Issual
 from capillary.api.calls import Calls
 from capillary.api.client import Client
+from capillary.api.codes import CALL_REFUSALS, LINE_REFUSALS
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, ReplyTooLarge, RequestRefused
 from capillary.api.json_body import NOT_JSON
 from capillary.api.json_fields import text as text_of
@@ -896,6 +897,18 @@ BUGS: Final[Mapping[str, Bug]] = {
         [(outcomes, "_line", _refused_beside_an_id)],
         lambda shape: shape.odd_codes > 0,
         shown_by=31,
+    ),
+    "mid-call-refuses-all": Bug(
+        "a call that ends in its middle has refused nobody",
+        [(outcomes, "CALL_REFUSALS", {**CALL_REFUSALS, **LINE_REFUSALS})],
+        lambda shape: shape.ends_in_mid_call > 0,
+        shown_by=113,
+    ),
+    "documented-places-alone": Bug(
+        "a line that says elsewhere that something went wrong proves no enrolment",
+        [(badges, "is_without_trouble", lambda _line: True)],
+        lambda shape: shape.misplaced_errors,
+        shown_by=313,
     ),
     "any-word-is-an-id": Bug(
         "what a program writes for none is not an issued id",

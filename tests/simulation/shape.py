@@ -41,6 +41,8 @@ _HEAVY: Final = 21
 #: And strict ones whose list leaves out or cuts what single reads show, where codes that refuse nothing stand beside
 #: issued ids, and where the retries ask for whoever failed.
 _LEAN_ROWS: Final = frozenset({27, 31})
+#: A strict one in which calls end in their middle, and lines say in undocumented places that something went wrong.
+_ENDING_ODDLY: Final = 33
 
 
 #: Outcomes after which the customers of some worlds are asked for again.
@@ -221,6 +223,9 @@ class Shape:
     # rows of the list whose output is missing or cut; executed requests with codes that refuse nothing beside ids
     lean_rows: float = 0.0
     odd_codes: float = 0.0
+    # executed requests that show a refusal of the whole call; lines of refused customers that show it elsewhere
+    ends_in_mid_call: float = 0.0
+    misplaced_errors: bool = False
     # the platform says of every request that its own check of the payload failed, and lets it wait nevertheless
     fail_checks: bool = False
 
@@ -307,6 +312,20 @@ def _with_lean_rows(shape: Shape, more: Random) -> Shape:
     lean = replace(shape, runs=retried, lean_rows=more.choice((0.4, 1.0)), odd_codes=more.choice((0.0, 0.5, 1.0)))
     quick = replace(lean, horizon=4 * HOUR, decision_mean=min(shape.decision_mean, 5 * MINUTE), auto_approve=False)
     return replace(quick, fail_checks=more.random() < 0.5)
+
+
+def _ending_oddly(shape: Shape, more: Random) -> Shape:
+    retried = tuple(replace(each, retry=_RETRIED) for each in shape.runs)
+    ids = [value for each in retried for batch in each.rows for value in batch if isinstance(value, int) and value > 0]
+    quick = replace(shape, runs=retried, horizon=4 * HOUR, decision_mean=min(shape.decision_mean, 5 * MINUTE))
+    return replace(
+        quick,
+        auto_approve=False,
+        odd_outputs=0.0,
+        unknown_customers=frozenset({more.choice(ids)}),
+        ends_in_mid_call=more.choice((0.0, 0.5)),
+        misplaced_errors=True,
+    )
 
 
 def _with_much_lost(shape: Shape, more: Random, *, fails_over: bool = False) -> Shape:
@@ -494,6 +513,7 @@ _KINDS: Final[Mapping[int, Callable[[Shape, Random], Shape]]] = {
     _WAITING: _with_much_lost,
     _WAITING_OVER: _over_with_much_lost,
     _EVIDENT: _with_late_approval_or_clock,
+    _ENDING_ODDLY: _ending_oddly,
     **dict.fromkeys(_DAMAGED, _with_odd_replies),
     **dict.fromkeys(_FREEZING, _with_frozen_senders),
     **dict.fromkeys(_ECHOING, _with_altered_keys),
