@@ -237,7 +237,7 @@ class _Reading:
             if self._reader is not None:
                 scans.renew(tx, self._account, by=self._reader)
         self.seen.update(row.platform_request_id for row in rows)
-        self.states.update((row.platform_request_id, row.state) for row in recorded.rows.values())
+        self.states.update((row.platform_request_id, row.state) for row in recorded.ours)
         self.new += recorded.new
         self.unknown_key = recorded.unknown_key or self.unknown_key
         if not self._settle:
