@@ -56,7 +56,7 @@ from capillary.engine.platform_list import DaysRead, ListRead, OnPage
 from capillary.engine.polling import Event
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
-from capillary.engine.sightings import seen_in
+from capillary.engine.sightings import Recorded, record_rows, seen_in
 from capillary.ledger import (
     candidates,
     counts,
@@ -299,6 +299,11 @@ def _blind_to_lag(settings: Any) -> timedelta:  # noqa: ANN401 - PlatformSetting
 
 def _no_control(in_doubt: DueDoubt, begun: datetime, _controls: object, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
     return in_doubt.sender == settings.sender and begun > in_doubt.doubt_from
+
+
+def _one_of_twins(*arguments: Any, **options: Any) -> Recorded:  # noqa: ANN401 - those of `record_rows`
+    recorded = record_rows(*arguments, **options)
+    return replace(recorded, ours=tuple(recorded.rows.values()))
 
 
 def _anybody_judges(in_doubt: DueDoubt, begun: datetime, controls: doubt._Controls, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
@@ -702,6 +707,12 @@ BUGS: Final[Mapping[str, Bug]] = {
         ],
         lambda shape: shape.echoed_key is not EchoedKey.AS_SENT,
         shown_by=5,
+    ),
+    "one-twin-hides-the-other": Bug(
+        "of twins on one page each is shown",
+        [(doubt, "record_rows", _one_of_twins)],
+        lambda shape: _broken(shape) and shape.page_size >= 100,
+        shown_by=0,
     ),
     "clock-jump-unnoticed": Bug(
         "after a clock was set nothing is judged absent for one lag",
