@@ -711,8 +711,8 @@ BUGS: Final[Mapping[str, Bug]] = {
     "one-twin-hides-the-other": Bug(
         "of twins on one page each is shown",
         [(doubt, "record_rows", _one_of_twins)],
-        lambda shape: _broken(shape) and shape.page_size >= 100,
-        shown_by=0,
+        lambda shape: shape.doubled_posts > 0,
+        shown_by=112,
     ),
     "clock-jump-unnoticed": Bug(
         "after a clock was set nothing is judged absent for one lag",
