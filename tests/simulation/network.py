@@ -262,7 +262,6 @@ class _Flight:
         world.loop.call_later(fate.back_s, self._succeed, reply)
 
     def _accepted(self, post: Post, reply: Reply) -> None:
-        world = self._world
         if reply.status != 200:
             post.lost = True
             return
