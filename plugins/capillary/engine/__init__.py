@@ -29,6 +29,7 @@ In reading order:
 - ``history``: an account's first reading
 - ``platform_list``: read the platform's list to its end
 - ``watch``: one reading for the whole account
+- ``states_in_doubt``: states that read as an end and are none
 - ``sightings``: what its rows say of our requests
 - ``list_controls``: what a reading should have shown
 - ``lean_list``: rows without key and customers

@@ -149,7 +149,7 @@ async def _absences(
             recorded = record_rows(tx, account, user, rows)
             lookalikes.take(tx, recorded.others)
         seen_keys.update(recorded.keys)
-        made_at.update({row.platform_request_id: row.created_at for row in recorded.rows.values()})
+        made_at.update({row.platform_request_id: row.created_at for row in recorded.ours})
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         shown = await look_behind(ledger, client, runtime, rows)

@@ -28,6 +28,7 @@ from capillary.engine.runtime import Runtime
 from capillary.engine.settle import SINGLE_READS, settle_by_reading, settle_rows
 from capillary.engine.sightings import Recorded, record_rows
 from capillary.engine.single_read import SingleReads
+from capillary.engine.states_in_doubt import tell
 from capillary.engine.unreadable_rows import read_damaged
 from capillary.ledger import scans
 from capillary.ledger.conditions import LATE_TWIN
@@ -184,6 +185,7 @@ async def watch(
         reading.settled,
         len(shown_singly) + len(left),
     )
+    tell(account, reading.states.values())
     if not read.to_the_end:
         _LOG.warning(
             "the list of %s was not read to its end (%s, %s); requests that it does not show are not taken as missing",
@@ -221,6 +223,7 @@ class _Reading:
         self._settle = settle
         self._reader = reader
         self.seen = set[str]()
+        self.states = dict[str, str]()
         self.new = 0
         self.settled = 0
         self.left: dict[int, WorkflowRequest] = {}
@@ -234,6 +237,7 @@ class _Reading:
             if self._reader is not None:
                 scans.renew(tx, self._account, by=self._reader)
         self.seen.update(row.platform_request_id for row in rows)
+        self.states.update((row.platform_request_id, row.state) for row in recorded.ours)
         self.new += recorded.new
         self.unknown_key = recorded.unknown_key or self.unknown_key
         if not self._settle:

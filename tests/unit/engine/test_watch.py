@@ -474,6 +474,30 @@ async def test_a_list_that_is_not_read_to_its_end_is_told(desk: Desk, caplog: py
     assert "the list of platform.example/100 was not read to its end (1 page, 1 row)" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "state", ["APPROVED", "Approved", "Success", "FAILURE", "rejected.", "CANCELLED", "Auto_Approved"]
+)
+async def test_a_state_that_reads_as_an_end_and_is_none_waits_and_is_told(
+    desk: Desk, state: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await send(desk, ago=DAY)
+    desk.listed = [replace(each, state=state) for each in desk.listed]
+    await read(desk)
+    assert desk.statuses() == ["waiting"]
+    assert (
+        f"1 request of platform.example/100 is in a state that reads as if it were the end ('{state}') and is none of "
+        "approved, failed, rejected, so it counts as waiting"
+    ) in caplog.text
+
+
+@pytest.mark.parametrize("state", ["AdminTask", "ZoneTask", "Pending", "Executing", "approved"])
+async def test_other_states_are_told_of_nobody(desk: Desk, state: str, caplog: pytest.LogCaptureFixture) -> None:
+    await send(desk, ago=DAY)
+    desk.listed = [replace(each, state=state) for each in desk.listed]
+    await read(desk)
+    assert "reads as if" not in caplog.text
+
+
 # Lists that hide what is known ---------------------------------------------------------------------------------
 
 
