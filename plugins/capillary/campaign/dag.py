@@ -163,19 +163,16 @@ class PlanCampaignOperator(PlanBadgesOperator):
         """
         campaign = self.badge_campaign
         if form.occasion_day is not None:
-            return WrongField(
-                "occasion_day",
-                "all runs of the backfill would plan this one day",
-                "Give none: each run has its own day",
-            )
+            problem = "all runs of the backfill would plan this one day"
+            return WrongField("occasion_day", problem, "Give none: each run has its own day")
         if campaign.when.recurs or _JINJA.search(f"{campaign.query} {campaign.parameters!r}"):
             return None
         return WrongField(
             "occasion",
             f"{campaign.when.pattern!r} never recurs and the query asks the same on every day, so that each run would "
             "take what the one before left",
-            "Trigger one run, put {day}, {week} or {month} into the campaign's occasion, or ask for the run's day in its "
-            "query, as in {{ ds }}",
+            "Trigger one run, put {day}, {week} or {month} into the campaign's occasion, or ask for the run's day in "
+            "its query, as in {{ ds }}",
         )
 
 
