@@ -79,7 +79,8 @@ class Supervised:
         return took
 
     def expect(self) -> None:
-        """From now on it counts as neither ended nor healthy: it is about to be started."""
+        """From now on it counts as neither started, ended nor healthy: it is about to be started."""
+        self.starts = 0
         self.ended_for_good = False
         self._reset_health()
 

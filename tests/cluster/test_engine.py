@@ -190,6 +190,16 @@ def test_who_depends_on_others_ends_first_and_starts_last() -> None:
     made.down()
 
 
+def test_it_may_be_stopped_and_started_as_often_as_one_likes() -> None:
+    """A container that starts again and again by itself is given up; one that is asked to is not."""
+    made, _ = chain("database", "server")
+    for _ in range(5):
+        made.stop(["database", "server"])
+        made.start(["database", "server"], 20)
+    assert [member.starts for member in made] == [1, 1]
+    made.down()
+
+
 def test_a_part_is_stopped_and_started_beside_the_rest() -> None:
     made, happened = chain("database", "server", "worker")
     made.stop(["worker"])
