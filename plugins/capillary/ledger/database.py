@@ -93,7 +93,9 @@ class Ledger:
         self._tables: int | None = None
         self._write_options = {"ledger_write": True}
         with explained(self.url):
-            self.engine = _engine(self.url, new=new).execution_options(ledger_moved=though_moved)
+            self.engine = _engine(self.url, new=new)
+            if though_moved:
+                self.engine = self.engine.execution_options(ledger_moved=True)
             if stops_only and self.engine.dialect.name == "postgresql":
                 self._write_options["postgresql_readonly"] = False
                 event.listen(self.engine, "begin", lift_limits)

@@ -38,6 +38,11 @@ CLOCKS_APART: Final = timedelta(seconds=60)
 #: What is copied, in the order of the foreign keys. Which server it is, each ledger knows of itself.
 TABLES: Final = tuple(table for table in metadata.sorted_tables if table is not badge_server)
 _ROWS_AT_ONCE: Final = 10_000
+# A ledger without rows may have given numbers as well.
+_NUMBERED_FROM: Final = text(
+    "SELECT setval(s.given, GREATEST(CAST(:last AS bigint), COALESCE(pg_sequence_last_value(s.given), 0))) "
+    "FROM (SELECT CAST(pg_get_serial_sequence(:name, :column) AS regclass) AS given) s"
+)
 _FAILURES: Final[tuple[type[Exception], ...]] = (CapillaryError, *DATABASE_ERRORS)
 
 
@@ -66,7 +71,6 @@ def copy_ledger(source: Ledger, target: Ledger) -> Copied:
     Raises:
         CopyRefused: something is in flight, the new database is not empty, or the rows do not keep the ledger's rules.
             Nothing was copied.
-        LedgerMoved: the ledger was moved to another database before.
         SchemaBehind, SchemaDiffers: one of the two is of another version than the code.
         LedgerRefused, LedgerUnavailable: a database refuses it, or cannot be reached. Nothing was copied, unless the
             sentence says that the last commit was not confirmed.
@@ -83,7 +87,7 @@ def copy_ledger(source: Ledger, target: Ledger) -> Copied:
             with _held(source) as old:
                 mark = moved(old.conn)
                 filled = [table.name for table in TABLES if _count(new, table)]
-                if mark is not None and filled and _holds_plans_of(old.conn, new):
+                if mark is not None and filled and _is_copy(old.conn, new, is_place=mark.place == place):
                     return Copied(place, {table.name: _count(new, table) for table in TABLES}, before=True)
                 _assert_may_be_copied(old, new, mark, filled, place, target)
                 rows = {table.name: _copy(old.conn, new, table) for table in TABLES}
@@ -122,10 +126,14 @@ def _lock(new: Connection) -> None:
     assert_keys(new)
 
 
-def _holds_plans_of(old: Connection, new: Connection) -> bool:
-    """Return whether the new database has the old one's plans: their tokens are in no other ledger."""
+def _is_copy(old: Connection, new: Connection, *, is_place: bool) -> bool:
+    """Return whether the new ledger has the old one's plans, whose tokens are in no other; without any the place tells.
+
+    A database may have two names.
+    """
     tokens = select(badge_run.c.token)
-    return {*old.execute(tokens).scalars()} <= {*new.execute(tokens).scalars()}
+    planned = {*old.execute(tokens).scalars()}
+    return planned <= {*new.execute(tokens).scalars()} if planned else is_place
 
 
 def _assert_may_be_copied(
@@ -210,10 +218,7 @@ def _set_numbers(old: Connection, new: Connection) -> None:
             continue
         last = max(old.execute(select(func.max(column))).scalar_one() or 0, given.get(table.name, 0))
         if last:
-            new.execute(
-                text("SELECT setval(pg_get_serial_sequence(:name, :column), :last)"),
-                {"name": table.name, "column": column.name, "last": last},
-            )
+            new.execute(_NUMBERED_FROM, {"name": table.name, "column": column.name, "last": last})
 
 
 def _assert_whole(old: Transaction, new: Transaction, rows: Mapping[str, int]) -> None:

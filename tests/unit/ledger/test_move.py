@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, Table, create_engine, event, inspect, se
 
 from capillary.__main__ import main
 from capillary.errors import TransientError
-from capillary.ledger import history, move, pace, scans, unknown_keys
+from capillary.ledger import database, history, move, pace, scans, unknown_keys
 from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import CopyRefused, LedgerMissing, LedgerMoved, LedgerUnavailable, SchemaDiffers, Stopped
@@ -199,6 +199,16 @@ def test_no_number_is_given_twice(source: Ledger, target_url: URL, clock: Clock,
         assert [each.id for each in requests_of(target, new)] == [given + 1]
 
 
+def test_numbers_that_the_new_ledger_has_given_do_not_come_back_either(
+    source: Ledger, target_url: URL, clock: Clock
+) -> None:
+    with Ledger(migrated(target_url), clock=clock) as target, target.write() as tx:
+        tx.conn.execute(text("SELECT setval(pg_get_serial_sequence('badge_request', 'id'), 5000)"))
+    copied(source.url, target_url, clock)
+    with Ledger(target_url, clock=clock) as target:
+        assert [each.id for each in requests_of(target, plan(target, [901], run("after")))] == [5001]
+
+
 def test_a_plan_goes_on_under_its_number_and_token(source: Ledger, target_url: URL, clock: Clock) -> None:
     held = plan_id(source, 2)
     copied(source.url, target_url, clock)
@@ -300,6 +310,17 @@ def test_rows_that_break_the_rules_are_not_copied(source: Ledger, target_url: UR
     with pytest.raises(CopyRefused, match=r"break the ledger's rules; keep everything, and report:\n  request "):
         copied(source.url, target_url, clock)
     assert_untouched(source.url, target_url)
+
+
+def test_a_writer_that_does_not_end_is_named_and_nothing_is_made(
+    source: Ledger, target_url: URL, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0)
+    with source.write():
+        with pytest.raises(LedgerUnavailable, match=r"the ledger at sqlite:///\S+ is locked by another process"):
+            copied(source.url, target_url, clock)
+        assert tables_in(target_url) == []
+    copied(source.url, target_url, clock)
 
 
 @pytest.mark.parametrize("seconds", [61, -61])
@@ -470,6 +491,15 @@ def test_it_moves_to_one_place_only(old_url: URL, empty_database: EmptyDatabase)
     with pytest.raises(CopyRefused, match=r"was moved to postgresql\S+ on .*, and may be moved there only"):
         copied(old_url, other)
     assert tables_in(other) == []
+
+
+def test_a_strangers_ledger_is_not_taken_for_the_copy(old_url: URL, empty_database: EmptyDatabase) -> None:
+    """The old one had no plans whose tokens could tell."""
+    other = migrated(empty_database("postgresql"))
+    with Ledger(other) as stranger:
+        order_stop(stranger, Scope(SPEC.account), by="Zoë", reason="fire")
+    with pytest.raises(CopyRefused, match="may be moved there only"):
+        copied(old_url, other)
 
 
 def test_the_way_back_is_to_take_the_mark_off(old_url: URL, empty_database: EmptyDatabase) -> None:
