@@ -144,8 +144,8 @@ PROOFS: Final = (
     ),
     Proof(
         "upkeep",
-        "the same under runs that wait: Airflow's database cleaned, everything restarted, a new Fernet key, all containers "
-        "down and up twice, an older ledger restored, and what it forgot brought back",
+        "the same under runs that wait: Airflow's database cleaned, everything restarted, a new Fernet key, all "
+        "containers down and up twice, an older ledger restored, and what it forgot brought back",
         "python -m tests.cluster upkeep",
         last(
             r"requests on the platform\W+\d+",
