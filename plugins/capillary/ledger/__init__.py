@@ -47,4 +47,6 @@ In reading order:
 - ``answers``: what is asked in them, and the rows of their answers
 - ``check``: the ledger held against itself
 - ``erase``: one customer taken out
+- ``moved``: the mark of a SQLite ledger that was copied
+- ``move``: from SQLite into PostgreSQL, whole or not at all
 """

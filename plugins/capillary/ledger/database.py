@@ -18,6 +18,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from capillary.ledger.errors import LedgerMissing, LedgerRefused, LedgerUnavailable, ParameterRefused
 from capillary.ledger.libpq import assert_said_once, checked, defaults_for
+from capillary.ledger.moved import assert_not_moved
 from capillary.ledger.one_place import (
     STOP_NAMES,
     TABLES_FOUND,
@@ -71,8 +72,10 @@ class Ledger:
         stops_only: for the emergency stop, which must work while anything else is wrong: only its own table is checked,
             whatever the schema's revision, and the server's time limits and read-only defaults are overruled.
         reads_only: for questions: the user need not be allowed to write, and a standby will do.
+        though_moved: for the copy alone: a SQLite file that was copied into another database is opened all the same.
 
     Raises:
+        LedgerMoved: the SQLite file was copied into another database; every transaction asks.
         LedgerMissing: there is no such SQLite file, or the database has no ledger.
         LedgerRefused: another dialect, a SQLite database in memory, a parameter that libpq does not know, or a
             database that cannot keep the ledger's promises (`capillary.ledger.soundness`).
@@ -90,6 +93,7 @@ class Ledger:
         new: bool = False,
         stops_only: bool = False,
         reads_only: bool = False,
+        though_moved: bool = False,
     ) -> None:
         self.url = ledger_url(url)
         self._clock = clock
@@ -97,6 +101,8 @@ class Ledger:
         self._write_options = {"ledger_write": True}
         with explained(self.url):
             self.engine = _engine(self.url, new=new)
+            if though_moved:
+                self.engine = self.engine.execution_options(ledger_moved=True)
             if stops_only and self.engine.dialect.name == "postgresql":
                 self._write_options["postgresql_readonly"] = False
                 event.listen(self.engine, "begin", lift_limits)
@@ -347,4 +353,12 @@ def _identity(place: str) -> tuple[int, int] | None:
 
 def _begin_sqlite(conn: Connection) -> None:
     _assert_same_file(conn)
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("ledger_write") else "BEGIN DEFERRED")
+    options = conn.get_execution_options()
+    conn.exec_driver_sql("BEGIN IMMEDIATE" if options.get("ledger_write") else "BEGIN DEFERRED")
+    if options.get("ledger_moved"):
+        return
+    try:
+        assert_not_moved(conn)
+    except BaseException:
+        conn.exec_driver_sql("ROLLBACK")
+        raise
