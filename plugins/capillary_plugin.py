@@ -1,0 +1,2 @@
+"""x"""
+from capillary.ui.plugin import CapillaryPlugin
