@@ -44,6 +44,11 @@ In reading order:
 - ``reports``: how far one run is, and its funnel
 - ``questions``: the daily questions
 - ``answers``: what is asked in them, and the rows of their answers
+- ``outstanding``: which runs left customers that nobody has asked for again
+- ``left_over``: which campaigns a canary holds
+- ``attention``: what needs a person now
+- ``overview``: every campaign and every account at a glance
+- ``run_page``: one run, its requests and its failed customers
 - ``check``: the ledger held against itself
 - ``erase``: one customer taken out
 """

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, exists, select
 
-from capillary.ledger.answers import Asked, CustomerAttempt, OpenRequest, PlannedRun
+from capillary.ledger.answers import Asked, CustomerAttempt, OpenRequest, PlannedRun, joined, planned_run
 from capillary.ledger.conditions import is_open
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
@@ -29,8 +29,6 @@ from capillary.ledger.status import HAS_BADGE, Outcome, RequestStatus
 
 #: Requests whose sightings and customers are read at once: with 500 customers in each, 50,000 rows.
 _PART: Final = 100
-#: Between the words of several sightings of one request.
-_AND: Final = "; "
 
 
 def failed_customers(tx: Transaction, asked: Asked) -> Iterator[CustomerAttempt]:
@@ -94,19 +92,19 @@ def open_requests(tx: Transaction, asked: Asked) -> Iterator[OpenRequest]:
                 age_s=None if row.first_sent_at is None else int((tx.now - row.first_sent_at).total_seconds()),
                 approvals=sum(sighting.terminal_seen_at is None for sighting in sightings),
                 status=RequestStatus(row.status),
-                states=_joined(sighting.state for sighting in sightings),
+                states=joined(sighting.state for sighting in sightings),
                 customers=row.customers,
                 connection=row.capillary_conn_id,
                 account=row.account,
                 dag_id=row.dag_id,
                 run_id=row.run_id,
                 request_key=row.key,
-                platform_request_ids=_joined(sighting.platform_request_id for sighting in sightings),
+                platform_request_ids=joined(sighting.platform_request_id for sighting in sightings),
                 tries=row.tries,
                 resends=row.resends,
                 first_sent_at=row.first_sent_at,
                 doubt_from=row.doubt_from,
-                failed_checks=_joined(sighting.failed_checks for sighting in sightings),
+                failed_checks=joined(sighting.failed_checks for sighting in sightings),
                 request_error=row.error,
             )
 
@@ -122,18 +120,7 @@ def planned_runs(tx: Transaction, asked: Asked) -> Iterator[PlannedRun]:
     )
     for part in _parts(tx, statement):
         for row in part:
-            yield PlannedRun(
-                planned_at=row.planned_at,
-                campaign=row.campaign,
-                occasion=row.occasion,
-                account=row.account,
-                connection=row.capillary_conn_id,
-                dag_id=row.dag_id,
-                run_id=row.run_id,
-                task_id=row.task_id,
-                note=row.note,
-                funnel=funnel(tx, OpenPlan(row.id)),
-            )
+            yield planned_run(row, funnel(tx, OpenPlan(row.id)))
 
 
 def _requests(asked: Asked, time: ColumnElement[Any] | None) -> Select[Any]:
@@ -194,7 +181,7 @@ def _attempts(
             status=RequestStatus(row.status),
             outcome=None if each.outcome is None else Outcome(each.outcome),
             code=row.error_code if each.error_code is None else each.error_code,
-            checker_message=_joined(sighting.checker_message for sighting in seen[row.id]) or None,
+            checker_message=joined(sighting.checker_message for sighting in seen[row.id]) or None,
             request_error=row.error,
             issued_id=each.issued_id,
             badge_id=row.badge_id,
@@ -202,7 +189,7 @@ def _attempts(
             dag_id=row.dag_id,
             run_id=row.run_id,
             request_key=row.key,
-            platform_request_ids=_joined(sighting.platform_request_id for sighting in seen[row.id]),
+            platform_request_ids=joined(sighting.platform_request_id for sighting in seen[row.id]),
             first_sent_at=row.first_sent_at,
             settled_at=row.settled_at,
         )
@@ -223,8 +210,3 @@ def _sightings(tx: Transaction, requests: Sequence[Row[Any]]) -> defaultdict[int
     for row in rows:
         found[row.request_id].append(row)
     return found
-
-
-def _joined(words: Iterator[str | None]) -> str:
-    """Return the different words in their order."""
-    return _AND.join(dict.fromkeys(word for word in words if word))

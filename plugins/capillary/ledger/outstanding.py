@@ -1,0 +1,124 @@
+"""Which runs left customers without the badge that nobody has asked for again since: from the kept counts.
+
+A retry is an enrolment with a higher number, so what is outstanding is what was counted less what was retried. Both are
+small: no customer's row is read but those of retries.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import exists, func, select
+
+from capillary.ledger.conditions import is_open
+from capillary.ledger.database import Transaction
+from capillary.ledger.reports import FailureCount
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_result, badge_run
+from capillary.ledger.status import HAS_BADGE, Outcome
+
+#: How long ago a run may have planned: what nobody has retried by then, nobody is going to be reminded of.
+RECENT: Final = timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """A run that has ended, and what nobody has retried of it.
+
+    Attributes:
+        badge_run_id: of the ledger.
+        account, campaign, dag_id, run_id: whose it is.
+        planned_at: when it planned.
+        failures: customers without the badge, by outcome and code, the most first; never empty.
+    """
+
+    badge_run_id: int
+    account: str
+    campaign: str
+    dag_id: str
+    run_id: str
+    planned_at: datetime
+    failures: tuple[FailureCount, ...]
+
+
+def outstanding(tx: Transaction, *, within: timedelta = RECENT) -> tuple[Outstanding, ...]:
+    """Return the ended runs that planned so short ago and left somebody without the badge, the newest first."""
+    since = tx.now - within
+    kept = _kept(tx, since)
+    retried = _retried(tx, since) if kept else Counter[tuple[int, str, int | None]]()
+    left = kept - retried  # a Counter drops what is not above 0
+    runs = sorted({badge_run_id for badge_run_id, _, _ in left}, reverse=True)
+    rows = {row.id: row for row in tx.conn.execute(select(badge_run).where(badge_run.c.id.in_(runs)))}
+    return tuple(
+        Outstanding(
+            badge_run_id,
+            rows[badge_run_id].account,
+            rows[badge_run_id].campaign,
+            rows[badge_run_id].dag_id,
+            rows[badge_run_id].run_id,
+            rows[badge_run_id].planned_at,
+            most_first(
+                FailureCount(Outcome(outcome), code, customers)
+                for (run, outcome, code), customers in left.items()
+                if run == badge_run_id
+            ),
+        )
+        for badge_run_id in runs
+    )
+
+
+def most_first(failures: Iterable[FailureCount]) -> tuple[FailureCount, ...]:
+    """Return failures in the order in which they are shown."""
+    return tuple(
+        sorted(
+            failures, key=lambda each: (-each.customers, each.outcome, each.error_code is None, each.error_code or 0)
+        )
+    )
+
+
+def _kept(tx: Transaction, since: datetime) -> Counter[tuple[int, str, int | None]]:
+    result, request = badge_result.c, badge_request.c
+    still_open = exists().where(request.badge_run_id == badge_run.c.id, is_open()).correlate(badge_run)
+    ended = select(badge_run.c.id).where(badge_run.c.planned_at >= since, ~still_open)
+    return Counter(
+        {
+            (row.badge_run_id, row.outcome, row.error_code): int(row.customers)
+            for row in tx.conn.execute(
+                select(
+                    request.badge_run_id,
+                    result.outcome,
+                    result.error_code,
+                    # Who was erased is nobody's to retry.
+                    func.sum(result.customers - result.without_row).label("customers"),
+                )
+                .join(badge_request, request.id == result.request_id)
+                .where(request.badge_run_id.in_(ended), result.outcome.not_in(HAS_BADGE))
+                .group_by(request.badge_run_id, result.outcome, result.error_code)
+            )
+        }
+    )
+
+
+def _retried(tx: Transaction, since: datetime) -> Counter[tuple[int, str, int | None]]:
+    """Count the attempts that a later one followed: a retry was planned after what it retries."""
+    again, before = badge_enrolment.alias("again"), badge_enrolment.alias("before")
+    request_again, request_before = badge_request.alias("request_again"), badge_request.alias("request_before")
+    found = tx.conn.execute(
+        select(request_before.c.badge_run_id, before.c.outcome, before.c.error_code, func.count().label("customers"))
+        .select_from(badge_run)
+        .join(request_again, request_again.c.badge_run_id == badge_run.c.id)
+        .join(again, again.c.request_id == request_again.c.id)
+        .join(
+            before,
+            (before.c.occasion_id == again.c.occasion_id)
+            & (before.c.customer_id == again.c.customer_id)
+            & (before.c.attempt == again.c.attempt - 1),
+        )
+        .join(request_before, request_before.c.id == before.c.request_id)
+        .where(badge_run.c.planned_at >= since, request_again.c.attempt > 1)
+        .group_by(request_before.c.badge_run_id, before.c.outcome, before.c.error_code)
+    )
+    return Counter({(row.badge_run_id, row.outcome, row.error_code): row.customers for row in found})
