@@ -141,15 +141,25 @@ def _dags(tx: Transaction) -> _Dags:
     return {scope: tuple(sorted(names)) for scope, names in found.items()}
 
 
+def _connection(tx: Transaction, account: str) -> str | None:
+    """Return the connection that a run of the account used last."""
+    return tx.conn.execute(
+        select(badge_run.c.capillary_conn_id)
+        .where(badge_run.c.account == account)
+        .order_by(badge_run.c.id.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+
+
 def _unknown_keys(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
     columns = badge_unknown_key.c
-    for account, requests, since in tx.conn.execute(
-        select(columns.account, func.count(columns.key.distinct()), func.max(columns.seen_at)).group_by(columns.account)
-    ):
+    counted = select(columns.account, func.count(columns.key.distinct()), func.max(columns.seen_at))
+    for account, requests, since in tx.conn.execute(counted.group_by(columns.account)).all():
         yield Matter(
             kind=Kind.UNKNOWN_KEY,
             account=account,
             dag_ids=dags.get((account, WHOLE_ACCOUNT), ()),
+            connection=_connection(tx, account),
             requests=requests,
             since=since,
         )
