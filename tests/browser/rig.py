@@ -1,4 +1,4 @@
-"""Real Airflow with three users, the sandbox and its checker's page, on ports of this run: what the browser looks at."""
+"""Real Airflow with three users, the sandbox and its checker's page: what the browser looks at."""
 
 from __future__ import annotations
 

@@ -21,7 +21,14 @@ from capillary.ledger.errors import LedgerMissing, LedgerRefused, LedgerUnavaila
 from capillary.ledger.libpq import ParameterRefused, assert_said_once, checked, defaults_for
 from capillary.ledger.opening import explained
 from capillary.ledger.revision import assert_schema_current
-from capillary.ledger.soundness import assert_keys, assert_rights, assert_sound, assert_takes_stops, lift_limits, limit_statements
+from capillary.ledger.soundness import (
+    assert_keys,
+    assert_rights,
+    assert_sound,
+    assert_takes_stops,
+    lift_limits,
+    limit_statements,
+)
 from capillary.ledger.startup_options import assert_options_hold
 
 __all__ = ["BUSY_TIMEOUT_S", "Clock", "Ledger", "LedgerUnavailable", "Transaction", "ledger_url"]

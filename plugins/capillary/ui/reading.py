@@ -133,6 +133,18 @@ class LedgerReader:
             self._forget()
             raise
 
+    def address(self) -> str | URL:
+        """Return the ledger's URL as it is now.
+
+        Raises:
+            NoConnection: the API server has no such connection.
+            CapillaryError: the connection cannot be used, and why.
+        """
+        try:
+            return self._address()
+        except ConnectionMissing:
+            raise NoConnection from None
+
     def close(self) -> None:
         """Give the connections back."""
         self._forget()
@@ -140,10 +152,7 @@ class LedgerReader:
 
     @contextmanager
     def _ledger(self) -> Iterator[Ledger]:
-        try:
-            url = _impatient(make_url(self._address()))
-        except ConnectionMissing:
-            raise NoConnection from None
+        url = _impatient(make_url(self.address()))
         with self._lock:
             opened = self._open
         if opened is None or opened[0] != url:
@@ -165,5 +174,7 @@ def _impatient(url: URL) -> URL:
     if not url.get_backend_name().startswith("postgres"):
         return url
     own = url.query.get("connect_timeout")
-    seconds = _CONNECT_S if not isinstance(own, str) or not own.isdigit() or int(own) == 0 else min(_CONNECT_S, int(own))
+    seconds = (
+        _CONNECT_S if not isinstance(own, str) or not own.isdigit() or int(own) == 0 else min(_CONNECT_S, int(own))
+    )
     return url.update_query_dict({"connect_timeout": str(seconds)})

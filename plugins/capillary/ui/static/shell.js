@@ -203,7 +203,7 @@ class View {
       if (!this.navigate) return;
       event.preventDefault();
       const url = new URL(form.action);
-      for (const [name, value] of new FormData(form)) url.searchParams.set(name, value);
+      url.search = new URLSearchParams(new FormData(form)).toString();
       this.navigate(withinAirflow(url.href));
       return;
     }
