@@ -17,6 +17,7 @@ from capillary.checked_operator import CheckedOperator
 from capillary.counted import counted
 from capillary.engine.plan import plan_rows
 from capillary.engine.preflight import assert_fit
+from capillary.engine.remedies import code_of
 from capillary.engine.second_attempt import has_badge
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
@@ -71,6 +72,7 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
         customer_cap: int | None = None,
         canary: bool = True,
         retry_outcomes: Collection[str] = (),
+        retry_codes: Collection[int | str] = (),
         guards: Guards | None = None,
         override_guards: bool = False,
         dry_run: bool = False,
@@ -92,6 +94,7 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
         self.customer_cap = customer_cap
         self.canary = canary
         self.retry_outcomes = retry_outcomes
+        self.retry_codes = retry_codes
         self.guards = guards
         self.override_guards = override_guards
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
@@ -182,6 +185,7 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
             cap=given.customer_cap,
             canary=given.canary,
             retry=frozenset(map(Outcome, given.retry_outcomes)),
+            retry_codes=frozenset(map(code_of, map(str, given.retry_codes))),
             guards=given.guards or Guards(),
             override_guards=given.override_guards,
             lease=RUN_LEASE,

@@ -11,7 +11,6 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
 from capillary.airflow_errors import airflow_failures
-from capillary.api.codes import CODE_MEANINGS
 from capillary.arguments import InlineArguments, QueryArguments, ReportArguments, SendingArguments
 from capillary.base_operator import RUN_LEASE, PlanningOperator, planning_defaults
 from capillary.checked_operator import CheckedOperator, given_to
@@ -19,6 +18,7 @@ from capillary.connections.warehouse import database_engine_of
 from capillary.counted import counted
 from capillary.engine.hold import Waits
 from capillary.engine.polling import FRESH, QUIET_S, Event
+from capillary.engine.remedies import meaning_of
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
 from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
 from capillary.engine.warehouse import read_rows
@@ -71,6 +71,8 @@ class PlanBadgesOperator(QueryTemplate, PlanningOperator):
         canary: hold the run at ten customers while its configuration is unproven. Default True.
         retry_outcomes: plan customers again whose last attempt ended so: rejected, failed, not_accepted,
             unconfirmed.
+        retry_codes: of those, only customers whose last attempt ended with one of these codes of the platform; `none`
+            stands for an ending without a code. Default: whatever the code.
         guards: what makes a plan be refused (`capillary.ledger.plan.Guards`).
         override_guards: a person looked, and lets the plan pass.
         dry_run: count everything, write nothing, submit nothing.
@@ -343,7 +345,7 @@ class ReportBadgesOperator(CheckedOperator):
                 counted(failure.customers, "customer"),
                 failure.outcome,
                 failure.error_code,
-                _meaning(failure.error_code),
+                meaning_of(failure.error_code),
             )
         if not verdict.passed:
             context["ti"].xcom_push(key="return_value", value=report)
@@ -428,15 +430,9 @@ def _report(
             {
                 "outcome": str(failure.outcome),
                 "code": failure.error_code,
-                "meaning": _meaning(failure.error_code),
+                "meaning": meaning_of(failure.error_code),
                 "customers": failure.customers,
             }
             for failure in named
         ],
     }
-
-
-def _meaning(code: int | None) -> str:
-    if code is None:
-        return "the platform gave no code"
-    return CODE_MEANINGS.get(code, "a code that the public docs do not name")

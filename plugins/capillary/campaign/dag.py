@@ -118,6 +118,7 @@ class PlanCampaignOperator(PlanBadgesOperator):
         self.is_dry_run = form.dry_run or not campaign.live
         self.customer_cap = min(caps, default=None)
         self.retry_outcomes = form.retry_outcomes
+        self.retry_codes = form.retry_codes
         self.canary = form.canary
         self.override_guards = form.override_guards
         self.note = form.note

@@ -69,6 +69,7 @@ _OPERATORS_NAMES: Final = {
     "policy": "policies",
     "on_auto_approved": "policies=Policy(on_auto_approved=…)",
     "retry_outcomes": "nothing: it is a field of the trigger form",
+    "retry_codes": "nothing: it is a field of the trigger form",
     "override_guards": "nothing: it is a field of the trigger form",
     "note": "nothing: it is a field of the trigger form",
     "timeout": "deadline",

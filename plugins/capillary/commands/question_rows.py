@@ -6,8 +6,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Final, TextIO, TypeAlias
 
-from capillary.api.codes import CODE_MEANINGS
 from capillary.commands.output_formats import Row, print_blocks, print_table
+from capillary.engine.remedies import meaning_of
 from capillary.ledger.answers import Asked, CustomerAttempt, OpenRequest, PlannedRun
 from capillary.ledger.database import Transaction
 from capillary.ledger.questions import customer_history, failed_customers, open_requests, planned_runs
@@ -59,9 +59,7 @@ def _runs(tx: Transaction, _: int, asked: Asked) -> Rows:
 
 def _attempt(attempt: CustomerAttempt) -> Row:
     """Return an attempt with the meaning of its code; the code of one who has the badge means no failure."""
-    code = attempt.code
-    meaning = None if code is None else CODE_MEANINGS.get(code, "a code that the public docs do not name")
-    return asdict(attempt) | {"meaning": meaning}
+    return asdict(attempt) | {"meaning": None if attempt.code is None else meaning_of(attempt.code)}
 
 
 def _run(run: PlannedRun) -> Row:

@@ -177,7 +177,7 @@ def _canary_passed(matter: Matter, _now: datetime) -> Said:
 def _file_broken(matter: Matter, _now: datetime) -> Said:
     return Said(
         f"{_whose(matter)}: the campaign's file does not load",
-        f"Airflow runs its last good version, or none: {matter.reason}",
+        "Airflow begins no run of it until the file loads; what was sent before is still read and settled.",
         "Correct the file; python -m capillary check names every fault of it.",
     )
 

@@ -78,6 +78,20 @@ _NOT_BY_ITSELF: Final = frozenset({Remedy.NOTHING, Remedy.DATE, Remedy.DATA})
 OFFERED_CODES: Final = tuple(sorted({SAYS_NOTHING, *LINE_REFUSALS, *CALL_REFUSALS, *REQUEST_CODES}))
 
 
+#: In place of a code, where the platform named none.
+NO_CODE: Final = "none"
+
+
+def code_word(code: int | None) -> str:
+    """Return a code as the trigger form writes it."""
+    return NO_CODE if code is None else str(code)
+
+
+def code_of(word: str) -> int | None:
+    """Return the code that the trigger form has written."""
+    return None if word == NO_CODE else int(word)
+
+
 @dataclass(frozen=True, slots=True)
 class Advice:
     """What is said of one kind of failure.
@@ -167,15 +181,6 @@ def retry_of(failures: Iterable[FailureCount]) -> Retry:
         customers=sum(each.failure.customers for each in taken),
         left_out=tuple(each for each in every if each not in taken),
     )
-
-
-#: In place of a code, where the platform named none.
-NO_CODE: Final = "none"
-
-
-def code_word(code: int | None) -> str:
-    """Return a code as the trigger form writes it."""
-    return NO_CODE if code is None else str(code)
 
 
 def offered() -> dict[str, str]:

@@ -71,7 +71,7 @@ class Matter:
 
     Attributes:
         kind: what it is about.
-        account: whose; empty where it is no account's.
+        account: whose; empty where it is about none.
         campaign: by name; None where it is about the whole account.
         dag_ids: every DAG that has planned for the campaign, or for the account where it is about all of it.
         dag_id, run_id: the run to look at first; None where there is none.

@@ -18,7 +18,7 @@ from sqlalchemy import Row, delete, exists, func, insert, or_, select
 
 from capillary.counted import counted
 from capillary.ledger.bounds import checked
-from capillary.ledger.candidates import is_new, known_elsewhere, may_be_planned, planning, unclear
+from capillary.ledger.candidates import Retry, is_new, known_elsewhere, may_be_planned, planning, unclear
 from capillary.ledger.conditions import is_open
 from capillary.ledger.cut import Cut, cut
 from capillary.ledger.database import Ledger, Transaction
@@ -90,6 +90,7 @@ class Order:
         cap: most customers of this run, in the query's order; None for all.
         canary: plan few customers while the spec is unproven.
         retry: outcomes after which a customer may be planned again.
+        retry_codes: with which of the platform's codes, None for an ending without one; empty: with any, or none.
         guards: the guards.
         override_guards: a person looked and lets the plan pass.
         lease: how long the run counts as alive without a sign of life.
@@ -110,6 +111,7 @@ class Order:
     cap: int | None = None
     canary: bool = True
     retry: frozenset[Outcome] = frozenset()
+    retry_codes: frozenset[int | None] = frozenset()
     guards: Guards = field(default_factory=Guards)
     override_guards: bool = False
     lease: timedelta = timedelta(hours=6)
@@ -221,7 +223,7 @@ def customers_to_read(ledger: Ledger, staged: Staging, order: Order) -> dict[int
     """
     with ledger.read() as tx:
         occasion_id = _occasion_id(tx, order)
-        return {} if occasion_id is None else staged.those_staged(unclear(tx, occasion_id, order.retry))
+        return {} if occasion_id is None else staged.those_staged(unclear(tx, occasion_id, _retry(order)))
 
 
 def plan_of_run(
@@ -300,7 +302,7 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
 
     counts = staged.staged
     fresh = _take(tx, occasion_id, order, staged, with_copy=with_copy)
-    elsewhere = known_elsewhere(tx, occasion_id, order.campaign, order.retry) if with_copy else {}
+    elsewhere = known_elsewhere(tx, occasion_id, order.campaign, _retry(order)) if with_copy else {}
     canary = order.canary and spec.proven_at is None
     waits = canary and _spec_is_open(tx, spec.id)
     caps = [cap for cap in (order.cap, CANARY_CUSTOMERS if canary else None, 0 if waits else None) if cap is not None]
@@ -374,8 +376,12 @@ def _take(tx: Transaction, occasion_id: int, order: Order, staged: Staging, *, w
             raise _CopyNeeded
         staged.take_everybody()
     else:
-        staged.take(may_be_planned(tx, occasion_id, order.retry))
+        staged.take(may_be_planned(tx, occasion_id, _retry(order)))
     return sum(staged.taken().values())
+
+
+def _retry(order: Order) -> Retry:
+    return Retry(order.retry, order.retry_codes)
 
 
 def _invalid(badge_run_id: int, row_number: int, reason: str, shape: str) -> dict[str, object]:
