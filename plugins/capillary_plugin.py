@@ -28,16 +28,14 @@ class CapillaryPlugin(AirflowPlugin):
             "url_route": "badges",
             "nav_top_level": True,
             "icon": "capillary/static/badge.svg",
-            "icon_dark_mode": "capillary/static/badge-dark.svg",
         },
         {
-            "name": "Badges of the run",
+            "name": "Badges",
             # Another address: Airflow's UI loads one address once, and takes one component from it.
             "bundle_url": f"{_SHELL}?run",
             "destination": "dag_run",
             "url_route": "badges_run",
             "icon": "capillary/static/badge.svg",
-            "icon_dark_mode": "capillary/static/badge-dark.svg",
         },
     ]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from capillary.counted import counted
 from capillary.engine.attention import Said, said_of
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
@@ -221,9 +222,14 @@ def _campaign(
 
 
 def _headline(last: RunFacts, line: CampaignLine | None, report: object) -> Headline:
-    if not last.is_over and line is not None and line.last.run_id == last.run_id and line.requests_undecided:
+    if last.is_over or line is None or line.last.run_id != last.run_id:
+        return headline(last, None, report if isinstance(report, Mapping) else None)
+    if line.requests_undecided:
         return Headline(Tone.WAIT, "Waits for the checker", "")
-    return headline(last, None, report if isinstance(report, Mapping) else None)
+    in_doubt = counted(line.requests_in_doubt, "request", "is", "are")
+    if line.requests_in_doubt:
+        return Headline(Tone.WARN, "In doubt", f"{in_doubt} being sent, or in doubt.")
+    return Headline(Tone.CALM, "Running", "")
 
 
 def _account(line: AccountLine, reader: Reader) -> AccountShown:

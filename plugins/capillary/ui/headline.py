@@ -84,9 +84,10 @@ def _under_way(view: RunView) -> Headline:
     waits = [plan.wait for plan in view.plans]
     undecided = sum(each.undecided for each in waits)
     if undecided:
-        customers = counted(sum(each.undecided_customers for each in waits), "customer")
+        customers = sum(each.undecided_customers for each in waits)
+        verb = "waits" if customers == 1 else "wait"
         sentence = (
-            f"{customers} in {counted(undecided, 'request', 'waits', 'wait')} for the checker. Nobody is enrolled "
+            f"{counted(customers, 'customer')} in {counted(undecided, 'request')} {verb} for the checker. Nobody is enrolled "
             "before a human has decided on the platform."
         )
         return Headline(Tone.WAIT, "Waits for the checker", sentence)

@@ -335,7 +335,7 @@ function Badges({ dagId, runId }) {
   useEffect(() => {
     styles().then(() => view.current.show(address));
   }, [address]);
-  return createElement("div", { ref: holder, style: { height: "100%", overflow: "auto" }, "data-testid": "badge-pages" });
+  return createElement("div", { ref: holder, style: { height: "100%", overflow: "auto" }, "data-testid": "badge-pages", "data-tab": runId ? "" : undefined });
 }
 
 /** Where Airflow's UI does not lend its parts: the plain page, in place of this one. */
