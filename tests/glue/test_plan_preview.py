@@ -48,8 +48,10 @@ def test_a_live_run_is_told_with_approvals_calls_and_minutes_at_the_accounts_pac
     found = preview_of(Preview(1_200, GUARDS, BEFORE, ("…056", "…057")), calls_per_minute=6)
     assert (found.customers, found.requests, found.calls, found.minutes) == (1_200, 25, 27, 5)
     assert list(found.lines()) == [
-        "a live run would send 25 requests to the checker, one approval each: at least 27 calls, about 5 minutes at 6 "
-        "a minute",
+        (
+            "a live run would send 25 requests to the checker, one approval each: at least 27 calls, about 5 minutes "
+            "at 6 a minute"
+        ),
         "the first customers, masked: …056, …057",
         "the query found 1,200 customers, 200 more than the last run (1,000, run first, 2026-11-23 12:00 UTC)",
         "guard max_jump: 1.2 of 10",
