@@ -27,6 +27,7 @@ from capillary.ledger.spec import Spec
 from capillary.ledger.status import Outcome
 from capillary.links import CheckerPageLink
 from capillary.lost_xcom import airflow_run_of
+from capillary.plan_preview import PlanPreview
 from capillary.plan_reference import PlanReference
 from capillary.templating.query import TemplateFailures
 from capillary.wiring import platform_client, runtime_of
@@ -109,6 +110,12 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
         Raises:
             ArgumentInvalid: arguments are missing or wrong; nothing was read then.
         """
+        return self.plan_and_preview(context, ledger, batches)[0]
+
+    def plan_and_preview(
+        self, context: Context, ledger: Ledger, batches: Iterable[Sequence[object]]
+    ) -> tuple[PlanReference, PlanPreview | None]:
+        """Do what `plan_customers` does; return what a dry run shows as well, None of a real one."""
         given = self.read_arguments(PlanningArguments)
         settings = CapillaryHook(given.capillary_conn_id).get_settings()
         order = self._order(context, settings, given)
@@ -137,13 +144,16 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
             self.log.info(
                 "%s of the known before through other campaigns: %s", f"{plan.known_elsewhere:,}", plan.known_through
             )
+        preview = PlanPreview.of(plan, order, settings.calls_per_minute) if given.dry_run else None
+        for line in preview.lines() if preview else ():
+            self.log.info("%s", line)
         if plan.kept:
             self.log.info("part of this run's earlier plan was already sent; keeping that plan")
         if plan.canary and plan.planned:
             self.log.info("canary: the configuration is not proven yet, so this run takes few customers")
         if plan.waits_for_canary:
             self.log.info("nothing planned: the canary of an earlier run is not decided yet")
-        return reference
+        return reference, preview
 
     def spec_of(self, settings: PlatformSettings) -> Spec:
         """Return what the requests of this operator are built from.

@@ -30,6 +30,7 @@ from capillary.ledger.reports import FailureCount, Funnel, failures, funnel
 from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.status import Outcome
 from capillary.lost_xcom import plan_of_context, planning_task_of
+from capillary.plan_preview import PREVIEW
 from capillary.plan_reference import PlanMissing, PlanReference, nothing_to_do
 from capillary.templating.query import QueryTemplate
 from capillary.triggers import SubmitTrigger, said_by
@@ -105,14 +106,15 @@ class PlanBadgesOperator(QueryTemplate, PlanningOperator):
         self.warehouse_conn_id = warehouse_conn_id
         self.check_now(self.arguments)
 
-    def execute(self, context: Context) -> dict[str, int | bool | str | None]:
-        """Plan, and return the reference."""
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Plan, and return the reference; of a dry run also what a live run would do."""
         given = self.read_arguments(self.arguments)
         with airflow_failures(), open_ledger(given.ledger_conn_id) as ledger:
             warehouse = database_engine_of(given.warehouse_conn_id)
             try:
                 batches = read_rows(warehouse, given.sql, given.parameters or {})
-                return self.plan_customers(context, ledger, batches).to_xcom()
+                reference, preview = self.plan_and_preview(context, ledger, batches)
+                return reference.to_xcom() | ({PREVIEW: preview.to_xcom()} if preview else {})
             finally:
                 warehouse.dispose()
 

@@ -239,7 +239,7 @@ def test_the_files_of_the_page_are_there() -> None:
 
 
 def test_every_code_has_its_remedy_and_whether_a_retry_takes_it() -> None:
-    rows = [row for row in section("What a failure needs").rows()]
+    rows = list(section("What a failure needs").rows())
     assert len(rows) == len(Remedy)
     by_code = {int(code): row for row in rows for code in code_of(row[1]) if code.isdigit()}
     for code in CODE_MEANINGS:

@@ -104,8 +104,8 @@ class PlanCampaignOperator(PlanBadgesOperator):
         )
         self.badge_campaign = badge_campaign
 
-    def execute(self, context: Context) -> dict[str, int | bool | str | None]:
-        """Plan, and return the reference."""
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Plan, and return the reference; of a dry run also what a live run would do."""
         campaign = self.badge_campaign
         with airflow_failures():
             form = TriggerForm.read(context["params"], context["dag_run"].conf)
