@@ -8,7 +8,7 @@ template that shows.
 - `reading`: four looks into the ledger at a time, none longer than three seconds.
 - `rendering`: templates, addresses, and the headers of every page.
 - `badges_routes`, `badges_view`: the page Badges, and one customer.
-- `run_routes`, `run_view`: one run, its failed customers as CSV, and what may be ordered about it.
+- `run_routes`, `run_view`, `plan_view`: one run, its failed customers as CSV, and what may be ordered about it.
 - `stop_routes`: *Stop sending* and *Resume*.
 - `orders`: what a person may order, as one call of Airflow's own API.
 - `airflow_facts`: campaigns and runs in Airflow's own database.

@@ -87,8 +87,8 @@ def _under_way(view: RunView) -> Headline:
         customers = sum(each.undecided_customers for each in waits)
         verb = "waits" if customers == 1 else "wait"
         sentence = (
-            f"{counted(customers, 'customer')} in {counted(undecided, 'request')} {verb} for the checker. Nobody is enrolled "
-            "before a human has decided on the platform."
+            f"{counted(customers, 'customer')} in {counted(undecided, 'request')} {verb} for the checker. Nobody is "
+            "enrolled before a human has decided on the platform."
         )
         return Headline(Tone.WAIT, "Waits for the checker", sentence)
     in_doubt = sum(each.in_doubt for each in waits)

@@ -19,6 +19,7 @@ from capillary.ui.airflow_facts import EXTRACT, REPORT, CampaignDag, RunFacts, c
 from capillary.ui.funnel_picture import FunnelPicture, counts_of, picture
 from capillary.ui.headline import Headline, headline
 from capillary.ui.orders import Deed
+from capillary.ui.plan_view import PlanShown, shown_plan
 from capillary.ui.reading import LedgerReader
 
 
@@ -31,7 +32,8 @@ class RunShown:
         facts: what Airflow knows; None where the run was deleted there.
         dag: the campaign's DAG; None for a DAG of another kind.
         view: what the ledger knows; None where nothing was planned: a dry run, or one that has not come so far.
-        report, plan: what its tasks report and extract have returned, for whoever may read that.
+        report: what its task `report` has returned, for whoever may read that.
+        plan: what a dry run has told of the plan; None of another run, or where nothing was told.
         headline: the run in one sentence.
         picture: its funnel; None where there are no counts yet.
         failures: what became of those without the badge, each with its meaning and remedy.
@@ -47,7 +49,7 @@ class RunShown:
     dag: CampaignDag | None
     view: RunView | None
     report: Mapping[str, Any] | None
-    plan: Mapping[str, Any] | None
+    plan: PlanShown | None
     headline: Headline
     picture: FunnelPicture | None
     failures: tuple[Advice, ...]
@@ -91,7 +93,7 @@ def shown_run(
     report = plan = None
     if facts is not None and reader.may_read_xcoms(dag_id):
         report = _mapping(returned([(dag_id, run_id)], REPORT).get((dag_id, run_id)))
-        plan = _mapping(returned([(dag_id, run_id)], EXTRACT).get((dag_id, run_id)))
+        plan = shown_plan(_mapping(returned([(dag_id, run_id)], EXTRACT).get((dag_id, run_id))))
     counts = _counts(view, report)
     connection = view.plans[-1].planned.connection if view else dag.connection if dag else None
     return RunShown(
