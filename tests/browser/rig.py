@@ -140,11 +140,11 @@ def until(ready: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> Non
 
 
 def _write_campaigns(folder: Path) -> None:
-    """Copy the example campaigns, which look at their requests every ten seconds here, 20 customers in each."""
+    """Copy the example campaigns, which look at their requests every ten seconds here, 200 customers in each."""
     shutil.copytree(DAGS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in CAMPAIGNS:
         file = folder / f"{name}.py"
-        quick = "    poll_interval_s=10,\n    customers_per_request=20,\n    live="
+        quick = "    poll_interval_s=10,\n    customers_per_request=200,\n    live="
         file.write_text(file.read_text().replace("    live=", quick).replace('schedule="0 6 * * *"', "schedule=None"))
 
 
