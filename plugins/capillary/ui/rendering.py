@@ -20,6 +20,8 @@ from capillary.counted import counted
 #: Where Airflow mounts the pages.
 PREFIX: Final = "/capillary"
 _FOLDER: Final = Path(__file__).parent
+#: Airflow's UI writes a run's id into its addresses as it is, and knows its tabs by them.
+_AS_AIRFLOW: Final = "~:+@"
 STATIC: Final = _FOLDER / "static"
 #: A checker's words and customer ids come from outside: beside the escaping nothing on a page may run or load.
 HEADERS: Final[Mapping[str, str]] = {
@@ -62,7 +64,7 @@ class Addresses:
 
     def _joined(self, parts: tuple[str, ...], query: Mapping[str, object]) -> str:
         said = {name: str(value) for name, value in query.items() if value is not None}
-        path = "/".join((self.base, *(quote(part, safe="") for part in parts)))
+        path = "/".join((self.base, *(quote(part, safe=_AS_AIRFLOW) for part in parts)))
         return f"{path}?{urlencode(said)}" if said else path
 
 

@@ -74,6 +74,14 @@ class RunShown:
         return self.view.plans[0].planned.occasion if self.view else ""
 
     @property
+    def told(self) -> tuple[tuple[str, object], ...]:
+        """What the trigger form said, without what it left open, and without the note, which stands by itself."""
+        conf = self.facts.conf if self.facts else {}
+        return tuple(
+            (name, value) for name, value in conf.items() if name != "note" and value not in (None, "", [], ())
+        )
+
+    @property
     def left_over(self) -> int:
         """Customers that it left for a later run."""
         return self.view.funnel.over_cap if self.view else 0
