@@ -85,7 +85,7 @@ def test_a_pause_is_told_in_seconds_or_minutes(seconds: float, expected: str) ->
 
 def report_of(place: Place, ask: object) -> str:
     """Return what the report fails with, where Airflow answers for the states of tasks by `ask`."""
-    with DAG("vip"):
+    with DAG("vip", schedule=None):
         plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE)
         report = ReportBadgesOperator(task_id="report", plan=plan.output)
     report.plan = None
