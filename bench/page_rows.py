@@ -25,7 +25,7 @@ _SERIES_SQLITE: Final = (
 )
 _SERIES_POSTGRESQL: Final = "SELECT i FROM generate_series(0, CAST(:rows AS bigint) - 1) AS s(i)"
 _REQUESTS: Final = """
-INSERT INTO badge_request (id, {key}, badge_run_id, occasion_id, spec_id, ordinal, attempt, customers, status, tries,
+INSERT INTO badge_request (id, request_key, badge_run_id, occasion_id, spec_id, ordinal, attempt, customers, status, tries,
     first_sent_at, last_sent_at, settled_at)
 SELECT i + 1, 'cb1.bench.' || i, 1 + i / :per_run, 1 + (i / :per_run) % :occasions, 1 + (i / :per_run) % 2,
     i % :per_run, 1, :size, CASE WHEN i < :waiting_from THEN 'settled' ELSE 'waiting' END, 1, :sent, :sent,
@@ -48,7 +48,7 @@ SELECT 1 + (i / (:size * :per_run)) % :occasions, :first + i, 1, 1 + i / :size,
         WHEN i % :size BETWEEN 3 AND 5 THEN 1040 END
 """
 _RETRY: Final = """
-INSERT INTO badge_request (id, {key}, badge_run_id, occasion_id, spec_id, ordinal, attempt, customers, status, tries,
+INSERT INTO badge_request (id, request_key, badge_run_id, occasion_id, spec_id, ordinal, attempt, customers, status, tries,
     first_sent_at, last_sent_at, settled_at)
 SELECT :requests + 1, 'cb1.bench.retry', :run, occasion_id, spec_id, 0, 2, :customers, 'settled', 1, :sent, :sent, :sent
 FROM badge_request WHERE id = :of_request
@@ -90,17 +90,13 @@ def fill(ledger: Ledger, *, runs: int, requests_per_run: int, customers_per_requ
         of_request = {"requests": requests, "run": runs + 1, "customers": retried, "sent": shape["sent"]}
         of_request["of_request"] = 1 + (runs - 2) * requests_per_run
         for rows, statement in ((requests, _REQUESTS), (requests, _SIGHTINGS), (runs * customers, _ENROLMENTS)):
-            tx.conn.execute(text(f"{_named(statement)} FROM ({series}) n"), {**shape, "rows": rows})
-        tx.conn.execute(text(_named(_RETRY)), of_request)
+            tx.conn.execute(text(f"{statement} FROM ({series}) n"), {**shape, "rows": rows})
+        tx.conn.execute(text(_RETRY), of_request)
         tx.conn.execute(text(_RETRIED), {"requests": requests, "of_run": runs - 1})
         tx.conn.execute(text(_RESULTS))
     with ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         if conn.dialect.name == "postgresql":
             conn.exec_driver_sql("VACUUM ANALYZE")  # autovacuum does it within the hour
-
-
-def _named(statement: str) -> str:
-    return statement.replace("{key}", "key")
 
 
 def _accounts(tx: Transaction) -> None:
