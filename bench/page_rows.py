@@ -1,6 +1,6 @@
 """A ledger as large as the pages of the Airflow UI are promised for, by SQL, as years of runs would leave it.
 
-Ten campaigns of two accounts take turns, a run every six hours. The newest run waits for the checker, and what failed in
+Ten campaigns of two accounts take turns, a run every six hours. The newest run waits for the checker. What failed in
 the run before it was retried once.
 """
 
@@ -25,8 +25,8 @@ _SERIES_SQLITE: Final = (
 )
 _SERIES_POSTGRESQL: Final = "SELECT i FROM generate_series(0, CAST(:rows AS bigint) - 1) AS s(i)"
 _REQUESTS: Final = """
-INSERT INTO badge_request (id, request_key, badge_run_id, occasion_id, spec_id, ordinal, attempt, customers, status, tries,
-    first_sent_at, last_sent_at, settled_at)
+INSERT INTO badge_request (id, request_key, badge_run_id, occasion_id, spec_id, ordinal, attempt, customers, status,
+    tries, first_sent_at, last_sent_at, settled_at)
 SELECT i + 1, 'cb1.bench.' || i, 1 + i / :per_run, 1 + (i / :per_run) % :occasions, 1 + (i / :per_run) % 2,
     i % :per_run, 1, :size, CASE WHEN i < :waiting_from THEN 'settled' ELSE 'waiting' END, 1, :sent, :sent,
     CASE WHEN i < :waiting_from THEN :sent END
@@ -48,8 +48,8 @@ SELECT 1 + (i / (:size * :per_run)) % :occasions, :first + i, 1, 1 + i / :size,
         WHEN i % :size BETWEEN 3 AND 5 THEN 1040 END
 """
 _RETRY: Final = """
-INSERT INTO badge_request (id, request_key, badge_run_id, occasion_id, spec_id, ordinal, attempt, customers, status, tries,
-    first_sent_at, last_sent_at, settled_at)
+INSERT INTO badge_request (id, request_key, badge_run_id, occasion_id, spec_id, ordinal, attempt, customers, status,
+    tries, first_sent_at, last_sent_at, settled_at)
 SELECT :requests + 1, 'cb1.bench.retry', :run, occasion_id, spec_id, 0, 2, :customers, 'settled', 1, :sent, :sent, :sent
 FROM badge_request WHERE id = :of_request
 """

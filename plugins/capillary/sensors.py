@@ -41,6 +41,8 @@ from capillary.wiring import open_ledger, open_sender
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+#: XCom of `wait`: until when a human may decide, in ISO with zone.
+DEADLINE: Final = "deadline"
 #: Airflow ends a deferral so long after the sensor's own deadline, should its trigger be gone by then.
 _BACKSTOP: Final = timedelta(minutes=10)
 
@@ -203,6 +205,8 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         # What this run found, a restored ledger has sent before it was planned here: nobody waits longer than the run.
         deadline = max(wait.first_sent_at or wait.planned_at, wait.planned_at) + timedelta(seconds=self.timeout)
         self.log.info("%s; deadline %s", wait.sentence(), f"{deadline:%Y-%m-%d %H:%M} UTC")
+        # The ledger does not know how long a human may take: the pages of the UI read it here.
+        context["ti"].xcom_push(key=DEADLINE, value=deadline.isoformat())
         if said := wait.said_of_checks:
             self.log.warning("%s", said)
         if wait.undecided:

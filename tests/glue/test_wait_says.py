@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from airflow.sdk import DAG, TaskInstanceState
@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from capillary.engine import polling
 from capillary.operators import PlanBadgesOperator, ReportBadgesOperator
 from capillary.plan_reference import PlanMissing
+from capillary.sensors import DEADLINE
 from tests.glue.conftest import BADGE, SQL, Place
 from tests.glue.test_sensors import deferred, fire, quick, sensor, submitted
 
@@ -31,6 +32,11 @@ def test_the_task_says_who_waits_where_the_checker_decides_and_how_to_look_now(
     assert "the checker decides at https://intouch.example/member-care/requests " in said.replace("\n", " ")
     assert "looked at again in about 30 s" in said
     assert "To look now, clear this task: nothing is sent again" in said
+
+
+def test_airflow_keeps_until_when_a_human_may_decide(place: Place, submitted: dict[str, Any]) -> None:
+    trigger, _ = deferred(sensor(submitted), place)
+    assert place.pushed.values[DEADLINE] == trigger.deadline
 
 
 def test_without_an_address_it_says_where_to_write_one(
@@ -90,7 +96,7 @@ def report_of(place: Place, ask: object) -> str:
         report = ReportBadgesOperator(task_id="report", plan=plan.output)
     report.plan = None
     context = place.context(task_id="report")
-    context["ti"] = SimpleNamespace(**vars(context["ti"]), get_task_states=ask)
+    context["ti"] = cast("Any", SimpleNamespace(**vars(context["ti"]), get_task_states=ask))
     with pytest.raises(AirflowFailException) as failed:
         report.execute(context)
     return str(failed.value)
