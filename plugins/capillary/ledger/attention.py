@@ -117,7 +117,7 @@ def attention(tx: Transaction) -> tuple[Matter, ...]:
 
 
 def by_urgency(matters: Iterable[Matter]) -> tuple[Matter, ...]:
-    """Return them in their order: by kind, within it by deadline where one is known, then by what has lasted longest."""
+    """Return them in their order: by kind, within it by deadline where one is known, then what has lasted longest."""
     return tuple(
         sorted(
             matters,

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, exists, select
+from sqlalchemy import Column, ColumnElement, Row, Select, exists, or_, select
 
 from capillary.ledger.answers import Asked, CustomerAttempt, OpenRequest, PlannedRun, joined, planned_run
 from capillary.ledger.conditions import is_open
@@ -37,7 +37,11 @@ def failed_customers(tx: Transaction, asked: Asked) -> Iterator[CustomerAttempt]
     `since` is when the request was settled. Whoever has a later attempt, open or ended, is left out.
     """
     wanted = asked.outcomes or frozenset(Outcome) - HAS_BADGE
-    counted = exists().where(badge_result.c.request_id == badge_request.c.id, badge_result.c.outcome.in_(wanted))
+    counted = exists().where(
+        badge_result.c.request_id == badge_request.c.id,
+        badge_result.c.outcome.in_(wanted),
+        *_of_codes(badge_result.c.error_code, asked),
+    )
     statement = _requests(asked, badge_request.c.settled_at).where(counted).order_by(badge_request.c.id.desc())
     later = badge_enrolment.alias("later")
     of_enrolment = (
@@ -49,7 +53,8 @@ def failed_customers(tx: Transaction, asked: Asked) -> Iterator[CustomerAttempt]
     left = asked.limit
     for part in _parts(tx, statement):
         ended = badge_enrolment.c.outcome.in_(wanted)
-        for attempt in _attempts(tx, part, ended, latest, limit=left):
+        of_codes = _of_codes(badge_enrolment.c.error_code, asked)
+        for attempt in _attempts(tx, part, ended, latest, *of_codes, limit=left):
             left = None if left is None else left - 1
             yield attempt
         if left is not None and left <= 0:
@@ -151,6 +156,13 @@ def _narrowed(asked: Asked, time: ColumnElement[Any] | None) -> list[ColumnEleme
     if asked.since is not None and time is not None:
         conditions.append(time >= asked.since)
     return conditions
+
+
+def _of_codes(code: Column[Any], asked: Asked) -> list[ColumnElement[bool]]:
+    if asked.codes is None:
+        return []
+    named = code.in_([each for each in asked.codes if each is not None])
+    return [or_(named, code.is_(None)) if None in asked.codes else named]
 
 
 def _parts(tx: Transaction, statement: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
