@@ -115,7 +115,9 @@ _SERIES_SQLITE: Final = (
 )
 _SERIES_POSTGRESQL: Final = "SELECT i FROM generate_series(0, CAST(:rows AS bigint) - 1) AS s(i)"
 _REQUESTS: Final = """
-INSERT INTO badge_request (id, key, badge_run_id, occasion_id, spec_id, ordinal, attempt, customers, status, tries)
+INSERT INTO badge_request (
+    id, request_key, badge_run_id, occasion_id, spec_id, ordinal, attempt, customers, status, tries
+)
 SELECT i + 1, 'cb1.bench.' || i, 1 + i / :per_run, 1, 1, i % :per_run, 1, :size,
     CASE WHEN i < :waiting_from THEN 'settled' ELSE 'waiting' END, 1
 """

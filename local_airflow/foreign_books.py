@@ -20,7 +20,9 @@ from local_airflow.errors import LocalAirflowError
 #: Keys that one statement asks for.
 _AT_ONCE = 500
 #: Asked of the table itself: the ledger may be older than this code, which migrates it afterwards.
-_COUNT = text("SELECT count(*) FROM badge_request WHERE key IN :keys").bindparams(bindparam("keys", expanding=True))
+_COUNT = text("SELECT count(*) FROM badge_request WHERE request_key IN :keys").bindparams(
+    bindparam("keys", expanding=True)
+)
 
 
 class BooksOfAnotherLedgerError(LocalAirflowError):

@@ -17,8 +17,8 @@ from sandbox.settings import SettingsError
 
 CONNECT_TIMEOUT_S = 2
 ASKED = text(
-    "SELECT request.key, run.campaign, run.dag_id, run.run_id FROM badge_request AS request "
-    "JOIN badge_run AS run ON run.id = request.badge_run_id WHERE request.key IN :keys"
+    "SELECT request.request_key, run.campaign, run.dag_id, run.run_id FROM badge_request AS request "
+    "JOIN badge_run AS run ON run.id = request.badge_run_id WHERE request.request_key IN :keys"
 ).bindparams(bindparam("keys", expanding=True))
 
 

@@ -131,12 +131,12 @@ def _judge_backfill(cluster: Cluster) -> list[str]:
     customers = {one for one, of in cluster.warehouse.customers().items() if of == _STREAK.name}
     with cluster.ledger.read() as tx:
         rows = tx.conn.execute(
-            select(badge_request.c.key, badge_occasion.c.occasion)
+            select(badge_request.c.request_key, badge_occasion.c.occasion)
             .join(badge_run, badge_run.c.id == badge_request.c.badge_run_id)
             .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
             .where(badge_run.c.dag_id == _STREAK.name)
         )
-        occasions = {row.key: row.occasion for row in rows}
+        occasions = {row.request_key: row.occasion for row in rows}
     books = cluster.sandbox.get("/_sandbox/requests").json()
     held = Counter(
         (customer, occasions.get(each["request_key"], "unknown"))

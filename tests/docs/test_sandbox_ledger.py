@@ -12,7 +12,7 @@ from tests.docs.conftest import ORDER
 
 def test_the_sandboxs_page_learns_campaign_and_run_from_the_ledger(busy_ledger: Ledger) -> None:
     with busy_ledger.read() as tx:
-        keys = list(tx.conn.execute(select(badge_request.c.key).order_by(badge_request.c.id)).scalars())
+        keys = list(tx.conn.execute(select(badge_request.c.request_key).order_by(badge_request.c.id)).scalars())
     origins = Origins(busy_ledger.engine.url.render_as_string(hide_password=False)).of([*keys, "cb1.of-nobody"])
     assert origins is not None
     assert len(keys) > 1

@@ -130,7 +130,7 @@ def test_a_campaign_with_another_name_proves_the_same_content(
     assert all(key.startswith("cb1.vip.") for key in place.request_keys())
     with place.ledger.read() as tx:
         assert set(tx.conn.execute(select(badge_run.c.campaign)).scalars()) == {"renamed"}
-        assert sorted(tx.conn.execute(select(badge_request.c.key)).scalars()) == sorted(place.request_keys())
+        assert sorted(tx.conn.execute(select(badge_request.c.request_key)).scalars()) == sorted(place.request_keys())
     capsys.readouterr()
 
 

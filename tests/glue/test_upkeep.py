@@ -124,7 +124,13 @@ def leave_in_doubt(place: Place, conn_id: str) -> None:
         ).scalar_one()
         tx.conn.execute(delete(badge_sighting).where(badge_sighting.c.request_id == request_id))
         long_ago = {name: tx.now - timedelta(hours=2) for name in ("first_sent_at", "last_sent_at", "doubt_from")}
-        lost = {"status": "sending", "key": "cb1.lost", "error": "no answer", "sender": conn_id, "answered_id": None}
+        lost = {
+            "status": "sending",
+            "request_key": "cb1.lost",
+            "error": "no answer",
+            "sender": conn_id,
+            "answered_id": None,
+        }
         tx.conn.execute(update(badge_request).where(badge_request.c.id == request_id).values(**long_ago, **lost))
 
 

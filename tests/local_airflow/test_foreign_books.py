@@ -37,7 +37,7 @@ def planned_keys(url: URL, customers: int) -> list[str]:
     with Ledger(url) as ledger:
         plan(ledger, ORDER, range(1, customers + 1))
         with ledger.read() as tx:
-            return [key for (key,) in tx.conn.exec_driver_sql("SELECT key FROM badge_request")]
+            return [key for (key,) in tx.conn.exec_driver_sql("SELECT request_key FROM badge_request")]
 
 
 def write_books(books: Path, keys: list[str]) -> None:

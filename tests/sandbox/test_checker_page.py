@@ -211,7 +211,7 @@ def ledger(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(path)) as made:
         made.executescript(
             "CREATE TABLE badge_run (id, campaign, dag_id, run_id);"
-            "CREATE TABLE badge_request (key, badge_run_id);"
+            "CREATE TABLE badge_request (request_key, badge_run_id);"
             "INSERT INTO badge_run VALUES (1, 'gold', 'gold', 'manual__<1>'), (2, 'vip', 'by_hand', 'run 2');"
             "INSERT INTO badge_request VALUES ('key-0', 1), ('key-decided', 2);"
         )

@@ -123,7 +123,9 @@ class BooksCheck:
         """Return the ledger's requests with their enrolments."""
         found = {
             row[0]: InLedger(row[0], row[1], row[2], row[3], row[4], {})
-            for row in self._world.ledger.rows("SELECT id, badge_run_id, key, status, resends FROM badge_request")
+            for row in self._world.ledger.rows(
+                "SELECT id, badge_run_id, request_key, status, resends FROM badge_request"
+            )
         }
         for request_id, customer, attempt, outcome, issued_id in self._world.ledger.rows(
             "SELECT request_id, customer_id, attempt, outcome, issued_id FROM badge_enrolment"
@@ -260,7 +262,7 @@ class BooksCheck:
     def _check_sent_at(self) -> None:
         """Whatever was seen on the platform was sent at some time, by this ledger or before it was restored."""
         for (key,) in self._world.ledger.rows(
-            "SELECT key FROM badge_request q WHERE first_sent_at IS NULL "
+            "SELECT request_key FROM badge_request q WHERE first_sent_at IS NULL "
             "AND EXISTS (SELECT 1 FROM badge_sighting s WHERE s.request_id = q.id)"
         ):
             self._world.breach("I2", f"{key} was found, and nobody can say since when it waits")
@@ -274,7 +276,7 @@ class BooksCheck:
             if post.started >= self._world.failed_over_at:
                 sent[post.key].append(post.word)
         for key, status, tries, not_accepted in self._world.ledger.rows(
-            "SELECT q.key, q.status, q.tries, count(CASE WHEN e.outcome = 'not_accepted' THEN 1 END) "
+            "SELECT q.request_key, q.status, q.tries, count(CASE WHEN e.outcome = 'not_accepted' THEN 1 END) "
             "FROM badge_request q JOIN badge_enrolment e ON e.request_id = q.id GROUP BY q.id"
         ):
             words = sent.get(key)
@@ -287,7 +289,8 @@ class BooksCheck:
         # By the hash: the readable part is the name of the campaign, and a copy of it may have sent the same content.
         truth = {each.platform_request_id: hash_in(each.key) for each in platform}
         for platform_request_id, key in self._world.ledger.rows(
-            "SELECT s.platform_request_id, r.key FROM badge_sighting s JOIN badge_request r ON r.id = s.request_id"
+            "SELECT s.platform_request_id, r.request_key FROM badge_sighting s "
+            "JOIN badge_request r ON r.id = s.request_id"
         ):
             if truth.get(platform_request_id) != hash_in(key):
                 self._world.breach("I3", f"the ledger has seen {key} on the platform, where it is not")

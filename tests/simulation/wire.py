@@ -158,7 +158,7 @@ class Wire:
             return False
         own = self._world.ledger.rows(
             "SELECT 1 FROM badge_request q JOIN badge_run r ON r.id = q.badge_run_id "  # noqa: S608 - a key and a token of ours
-            f"WHERE q.key = '{key}' AND r.token = '{process.plan.token}'"
+            f"WHERE q.request_key = '{key}' AND r.token = '{process.plan.token}'"
         )
         return bool(own)
 
@@ -239,7 +239,7 @@ class Wire:
         mine = post.process.plan if post.process is not None else None
         found = self._world.ledger.rows(
             "SELECT r.token, q.resends FROM badge_request q JOIN badge_run r ON r.id = q.badge_run_id "  # noqa: S608 - a key of ours
-            f"WHERE q.key = '{post.key}'"
+            f"WHERE q.request_key = '{post.key}'"
         )
         if mine is not None and found and not found[0][1] and found[0][0] != mine.token:
             self._world.breach("owner", f"{post.key} was sent for a plan that had the number of its own before")
@@ -264,7 +264,7 @@ class Wire:
     def _judge_owner(self, post: Post) -> None:
         """The first send of a request is its own run's; any run and the upkeep may send again."""
         found = self._world.ledger.rows(
-            f"SELECT badge_run_id, resends FROM badge_request WHERE key = '{post.key}'"  # noqa: S608 - a key of ours
+            f"SELECT badge_run_id, resends FROM badge_request WHERE request_key = '{post.key}'"  # noqa: S608 - a key of ours
         )
         if not found:
             self._world.breach("I2", f"{post.key} was sent, and the ledger does not hold it")

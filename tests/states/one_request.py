@@ -144,8 +144,8 @@ class OneRequestLedger:
         if rows.request is not None:
             status, tries, resends, doubt_from = rows.request
             self._raw.execute(
-                "INSERT INTO badge_request (id, key, badge_run_id, occasion_id, spec_id, ordinal, attempt, customers, "
-                "status, tries, resends, sender, first_sent_at, last_sent_at, doubt_from, settled_at) "
+                "INSERT INTO badge_request (id, request_key, badge_run_id, occasion_id, spec_id, ordinal, attempt, "
+                "customers, status, tries, resends, sender, first_sent_at, last_sent_at, doubt_from, settled_at) "
                 "VALUES (?, ?, ?, 1, 1, 0, 1, ?, ?, ?, ?, 'till', ?, ?, ?, ?)",
                 (
                     REQUEST,

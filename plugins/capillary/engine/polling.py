@@ -44,6 +44,8 @@ LOOK_S: Final = 60.0
 #: How long a submit waits for the platform's list to be read to its end, seconds; then a worker says what is wrong.
 LONGEST_S: Final = 3_600.0
 
+#: From how many seconds on a pause is told in minutes.
+_MINUTES_FROM_S: Final = 90.0
 _GROWTH: Final = 1.5
 _JITTER: Final = 0.1
 #: Another reader's poll counts as this one's when it is younger than this share of the pause before it.
@@ -77,11 +79,13 @@ class Wait(Protocol):
         at_its_end: why a worker is called once no time is left.
         pause_s: seconds until the next poll.
         fresh_s: how old another's reading of the list may be then, seconds.
+        said: what it waited for at its last look, in a clause; empty before, and where that says nothing.
     """
 
     at_its_end: Event
     pause_s: float
     fresh_s: float
+    said: str
 
     def calls_a_worker(self, tx: Transaction, settings: PlatformSettings) -> bool:
         """Return whether a worker can go on by what the ledger says now."""
@@ -119,6 +123,11 @@ async def poll(runtime: Runtime, wait: Wait, read_in_turn: ReadInTurn) -> Event:
         if left_s <= 0:
             return wait.at_its_end
         wait.pause_for(left_s)
+        _LOG.info("%snext look in %s", f"{wait.said}; " if wait.said else "", _span(wait.pause_s))
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= _MINUTES_FROM_S else f"{seconds:.0f} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +192,7 @@ class SubmitWait:
     in_flight: int
     now: Callable[[], datetime] = _machine_time
     at_its_end: Event = Event.WORK
+    said: str = field(init=False, default="")
     pause_s: float = field(init=False)
     fresh_s: float = field(init=False)
     _begun_s: float = field(init=False)
@@ -248,6 +258,7 @@ class DecisionWait:
     most_s: float = MAX_POLL_INTERVAL_S
     now: Callable[[], datetime] = _machine_time
     at_its_end: Event = Event.DEADLINE
+    said: str = field(init=False, default="")
     pause_s: float = field(init=False)
     fresh_s: float = field(init=False)
     _begun_s: float = field(init=False)
@@ -261,6 +272,7 @@ class DecisionWait:
     def calls_a_worker(self, tx: Transaction, _settings: PlatformSettings) -> bool:
         """Return whether a worker can bring the run forward, and it is worth one."""
         wait = run_wait(tx, open_plan(tx, self.plan))
+        self.said = wait.sentence()
         if wait.is_over:
             return True
         changed = (wait.decided + wait.settled, wait.doubt_due) != (self.ended, self.doubt_due)

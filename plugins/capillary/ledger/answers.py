@@ -21,6 +21,7 @@ class Asked:
         account, campaign: by name.
         since: the earliest time, aware: of settling, of the first send, or of planning, as the question says.
         outcomes: of `failed_customers`.
+        codes: the same; None among them stands for an ending without a code.
         limit: most rows of the answer.
     """
 
@@ -28,6 +29,7 @@ class Asked:
     campaign: str | None = None
     since: datetime | None = None
     outcomes: frozenset[Outcome] | None = None
+    codes: frozenset[int | None] | None = None
     limit: int | None = None
 
 

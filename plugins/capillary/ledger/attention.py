@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
@@ -117,12 +117,34 @@ def attention(tx: Transaction) -> tuple[Matter, ...]:
 
 
 def by_urgency(matters: Iterable[Matter]) -> tuple[Matter, ...]:
-    """Return them in their order: by kind, and within a kind what has lasted longest first."""
+    """Return them in their order: by kind, within it by deadline where one is known, then what has lasted longest."""
     return tuple(
         sorted(
             matters,
-            key=lambda each: (_URGENCY[each.kind], each.since or _FAR, each.account, each.campaign or ""),
+            key=lambda each: (
+                _URGENCY[each.kind],
+                (each.until if each.kind is Kind.WAITING else None) or _FAR,
+                each.since or _FAR,
+                each.account,
+                each.campaign or "",
+            ),
         )
+    )
+
+
+def with_deadlines(matters: Iterable[Matter], deadlines: Mapping[tuple[str, str], datetime]) -> tuple[Matter, ...]:
+    """Return the matters with the deadline of what waits for the checker; what ends soonest comes first of its kind.
+
+    Args:
+        matters: of `attention`.
+        deadlines: of each DAG id and run id, as `wait` has kept it in Airflow; of runs that are not there nothing is
+            known.
+    """
+    return by_urgency(
+        replace(each, until=deadlines.get((each.dag_id or "", each.run_id or "")))
+        if each.kind is Kind.WAITING
+        else each
+        for each in matters
     )
 
 

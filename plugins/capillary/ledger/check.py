@@ -70,53 +70,58 @@ RULES: Final = (
         ),
     ),
     Rule(
-        "SELECT q.key, k.outcome, k.error_code, CAST(SUM(k.kept) AS BIGINT) AS kept, "
+        "SELECT q.request_key, k.outcome, k.error_code, CAST(SUM(k.kept) AS BIGINT) AS kept, "
         "CAST(SUM(k.held) AS BIGINT) AS held FROM ("
         "SELECT request_id, outcome, error_code, customers - without_row AS kept, 0 AS held FROM badge_result "
         "UNION ALL "
         "SELECT request_id, outcome, error_code, 0, COUNT(*) FROM badge_enrolment WHERE outcome IS NOT NULL "
         "GROUP BY request_id, outcome, error_code"
         ") k JOIN badge_request q ON q.id = k.request_id "
-        "GROUP BY k.request_id, q.key, k.outcome, k.error_code HAVING SUM(k.kept) <> SUM(k.held) "
-        "ORDER BY q.key, k.outcome, k.error_code",
+        "GROUP BY k.request_id, q.request_key, k.outcome, k.error_code HAVING SUM(k.kept) <> SUM(k.held) "
+        "ORDER BY q.request_key, k.outcome, k.error_code",
         lambda row: (
-            f"request {row.key}: {counted(row.kept, 'customer', 'with a row is', 'with a row are')} counted as "
+            f"request {row.request_key}: {counted(row.kept, 'customer', 'with a row is', 'with a row are')} counted as "
             f"{_ending(row)}, {counted(row.held, 'row', 'says', 'say')} so"
         ),
     ),
     Rule(
-        "SELECT q.key, r.outcome, r.error_code, COUNT(*) AS lines FROM badge_result r "
+        "SELECT q.request_key, r.outcome, r.error_code, COUNT(*) AS lines FROM badge_result r "
         "JOIN badge_request q ON q.id = r.request_id "
-        "GROUP BY r.request_id, q.key, r.outcome, r.error_code HAVING COUNT(*) > 1 ORDER BY q.key, r.outcome",
-        lambda row: f"request {row.key}: {_ending(row)} is counted in {counted(row.lines, 'line')}, not in one",
+        "GROUP BY r.request_id, q.request_key, r.outcome, r.error_code HAVING COUNT(*) > 1 "
+        "ORDER BY q.request_key, r.outcome",
+        lambda row: f"request {row.request_key}: {_ending(row)} is counted in {counted(row.lines, 'line')}, not in one",
     ),
     Rule(
-        "SELECT q.key, q.customers, COALESCE(e.held, 0) AS held, COALESCE(w.gone, 0) AS gone FROM badge_request q "
+        "SELECT q.request_key, q.customers, COALESCE(e.held, 0) AS held, COALESCE(w.gone, 0) AS gone "
+        "FROM badge_request q "
         "LEFT JOIN (SELECT request_id, COUNT(*) AS held FROM badge_enrolment GROUP BY request_id) e "
         "ON e.request_id = q.id "
         "LEFT JOIN (SELECT request_id, SUM(without_row) AS gone FROM badge_result GROUP BY request_id) w "
         "ON w.request_id = q.id "
         "WHERE q.customers <> COALESCE(e.held, 0) + COALESCE(w.gone, 0) ORDER BY q.id",
         lambda row: (
-            f"request {row.key} holds {counted(row.customers, 'customer')}: {row.held} with a row, "
+            f"request {row.request_key} holds {counted(row.customers, 'customer')}: {row.held} with a row, "
             f"{row.gone} counted without"
         ),
     ),
     Rule(
-        "SELECT q.key, q.status, q.customers, COALESCE(c.counted, 0) AS counted FROM badge_request q "
+        "SELECT q.request_key, q.status, q.customers, COALESCE(c.counted, 0) AS counted FROM badge_request q "
         "LEFT JOIN (SELECT request_id, SUM(customers) AS counted FROM badge_result GROUP BY request_id) c "
         "ON c.request_id = q.id "
         # A request that is seen again after it was settled waits with the counts that it had, which are of all.
         "WHERE NOT ((q.status IN ('settled', 'waiting') AND COALESCE(c.counted, 0) = q.customers) "
         "OR (q.status <> 'settled' AND c.counted IS NULL)) ORDER BY q.id",
         lambda row: (
-            f"request {row.key} is {row.status}, with {row.counted} of its {counted(row.customers, 'customer')} counted"
+            f"request {row.request_key} is {row.status}, "
+            f"with {row.counted} of its {counted(row.customers, 'customer')} counted"
         ),
     ),
     Rule(
-        "SELECT q.key, COUNT(*) AS strays FROM badge_enrolment e JOIN badge_request q ON q.id = e.request_id "
-        "WHERE e.occasion_id <> q.occasion_id OR e.attempt <> q.attempt GROUP BY q.id, q.key ORDER BY q.id",
-        lambda row: f"request {row.key}: {row.strays} of its customers stand under another occasion or attempt than it",
+        "SELECT q.request_key, COUNT(*) AS strays FROM badge_enrolment e JOIN badge_request q ON q.id = e.request_id "
+        "WHERE e.occasion_id <> q.occasion_id OR e.attempt <> q.attempt GROUP BY q.id, q.request_key ORDER BY q.id",
+        lambda row: (
+            f"request {row.request_key}: {row.strays} of its customers stand under another occasion or attempt than it"
+        ),
     ),
     Rule(
         # Not `outcome IS NULL`, which the unique index would answer: a damaged one must not answer for itself.

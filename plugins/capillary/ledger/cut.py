@@ -94,7 +94,11 @@ def _with_keys(tx: Transaction, whose: Cut, parts: Iterable[list[_Slice]]) -> It
             for each in unkeyed:
                 each.key = request_key(whose.fingerprint, whose.campaign, whose.occasion, each.attempt, each.customers)
             keys = [each.key for each in unkeyed]
-            taken = set(tx.conn.execute(select(badge_request.c.key).where(badge_request.c.key.in_(keys))).scalars())
+            taken = set(
+                tx.conn.execute(
+                    select(badge_request.c.request_key).where(badge_request.c.request_key.in_(keys))
+                ).scalars()
+            )
             unkeyed = [each for each in unkeyed if each.key in taken]
             for each in unkeyed:
                 each.attempt += 1
@@ -104,7 +108,7 @@ def _with_keys(tx: Transaction, whose: Cut, parts: Iterable[list[_Slice]]) -> It
 def _request(whose: Cut, each: _Slice) -> dict[str, object]:
     return {
         "id": each.request_id,
-        "key": each.key,
+        "request_key": each.key,
         "badge_run_id": whose.badge_run_id,
         "occasion_id": whose.occasion_id,
         "spec_id": whose.spec_id,

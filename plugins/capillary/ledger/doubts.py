@@ -42,7 +42,7 @@ def due_doubts(tx: Transaction, account: str) -> tuple[InDoubt, ...]:
     rows = tx.conn.execute(
         select(
             columns.id,
-            columns.key,
+            columns.request_key,
             columns.tries,
             columns.resends,
             columns.sender,

@@ -36,11 +36,11 @@ def holders(tx: Transaction, keys: Iterable[str]) -> dict[str, Holder]:
     two, and then nothing may be sent. Reading and import both ask here.
     """
     found = tx.conn.execute(
-        select(badge_request.c.key, badge_request.c.id, badge_occasion.c.account)
+        select(badge_request.c.request_key, badge_request.c.id, badge_occasion.c.account)
         .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .where(badge_request.c.key.in_(list(keys)))
+        .where(badge_request.c.request_key.in_(list(keys)))
     )
-    return {row.key: Holder(row.key, row.id, row.account) for row in found}
+    return {row.request_key: Holder(row.request_key, row.id, row.account) for row in found}
 
 
 def in_doubt_or_of(tx: Transaction, account: str, customers: Iterable[int]) -> list[Holder]:
@@ -55,12 +55,12 @@ def in_doubt_or_of(tx: Transaction, account: str, customers: Iterable[int]) -> l
         .distinct()
     )
     found = tx.conn.execute(
-        select(badge_request.c.key, badge_request.c.id).where(
+        select(badge_request.c.request_key, badge_request.c.id).where(
             badge_request.c.occasion_id.in_(of_account),
             or_(badge_request.c.status == RequestStatus.SENDING, badge_request.c.id.in_(of_customers)),
         )
     )
-    return [Holder(row.key, row.id, account) for row in found]
+    return [Holder(row.request_key, row.id, account) for row in found]
 
 
 def is_held(tx: Transaction, name: str) -> bool:
@@ -68,7 +68,7 @@ def is_held(tx: Transaction, name: str) -> bool:
     found = tx.conn.execute(
         select(badge_request.c.id)
         .outerjoin(badge_sighting, badge_sighting.c.request_id == badge_request.c.id)
-        .where(or_(badge_request.c.key == name, badge_sighting.c.platform_request_id == name))
+        .where(or_(badge_request.c.request_key == name, badge_sighting.c.platform_request_id == name))
     ).first()
     return found is not None
 
@@ -78,7 +78,7 @@ def unseen_of_customers(
 ) -> list[tuple[int, Content]]:
     """Return the account's requests for a badge that were never seen, with the first of these customers and as many."""
     found = tx.conn.execute(
-        select(badge_request.c.id, badge_request.c.key, badge_request.c.attempt, badge_spec.c.config)
+        select(badge_request.c.id, badge_request.c.request_key, badge_request.c.attempt, badge_spec.c.config)
         .add_columns(badge_occasion.c.occasion)
         .join(badge_spec, badge_spec.c.id == badge_request.c.spec_id)
         .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
@@ -91,7 +91,9 @@ def unseen_of_customers(
             ~is_seen(),
         )
     )
-    return [(row.id, Content(row.key, Spec.from_config(row.config), row.occasion, row.attempt)) for row in found]
+    return [
+        (row.id, Content(row.request_key, Spec.from_config(row.config), row.occasion, row.attempt)) for row in found
+    ]
 
 
 def holds_without_badge(tx: Transaction, account: str, badge_id: str | None, customers: Sequence[int]) -> bool:

@@ -62,7 +62,7 @@ class Forgotten:
         Raises:
             ValueUnfit: naming it.
         """
-        checked(badge_request.c.key, "key", self.key)
+        checked(badge_request.c.request_key, "key", self.key)
         checked(badge_run.c.campaign, "campaign", self.campaign)
         checked(badge_occasion.c.occasion, "occasion", self.occasion)
 
@@ -132,7 +132,7 @@ def adopt(tx: Transaction, forgotten: Forgotten, *, run_id: str, capillary_conn_
     request_id = tx.conn.execute(
         insert(badge_request)
         .values(
-            key=forgotten.key,
+            request_key=forgotten.key,
             badge_run_id=badge_run_id,
             occasion_id=occasion_id,
             spec_id=spec_id,

@@ -164,12 +164,17 @@ def _readings(
         words = f"{invalid:,} of {counted(rows, 'row')} without a customer id, more than max_invalid_share={share:g}"
         yield GuardReading("max_invalid_share", invalid / rows, share, words if invalid / rows > share else None)
     if last:
-        before = f"{counted(distinct, 'customer')} after {last:,} in the campaign's last run"
         if (jump := guards.max_jump) is not None:
-            words = f"{before}, more than max_jump={jump:g}×"
+            words = (
+                f"{counted(distinct, 'customer')} after {last:,} in the campaign's last run, more than "
+                f"max_jump={jump:g}×"
+            )
             yield GuardReading("max_jump", distinct / last, jump, words if distinct > last * jump else None)
         if (drop := guards.max_drop) is not None:
-            words = f"{before}, a fall of more than max_drop={drop:g}"
+            words = (
+                f"{counted(distinct, 'customer')} after {last:,} in the campaign's last run, a fall of more than "
+                f"max_drop={drop:g}"
+            )
             fell = max(1 - distinct / last, 0.0)
             yield GuardReading("max_drop", fell, drop, words if distinct < last * (1 - drop) else None)
     if (most := guards.max_requests) is not None:

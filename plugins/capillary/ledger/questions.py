@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, exists, select
+from sqlalchemy import Column, ColumnElement, Row, Select, exists, or_, select
 
 from capillary.ledger.answers import Asked, CustomerAttempt, OpenRequest, PlannedRun, joined, planned_run
 from capillary.ledger.conditions import is_open
@@ -37,7 +37,11 @@ def failed_customers(tx: Transaction, asked: Asked) -> Iterator[CustomerAttempt]
     `since` is when the request was settled. Whoever has a later attempt, open or ended, is left out.
     """
     wanted = asked.outcomes or frozenset(Outcome) - HAS_BADGE
-    counted = exists().where(badge_result.c.request_id == badge_request.c.id, badge_result.c.outcome.in_(wanted))
+    counted = exists().where(
+        badge_result.c.request_id == badge_request.c.id,
+        badge_result.c.outcome.in_(wanted),
+        *_of_codes(badge_result.c.error_code, asked),
+    )
     statement = _requests(asked, badge_request.c.settled_at).where(counted).order_by(badge_request.c.id.desc())
     later = badge_enrolment.alias("later")
     of_enrolment = (
@@ -49,7 +53,8 @@ def failed_customers(tx: Transaction, asked: Asked) -> Iterator[CustomerAttempt]
     left = asked.limit
     for part in _parts(tx, statement):
         ended = badge_enrolment.c.outcome.in_(wanted)
-        for attempt in _attempts(tx, part, ended, latest, limit=left):
+        of_codes = _of_codes(badge_enrolment.c.error_code, asked)
+        for attempt in _attempts(tx, part, ended, latest, *of_codes, limit=left):
             left = None if left is None else left - 1
             yield attempt
         if left is not None and left <= 0:
@@ -98,7 +103,7 @@ def open_requests(tx: Transaction, asked: Asked) -> Iterator[OpenRequest]:
                 account=row.account,
                 dag_id=row.dag_id,
                 run_id=row.run_id,
-                request_key=row.key,
+                request_key=row.request_key,
                 platform_request_ids=joined(sighting.platform_request_id for sighting in sightings),
                 tries=row.tries,
                 resends=row.resends,
@@ -153,6 +158,13 @@ def _narrowed(asked: Asked, time: ColumnElement[Any] | None) -> list[ColumnEleme
     return conditions
 
 
+def _of_codes(code: Column[Any], asked: Asked) -> list[ColumnElement[bool]]:
+    if asked.codes is None:
+        return []
+    named = code.in_([each for each in asked.codes if each is not None])
+    return [or_(named, code.is_(None)) if None in asked.codes else named]
+
+
 def _parts(tx: Transaction, statement: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
     """Yield the rows in parts as they stream in, so that an answer of millions stays small in memory."""
     with tx.conn.execute(statement, execution_options={"yield_per": _PART}) as result:
@@ -188,7 +200,7 @@ def _attempts(
             account=row.account,
             dag_id=row.dag_id,
             run_id=row.run_id,
-            request_key=row.key,
+            request_key=row.request_key,
             platform_request_ids=joined(sighting.platform_request_id for sighting in seen[row.id]),
             first_sent_at=row.first_sent_at,
             settled_at=row.settled_at,

@@ -33,12 +33,12 @@ class WaitingRequest:
 def content_of(tx: Transaction, request_id: int) -> Content | None:
     """Return what a request's key was made from; None when it was given back in the meantime."""
     row = tx.conn.execute(
-        select(badge_request.c.key, badge_spec.c.config, badge_occasion.c.occasion, badge_request.c.attempt)
+        select(badge_request.c.request_key, badge_spec.c.config, badge_occasion.c.occasion, badge_request.c.attempt)
         .join(badge_spec, badge_spec.c.id == badge_request.c.spec_id)
         .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
         .where(badge_request.c.id == request_id)
     ).one_or_none()
-    return None if row is None else Content(row.key, Spec.from_config(row.config), row.occasion, row.attempt)
+    return None if row is None else Content(row.request_key, Spec.from_config(row.config), row.occasion, row.attempt)
 
 
 def customers_of(tx: Transaction, request_id: int) -> tuple[int, ...]:
@@ -56,7 +56,7 @@ def badge_of(tx: Transaction, request_id: int, *, key: str) -> str | None:
     found: str | None = tx.conn.execute(
         select(badge_occasion.c.badge_id)
         .join(badge_request, badge_request.c.occasion_id == badge_occasion.c.id)
-        .where(badge_request.c.id == request_id, badge_request.c.key == key)
+        .where(badge_request.c.id == request_id, badge_request.c.request_key == key)
     ).scalar_one_or_none()
     return found
 
@@ -64,8 +64,8 @@ def badge_of(tx: Transaction, request_id: int, *, key: str) -> str | None:
 def waiting_request(tx: Transaction, request_id: int) -> WaitingRequest | None:
     """Return a request that waits to be settled; None where it does not wait, or there is none."""
     row = tx.conn.execute(
-        select(badge_request.c.key, badge_request.c.customers).where(
+        select(badge_request.c.request_key, badge_request.c.customers).where(
             badge_request.c.id == request_id, badge_request.c.status == RequestStatus.WAITING
         )
     ).one_or_none()
-    return None if row is None else WaitingRequest(row.key, row.customers)
+    return None if row is None else WaitingRequest(row.request_key, row.customers)

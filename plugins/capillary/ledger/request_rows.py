@@ -199,7 +199,7 @@ def note_held_doubt(tx: Transaction, request_id: int, *, key: str, tries: int, r
         update(badge_request)
         .where(
             badge_request.c.id == request_id,
-            badge_request.c.key == key,
+            badge_request.c.request_key == key,
             badge_request.c.tries == tries,
             badge_request.c.status == RequestStatus.SENDING,
         )
@@ -215,7 +215,7 @@ def note_answer(tx: Transaction, held: Claim, platform_request_id: str) -> bool:
         update(badge_request)
         .where(
             badge_request.c.id == held.request_id,
-            badge_request.c.key == held.key,
+            badge_request.c.request_key == held.key,
             badge_request.c.tries == held.tries,
             badge_request.c.last_sent_at == held.claimed_at,
         )
@@ -417,18 +417,18 @@ def _claimed(
             answered_id=None,
             error=None,
         )
-        .returning(badge_request.c.key, badge_request.c.tries)
+        .returning(badge_request.c.request_key, badge_request.c.tries)
     )
     row = tx.conn.execute(statement).one_or_none()
     if row is None:
         return None
-    return Claim(request_id, row.key, row.tries, claimed_at=tx.now)
+    return Claim(request_id, row.request_key, row.tries, claimed_at=tx.now)
 
 
 def _held(held: Claim) -> tuple[ColumnElement[bool], ...]:
     return (
         badge_request.c.id == held.request_id,
-        badge_request.c.key == held.key,
+        badge_request.c.request_key == held.key,
         badge_request.c.status == RequestStatus.SENDING,
         badge_request.c.tries == held.tries,
         # A restored ledger may hold the same request under the same number, claimed by another sender.
@@ -439,7 +439,7 @@ def _held(held: Claim) -> tuple[ColumnElement[bool], ...]:
 def _still_absent(absence: ConfirmedAbsence) -> tuple[ColumnElement[bool], ...]:
     return (
         badge_request.c.id == absence.request_id,
-        badge_request.c.key == absence.key,
+        badge_request.c.request_key == absence.key,
         badge_request.c.status == RequestStatus.SENDING,
         badge_request.c.tries == absence.tries,
         badge_request.c.doubt_from < absence.scan_begun_at,

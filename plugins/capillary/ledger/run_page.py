@@ -223,7 +223,7 @@ def requests_of(
         planned, sightings = by_id[row.badge_run_id], seen.get(row.id, ())
         yield RequestLine(
             request_id=row.id,
-            request_key=row.key,
+            request_key=row.request_key,
             task_id=planned.task_id,
             connection=planned.connection,
             ordinal=row.ordinal,
@@ -263,7 +263,7 @@ def failed_customers_of(
             code=row.request_code if row.error_code is None else row.error_code,
             checker_message=joined(each.checker_message for each in seen.get(row.request_id, ())) or None,
             request_error=row.error,
-            request_key=row.key,
+            request_key=row.request_key,
             platform_request_ids=joined(each.platform_request_id for each in seen.get(row.request_id, ())),
             asked_again=row.asked_again,
             place=Place(row.request_id, row.customer_id),
@@ -338,7 +338,7 @@ def _failed(dag_id: str, run_id: str, after: Place | None, limit: int) -> Select
     statement = (
         select(
             badge_enrolment,
-            badge_request.c.key,
+            badge_request.c.request_key,
             badge_request.c.error,
             badge_request.c.error_code.label("request_code"),
             asked_again.label("asked_again"),

@@ -129,7 +129,7 @@ badge_request = Table(
     "badge_request",
     metadata,
     Column("id", _Id, primary_key=True),
-    Column("key", String(64), nullable=False, unique=True, comment="sent as the inner requestId"),
+    Column("request_key", String(64), nullable=False, unique=True, comment="sent as the inner requestId"),
     Column("badge_run_id", _Id, ForeignKey("badge_run.id"), nullable=False),
     Column("occasion_id", _Id, ForeignKey("badge_occasion.id"), nullable=False),
     Column("spec_id", _Id, ForeignKey("badge_spec.id"), nullable=False),

@@ -93,7 +93,7 @@ def sends_of(tx: Transaction, request_keys: Collection[str]) -> Iterator[Send]:
             select(
                 columns.sender, columns.resends, columns.first_sent_at, columns.last_sent_at, columns.answered_id
             ).where(
-                columns.key.in_(keys[start : start + _CHUNK]),
+                columns.request_key.in_(keys[start : start + _CHUNK]),
                 columns.first_sent_at.is_not(None),
                 columns.sender.is_not(None),
                 columns.tries > 0,

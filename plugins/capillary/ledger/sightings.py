@@ -91,11 +91,11 @@ def keys_seen(tx: Transaction, platform_request_ids: Collection[str]) -> dict[st
     if not platform_request_ids:
         return {}
     found = tx.conn.execute(
-        select(badge_sighting.c.platform_request_id, badge_request.c.key)
+        select(badge_sighting.c.platform_request_id, badge_request.c.request_key)
         .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
         .where(badge_sighting.c.platform_request_id.in_(platform_request_ids))
     )
-    return {row.platform_request_id: row.key for row in found}
+    return {row.platform_request_id: row.request_key for row in found}
 
 
 def decided_requests(tx: Transaction, badge_run_id: OpenPlan) -> tuple[int, ...]:

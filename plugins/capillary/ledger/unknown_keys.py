@@ -88,7 +88,7 @@ def drop_known(tx: Transaction, account: str) -> None:
         select(badge_request.c.id)
         .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
         .join(badge_sighting, badge_sighting.c.request_id == badge_request.c.id)
-        .where(badge_request.c.key == _COLUMNS.key, badge_occasion.c.account == account)
+        .where(badge_request.c.request_key == _COLUMNS.key, badge_occasion.c.account == account)
     )
     shown_since = select(badge_sighting.c.request_id).where(badge_sighting.c.platform_request_id == _COLUMNS.key)
     not_ours = select(badge_not_ours.c.key).where(

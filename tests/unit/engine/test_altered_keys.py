@@ -58,7 +58,7 @@ async def in_doubt(desk: Desk, *answers: InDoubt) -> str:
     await submit(desk)
     desk.events.clear()
     desk.posts.clear()
-    key: str = desk.requests()[0].key
+    key: str = desk.requests()[0].request_key
     return key
 
 
@@ -75,7 +75,7 @@ async def test_a_reply_under_a_key_that_was_made_from_ours_is_an_acceptance(
     desk: Desk, alter: Callable[[str], str]
 ) -> None:
     desk.plan([1, 2])
-    desk.answers = [unclear(shown(alter(desk.requests()[0].key)))]
+    desk.answers = [unclear(shown(alter(desk.requests()[0].request_key)))]
     assert await submit(desk) == Submitted({Sent.ACCEPTED: 1}, 0)
     assert ([each.platform_request_id for each in desk.sightings()], desk.statuses()) == (["p-x"], ["waiting"])
 
@@ -112,7 +112,7 @@ async def test_a_reply_that_names_a_request_seen_before_is_not_the_one_just_sent
     desk.plan([1, 2])
     desk.plan([3], "other")
     with desk.ledger.write() as tx:
-        record_rows(tx, SETTINGS.account, SETTINGS.sender, [row("p-x", desk.requests()[1].key)])
+        record_rows(tx, SETTINGS.account, SETTINGS.sender, [row("p-x", desk.requests()[1].request_key)])
     desk.answers = [unclear(shown("REF-77", 1, 2))]
     await submit(desk)
     assert desk.statuses() == ["sending", "waiting"]
@@ -124,7 +124,7 @@ async def test_a_reply_that_names_a_request_seen_before_is_not_the_one_just_sent
 @pytest.mark.parametrize("found", ["our key", "an altered one", "our customers"])
 async def test_a_single_read_of_what_a_reply_named_ends_the_doubt_at_once(desk: Desk, found: str) -> None:
     desk.plan([1, 2])
-    key = desk.requests()[0].key
+    key = desk.requests()[0].request_key
     rows = {"our key": shown(key), "an altered one": shown(key.upper()), "our customers": shown("REF-77", 1, 2)}
     desk.unlisted = [rows[found]]
     desk.answers = [unclear(None)]  # an id and no state
@@ -183,7 +183,7 @@ async def test_a_twin_under_an_altered_key_is_found_whatever_its_request_is(
 ) -> None:
     desk.plan([1, 2])
     await submit(desk)
-    twin = shown(alter(desk.requests()[0].key), 1, 2, name="p-twin")
+    twin = shown(alter(desk.requests()[0].request_key), 1, 2, name="p-twin")
     with desk.ledger.write() as tx:
         recorded = record_rows(tx, SETTINGS.account, SETTINGS.sender, [twin])
     assert (recorded.new, recorded.unknown_key, recorded.others) == (1, None, ())
@@ -248,7 +248,7 @@ async def test_a_known_request_of_the_same_customers_holds_nothing(desk: Desk) -
     other = desk.plan([1, 2], "other", campaign="another")
     await submit(desk, other.badge_run_id or 0)
     desk.posts.clear()
-    desk.listed = [shown(desk.requests()[1].key, 1, 2, name="p-2")]
+    desk.listed = [shown(desk.requests()[1].request_key, 1, 2, name="p-2")]
     assert await resolve(desk) == Resolved(sent_again=1)
 
 

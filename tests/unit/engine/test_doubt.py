@@ -44,7 +44,7 @@ async def leave_in_doubt(desk: Desk, count: int = 1) -> None:
 
 def key(desk: Desk, number: int = 1) -> str:
     """Return the key of a request, by its id."""
-    found: str = desk.requests()[number - 1].key
+    found: str = desk.requests()[number - 1].request_key
     return found
 
 
@@ -53,7 +53,7 @@ async def add_control(desk: Desk, *, after: timedelta) -> None:
     now, desk.now[0] = desk.now[0], NOON + after
     later = desk.plan([1_000], "control")
     await submit_run(desk.sender, desk.plan_id(later.badge_run_id), lease=LEASE, in_flight=100)
-    desk.listed.append(row(f"p-{desk.numbered}", desk.requests()[-1].key))
+    desk.listed.append(row(f"p-{desk.numbered}", desk.requests()[-1].request_key))
     desk.now[0] = now
     desk.events.clear()
     desk.posts.clear()
@@ -136,7 +136,7 @@ async def test_the_newest_of_the_controls_counts(desk: Desk) -> None:
         desk.now[0] = NOON + CALL + JUST
         other = desk.plan([2_000 + len(name)], name)
         await submit_run(desk.sender, desk.plan_id(other.badge_run_id), lease=LEASE, in_flight=100)
-        desk.listed.append(row(f"p-{name}", desk.requests()[-1].key))
+        desk.listed.append(row(f"p-{name}", desk.requests()[-1].request_key))
         newest_id = desk.requests()[-1].id
         # A request that this ledger never sent, found on the list, is no control and disturbs none.
         desk.write(update(badge_request).where(badge_request.c.id == newest_id).values(first_sent_at=sent_at))

@@ -568,7 +568,7 @@ async def test_a_reading_that_somebody_begins_again_is_read_again(platform: Plat
 async def test_what_this_ledger_knows_by_now_is_no_unknown_key(platform: Platform) -> None:
     platform.desk.plan([1, 2, 3])
     (request,) = platform.desk.requests()
-    platform.add(TODAY - 40 * DAY, request.key)
+    platform.add(TODAY - 40 * DAY, request.request_key)
     await platform.read()
     assert unknown_key(platform) is None
     assert platform.desk.statuses() == ["waiting"]

@@ -53,7 +53,7 @@ async def test_what_is_sent_is_built_from_the_ledger_alone(desk: Desk) -> None:
     assert await send(desk) == Sending(Sent.ACCEPTED)
     assert desk.posts == [
         IssueBadgeRequest(
-            key=desk.requests()[0].key,
+            key=desk.requests()[0].request_key,
             badge_id=SPEC.badge_id,
             owner_type=SPEC.owner_type,
             reference_id="7",
@@ -83,7 +83,7 @@ async def test_pace_comes_first_then_the_switch_and_the_claim_stands_before_the_
 
     desk.answers = [look]
     await send(desk)
-    assert desk.events == ["clear", "asked", f"post {desk.requests()[0].key}"]
+    assert desk.events == ["clear", "asked", f"post {desk.requests()[0].request_key}"]
     assert at_the_post == [("sending", 1)]
 
 
@@ -246,8 +246,8 @@ async def test_rows_that_were_tampered_with_are_not_sent(desk: Desk) -> None:
         await send(desk)
     (found,) = desk.requests()
     assert str(caught.value) == (
-        f"request {found.key}: the ledger's spec or enrolments were changed after it was planned; nothing was sent. "
-        "Restore the rows, or ask who wrote to the ledger's tables"
+        f"request {found.request_key}: the ledger's spec or enrolments were changed after it was planned; "
+        "nothing was sent. Restore the rows, or ask who wrote to the ledger's tables"
     )
     assert (desk.posts, found.tries) == ([], 0)
 

@@ -42,7 +42,7 @@ async def send(desk: Desk, execution: Execution | None, *, whole: Execution | No
     planned = desk.plan(customers, "the run")
     await submit_run(desk.sender, desk.plan_id(planned.badge_run_id), lease=LEASE)
     for number, request in enumerate(desk.requests(), start=1):
-        shown = replace(row(f"p-{number}", request.key, "approved", human=True), customers=None)
+        shown = replace(row(f"p-{number}", request.request_key, "approved", human=True), customers=None)
         desk.listed.append(replace(shown, execution=_of(number, execution)))
         if whole is not None:
             desk.whole[f"p-{number}"] = replace(shown, execution=_of(number, whole))
@@ -219,7 +219,7 @@ async def test_the_upkeep_reads_singly_what_no_living_run_waits_for(desk: Desk) 
 
 async def test_a_twin_that_still_waits_costs_no_single_read_in_every_look(desk: Desk) -> None:
     await send(desk, None, whole=WHOLE)
-    desk.listed.append(row("p-twin", desk.requests()[0].key))
+    desk.listed.append(row("p-twin", desk.requests()[0].request_key))
     for _ in range(2):
         await look(desk)
         assert singly(desk) == []

@@ -43,7 +43,7 @@ def seen_again(desk: Desk, number: int, *, shown: tuple[int, ...] | None) -> dic
         # What the first one said is not read again here: it is folded in by single reads.
         tx.conn.exec_driver_sql("DELETE FROM badge_sighting WHERE platform_request_id <> 'p-again'")
     items = tuple(BulkItem(customer, f"i-{customer}", "ACTIVE", None, failed=False) for customer in CUSTOMERS)
-    again = row("p-again", desk.requests()[0].key, "approved", human=True)
+    again = row("p-again", desk.requests()[0].request_key, "approved", human=True)
     return {number: replace(again, customers=shown, execution=Execution(200, items, ()))}
 
 
@@ -95,7 +95,7 @@ def test_a_request_of_which_nobody_is_left_waits_and_is_named(
         assert erase(tx, 1).enrolments + erase(tx, 3).enrolments == 2
     assert settle_rows(desk.ledger, seen_again(desk, request_id, shown=CUSTOMERS)).settled == 0
     assert desk.statuses() == ["waiting"]
-    assert f"request {desk.requests()[0].key} was seen again" in caplog.text
+    assert f"request {desk.requests()[0].request_key} was seen again" in caplog.text
     with desk.ledger.read() as tx:
         assert faults(tx) == ()
 

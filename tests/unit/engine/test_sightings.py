@@ -16,7 +16,7 @@ def test_requests_are_locked_in_the_order_of_their_ids_whatever_the_lists(
 ) -> None:
     """A plan locks them so, too: in two orders each would wait for the other, and PostgreSQL would end one."""
     desk.plan(range(1, 10))
-    keys = [each.key for each in desk.requests()]
+    keys = [each.request_key for each in desk.requests()]
     recorded: list[int] = []
     record = request_rows.record_sighting
 
@@ -75,5 +75,5 @@ def test_the_word_for_one_account_is_none_for_another(desk: Desk) -> None:
 def test_a_rejected_request_of_ours_that_the_ledger_knows_is_recorded_as_ever(desk: Desk) -> None:
     desk.plan([1])
     (request,) = desk.requests()
-    assert unknown_key(desk, row("p-1", request.key, "rejected")) is None
+    assert unknown_key(desk, row("p-1", request.request_key, "rejected")) is None
     assert [each.state for each in desk.sightings()] == ["rejected"]

@@ -349,7 +349,7 @@ async def test_an_automatic_approval_that_anybody_has_seen_meanwhile_stops_the_n
 
     async def meanwhile(request: IssueBadgeRequest) -> WorkflowRequest:
         with desk.ledger.write() as tx:
-            record_rows(tx, SETTINGS.account, SETTINGS.sender, [row("p-1", desk.requests()[0].key, "failed")])
+            record_rows(tx, SETTINGS.account, SETTINGS.sender, [row("p-1", desk.requests()[0].request_key, "failed")])
         return row("p-2", request.key)
 
     desk.answers = [row("p-1", None), meanwhile]
@@ -361,7 +361,7 @@ async def test_an_automatic_approval_that_anybody_has_seen_meanwhile_stops_the_n
 def decided(desk: Desk, *states: tuple[str, bool], minutes_apart: int = 1) -> None:
     """Have requests of another run decided one after the other, each by a human or not."""
     plan = desk.plan(range(500, 500 + len(states)), "earlier", size=1, campaign="another")
-    keys = [each.key for each in desk.requests() if each.badge_run_id == plan.badge_run_id]
+    keys = [each.request_key for each in desk.requests() if each.badge_run_id == plan.badge_run_id]
     for number, (state, human) in enumerate(states):
         with desk.ledger.write() as tx:
             name = f"p-earlier-{number}"
@@ -627,7 +627,7 @@ async def test_what_an_earlier_try_left_in_doubt_is_found_first(desk: Desk) -> N
     await submit(desk)
     desk.plan([5], "later")
     (doubtful, *_) = desk.requests()
-    desk.listed = [row("p-late", doubtful.key)]
+    desk.listed = [row("p-late", doubtful.request_key)]
     await submit(desk, 2)
     assert desk.statuses() == ["waiting", "waiting", "waiting"]
     assert "p-late" in {each.platform_request_id for each in desk.sightings()}

@@ -108,7 +108,7 @@ async def test_nothing_in_doubt_is_sent_again_beside_one(damaged: Damaged) -> No
 async def test_a_row_whose_state_is_damaged_is_read_singly_and_settled(desk: Desk) -> None:
     desk.plan([1])
     await submit(desk)
-    key = str(desk.requests()[0].key)
+    key = str(desk.requests()[0].request_key)
     desk.unlisted = [row("p-1", key, "rejected")]
     shown = row("p-1", key, UNREADABLE_STATE)
 
@@ -123,7 +123,7 @@ async def test_a_row_whose_state_is_damaged_is_read_singly_and_settled(desk: Des
 async def test_one_that_stays_damaged_waits(desk: Desk) -> None:
     desk.plan([1])
     await submit(desk)
-    desk.listed = [row("p-1", str(desk.requests()[0].key), UNREADABLE_STATE)]
+    desk.listed = [row("p-1", str(desk.requests()[0].request_key), UNREADABLE_STATE)]
     watched = await watch(desk.ledger, cast("Client", desk), desk.sender.runtime)
     assert (watched.read.to_the_end, watched.settled, desk.statuses()) == (True, 0, ["waiting"])
 

@@ -43,7 +43,7 @@ async def send(desk: Desk, *, ago: timedelta, shown: bool = True, settled: bool 
     await submit_run(desk.sender, desk.plan_id(plan.badge_run_id), lease=LEASE)
     desk.listed, desk.unlisted = [each for each in desk.listed if each not in hidden], hidden
     request = desk.requests()[-1]
-    (desk.listed if shown else desk.unlisted).append(row(f"p-{number}", request.key))
+    (desk.listed if shown else desk.unlisted).append(row(f"p-{number}", request.request_key))
     if settled:
         change(desk, request.id, status="settled", settled_at=desk.now[0])
     desk.now[0] = NOON

@@ -80,7 +80,7 @@ def plan_id(ledger: Ledger, badge_run_id: int | None) -> PlanId:
 def absence(ledger: Ledger, request_id: int, begun: datetime, *, tries: int | None = None) -> ConfirmedAbsence:
     """Return the evidence, from a reading begun then, that a request's last (or that) try is not on the platform."""
     row = request(ledger, request_id)
-    return ConfirmedAbsence(request_id, row.key, row.tries if tries is None else tries, begun)
+    return ConfirmedAbsence(request_id, row.request_key, row.tries if tries is None else tries, begun)
 
 
 def snapshot(ledger: Ledger) -> dict[str, list[tuple[object, ...]]]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import update
 
 from capillary.ledger import scans, unknown_keys
-from capillary.ledger.attention import OF_AIRFLOW, Kind, Matter, attention, by_urgency
+from capillary.ledger.attention import OF_AIRFLOW, Kind, Matter, attention, by_urgency, with_deadlines
 from capillary.ledger.database import Ledger
 from capillary.ledger.erase import erase
 from capillary.ledger.reports import FailureCount
@@ -357,6 +357,18 @@ def test_the_most_urgent_comes_first_and_of_one_kind_the_oldest(ledger: Ledger, 
     ordered = by_urgency(reversed(made))
     assert [each.kind for each in ordered] == [kind for kind in Kind for _ in range(2)]
     assert [each.since for each in ordered[:2]] == [clock.now - timedelta(hours=2), clock.now - timedelta(hours=1)]
+
+
+def test_what_waits_gets_its_deadline_from_airflow_and_the_soonest_comes_first(ledger: Ledger, clock: Clock) -> None:
+    for campaign in ("spring", "autumn", "winter"):
+        order = run("r", campaign=campaign, dag_id=campaign, occasion=campaign)
+        (request,) = requests_of(ledger, plan(ledger, [1], order))
+        send(ledger, request.id)
+        see(ledger, request.id, campaign, decided=False)
+        clock.advance(minutes=1)
+    soon, late = clock.now + timedelta(hours=1), clock.now + timedelta(days=1)
+    found = with_deadlines(matters(ledger), {("spring", "r"): late, ("autumn", "r"): soon, ("autumn", "x"): late})
+    assert [(each.campaign, each.until) for each in found] == [("autumn", soon), ("spring", late), ("winter", None)]
 
 
 def test_what_airflow_alone_knows_is_named_apart() -> None:

@@ -23,7 +23,7 @@ def key(ledger: Ledger) -> str:
     see(ledger, waiting, "p-waiting")
     settle_as(ledger, again, Outcome.REJECTED)
     see(ledger, again, "p-again")
-    return str(requests_of(ledger, planned)[0].key)
+    return str(requests_of(ledger, planned)[0].request_key)
 
 
 def found(ledger: Ledger, *changes: str) -> tuple[str, ...]:
@@ -114,11 +114,11 @@ def test_a_ledger_with_a_request_in_every_state_is_right_and_left_as_it_is(ledge
             ],
         ),
         (
-            "UPDATE badge_request SET status = 'planned' WHERE key = '{key}'",
+            "UPDATE badge_request SET status = 'planned' WHERE request_key = '{key}'",
             ["request {key} is planned, with 3 of its 3 customers counted"],
         ),
         (
-            "UPDATE badge_request SET status = 'sending' WHERE key = '{key}'",
+            "UPDATE badge_request SET status = 'sending' WHERE request_key = '{key}'",
             ["request {key} is sending, with 3 of its 3 customers counted"],
         ),
     ],

@@ -189,7 +189,7 @@ def listed(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def on_the_list(ledger: Ledger, request_id: int, *, started: datetime) -> dict[str, Any]:
     """The request as the platform lists it, dated by the platform's clock."""
-    key = request(ledger, request_id).key
+    key = request(ledger, request_id).request_key
     of_request: dict[str, Any] = row() | {"startTime": started.replace(tzinfo=None).isoformat()}
     of_request["requestId"] = f"4355e800-e71c-11f1-8f3e-{request_id:012d}"
     of_request["details"]["IntouchAPITask-Payload"] = inner(customers=(1, 2, 3), key=key)

@@ -218,7 +218,7 @@ def test_an_unknown_key_of_any_length_stops_submitting_and_no_reading(ledger: Le
     planned = plan(ledger, [1, 2], ORDER)
     mine = requests_of(ledger, planned)[0]
     with ledger.write() as tx:
-        recorded = record_rows(tx, SPEC.account, "sender", [row("p-1", key), row("p-2", mine.key)])
+        recorded = record_rows(tx, SPEC.account, "sender", [row("p-1", key), row("p-2", mine.request_key)])
         kept = [each.key for each in unknown_keys.unknown_keys(tx, SPEC.account)]
     assert recorded.new == 1, "the row beside it is recorded"
     assert kept == [key[:64]]
@@ -417,7 +417,7 @@ WRITERS: Final[Mapping[str, Callable[..., None] | str]] = {
         if name != "occasion"
     },
     "badge_run.token": "32 digits at random",
-    "badge_request.key": test_an_import_refuses_names_that_do_not_fit,
+    "badge_request.request_key": test_an_import_refuses_names_that_do_not_fit,
     "badge_request.status": "a word of RequestStatus",
     "badge_request.sender": test_an_account_or_a_reader_that_does_not_fit_is_refused_by_name,
     "badge_request.error": test_what_a_reply_says_is_cut,
@@ -463,7 +463,7 @@ def test_every_column_of_text_has_its_test() -> None:
 
 
 def test_the_bounds_at_the_edge_are_the_columns() -> None:
-    assert length_of(badge_unknown_key.c.key) == length_of(badge_request.c.key) == KEY_LIMIT
+    assert length_of(badge_unknown_key.c.key) == length_of(badge_request.c.request_key) == KEY_LIMIT
     assert length_of(badge_sighting.c.platform_request_id) == PLATFORM_ID_LIMIT
     assert length_of(badge_sighting.c.state) == STATE_LIMIT
     accounts = {length_of(table.c.account) for table in metadata.tables.values() if "account" in table.c}

@@ -223,7 +223,7 @@ def _adopted(ledger: Ledger, forgotten: Forgotten) -> tuple[int, Plan]:
     """Adopt a request; return its id, and the plan of the import that holds it."""
     with ledger.write() as tx:
         assert adopt(tx, forgotten, run_id="import", capillary_conn_id="capillary") == 0
-        row = tx.conn.execute(select(badge_request).where(badge_request.c.key == forgotten.key)).one()
+        row = tx.conn.execute(select(badge_request).where(badge_request.c.request_key == forgotten.key)).one()
     nothing = plan(ledger, [], run("nothing"), dry_run=True)
     return row.id, replace(nothing, badge_run_id=row.badge_run_id)
 

@@ -234,6 +234,6 @@ def test_an_erased_customer_alone_is_planned_once_more_under_a_key_of_its_own(le
     made = plan(ledger, [CUSTOMER], run("second"))
     (after,) = requests_of(ledger, made)
     assert (made.planned, after.attempt) == (1, 2)
-    assert after.key != before.key
+    assert after.request_key != before.request_key
     assert customers_of(ledger, after.id) == [CUSTOMER]
     send(ledger, after.id)

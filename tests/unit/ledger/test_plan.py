@@ -89,7 +89,7 @@ def test_the_key_can_be_rebuilt_from_the_ledgers_rows(ledger: Ledger) -> None:
     ]
     assert second.requests == 4
     for row in [*requests_of(ledger, first), *rows]:
-        assert row.key == request_key(
+        assert row.request_key == request_key(
             SPEC.fingerprint(), "spring", ORDER.occasion, row.attempt, customers_of(ledger, row.id)
         )
 
@@ -192,7 +192,7 @@ def test_a_dead_run_is_tidied_and_its_customers_planned_again(ledger: Ledger, cl
     clock.advance(seconds=1)
     made = plan(ledger, [1, 2, 3, 4], run("third"))
     assert (made.planned, made.known_before) == (1, 3)
-    assert requests_of(ledger, made)[0].key == unsent.key, "the same content keeps its key"
+    assert requests_of(ledger, made)[0].request_key == unsent.request_key, "the same content keeps its key"
     assert [row.id for row in requests_of(ledger, dead)] == [sent.id]
     rows = snapshot(ledger)
     assert len(rows["badge_enrolment"]) == 4

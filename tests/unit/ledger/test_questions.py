@@ -53,7 +53,10 @@ def test_a_failed_customer_has_code_checkers_words_request_and_run(ledger: Ledge
         *("spring", "Spring 2026", "first"),
         SPEC.account,
     )
-    assert (newest.platform_request_ids, newest.request_key) == ("p-2", requests_of(ledger, plan_of(ledger))[1].key)
+    assert (newest.platform_request_ids, newest.request_key) == (
+        "p-2",
+        requests_of(ledger, plan_of(ledger))[1].request_key,
+    )
 
 
 def plan_of(ledger: Ledger) -> Any:  # noqa: ANN401 - a plan's row is enough
@@ -114,7 +117,7 @@ def test_hundreds_of_requests_come_each_once(ledger: Ledger) -> None:
             request = inserted(
                 tx,
                 insert(badge_request).values(
-                    key=f"k{ordinal}",
+                    request_key=f"k{ordinal}",
                     badge_run_id=of,
                     occasion_id=books.occasion_id,
                     spec_id=books.spec_id,
@@ -173,7 +176,7 @@ def test_what_waits_tells_age_approvals_connection_and_every_copy(ledger: Ledger
     with ledger.read() as tx:
         found = list(open_requests(tx, Asked()))
         assert [each.request_key for each in open_requests(tx, Asked(since=clock.now - timedelta(hours=2)))] == [
-            first.key
+            first.request_key
         ]
         assert len(list(open_requests(tx, Asked(limit=2)))) == 2
     assert [(each.status, each.age_s, each.approvals, each.customers) for each in found] == [
@@ -187,7 +190,7 @@ def test_what_waits_tells_age_approvals_connection_and_every_copy(ledger: Ledger
     assert found[1].doubt_from is not None
     settle_as_seen(ledger, second.id, ["p-2", "twin"])
     with ledger.read() as tx:
-        assert [each.request_key for each in open_requests(tx, Asked())] != [second.key]
+        assert [each.request_key for each in open_requests(tx, Asked())] != [second.request_key]
         assert len(list(open_requests(tx, Asked()))) == 2
 
 

@@ -87,7 +87,7 @@ def test_a_claim_writes_the_intent(ledger: Ledger, clock: Clock, planned: int) -
     row = request(ledger, planned)
     assert (row.status, row.tries, row.resends, row.sender) == ("sending", 1, 0, "sender")
     assert (row.first_sent_at, row.last_sent_at, row.doubt_from) == (clock.now, clock.now, clock.now + DOUBT)
-    assert held == Claim(planned, row.key, 1, claimed_at=clock.now)
+    assert held == Claim(planned, row.request_key, 1, claimed_at=clock.now)
 
 
 @pytest.mark.parametrize("status", ["sending", "waiting", "settled"])
@@ -164,7 +164,7 @@ def test_a_sender_changes_nothing_that_is_not_sending(
 ) -> None:
     _bring_to(ledger, planned, status)
     row = request(ledger, planned)
-    _nothing(ledger, act, Claim(planned, row.key, row.tries, claimed_at=clock.now))
+    _nothing(ledger, act, Claim(planned, row.request_key, row.tries, claimed_at=clock.now))
 
 
 @sender_acts

@@ -189,7 +189,7 @@ async def test_no_late_answer_touches_the_stranger_who_has_the_number(desk: Desk
 
 async def test_an_acceptance_of_before_is_nobodys_and_stops_submitting(desk: Desk, empty: Backup) -> None:
     mine, stranger = before(desk.ledger), list[Rows]()
-    key = desk.requests()[0].key
+    key = desk.requests()[0].request_key
     desk.answers = [restored_in_mid_call(empty, lambda: stranger.append(sending_stranger(desk.ledger)), None)]
     with pytest.raises(PlanUnknown):
         await submit_run(desk.sender, mine, lease=LEASE)
@@ -209,7 +209,7 @@ async def test_an_acceptance_of_before_is_the_requests_that_has_its_key_now(
     desk: Desk, empty: Backup, number: int
 ) -> None:
     mine = before(desk.ledger)
-    key = desk.requests()[0].key
+    key = desk.requests()[0].request_key
 
     def planned_again() -> None:
         if number == 2:
@@ -222,7 +222,7 @@ async def test_an_acceptance_of_before_is_the_requests_that_has_its_key_now(
     (seen,) = desk.sightings()
     found = request(desk.ledger, number)
     assert (seen.platform_request_id, seen.request_id) == ("p-late", number)
-    assert (found.key, found.status) == (key, "waiting")
+    assert (found.request_key, found.status) == (key, "waiting")
 
 
 async def test_a_restore_between_two_requests_ends_the_task_with_a_sentence(desk: Desk, empty: Backup) -> None:
@@ -288,7 +288,7 @@ async def test_a_stranger_is_no_control_for_a_doubt_of_before(
     desk.write(badge_request.update().values(sender=SETTINGS.sender))
     backup = back_up(desk.ledger)
     other = plan(desk.ledger, [5], of_desk(run("control")))
-    desk.listed = [row("p-2", desk.requests()[1].key)]
+    desk.listed = [row("p-2", desk.requests()[1].request_key)]
     assert [each.id for each in requests_of(desk.ledger, other)] == [2]
     clock.advance(minutes=10)
 
@@ -308,7 +308,7 @@ async def test_what_was_read_for_a_request_of_before_settles_nobody(
 ) -> None:
     before(desk.ledger)
     send(desk.ledger, 1)
-    decided = row("p-1", desk.requests()[0].key, "rejected", human=True)
+    decided = row("p-1", desk.requests()[0].request_key, "rejected", human=True)
     with desk.ledger.write() as tx:
         record_rows(tx, SETTINGS.account, SETTINGS.sender, [decided])
     then = list[Rows]()
@@ -318,7 +318,7 @@ async def test_what_was_read_for_a_request_of_before_settles_nobody(
         if stranger:
             plan_stranger(desk.ledger)
             send(desk.ledger, 1)
-            key = desk.requests()[0].key
+            key = desk.requests()[0].request_key
             with desk.ledger.write() as tx:
                 record_rows(tx, SETTINGS.account, SETTINGS.sender, [row("p-2", key, "approved", human=True)])
         then.append(snapshot(desk.ledger))

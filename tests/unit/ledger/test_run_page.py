@@ -97,7 +97,12 @@ def test_each_request_shows_where_it_stands_its_age_and_the_checkers_words(ledge
     with ledger.write() as tx:
         assert settle(tx, rejected.id, sightings_read=["p-1"], endings=endings)
     one, two, three = view(ledger).requests
-    assert (one.request_key, one.status, one.customers, one.age_s) == (rejected.key, RequestStatus.SETTLED, 3, 3600)
+    assert (one.request_key, one.status, one.customers, one.age_s) == (
+        rejected.request_key,
+        RequestStatus.SETTLED,
+        3,
+        3600,
+    )
     assert (one.first_sent_at, one.decided_at, one.settled_at) == (sent_at, decided_at, clock.now)
     assert (one.sightings[0].checker_message, one.sightings[0].platform_request_id) == ("wrong tier <b>", "p-1")
     assert (one.waits_for_checker, one.task_id, one.connection, one.tries) == (
@@ -165,7 +170,7 @@ def test_failed_customers_have_code_and_words_and_come_page_by_page(ledger: Ledg
         (in_first[2], Outcome.FAILED, 1026, None),
         *((each, Outcome.REJECTED, None, "ask Ann") for each in customers_of(ledger, second.id)),
     ]
-    assert (everybody[-1].request_key, everybody[-1].platform_request_ids) == (second.key, "p-2")
+    assert (everybody[-1].request_key, everybody[-1].platform_request_ids) == (second.request_key, "p-2")
     pages, after = [], None
     while page := failed(ledger, after=after, limit=2):
         pages.append(page)

@@ -97,7 +97,7 @@ class Books:
             request: int = inserted(
                 tx,
                 insert(badge_request).values(
-                    key=f"cb1.{run}.{ordinal}",
+                    request_key=f"cb1.{run}.{ordinal}",
                     badge_run_id=run,
                     occasion_id=self.occasion_id,
                     spec_id=self.spec_id,

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001d"
+revision = "0001e"
 down_revision = None
 
 
@@ -123,7 +123,7 @@ def _create_requests() -> None:
     op.create_table(
         "badge_request",
         sa.Column("id", _id(), nullable=False),
-        sa.Column("key", sa.String(64), nullable=False, comment="sent as the inner requestId"),
+        sa.Column("request_key", sa.String(64), nullable=False, comment="sent as the inner requestId"),
         sa.Column("badge_run_id", _id(), nullable=False),
         sa.Column("occasion_id", _id(), nullable=False),
         sa.Column("spec_id", _id(), nullable=False),
@@ -153,7 +153,7 @@ def _create_requests() -> None:
         sa.ForeignKeyConstraint(["badge_run_id"], ["badge_run.id"], name=op.f("fk_badge_request_badge_run_id")),
         sa.ForeignKeyConstraint(["occasion_id"], ["badge_occasion.id"], name=op.f("fk_badge_request_occasion_id")),
         sa.ForeignKeyConstraint(["spec_id"], ["badge_spec.id"], name=op.f("fk_badge_request_spec_id")),
-        sa.UniqueConstraint("key", name=op.f("uq_badge_request_key")),
+        sa.UniqueConstraint("request_key", name=op.f("uq_badge_request_request_key")),
         sa.UniqueConstraint("badge_run_id", "ordinal", name=op.f("uq_badge_request_badge_run_id_ordinal")),
         sa.CheckConstraint(
             "status IN ('planned', 'sending', 'waiting', 'settled')", name=op.f("ck_badge_request_status")
@@ -388,7 +388,7 @@ GROUP BY {_RUN}
 # Of several sightings of a request, one that still waits for a human comes first, then the one seen last.
 _WAITING = """
 CREATE VIEW badge_waiting AS
-SELECT r.account, r.campaign, o.occasion, r.dag_id, r.run_id, q.key AS request_key, q.customers, q.status, q.tries,
+SELECT r.account, r.campaign, o.occasion, r.dag_id, r.run_id, q.request_key, q.customers, q.status, q.tries,
     q.resends, q.first_sent_at, s.platform_request_id, s.state, s.seen_at, {age} AS age_seconds, s.maker_id,
     s.start_time, NULLIF(s.failed_checks, '') AS failed_checks
 FROM badge_request q
@@ -410,7 +410,7 @@ _AGE = {
 _CUSTOMER_STATUS = """
 CREATE VIEW badge_customer_status AS
 SELECT o.account, r.campaign, o.occasion, e.customer_id, e.attempt, e.outcome, e.issued_id, e.error_code,
-    q.key AS request_key, q.status AS request_status
+    q.request_key, q.status AS request_status
 FROM badge_occasion o
 CROSS JOIN badge_enrolment e
 JOIN badge_request q ON q.id = e.request_id
