@@ -3,17 +3,22 @@
 The API server alone imports this room. Start with `app`; each page is a route that asks, a view that gathers, and a
 template that shows.
 
-- `app`: the application under /capillary, and what it says when something is refused.
-- `access`: who looks, and what Airflow lets them see and do.
-- `reading`: four looks into the ledger at a time, none longer than three seconds.
-- `rendering`: templates, addresses, and the headers of every page.
-- `badges_routes`, `badges_view`: the page Badges, and one customer.
-- `run_routes`, `run_view`, `plan_view`: one run, its failed customers as CSV, and what may be ordered about it.
-- `stop_routes`: *Stop sending* and *Resume*.
-- `orders`: what a person may order, as one call of Airflow's own API.
-- `airflow_facts`: campaigns and runs in Airflow's own database.
-- `headline`, `state_words`, `funnel_picture`: a run in one sentence, states in words, the funnel as a picture.
+- ``app``: the application under /capillary, and what it says when something is refused
+- ``access``: who looks, and what Airflow lets them see and do
+- ``reading``: four looks into the ledger at a time, none longer than three seconds
+- ``rendering``: templates, addresses, and the headers of every page
+- ``badges_routes``: the page Badges, and one customer
+- ``badges_view``: what the page Badges shows, from the ledger and from Airflow
+- ``run_routes``: one run, its failed customers as CSV, and what may be ordered about it
+- ``run_view``: what the page of a run shows
+- ``plan_view``: what a dry run shows
+- ``stop_routes``: *Stop sending* and *Resume*
+- ``orders``: what a person may order, as one call of Airflow's own API
+- ``airflow_facts``: campaigns and runs in Airflow's own database
+- ``headline``: a run in one sentence
+- ``state_words``: where a request or an attempt stands, in words
+- ``funnel_picture``: the funnel as a picture whose steps add up
 
-In `templates/` is the HTML. In `static/` are the style sheet, the icons, and `shell.js`, the one module that shows the
+In `templates/` is the HTML. In `static/` are the style sheet, the icon, and `shell.js`, the one module that shows the
 pages inside Airflow's UI.
 """

@@ -16,6 +16,8 @@ from airflow.utils.state import DagRunState
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session, joinedload
 
+from capillary.sensors import DEADLINE
+
 #: Every campaign's DAG has it, and `badge_upkeep`.
 TAG: Final = "badges"
 #: The DAG that keeps house (`dags/badge_upkeep.py`).
@@ -138,20 +140,27 @@ def kept_at() -> datetime | None:
         return found
 
 
-def returned(runs: Sequence[tuple[str, str]], task_id: str) -> dict[tuple[str, str], Any]:
-    """Return what a task of each of these runs has returned, where it has."""
+def returned(runs: Sequence[tuple[str, str]], task_id: str, key: str = _RETURNED) -> dict[tuple[str, str], Any]:
+    """Return what a task of each of these runs has returned, or has kept under a key, where it has."""
     if not runs:
         return {}
     with create_session() as session:
-        return dict(_returned(session, runs, task_id))
+        return dict(_returned(session, runs, task_id, key))
 
 
-def _returned(session: Session, runs: Sequence[tuple[str, str]], task_id: str) -> list[tuple[tuple[str, str], Any]]:
+def deadlines(runs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], datetime]:
+    """Return until when a human may decide, for each of these runs whose `wait` has kept it."""
+    return {run: datetime.fromisoformat(str(told)) for run, told in returned(runs, WAIT, DEADLINE).items()}
+
+
+def _returned(
+    session: Session, runs: Sequence[tuple[str, str]], task_id: str, key: str
+) -> list[tuple[tuple[str, str], Any]]:
     rows = session.scalars(
         select(XComModel).where(
             tuple_(XComModel.dag_id, XComModel.run_id).in_(runs),
             XComModel.task_id == task_id,
-            XComModel.key == _RETURNED,
+            XComModel.key == key,
             XComModel.map_index == -1,
         )
     )

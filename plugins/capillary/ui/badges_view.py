@@ -11,7 +11,7 @@ from capillary.counted import counted
 from capillary.engine.attention import Said, said_of
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
-from capillary.ledger.attention import LONG_UNKEPT, Kind, Matter, attention, by_urgency
+from capillary.ledger.attention import LONG_UNKEPT, Kind, Matter, attention, by_urgency, with_deadlines
 from capillary.ledger.database import Transaction
 from capillary.ledger.overview import AccountLine, CampaignLine, accounts, campaigns
 from capillary.ui.access import Reader
@@ -21,6 +21,7 @@ from capillary.ui.airflow_facts import (
     CampaignDag,
     RunFacts,
     campaign_dags,
+    deadlines,
     kept_at,
     last_runs,
     returned,
@@ -143,7 +144,14 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
     now, found, lines, every_account = ledger.look(_of_ledger)
     lines = tuple(line for line in lines if line.last.dag_id in reader.dag_ids)
     every_account = tuple(each for each in every_account if not reader.dag_ids.isdisjoint(each.dag_ids))
-    matters = by_urgency([*(each for each in found if reader.may_see(each)), *_of_airflow(dags, reader, now)])
+    visible = [each for each in found if reader.may_see(each)]
+    waiting = [
+        (each.dag_id, each.run_id)
+        for each in visible
+        if each.kind is Kind.WAITING and each.dag_id and each.run_id and reader.may_read_xcoms(each.dag_id)
+    ]
+    visible = [*with_deadlines(visible, deadlines(waiting))]
+    matters = by_urgency([*visible, *_of_airflow(dags, reader, now)])
     return BadgesShown(
         matters=tuple(_matter(each, reader, now) for each in matters),
         campaigns=_campaigns(dags, lines, reader),

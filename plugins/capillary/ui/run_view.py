@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,16 @@ from capillary.ledger.outstanding import outstanding
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.run_page import FailedCustomer, Place, RunView, failed_customers_of, run
 from capillary.ui.access import Reader
-from capillary.ui.airflow_facts import EXTRACT, REPORT, CampaignDag, RunFacts, campaign_dags, returned, run_facts
+from capillary.ui.airflow_facts import (
+    EXTRACT,
+    REPORT,
+    CampaignDag,
+    RunFacts,
+    campaign_dags,
+    deadlines,
+    returned,
+    run_facts,
+)
 from capillary.ui.funnel_picture import FunnelPicture, counts_of, picture
 from capillary.ui.headline import Headline, headline
 from capillary.ui.orders import Deed
@@ -40,6 +50,7 @@ class RunShown:
         left: of these failures, what nobody has asked for again since.
         failed: a page of the customers themselves.
         deeds: what this reader may order.
+        deadline: until when a human may decide; None where nothing waits, or nobody knows.
         checker_url: the checker's page; empty where the connection names none.
     """
 
@@ -56,6 +67,7 @@ class RunShown:
     left: tuple[FailureCount, ...]
     failed: tuple[FailedCustomer, ...]
     deeds: tuple[Deed, ...]
+    deadline: datetime | None
     checker_url: str
 
     @property
@@ -98,8 +110,9 @@ def shown_run(
     facts = run_facts(dag_id, run_id)
     dag = campaign_dags({dag_id}).get(dag_id)
     view, left, failed = ledger.look(partial(_of_ledger, dag_id=dag_id, run_id=run_id, after=after))
-    report = plan = None
+    report = plan = until = None
     if facts is not None and reader.may_read_xcoms(dag_id):
+        until = deadlines([(dag_id, run_id)]).get((dag_id, run_id)) if _waits(facts, view) else None
         report = _mapping(returned([(dag_id, run_id)], REPORT).get((dag_id, run_id)))
         plan = shown_plan(_mapping(returned([(dag_id, run_id)], EXTRACT).get((dag_id, run_id))))
     counts = _counts(view, report)
@@ -118,6 +131,7 @@ def shown_run(
         left=left,
         failed=failed,
         deeds=_deeds(reader, dag, facts, view, report, left),
+        deadline=until,
         checker_url=checker_url(connection) if connection else "",
     )
 
@@ -161,7 +175,7 @@ def _deeds(
         return ()
     found = []
     report = report or {}
-    if not facts.is_over and view is not None and any(each.wait.undecided or each.wait.decided for each in view.plans):
+    if _waits(facts, view):
         found += [Deed.LOOK_NOW] if reader.may_clear(dag.dag_id) else []
     if reader.may_trigger(dag.dag_id):
         found += [Deed.RETRY] if left else []
@@ -170,6 +184,13 @@ def _deeds(
         found += [Deed.REST] if passed and view is not None and report.get("left_over") and proven else []
         found += [Deed.CARRY_OUT] if passed and report.get("dry_run") and dag.live and _planned(report) else []
     return tuple(found)
+
+
+def _waits(facts: RunFacts | None, view: RunView | None) -> bool:
+    """Return whether the run waits for the checker, or for what the checker has decided to be read."""
+    if facts is None or facts.is_over or view is None:
+        return False
+    return any(plan.wait.undecided or plan.wait.decided for plan in view.plans)
 
 
 def _planned(report: Mapping[str, Any]) -> int:

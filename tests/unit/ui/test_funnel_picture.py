@@ -1,4 +1,4 @@
-"""The picture of a funnel: its parts are the whole, nobody is too few to be seen, and the planned flow straight down."""
+"""The picture of a funnel: its parts are the whole, one of a million is seen, and the planned flow straight down."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ REJECTED = FailureCount(Outcome.REJECTED, None, 3)
 UNCONFIRMED = FailureCount(Outcome.UNCONFIRMED, 809, 2)
 
 
-def retried(*failures: FailureCount, taken: Collection[str] | None = None, **changed: Any) -> dict[str, Any]:
+def retried(*failures: FailureCount, taken: Collection[str] | None = None, **changed: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a DAG
     conf: dict[str, Any] = dict(retry(replace(DAG, **changed), RUN, "badge:a1", choices(failures, taken)).body["conf"])
     return conf
 
