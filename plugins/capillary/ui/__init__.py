@@ -1,8 +1,9 @@
 """The pages in Airflow's UI: what needs a person, what became of a run, what happened to a customer.
 
-The API server alone imports this room. Start with `app`; each page is a route that asks, a view that gathers, and a
-template that shows.
+The API server alone imports this room, but for ``plugin``. Start with ``app``; each page is a route that asks, a view
+that gathers, and a template that shows.
 
+- ``plugin``: by which Airflow finds the pages; every process of Airflow imports it
 - ``app``: the application under /capillary, and what it says when something is refused
 - ``access``: who looks, and what Airflow lets them see and do
 - ``reading``: four looks into the ledger at a time, none longer than three seconds

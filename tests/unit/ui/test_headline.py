@@ -36,14 +36,14 @@ def view(**counts: int) -> RunView:
         undecided_since=NOON,
         **given,
     )
-    names = ("eligible", "invalid", "duplicates", "known_before", "over_cap", "planned", "discarded", "open")
+    customers = ("eligible", "invalid", "duplicates", "known_before", "over_cap", "planned", "discarded", "open")
     funnel = Funnel(
         canary=False,
         outcomes=dict.fromkeys(Outcome, 0),
         requests=0,
         requests_open=0,
         requests_auto_approved=0,
-        **dict.fromkeys(names, 0),
+        **dict.fromkeys(customers, 0),
     )
     planned = PlannedRun(NOON, "d", "o", "a", "c", "d", "r", "t", None, funnel)
     plan = PlanView(badge_run_id=1, planned=planned, wait=wait, failures=(), canary=None, alive_until=NOON)
