@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -82,8 +83,43 @@ def test_the_trigger_says_at_every_look_who_waits_and_when_it_looks_next(
         assert line.endswith("; next look in 0 s")
 
 
+@pytest.mark.parametrize(("deadline", "warns"), [(timedelta(hours=20), True), (timedelta(days=2), False)], ids=str)
+def test_within_a_day_of_the_deadline_every_look_warns(
+    place: Place,
+    submitted: dict[str, Any],
+    quick: None,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    deadline: timedelta,
+    warns: bool,
+) -> None:
+    trigger, _ = deferred(sensor(submitted, timeout=deadline), place)
+
+    def approved(wait: polling.DecisionWait, left_s: float) -> None:
+        wait.pause_s = 0.05
+        place.sandbox.approve_all()
+
+    monkeypatch.setattr(polling.DecisionWait, "pause_for", approved)
+    with caplog.at_level(logging.INFO, logger="capillary.trigger"):
+        fire(trigger)
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [line.rpartition("; ")[2] for line in said] == (
+        ["the deadline is in 20 h: remind the checker"] if warns else []
+    )
+
+
 @pytest.mark.parametrize(
-    ("seconds", "expected"), [(30.0, "30 s"), (89.4, "89 s"), (90.0, "2 min"), (600.0, "10 min"), (900.0, "15 min")]
+    ("seconds", "expected"),
+    [
+        (30.0, "30 s"),
+        (89.4, "89 s"),
+        (90.0, "2 min"),
+        (600.0, "10 min"),
+        (900.0, "15 min"),
+        (5_399.0, "90 min"),
+        (5_400.0, "2 h"),
+        (72_000.0, "20 h"),
+    ],
 )
 def test_a_pause_is_told_in_seconds_or_minutes(seconds: float, expected: str) -> None:
     assert polling._span(seconds) == expected

@@ -44,8 +44,11 @@ LOOK_S: Final = 60.0
 #: How long a submit waits for the platform's list to be read to its end, seconds; then a worker says what is wrong.
 LONGEST_S: Final = 3_600.0
 
-#: From how many seconds on a pause is told in minutes.
+#: From how many seconds on a span is told in minutes, and in hours.
 _MINUTES_FROM_S: Final = 90.0
+_HOURS_FROM_S: Final = 5_400.0
+#: Within how many seconds of its deadline a run that waits says at every look that the checker is to be reminded.
+REMIND_S: Final = 86_400.0
 _GROWTH: Final = 1.5
 _JITTER: Final = 0.1
 #: Another reader's poll counts as this one's when it is younger than this share of the pause before it.
@@ -123,10 +126,15 @@ async def poll(runtime: Runtime, wait: Wait, read_in_turn: ReadInTurn) -> Event:
         if left_s <= 0:
             return wait.at_its_end
         wait.pause_for(left_s)
-        _LOG.info("%snext look in %s", f"{wait.said}; " if wait.said else "", _span(wait.pause_s))
+        said = f"{wait.said}; " if wait.said else ""
+        if wait.at_its_end is Event.DEADLINE and left_s < REMIND_S:
+            _LOG.warning("%sthe deadline is in %s: remind the checker", said, _span(left_s))
+        _LOG.info("%snext look in %s", said, _span(wait.pause_s))
 
 
 def _span(seconds: float) -> str:
+    if seconds >= _HOURS_FROM_S:
+        return f"{seconds / 3600:.0f} h"
     return f"{seconds / 60:.0f} min" if seconds >= _MINUTES_FROM_S else f"{seconds:.0f} s"
 
 

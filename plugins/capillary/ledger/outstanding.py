@@ -7,7 +7,6 @@ small: no customer's row is read but those of retries.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,7 +15,7 @@ from sqlalchemy import exists, func, select
 
 from capillary.ledger.conditions import is_open
 from capillary.ledger.database import Transaction
-from capillary.ledger.reports import FailureCount
+from capillary.ledger.reports import FailureCount, most_first
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_result, badge_run
 from capillary.ledger.status import HAS_BADGE, Outcome
 
@@ -67,15 +66,6 @@ def outstanding(tx: Transaction, *, within: timedelta = RECENT) -> tuple[Outstan
             ),
         )
         for badge_run_id in runs
-    )
-
-
-def most_first(failures: Iterable[FailureCount]) -> tuple[FailureCount, ...]:
-    """Return failures in the order in which they are shown."""
-    return tuple(
-        sorted(
-            failures, key=lambda each: (-each.customers, each.outcome, each.error_code is None, each.error_code or 0)
-        )
     )
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from sqlalchemy import Row, Select, case, func, select
 
-from capillary.ledger import scans
 from capillary.ledger.answers import PlannedRun, planned_run
 from capillary.ledger.canary import OpenCanary, open_canary
 from capillary.ledger.conditions import has_undecided, is_open
 from capillary.ledger.database import Transaction
 from capillary.ledger.left_over import latest_runs
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.reports import FailureCount, failures, funnel
+from capillary.ledger.reports import FailureCount, Funnel, ended_of
+from capillary.ledger.scans import DISTRUST
 from capillary.ledger.schema import badge_occasion, badge_pace, badge_request, badge_run, badge_scan
 from capillary.ledger.status import RequestStatus
 from capillary.ledger.stops import Stop, in_force
@@ -89,7 +89,8 @@ def campaigns(tx: Transaction) -> tuple[CampaignLine, ...]:
     ).all()
     still_open = {(row.account, row.campaign): row for row in tx.conn.execute(_open_by_campaign())}
     stops = in_force(tx)
-    return tuple(_line(tx, row, still_open.get((row.account, row.campaign)), stops) for row in rows)
+    ended = ended_of(tx, rows)
+    return tuple(_line(tx, row, *ended[row.id], still_open.get((row.account, row.campaign)), stops) for row in rows)
 
 
 def accounts(tx: Transaction) -> tuple[AccountLine, ...]:
@@ -136,14 +137,19 @@ def _open_by_campaign() -> Select[Any]:
     )
 
 
-def _line(tx: Transaction, run: Row[Any], still_open: Row[Any] | None, stops: tuple[Stop, ...]) -> CampaignLine:
-    plan = OpenPlan(run.id)
-    counts = funnel(tx, plan)
+def _line(
+    tx: Transaction,
+    run: Row[Any],
+    counts: Funnel,
+    failing: tuple[FailureCount, ...],
+    still_open: Row[Any] | None,
+    stops: tuple[Stop, ...],
+) -> CampaignLine:
     behind = run.canary and not run.planned and run.over_cap
     return CampaignLine(
         last=planned_run(run, counts),
-        failures=failures(tx, plan),
-        canary=open_canary(tx, plan) if behind else None,
+        failures=failing,
+        canary=open_canary(tx, OpenPlan(run.id)) if behind else None,
         requests_unsent=still_open.unsent if still_open else 0,
         requests_in_doubt=still_open.in_doubt if still_open else 0,
         requests_undecided=still_open.undecided if still_open else 0,
@@ -166,6 +172,7 @@ def _account(
     stop: Stop | None,
 ) -> AccountLine:
     blocked = paced.blocked_until if paced else None
+    distrusted = read.distrusted_at if read else None
     return AccountLine(
         account=account,
         dag_ids=tuple(sorted({row.dag_id for row in used})),
@@ -173,8 +180,8 @@ def _account(
         read_at=read.read_at if read else None,
         whole_at=read.whole_at if read else None,
         whole_pages=read.whole_pages if read else None,
-        trusted=scans.state(tx, account).trusted,
-        distrusted_at=read.distrusted_at if read else None,
+        trusted=distrusted is None or distrusted <= tx.now - DISTRUST,
+        distrusted_at=distrusted,
         next_slot_at=paced.next_slot_at if paced else None,
         blocked_until=blocked if blocked is not None and blocked > tx.now else None,
         stop=stop,

@@ -12,9 +12,8 @@ from sqlalchemy import Row, Select, exists, literal, select, tuple_
 from capillary.ledger.answers import PlannedRun, joined, planned_run
 from capillary.ledger.canary import OpenCanary, open_canary
 from capillary.ledger.database import Transaction
-from capillary.ledger.outstanding import most_first
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.reports import FailureCount, Funnel, failures, funnel
+from capillary.ledger.reports import FailureCount, Funnel, ended_of, most_first
 from capillary.ledger.run_wait import RunWait, run_wait
 from capillary.ledger.schema import (
     badge_enrolment,
@@ -187,7 +186,8 @@ def run(tx: Transaction, dag_id: str, run_id: str, *, requests: int = REQUESTS_S
     rows = _plans(tx, dag_id, run_id)
     if not rows:
         return None
-    plans = tuple(_plan_view(tx, row) for row in rows)
+    ended = ended_of(tx, rows)
+    plans = tuple(_plan_view(tx, row, *ended[row.id]) for row in rows)
     lines = tuple(requests_of(tx, plans, limit=requests + 1))
     return RunView(
         dag_id=dag_id,
@@ -302,14 +302,14 @@ def _plans(tx: Transaction, dag_id: str, run_id: str) -> Sequence[Row[Any]]:
     ).all()
 
 
-def _plan_view(tx: Transaction, row: Row[Any]) -> PlanView:
+def _plan_view(tx: Transaction, row: Row[Any], counts: Funnel, failing: tuple[FailureCount, ...]) -> PlanView:
     plan = OpenPlan(row.id)
     behind = row.canary and not row.planned and row.over_cap
     return PlanView(
         badge_run_id=row.id,
-        planned=planned_run(row, funnel(tx, plan)),
+        planned=planned_run(row, counts),
         wait=run_wait(tx, plan),
-        failures=failures(tx, plan),
+        failures=failing,
         canary=open_canary(tx, plan) if behind else None,
         alive_until=row.alive_until,
     )
