@@ -23,13 +23,15 @@ class Screen:
     """One browser window.
 
     Attributes:
-        page: Playwright's.
+        page: Airflow's tab, which keeps its place.
+        desk: the tab of the checker's page.
         main: the badge page that is shown, inside Airflow's UI or on its own.
     """
 
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.url = url
         self.page: Page = context.new_page()
+        self.desk: Page = context.new_page()
         self.page.set_default_timeout(30_000)
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -97,24 +99,24 @@ class Screen:
             self.page.set_viewport_size(before)
 
     def decide(self, checker: str, word: str, message: str = "") -> None:
-        """Decide the first request that waits, on the checker's page: `Approve` or `Reject`."""
-        self.page.goto(checker)
-        first = self.page.locator("section li").first
+        """Decide the first request that waits, on the checker's page in another tab: `Approve` or `Reject`."""
+        self.desk.goto(checker)
+        first = self.desk.locator("section li").first
         first.locator("summary", has_text=word).click()
         form = first.locator("details[open] form")
         if message:
             form.locator("textarea").fill(message)
         form.locator("button").click()
-        self.page.wait_for_load_state()
+        self.desk.wait_for_load_state()
 
     def approve_all(self, checker: str) -> None:
-        """Approve all that waits, on the checker's page."""
-        self.page.goto(checker)
-        self.page.locator("summary", has_text="Approve all").click()
-        number = self.page.locator("#all-count").inner_text()
-        self.page.fill("input[name=count]", number)
-        self.page.get_by_role("button", name="Approve all").click()
-        self.page.wait_for_load_state()
+        """Approve all that waits, two requests or more, on the checker's page in another tab."""
+        self.desk.goto(checker)
+        self.desk.locator("summary", has_text="Approve all").click()
+        number = self.desk.locator("#all-count").inner_text()
+        self.desk.fill("input[name=count]", number)
+        self.desk.get_by_role("button", name="Approve all").click()
+        self.desk.wait_for_load_state()
 
 
 @contextmanager
