@@ -63,7 +63,7 @@ def test_what_the_ui_is_told_is_what_airflow_takes_and_what_is_served() -> None:
             assert (STATIC / name).is_file(), address
     bundles = [react["bundle_url"] for react in plugin.react_apps]
     assert len(set(bundles)) == len(bundles), "Airflow's UI takes one component from one address"
-    shown = {name: [] for name, each in PluginResponse.model_fields.items() if each.is_required()}
+    shown: dict[str, object] = {name: [] for name, each in PluginResponse.model_fields.items() if each.is_required()}
     told = PluginResponse.model_validate({**shown, "name": "capillary", "source": "", "react_apps": plugin.react_apps})
     assert [(each.name, each.destination, each.url_route) for each in told.react_apps] == [
         ("Badges", "nav", "badges"),

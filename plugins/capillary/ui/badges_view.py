@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from capillary.counted import counted
 from capillary.engine.attention import Said, said_of
+from capillary.engine.remedies import retry_of
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
 from capillary.ledger.attention import LONG_UNKEPT, Kind, Matter, attention, by_urgency, with_deadlines
@@ -77,6 +78,8 @@ class MatterShown:
         run: dag_id and run_id of the run to look at first; None without one, or where the reader may not see it.
         checker_url: the checker's page, where a human has to decide there; empty elsewhere.
         may_resume: the connection by which this reader may resume; None where they may not, or nothing is stopped.
+        may_trigger: whether this reader may start a run of the campaign.
+        worth_retrying: whether a retry as things are would take anybody.
     """
 
     matter: Matter
@@ -87,6 +90,7 @@ class MatterShown:
     checker_url: str
     may_resume: str | None
     may_trigger: bool
+    worth_retrying: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +198,7 @@ def _matter(matter: Matter, reader: Reader, now: datetime) -> MatterShown:
         checker_url=checker_url(matter.connection) if asks_checker and matter.connection else "",
         may_resume=matter.connection if resumes and reader.may_stop(matter.connection) else None,
         may_trigger=bool(matter.dag_id) and reader.may_trigger(str(matter.dag_id)),
+        worth_retrying=retry_of(matter.failures).customers > 0,
     )
 
 

@@ -48,7 +48,7 @@ def readers() -> Iterator[list[LedgerReader]]:
 
 
 def now(tx: Transaction) -> bool:
-    return tx.conn.execute(text("SELECT 1")).scalar_one() == 1
+    return bool(tx.conn.execute(text("SELECT 1")).scalar_one() == 1)
 
 
 async def test_a_ledger_that_hangs_is_said_within_three_seconds_and_the_loop_goes_on(
