@@ -46,6 +46,7 @@ def pages(ledger: LedgerReader | None = None) -> FastAPI:
     app.add_exception_handler(CapillaryError, _unreadable)
     app.add_exception_handler(StarletteHTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _broken)
 
     @app.get("/")
     async def home(request: Request) -> Response:
@@ -78,6 +79,12 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type
     said = "; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
     return _said(request, 422, said)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """Say that a page of ours has failed; Starlette raises the error again, so that the log has it."""
+    sentence = f"This page has failed ({type(error).__name__}). The log of Airflow's API server says where."
+    return _said(request, 500, sentence)
 
 
 def _said(request: Request, status: int, sentence: str) -> Response:

@@ -115,6 +115,7 @@ def _templates() -> Environment:
         loader=FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,  # an update of the package reaches code and templates together, at the next start
         trim_blocks=True,
         lstrip_blocks=True,
     )
