@@ -71,7 +71,7 @@ TABLE: Final[dict[tuple[str, str], tuple[str, tuple[int, ...]]]] = {
         f"/runs/gold_tier/{RUN}/failed.csv",
         (401, 403, 200, 200, 200, 200),
     ),
-    ("GET", "/confirm/{deed}/{dag_id}/{run_id}"): (
+    ("GET", "/confirm/{action}/{dag_id}/{run_id}"): (
         f"/confirm/retry/gold_tier/{RUN}",
         (401, 403, 403, 200, 200, 200),
     ),

@@ -21,7 +21,7 @@ from capillary.ledger.status import RETRYABLE
 from capillary.ui.airflow_facts import WAIT, CampaignDag, RunFacts
 
 
-class Deed(StrEnum):
+class Action(StrEnum):
     """What may be ordered, as it stands in a page's address."""
 
     RETRY = "retry"  #: plan those again who ended without the badge
@@ -123,7 +123,7 @@ def retry(dag: CampaignDag, facts: RunFacts, occasion: str, kinds: Sequence[Choi
 
 
 def rest(dag: CampaignDag, facts: RunFacts, occasion: str, left: int) -> Order:
-    """Return the order for a run that takes those whom this one left.
+    """Return the order for a run that takes the customers that this one left.
 
     Raises:
         OrderImpossible: the run's occasion cannot be named.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sqlalchemy import URL, make_url
 
 from capillary.connections.lookup import ConnectionMissing
-from capillary.errors import CapillaryError, TransientError
+from capillary.errors import CapillaryError, TerminalError, TransientError
 from capillary.hooks import ledger_url_of
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
@@ -45,7 +45,7 @@ class LedgerSilent(TransientError):
     """The ledger did not answer in time."""
 
 
-class NoConnection(CapillaryError):
+class NoConnection(TerminalError):
     """The API server has no connection to the ledger, whatever the workers have."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class LedgerReader:
             waiting.add_done_callback(lambda late: late.cancelled() or late.exception())  # heard, though nobody waits
             raise LedgerSilent(
                 f"The ledger did not answer within {self._within_s:.0f} s. Nothing else of Airflow waits for it. Look "
-                f"at the database of connection {LEDGER_CONN_ID!r} and its host; nothing is lost meanwhile."
+                f"at the database of connection {LEDGER_CONN_ID!r} and its host. Nothing is lost."
             )
         return waiting.result()
 

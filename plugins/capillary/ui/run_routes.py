@@ -16,8 +16,8 @@ from capillary.ledger.run_page import CUSTOMERS_SHOWN, FailedCustomer, Place, fa
 from capillary.ui.access import Reader, ReaderDep
 from capillary.ui.airflow_facts import CampaignDag, RunFacts
 from capillary.ui.orders import (
+    Action,
     Choice,
-    Deed,
     Order,
     OrderImpossible,
     carry_out,
@@ -73,19 +73,19 @@ async def failed_csv(request: Request, reader: ReaderDep, dag_id: str, run_id: s
     return protect(StreamingResponse(_csv(ledger, dag_id, run_id, first), media_type="text/csv", headers=headers))
 
 
-@ROUTER.get("/confirm/{deed}/{dag_id}/{run_id}")
+@ROUTER.get("/confirm/{action}/{dag_id}/{run_id}")
 async def confirm(
     request: Request,
     reader: ReaderDep,
-    deed: Deed,
+    action: Action,
     dag_id: str,
     run_id: str,
     take: Annotated[list[str] | None, Query()] = None,
 ) -> Response:
     """Say what an order would send to Airflow; the person's own browser sends it from there."""
     shown = await _shown(request, reader, dag_id, run_id, None)
-    kinds = choices(shown.left, take) if deed is Deed.RETRY else ()
-    order, why = _ordered(deed, shown, kinds, reader)
+    kinds = choices(shown.left, take) if action is Action.RETRY else ()
+    order, why = _ordered(action, shown, kinds, reader)
     address = Addresses.of(request)
     return page(
         request,
@@ -109,38 +109,38 @@ async def _shown(request: Request, reader: Reader, dag_id: str, run_id: str, aft
     return shown
 
 
-def _ordered(deed: Deed, shown: RunShown, kinds: Sequence[Choice], reader: Reader) -> tuple[Order | None, str]:
+def _ordered(action: Action, shown: RunShown, kinds: Sequence[Choice], reader: Reader) -> tuple[Order | None, str]:
     """Return the order, or why there is none. 403 for a reader who may not give it."""
-    may = reader.may_clear(shown.dag_id) if deed is Deed.LOOK_NOW else reader.may_trigger(shown.dag_id)
+    may = reader.may_clear(shown.dag_id) if action is Action.LOOK_NOW else reader.may_trigger(shown.dag_id)
     if not may:
-        verb = "clear tasks" if deed is Deed.LOOK_NOW else "start runs"
+        verb = "clear tasks" if action is Action.LOOK_NOW else "start runs"
         raise HTTPException(status.HTTP_403_FORBIDDEN, f"Airflow does not let you {verb} of {shown.dag_id}.")
     if shown.dag is None or shown.facts is None:
         return None, "Airflow does not know this run, or its DAG is not a campaign's any more."
-    if deed not in shown.deeds:
-        return None, _NOT_NOW[deed]
+    if action not in shown.actions:
+        return None, _NOT_NOW[action]
     try:
-        return _order(deed, shown.dag, shown.facts, shown, kinds), ""
+        return _order(action, shown.dag, shown.facts, shown, kinds), ""
     except OrderImpossible as error:
         return None, str(error)
 
 
-def _order(deed: Deed, dag: CampaignDag, facts: RunFacts, shown: RunShown, kinds: Sequence[Choice]) -> Order:
-    if deed is Deed.LOOK_NOW:
+def _order(action: Action, dag: CampaignDag, facts: RunFacts, shown: RunShown, kinds: Sequence[Choice]) -> Order:
+    if action is Action.LOOK_NOW:
         return look_now(facts)
-    if deed is Deed.RETRY:
+    if action is Action.RETRY:
         return retry(dag, facts, shown.occasion, kinds)
-    if deed is Deed.REST:
+    if action is Action.REST:
         return rest(dag, facts, shown.occasion, shown.left_over)
     report = shown.report or {}
     return carry_out(dag, facts, report["funnel"]["planned"], report["requests"])
 
 
 _NOT_NOW: Final = {
-    Deed.RETRY: "Nobody of this run is left to be retried: nobody failed, or they were asked for again since.",
-    Deed.REST: "This run has left nobody whom a run could take now.",
-    Deed.CARRY_OUT: "This is not a dry run that would plan somebody, or its campaign is not live.",
-    Deed.LOOK_NOW: "This run does not wait for the checker any more.",
+    Action.RETRY: "Nobody of this run is left to be retried: nobody failed, or they were asked for again since.",
+    Action.REST: "No customer of this run is left for another one.",
+    Action.CARRY_OUT: "This is not a dry run that would plan somebody, or its campaign is not live.",
+    Action.LOOK_NOW: "This run does not wait for the checker any more.",
 }
 
 

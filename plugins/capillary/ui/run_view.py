@@ -28,7 +28,7 @@ from capillary.ui.airflow_facts import (
 )
 from capillary.ui.funnel_picture import FunnelPicture, counts_of, picture
 from capillary.ui.headline import Headline, headline
-from capillary.ui.orders import Deed
+from capillary.ui.orders import Action
 from capillary.ui.plan_view import PlanShown, shown_plan
 from capillary.ui.reading import LedgerReader
 
@@ -49,7 +49,7 @@ class RunShown:
         failures: what became of those without the badge, each with its meaning and remedy.
         left: of these failures, what nobody has asked for again since.
         failed: a page of the customers themselves.
-        deeds: what this reader may order.
+        actions: what this reader may order.
         deadline: until when a human may decide; None where nothing waits, or nobody knows.
         checker_url: the checker's page; empty where the connection names none.
     """
@@ -66,7 +66,7 @@ class RunShown:
     failures: tuple[Advice, ...]
     left: tuple[FailureCount, ...]
     failed: tuple[FailedCustomer, ...]
-    deeds: tuple[Deed, ...]
+    actions: tuple[Action, ...]
     deadline: datetime | None
     checker_url: str
 
@@ -130,7 +130,7 @@ def shown_run(
         failures=tuple(map(advice, view.failures)) if view else (),
         left=left,
         failed=failed,
-        deeds=_deeds(reader, dag, facts, view, report, left),
+        actions=_actions(reader, dag, facts, view, report, left),
         deadline=until,
         checker_url=checker_url(connection) if connection else "",
     )
@@ -163,26 +163,26 @@ def _counts(view: RunView | None, report: Mapping[str, Any] | None) -> dict[str,
     return {name: value for name, value in funnel.items() if isinstance(value, int)}
 
 
-def _deeds(
+def _actions(
     reader: Reader,
     dag: CampaignDag | None,
     facts: RunFacts | None,
     view: RunView | None,
     report: Mapping[str, Any] | None,
     left: tuple[FailureCount, ...],
-) -> tuple[Deed, ...]:
+) -> tuple[Action, ...]:
     if dag is None or facts is None:
         return ()
     found = []
     report = report or {}
     if _waits(facts, view):
-        found += [Deed.LOOK_NOW] if reader.may_clear(dag.dag_id) else []
+        found += [Action.LOOK_NOW] if reader.may_clear(dag.dag_id) else []
     if reader.may_trigger(dag.dag_id):
-        found += [Deed.RETRY] if left else []
+        found += [Action.RETRY] if left else []
         passed = facts.is_over and report.get("verdict") == "pass"
         proven = report.get("canary_passed") or not report.get("canary")
-        found += [Deed.REST] if passed and view is not None and report.get("left_over") and proven else []
-        found += [Deed.CARRY_OUT] if passed and report.get("dry_run") and dag.live and _planned(report) else []
+        found += [Action.REST] if passed and view is not None and report.get("left_over") and proven else []
+        found += [Action.CARRY_OUT] if passed and report.get("dry_run") and dag.live and _planned(report) else []
     return tuple(found)
 
 
