@@ -121,6 +121,8 @@ def _templates() -> Environment:
     )
     made.filters |= {"number": _number, "when": _when, "ago": _ago}
     made.globals |= {"counted": counted}
+    for name in made.list_templates():
+        made.get_template(name)  # now, and not from the next version's files
     return made
 
 
