@@ -72,24 +72,25 @@ def outstanding(tx: Transaction, *, within: timedelta = RECENT) -> tuple[Outstan
 def _kept(tx: Transaction, since: datetime) -> Counter[tuple[int, str, int | None]]:
     result, request = badge_result.c, badge_request.c
     still_open = exists().where(request.badge_run_id == badge_run.c.id, is_open()).correlate(badge_run)
-    ended = select(badge_run.c.id).where(badge_run.c.planned_at >= since, ~still_open)
-    return Counter(
-        {
-            (row.badge_run_id, row.outcome, row.error_code): int(row.customers)
-            for row in tx.conn.execute(
-                select(
-                    request.badge_run_id,
-                    result.outcome,
-                    result.error_code,
-                    # Who was erased is nobody's to retry.
-                    func.sum(result.customers - result.without_row).label("customers"),
-                )
-                .join(badge_request, request.id == result.request_id)
-                .where(request.badge_run_id.in_(ended), result.outcome.not_in(HAS_BADGE))
-                .group_by(request.badge_run_id, result.outcome, result.error_code)
-            )
-        }
+    ended = tx.conn.execute(select(badge_run.c.id).where(badge_run.c.planned_at >= since, ~still_open)).scalars().all()
+    first = tx.conn.execute(select(func.min(request.id)).where(request.badge_run_id.in_(ended))).scalar_one()
+    if first is None:
+        return Counter()
+    rows = tx.conn.execute(
+        select(
+            request.badge_run_id,
+            result.outcome,
+            result.error_code,
+            # Who was erased is nobody's to retry.
+            func.sum(result.customers - result.without_row).label("customers"),
+        )
+        .join(badge_request, request.id == result.request_id)
+        # The numbers of requests grow: told the first, the database reads one range and looks nothing up singly.
+        .where(request.badge_run_id.in_(ended), result.request_id >= first, request.id >= first)
+        .where(result.outcome.not_in(HAS_BADGE))
+        .group_by(request.badge_run_id, result.outcome, result.error_code)
     )
+    return Counter({(row.badge_run_id, row.outcome, row.error_code): int(row.customers) for row in rows})
 
 
 def _retried(tx: Transaction, since: datetime) -> Counter[tuple[int, str, int | None]]:
