@@ -260,7 +260,7 @@ def test_auto_approval_may_be_accepted(place: Place) -> None:
     assert report(place, reference, on_auto_approved=Word.ACCEPT)["funnel"]["enrolled"] == 120
 
 
-def test_a_rejection_fails_the_report_and_is_told_in_full(place: Place) -> None:
+def test_a_rejection_fails_the_report_and_is_told_in_full(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     reference = plan(place)
     submit(place, reference)
     place.sandbox.reject(place.request_keys()[0], "wrong tier")
@@ -269,6 +269,9 @@ def test_a_rejection_fails_the_report_and_is_told_in_full(place: Place) -> None:
         report(place, reference)
     said = place.pushed.values["return_value"]
     assert (said["verdict"], said["funnel"]["rejected"], said["funnel"]["enrolled"]) == ("fail", 50, 70)
+    assert (
+        "50 customers rejected: the platform gave no code; read the checker's message, and retry when its reason is gone"
+    ) in capsys.readouterr().out
     assert said["failures"] == [
         {"outcome": "rejected", "code": None, "meaning": "the platform gave no code", "customers": 50}
     ]
