@@ -18,7 +18,7 @@ from capillary.connections.warehouse import database_engine_of
 from capillary.counted import counted
 from capillary.engine.hold import Waits
 from capillary.engine.polling import FRESH, QUIET_S, Event
-from capillary.engine.remedies import meaning_of
+from capillary.engine.remedies import advice, meaning_of
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
 from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
 from capillary.engine.warehouse import read_rows
@@ -341,18 +341,21 @@ class ReportBadgesOperator(CheckedOperator):
                 f"{counts.known_elsewhere:,}",
                 reference.known_through,
             )
-        for failure in named:
+        for said in map(advice, named):
             self.log.warning(
-                "%s %s, code %s: %s",
-                counted(failure.customers, "customer"),
-                failure.outcome,
-                failure.error_code,
-                meaning_of(failure.error_code),
+                "%s %s%s: %s; %s",
+                counted(said.failure.customers, "customer"),
+                said.failure.outcome,
+                "" if said.failure.error_code is None else f", code {said.failure.error_code}",
+                said.meaning,
+                said.to_do,
             )
         if not verdict.passed:
             context["ti"].xcom_push(key="return_value", value=report)
             raise AirflowFailException(verdict.sentence)
-        (self.log.warning if verdict.warned else self.log.info)("%s", verdict.sentence)
+        # A run that planned nobody behind a canary is green, and must not look like one that did its work.
+        warns = verdict.warned or reference.waits_for_canary
+        (self.log.warning if warns else self.log.info)("%s", verdict.sentence)
         if self.asset is not None and not reference.is_dry_run:
             event = context["outlet_events"][AssetAlias(self.asset.name)]
             event.add(self.asset, extra={"sentence": verdict.sentence, **report["funnel"]})

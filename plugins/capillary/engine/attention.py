@@ -38,12 +38,12 @@ def said_of(matter: Matter, now: datetime) -> Said:
 
 
 def age(span: timedelta) -> str:
-    """Return how long something has lasted, in its largest units: `3 days 4 h`, `5 h 10 min`, `7 min`."""
+    """Return a span in its two largest units: `3 d 4 h`, `5 h 10 min`, `7 min`."""
     minutes = max(int(span.total_seconds()), 0) // 60
     days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
     if days:
-        return f"{counted(days, 'day')} {hours} h" if hours else counted(days, "day")
-    return (f"{hours} h {minutes} min" if minutes else f"{hours} h") if hours else f"{minutes} min"
+        return f"{days:,} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def _since(matter: Matter, now: datetime) -> str:

@@ -83,12 +83,14 @@ class Wait(Protocol):
         pause_s: seconds until the next poll.
         fresh_s: how old another's reading of the list may be then, seconds.
         said: what it waited for at its last look, in a clause; empty before, and where that says nothing.
+        needs_checker: whether a human had to decide anything then.
     """
 
     at_its_end: Event
     pause_s: float
     fresh_s: float
     said: str
+    needs_checker: bool
 
     def calls_a_worker(self, tx: Transaction, settings: PlatformSettings) -> bool:
         """Return whether a worker can go on by what the ledger says now."""
@@ -126,8 +128,8 @@ async def poll(runtime: Runtime, wait: Wait, read_in_turn: ReadInTurn) -> Event:
         if left_s <= 0:
             return wait.at_its_end
         wait.pause_for(left_s)
-        said = f"{wait.said}; " if wait.said else ""
-        if wait.at_its_end is Event.DEADLINE and left_s < REMIND_S:
+        said = f"{wait.said}; " if wait.said and not failed else ""
+        if wait.needs_checker and left_s < REMIND_S:
             _LOG.warning("%sthe deadline is in %s: remind the checker", said, _span(left_s))
         _LOG.info("%snext look in %s", said, _span(wait.pause_s))
 
@@ -201,6 +203,7 @@ class SubmitWait:
     now: Callable[[], datetime] = _machine_time
     at_its_end: Event = Event.WORK
     said: str = field(init=False, default="")
+    needs_checker: bool = field(init=False, default=False)
     pause_s: float = field(init=False)
     fresh_s: float = field(init=False)
     _begun_s: float = field(init=False)
@@ -267,6 +270,7 @@ class DecisionWait:
     now: Callable[[], datetime] = _machine_time
     at_its_end: Event = Event.DEADLINE
     said: str = field(init=False, default="")
+    needs_checker: bool = field(init=False, default=False)
     pause_s: float = field(init=False)
     fresh_s: float = field(init=False)
     _begun_s: float = field(init=False)
@@ -280,7 +284,7 @@ class DecisionWait:
     def calls_a_worker(self, tx: Transaction, _settings: PlatformSettings) -> bool:
         """Return whether a worker can bring the run forward, and it is worth one."""
         wait = run_wait(tx, open_plan(tx, self.plan))
-        self.said = wait.sentence()
+        self.said, self.needs_checker = wait.sentence(), wait.undecided > 0
         if wait.is_over:
             return True
         changed = (wait.decided + wait.settled, wait.doubt_due) != (self.ended, self.doubt_due)

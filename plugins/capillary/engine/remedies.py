@@ -13,6 +13,8 @@ from capillary.api.codes import (
     BUSY_CODES,
     CALL_REFUSALS,
     CODE_MEANINGS,
+    CREDENTIAL_CODES,
+    EVERYTHING_CODES,
     LINE_REFUSALS,
     READ_AGAIN_CODES,
     REQUEST_CODES,
@@ -60,14 +62,9 @@ _BY_CODE: Final[Mapping[int, Remedy]] = MappingProxyType(
         SAYS_NOTHING: Remedy.LOOK,
         **dict.fromkeys((750, 816), Remedy.DATE),
         **dict.fromkeys((811, 812, 1026, 1028), Remedy.DATA),
-        **dict.fromkeys((714, 716, 717, 803, 804, 1054, 1060, 2008, 2014, 2015), Remedy.CAMPAIGN),
+        **dict.fromkeys((400, 714, 716, 717, 803, 804, 1054, 1060, 2008, 2014, 2015), Remedy.CAMPAIGN),
         **dict.fromkeys((728, 801, 810, 815, 1039), Remedy.BADGE),
-        **dict.fromkeys(
-            (401, 403, 405, 415, 1061, 1062, 1064, 2001, 2005, 2009, 2013, *range(2018, 2025), *range(2026, 2030)),
-            Remedy.ACCESS,
-        ),
-        **dict.fromkeys((400,), Remedy.CAMPAIGN),
-        **dict.fromkeys((4000,), Remedy.ACCESS),
+        **dict.fromkeys((401, 403, 405, 415, 1061, 1062, *CREDENTIAL_CODES, *EVERYTHING_CODES), Remedy.ACCESS),
         **dict.fromkeys((500, 999_999, *READ_AGAIN_CODES, *BUSY_CODES), Remedy.LATER),
     }
 )

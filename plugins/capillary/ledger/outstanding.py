@@ -7,11 +7,12 @@ small: no customer's row is read but those of retries.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import ColumnElement, exists, func, select
 
 from capillary.ledger.conditions import is_open
 from capillary.ledger.database import Transaction
@@ -43,11 +44,19 @@ class Outstanding:
     failures: tuple[FailureCount, ...]
 
 
-def outstanding(tx: Transaction, *, within: timedelta = RECENT) -> tuple[Outstanding, ...]:
-    """Return the ended runs that planned so short ago and left somebody without the badge, the newest first."""
-    since = tx.now - within
-    kept = _kept(tx, since)
-    retried = _retried(tx, since) if kept else Counter[tuple[int, str, int | None]]()
+def outstanding(
+    tx: Transaction, *, within: timedelta = RECENT, of: Collection[int] | None = None
+) -> tuple[Outstanding, ...]:
+    """Return the ended runs that left somebody without the badge, the newest first.
+
+    Args:
+        tx: the transaction.
+        within: how long ago they may have planned.
+        of: `badge_run.id` of those that are asked for, whenever they planned; None: all within that time.
+    """
+    asked = badge_run.c.planned_at >= tx.now - within if of is None else badge_run.c.id.in_(of)
+    kept = _kept(tx, asked)
+    retried = _retried(tx, asked) if kept else Counter[tuple[int, str, int | None]]()
     left = kept - retried  # a Counter drops what is not above 0
     runs = sorted({badge_run_id for badge_run_id, _, _ in left}, reverse=True)
     rows = {row.id: row for row in tx.conn.execute(select(badge_run).where(badge_run.c.id.in_(runs)))}
@@ -69,37 +78,38 @@ def outstanding(tx: Transaction, *, within: timedelta = RECENT) -> tuple[Outstan
     )
 
 
-def _kept(tx: Transaction, since: datetime) -> Counter[tuple[int, str, int | None]]:
+def _kept(tx: Transaction, asked: ColumnElement[bool]) -> Counter[tuple[int, str, int | None]]:
     result, request = badge_result.c, badge_request.c
     still_open = exists().where(request.badge_run_id == badge_run.c.id, is_open()).correlate(badge_run)
-    ended = select(badge_run.c.id).where(badge_run.c.planned_at >= since, ~still_open)
-    return Counter(
-        {
-            (row.badge_run_id, row.outcome, row.error_code): int(row.customers)
-            for row in tx.conn.execute(
-                select(
-                    request.badge_run_id,
-                    result.outcome,
-                    result.error_code,
-                    # Who was erased is nobody's to retry.
-                    func.sum(result.customers - result.without_row).label("customers"),
-                )
-                .join(badge_request, request.id == result.request_id)
-                .where(request.badge_run_id.in_(ended), result.outcome.not_in(HAS_BADGE))
-                .group_by(request.badge_run_id, result.outcome, result.error_code)
-            )
-        }
+    ended = tx.conn.execute(select(badge_run.c.id).where(asked, ~still_open)).scalars().all()
+    first = tx.conn.execute(select(func.min(request.id)).where(request.badge_run_id.in_(ended))).scalar_one()
+    if first is None:
+        return Counter()
+    rows = tx.conn.execute(
+        select(
+            request.badge_run_id,
+            result.outcome,
+            result.error_code,
+            # Who was erased is nobody's to retry.
+            func.sum(result.customers - result.without_row).label("customers"),
+        )
+        .join(badge_request, request.id == result.request_id)
+        # The numbers of requests grow: told the first, the database reads one range and looks nothing up singly.
+        .where(request.badge_run_id.in_(ended), result.request_id >= first, request.id >= first)
+        .where(result.outcome.not_in(HAS_BADGE))
+        .group_by(request.badge_run_id, result.outcome, result.error_code)
     )
+    return Counter({(row.badge_run_id, row.outcome, row.error_code): int(row.customers) for row in rows})
 
 
-def _retried(tx: Transaction, since: datetime) -> Counter[tuple[int, str, int | None]]:
-    """Count the attempts that a later one followed: a retry was planned after what it retries."""
+def _retried(tx: Transaction, asked: ColumnElement[bool]) -> Counter[tuple[int, str, int | None]]:
+    """Count the attempts of these runs that a later one followed: on their occasions, and planned no earlier."""
+    runs = select(badge_run.c.id, badge_run.c.occasion_id).where(asked).subquery("runs")
     again, before = badge_enrolment.alias("again"), badge_enrolment.alias("before")
     request_again, request_before = badge_request.alias("request_again"), badge_request.alias("request_before")
     found = tx.conn.execute(
         select(request_before.c.badge_run_id, before.c.outcome, before.c.error_code, func.count().label("customers"))
-        .select_from(badge_run)
-        .join(request_again, request_again.c.badge_run_id == badge_run.c.id)
+        .select_from(request_again)
         .join(again, again.c.request_id == request_again.c.id)
         .join(
             before,
@@ -108,7 +118,12 @@ def _retried(tx: Transaction, since: datetime) -> Counter[tuple[int, str, int | 
             & (before.c.attempt == again.c.attempt - 1),
         )
         .join(request_before, request_before.c.id == before.c.request_id)
-        .where(badge_run.c.planned_at >= since, request_again.c.attempt > 1)
+        .where(
+            request_again.c.attempt > 1,
+            request_again.c.occasion_id.in_(select(runs.c.occasion_id)),
+            request_again.c.badge_run_id >= select(func.min(runs.c.id)).scalar_subquery(),
+            request_before.c.badge_run_id.in_(select(runs.c.id)),
+        )
         .group_by(request_before.c.badge_run_id, before.c.outcome, before.c.error_code)
     )
     return Counter({(row.badge_run_id, row.outcome, row.error_code): row.customers for row in found})

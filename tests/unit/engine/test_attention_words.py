@@ -47,11 +47,11 @@ def test_every_kind_says_what_it_means_and_one_thing_to_do(kind: Kind) -> None:
         (timedelta(seconds=-5), "0 min"),
         (timedelta(seconds=59), "0 min"),
         (timedelta(minutes=7), "7 min"),
-        (timedelta(hours=1), "1 h"),
+        (timedelta(hours=1), "1 h 0 min"),
         (timedelta(hours=5, minutes=10), "5 h 10 min"),
-        (timedelta(days=1, minutes=59), "1 day"),
-        (timedelta(days=3, hours=4, minutes=59), "3 days 4 h"),
-        (timedelta(days=1_500), "1,500 days"),
+        (timedelta(days=1, minutes=59), "1 d 0 h"),
+        (timedelta(days=3, hours=4, minutes=59), "3 d 4 h"),
+        (timedelta(days=1_500), "1,500 d 0 h"),
     ],
 )
 def test_an_age_is_told_in_its_largest_units(span: timedelta, expected: str) -> None:
@@ -62,11 +62,11 @@ def test_what_waits_tells_counts_age_deadline_and_failed_checks() -> None:
     waiting = matter(Kind.WAITING, until=NOW + timedelta(hours=20), failed_checks=1)
     said = said_of(waiting, NOW)
     assert said.title == (
-        "spring: 2 requests with 1,217 customers waiting for the checker, 5 h 10 min, deadline in 20 h"
+        "spring: 2 requests with 1,217 customers waiting for the checker, 5 h 10 min, deadline in 20 h 0 min"
     )
     assert "1 request did not pass the platform's own check" in said.means
     late = said_of(matter(Kind.WAITING, until=NOW - timedelta(days=2)), NOW)
-    assert late.title.endswith("deadline passed 2 days ago")
+    assert late.title.endswith("deadline passed 2 d 0 h ago")
 
 
 def test_a_stop_tells_who_and_why_and_the_command_that_ends_it() -> None:
@@ -105,4 +105,4 @@ def test_a_canary_that_holds_a_campaign_says_that_green_means_nothing_else() -> 
 def test_housekeeping_that_never_ran_says_so() -> None:
     assert said_of(Matter(kind=Kind.KEEPING_LATE), NOW).title == "badge_upkeep has not ended well yet"
     late = Matter(kind=Kind.KEEPING_LATE, since=NOW - timedelta(hours=3))
-    assert said_of(late, NOW).title == "badge_upkeep has not ended well, 3 h"
+    assert said_of(late, NOW).title == "badge_upkeep has not ended well, 3 h 0 min"

@@ -11,6 +11,7 @@ from capillary.ledger import scans, unknown_keys
 from capillary.ledger.attention import OF_AIRFLOW, Kind, Matter, attention, by_urgency, with_deadlines
 from capillary.ledger.database import Ledger
 from capillary.ledger.erase import erase
+from capillary.ledger.outstanding import outstanding
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.request_rows import Seen, record_sighting, refuse
 from capillary.ledger.schema import badge_scan
@@ -300,6 +301,25 @@ def test_failures_are_told_for_two_weeks(ledger: Ledger, clock: Clock) -> None:
     assert kinds(ledger) == [Kind.FAILED]
     clock.advance(seconds=1)
     assert kinds(ledger) == []
+
+
+def test_a_run_that_is_asked_for_by_its_number_is_told_whenever_it_planned(ledger: Ledger, clock: Clock) -> None:
+    old = plan(ledger, [1, 2, 3])
+    settle_as(ledger, requests_of(ledger, old)[0].id, Outcome.FAILED)
+    other = plan(ledger, [7], run("other", campaign="autumn", occasion="Autumn"))
+    settle_as(ledger, requests_of(ledger, other)[0].id, Outcome.FAILED)
+    clock.advance(days=100)
+    again = plan(ledger, [2], run("again", retry=frozenset({Outcome.FAILED})))
+    settle_as(ledger, requests_of(ledger, again)[0].id, Outcome.REJECTED)
+    with ledger.read() as tx:
+        asked = [outstanding(tx, of=[each.badge_run_id or 0]) for each in (old, other, again)]
+        assert outstanding(tx, of=[]) == ()
+    assert [[(each.run_id, each.failures) for each in found] for found in asked] == [
+        [("first", (FailureCount(Outcome.FAILED, None, 2),))],
+        [("other", (FailureCount(Outcome.FAILED, None, 1),))],
+        [("again", (FailureCount(Outcome.REJECTED, None, 1),))],
+    ]
+    assert [each.run_id for each in matters(ledger)] == ["again"], "the others planned too long ago"
 
 
 def test_whoever_was_erased_is_nobodys_to_retry(ledger: Ledger) -> None:
