@@ -151,7 +151,7 @@ def the_rejected_are_retried(rig: Rig, ada: Screen) -> None:
     ada.says("Choose at least one kind of failure.", "200 customers rejected, code none")
     ada.main.get_by_label("200 customers rejected").check()
     ada.press("Choose these")
-    ada.says("plans up to 200 customers again", '"retry_outcomes"')
+    ada.says("Plans up to 200 customers again", '"retry_outcomes"')
     assert ada.faults() == []
     ada.shoot(picture("retry"))
     ada.press("Retry them now")

@@ -109,7 +109,7 @@ def retry(dag: CampaignDag, facts: RunFacts, occasion: str, kinds: Sequence[Choi
     beside = [each for each in taken if not each.chosen]
     customers = sum(each.advice.failure.customers for each in taken)
     says = [
-        f"A new run of {dag.dag_id} plans up to {counted(customers, 'customer')} again.",
+        f"Plans up to {counted(customers, 'customer')} again, in a new run of {dag.dag_id}.",
         "It takes those whose last attempt ended so, as far as the query still returns them, and whoever is new.",
         "They get new requests, which the checker has to decide. Whoever holds the badge by now is left out.",
     ]
@@ -164,7 +164,7 @@ def look_now(facts: RunFacts) -> Order:
         button="Look now",
         says=(
             f"Clears the task {WAIT} of this run: it reads the platform's list at once, and settles what is decided.",
-            "Nothing is sent, and the deadline begins anew.",
+            "Nothing is sent, and the deadline begins again.",
         ),
         path=("api", "v2", "dags", facts.dag_id, "clearTaskInstances"),
         body={
@@ -195,8 +195,8 @@ _NEAR: Final = tuple(timedelta(days=days) for days in (0, -1, 1))
 def _day(dag: CampaignDag, facts: RunFacts, occasion: str) -> dict[str, str]:
     """Return the form's day that names this run's occasion; nothing where the campaign has only one.
 
-    Another day would plan everybody anew on another occasion. Which zone the campaign counts its days in need not be
-    known: the occasion's own name says whether the day is right.
+    On another day everybody would be planned for another occasion. Which zone the campaign counts its days in need not
+    be known: the occasion's own name says whether the day is right.
     """
     if "occasion_day" not in dag.fields:
         return {}

@@ -151,8 +151,7 @@ def _of_ledger(
     if view is None or not view.failures:
         return view, (), ()
     plans = {plan.badge_run_id for plan in view.plans}
-    kept = {each.badge_run_id: each.failures for each in outstanding(tx) if each.badge_run_id in plans}
-    left = tuple(failure for failures in kept.values() for failure in failures)
+    left = tuple(failure for each in outstanding(tx, of=plans) for failure in each.failures)
     return view, left, failed_customers_of(tx, dag_id, run_id, after=after)
 
 
