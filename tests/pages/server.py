@@ -34,11 +34,13 @@ class ApiServer:
     Attributes:
         url: its address.
         ledger: the ledger's file.
+        airflow_db: the file of Airflow's metadata.
     """
 
     def __init__(self, home: Home, changes: Mapping[str, str]) -> None:
         home.create()
         self.ledger = home.ledger_db
+        self.airflow_db = home.airflow_db
         port = free_port()
         self.url = f"http://{LOOPBACK}:{port}"
         passwords = home.directory / "passwords.json"

@@ -93,12 +93,15 @@ class RunFacts:
 
 
 def campaign_dags(dag_ids: Collection[str]) -> dict[str, CampaignDag]:
-    """Return the campaigns among these DAGs, by id; a DAG whose file is gone is none any more."""
+    """Return the campaigns among these DAGs, by id.
+
+    A DAG whose file is gone is none any more. One whose file does not load is stale for Airflow, too, and is shown.
+    """
     with create_session() as session:
         rows = session.scalars(
             select(DagModel)
             .join(DagTag, DagTag.dag_id == DagModel.dag_id)
-            .where(DagTag.name == TAG, DagModel.is_stale.is_(False))
+            .where(DagTag.name == TAG, DagModel.is_stale.is_(False) | DagModel.has_import_errors.is_(True))
             .order_by(DagModel.dag_id)
         ).all()
         models = {row.dag_id: row for row in rows if row.dag_id in dag_ids}

@@ -1,9 +1,11 @@
-"""Every route of the pages, asked by nobody and by each kind of user: Airflow decides who sees and who does what."""
+"""Every route of the pages over HTTP, by nobody and by each kind of user: Airflow decides who sees and does what."""
 
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Final
 
@@ -131,6 +133,21 @@ def test_a_page_shows_the_campaigns_that_its_reader_may_see_and_no_others(server
     assert SPEC.account not in narrow
     assert THEIRS in wide
     assert "gold_tier" in wide
+
+
+def test_what_airflow_alone_knows_is_a_matter_for_a_person(server: ApiServer) -> None:
+    """Every example campaign is live and paused, housekeeping has never run, and one file does not load any more."""
+    with closing(sqlite3.connect(server.airflow_db)) as airflow, airflow:
+        airflow.execute("UPDATE dag SET is_stale = 1, has_import_errors = 1 WHERE dag_id = 'monthly_streak'")
+    text = ask(server, "vic", "GET", "/badges").text
+    assert "monthly_streak: the campaign&#39;s file does not load" in text
+    assert "monthly_streak: live, and its DAG is paused" not in text
+    assert "gold_tier: live, and its DAG is paused" in text
+    assert "badge_upkeep has not ended well yet" in text
+    assert "gold_tier: live, and its DAG is paused" not in ask(server, NARROW, "GET", "/badges").text
+    with closing(sqlite3.connect(server.airflow_db)) as airflow, airflow:
+        airflow.execute("UPDATE dag SET is_stale = 1, has_import_errors = 0 WHERE dag_id = 'monthly_streak'")
+    assert "monthly_streak" not in ask(server, "vic", "GET", "/badges").text, "its file is gone"
 
 
 def test_a_customer_is_shown_in_the_campaigns_that_its_reader_may_see(server: ApiServer) -> None:
