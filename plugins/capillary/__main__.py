@@ -1,7 +1,7 @@
 """Commands of the package, ``python -m capillary …``.
 
-``check`` before a run; ``failed``, ``waiting``, ``customer`` and ``runs`` to look; ``stop``, ``resume`` and ``stopped``
-in an emergency; ``ledger`` to make and to look after one.
+``check`` before a run; ``attention``, ``failed``, ``waiting``, ``customer`` and ``runs`` to look; ``stop``, ``resume``
+and ``stopped`` in an emergency; ``ledger`` to make and to look after one.
 """
 
 from __future__ import annotations

@@ -166,6 +166,20 @@ def test_the_form_plans_outcomes_again(run: Run, ledger_url: str) -> None:
     assert run({"retry_outcomes": ["rejected", "failed"]})["planned"] == 2
 
 
+def test_the_form_plans_the_codes_again_that_it_names(run: Run, ledger_url: str) -> None:
+    run()
+    with sqlite3.connect(ledger_url.removeprefix("sqlite:///")) as ledger:
+        ledger.execute("UPDATE badge_request SET status = 'settled', settled_at = CURRENT_TIMESTAMP, tries = 1")
+        ledger.execute("UPDATE badge_enrolment SET outcome = 'failed', error_code = 800 + 15 * (customer_id % 2)")
+    ledger.close()
+    failed: dict[str, object] = {"retry_outcomes": ["failed"]}
+    assert run({**failed, "retry_codes": ["1026", "none"]})["planned"] == 0
+    assert run({**failed, "retry_codes": [815], "dry_run": True})["planned"] == 1
+    assert run({**failed, "retry_codes": ["800"], "dry_run": True})["planned"] == 1
+    assert run({**failed, "retry_codes": ["800", "815"], "dry_run": True})["planned"] == 2
+    assert run({**failed, "retry_codes": None})["planned"] == 2
+
+
 def test_the_campaigns_parameters_are_bound_beside_its_own(run: Run) -> None:
     sql = (
         "SELECT customer_id FROM earned WHERE customer_id < :below "
@@ -227,7 +241,7 @@ def test_a_backfill_of_an_occasion_that_never_recurs_is_refused(
     with pytest.raises(
         AirflowFailException, match=r"Backfill, .*never recurs .* Trigger one run, put \{day\}"
     ) as refused:
-        run(form, run_type="backfill", occasion="once", sql=ALL, max_customers_per_run=5)
+        run(form, run_type="backfill", occasion="once", sql=ALL, customer_cap=5)
     assert "TriggerFormInvalid" in str(refused.value)
     assert occasions(ledger_url) == []
 

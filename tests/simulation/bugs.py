@@ -375,7 +375,7 @@ def _key_of_size(fingerprint: str, campaign: str, occasion: str, attempt: int, c
 _MAY_BE_PLANNED: Final = candidates.may_be_planned
 
 
-def _open_ones_may_be_planned(tx: Transaction, occasion_id: int, retry: Iterable[Outcome]) -> Iterator[Attempt]:
+def _open_ones_may_be_planned(tx: Transaction, occasion_id: int, retry: candidates.Retry) -> Iterator[Attempt]:
     tx.conn.execute(text("DROP INDEX IF EXISTS uq_badge_enrolment_open"))
     open_ones = tx.conn.execute(
         text(

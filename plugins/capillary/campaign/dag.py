@@ -124,6 +124,7 @@ class PlanCampaignOperator(PlanBadgesOperator):
             "dry_run": form.dry_run or not campaign.live,
             "customer_cap": min(caps, default=None),
             "retry_outcomes": form.retry_outcomes,
+            "retry_codes": form.retry_codes,
             "canary": form.canary,
             "override_guards": form.override_guards,
             "note": form.note,

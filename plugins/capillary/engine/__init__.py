@@ -46,4 +46,6 @@ In reading order:
 - ``upkeep``: whatever has no living run
 - ``import_requests``: a ledger learns what it has forgotten
 - ``verdict``: pass or fail of a run, in words
+- ``remedies``: what a person does about failures, by outcome and code
+- ``attention``: what a matter that needs a person means, and the one thing to do
 """

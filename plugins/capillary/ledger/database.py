@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -28,7 +29,14 @@ from capillary.ledger.one_place import (
 )
 from capillary.ledger.opening import explained
 from capillary.ledger.revision import assert_schema_current
-from capillary.ledger.soundness import assert_keys, assert_rights, assert_sound, assert_takes_stops, lift_limits
+from capillary.ledger.soundness import (
+    assert_keys,
+    assert_rights,
+    assert_sound,
+    assert_takes_stops,
+    lift_limits,
+    limit_statements,
+)
 from capillary.ledger.startup_options import assert_options_hold
 
 __all__ = ["BUSY_TIMEOUT_S", "Clock", "Ledger", "LedgerUnavailable", "Transaction", "ledger_url"]
@@ -73,6 +81,7 @@ class Ledger:
             whatever the schema's revision, and the server's time limits and read-only defaults are overruled.
         reads_only: for questions: the user need not be allowed to write, and a standby will do.
         though_moved: for the copy alone: a SQLite file that was copied into another database is opened all the same.
+        statement_s: PostgreSQL ends a statement that takes longer, seconds; None: as the server has it.
 
     Raises:
         LedgerMoved: the SQLite file was copied into another database; every transaction asks.
@@ -94,6 +103,7 @@ class Ledger:
         stops_only: bool = False,
         reads_only: bool = False,
         though_moved: bool = False,
+        statement_s: float | None = None,
     ) -> None:
         self.url = ledger_url(url)
         self._clock = clock
@@ -106,6 +116,8 @@ class Ledger:
             if stops_only and self.engine.dialect.name == "postgresql":
                 self._write_options["postgresql_readonly"] = False
                 event.listen(self.engine, "begin", lift_limits)
+            if statement_s is not None and self.engine.dialect.name == "postgresql":
+                event.listen(self.engine, "begin", partial(limit_statements, statement_s))
             try:
                 with self.engine.connect() as conn:
                     assert_one_name(conn)
