@@ -5,6 +5,7 @@ Which of them a retry may end is what they stand under; in brackets the module o
     CapillaryError
       LedgerBroken
       TerminalError
+        CopyRefused
         ErasureRefused (erase)
         GuardRefused
         LedgerMissing
@@ -17,6 +18,7 @@ Which of them a retry may end is what they stand under; in brackets the module o
         Stopped
         ValueUnfit
       TransientError
+        LedgerMoved
         LedgerUnavailable
         RequestGone
         SchemaDiffers
