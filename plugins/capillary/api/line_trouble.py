@@ -19,11 +19,13 @@ LINE_FIELDS: Final = frozenset(
 )
 
 #: Names of fields that speak of something wrong: any value says so but null, false, 0 and what is empty.
-_WRONG: Final = re.compile(r"error|fail|fault|reject|refus|deni|revok|cancel|exception|invalid|skip|ignor")
+_WRONG: Final = re.compile(
+    r"error|fail|(?<!de)fault|reject|refus|denied|revoked|cancell?ed|exception|invalid|skipped|ignored"
+)
 #: Names of flags that are false where something went wrong.
 _RIGHT: Final = re.compile(r"succe|^(is|was|has)?(ok|valid|active|issued|enrolled|accepted|processed|done)$")
-#: Names of codes: 200 and its like are good news.
-_CODE: Final = re.compile(r"code$|httpstatus$|^statusid$")
+#: Names of codes of an end: 200 and its like are good news.
+_CODE: Final = re.compile(r"^(error|err|fault|result|response|return|http|status|httpstatus)?code$|^httpstatus$")
 _FIRST_BAD_CODE: Final = 300
 
 

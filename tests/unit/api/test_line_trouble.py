@@ -66,6 +66,8 @@ HARMLESS: list[dict[str, object]] = [
     {"warnings": []},
     {"warnings": None},
     {"warnings": [{"code": 900, "message": "claimed already"}]},
+    {"badgeCode": "GOLD", "currencyCode": "INR", "tillCode": 75001},
+    {"isDefault": True, "cancellable": True, "revocable": True, "validTill": "2027-01-01"},
     {"message": "enrolled", "badgeMetaId": "a" * 24, "requestId": "cb1.x", "ownerType": "Loyalty"},
 ]
 
