@@ -10,6 +10,7 @@ from capillary.ledger.errors import LedgerUnavailable
 from capillary.ui.access import Reader, reader
 from capillary.ui.app import pages
 from capillary.ui.reading import LedgerBusy, LedgerReader, NoConnection
+from capillary.ui.rendering import PLACE
 
 
 class Ada:
@@ -33,7 +34,7 @@ def app_that(error: Exception) -> FastAPI:
 async def asked(app: FastAPI, path: str) -> httpx.Response:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://airflow.example") as client:
-        return await client.get(path)
+        return await client.get(path, headers={PLACE: "42"})
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ async def asked(app: FastAPI, path: str) -> httpx.Response:
     ids=["no connection", "busy", "away", "a fault of ours"],
 )
 async def test_what_goes_wrong_is_said_in_a_page(error: Exception, status: int, said: str) -> None:
-    reply = await asked(app_that(error), "/customer?id=42")
+    reply = await asked(app_that(error), "/customer")
     assert reply.status_code == status
     assert '<main class="page"' in reply.text
     assert said in reply.text
@@ -65,6 +66,6 @@ async def test_a_page_below_a_path_of_airflows_leads_below_it() -> None:
     app = FastAPI(root_path="/airflow")
     inner = app_that(NoConnection())
     app.mount("/capillary", inner)
-    reply = await asked(app, "/capillary/customer?id=42")
+    reply = await asked(app, "/capillary/customer")
     assert 'src="/airflow/capillary/static/shell.js"' in reply.text
     assert 'action="/airflow/capillary/customer"' in reply.text
