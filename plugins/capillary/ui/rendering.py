@@ -20,8 +20,8 @@ from capillary.counted import counted
 #: Where Airflow mounts the pages.
 PREFIX: Final = "/capillary"
 _FOLDER: Final = Path(__file__).parent
-#: A customer's id must stand in no log, and servers log addresses. So it stands behind their #, which a browser keeps to
-#: itself, and the module sends it in this header, percent-encoded.
+#: A customer's id must stand in no log, and servers log addresses. So it stands behind their #, which a browser keeps
+#: to itself, and the module sends it in this header, percent-encoded.
 PLACE: Final = "X-Badge-Place"
 #: Airflow's UI writes a run's id into its addresses as it is, and knows its tabs by them.
 _AS_AIRFLOW: Final = "~:+@"
