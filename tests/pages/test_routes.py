@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -20,7 +22,7 @@ from capillary.ledger.schema import badge_stop
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.status import Outcome
 from capillary.ui.app import pages
-from capillary.ui.rendering import HEADERS
+from capillary.ui.rendering import HEADERS, PLACE
 from tests.pages.auth import NARROW, THEIRS
 from tests.pages.server import ApiServer, running_server
 from tests.unit.ledger.orders import ORDER, SPEC, customers_of, plan, requests_of, send
@@ -67,7 +69,7 @@ def fill(server: ApiServer) -> None:
 TABLE: Final[dict[tuple[str, str], tuple[str, tuple[int, ...]]]] = {
     ("GET", "/"): ("/", (307,) * 6),
     ("GET", "/badges"): ("/badges", (401, 200, 200, 200, 200, 200)),
-    ("GET", "/customer"): (f"/customer?id={FAILED}", (401, 200, 200, 200, 200, 200)),
+    ("GET", "/customer"): ("/customer", (401, 200, 200, 200, 200, 200)),
     ("GET", "/runs/{dag_id}/{run_id}"): (f"/runs/gold_tier/{RUN}", (401, 403, 200, 200, 200, 200)),
     ("GET", "/runs/{dag_id}/{run_id}/failed.csv"): (
         f"/runs/gold_tier/{RUN}/failed.csv",
@@ -98,6 +100,11 @@ def ask(server: ApiServer, user: str | None, method: str, path: str, **more: Any
     return server.client(user).request(method, f"/capillary{path}", **more)
 
 
+def at(place: object) -> dict[str, str]:
+    """Return the header in which the module sends what stands behind the # of an address."""
+    return {PLACE: quote(str(place))}
+
+
 def test_the_table_names_every_route() -> None:
     served = {
         (method, route.path) for route in pages().routes if isinstance(route, APIRoute) for method in route.methods
@@ -110,7 +117,8 @@ def test_the_table_names_every_route() -> None:
 def test_a_route_answers_as_airflow_allows(server: ApiServer, route: tuple[str, str], user: str | None) -> None:
     path, statuses = TABLE[route]
     body = BODIES.get(path)
-    reply = ask(server, user, route[0], path, json=body) if body else ask(server, user, route[0], path)
+    asked = {"headers": at(FAILED)} if path == "/customer" else {"json": body} if body else {}
+    reply = ask(server, user, route[0], path, **asked)
     assert reply.status_code == statuses[ALL.index(user)], reply.text
     if reply.status_code in {401, 403}:
         assert "gold_tier" not in reply.text.replace("runs of gold_tier", "")
@@ -151,23 +159,23 @@ def test_what_airflow_alone_knows_is_a_matter_for_a_person(server: ApiServer) ->
 
 
 def test_a_customer_is_shown_in_the_campaigns_that_its_reader_may_see(server: ApiServer) -> None:
-    assert "gold_tier" in ask(server, "vic", "GET", f"/customer?id={FAILED}").text
-    assert "gold_tier" not in ask(server, NARROW, "GET", f"/customer?id={FAILED}").text
-    assert "Nothing ever happened" in ask(server, NARROW, "GET", f"/customer?id={FAILED}").text
-    assert THEIRS in ask(server, NARROW, "GET", f"/customer?id={OTHERS}").text
+    assert "gold_tier" in ask(server, "vic", "GET", "/customer", headers=at(FAILED)).text
+    assert "gold_tier" not in ask(server, NARROW, "GET", "/customer", headers=at(FAILED)).text
+    assert "Nothing ever happened" in ask(server, NARROW, "GET", "/customer", headers=at(FAILED)).text
+    assert THEIRS in ask(server, NARROW, "GET", "/customer", headers=at(OTHERS)).text
 
 
 @pytest.mark.parametrize("asked", ["12x", "-1", "0", "9" * 19, "9" * 40, "<b>1</b>", "٣"])
 def test_what_is_no_customer_id_is_said_so(server: ApiServer, asked: str) -> None:
-    reply = ask(server, "vic", "GET", "/customer", params={"id": asked})
+    reply = ask(server, "vic", "GET", "/customer", headers=at(asked))
     assert reply.status_code == 200
     assert "is not a customer id" in reply.text
     assert "<b>1</b>" not in reply.text
 
 
 def test_a_checkers_words_are_words(server: ApiServer) -> None:
-    for path in (f"/runs/gold_tier/{RUN}", f"/customer?id={FAILED}"):
-        text = ask(server, "vic", "GET", path).text
+    for path in (f"/runs/gold_tier/{RUN}", "/customer"):
+        text = ask(server, "vic", "GET", path, headers=at(FAILED) if path == "/customer" else {}).text
         assert "&lt;img src=x onerror=alert(1)&gt;" in text
         assert "<img" not in text
     lines = ask(server, "vic", "GET", f"/runs/gold_tier/{RUN}/failed.csv").text.splitlines()
@@ -177,10 +185,29 @@ def test_a_checkers_words_are_words(server: ApiServer) -> None:
     ]
 
 
+def test_the_customers_go_on_where_the_page_before_has_ended(server: ApiServer) -> None:
+    first = ask(server, "vic", "GET", f"/runs/gold_tier/{RUN}").text
+    assert f"#{ENROLLED}" in first
+    assert f"#{FAILED}" in first
+    rest = ask(server, "vic", "GET", f"/runs/gold_tier/{RUN}", headers=at(f"1-{ENROLLED}")).text
+    assert f"#{ENROLLED}" not in rest
+    assert f"#{FAILED}" in rest
+    assert "From the beginning" in rest
+
+
+def test_no_address_of_a_page_holds_a_customers_id(server: ApiServer) -> None:
+    """Servers log addresses; what stands behind the # a browser keeps to itself."""
+    for path, headers in ((f"/runs/gold_tier/{RUN}", {}), ("/customer", at(FAILED)), ("/badges", {})):
+        text = ask(server, "vic", "GET", path, headers=headers).text
+        addresses = re.findall(r'(?:href|action|src|data-post|data-then)="([^"]*)"', text)
+        assert addresses
+        assert [each for each in addresses if str(FAILED) in each.partition("#")[0]] == []
+
+
 def test_a_run_that_nobody_knows_is_not_found(server: ApiServer) -> None:
     assert ask(server, "ada", "GET", "/runs/gold_tier/none").status_code == 404
     assert ask(server, "ada", "GET", "/runs/none/none").status_code == 403, "whether there is such a DAG is not told"
-    assert ask(server, "ada", "GET", f"/runs/gold_tier/{RUN}?after=x").status_code == 404
+    assert ask(server, "ada", "GET", f"/runs/gold_tier/{RUN}", headers=at("x")).status_code == 404
     assert ask(server, "ada", "GET", f"/confirm/delete/gold_tier/{RUN}").status_code == 422
 
 

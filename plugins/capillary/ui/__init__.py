@@ -6,6 +6,7 @@ that gathers, and a template that shows.
 - ``plugin``: by which Airflow finds the pages; every process of Airflow imports it
 - ``app``: the application under /capillary, and what it says when something is refused
 - ``access``: who looks, and what Airflow lets them see and do
+- ``errors``: why a page cannot be shown now
 - ``reading``: four looks into the ledger at a time, none longer than three seconds
 - ``rendering``: templates, addresses, and the headers of every page
 - ``badges_routes``: the page Badges, and one customer

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from capillary.ledger.answers import CustomerAttempt
@@ -14,7 +14,7 @@ from capillary.ledger.questions import customer_history
 from capillary.ui.access import ReaderDep
 from capillary.ui.badges_view import shown_badges
 from capillary.ui.reading import LedgerReader
-from capillary.ui.rendering import page
+from capillary.ui.rendering import PlaceDep, page
 from capillary.ui.state_words import of_attempt
 
 ROUTER: Final = APIRouter()
@@ -32,9 +32,9 @@ async def badges_page(request: Request, reader: ReaderDep) -> Response:
 
 
 @ROUTER.get("/customer")
-async def customer_page(request: Request, reader: ReaderDep, id: Annotated[str, Query()] = "") -> Response:  # noqa: A002 - the address
+async def customer_page(request: Request, reader: ReaderDep, place: PlaceDep) -> Response:
     """Show everything that ever happened to a customer, in the campaigns that the reader may see."""
-    asked = id.strip()
+    asked = place.strip()
     number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) <= 19 else None
     if number is None or not 0 < number <= _LARGEST:
         return page(request, "customer.html", asked=asked, attempts=(), wrong=bool(asked))

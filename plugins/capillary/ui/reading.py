@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sqlalchemy import URL, make_url
 
 from capillary.connections.errors import ConnectionMissing
-from capillary.errors import CapillaryError, TerminalError, TransientError
+from capillary.errors import CapillaryError
 from capillary.hooks import ledger_url_of
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
+from capillary.ui.errors import LedgerBusy, LedgerSilent, NoConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,25 +36,6 @@ STATEMENT_S: Final = 2.5
 _CONNECT_S: Final = 3
 
 _T = TypeVar("_T")
-
-
-class LedgerBusy(TransientError):
-    """Every place is taken: four pages look into the ledger, or wait for it."""
-
-
-class LedgerSilent(TransientError):
-    """The ledger did not answer in time."""
-
-
-class NoConnection(TerminalError):
-    """The API server has no connection to the ledger, whatever the workers have."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"The API server knows no connection {LEDGER_CONN_ID!r}. Give its process the environment variable "
-            f"AIRFLOW_CONN_{LEDGER_CONN_ID.upper()}, as the workers have it, and restart it; or create the connection "
-            "under Admin, Connections."
-        )
 
 
 class LedgerReader:
@@ -143,7 +125,7 @@ class LedgerReader:
         try:
             return self._address()
         except ConnectionMissing:
-            raise NoConnection from None
+            raise NoConnection(LEDGER_CONN_ID) from None
 
     def close(self) -> None:
         """Give the connections back."""

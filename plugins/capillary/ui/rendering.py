@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
-from urllib.parse import quote, urlencode
+from typing import Annotated, Final
+from urllib.parse import quote, unquote, urlencode
 
-from fastapi import Request
+from fastapi import Depends, Header, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -20,6 +20,9 @@ from capillary.counted import counted
 #: Where Airflow mounts the pages.
 PREFIX: Final = "/capillary"
 _FOLDER: Final = Path(__file__).parent
+#: A customer's id must stand in no log, and servers log addresses. So it stands behind their #, which a browser keeps
+#: to itself, and the module sends it in this header, percent-encoded.
+PLACE: Final = "X-Badge-Place"
 #: Airflow's UI writes a run's id into its addresses as it is, and knows its tabs by them.
 _AS_AIRFLOW: Final = "~:+@"
 STATIC: Final = _FOLDER / "static"
@@ -58,6 +61,10 @@ class Addresses:
         """Return the address of one of Airflow's pages."""
         return self._joined(parts, query)
 
+    def customer(self, customer_id: int) -> str:
+        """Return the address of our page of a customer."""
+        return f"{self.page('customer')}#{customer_id}"
+
     def run(self, dag_id: str, run_id: str) -> str:
         """Return the address of our page of a run; in Airflow's UI it is a tab of the run."""
         return self.page("runs", dag_id, run_id)
@@ -82,6 +89,14 @@ def page(request: Request, template: str, *, status: int = 200, renew_s: int = 0
     text = _TEMPLATES.get_template(template).render(address=address, renew_s=renew_s, **shown)
     etag = f'"{sha256(text.encode()).hexdigest()[:32]}"'
     return HTMLResponse(text, status, headers={**HEADERS, "ETag": etag})
+
+
+def _place(said: Annotated[str, Header(alias=PLACE)] = "") -> str:
+    return unquote(said)
+
+
+#: What stands behind the # of a page's address.
+PlaceDep = Annotated[str, Depends(_place)]
 
 
 def protect(response: Response) -> Response:

@@ -27,7 +27,7 @@ from capillary.ui.orders import (
     retry,
 )
 from capillary.ui.reading import LedgerReader
-from capillary.ui.rendering import Addresses, page, protect
+from capillary.ui.rendering import Addresses, PlaceDep, page, protect
 from capillary.ui.run_view import RunShown, shown_run
 from capillary.ui.state_words import of_request
 
@@ -52,10 +52,8 @@ _COLUMNS: Final = (
 
 
 @ROUTER.get("/runs/{dag_id}/{run_id}")
-async def run_page(
-    request: Request, reader: ReaderDep, dag_id: str, run_id: str, after: Annotated[str | None, Query()] = None
-) -> Response:
-    """Show what became of a run."""
+async def run_page(request: Request, reader: ReaderDep, dag_id: str, run_id: str, after: PlaceDep) -> Response:
+    """Show what became of a run; `after` is where the page before of its customers has ended."""
     place = _place(after)
     shown = await _shown(request, reader, dag_id, run_id, place)
     renew_s = 0 if place else _RENEW_OVER_S if shown.facts is None or shown.facts.is_over else _RENEW_S
@@ -144,8 +142,8 @@ _NOT_NOW: Final = {
 }
 
 
-def _place(after: str | None) -> Place | None:
-    if after is None:
+def _place(after: str) -> Place | None:
+    if not after:
         return None
     try:
         request_id, customer_id = map(int, after.split("-"))

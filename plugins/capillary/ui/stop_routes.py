@@ -23,7 +23,8 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.stops import Scope, Stop, await_claims, connections_of, order_stop, resume
 from capillary.ui.access import FromHereDep, Reader, ReaderDep
-from capillary.ui.reading import LedgerReader, LedgerSilent
+from capillary.ui.errors import LedgerSilent
+from capillary.ui.reading import LedgerReader
 from capillary.ui.rendering import HEADERS, page
 
 ROUTER: Final = APIRouter()

@@ -9,7 +9,9 @@ from fastapi import FastAPI
 from capillary.ledger.errors import LedgerUnavailable
 from capillary.ui.access import Reader, reader
 from capillary.ui.app import pages
-from capillary.ui.reading import LedgerBusy, LedgerReader, NoConnection
+from capillary.ui.errors import LedgerBusy, NoConnection
+from capillary.ui.reading import LedgerReader
+from capillary.ui.rendering import PLACE
 
 
 class Ada:
@@ -33,13 +35,13 @@ def app_that(error: Exception) -> FastAPI:
 async def asked(app: FastAPI, path: str) -> httpx.Response:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://airflow.example") as client:
-        return await client.get(path)
+        return await client.get(path, headers={PLACE: "42"})
 
 
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (NoConnection(), 503, "AIRFLOW_CONN_BADGE_LEDGER"),
+        (NoConnection("badge_ledger"), 503, "AIRFLOW_CONN_BADGE_LEDGER"),
         (LedgerBusy("4 pages look"), 503, "4 pages look"),
         (LedgerUnavailable("the database is away: look at it"), 503, "the database is away: look at it"),
         (ZeroDivisionError("of customer 4711"), 500, "This page has failed (ZeroDivisionError)"),
@@ -47,7 +49,7 @@ async def asked(app: FastAPI, path: str) -> httpx.Response:
     ids=["no connection", "busy", "away", "a fault of ours"],
 )
 async def test_what_goes_wrong_is_said_in_a_page(error: Exception, status: int, said: str) -> None:
-    reply = await asked(app_that(error), "/customer?id=42")
+    reply = await asked(app_that(error), "/customer")
     assert reply.status_code == status
     assert '<main class="page"' in reply.text
     assert said in reply.text
@@ -57,14 +59,14 @@ async def test_what_goes_wrong_is_said_in_a_page(error: Exception, status: int, 
 
 
 async def test_an_address_that_is_none_is_not_found() -> None:
-    reply = await asked(app_that(NoConnection()), "/nowhere")
+    reply = await asked(app_that(NoConnection("badge_ledger")), "/nowhere")
     assert (reply.status_code, "Not found" in reply.text) == (404, True)
 
 
 async def test_a_page_below_a_path_of_airflows_leads_below_it() -> None:
     app = FastAPI(root_path="/airflow")
-    inner = app_that(NoConnection())
+    inner = app_that(NoConnection("badge_ledger"))
     app.mount("/capillary", inner)
-    reply = await asked(app, "/capillary/customer?id=42")
+    reply = await asked(app, "/capillary/customer")
     assert 'src="/airflow/capillary/static/shell.js"' in reply.text
     assert 'action="/airflow/capillary/customer"' in reply.text

@@ -16,7 +16,8 @@ from capillary.connections.errors import ConnectionMissing
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import LedgerMissing, LedgerUnavailable, SchemaDiffers
 from capillary.ledger.overview import campaigns
-from capillary.ui.reading import PLACES, LedgerBusy, LedgerReader, LedgerSilent, NoConnection
+from capillary.ui.errors import LedgerBusy, LedgerSilent, NoConnection
+from capillary.ui.reading import PLACES, LedgerReader
 from tests.unit.ledger.conftest import BACKENDS, EmptyDatabase, migrated
 
 

@@ -12,6 +12,9 @@ const TAB = "/plugin/badges_run";
 const RUN = /^runs\/([^/]+)\/([^/]+)$/;
 const SLOW_MS = 300;
 
+/** A customer's id stands in no log, and servers log addresses: it stands behind their #, and is sent in this header. */
+const PLACE = "X-Badge-Place";
+
 /** Where a link of ours leads within Airflow's UI; null: nowhere, it is an address of its own. */
 function withinAirflow(href) {
   const url = new URL(href, HERE);
@@ -19,8 +22,8 @@ function withinAirflow(href) {
     const rest = url.pathname.slice(HERE.pathname.length);
     if (rest.startsWith("static/") || rest.endsWith(".csv")) return null;
     const run = RUN.exec(rest);
-    if (run) return `/dags/${run[1]}/runs/${run[2]}${TAB}${url.search}`;
-    return `${PAGE}${rest === "badges" ? "" : `/${rest}`}${url.search}`;
+    if (run) return `/dags/${run[1]}/runs/${run[2]}${TAB}${url.search}${url.hash}`;
+    return `${PAGE}${rest === "badges" ? "" : `/${rest}`}${url.search}${url.hash}`;
   }
   if (!url.href.startsWith(AIRFLOW.href)) return null;
   const rest = url.pathname.slice(AIRFLOW.pathname.length);
@@ -28,12 +31,12 @@ function withinAirflow(href) {
 }
 
 /** The address of the page that belongs to a place in Airflow's UI. */
-function pageOf(pathname, search, dagId, runId) {
+function pageOf(pathname, behind, dagId, runId) {
   if (dagId && runId) {
-    return new URL(`runs/${encodeURIComponent(dagId)}/${encodeURIComponent(runId)}${search}`, HERE).href;
+    return new URL(`runs/${encodeURIComponent(dagId)}/${encodeURIComponent(runId)}${behind}`, HERE).href;
   }
   const rest = pathname.slice(PAGE.length).replace(/^\/+|\/+$/g, "");
-  return new URL(`${rest || "badges"}${search}`, HERE).href;
+  return new URL(`${rest || "badges"}${behind}`, HERE).href;
 }
 
 /** One page on the screen: fetched, renewed while it says so, its times and forms brought to life. */
@@ -73,6 +76,8 @@ class View {
   adopt(address) {
     this.address = address;
     this.wire();
+    globalThis.addEventListener("hashchange", () => this.show(location.href));
+    if (location.hash) this.show(address);
   }
 
   async show(address, { renewal = false } = {}) {
@@ -80,7 +85,10 @@ class View {
     const slow = renewal ? 0 : setTimeout(() => this.main()?.setAttribute("aria-busy", "true"), SLOW_MS);
     let reply;
     try {
-      reply = await fetch(address, { headers: { Accept: "text/html" }, credentials: "same-origin", cache: "no-store" });
+      const url = new URL(address);
+      const headers = { Accept: "text/html", ...(url.hash ? { [PLACE]: url.hash.slice(1) } : {}) };
+      url.hash = "";
+      reply = await fetch(url, { headers, credentials: "same-origin", cache: "no-store" });
     } catch {
       reply = null;
     }
@@ -190,7 +198,6 @@ class View {
     const link = event.target.closest?.("a[href]");
     if (!link || !this.navigate || event.defaultPrevented || event.button !== 0 || link.target === "_blank") return;
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey || link.hasAttribute("download")) return;
-    if (link.getAttribute("href").startsWith("#")) return;
     const path = withinAirflow(link.href);
     if (path === null) return;
     event.preventDefault();
@@ -200,11 +207,11 @@ class View {
   async send(event) {
     const form = event.target;
     if (form.method === "get") {
-      if (!this.navigate) return;
       event.preventDefault();
       const url = new URL(form.action);
-      url.search = new URLSearchParams(new FormData(form)).toString();
-      this.navigate(withinAirflow(url.href));
+      if (form.hasAttribute("data-place")) url.hash = encodeURIComponent(form.querySelector("input").value.trim());
+      else url.search = new URLSearchParams(new FormData(form)).toString();
+      this.go(url.href);
       return;
     }
     event.preventDefault();
@@ -214,7 +221,9 @@ class View {
     said.textContent = "";
     try {
       const answer = await post(form);
-      this.go(form.dataset.then.replace("{run}", encodeURIComponent(answer.dag_run_id ?? "")));
+      // As Airflow writes a run's id into an address, and knows its tabs by it.
+      const run = encodeURIComponent(answer.dag_run_id ?? "").replaceAll("%3A", ":").replaceAll("%2B", "+");
+      this.go(form.dataset.then.replace("{run}", run));
     } catch (error) {
       said.textContent = error.message;
       button.disabled = false;
@@ -318,13 +327,13 @@ function styles() {
 function Badges({ dagId, runId }) {
   const { createElement, useEffect, useRef } = globalThis.React;
   const { useLocation, useNavigate } = globalThis.ReactRouterDOM;
-  const { pathname, search } = useLocation();
+  const { pathname, search, hash } = useLocation();
   const navigate = useNavigate();
   const holder = useRef(null);
   const view = useRef(null);
   const go = useRef(navigate);
   go.current = navigate;
-  const address = pageOf(pathname, search, dagId, runId);
+  const address = pageOf(pathname, `${search}${hash}`, dagId, runId);
   useEffect(() => {
     const root = holder.current.shadowRoot ?? holder.current.attachShadow({ mode: "open" });
     root.replaceChildren();
@@ -341,7 +350,7 @@ function Badges({ dagId, runId }) {
 /** Where Airflow's UI does not lend its parts: the plain page, in place of this one. */
 function Plain({ dagId, runId }) {
   const at = location.pathname.slice(new URL(document.baseURI).pathname.length - 1);
-  location.replace(pageOf(at.startsWith(PAGE) ? at : PAGE, location.search, dagId, runId));
+  location.replace(pageOf(at.startsWith(PAGE) ? at : PAGE, `${location.search}${location.hash}`, dagId, runId));
   return null;
 }
 
