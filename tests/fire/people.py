@@ -56,7 +56,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a action ended: the state of its run (None: deleted), and every broken promise."""
+    """How an action ended: the state of its run (None: deleted), and every broken promise."""
 
     action: str
     run_state: str | None
