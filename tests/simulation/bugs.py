@@ -49,6 +49,7 @@ from capillary.engine import (
     watch,
 )
 from capillary.engine import history as engine_history
+from capillary.engine.absence import SEND_WITHIN_S
 from capillary.engine.errors import SubmittingOff
 from capillary.engine.hold import Waits
 from capillary.engine.outcomes import Reading, fold, read_outcomes
@@ -294,7 +295,7 @@ def _no_wait(_settings: object) -> timedelta:
 
 
 def _blind_to_lag(settings: Any) -> timedelta:  # noqa: ANN401 - PlatformSettings
-    return timedelta(seconds=send.SEND_WITHIN_S + settings.post_timeout_s)
+    return timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s)
 
 
 def _no_control(in_doubt: DueDoubt, begun: datetime, _controls: object, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings

@@ -36,6 +36,7 @@ In reading order:
 - ``unreadable_rows``: rows that are damaged
 - ``keyless``: rows that show customers and no key
 - ``single_read``: read one request by its id
+- ``absence``: when absence may be judged
 - ``doubt``: what was sent and never answered
 - ``lookalikes``: rows that may be a request in doubt
 - ``answered``: the request that an unusable reply named

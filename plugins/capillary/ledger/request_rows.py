@@ -117,7 +117,7 @@ def claim(
         request_id: the request to send.
         badge_run_id: the run on whose behalf it is sent; only the run that planned a request sends it.
         sender: fingerprint of the credential user.
-        doubt_after: POST timeout plus the list's visibility lag; absence can be judged only after that.
+        doubt_after: how long after the claim absence may be judged (`capillary.engine.absence`).
 
     Returns:
         The claim, or None when the request is no longer planned.

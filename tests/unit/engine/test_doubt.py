@@ -11,10 +11,10 @@ from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, NotTaken
 from capillary.api.request_workflow import WorkflowRequest
-from capillary.engine.doubt import WITHOUT_CONTROL, Resolved, resolve_doubt
+from capillary.engine.absence import SEND_WITHIN_S, WITHOUT_CONTROL, doubt_after
+from capillary.engine.doubt import Resolved, resolve_doubt
 from capillary.engine.platform_list import LOOK_BACK
 from capillary.engine.second_look import LOOK_AFTER_S
-from capillary.engine.send import SEND_WITHIN_S, doubt_after
 from capillary.engine.sightings import record_rows
 from capillary.engine.submit import submit_run
 from capillary.ledger import history, scans, stops
