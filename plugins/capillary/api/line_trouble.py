@@ -20,7 +20,7 @@ LINE_FIELDS: Final = frozenset(
 
 #: Names of fields that speak of something wrong: any value says so but null, false, 0 and what is empty.
 _WRONG: Final = re.compile(
-    r"error|fail|(?<!de)fault|reject|refus|denied|revoked|cancell?ed|exception|invalid|skipped|ignored"
+    r"error|fail|(?<!de)fault|reject|refus|denied|revoked|cancel+ed|exception|invalid|skipped|ignored"
 )
 #: Names of flags that are false where something went wrong.
 _RIGHT: Final = re.compile(r"succe|^(is|was|has)?(ok|valid|active|issued|enrolled|accepted|processed|done)$")

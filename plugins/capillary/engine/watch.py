@@ -35,7 +35,7 @@ from capillary.ledger.conditions import LATE_TWIN
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.history import history
 from capillary.ledger.sends import first_watched, last_sent, sent_between
-from capillary.ledger.sightings import undecided_sightings
+from capillary.ledger.sightings import decided_beside, undecided_sightings
 
 #: Most requests that one reading looks up because their human has forgotten them, and the list begins later.
 FORGOTTEN_READS: Final = 50
@@ -153,7 +153,7 @@ async def watch(
     await runtime.ledger_call(lambda: note_clocks(ledger, client))
     read = days.read
     unseen = await runtime.ledger_call(lambda: _unseen(ledger, settings, begun, since, reading.seen, runtime))
-    shown_singly = await _read_unseen(client, runtime, reading, unseen)
+    shown_singly, unknown = await _read_unseen(client, runtime, reading, unseen)
     missed = sum(
         sent_at is not None and sent_at >= since and days.shows(cluster_day(sent_at, settings))
         for platform_request_id, sent_at in unseen
@@ -165,7 +165,8 @@ async def watch(
         seen = reading.seen | shown_singly
         missed += await hidden_ones(ledger, client, runtime, begun=begun, since=known, shown=seen)
     left = reading.left if settle_singly else {}
-    reading.settled += await settle_by_reading(ledger, client, runtime, sorted(left), listed=left)
+    beside = await runtime.ledger_call(lambda: _decided_beside(ledger, unknown)) if settle_singly and unknown else ()
+    reading.settled += await settle_by_reading(ledger, client, runtime, sorted({*left, *beside}), listed=left)
     if missed and read.to_the_end:
         await runtime.ledger_call(lambda: _distrust(ledger, account))
         _LOG.error(
@@ -261,8 +262,8 @@ class _Reading:
 
 async def _read_unseen(
     client: Client, runtime: Runtime, reading: _Reading, unseen: Iterable[tuple[str, datetime | None]]
-) -> set[str]:
-    """Record what single reads show of requests that the list does not, and return which they show."""
+) -> tuple[set[str], set[str]]:
+    """Record what single reads show of what the list does not; return which they show, and which are unknown."""
     shown = set[str]()
     reads = SingleReads(client)
     for platform_request_id, _ in unseen:
@@ -270,7 +271,13 @@ async def _read_unseen(
         if row is not None:
             shown.add(platform_request_id)
             await runtime.ledger_call(lambda r=row: reading.take((r,), read_singly=True))  # type: ignore[misc]
-    return shown
+    return shown, reads.unknown
+
+
+def _decided_beside(ledger: Ledger, unknown: set[str]) -> tuple[int, ...]:
+    """Return the requests of which the platform has decided another sighting than those that it does not know."""
+    with ledger.read() as tx:
+        return decided_beside(tx, unknown)
 
 
 def note_clocks(ledger: Ledger, client: Client) -> None:

@@ -248,7 +248,7 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
     platform that nobody has read yet. One that this ledger has not sent counts as sent when the platform made it; its
     `tries` and `sender` tell that it was found. A known one has its state brought up to date; a decided state is
     never taken back (two nodes of the platform may disagree for a while). One that was rejected or failed and is
-    approved now was executed after all: it opens the request, too.
+    approved now was executed after all: it opens the request, too. So does one without which the request was settled.
 
     Args:
         tx: the transaction.
@@ -300,8 +300,7 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
     )
     if facts:
         tx.conn.execute(changed.values(**facts))
-    if seen.approved:
-        _open_what_ended_otherwise(tx, request_id, seen)
+    _open_what_ended_otherwise(tx, request_id, seen)
     if seen.decided:
         tx.conn.execute(
             changed.values(
@@ -318,12 +317,15 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
 
 
 def _open_what_ended_otherwise(tx: Transaction, request_id: int, seen: Seen) -> None:
-    """Settled → waiting where the sighting was seen decided in another state: what it says now is to be read."""
+    """Settled → waiting where the sighting was not there then, or was seen decided in another state and is approved."""
+    known = badge_sighting.c
+    otherwise = (
+        known.terminal_seen_at.is_(None)
+        if not seen.approved
+        else (known.terminal_seen_at.is_(None) | (known.state != seen.state))
+    )
     ended_otherwise = exists().where(
-        badge_sighting.c.platform_request_id == seen.platform_request_id,
-        badge_sighting.c.request_id == request_id,
-        badge_sighting.c.terminal_seen_at.is_not(None),
-        badge_sighting.c.state != seen.state,
+        known.platform_request_id == seen.platform_request_id, known.request_id == request_id, otherwise
     )
     tx.conn.execute(
         update(badge_request)

@@ -21,7 +21,7 @@ async def decide(desk: Desk, requests: int, *, decided: int) -> None:
     plan = desk.plan(range(1, requests + 1), size=1)
     await submit_run(desk.sender, desk.plan_id(plan.badge_run_id), lease=LEASE)
     for number, request in enumerate(desk.requests(), start=1):
-        shown = row(f"p-{number}", request.key)
+        shown = row(f"p-{number}", request.request_key)
         if number <= decided:
             line = BulkItem(number, "b" * 24, "ACTIVE", None, failed=False)
             shown = replace(shown, state="approved", human_decided=True, execution=Execution(200, (line,), ()))

@@ -61,6 +61,9 @@ async def send_and_settle(desk: Desk, count: int, *, ago: timedelta) -> None:
 
 def change(desk: Desk, request_id: object, **values: Any) -> None:  # noqa: ANN401 - columns
     desk.write(update(badge_request).where(badge_request.c.id == request_id).values(**values))
+    if values.get("status") == "settled":  # and so decided
+        decided = update(badge_sighting).where(badge_sighting.c.request_id == request_id)
+        desk.write(decided.values(terminal_seen_at=values["settled_at"]))
 
 
 async def read(desk: Desk) -> Watched:
