@@ -100,13 +100,10 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
         self.capillary_conn_id = capillary_conn_id
         self.ledger_conn_id = ledger_conn_id
 
-    def plan_customers(self, context: Context, ledger: Ledger, batches: Iterable[Sequence[object]]) -> PlanReference:
-        """Plan what the batches hold, after the badge was looked at.
-
-        Raises:
-            ArgumentInvalid: arguments are missing or wrong; nothing was read then.
-        """
-        given = self.read_arguments(PlanningArguments)
+    def plan_customers(
+        self, context: Context, ledger: Ledger, batches: Iterable[Sequence[object]], given: PlanningArguments
+    ) -> PlanReference:
+        """Plan what the batches hold with the arguments of this run, after the badge was looked at."""
         settings = CapillaryHook(given.capillary_conn_id).get_settings()
         order = self._order(context, settings, given)
         if given.preflight:

@@ -130,7 +130,7 @@ def test_the_form_chooses_another_day(run: Run, ledger_url: str) -> None:
 
 @pytest.mark.parametrize(("own", "form", "planned"), [(None, 5, 5), (5, None, 5), (5, 12, 5), (12, 5, 5)])
 def test_the_smaller_cap_holds(run: Run, own: int | None, form: int | None, planned: int) -> None:
-    counts = run({"occasion_day": "2026-11-02", "customer_cap": form}, max_customers_per_run=own)
+    counts = run({"occasion_day": "2026-11-02", "customer_cap": form}, customer_cap=own)
     assert (counts["planned"], counts["over_cap"]) == (planned, 20 - planned)
 
 
@@ -227,7 +227,7 @@ def test_a_backfill_of_an_occasion_that_never_recurs_is_refused(
     with pytest.raises(
         AirflowFailException, match=r"Backfill, .*never recurs .* Trigger one run, put \{day\}"
     ) as refused:
-        run(form, run_type="backfill", occasion="once", sql=ALL, max_customers_per_run=5)
+        run(form, run_type="backfill", occasion="once", sql=ALL, customer_cap=5)
     assert "TriggerFormInvalid" in str(refused.value)
     assert occasions(ledger_url) == []
 

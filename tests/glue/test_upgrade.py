@@ -51,7 +51,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def deferred(place: Place, submitted: object) -> BadgeRequestTrigger:
     with pytest.raises(TaskDeferred) as end:
-        BadgeRequestSensor(task_id="wait", requests=submitted).execute(place.context())
+        BadgeRequestSensor(task_id="wait", plan=submitted).execute(place.context())
     trigger = end.value.trigger
     assert isinstance(trigger, BadgeRequestTrigger)
     trigger.poll_interval_s = 0.05
@@ -68,7 +68,7 @@ def polled(trigger: BadgeRequestTrigger) -> dict[str, str]:
 
 
 def resume(place: Place, submitted: object, event: object) -> dict[str, Any]:
-    return BadgeRequestSensor(task_id="wait", requests=submitted).resume(place.context(), event)
+    return BadgeRequestSensor(task_id="wait", plan=submitted).execute_complete(place.context(), event)
 
 
 def migrate(place: Place) -> str | None:
@@ -159,7 +159,7 @@ def test_no_older_task_does_anything_to_a_newer_ledger(
     for task in (
         lambda: PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context("third")),
         lambda: IssueBadgeOperator(task_id="submit", plan=later).execute(place.context("later")),
-        lambda: BadgeRequestSensor(task_id="wait", requests=submitted).execute(place.context()),
+        lambda: BadgeRequestSensor(task_id="wait", plan=submitted).execute(place.context()),
         lambda: ReportBadgesOperator(task_id="report", plan=submitted).execute(place.context()),
         lambda: BadgeUpkeepOperator(task_id="keep_house").execute(place.context()),
         lambda: migrate(place),

@@ -7,13 +7,10 @@ from collections.abc import Iterator, Mapping
 from airflow.sdk import Param
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from capillary.campaign.errors import TriggerFormInvalid
 from capillary.campaign.field_types import MOST, NOTE_LIMIT, Cap, Day, Flag, Note, Outcomes
 from capillary.ledger.status import RETRYABLE
-from capillary.wrong_fields import FieldsInvalid, WrongField, shown, wrong_fields
-
-
-class TriggerFormInvalid(FieldsInvalid):
-    """What was given when the run was triggered cannot be used. Nothing was planned."""
+from capillary.wrong_fields import WrongField, shown, wrong_fields
 
 
 class TriggerForm(BaseModel):
