@@ -79,7 +79,7 @@ def _run_of(plan: Mapping[str, object]) -> dict[str, object]:
 
 def _deferred(plan: object) -> tuple[str, dict[str, Any]]:
     try:
-        BadgeRequestSensor(task_id="wait", requests=plan, timeout=timedelta(days=7)).execute(context("wait"))
+        BadgeRequestSensor(task_id="wait", plan=plan, timeout=timedelta(days=7)).execute(context("wait"))
     except TaskDeferred as deferral:
         classpath, facts = deferral.trigger.serialize()
         return str(classpath), dict(facts)

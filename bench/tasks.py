@@ -67,11 +67,11 @@ def _defer(order: dict[str, Any]) -> Mapping[str, object]:
 
 def _resume(order: dict[str, Any]) -> Mapping[str, object]:
     """Go on where the trigger called, and settle."""
-    return _sensor(order).resume(context("wait"), order["event"])
+    return _sensor(order).execute_complete(context("wait"), order["event"])
 
 
 def _sensor(order: dict[str, Any]) -> BadgeRequestSensor:
-    return BadgeRequestSensor(task_id="wait", requests=order["plan"], timeout=timedelta(days=1))
+    return BadgeRequestSensor(task_id="wait", plan=order["plan"], timeout=timedelta(days=1))
 
 
 _TASKS: Final[Mapping[str, Callable[[dict[str, Any]], Mapping[str, object]]]] = {

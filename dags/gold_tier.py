@@ -25,6 +25,6 @@ dag = BadgeCampaign(
     entity=Entity(till_id="50001", store_id="7001", zone_id="601", concept_id="501"),
     schedule="0 6 * * *",
     live=True,
-    policies=Policy(tolerated_failure_share=0.1),  # some were merged or removed since the warehouse was loaded
+    policy=Policy(tolerated_failure_share=0.1),  # some were merged or removed since the warehouse was loaded
     dag_args={"tags": ["tiers"]},
 ).dag()

@@ -27,7 +27,7 @@ dag = BadgeCampaign(
     timezone="Asia/Kolkata",
     schedule="0 22 28-31 * *",
     live=True,
-    policies=Policy(tolerated_failure_share=0.1),  # some were merged or removed since the warehouse was loaded
+    policy=Policy(tolerated_failure_share=0.1),  # some were merged or removed since the warehouse was loaded
     guards=Guards(max_jump=None),  # a month begins with nobody: a multiple of the run before says nothing
     dag_args={"tags": ["streaks"]},
 ).dag()

@@ -27,7 +27,7 @@ dag = BadgeCampaign(
     entity=Entity(till_id="50001", store_id="7001", zone_id="601", concept_id="501"),
     schedule=Asset("partner_signups"),
     live=True,
-    policies=Policy(tolerated_failure_share=0.1),  # some were merged or removed since the warehouse was loaded
+    policy=Policy(tolerated_failure_share=0.1),  # some were merged or removed since the warehouse was loaded
     guards=Guards(max_invalid_share=0.10),
     dag_args={"tags": ["partners"]},
 ).dag()

@@ -91,7 +91,7 @@ def _run_tasks() -> None:
     plan = _task("plan", 3, _plan)
     submit = IssueBadgeOperator(task_id="submit", plan=plan)
     _task("submit", 5, lambda: submit.execute(_context("submit")))
-    wait = BadgeRequestSensor(task_id="wait", requests=plan)
+    wait = BadgeRequestSensor(task_id="wait", plan=plan)
     _task("wait", 3, lambda: wait.execute(_context("wait")), lambda: _resume(wait))
     report = ReportBadgesOperator(task_id="report", plan=plan)
     _LOG.info("report: %s", _task("report", 2, lambda: report.execute(_context("report"))))
@@ -113,7 +113,7 @@ def _plan() -> object:
 
 
 def _resume(wait: BadgeRequestSensor) -> object:
-    return wait.resume(_context("wait"), {"status": Event.WORK.value})
+    return wait.execute_complete(_context("wait"), {"status": Event.WORK.value})
 
 
 def _task(name: str, retries: int, execute: Callable[[], object], resume: Callable[[], object] | None = None) -> Any:  # noqa: ANN401 - what a task returns

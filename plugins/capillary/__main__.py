@@ -272,7 +272,7 @@ def _what_follows(since: date | None) -> str:
 def _url_of_connection(conn_id: str) -> str | URL:
     _without_examples()
     # Airflow costs seconds and --url needs none of it.
-    from capillary.connections.lookup import ConnectionMissing, ConnectionsUnreadable  # noqa: PLC0415
+    from capillary.connections.errors import ConnectionMissing, ConnectionsUnreadable  # noqa: PLC0415
     from capillary.hooks import ledger_url_of  # noqa: PLC0415
 
     try:

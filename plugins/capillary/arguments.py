@@ -34,7 +34,7 @@ from capillary.campaign.field_types import (
 )
 from capillary.campaign.sql_file import names_a_file
 from capillary.engine.customer_id import InvalidId, customer_id_of
-from capillary.engine.verdict import WordOrText
+from capillary.engine.verdict import OnFindingOrText
 from capillary.wrong_fields import FieldValueError, is_output, is_task, shown
 
 #: Most customers that `IssueBadgeOperator` takes without a query.
@@ -178,7 +178,7 @@ class SendingArguments(Arguments):
     """Of `IssueBadgeOperator` with a plan."""
 
     plan: Planned = Field(description="the output of a PlanBadgesOperator, or customers")
-    on_auto_approved: WordOrText
+    on_auto_approved: OnFindingOrText
     in_flight: InFlight
     deferrable: Flag
     capillary_conn_id: ConnId
@@ -189,7 +189,7 @@ class InlineArguments(PlanningArguments):
     """Of `IssueBadgeOperator` with customers."""
 
     customers: Customers
-    on_auto_approved: WordOrText
+    on_auto_approved: OnFindingOrText
     in_flight: InFlight
     deferrable: Flag
 
@@ -197,7 +197,7 @@ class InlineArguments(PlanningArguments):
 class WaitingArguments(Arguments):
     """Of `BadgeRequestSensor`."""
 
-    requests: Planned
+    plan: Planned
     policy: SoundPolicy | None = Field(description="Policy(…), or None for the default one")
     timeout: Seconds
     poll_interval_s: PollInterval

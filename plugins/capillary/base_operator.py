@@ -104,19 +104,16 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
         self.capillary_conn_id = capillary_conn_id
         self.ledger_conn_id = ledger_conn_id
 
-    def plan_customers(self, context: Context, ledger: Ledger, batches: Iterable[Sequence[object]]) -> PlanReference:
-        """Plan what the batches hold, after the badge was looked at.
-
-        Raises:
-            ArgumentInvalid: arguments are missing or wrong; nothing was read then.
-        """
-        return self.plan_and_preview(context, ledger, batches)[0]
+    def plan_customers(
+        self, context: Context, ledger: Ledger, batches: Iterable[Sequence[object]], given: PlanningArguments
+    ) -> PlanReference:
+        """Plan what the batches hold with the arguments of this run, after the badge was looked at."""
+        return self.plan_and_preview(context, ledger, batches, given)[0]
 
     def plan_and_preview(
-        self, context: Context, ledger: Ledger, batches: Iterable[Sequence[object]]
+        self, context: Context, ledger: Ledger, batches: Iterable[Sequence[object]], given: PlanningArguments
     ) -> tuple[PlanReference, PlanPreview | None]:
         """Do what `plan_customers` does; return what a dry run shows as well, None of a real one."""
-        given = self.read_arguments(PlanningArguments)
         settings = CapillaryHook(given.capillary_conn_id).get_settings()
         order = self._order(context, settings, given)
         if given.preflight:

@@ -89,15 +89,19 @@ class CheckedOperator(TextOperator):
         Raises:
             ArgumentInvalid: naming every wrong one.
         """
-        check(self.task_id, model, _all_given(self, model), known_later=self.template_fields, more=more)
+        check(self.task_id, model, _all_given(self, model, {}), known_later=self.template_fields, more=more)
 
-    def read_arguments(self, model: type[A]) -> A:
+    def read_arguments(self, model: type[A], in_place: Mapping[str, object] | None = None) -> A:
         """Return the arguments when the task runs, each in its type.
+
+        Args:
+            model: the arguments.
+            in_place: values of this run, by argument, in place of what the operator was given.
 
         Raises:
             ArgumentInvalid: naming every wrong one.
         """
-        given = _all_given(self, model)
+        given = _all_given(self, model, in_place or {})
         unrendered = [
             WrongField(name, "it holds Jinja, which was not rendered", "Give a text, or a dict of texts")
             for name in given
@@ -121,8 +125,8 @@ def given_to(operator: BaseOperator, argument: str) -> Any:  # noqa: ANN401 - wh
     return getattr(operator, _ATTRIBUTES.get(argument, argument))
 
 
-def _all_given(operator: BaseOperator, model: type[Arguments]) -> dict[str, Any]:
-    given = {name: given_to(operator, name) for name in model.model_fields}
+def _all_given(operator: BaseOperator, model: type[Arguments], in_place: Mapping[str, object]) -> dict[str, Any]:
+    given = {name: given_to(operator, name) for name in model.model_fields} | dict(in_place)
     return {
         name: value
         for name, value in given.items()

@@ -39,10 +39,9 @@ _MODELS: Final[tuple[type[Arguments], ...]] = (
 OURS: Final = frozenset(name for model in _MODELS for name in model.model_fields)
 #: How alike a name is to an argument that it is taken for, 0 to 1: `dyr_run` is 0.83 of `dry_run`.
 _NEAR: Final = 0.8
-#: What a campaign calls what an operator calls otherwise, and what our operators keep an argument as.
+#: What is meant by a name that is near to none of ours, and what our operators keep an argument as.
 _ELSEWHERE: Final = {
     "live": "dry_run (live=False is dry_run=True)",
-    "max_customers_per_run": "customer_cap",
     "policies": "policy",
     "is_dry_run": "dry_run",
 }

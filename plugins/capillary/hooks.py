@@ -18,12 +18,14 @@ from capillary.api.settings import PlatformSettings
 from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport
 from capillary.connections.as_typed import json_object
-from capillary.connections.fields import ConnectionInvalid, named
+from capillary.connections.errors import ConnectionInvalid
+from capillary.connections.fields import named
 from capillary.connections.ledger import ledger_address
 from capillary.connections.lookup import AIRFLOWS_OWN, alook_up, look_up
 from capillary.connections.platform_connection import inner_conn_id, settings_of
 from capillary.errors import CapillaryError
-from capillary.ledger.libpq import ParameterRefused, secrets_of
+from capillary.ledger.errors import ParameterRefused
+from capillary.ledger.libpq import secrets_of
 
 #: How long a person waits for the connection's test, seconds.
 TEST_TIMEOUT_S: Final = 30.0

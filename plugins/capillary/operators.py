@@ -20,7 +20,7 @@ from capillary.engine.hold import Waits
 from capillary.engine.polling import FRESH, QUIET_S, Event
 from capillary.engine.remedies import advice, meaning_of
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
-from capillary.engine.verdict import Policy, Verdict, Word, facts_of, judge
+from capillary.engine.verdict import OnFinding, Policy, Verdict, facts_of, judge
 from capillary.engine.warehouse import read_rows
 from capillary.hooks import source_past_the_form
 from capillary.ledger.canary import SETTLED_SINCE, open_canary
@@ -108,15 +108,24 @@ class PlanBadgesOperator(QueryTemplate, PlanningOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan, and return the reference; of a dry run also what a live run would do."""
-        given = self.read_arguments(self.arguments)
+        with airflow_failures():
+            given = self.arguments_of_run(context)
         with airflow_failures(), open_ledger(given.ledger_conn_id) as ledger:
             warehouse = database_engine_of(given.warehouse_conn_id)
             try:
                 batches = read_rows(warehouse, given.sql, given.parameters or {})
-                reference, preview = self.plan_and_preview(context, ledger, batches)
+                reference, preview = self.plan_and_preview(context, ledger, batches, given)
                 return reference.to_xcom() | ({PREVIEW: preview.to_xcom()} if preview else {})
             finally:
                 warehouse.dispose()
+
+    def arguments_of_run(self, context: Context) -> QueryArguments:  # noqa: ARG002 - of a campaign's runs
+        """Return what this run plans with.
+
+        Raises:
+            ArgumentInvalid: arguments are missing or wrong.
+        """
+        return self.read_arguments(self.arguments)
 
 
 class IssueBadgeOperator(PlanningOperator):
@@ -136,7 +145,7 @@ class IssueBadgeOperator(PlanningOperator):
         customers: a list of up to 1,000 platform customer ids, without a query. Not templated: what is rendered, the UI
             shows.
         on_auto_approved: `fail` ends after the first request when the platform executed it without a human;
-            `warn` and `accept` go on. A `Word` or its text.
+            `warn` and `accept` go on. An `OnFinding` or its text.
         in_flight: most requests under way at once, and most in doubt before the rest waits; 1 to 64, default 8.
         deferrable: wait in the triggerer. Default True; False where there is none: the task is rescheduled.
 
@@ -152,7 +161,7 @@ class IssueBadgeOperator(PlanningOperator):
         *,
         plan: object = None,
         customers: Sequence[int | str] | None = None,
-        on_auto_approved: str = Word.FAIL,
+        on_auto_approved: str = OnFinding.FAIL,
         in_flight: int = IN_FLIGHT,
         deferrable: bool = True,
         **kwargs: Any,  # noqa: ANN401 - the arguments above
@@ -187,7 +196,7 @@ class IssueBadgeOperator(PlanningOperator):
                 )
         return self._go_on(reference, waiting_since=_rescheduled_since(context), fresh=None)
 
-    def resume(
+    def execute_complete(
         self,
         context: Context,  # noqa: ARG002 - Airflow's
         event: object = None,
@@ -227,7 +236,7 @@ class IssueBadgeOperator(PlanningOperator):
                 may_end_early=waits.may_end_early,
                 in_flight=self.in_flight,
             ),
-            method_name="resume",
+            method_name="execute_complete",
             kwargs={"reference": reference.to_xcom(), "waiting_since": since.isoformat()},
             timeout=_later(waits, most=timedelta(days=1)) - datetime.now(UTC) + _BACKSTOP,
         )
@@ -254,7 +263,7 @@ class IssueBadgeOperator(PlanningOperator):
     def _planned_here(self, context: Context) -> PlanReference:
         given = self.read_arguments(InlineArguments)
         with open_ledger(given.ledger_conn_id) as ledger:
-            return self.plan_customers(context, ledger, [list(given.customers)])
+            return self.plan_customers(context, ledger, [list(given.customers)], given)
 
     async def _submit(
         self, ledger: Ledger, plan: PlanId, waiting_since: datetime | None, fresh: timedelta | None
@@ -264,7 +273,7 @@ class IssueBadgeOperator(PlanningOperator):
                 sender,
                 plan,
                 lease=RUN_LEASE,
-                stop_on_auto_approval=Word(self.on_auto_approved) is Word.FAIL,
+                stop_on_auto_approval=OnFinding(self.on_auto_approved) is OnFinding.FAIL,
                 in_flight=self.in_flight,
                 waiting_since=waiting_since,
                 fresh=fresh,

@@ -48,7 +48,7 @@ class PlanMissing(TerminalError):
         elif isinstance(given, Sequence) and not isinstance(given, str | bytes):
             said = (
                 f"a mapped task's plans ({len(given)}) were handed over in place of one. Map this task, too: "
-                ".partial(…).expand(plan=….output), where it is a sensor expand(requests=….output)"
+                ".partial(…).expand(plan=….output)"
             )
         else:
             said = (

@@ -56,7 +56,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
     verdict's sentence.
 
     Args:
-        requests: output of an `IssueBadgeOperator` or a `PlanBadgesOperator`.
+        plan: output of an `IssueBadgeOperator` or a `PlanBadgesOperator`.
         policy: what counts as a pass.
         timeout: how long a human may take, counted from the first request sent; a timedelta or seconds, at most 365
             days, default 7 days. Clearing does not start it again.
@@ -72,7 +72,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         ArgumentInvalid: arguments cannot be used, each named; at once what is known when the DAG file is read.
     """
 
-    template_fields: Sequence[str] = ("requests", "capillary_conn_id", "ledger_conn_id")
+    template_fields: Sequence[str] = ("plan", "capillary_conn_id", "ledger_conn_id")
     text_fields: ClassVar[frozenset[str]] = frozenset({"capillary_conn_id", "ledger_conn_id"})
     operator_extra_links = (CheckerPageLink(),)
     ui_color = "#fce8e6"
@@ -80,7 +80,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
     def __init__(
         self,
         *,
-        requests: object,
+        plan: object,
         policy: Policy | None = None,
         timeout: timedelta | float = timedelta(days=7),
         poll_interval_s: float = 60,
@@ -92,7 +92,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         **kwargs: Any,  # noqa: ANN401 - what every sensor of Airflow takes
     ) -> None:
         given = {
-            "requests": requests,
+            "plan": plan,
             "policy": policy,
             "timeout": timeout,
             "poll_interval_s": poll_interval_s,
@@ -104,8 +104,8 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         # Before Airflow has made another number of a timeout.
         check(str(kwargs.get("task_id")), WaitingArguments, given, known_later=self.template_fields)
         super().__init__(timeout=timeout, retries=retries, **kwargs)
-        self.requests = requests
-        self.planned_by = planning_task_of(requests)
+        self.plan = plan
+        self.planned_by = planning_task_of(plan)
         self.policy = policy
         self.poll_interval_s = poll_interval_s
         self.settle_every = settle_every
@@ -162,14 +162,14 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
                 raise AirflowSkipException(f"skipped instead of failing: {error}") from error
             raise
 
-    def resume(
+    def execute_complete(
         self, context: Context, event: object = None, *, reference: Mapping[str, object] | None = None
     ) -> dict[str, object]:
         """Go on where the trigger called; `reference` is what this task handed to itself, used where the XCom is gone.
 
         A task that was deferred by an older version has none.
         """
-        self.requests = reference if self.requests is None else self.requests
+        self.plan = reference if self.plan is None else self.plan
         return self._go_on(context, fresh=FRESH if said_by(event) is Event.WORK else None)
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -184,8 +184,8 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
             left = datetime.fromisoformat(ended.deadline) - datetime.now(UTC)
             self.defer(
                 trigger=ended,
-                method_name="resume",
-                kwargs={"reference": PlanReference.parse(self.requests).to_xcom()},
+                method_name="execute_complete",
+                kwargs={"reference": PlanReference.parse(self.plan).to_xcom()},
                 timeout=max(left, timedelta(0)) + _BACKSTOP,
             )
         return ended
@@ -232,12 +232,12 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         )
 
     def _handed_over(self, context: Context) -> PlanReference:
-        if self.requests is None and self.planned_by is not None:
+        if self.plan is None and self.planned_by is not None:
             account = CapillaryHook(self.capillary_conn_id).get_settings().account
             with open_ledger(self.ledger_conn_id) as ledger:
                 found = plan_of_context(context, ledger, planned_by=self.planned_by, account=account)
-                self.requests = found.to_xcom()
-        return PlanReference.parse(self.requests)
+                self.plan = found.to_xcom()
+        return PlanReference.parse(self.plan)
 
     async def _advance(self, ledger: Ledger, plan: PlanId, fresh: timedelta | None) -> Advanced:
         async with open_sender(ledger, self.capillary_conn_id) as sender:

@@ -18,7 +18,7 @@ from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
 from capillary.api.tls import trust_of
 from capillary.api.transport import AiohttpTransport
-from capillary.connections.lookup import AirflowAway, ConnectionsUnreadable
+from capillary.connections.errors import AirflowAway, ConnectionsUnreadable
 from capillary.engine.pace import LedgerPace
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender

@@ -28,7 +28,7 @@ _STREAK_FILE: Final = '''"""cluster_streak: a recurring campaign, an Airflow DAG
 
 from datetime import datetime, timedelta
 
-from capillary.campaign import BadgeCampaign, Entity, Guards, Policy, Word
+from capillary.campaign import BadgeCampaign, Entity, Guards, Policy, OnFinding
 
 dag = BadgeCampaign(
     name="{name}",
@@ -44,7 +44,7 @@ dag = BadgeCampaign(
     live=True,
     canary=False,
     customers_per_request={customers_per_request},
-    policies=Policy(tolerated_failure_share=1.0, on_rejected=Word.ACCEPT, on_unconfirmed=Word.WARN),
+    policy=Policy(tolerated_failure_share=1.0, on_rejected=OnFinding.ACCEPT, on_unconfirmed=OnFinding.WARN),
     guards=Guards(max_jump=None, max_requests=None, max_open_requests=None),
     poll_interval_s=10,
     settle_every=timedelta(seconds=45),

@@ -20,8 +20,7 @@ from sqlalchemy.dialects.postgresql import psycopg
 from capillary import base_operator, triggers, wiring
 from capillary.commands.ledger import create_ledger
 from capillary.engine.runtime import Runtime
-from capillary.engine.verdict import Policy
-from capillary.engine.verdict import Word as Judged
+from capillary.engine.verdict import OnFinding, Policy
 from capillary.hooks import ledger_url_of
 from capillary.ledger.database import Ledger
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
@@ -97,8 +96,8 @@ def _context(job: Job) -> Context:
 
 
 def _policy(job: Job) -> Policy:
-    accepted = job.options.get("on_auto_approved") == Judged.ACCEPT
-    return Policy(on_auto_approved=Judged.ACCEPT if accepted else Judged.FAIL)
+    accepted = job.options.get("on_auto_approved") == OnFinding.ACCEPT
+    return Policy(on_auto_approved=OnFinding.ACCEPT if accepted else OnFinding.FAIL)
 
 
 def _plan(job: Job) -> object:
@@ -112,7 +111,7 @@ def _submit(job: Job) -> object:
 
 
 def _wait(job: Job) -> object:
-    return BadgeRequestSensor(task_id="wait", requests=job.plan, policy=_policy(job)).execute(_context(job))
+    return BadgeRequestSensor(task_id="wait", plan=job.plan, policy=_policy(job)).execute(_context(job))
 
 
 def _trigger(job: Job) -> object:

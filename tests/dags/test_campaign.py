@@ -29,8 +29,8 @@ from capillary.campaign import (
     CampaignInvalid,
     Entity,
     Guards,
+    OnFinding,
     Policy,
-    Word,
 )
 from capillary.campaign.dag import PlanCampaignOperator
 from capillary.campaign.dag_arguments import NOT_HANDED_ON
@@ -160,9 +160,9 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("customers_per_request", 0, ["greater than or equal to 1, not 0", "Give 1 to 10000"]),
         ("customers_per_request", 10_001, ["less than or equal to 10000, not 10001"]),
         ("customers_per_request", "500", ["should be a valid integer, not the text '500' in quotes"]),
-        ("max_customers_per_run", 0, ["greater than or equal to 1", "None for all"]),
+        ("customer_cap", 0, ["greater than or equal to 1", "None for all"]),
         ("guards", {"max_jump": 3}, ["instance of Guards", "Give Guards(…)"]),
-        ("policies", {"on_rejected": "warn"}, ["instance of Policy", "Give Policy(…)"]),
+        ("policy", {"on_rejected": "warn"}, ["instance of Policy", "Give Policy(…)"]),
         ("canary", None, ["should be a valid boolean"]),
         ("deadline", 7, ["should be a valid timedelta, not 7", "Give a timedelta"]),
         ("deadline", timedelta(0), ["greater than 0 seconds"]),
@@ -196,7 +196,7 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("dag_args", {"default_args": {"owner": 5}}, ["default_args.owner: "]),
         ("dag_args", {"default_args": {"retries": 0}}, ["retries, which the campaign sets for each of its tasks"]),
         ("tags", ["vip"], ["it is an argument of Airflow's DAG. Give it in dag_args."]),
-        ("max_customer_per_run", 5, ["there is no such field (did you mean 'max_customers_per_run'?)"]),
+        ("customers_cap", 5, ["there is no such field (did you mean 'customer_cap'?)"]),
         ("colour", "gold", ["there is no such field. The fields are name, folder, dag_args, sql"]),
     ],
 )
@@ -488,10 +488,10 @@ def test_catching_up_needs_a_schedule_and_a_first_day(fields: dict[str, Any]) ->
 
 
 def test_the_fields_reach_the_tasks() -> None:
-    policy = Policy(on_rejected=Word.WARN, on_auto_approved=Word.ACCEPT)
+    policy = Policy(on_rejected=OnFinding.WARN, on_auto_approved=OnFinding.ACCEPT)
     seen: list[object] = []
     dag = campaign(
-        policies=policy,
+        policy=policy,
         deadline=timedelta(days=2),
         poll_interval_s=30,
         in_flight=3,

@@ -126,7 +126,7 @@ def test_the_form_chooses_another_day(run: Run, ledger_url: str) -> None:
 
 @pytest.mark.parametrize(("own", "form", "planned"), [(None, 5, 5), (5, None, 5), (5, 12, 5), (12, 5, 5)])
 def test_the_smaller_cap_holds(run: Run, own: int | None, form: int | None, planned: int) -> None:
-    counts = run({"occasion_day": "2026-11-02", "customer_cap": form}, max_customers_per_run=own)
+    counts = run({"occasion_day": "2026-11-02", "customer_cap": form}, customer_cap=own)
     assert (counts["planned"], counts["over_cap"]) == (planned, 20 - planned)
 
 

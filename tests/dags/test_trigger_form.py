@@ -9,7 +9,8 @@ from airflow.sdk import Param
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 
-from capillary.campaign.trigger_form import TriggerForm, TriggerFormInvalid, form_fields
+from capillary.campaign.errors import TriggerFormInvalid
+from capillary.campaign.trigger_form import TriggerForm, form_fields
 from capillary.ledger.status import RETRYABLE
 
 FORM = form_fields(live=True, canary=True, recurs=True)

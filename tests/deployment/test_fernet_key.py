@@ -113,7 +113,7 @@ def installation(tmp_path: Path, migrated: bytes) -> Installation:
 
 def as_airflow_keeps_it(trigger: BadgeRequestTrigger | SubmitTrigger) -> str:
     """What the task runner sends of a deferral, as the execution API writes it (`ti_update_state`)."""
-    deferred = TaskDeferred(trigger=trigger, method_name="resume")
+    deferred = TaskDeferred(trigger=trigger, method_name="execute_complete")
     ti = cast("Any", SimpleNamespace(dag_id="vip", task_id="wait", run_id="run"))
     message, _ = _defer_task(deferred, ti, structlog.get_logger())
     return json.dumps(cast("Any", message).trigger_kwargs)

@@ -25,7 +25,7 @@ from capillary.campaign.trigger_form import SECTION, TriggerForm, form_fields
 from capillary.engine.customer_id import MAX_CUSTOMER_ID, Reason
 from capillary.engine.polling import MAX_POLL_INTERVAL_S, QUIET_S, TOLERATED_FAILURES
 from capillary.engine.remedies import Remedy, advice, remedy_of
-from capillary.engine.verdict import Policy, Word
+from capillary.engine.verdict import OnFinding, Policy
 from capillary.ledger.candidates import NOT_ACCEPTED_ATTEMPTS
 from capillary.ledger.plan import CANARY_CUSTOMERS, Guards
 from capillary.ledger.reports import FailureCount
@@ -39,7 +39,7 @@ SECTIONS: Final = {section.title: section for section in sections(PAGE)}
 TEXT: Final = PAGE.read_text(encoding="utf-8")
 NEEDED: Final = "needed"
 #: What the page's defaults are written with.
-WORDS: Final[dict[str, Any]] = {"timedelta": timedelta, "Guards": Guards, "Policy": Policy, "Word": Word}
+WORDS: Final[dict[str, Any]] = {"timedelta": timedelta, "Guards": Guards, "Policy": Policy, "OnFinding": OnFinding}
 #: Airflow's own, while it reads plugins/capillary/.airflowignore.
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
 
@@ -124,7 +124,9 @@ def test_every_guard_is_there_with_default_and_bounds() -> None:
 def test_every_policy_is_there_with_its_default() -> None:
     rows = named("Policies and the verdict", column=1)
     assert defaults(rows) == {each.name: each.default for each in fields(Policy)}
-    assert [word for word in Word if f"`Word.{word.name}`" not in section("Policies and the verdict").prose] == []
+    assert [
+        word for word in OnFinding if f"`OnFinding.{word.name}`" not in section("Policies and the verdict").prose
+    ] == []
 
 
 def test_the_bound_names_are_the_codes() -> None:

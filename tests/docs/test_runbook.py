@@ -22,7 +22,7 @@ from capillary.__main__ import _parser, main
 from capillary.api.request_workflow import RequestState
 from capillary.base_operator import RUN_LEASE
 from capillary.engine.submit import NOT_TAKEN_IN_A_ROW
-from capillary.engine.verdict import Facts, Policy, Word, judge
+from capillary.engine.verdict import Facts, OnFinding, Policy, judge
 from capillary.errors import CapillaryError, TerminalError, TransientError
 from capillary.ledger.database import BUSY_TIMEOUT_S, Ledger
 from capillary.ledger.plan import Guards
@@ -166,7 +166,7 @@ def test_every_verdict_has_its_row(name: str) -> None:
 
 
 def test_the_words_of_a_policy_are_those_that_the_page_recommends() -> None:
-    assert f"on_auto_approved=Word.{Word.ACCEPT.name}" in TEXT
+    assert f"on_auto_approved=OnFinding.{OnFinding.ACCEPT.name}" in TEXT
 
 
 @pytest.mark.parametrize("word", [*RequestState, *RequestStatus, *Outcome])

@@ -41,7 +41,7 @@ _FILE = '''"""{name}: a campaign of the fire test, an Airflow DAG."""
 
 from datetime import timedelta
 
-from capillary.campaign import BadgeCampaign, Entity, Guards, Policy, Word
+from capillary.campaign import BadgeCampaign, Entity, Guards, Policy, OnFinding
 
 dag = BadgeCampaign(
     name="{name}",
@@ -55,7 +55,7 @@ dag = BadgeCampaign(
     canary={canary},
     customers_per_request={customers_per_request},
     # A checker's no and an unknown customer are part of the picture: only what needs a person may fail a run.
-    policies=Policy(tolerated_failure_share=1.0, on_rejected=Word.ACCEPT, on_unconfirmed=Word.WARN),
+    policy=Policy(tolerated_failure_share=1.0, on_rejected=OnFinding.ACCEPT, on_unconfirmed=OnFinding.WARN),
     guards=Guards(max_jump=None, max_requests=None, max_open_requests=None),
     deadline=timedelta(seconds={deadline_s}),
     poll_interval_s=10,

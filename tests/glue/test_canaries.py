@@ -235,7 +235,7 @@ class Aviary:
         return value
 
     def _wait(self, plan: object, run_id: str) -> None:
-        deferred = self._run(handed(BadgeRequestSensor, requests=plan), run_id)
+        deferred = self._run(handed(BadgeRequestSensor, plan=plan), run_id)
         if not isinstance(deferred, TaskDeferred):
             return
         assert isinstance(deferred.trigger, BadgeRequestTrigger)

@@ -22,14 +22,8 @@ from sqlalchemy.exc import OperationalError
 
 from capillary import wiring
 from capillary.airflow_errors import airflow_failures
-from capillary.connections.lookup import (
-    AirflowAway,
-    ConnectionDenied,
-    ConnectionMissing,
-    ConnectionsUnreadable,
-    alook_up,
-    look_up,
-)
+from capillary.connections.errors import AirflowAway, ConnectionDenied, ConnectionMissing, ConnectionsUnreadable
+from capillary.connections.lookup import alook_up, look_up
 from capillary.connections.warehouse import database_engine_of
 from capillary.errors import CapillaryError, TransientError
 from capillary.hooks import CapillaryHook, aledger_url_of, ledger_url_of

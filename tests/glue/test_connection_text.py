@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk import Connection
 
 from capillary.connections.as_typed import json_object
-from capillary.connections.fields import ConnectionInvalid
+from capillary.connections.errors import ConnectionInvalid
 from capillary.connections.platform_connection import settings_of
 from capillary.connections.warehouse import database_engine_of
 from capillary.hooks import CapillaryHook, ledger_url_of

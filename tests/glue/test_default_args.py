@@ -36,7 +36,6 @@ MISSPELT = {
     "dry_runs": "dry_run",
     "is_dry_run": "dry_run",
     "live": "dry_run (live=False is dry_run=True)",
-    "max_customers_per_run": "customer_cap",
     "customers_cap": "customer_cap",
     "custmer_cap": "customer_cap",
     "customer_per_request": "customers_per_request",
@@ -115,12 +114,12 @@ def test_a_name_that_is_nearly_ours_is_refused_with_its_place(name: str) -> None
         planned,
         lambda: IssueBadgeOperator(task_id="plan", customers=[1], **IDENTITY),
         lambda: IssueBadgeOperator(task_id="plan", plan={}),
-        lambda: BadgeRequestSensor(task_id="plan", requests={}),
+        lambda: BadgeRequestSensor(task_id="plan", plan={}),
         lambda: ReportBadgesOperator(task_id="plan", plan={}),
         lambda: BadgeUpkeepOperator(task_id="plan"),
         lambda: PlanBadgesOperator.partial(task_id="plan", **IDENTITY).expand(sql=[SQL]),
         lambda: IssueBadgeOperator.partial(task_id="plan").expand(plan=[{}]),
-        lambda: BadgeRequestSensor.partial(task_id="plan").expand(requests=[{}]),
+        lambda: BadgeRequestSensor.partial(task_id="plan").expand(plan=[{}]),
     ],
 )
 def test_every_operator_of_ours_looks_mapped_or_not(make: Any) -> None:  # noqa: ANN401 - a factory
@@ -207,7 +206,7 @@ def test_partial_of_a_task_is_refused_as_airflow_does() -> None:
             task.partial(task_id="other")
 
 
-@pytest.mark.parametrize("name", ["dry_run", "dryrun", "live", "customer_cap", "max_customers_per_run"])
+@pytest.mark.parametrize("name", ["dry_run", "dryrun", "live", "customer_cap"])
 def test_a_campaign_within_another_dag_does_not_hear_its_default_args(name: str) -> None:
     campaign = BadgeCampaign(name="vip", sql=SQL, live=True, **IDENTITY)
     with (

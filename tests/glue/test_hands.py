@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 from airflow.sdk import DAG, Asset
 
-from capillary.campaign import BadgeCampaign, Entity, Guards, Policy, TriggerForm, Word
+from capillary.campaign import BadgeCampaign, Entity, Guards, OnFinding, Policy, TriggerForm
 from capillary.errors import TerminalError
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
@@ -150,9 +150,9 @@ OPERATORS: Final[dict[str, tuple[type[Any], dict[str, Any], dict[str, str]]]] = 
     ),
     "wait": (
         BadgeRequestSensor,
-        {"requests": {}},
+        {"plan": {}},
         {
-            "requests": PLANNED,
+            "plan": PLANNED,
             "policy": "none",
             "timeout": "none zero one float half notime day",
             "poll_interval_s": "",
@@ -187,9 +187,9 @@ CAMPAIGN: Final = {
     "live": FLAG,
     "parameters": "dict named",
     "customers_per_request": "one",
-    "max_customers_per_run": "none one",
+    "customer_cap": "none one",
     "guards": "",
-    "policies": "",
+    "policy": "",
     "canary": FLAG,
     "preflight": FLAG,
     "deadline": "day",
@@ -336,14 +336,14 @@ def test_the_forms_field_is_taken_as_meant_or_refused_by_name(name: str) -> None
         (PlanBadgesOperator, IDENTITY, {"sql": "vip"}, "'vip' is neither the name of a .sql file nor a query"),
         (IssueBadgeOperator, {"plan": {}}, {"in_flight": 65}, "'in_flight': it should be less than or equal to 64"),
         (IssueBadgeOperator, {"plan": {}}, {"on_auto_approved": "Accept"}, "'on_auto_approved': it is 'Accept'. Give"),
-        (BadgeRequestSensor, {"requests": {}}, {"poll_interval_s": 9.9}, "greater than or equal to 10, not 9.9"),
-        (BadgeRequestSensor, {"requests": {}}, {"timeout": timedelta(days=366)}, "'timeout': it is 31622400.0 seconds"),
-        (BadgeRequestSensor, {"requests": {}}, {"policy": "warn"}, "'policy': it should be an instance of Policy"),
-        (BadgeRequestSensor, {"requests": {}}, {"silent_fail": True}, "'silent_fail': a sensor that defers does not"),
+        (BadgeRequestSensor, {"plan": {}}, {"poll_interval_s": 9.9}, "greater than or equal to 10, not 9.9"),
+        (BadgeRequestSensor, {"plan": {}}, {"timeout": timedelta(days=366)}, "'timeout': it is 31622400.0 seconds"),
+        (BadgeRequestSensor, {"plan": {}}, {"policy": "warn"}, "'policy': it should be an instance of Policy"),
+        (BadgeRequestSensor, {"plan": {}}, {"silent_fail": True}, "'silent_fail': a sensor that defers does not"),
         (ReportBadgesOperator, {"plan": {}}, {"policy": {}}, "not {}. Give Policy(…), or None for the default one."),
         (
             BadgeRequestSensor,
-            {"requests": {}},
+            {"plan": {}},
             {"policy": Policy},
             "not the class Policy itself. Give Policy(…), or No",
         ),
@@ -384,7 +384,7 @@ def test_the_forms_field_is_taken_as_meant_or_refused_by_name(name: str) -> None
         ),
         (
             BadgeRequestSensor,
-            {"requests": {}},
+            {"plan": {}},
             {"dry_run": True},
             "BadgeRequestSensor has no such argument. Give it to",
         ),
@@ -418,13 +418,13 @@ def test_what_is_right_is_taken() -> None:
     )
     BadgeRequestSensor(
         task_id="t",
-        requests={},
+        plan={},
         timeout=timedelta(days=365),
         poll_interval_s=3600,
-        policy=Policy(on_rejected=Word.WARN),
+        policy=Policy(on_rejected=OnFinding.WARN),
     )
     ReportBadgesOperator(task_id="t", plan={}, asset=Asset("badges"))
-    BadgeRequestSensor(task_id="t", requests={}, silent_fail=True, deferrable=False)
+    BadgeRequestSensor(task_id="t", plan={}, silent_fail=True, deferrable=False)
 
 
 def test_all_that_is_wrong_is_named_at_once() -> None:

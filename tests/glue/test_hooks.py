@@ -18,8 +18,7 @@ from sqlalchemy import make_url, text
 
 from capillary.api.errors import SettingsInvalid
 from capillary.api.settings import PlatformSettings
-from capillary.connections.fields import ConnectionInvalid
-from capillary.connections.lookup import ConnectionMissing, ConnectionUnusable
+from capillary.connections.errors import ConnectionInvalid, ConnectionMissing, ConnectionUnusable
 from capillary.connections.platform_connection import EXTRAS, settings_of
 from capillary.connections.warehouse import database_engine_of
 from capillary.errors import CapillaryError

@@ -13,7 +13,7 @@ from airflow.providers.http.hooks import http as provider
 from airflow.sdk import Connection
 
 from capillary.api.settings import PlatformSettings
-from capillary.connections.fields import ConnectionInvalid
+from capillary.connections.errors import ConnectionInvalid
 from capillary.connections.http_connection import OPTIONS
 from capillary.connections.platform_connection import EXTRAS, settings_of
 from capillary.hooks import CapillaryHook

@@ -293,13 +293,13 @@ def run(place: Place, dag: DAG, run_id: str) -> dict[str, Any]:
 
     tasks: dict[str, Any] = dag.task_dict
     reference = tasks["extract_eligible_customers"].execute(context("extract_eligible_customers"))
-    tasks["submit"].plan = tasks["wait"].requests = tasks["report"].plan = reference
+    tasks["submit"].plan = tasks["wait"].plan = tasks["report"].plan = reference
     tasks["submit"].execute(context("submit"))
     with pytest.raises(TaskDeferred) as waiting:
         tasks["wait"].execute(context("wait"))
     place.sandbox.approve_all()
     event = asyncio.run(_first(waiting.value.trigger))
-    tasks["wait"].resume(context("wait"), event.payload)
+    tasks["wait"].execute_complete(context("wait"), event.payload)
     report: dict[str, Any] = tasks["report"].execute(context("report"))
     return report
 

@@ -19,9 +19,8 @@ from airflow.sdk._shared.secrets_masker import _secrets_masker
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy import make_url, text
 
-from capillary.connections.fields import ConnectionInvalid
+from capillary.connections.errors import ConnectionInvalid, ConnectionUnusable
 from capillary.connections.ledger import HARMLESS, UNABLE
-from capillary.connections.lookup import ConnectionUnusable
 from capillary.connections.warehouse import database_engine_of
 from capillary.hooks import (
     aledger_url_of,
@@ -199,8 +198,8 @@ WAYS = {
 TASKS: dict[str, Callable[[Place], object]] = {
     "plan": lambda place: PlanBadgesOperator(task_id="t", sql=SQL, **BADGE).execute(place.context()),
     "submit": lambda place: IssueBadgeOperator(task_id="t", customers=[1], **BADGE).execute(place.context()),
-    "wait": lambda place: BadgeRequestSensor(task_id="t", requests=planned()).execute(place.context()),
-    "poke": lambda place: BadgeRequestSensor(task_id="t", requests=planned(), mode="reschedule").poke(place.context()),
+    "wait": lambda place: BadgeRequestSensor(task_id="t", plan=planned()).execute(place.context()),
+    "poke": lambda place: BadgeRequestSensor(task_id="t", plan=planned(), mode="reschedule").poke(place.context()),
     "report": lambda place: ReportBadgesOperator(task_id="t", plan=planned()).execute(place.context()),
     "migrate": lambda place: MigrateLedgerOperator(task_id="t").execute(place.context()),
     "upkeep": lambda place: BadgeUpkeepOperator(task_id="t").execute(place.context()),

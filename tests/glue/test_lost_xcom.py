@@ -1,4 +1,4 @@
-"""An XCom that `airflow db clean` took from a waiting run: its tasks find its plan in the ledger, and no other."""
+"""An Com that `airflow db clean` took from a waiting run: its tasks find its plan in the ledger, and no other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def context(place: Place, task_id: str, *, run_id: str = "run", started: datetim
 
 
 class Tasks:
-    """The tasks of a DAG by hand. Airflow renders None where an XCom is gone."""
+    """The tasks of a DAG by hand. Airflow renders None where an Com is gone."""
 
     def __init__(self, place: Place, *, handed_by: str = "plan", **changes: Any) -> None:  # noqa: ANN401 - of the plan
         self.place = place
@@ -39,7 +39,7 @@ class Tasks:
             self.plan = PlanBadgesOperator(task_id="plan", sql=SQL, **{**BADGE, **changes})
             self.submit = IssueBadgeOperator(task_id="submit", plan=self.plan.output)
             handed = self.plan.output if handed_by == "plan" else self.submit.output
-            self.wait = BadgeRequestSensor(task_id="wait", requests=handed)
+            self.wait = BadgeRequestSensor(task_id="wait", plan=handed)
             self.report = ReportBadgesOperator(task_id="report", plan=handed)
 
     def planned(self, *, started: datetime = STARTED) -> dict[str, Any]:
@@ -51,8 +51,8 @@ class Tasks:
         self.submit.execute(context(self.place, "submit", started=started))
         return reference
 
-    def waits(self, *, started: datetime | None = STARTED, requests: object = None) -> dict[str, Any]:
-        self.wait.requests = requests
+    def waits(self, *, started: datetime | None = STARTED, plan: object = None) -> dict[str, Any]:
+        self.wait.plan = plan
         return cast("dict[str, Any]", self.wait.execute(context(self.place, "wait", started=started)))
 
     def reports(self, *, started: datetime | None = STARTED, plan: object = None) -> dict[str, Any]:
@@ -82,11 +82,11 @@ def test_wait_and_report_go_on_with_the_plan_of_their_run(place: Place, handed_b
 def test_a_plan_that_submit_made_by_itself_is_found(place: Place) -> None:
     with DAG("vip", schedule=None):
         issue = IssueBadgeOperator(task_id="issue", customers=[1, 2], **BADGE)
-        wait = BadgeRequestSensor(task_id="wait", requests=issue.output)
+        wait = BadgeRequestSensor(task_id="wait", plan=issue.output)
         report = ReportBadgesOperator(task_id="report", plan=wait.output)
     issue.execute(context(place, "issue"))
     place.sandbox.approve_all()
-    wait.requests = report.plan = None
+    wait.plan = report.plan = None
     assert wait.execute(context(place, "wait"))["outcomes"] == {"enrolled": 2}
     assert report.execute(context(place, "report"))["verdict"] == "pass"
 
@@ -96,11 +96,11 @@ def test_a_task_that_resumes_has_handed_the_reference_to_itself(place: Place) ->
     tasks = Tasks(place)
     reference = tasks.sent()
     with pytest.raises(TaskDeferred) as deferred:
-        tasks.waits(requests=reference)
+        tasks.waits(plan=reference)
     assert deferred.value.kwargs == {"reference": reference}
     place.sandbox.approve_all()
-    tasks.wait.requests = None
-    resumed = tasks.wait.resume(
+    tasks.wait.plan = None
+    resumed = tasks.wait.execute_complete(
         context(place, "wait", started=ELSEWHERE), {"status": "deadline"}, **deferred.value.kwargs
     )
     assert (resumed["token"], resumed["outcomes"]) == (reference["token"], {"enrolled": 120})
@@ -110,10 +110,10 @@ def test_an_xcom_that_is_there_counts_more_than_what_a_deferred_task_kept(place:
     tasks = Tasks(place)
     reference = tasks.sent()
     place.sandbox.approve_all()
-    tasks.wait.requests = reference
+    tasks.wait.plan = reference
     older = {**reference, "token": "0" * 32}
     assert (
-        tasks.wait.resume(context(place, "wait"), {"status": "deadline"}, reference=older)["token"]
+        tasks.wait.execute_complete(context(place, "wait"), {"status": "deadline"}, reference=older)["token"]
         == reference["token"]
     )
 
@@ -121,9 +121,9 @@ def test_an_xcom_that_is_there_counts_more_than_what_a_deferred_task_kept(place:
 def test_what_a_deferred_task_kept_is_held_to_its_token(place: Place) -> None:
     tasks = Tasks(place)
     other = {**tasks.sent(), "token": "0" * 32}
-    tasks.wait.requests = None
+    tasks.wait.plan = None
     with pytest.raises(AirflowFailException, match="PlanUnknown: the ledger has no plan"):
-        tasks.wait.resume(context(place, "wait"), {"status": "deadline"}, reference=other)
+        tasks.wait.execute_complete(context(place, "wait"), {"status": "deadline"}, reference=other)
 
 
 #: How the words begin that a task without a plan ends with.
@@ -213,8 +213,8 @@ def test_what_plans_is_read_from_the_dag_file(place: Place) -> None:
 
 
 def test_a_template_that_finds_nothing_is_told_as_before(place: Place) -> None:
-    wait = BadgeRequestSensor(task_id="wait", requests="{{ ti.xcom_pull('plan') }}")
-    wait.requests = None
+    wait = BadgeRequestSensor(task_id="wait", plan="{{ ti.xcom_pull('plan') }}")
+    wait.plan = None
     assert failure(lambda: wait.execute(context(place, "wait"))).startswith(MISSING)
 
 

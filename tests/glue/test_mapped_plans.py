@@ -36,7 +36,7 @@ def test_a_part_that_finds_nobody_is_no_skip_which_would_be_that_of_all(place: P
     assert submitted == references
     place.sandbox.approve_all()
     waited = [
-        BadgeRequestSensor(task_id="wait", requests=reference).execute(part(place, map_index, "wait"))
+        BadgeRequestSensor(task_id="wait", plan=reference).execute(part(place, map_index, "wait"))
         for map_index, reference in enumerate(submitted)
     ]
     assert waited == [references[0], {**references[1], "outcomes": {"enrolled": 120}}]
@@ -57,30 +57,24 @@ def test_a_part_of_a_dry_run_is_handed_on_as_well(place: Place) -> None:
     assert place.sandbox.platform.requests() == []
 
 
-@pytest.mark.parametrize(
-    ("operator", "argument"),
-    [(IssueBadgeOperator, "plan"), (BadgeRequestSensor, "requests"), (ReportBadgesOperator, "plan")],
-)
-def test_all_plans_of_a_mapped_task_are_refused_when_the_file_is_read(operator: Any, argument: str) -> None:  # noqa: ANN401
+@pytest.mark.parametrize("operator", [IssueBadgeOperator, BadgeRequestSensor, ReportBadgesOperator])
+def test_all_plans_of_a_mapped_task_are_refused_when_the_file_is_read(operator: Any) -> None:  # noqa: ANN401
     with DAG(dag_id="vip", schedule=None):
         plan = PlanBadgesOperator.partial(task_id="plan", **BADGE).expand(sql=[SQL, SQL])
         with pytest.raises(TerminalError) as caught:
-            operator(task_id="next", **{argument: plan.output})
-        operator.partial(task_id="mapped").expand(**{argument: plan.output})
+            operator(task_id="next", plan=plan.output)
+        operator.partial(task_id="mapped").expand(plan=plan.output)
         one = PlanBadgesOperator(task_id="one", sql=SQL, **BADGE)
-        operator(task_id="after", **{argument: one.output})
-    said = f"Task 'next', argument {argument!r}: it is the list of all plans of a mapped task. Map this task, too: "
-    assert str(caught.value) == f"{said}.partial(…).expand({argument}=….output)."
+        operator(task_id="after", plan=one.output)
+    said = "Task 'next', argument 'plan': it is the list of all plans of a mapped task. Map this task, too: "
+    assert str(caught.value) == f"{said}.partial(…).expand(plan=….output)."
 
 
-@pytest.mark.parametrize(
-    ("operator", "argument"),
-    [(IssueBadgeOperator, "plan"), (BadgeRequestSensor, "requests"), (ReportBadgesOperator, "plan")],
-)
-def test_and_when_the_task_runs(place: Place, operator: Any, argument: str) -> None:  # noqa: ANN401 - any of them
+@pytest.mark.parametrize("operator", [IssueBadgeOperator, BadgeRequestSensor, ReportBadgesOperator])
+def test_and_when_the_task_runs(place: Place, operator: Any) -> None:  # noqa: ANN401 - any of them
     plans = [PlanBadgesOperator(task_id="plan", sql=SQL, **BADGE).execute(part(place, 0, "plan"))] * 2
-    task = operator(task_id="next", **{argument: "{{ plans }}"})
-    setattr(task, argument, plans)
+    task = operator(task_id="next", plan="{{ plans }}")
+    task.plan = plans
     with pytest.raises(AirflowFailException, match=r"a mapped task's plans \(2\) were handed over in place of one"):
         task.execute(place.context())
     assert place.sandbox.platform.requests() == []

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.sdk.execution_time.context import OutletEventAccessors
 from sqlalchemy import select, update
 
-from capillary.engine.verdict import Policy, Word
+from capillary.engine.verdict import OnFinding, Policy
 from capillary.ledger.plan_id import open_plan
 from capillary.ledger.run_wait import run_wait
 from capillary.ledger.schema import badge_enrolment, badge_run
@@ -38,7 +38,7 @@ def settle(place: Place, reference: object) -> None:
     place.sandbox.approve_all()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BadgeRequestSensor, "_ended", lambda *_, **__: {})
-        BadgeRequestSensor(task_id="wait", requests=reference).execute(place.context(task_id="wait"))
+        BadgeRequestSensor(task_id="wait", plan=reference).execute(place.context(task_id="wait"))
 
 
 def test_from_the_query_to_a_report_that_adds_up(place: Place) -> None:
@@ -257,7 +257,7 @@ def test_auto_approval_may_be_accepted(place: Place) -> None:
     reference = plan(place)
     IssueBadgeOperator(task_id="submit", plan=reference, on_auto_approved="accept").execute(place.context())
     settle(place, reference)
-    assert report(place, reference, on_auto_approved=Word.ACCEPT)["funnel"]["enrolled"] == 120
+    assert report(place, reference, on_auto_approved=OnFinding.ACCEPT)["funnel"]["enrolled"] == 120
 
 
 def test_a_rejection_fails_the_report_and_is_told_in_full(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -269,9 +269,8 @@ def test_a_rejection_fails_the_report_and_is_told_in_full(place: Place, capsys: 
         report(place, reference)
     said = place.pushed.values["return_value"]
     assert (said["verdict"], said["funnel"]["rejected"], said["funnel"]["enrolled"]) == ("fail", 50, 70)
-    assert (
-        "50 customers rejected: the platform gave no code; read the checker's message, and retry when its reason is gone"
-    ) in capsys.readouterr().out
+    remedy = "read the checker's message, and retry when its reason is gone"
+    assert f"50 customers rejected: the platform gave no code; {remedy}" in capsys.readouterr().out
     assert said["failures"] == [
         {"outcome": "rejected", "code": None, "meaning": "the platform gave no code", "customers": 50}
     ]

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from jinja2 import DictLoader
 
 from capillary.base_operator import PlanningOperator
-from capillary.campaign.sql_file import SqlInvalid
+from capillary.campaign.errors import SqlInvalid
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.templating.query import OF_LOGICAL_DATE
 from tests.glue.conftest import BADGE

@@ -33,7 +33,7 @@ def submit(place: Place, plan: object) -> None:
 
 
 def wait(place: Place, plan: object) -> None:
-    BadgeRequestSensor(task_id="wait", requests=plan).execute(place.context())
+    BadgeRequestSensor(task_id="wait", plan=plan).execute(place.context())
 
 
 def report(place: Place, plan: object) -> None:

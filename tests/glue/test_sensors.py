@@ -20,7 +20,7 @@ from airflow.triggers.base import TriggerEvent
 from sqlalchemy import select, text, update
 
 from capillary.engine import polling
-from capillary.engine.verdict import Policy, Word
+from capillary.engine.verdict import OnFinding, Policy
 from capillary.ledger import scans
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.run_wait import run_wait
@@ -47,7 +47,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sensor(requests: object, **arguments: Any) -> BadgeRequestSensor:  # noqa: ANN401 - arguments of the sensor
-    return BadgeRequestSensor(task_id="wait", requests=requests, **arguments)
+    return BadgeRequestSensor(task_id="wait", plan=requests, **arguments)
 
 
 def deferred(waiting: BadgeRequestSensor, place: Place) -> tuple[BadgeRequestTrigger, TaskDeferred]:
@@ -73,7 +73,7 @@ def fire(trigger: BadgeRequestTrigger, *, poll_interval_s: float = 0.05) -> Trig
 
 def test_it_looks_once_and_defers_with_references_only(place: Place, submitted: dict[str, Any]) -> None:
     trigger, end = deferred(sensor(submitted), place)
-    assert (end.method_name, trigger.ended, trigger.doubt_due) == ("resume", 0, 0)
+    assert (end.method_name, trigger.ended, trigger.doubt_due) == ("execute_complete", 0, 0)
     assert end.timeout is not None
     assert timedelta(days=7) < end.timeout + timedelta(minutes=1) < timedelta(days=7, minutes=12)
     path, facts = trigger.serialize()
@@ -88,7 +88,7 @@ def test_all_decided_calls_the_worker_which_settles(place: Place, submitted: dic
     event = fire(trigger)
     assert event.payload == {"status": "work"}
     assert place.statuses() == {"waiting": 3}, "a trigger records, it does not settle"
-    ended = sensor(submitted).resume(place.context(), event.payload)
+    ended = sensor(submitted).execute_complete(place.context(), event.payload)
     assert ended["outcomes"] == {"enrolled": 120}
     assert (place.outcomes(), place.statuses()) == ({"enrolled": 120}, {"settled": 3})
 
@@ -104,7 +104,7 @@ def test_a_part_is_settled_when_settle_every_has_passed(place: Place, submitted:
     place.sandbox.approve(place.request_keys()[0])
     assert fire(trigger).payload == {"status": "work"}
     with pytest.raises(TaskDeferred) as end:
-        waiting.resume(place.context(), {"status": "work"})
+        waiting.execute_complete(place.context(), {"status": "work"})
     assert place.statuses() == {"settled": 1, "waiting": 2}
     assert isinstance(end.value.trigger, BadgeRequestTrigger)
     assert end.value.trigger.ended == 1
@@ -133,7 +133,7 @@ def test_a_rejection_fails_without_retry(place: Place, submitted: dict[str, Any]
     with pytest.raises(AirflowFailException, match="120 customers rejected by the checker"):
         sensor(submitted).execute(place.context())
     assert place.outcomes() == {"rejected": 120}
-    accepted = sensor(submitted, policy=Policy(on_rejected=Word.ACCEPT)).execute(place.context())
+    accepted = sensor(submitted, policy=Policy(on_rejected=OnFinding.ACCEPT)).execute(place.context())
     assert accepted["outcomes"] == {"rejected": 120}
 
 
@@ -155,7 +155,7 @@ def test_the_deadline_counts_from_the_first_send(place: Place, submitted: dict[s
 @pytest.mark.parametrize("event", [None, {}, {"status": "succeeded"}, "work"])
 def test_an_unknown_event_fails_loudly(place: Place, submitted: dict[str, Any], event: object) -> None:
     with pytest.raises(AirflowException, match="unknown status"):
-        sensor(submitted).resume(place.context(), event)
+        sensor(submitted).execute_complete(place.context(), event)
 
 
 def test_failed_polls_are_tolerated_and_then_a_worker_says_why(
@@ -173,7 +173,7 @@ def test_failed_polls_are_tolerated_and_then_a_worker_says_why(
     )
     assert fire(trigger).payload == {"status": "failed"}
     with pytest.raises(AirflowFailException, match="password"):
-        sensor(submitted).resume(place.context(), {"status": "failed"})
+        sensor(submitted).execute_complete(place.context(), {"status": "failed"})
     place.platform()
     place.sandbox.approve_all()
     assert sensor(submitted).execute(place.context())["outcomes"] == {"enrolled": 120}
@@ -255,7 +255,7 @@ def test_what_a_restored_ledger_finds_was_not_waited_for_by_this_run(place: Plac
 
 def resumed(waiting: BadgeRequestSensor, place: Place, event: object) -> Any:  # noqa: ANN401 - what Airflow's gives
     """Go on after a deferral as a worker does."""
-    return waiting.resume_execution("resume", {"event": event}, place.context())
+    return waiting.resume_execution("execute_complete", {"event": event}, place.context())
 
 
 SOFT: dict[str, Any] = {"first look": None, "after a deferral": {"status": "deadline"}}

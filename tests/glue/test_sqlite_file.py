@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import URL, create_engine, text
 
 from capillary.check.connections import warehouse_says
-from capillary.connections.lookup import ConnectionUnusable
+from capillary.connections.errors import ConnectionUnusable
 from capillary.connections.warehouse import database_engine_of
 from capillary.engine.warehouse import read_rows
 from capillary.operators import PlanBadgesOperator

@@ -130,7 +130,7 @@ def test_a_stop_in_mid_run_leaves_what_was_sent_to_the_checker_and_gives_the_res
         IssueBadgeOperator(task_id="submit", plan=reference, in_flight=1).execute(place.context(task_id="submit"))
     assert place.statuses() == {"waiting": 2}
     assert place.outcomes() == {None: 100}
-    waiting = BadgeRequestSensor(task_id="wait", requests=reference)
+    waiting = BadgeRequestSensor(task_id="wait", plan=reference)
     with pytest.raises(TaskDeferred):
         waiting.execute(place.context(task_id="wait"))
     place.sandbox.approve_all()

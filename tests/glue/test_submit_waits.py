@@ -86,7 +86,7 @@ def fire(end: TaskDeferred) -> object:
 
 def resumed(operator: IssueBadgeOperator, end: TaskDeferred, event: object, place: Place) -> dict[str, Any]:
     kwargs: Any = deserialize(json.loads(json.dumps(serialize(end.kwargs))))
-    return operator.resume(place.context(task_id="submit"), event, **kwargs)
+    return operator.execute_complete(place.context(task_id="submit"), event, **kwargs)
 
 
 def end_doubt(place: Place, *, hours: float) -> None:
@@ -110,7 +110,7 @@ def test_it_defers_with_references_and_goes_on_when_absence_can_be_judged(
     path, facts = end.trigger.serialize()
     assert path == "capillary.triggers.SubmitTrigger"
     assert set(map(type, facts.values())) <= {int, float, str, bool}
-    assert end.method_name == "resume"
+    assert end.method_name == "execute_complete"
     assert set(end.kwargs or {}) == {"reference", "waiting_since"}
     handed = [*facts.values(), *(end.kwargs or {})["reference"].values()]
     assert set(map(type, handed)) <= {int, float, str, bool}, "nothing that could hold customers"

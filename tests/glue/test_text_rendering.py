@@ -77,9 +77,9 @@ def test_the_other_operators_render_alike() -> None:
     values = {"plan": reference, "conn": "1_0"}
     connections: dict[str, Any] = {"capillary_conn_id": "{{ conn }}", "ledger_conn_id": "12"}
     submit = rendered(IssueBadgeOperator, values, plan="{{ plan }}", **connections)
-    wait = rendered(BadgeRequestSensor, values, requests="{{ plan }}", **connections)
+    wait = rendered(BadgeRequestSensor, values, plan="{{ plan }}", **connections)
     report = rendered(ReportBadgesOperator, values, plan="{{ plan }}", ledger_conn_id="12")
-    assert (submit.plan, wait.requests, report.plan) == (reference, reference, reference)
+    assert (submit.plan, wait.plan, report.plan) == (reference, reference, reference)
     assert (submit.capillary_conn_id, wait.capillary_conn_id) == ("1_0", "1_0")
     assert {each.ledger_conn_id for each in (submit, wait, report)} == {"12"}
 

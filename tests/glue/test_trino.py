@@ -13,7 +13,7 @@ from sqlalchemy import select
 from urllib3.exceptions import InsecureRequestWarning
 
 from capillary.connections.warehouse import database_engine_of
-from capillary.engine.query_errors import LoginRefused, QueryInterrupted, QueryRefused
+from capillary.engine.errors import LoginRefused, QueryInterrupted, QueryRefused
 from capillary.engine.query_probe import Depth, probe_query
 from capillary.engine.warehouse import read_rows
 from capillary.ledger.schema import badge_enrolment

@@ -17,10 +17,9 @@ from airflow.sdk import Connection
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 
 from capillary.connections import warehouse
-from capillary.connections.fields import ConnectionInvalid
-from capillary.connections.lookup import ConnectionUnusable
+from capillary.connections.errors import ConnectionInvalid, ConnectionUnusable
 from capillary.connections.warehouse import database_engine_of
-from capillary.engine.query_errors import LoginRefused, QueryInterrupted, QueryRefused
+from capillary.engine.errors import LoginRefused, QueryInterrupted, QueryRefused
 from capillary.engine.query_probe import Depth, probe_query
 from capillary.engine.warehouse import read_rows
 from tests.postgresql import ServerMissing, running_server

@@ -34,7 +34,7 @@ with DAG(dag_id="cleaned", schedule=None) as dag:
         subprocess.run([sys.executable, "-m", *command, "--skip-archive", "--yes"], env=environment, check=True)  # noqa: S603
 
     wait = BadgeRequestSensor(
-        task_id="wait", requests=plan.output, deferrable=False, mode="poke", poke_interval=1, retries=0
+        task_id="wait", plan=plan.output, deferrable=False, mode="poke", poke_interval=1, retries=0
     )
     report = ReportBadgesOperator(task_id="report", plan=submit.output, trigger_rule=TriggerRule.ALL_DONE, retries=0)
     plan >> submit >> clean() >> wait >> report

@@ -21,6 +21,6 @@ with DAG(dag_id="mapped", schedule=None, render_template_as_native_obj=True) as 
     submit = IssueBadgeOperator.partial(task_id="submit", deferrable=False).expand(plan=plan.output)
     wait = BadgeRequestSensor.partial(
         task_id="wait", deferrable=False, mode="poke", poke_interval=1, soft_fail=True
-    ).expand(requests=submit.output)
+    ).expand(plan=submit.output)
     report = ReportBadgesOperator.partial(task_id="report", trigger_rule=TriggerRule.ALL_DONE).expand(plan=plan.output)
     plan >> submit >> wait >> report

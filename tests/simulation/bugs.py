@@ -73,7 +73,7 @@ from capillary.ledger import history as ledger_history
 from capillary.ledger import locked_rows as ledger_occasion
 from capillary.ledger import settle as ledger_settle
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.doubts import InDoubt as DueDoubt
+from capillary.ledger.doubts import DueDoubt
 from capillary.ledger.history import Days
 from capillary.ledger.plan import Order
 from capillary.ledger.plan_id import OpenPlan, PlanId

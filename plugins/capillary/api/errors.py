@@ -2,6 +2,28 @@
 
 Every error carries its facts as fields. None carries a payload, a header or a customer id, and every message
 ends with what to do.
+
+Which of them a retry may end is what they stand under; in brackets the module of one that is raised there alone::
+
+    CapillaryError
+      TerminalError
+        CallRefused
+        EverythingRefused
+        RequestRefused
+        SettingsInvalid
+      TransientError
+        ConnectFailed (transport)
+          ProxyFailed (transport)
+          TlsFailed (transport)
+        InDoubt
+        NotTaken
+          RateLimited
+          Unauthorized
+        PlatformUnavailable
+        ReplyUnreadable
+          ReplyTooLarge
+        TransportFailed (transport)
+          TooLarge (transport)
 """
 
 from __future__ import annotations

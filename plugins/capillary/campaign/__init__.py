@@ -3,6 +3,7 @@
 In reading order:
 
 - ``model``: `BadgeCampaign`
+- ``errors``: what is wrong with one
 - ``fields``: what each field takes
 - ``field_types``: types that operators and the trigger form share
 - ``dag_arguments``: what is handed on to Airflow's DAG
@@ -14,9 +15,10 @@ In reading order:
 """
 
 from capillary.api.request_workflow import Entity
-from capillary.campaign.model import BadgeCampaign, CampaignInvalid
-from capillary.campaign.trigger_form import TriggerForm, TriggerFormInvalid
-from capillary.engine.verdict import Policy, Word
+from capillary.campaign.errors import CampaignInvalid, TriggerFormInvalid
+from capillary.campaign.model import BadgeCampaign
+from capillary.campaign.trigger_form import TriggerForm
+from capillary.engine.verdict import OnFinding, Policy
 from capillary.ledger.plan import Guards
 
 __all__ = [
@@ -24,8 +26,8 @@ __all__ = [
     "CampaignInvalid",
     "Entity",
     "Guards",
+    "OnFinding",
     "Policy",
     "TriggerForm",
     "TriggerFormInvalid",
-    "Word",
 ]

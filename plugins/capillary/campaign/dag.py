@@ -10,14 +10,14 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, Context, CronTriggerTimetable, TriggerRule
 
-from capillary.airflow_errors import airflow_failures
-from capillary.arguments import CampaignArguments
+from capillary.arguments import CampaignArguments, QueryArguments
 from capillary.campaign.dag_arguments import in_zone
+from capillary.campaign.errors import CampaignInvalid, TriggerFormInvalid
 from capillary.campaign.field_types import entity_of
-from capillary.campaign.model import BadgeCampaign, CampaignInvalid
+from capillary.campaign.model import BadgeCampaign
 from capillary.campaign.occasion import ResolvedOccasion
 from capillary.campaign.schedule import Schedule
-from capillary.campaign.trigger_form import TriggerForm, TriggerFormInvalid, form_fields
+from capillary.campaign.trigger_form import TriggerForm, form_fields
 from capillary.default_args import around_a_campaign, of_a_campaign
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
@@ -40,7 +40,7 @@ def dag_of(campaign: BadgeCampaign) -> DAG:
         submit = IssueBadgeOperator(
             task_id="submit",
             plan=extract.output,
-            on_auto_approved=campaign.policies.on_auto_approved,
+            on_auto_approved=campaign.policy.on_auto_approved,
             in_flight=campaign.in_flight,
             deferrable=campaign.deferrable,
             retries=5,
@@ -48,8 +48,8 @@ def dag_of(campaign: BadgeCampaign) -> DAG:
         )
         wait = BadgeRequestSensor(
             task_id="wait",
-            requests=extract.output,
-            policy=campaign.policies,
+            plan=extract.output,
+            policy=campaign.policy,
             timeout=campaign.deadline,
             poll_interval_s=campaign.poll_interval_s,
             settle_every=campaign.settle_every,
@@ -63,7 +63,7 @@ def dag_of(campaign: BadgeCampaign) -> DAG:
         report = ReportBadgesOperator(
             task_id="report",
             plan=extract.output,
-            policy=campaign.policies,
+            policy=campaign.policy,
             ledger_conn_id=campaign.ledger_conn_id,
             # Whatever became of the others: it judges by the ledger, and gives back what was not sent.
             trigger_rule=TriggerRule.ALL_DONE,
@@ -92,7 +92,7 @@ class PlanCampaignOperator(PlanBadgesOperator):
             entity=asdict(entity_of(badge_campaign.entity)),
             shared_occasion=badge_campaign.shared_occasion,
             customers_per_request=badge_campaign.customers_per_request,
-            customer_cap=badge_campaign.max_customers_per_run,
+            customer_cap=badge_campaign.customer_cap,
             canary=badge_campaign.canary,
             guards=badge_campaign.guards,
             dry_run=not badge_campaign.live,
@@ -104,25 +104,26 @@ class PlanCampaignOperator(PlanBadgesOperator):
         )
         self.badge_campaign = badge_campaign
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Plan, and return the reference; of a dry run also what a live run would do."""
+    def arguments_of_run(self, context: Context) -> QueryArguments:
+        """Return what this run plans with: the campaign's fields, and what the trigger form says."""
         campaign = self.badge_campaign
-        with airflow_failures():
-            form = TriggerForm.read(context["params"], context["dag_run"].conf)
-            occasion = self._resolve(context, form)
+        form = TriggerForm.read(context["params"], context["dag_run"].conf)
+        occasion = self._resolve(context, form)
         if not campaign.live and not form.dry_run:
             self.log.warning("%s is not live, so this is a dry run, whatever the trigger form says", campaign.name)
-        caps = [cap for cap in (campaign.max_customers_per_run, form.customer_cap) if cap is not None]
-        self.occasion = occasion.name
-        self.parameters = self.values_for(occasion)
-        self.is_dry_run = form.dry_run or not campaign.live
-        self.customer_cap = min(caps, default=None)
-        self.retry_outcomes = form.retry_outcomes
-        self.retry_codes = form.retry_codes
-        self.canary = form.canary
-        self.override_guards = form.override_guards
-        self.note = form.note
-        return super().execute(context)
+        caps = [cap for cap in (campaign.customer_cap, form.customer_cap) if cap is not None]
+        of_run = {
+            "occasion": occasion.name,
+            "parameters": self.values_for(occasion),
+            "dry_run": form.dry_run or not campaign.live,
+            "customer_cap": min(caps, default=None),
+            "retry_outcomes": form.retry_outcomes,
+            "retry_codes": form.retry_codes,
+            "canary": form.canary,
+            "override_guards": form.override_guards,
+            "note": form.note,
+        }
+        return self.read_arguments(self.arguments, of_run)
 
     def occasion_name(self) -> str:
         """Return the occasion: its pattern until a run has resolved it."""
@@ -184,7 +185,7 @@ def _facts(campaign: BadgeCampaign) -> str:
     guards, when = campaign.guards, campaign.when
     limits = {
         "customers per request": campaign.customers_per_request,
-        "customers per run": campaign.max_customers_per_run,
+        "customer cap": campaign.customer_cap,
         "requests per run": guards.max_requests,
         "requests open": guards.max_open_requests,
     }

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from capillary.campaign.dag_arguments import HANDED_ON, DagArgs, in_zone
+from capillary.campaign.errors import CampaignInvalid
 from capillary.campaign.field_types import (
     BadgeId,
     Cap,
@@ -54,20 +55,13 @@ from capillary.engine.query_parameters import names_of, problems_of
 from capillary.engine.verdict import Policy
 from capillary.ledger.locked_rows import occasion_of_badge
 from capillary.ledger.plan import Guards
-from capillary.wrong_fields import FieldsInvalid, WrongField, meant, shown, wrong_fields
-
-
-class CampaignInvalid(FieldsInvalid):
-    """A campaign's fields cannot be used. One line per wrong field: what is wrong, and what to give."""
-
+from capillary.wrong_fields import WrongField, meant, shown, wrong_fields
 
 #: What an operator calls a campaign's field, where it is not near.
 _OPERATORS_NAMES: Final = {
     "dry_run": "live (dry_run=True is live=False, as by default)",
-    "customer_cap": "max_customers_per_run",
     "campaign": "name",
-    "policy": "policies",
-    "on_auto_approved": "policies=Policy(on_auto_approved=…)",
+    "on_auto_approved": "policy=Policy(on_auto_approved=…)",
     "retry_outcomes": "nothing: it is a field of the trigger form",
     "retry_codes": "nothing: it is a field of the trigger form",
     "override_guards": "nothing: it is a field of the trigger form",
@@ -112,9 +106,9 @@ class BadgeCampaign(BaseModel):
     live: Flag = Field(default=False, description="True once its dry runs look right; until then every run is one")
     parameters: Parameters = Field(default={}, description="a dict of values for the names (:name) in the SQL")
     customers_per_request: PerRequest = 500
-    max_customers_per_run: Cap = None
+    customer_cap: Cap = None
     guards: SoundGuards = Guards()
-    policies: SoundPolicy = Policy()
+    policy: SoundPolicy = Policy()
     canary: Flag = Field(default=True, description="True or False; False takes all customers under an unproven spec")
     preflight: Flag = Field(default=True, description="True or False; False plans without a look at the badge")
     deadline: Span = Field(default=timedelta(days=7), description="a timedelta for the human's decision")

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 from airflow.sdk import DAG
 from jinja2 import Environment, TemplateSyntaxError
 
+from capillary.campaign.errors import SqlInvalid
 from capillary.engine.query_parameters import CLOSE_COMMENT, begun_at, open_comment_of
 from capillary.ledger.bounds import unstorable
 from capillary.wrong_fields import shown
@@ -22,15 +23,6 @@ _JINJA: Final = ("{{", "{%", "{#")
 _OF_JINJA: Final = ("user_defined_filters", "user_defined_macros", "jinja_environment_kwargs", "template_searchpath")
 
 Folder: TypeAlias = Path | zipfile.Path
-
-
-class SqlInvalid(ValueError):
-    """A query cannot be read; `problem` says why, `remedy` what to do."""
-
-    def __init__(self, problem: str, remedy: str) -> None:
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{problem}. {remedy}.")
 
 
 def names_a_file(sql: str) -> bool:

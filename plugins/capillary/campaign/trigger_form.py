@@ -8,17 +8,14 @@ from typing import Final
 from airflow.sdk import Param
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from capillary.campaign.errors import TriggerFormInvalid
 from capillary.campaign.field_types import MOST, NOTE_LIMIT, Cap, CodesOrNone, Day, Flag, Note, OutcomesOrNone
 from capillary.engine.remedies import NO_CODE, offered
 from capillary.ledger.status import RETRYABLE
-from capillary.wrong_fields import FieldsInvalid, WrongField, shown, wrong_fields
+from capillary.wrong_fields import WrongField, shown, wrong_fields
 
 #: Where the form's other fields stand; Airflow's own "Advanced Options" stand below it.
 SECTION: Final = "Retry, canary, guards, note"
-
-
-class TriggerFormInvalid(FieldsInvalid):
-    """What was given when the run was triggered cannot be used. Nothing was planned."""
 
 
 class TriggerForm(BaseModel):

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from capillary.api.badges import Badge
 from capillary.api.settings import PlatformSettings
-from capillary.connections.lookup import ConnectionUnusable
+from capillary.connections.errors import ConnectionUnusable
 from capillary.connections.warehouse import database_engine_of
 from capillary.engine.query_errors import failed_query
 from capillary.errors import CapillaryError, TransientError

@@ -7,6 +7,7 @@ from typing import cast
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException
 
+from capillary.arguments import InlineArguments
 from capillary.campaign.dag import PlanCampaignOperator
 from capillary.check.finding import Finding, Verdict
 from capillary.check.plans import Planning
@@ -28,7 +29,9 @@ def dry_run(planning: Planning) -> Finding:
             reference = PlanReference.parse(task.execute(context))
         elif type(task) is IssueBadgeOperator and task.customers is not None:
             with open_ledger(task.ledger_conn_id) as ledger:  # its own execute submits
-                reference = task.plan_customers(context, ledger, [list(task.customers)])
+                reference = task.plan_customers(
+                    context, ledger, [list(task.customers)], task.read_arguments(InlineArguments)
+                )
         else:
             words = f"{type(task).__name__} is an operator of your own, which may do more than count"
             return Finding(Verdict.NOT_CHECKED, planning.where, "dry run", words)

@@ -23,7 +23,7 @@ from capillary.check.sample_run import (
     without_value,
 )
 from capillary.check.template_place import place_of
-from capillary.connections.lookup import ConnectionMissing
+from capillary.connections.errors import ConnectionMissing
 from capillary.errors import CapillaryError
 from capillary.templating.query import OF_EXPRESSIONS, InParameter
 from capillary.templating.text import holds_jinja

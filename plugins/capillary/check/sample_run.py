@@ -20,7 +20,8 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.log import mask_secret
 
 from capillary.check.airflow_database import AirflowDatabase, VariableUnknown
-from capillary.connections.lookup import ConnectionMissing, look_up
+from capillary.connections.errors import ConnectionMissing
+from capillary.connections.lookup import look_up
 
 _NOT_AT_HAND: Final = "Airflow's database is not available here"
 #: A name that nobody but Airflow has while a task runs: what asks for it needs the running task's process.

@@ -9,7 +9,7 @@ from capillary.check.answers import Answers
 from capillary.check.finding import Finding, Verdict
 from capillary.check.plans import Planning, Sending
 from capillary.engine.may_send import assert_account_decides_by_humans, assert_nothing_unknown
-from capillary.engine.verdict import Word
+from capillary.engine.verdict import OnFinding
 from capillary.errors import CapillaryError
 from capillary.hooks import ledger_url_of
 from capillary.ledger.database import Ledger
@@ -64,7 +64,7 @@ def _ledger(sending: Sending, settings: PlatformSettings) -> Iterator[Finding]:
     try:
         with Ledger(ledger_url_of(task.ledger_conn_id)) as ledger, ledger.read() as tx:
             assert_nothing_unknown(tx, settings)
-            if Word(task.on_auto_approved) is Word.FAIL:
+            if OnFinding(task.on_auto_approved) is OnFinding.FAIL:
                 assert_account_decides_by_humans(tx, settings.account)
     except CapillaryError as error:
         yield Finding(Verdict.FAILS, sending.where, "sending", f"a live run would be refused: {error}")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 
-from capillary.campaign.sql_file import SqlInvalid, names_a_file, text_of
+from capillary.campaign.errors import SqlInvalid
+from capillary.campaign.sql_file import names_a_file, text_of
 from capillary.check.dag_files import shown
 
 

@@ -2,6 +2,7 @@
 
 In reading order:
 
+- ``errors``: why one cannot be used
 - ``lookup``: find a connection, or say why not
 - ``fields``: how a field is read, and a wrong one named
 - ``as_typed``: what a person typed, before Airflow reads it

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from airflow.sdk import Connection
 
-from capillary.connections.fields import ConnectionInvalid
+from capillary.connections.errors import ConnectionInvalid
 from capillary.visible_text import invisible
 
 _FIELDS: Final = ("host", "login", "password", "schema")

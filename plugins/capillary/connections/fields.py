@@ -9,18 +9,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from capillary.api.errors import SettingsInvalid
+from capillary.connections.errors import ConnectionInvalid
 
 _YES_OR_NO: Final = {"true": True, "false": False, "on": True, "off": False, "yes": True, "no": False}
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
-
-
-class ConnectionInvalid(SettingsInvalid):
-    """A field of a connection is missing or wrong; names the connection and its form's field."""
-
-    def __init__(self, *, conn_id: str, field: str, problem: str, remedy: str) -> None:
-        super().__init__(field=field, problem=problem, remedy=remedy)
-        self.conn_id = conn_id
-        self.args = (f"Connection {conn_id!r}, field {field!r}: {problem}. {remedy}.",)
 
 
 @contextmanager

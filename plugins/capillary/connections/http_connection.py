@@ -19,7 +19,8 @@ from airflow.sdk import Connection
 
 from capillary.api.account import DEFAULT_PORTS
 from capillary.api.settings_fields import ADDRESS_REMEDY, BOUNDS
-from capillary.connections.fields import ConnectionInvalid, as_number, as_switch
+from capillary.connections.errors import ConnectionInvalid
+from capillary.connections.fields import as_number, as_switch
 from capillary.missing_value import reads_like_none
 
 #: Types of a connection that speaks HTTP; the last is what a URI that begins with https:// becomes.

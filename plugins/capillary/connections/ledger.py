@@ -10,8 +10,8 @@ from airflow.sdk import Connection
 from sqlalchemy import URL
 
 from capillary.ledger.database import ledger_url
-from capillary.ledger.errors import LedgerRefused
-from capillary.ledger.libpq import ParameterRefused, checked
+from capillary.ledger.errors import LedgerRefused, ParameterRefused
+from capillary.ledger.libpq import checked
 
 #: Extras of Airflow's own Postgres hook, which the ledger does not go through: they change nothing for it.
 HARMLESS: Final = frozenset(

@@ -12,7 +12,8 @@ from capillary.api.errors import SettingsInvalid
 from capillary.api.settings import PlatformSettings
 from capillary.api.settings_fields import BOUNDS
 from capillary.connections.as_typed import assert_as_typed, json_object
-from capillary.connections.fields import ConnectionInvalid, as_number, as_switch, as_text, nearest
+from capillary.connections.errors import ConnectionInvalid
+from capillary.connections.fields import as_number, as_switch, as_text, nearest
 from capillary.connections.http_connection import OPTIONS, TYPES, address_of, http_meaning
 
 #: Names the connection whose login and password are the till of the wrapped call.

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from sqlalchemy import URL
 
-from capillary.connections.lookup import ConnectionUnusable
+from capillary.connections.errors import ConnectionUnusable
 
 #: What every SQLite file begins with (https://www.sqlite.org/fileformat.html).
 _HEADER: Final = b"SQLite format 3\0"

@@ -20,10 +20,11 @@ from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from capillary.connections.as_typed import json_object
-from capillary.connections.fields import ConnectionInvalid
-from capillary.connections.lookup import ConnectionDenied, ConnectionUnusable, look_up
+from capillary.connections.errors import ConnectionDenied, ConnectionInvalid, ConnectionUnusable
+from capillary.connections.lookup import look_up
 from capillary.connections.sqlite_file import assert_file
-from capillary.engine.query_errors import CONN_ID_OPTION, LoginRefused, QueryInterrupted, is_login_refused
+from capillary.engine.errors import LoginRefused, QueryInterrupted
+from capillary.engine.query_errors import CONN_ID_OPTION, is_login_refused
 from capillary.errors import CapillaryError
 
 #: Extras that change what rows are, or take the transaction away in which the look is read-only and streams.

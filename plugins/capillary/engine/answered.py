@@ -21,7 +21,7 @@ from capillary.ledger.request_rows import Seen
 _LOG: Final = logging.getLogger("capillary.answered")
 
 
-class Word(StrEnum):
+class Whose(StrEnum):
     """What a read of the request that a reply named has shown."""
 
     OURS = "ours"  #: it is what was sent, and recorded
@@ -41,7 +41,7 @@ class Named:
 
 async def look_up(
     ledger: Ledger, client: Client, runtime: Runtime, named: Named, *, account: str
-) -> tuple[Word, Seen | None]:
+) -> tuple[Whose, Seen | None]:
     """Read what a reply named, once; where it is what was sent, record it and return how it stands.
 
     A read that fails is not an answer, and nothing is raised.
@@ -51,24 +51,24 @@ async def look_up(
         row = await client.read_request(named.platform_request_id, attempts=1)
     except (PlatformUnavailable, ReplyUnreadable, CallRefused) as error:
         _LOG.warning("request %s, which an answer named, could not be read: %s", platform_request_id, error)
-        return Word.UNCLEAR, None
+        return Whose.UNCLEAR, None
     if row is None:
-        return Word.NOT_THERE, None
+        return Whose.NOT_THERE, None
 
-    def record() -> Word:
+    def record() -> Whose:
         with ledger.write() as tx:
             return _recorded(tx, row, named, account)
 
-    word = await runtime.ledger_call(record)
-    _LOG.info("request %s, which the answer to %s named, is %s", platform_request_id, named.key, word)
-    return word, seen_in(row) if word is Word.OURS else None
+    whose = await runtime.ledger_call(record)
+    _LOG.info("request %s, which the answer to %s named, is %s", platform_request_id, named.key, whose)
+    return whose, seen_in(row) if whose is Whose.OURS else None
 
 
-def _recorded(tx: Transaction, row: WorkflowRequest, named: Named, account: str) -> Word:
+def _recorded(tx: Transaction, row: WorkflowRequest, named: Named, account: str) -> Whose:
     holder = holders(tx, [named.key]).get(named.key)
     if holder is None or (holder.request_id, holder.account) != (named.request_id, account):
-        return Word.UNCLEAR
+        return Whose.UNCLEAR
     if answers_for(tx, row, key=named.key, request_id=named.request_id):
         request_rows.record_sighting(tx, named.request_id, seen_in(row))
-        return Word.OURS
-    return Word.OTHERS if row.customers else Word.UNCLEAR
+        return Whose.OURS
+    return Whose.OTHERS if row.customers else Whose.UNCLEAR

@@ -27,7 +27,7 @@ from capillary.api.client import Client
 from capillary.api.outside_text import on_one_line, shell_word
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine.answered import Named, Word, look_up
+from capillary.engine.answered import Named, Whose, look_up
 from capillary.engine.lean_list import look_behind
 from capillary.engine.list_controls import hidden_ones
 from capillary.engine.lookalikes import Lookalike, Lookalikes
@@ -40,7 +40,7 @@ from capillary.engine.unreadable_rows import is_through
 from capillary.engine.watch import cluster_day, note_clocks
 from capillary.ledger import request_rows, scans
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.doubts import InDoubt, due_doubts
+from capillary.ledger.doubts import DueDoubt, due_doubts
 from capillary.ledger.errors import Stopped
 from capillary.ledger.history import history
 from capillary.ledger.request_rows import ConfirmedAbsence
@@ -138,7 +138,7 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
 
 
 async def _absences(
-    ledger: Ledger, client: Client, runtime: Runtime, begun: datetime, doubts: tuple[InDoubt, ...]
+    ledger: Ledger, client: Client, runtime: Runtime, begun: datetime, doubts: tuple[DueDoubt, ...]
 ) -> tuple[int, list[tuple[ConfirmedAbsence, int]]]:
     account, user = client.settings.account, client.settings.sender
     seen_keys, made_at = set[str](), dict[str, datetime | None]()
@@ -172,7 +172,7 @@ async def _absences(
     if await hidden_ones(ledger, client, runtime, begun=begun, since=since, shown=made_at.keys()):
         return found, []
 
-    def judge() -> list[InDoubt]:
+    def judge() -> list[DueDoubt]:
         with ledger.read() as tx:
             is_read = history(tx, account, user).read_at is not None
             state = scans.state(tx, account)
@@ -199,7 +199,7 @@ async def _absences(
 
 
 async def _read_answered(
-    ledger: Ledger, client: Client, runtime: Runtime, named: Iterable[InDoubt], seen_keys: set[str]
+    ledger: Ledger, client: Client, runtime: Runtime, named: Iterable[DueDoubt], seen_keys: set[str]
 ) -> dict[int, Lookalike]:
     """Read what replies named; add the keys of what is found, and return what stays unclear, by the ledger's id."""
     account = client.settings.account
@@ -213,18 +213,18 @@ async def _read_answered(
         answered_id = doubt.answered_id or ""
         if await runtime.ledger_call(lambda each=answered_id: not_ours(each)):  # type: ignore[misc]
             continue
-        word = Word.UNCLEAR
+        whose = Whose.UNCLEAR
         if reads < ANSWERED_READS:
             asked = Named(doubt.request_id, doubt.key, answered_id)
-            word, _ = await look_up(ledger, client, runtime, asked, account=account)
-        if word is Word.OURS:
+            whose, _ = await look_up(ledger, client, runtime, asked, account=account)
+        if whose is Whose.OURS:
             seen_keys.add(doubt.key)
-        elif word is Word.UNCLEAR:
+        elif whose is Whose.UNCLEAR:
             unclear[doubt.request_id] = Lookalike(answered_id, None)
     return unclear
 
 
-def _name(ledger: Ledger, doubt: InDoubt, row: Lookalike) -> None:
+def _name(ledger: Ledger, doubt: DueDoubt, row: Lookalike) -> None:
     """Name to a person what holds a doubt that would be over by now."""
     platform_request_id = on_one_line(row.platform_request_id)
     under = "without a key" if row.request_key is None else f"under key {on_one_line(row.request_key)}"
@@ -238,14 +238,14 @@ def _name(ledger: Ledger, doubt: InDoubt, row: Lookalike) -> None:
     _LOG.error("request %s stays in doubt: %s", doubt.key, reason)
 
 
-def _as_of_the_jump(doubt: InDoubt, jumped_at: datetime | None, settings: PlatformSettings) -> InDoubt:
+def _as_of_the_jump(doubt: DueDoubt, jumped_at: datetime | None, settings: PlatformSettings) -> DueDoubt:
     """Return a doubt of before a clock jumped as one of that moment: by which clock it was dated is not known."""
     if jumped_at is None or doubt.last_sent_at > jumped_at:
         return doubt
     return replace(doubt, last_sent_at=jumped_at, doubt_from=max(doubt.doubt_from, jumped_at + doubt_after(settings)))
 
 
-def _may_judge(doubt: InDoubt, begun: datetime, controls: _Controls, settings: PlatformSettings) -> bool:
+def _may_judge(doubt: DueDoubt, begun: datetime, controls: _Controls, settings: PlatformSettings) -> bool:
     if begun <= doubt.doubt_from:
         return False
     is_its_sender = doubt.sender == settings.sender
@@ -257,7 +257,7 @@ def _may_judge(doubt: InDoubt, begun: datetime, controls: _Controls, settings: P
     return is_its_sender and begun > doubt.doubt_from + WITHOUT_CONTROL
 
 
-def _doubts(ledger: Ledger, account: str) -> tuple[datetime, tuple[InDoubt, ...]]:
+def _doubts(ledger: Ledger, account: str) -> tuple[datetime, tuple[DueDoubt, ...]]:
     with ledger.read() as tx:
         return tx.now, due_doubts(tx, account)
 

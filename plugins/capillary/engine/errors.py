@@ -1,8 +1,35 @@
-"""Why the engine stops, and what fixes it."""
+"""Why the engine stops, and what to do.
+
+Which of them a retry may end is what they stand under; in brackets the module of one that is raised there alone::
+
+    CapillaryError
+      QueryFailed
+      TerminalError
+        AutoApproved
+        BadgeUnfit (preflight)
+        BodyChanged
+        ColumnMissing (warehouse)
+        CommentOpen (query_parameters)
+        HistoryUnread
+        InvalidId (customer_id)
+        LedgerBehind
+        LoginRefused
+        ParameterInvalid (query_parameters)
+        ParameterMissing (query_parameters)
+        QueryRefused
+        WrongAccount
+      TransientError
+        HistoryOpen
+        ListCutShort
+        QueryInterrupted
+        ServerChanged
+        SubmittingOff
+        TooMuchDoubt
+"""
 
 from __future__ import annotations
 
-from capillary.errors import TerminalError, TransientError
+from capillary.errors import CapillaryError, TerminalError, TransientError
 from capillary.ledger.server import Change
 
 
@@ -56,3 +83,40 @@ class BodyChanged(TerminalError):
 
 class WrongAccount(TerminalError):
     """The connection leads to another account than the one that the run was planned for."""
+
+
+class QueryFailed(CapillaryError):
+    """The warehouse did not give all rows.
+
+    Args:
+        reason: its own first line, without parameters and values.
+        conn_id: the connection that leads to it.
+    """
+
+    remedy = ""
+
+    def __init__(self, *, reason: str, conn_id: str = "warehouse") -> None:
+        self.reason = reason
+        self.conn_id = conn_id
+        super().__init__(f"The query for eligible customers failed: {reason}. {self.remedy.format(conn_id)}.")
+
+
+class QueryRefused(QueryFailed, TerminalError):
+    """The query as it stands cannot be run; nobody was planned."""
+
+    remedy = "Correct the campaign's SQL, or the fields or rights of the connection {}"
+
+
+class LoginRefused(QueryFailed, TerminalError):
+    """The warehouse does not take the connection's login; nobody was planned. More tries might lock the account."""
+
+    remedy = (
+        "The warehouse refuses the login of the connection {}. Correct its login and password (or its key or token), "
+        "or have the account let in, then clear the task"
+    )
+
+
+class QueryInterrupted(QueryFailed, TransientError):
+    """The warehouse was out of reach, busy, or stopped the query; the next try starts from the first row."""
+
+    remedy = "Clear the task once the connection {} answers again"

@@ -18,8 +18,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from capillary.api.envelope import presentable
 from capillary.engine.driver_codes import driver_of, number_of, sqlstate_of
+from capillary.engine.errors import LoginRefused, QueryInterrupted, QueryRefused
 from capillary.engine.login_errors import MYSQL_DRIVERS, refuses_login
-from capillary.errors import CapillaryError, TerminalError, TransientError
 
 #: Option of a warehouse's engine: the id of the Airflow connection that it was made from.
 CONN_ID_OPTION: Final = "capillary_conn_id"
@@ -90,43 +90,6 @@ _CLOSING: Final = {"'": "'", '"': '"', "`": "`", "«": "»", "»": "«", "„": 
 _OPENING: Final = re.compile(rf"(?<!\w)[{''.join(_CLOSING)}]")
 _VALUE: Final = re.compile(r"(?i)\b(values?)(\s*[:=]\s*|\s+(?=\d))(?!['\"`]).*")
 _WORD: Final = re.compile(r"\w+")
-
-
-class QueryFailed(CapillaryError):
-    """The warehouse did not give all rows.
-
-    Args:
-        reason: its own first line, without parameters and values.
-        conn_id: the connection that leads to it.
-    """
-
-    remedy = ""
-
-    def __init__(self, *, reason: str, conn_id: str = "warehouse") -> None:
-        self.reason = reason
-        self.conn_id = conn_id
-        super().__init__(f"The query for eligible customers failed: {reason}. {self.remedy.format(conn_id)}.")
-
-
-class QueryRefused(QueryFailed, TerminalError):
-    """The query as it stands cannot be run; nobody was planned."""
-
-    remedy = "Correct the campaign's SQL, or the fields or rights of the connection {}"
-
-
-class LoginRefused(QueryFailed, TerminalError):
-    """The warehouse does not take the connection's login; nobody was planned. More tries might lock the account."""
-
-    remedy = (
-        "The warehouse refuses the login of the connection {}. Correct its login and password (or its key or token), "
-        "or have the account let in, then clear the task"
-    )
-
-
-class QueryInterrupted(QueryFailed, TransientError):
-    """The warehouse was out of reach, busy, or stopped the query; the next try starts from the first row."""
-
-    remedy = "Clear the task once the connection {} answers again"
 
 
 def failed_query(error: Exception, engine: Engine, sql: str = "") -> QueryInterrupted | QueryRefused | LoginRefused:

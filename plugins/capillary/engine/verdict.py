@@ -17,7 +17,7 @@ from capillary.ledger.status import Outcome
 from capillary.wrong_fields import explained, fields_of, shown
 
 
-class Word(StrEnum):
+class OnFinding(StrEnum):
     """What a campaign makes of something that may be a fault."""
 
     FAIL = "fail"  #: the run fails
@@ -25,17 +25,17 @@ class Word(StrEnum):
     ACCEPT = "accept"  #: the run passes
 
 
-def _word_of(given: object) -> Word:
-    if not isinstance(given, str) or given not in set(Word):
+def _on_finding_of(given: object) -> OnFinding:
+    if not isinstance(given, str) or given not in set(OnFinding):
         raise ValueError(f"it is {shown(given)}")
-    return Word(given)
+    return OnFinding(given)
 
 
-#: A word, or its text.
-WordOrText: TypeAlias = Annotated[
-    Word,
-    PlainValidator(_word_of),
-    Field(description="Word.FAIL, Word.WARN or Word.ACCEPT, or its text: 'fail', 'warn' or 'accept'"),
+#: An `OnFinding`, or its text.
+OnFindingOrText: TypeAlias = Annotated[
+    OnFinding,
+    PlainValidator(_on_finding_of),
+    Field(description="OnFinding.FAIL, OnFinding.WARN or OnFinding.ACCEPT, or its text: 'fail', 'warn' or 'accept'"),
 ]
 
 
@@ -44,7 +44,8 @@ class Policy:
     """What a campaign takes as a pass.
 
     Up to so many customers may end as failed or not accepted: the number `tolerated_failures`, or the share
-    `tolerated_failure_share` of those planned, whichever is more. Default: none. The others take a `Word` or its text.
+    `tolerated_failure_share` of those planned, whichever is more. Default: none. The others take an `OnFinding`
+    or its text.
 
     Raises:
         FieldsInvalid: a field cannot be used; every one is named.
@@ -57,9 +58,9 @@ class Policy:
         float,
         Field(ge=0, le=1, allow_inf_nan=False, description="a share of the planned customers, 0.0 to 1.0"),
     ] = 0.0
-    on_rejected: WordOrText = Word.FAIL
-    on_auto_approved: WordOrText = Word.FAIL
-    on_unconfirmed: WordOrText = Word.FAIL
+    on_rejected: OnFindingOrText = OnFinding.FAIL
+    on_auto_approved: OnFindingOrText = OnFinding.FAIL
+    on_unconfirmed: OnFindingOrText = OnFinding.FAIL
 
     @model_validator(mode="wrap")
     @classmethod
@@ -148,10 +149,10 @@ def judge(facts: Facts, policy: Policy) -> Verdict:
         return Verdict(passed=True, sentence=_nothing_planned(facts))
     problems = _unfinished(facts)
     warnings: list[str] = []
-    for word, sentence in _doubtful_endings(facts, policy):
-        if word is Word.FAIL:
+    for finding, sentence in _doubtful_endings(facts, policy):
+        if finding is OnFinding.FAIL:
             problems.append(sentence)
-        elif word is Word.WARN:
+        elif finding is OnFinding.WARN:
             warnings.append(f"Warning: {sentence}")
     sentences = [*(problems or [_ended_well(facts)]), *warnings]
     proven = not problems and _is_proven(facts)
@@ -202,9 +203,9 @@ def _unfinished(facts: Facts) -> list[str]:
     return problems
 
 
-def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
-    """Return what may be a fault, each with the policy's word for it."""
-    endings: list[tuple[Word, str]] = []
+def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[OnFinding, str]]:
+    """Return what may be a fault, each with what the policy makes of it."""
+    endings: list[tuple[OnFinding, str]] = []
     failures = facts.outcomes.get(Outcome.FAILED, 0) + facts.outcomes.get(Outcome.NOT_ACCEPTED, 0)
     unconfirmed = facts.outcomes.get(Outcome.UNCONFIRMED, 0)
     rejected = facts.outcomes.get(Outcome.REJECTED, 0)
@@ -233,7 +234,7 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[Word, str]]:
         tolerated = policy.tolerates(failures, facts.planned)
         endings.append(
             (
-                Word.WARN if tolerated else Word.FAIL,
+                OnFinding.WARN if tolerated else OnFinding.FAIL,
                 (
                     f"{failures:,} of {counted(facts.planned, 'customer')} failed or not accepted"
                     f"{', as tolerated' if tolerated else ''}: see the codes in the report, fix the cause, "

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, CursorResult, Engine, TextClause
 
-from capillary.engine.query_errors import QueryRefused, failed_query
+from capillary.engine.errors import QueryRefused
+from capillary.engine.query_errors import failed_query
 from capillary.engine.query_parameters import prepare
 from capillary.errors import CapillaryError, TerminalError
 

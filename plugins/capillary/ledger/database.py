@@ -17,8 +17,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
-from capillary.ledger.errors import LedgerMissing, LedgerRefused, LedgerUnavailable
-from capillary.ledger.libpq import ParameterRefused, assert_said_once, checked, defaults_for
+from capillary.ledger.errors import LedgerMissing, LedgerRefused, LedgerUnavailable, ParameterRefused
+from capillary.ledger.libpq import assert_said_once, checked, defaults_for
 from capillary.ledger.opening import explained
 from capillary.ledger.revision import assert_schema_current
 from capillary.ledger.soundness import (

@@ -13,7 +13,7 @@ from capillary.ledger.status import RequestStatus
 
 
 @dataclass(frozen=True, slots=True)
-class InDoubt:
+class DueDoubt:
     """A request in doubt whose absence may be judged now."""
 
     request_id: int
@@ -36,7 +36,7 @@ class OwnDoubt:
     doubt_from: datetime
 
 
-def due_doubts(tx: Transaction, account: str) -> tuple[InDoubt, ...]:
+def due_doubts(tx: Transaction, account: str) -> tuple[DueDoubt, ...]:
     """Return the account's requests in doubt whose absence may be judged by now."""
     columns = badge_request.c
     rows = tx.conn.execute(
@@ -60,7 +60,7 @@ def due_doubts(tx: Transaction, account: str) -> tuple[InDoubt, ...]:
         )
         .order_by(columns.id)
     )
-    return tuple(InDoubt(*row) for row in rows)
+    return tuple(DueDoubt(*row) for row in rows)
 
 
 def own_doubts(tx: Transaction, account: str, sender: str, *, under_way_since: datetime) -> tuple[OwnDoubt, ...]:

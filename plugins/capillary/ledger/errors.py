@@ -1,4 +1,27 @@
-"""What the ledger refuses, and what fixes it."""
+"""What the ledger refuses, and what to do.
+
+Which of them a retry may end is what they stand under; in brackets the module of one that is raised there alone::
+
+    CapillaryError
+      LedgerBroken
+      TerminalError
+        ErasureRefused (erase)
+        GuardRefused
+        LedgerMissing
+        LedgerRefused
+          ParameterRefused
+        OccasionTaken
+        OrganisationElsewhere
+        PlanUnknown
+        SchemaBehind
+        Stopped
+        ValueUnfit
+      TransientError
+        LedgerUnavailable
+        RequestGone
+        SchemaDiffers
+        StagingFailed (staging)
+"""
 
 from __future__ import annotations
 
@@ -82,3 +105,19 @@ class RequestGone(TransientError, LookupError):
 
 class LedgerBroken(CapillaryError):
     """A count that must hold does not. The transaction was rolled back."""
+
+
+class ParameterRefused(LedgerRefused):
+    """A parameter of the connection would not be honoured as it stands. The value is never repeated.
+
+    Attributes:
+        name: the parameter.
+        problem: what is wrong with it.
+        remedy: what to write in its place.
+    """
+
+    def __init__(self, name: str, problem: str, remedy: str) -> None:
+        self.name = name
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"the ledger's address, parameter {name!r}: {problem}. {remedy}")

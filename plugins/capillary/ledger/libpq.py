@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus
 
 from sqlalchemy import URL
 
-from capillary.ledger.errors import LedgerRefused
+from capillary.ledger.errors import LedgerRefused, ParameterRefused
 
 #: What is given where the connection says nothing. libpq's own would wait for a silent host forever, or for the
 #: operating system's two hours. Seconds, save `tcp_user_timeout`: milliseconds.
@@ -32,22 +32,6 @@ _SWITCHES: Final = frozenset({"keepalives", "sslcompression", "sslsni", "gssdele
 _AS_NUMBER: Final = {True: "1", False: "0", "true": "1", "false": "0", "on": "1", "off": "0", "yes": "1", "no": "0"}
 #: A URL's own parts, as libpq calls them.
 _PARTS: Final = {"host": "host", "port": "port", "user": "username", "password": "password", "dbname": "database"}
-
-
-class ParameterRefused(LedgerRefused):
-    """A parameter of the connection would not be honoured as it stands. The value is never repeated.
-
-    Attributes:
-        name: the parameter.
-        problem: what is wrong with it.
-        remedy: what to write in its place.
-    """
-
-    def __init__(self, name: str, problem: str, remedy: str) -> None:
-        self.name = name
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"the ledger's address, parameter {name!r}: {problem}. {remedy}")
 
 
 def driver_missing(error: ImportError) -> LedgerRefused:

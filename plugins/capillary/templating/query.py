@@ -13,7 +13,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from jinja2 import Environment, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
 from jinja2.nativetypes import NativeEnvironment
 
-from capillary.campaign.sql_file import SqlInvalid, names_a_file, parsed, query_of
+from capillary.campaign.errors import SqlInvalid
+from capillary.campaign.sql_file import names_a_file, parsed, query_of
 from capillary.templating.text import holds_jinja
 from capillary.templating.values import NoText, assert_one_value, assert_sql
 

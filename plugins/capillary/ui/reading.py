@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import URL, make_url
 
-from capillary.connections.lookup import ConnectionMissing
+from capillary.connections.errors import ConnectionMissing
 from capillary.errors import CapillaryError
 from capillary.hooks import ledger_url_of
 from capillary.ledger.database import Ledger, Transaction

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from capillary.engine.customer_id import InvalidId, Reason, customer_id_of, shape_of
-from capillary.engine.query_errors import QueryInterrupted, QueryRefused
+from capillary.engine.errors import QueryInterrupted, QueryRefused
 from capillary.engine.query_parameters import ParameterMissing
 from capillary.engine.warehouse import ColumnMissing, read_rows
 from capillary.errors import TerminalError, TransientError

@@ -14,14 +14,8 @@ import pytest
 from sqlalchemy import URL, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from capillary.engine.query_errors import (
-    CONN_ID_OPTION,
-    LoginRefused,
-    QueryFailed,
-    QueryInterrupted,
-    QueryRefused,
-    failed_query,
-)
+from capillary.engine.errors import LoginRefused, QueryFailed, QueryInterrupted, QueryRefused
+from capillary.engine.query_errors import CONN_ID_OPTION, failed_query
 from capillary.engine.query_probe import probe_query
 from capillary.engine.warehouse import read_rows
 from tests.pooler import pooler_or_skip

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from capillary.campaign.sql_file import SqlInvalid, parsed, query_of
+from capillary.campaign.errors import SqlInvalid
+from capillary.campaign.sql_file import parsed, query_of
 from capillary.engine.query_parameters import CommentOpen, open_comment_of
 from capillary.engine.query_probe import probe_query
 from capillary.engine.sql_tokens import GRAMMARS

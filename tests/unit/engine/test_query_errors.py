@@ -16,7 +16,8 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import CompileError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from capillary.engine.query_errors import QueryFailed, QueryInterrupted, QueryRefused, failed_query
+from capillary.engine.errors import QueryFailed, QueryInterrupted, QueryRefused
+from capillary.engine.query_errors import failed_query
 from capillary.engine.warehouse import read_rows
 
 SQL = "SELECT customer_id FROM mart.member WHERE tier = 'gold'"

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Dialect, Engine, create_engine, make_url
 
-from capillary.engine.query_errors import QueryRefused
+from capillary.engine.errors import QueryRefused
 from capillary.engine.query_parameters import (
     MAX_LISTED,
     ParameterInvalid,

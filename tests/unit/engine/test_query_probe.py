@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, Engine, create_engine, event, text
 
-from capillary.engine.query_errors import QueryInterrupted, QueryRefused
+from capillary.engine.errors import QueryInterrupted, QueryRefused
 from capillary.engine.query_parameters import ParameterInvalid, ParameterMissing
 from capillary.engine.query_probe import EXPLAINS, Depth, probe_query
 from capillary.engine.warehouse import ColumnMissing, read_rows

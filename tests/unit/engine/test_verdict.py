@@ -4,16 +4,22 @@ from typing import Any
 
 import pytest
 
-from capillary.engine.verdict import Facts, Policy, Word, judge
+from capillary.engine.verdict import Facts, OnFinding, Policy, judge
 from capillary.ledger.status import Outcome
 from capillary.wrong_fields import FieldsInvalid
 
 STRICT = Policy()
 LENIENT = Policy(
-    tolerated_failure_share=1.0, on_rejected=Word.ACCEPT, on_auto_approved=Word.ACCEPT, on_unconfirmed=Word.ACCEPT
+    tolerated_failure_share=1.0,
+    on_rejected=OnFinding.ACCEPT,
+    on_auto_approved=OnFinding.ACCEPT,
+    on_unconfirmed=OnFinding.ACCEPT,
 )
 WARNING = Policy(
-    tolerated_failure_share=1.0, on_rejected=Word.WARN, on_auto_approved=Word.WARN, on_unconfirmed=Word.WARN
+    tolerated_failure_share=1.0,
+    on_rejected=OnFinding.WARN,
+    on_auto_approved=OnFinding.WARN,
+    on_unconfirmed=OnFinding.WARN,
 )
 
 
@@ -113,7 +119,7 @@ def test_a_warning_comes_after_what_ended() -> None:
 def test_what_fails_the_run_comes_before_what_it_warns_of() -> None:
     facts = run(1, requests_open=1, enrolled=1, rejected=1, unconfirmed=1)
 
-    verdict = judge(facts, Policy(on_unconfirmed=Word.WARN))
+    verdict = judge(facts, Policy(on_unconfirmed=OnFinding.WARN))
 
     order = [verdict.sentence.index(part) for part in ("Not finished", "1 customer rejected", "Warning: 1 customer un")]
     assert order == sorted(order)
@@ -169,7 +175,7 @@ def test_a_tolerance_that_is_neither_is_refused(field: str, wrong: Any, remedy: 
 
 @pytest.mark.parametrize("name", ["on_rejected", "on_auto_approved", "on_unconfirmed"])
 def test_a_policy_takes_a_word_and_its_text(name: str) -> None:
-    for word in Word:
+    for word in OnFinding:
         text: Any = {name: str(word)}
         assert getattr(Policy(**text), name) is word
     for wrong in ("Warn", "", True, None, 1, b"warn"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, text
 
-from capillary.connections.lookup import ConnectionMissing
+from capillary.connections.errors import ConnectionMissing
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import LedgerMissing, LedgerUnavailable, SchemaDiffers
 from capillary.ledger.overview import campaigns
