@@ -26,6 +26,7 @@ from capillary.engine.send import Sender, Sending
 from capillary.ledger import stops
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import ValueUnfit
+from capillary.ledger.revision import REVISIONS
 from capillary.ledger.schema import badge_request, badge_run, badge_scan, badge_stop
 from capillary.ledger.stops import Scope
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
@@ -460,7 +461,7 @@ def test_a_stop_works_where_the_ledger_is_of_another_version(place: Place, said:
     assert main(["stopped"]) == 0
     with place.ledger.write() as tx:
         tx.conn.execute(text("ALTER TABLE badge_run RENAME COLUMN whose TO account"))
-        tx.conn.execute(text("UPDATE badge_ledger_version SET version_num = '0001d'"))
+        tx.conn.execute(text("UPDATE badge_ledger_version SET version_num = :now"), {"now": REVISIONS[-1]})
     with pytest.raises(AirflowFailException, match="sending is stopped"):
         submit(place, reference)
 
