@@ -15,7 +15,7 @@ from rich.console import Console
 from tests.fire.campaigns import storm_campaigns
 from tests.fire.judge import judge
 from tests.fire.kills import Killer
-from tests.fire.people import actions, campaigns_of, play
+from tests.fire.people import campaigns_of, deeds, play
 from tests.fire.rig import running_rig
 from tests.fire.storm import CAMPAIGNS, CHECKER_DELAY_S, Order, storm
 from tests.fire.table import print_lost, print_people, print_storm
@@ -76,7 +76,7 @@ def lost(seed: int, tell: Callable[[str], None], console: Console, *, keep: bool
 
 def people(only: str, tell: Callable[[str], None], console: Console, *, keep: bool = False) -> int:
     """Do what people do; 0 if no promise is broken."""
-    wanted = [each for each in actions() if only in each.name]
+    wanted = [deed for deed in deeds() if only in deed.name]
     campaigns = campaigns_of(wanted, first_number=1)
     with running_rig(campaigns, checker_delay_s=None, keep=keep) as rig:
         tell(f"everything runs in {rig.home.directory}")

@@ -20,7 +20,7 @@ from tests.fire.judge import judge, open_requests, unplanned
 from tests.fire.rig import Rig
 
 EXTRACT, SUBMIT, WAIT, REPORT = TASKS = ("extract_eligible_customers", "submit", "wait", "report")
-#: Requests of a action's run.
+#: Requests of a deed's run.
 REQUESTS = 6
 #: Seconds for something to happen: a task's state, a run's end.
 LIMIT_S = 600.0
@@ -38,7 +38,7 @@ _ENDED: Final = frozenset({"success", "failed"})
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class Deed:
     """Something that a person does.
 
     Attributes:
@@ -56,9 +56,9 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How an action ended: the state of its run (None: deleted), and every broken promise."""
+    """How a deed ended: the state of its run (None: deleted), and every broken promise."""
 
-    action: str
+    deed: str
     run_state: str | None
     broken: tuple[str, ...]
 
@@ -235,50 +235,50 @@ def _delete_after_success(act: Act) -> None:
     act.do(lambda: act.rig.api.delete_run(act.dag_id, _RUN))
 
 
-def actions() -> tuple[Action, ...]:
+def deeds() -> tuple[Deed, ...]:
     """All of them."""
     return (
-        *(Action(f"clear {task} while it runs", partial(_clear, task, "running")) for task in TASKS),
-        Action("clear wait while it is deferred", partial(_clear, WAIT, "deferred")),
-        Action("clear submit while wait is deferred", _clear_submit_while_wait_is_deferred),
-        *(Action(f"clear {task} after success", partial(_clear_after_success, task)) for task in TASKS),
-        Action("clear everything after success", _clear_all_after_success),
+        *(Deed(f"clear {task} while it runs", partial(_clear, task, "running")) for task in TASKS),
+        Deed("clear wait while it is deferred", partial(_clear, WAIT, "deferred")),
+        Deed("clear submit while wait is deferred", _clear_submit_while_wait_is_deferred),
+        *(Deed(f"clear {task} after success", partial(_clear_after_success, task)) for task in TASKS),
+        Deed("clear everything after success", _clear_all_after_success),
         *(
-            Action(f"mark {task} {word} while it is {state}", partial(_mark, task, state, word), ends=None)
+            Deed(f"mark {task} {word} while it is {state}", partial(_mark, task, state, word), ends=None)
             for word in ("success", "failed")
             for task, state in ((EXTRACT, "running"), (SUBMIT, "running"), (WAIT, "deferred"))
         ),
         *(
-            Action(f"mark the run {word} while {task} is {state}", partial(_mark_run, task, state, word), ends=None)
+            Deed(f"mark the run {word} while {task} is {state}", partial(_mark_run, task, state, word), ends=None)
             for word in ("success", "failed")
             for task, state in ((SUBMIT, "running"), (WAIT, "deferred"))
         ),
-        Action("pause and unpause while wait is deferred", _pause_while_deferred),
-        Action("miss the deadline, then clear wait", _miss_the_deadline, deadline_s=SHORT_DEADLINE_S),
-        Action("delete the run while submit runs", partial(_delete, SUBMIT, "running"), ends=None),
-        Action("delete the run while wait is deferred", partial(_delete, WAIT, "deferred"), ends=None),
-        Action("delete the run after success", _delete_after_success, ends=None),
+        Deed("pause and unpause while wait is deferred", _pause_while_deferred),
+        Deed("miss the deadline, then clear wait", _miss_the_deadline, deadline_s=SHORT_DEADLINE_S),
+        Deed("delete the run while submit runs", partial(_delete, SUBMIT, "running"), ends=None),
+        Deed("delete the run while wait is deferred", partial(_delete, WAIT, "deferred"), ends=None),
+        Deed("delete the run after success", _delete_after_success, ends=None),
     )
 
 
-def campaigns_of(wanted: Sequence[Action], first_number: int) -> list[Campaign]:
-    """A campaign for each action."""
+def campaigns_of(wanted: Sequence[Deed], first_number: int) -> list[Campaign]:
+    """A campaign for each deed."""
     return [
-        Campaign(f"people_{number}", number, deadline_s=action.deadline_s)
-        for number, action in enumerate(wanted, start=first_number)
+        Campaign(f"people_{number}", number, deadline_s=deed.deadline_s)
+        for number, deed in enumerate(wanted, start=first_number)
     ]
 
 
-def play(rig: Rig, wanted: Sequence[Action], campaigns: Sequence[Campaign], tell: Callable[[str], None]) -> list[Done]:
-    """Do every action, each followed by later runs, and judge each campaign by the books."""
+def play(rig: Rig, wanted: Sequence[Deed], campaigns: Sequence[Campaign], tell: Callable[[str], None]) -> list[Done]:
+    """Do every deed, each followed by later runs, and judge each campaign by the books."""
     # Every call takes longer, so that a task is met while it runs.
     rig.sandbox.patch("/_sandbox/switches", json={"latency_s": 0.3}).raise_for_status()
 
     stopping = Event()
 
-    def one(action: Action, campaign: Campaign) -> Done:
-        done = _do(Act(rig, campaign, stopping), action)
-        tell(f"{action.name}: {'; '.join(done.broken) or 'all holds'}")
+    def one(deed: Deed, campaign: Campaign) -> Done:
+        done = _do(Act(rig, campaign, stopping), deed)
+        tell(f"{deed.name}: {'; '.join(done.broken) or 'all holds'}")
         return done
 
     with ThreadPoolExecutor(len(wanted)) as threads:
@@ -288,10 +288,10 @@ def play(rig: Rig, wanted: Sequence[Action], campaigns: Sequence[Campaign], tell
             stopping.set()
 
 
-def _do(act: Act, action: Action) -> Done:
+def _do(act: Act, deed: Deed) -> Done:
     try:
         act.trigger(_RUN, REQUESTS)
-        action.act(act)
+        deed.act(act)
         act.checker_is_there = True
         act.until_ended()
         run_state = act.run_state()
@@ -299,11 +299,11 @@ def _do(act: Act, action: Action) -> Done:
         act.until_settled()
         _run_later(act)
     except (TimeoutError, AssertionError, RequestRejectedError) as error:
-        return Done(action.name, act.run_state(), (str(error), *judge(act.rig, {act.dag_id}).broken))
+        return Done(deed.name, act.run_state(), (str(error), *judge(act.rig, {act.dag_id}).broken))
     broken = list(judge(act.rig, {act.dag_id}).broken)
-    if action.ends is not None and run_state != action.ends:
-        broken.append(f"the run ended as {run_state}, not as {action.ends}")
-    return Done(action.name, run_state, tuple(broken))
+    if deed.ends is not None and run_state != deed.ends:
+        broken.append(f"the run ended as {run_state}, not as {deed.ends}")
+    return Done(deed.name, run_state, tuple(broken))
 
 
 def _run_later(act: Act) -> None:

@@ -47,13 +47,13 @@ def print_storm(storm: Storm, order: Order, console: Console) -> None:
 
 
 def print_people(done: Sequence[Done], broken: Sequence[str], console: Console) -> None:
-    """Print how each action ended, and what is broken over all of them."""
+    """Print how each deed ended, and what is broken over all of them."""
     table = Table(title="What people do", title_justify="left")
-    table.add_column("action")
+    table.add_column("deed")
     table.add_column("its run ended")
     table.add_column("what is broken")
     for each in done:
-        table.add_row(each.action, each.run_state or "deleted", "; ".join(each.broken) or "nothing")
+        table.add_row(each.deed, each.run_state or "deleted", "; ".join(each.broken) or "nothing")
     console.print(table)
     for sentence in broken:
         console.print(f"BROKEN over all: {sentence}")

@@ -269,10 +269,8 @@ def test_a_rejection_fails_the_report_and_is_told_in_full(place: Place, capsys: 
         report(place, reference)
     said = place.pushed.values["return_value"]
     assert (said["verdict"], said["funnel"]["rejected"], said["funnel"]["enrolled"]) == ("fail", 50, 70)
-    assert (
-        "50 customers rejected: the platform gave no code; "
-        "read the checker's message, and retry when its reason is gone"
-    ) in capsys.readouterr().out
+    remedy = "read the checker's message, and retry when its reason is gone"
+    assert f"50 customers rejected: the platform gave no code; {remedy}" in capsys.readouterr().out
     assert said["failures"] == [
         {"outcome": "rejected", "code": None, "meaning": "the platform gave no code", "customers": 50}
     ]

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
 from fastapi.routing import APIRoute
+from markupsafe import escape
 from sqlalchemy import select
 
 from capillary.ledger.database import Ledger
@@ -21,6 +22,7 @@ from capillary.ledger.request_rows import Seen, record_sighting
 from capillary.ledger.schema import badge_stop
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.status import Outcome
+from capillary.ledger.stops import Scope, order_stop
 from capillary.ui.app import pages
 from capillary.ui.rendering import HEADERS, PLACE
 from tests.pages.auth import NARROW, THEIRS
@@ -257,6 +259,18 @@ def test_a_stop_is_in_the_ledger_and_in_airflows_audit_log(server: ApiServer) ->
     of_olga = [each for each in log if each["owner"] == "olga"][:3]
     assert [each["event"] for each in of_olga] == ["badges.resume", "badges.resume", "badges.stop"]
     assert json.loads(of_olga[-1]["extra"])["account"] == SPEC.account
+
+
+def test_a_stop_of_one_campaign_is_resumed_where_it_is_told(server: ApiServer) -> None:
+    scope = Scope(SPEC.account, "gold_tier")
+    with Ledger(f"sqlite:///{server.ledger}") as ledger:
+        order_stop(ledger, scope, by="somebody", reason="a look first")
+    address = f"/confirm/resume/capillary?{urlencode({'account': scope.account, 'campaign': scope.campaign})}"
+    assert f'href="/capillary{escape(address)}"' in ask(server, "ada", "GET", "/badges").text
+    assert "/confirm/resume" not in ask(server, "uma", "GET", "/badges").text
+    assert "campaign &#39;gold_tier&#39; of" in ask(server, "ada", "GET", address).text
+    ask(server, "ada", "POST", "/resume/capillary", json=ACCOUNT | {"campaign": scope.campaign})
+    assert stopped(server) == []
 
 
 @pytest.mark.parametrize(

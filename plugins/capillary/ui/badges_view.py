@@ -147,6 +147,7 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
     dags = campaign_dags(reader.dag_ids)
     now, found, lines, every_account = ledger.look(_of_ledger)
     lines = tuple(line for line in lines if line.last.dag_id in reader.dag_ids)
+    connections = {each.account: each.connections for each in every_account}
     every_account = tuple(each for each in every_account if not reader.dag_ids.isdisjoint(each.dag_ids))
     visible = [each for each in found if reader.may_see(each)]
     waiting = [
@@ -157,7 +158,7 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
     visible = [*with_deadlines(visible, deadlines(waiting))]
     matters = by_urgency([*visible, *_of_airflow(dags, reader, now)])
     return BadgesShown(
-        matters=tuple(_matter(each, reader, now) for each in matters),
+        matters=tuple(_matter(each, reader, now, connections.get(each.account, ())) for each in matters),
         campaigns=_campaigns(dags, lines, reader),
         accounts=tuple(_account(each, reader) for each in every_account),
     )
@@ -183,20 +184,20 @@ def _of_airflow(dags: Mapping[str, CampaignDag], reader: Reader, now: datetime) 
             yield Matter(kind=Kind.KEEPING_LATE, dag_ids=(UPKEEP,), since=last)
 
 
-def _matter(matter: Matter, reader: Reader, now: datetime) -> MatterShown:
+def _matter(matter: Matter, reader: Reader, now: datetime, connections: Sequence[str]) -> MatterShown:
     visible = matter.dag_id is not None and matter.run_id is not None and matter.dag_id in reader.dag_ids
     if not visible:
         matter = replace(matter, dag_id=None, run_id=None)
-    asks_checker = matter.kind in {Kind.WAITING, Kind.CANARY_WAITS} and matter.connection is not None
-    resumes = matter.kind is Kind.STOPPED and matter.connection is not None
+    connection = matter.connection or next(iter(connections), None)
+    asks_checker = matter.kind in {Kind.WAITING, Kind.CANARY_WAITS} and connection is not None
     return MatterShown(
         matter=matter,
         said=said_of(matter, now),
         tone=_TONES[matter.kind],
         tag=_TAGS[matter.kind],
         run=(matter.dag_id, matter.run_id) if matter.dag_id and matter.run_id else None,
-        checker_url=checker_url(matter.connection) if asks_checker and matter.connection else "",
-        may_resume=matter.connection if resumes and reader.may_stop(matter.connection) else None,
+        checker_url=checker_url(connection) if asks_checker and connection else "",
+        may_resume=reader.may_stop_any(connections) if matter.kind is Kind.STOPPED else None,
         may_trigger=bool(matter.dag_id) and reader.may_trigger(str(matter.dag_id)),
         worth_retrying=retry_of(matter.failures).customers > 0,
     )

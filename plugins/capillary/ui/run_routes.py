@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -83,7 +84,7 @@ async def confirm(
     """Say what an order would send to Airflow; the person's own browser sends it from there."""
     shown = await _shown(request, reader, dag_id, run_id, None)
     kinds = choices(shown.left, take) if action is Action.RETRY else ()
-    order, why = _ordered(action, shown, kinds, reader)
+    order, why = await asyncio.to_thread(_ordered, action, shown, kinds, reader)  # it asks Airflow's database
     address = Addresses.of(request)
     return page(
         request,
