@@ -461,7 +461,7 @@ def test_a_stop_works_where_the_ledger_is_of_another_version(place: Place, said:
     assert main(["stopped"]) == 0
     with place.ledger.write() as tx:
         tx.conn.execute(text("ALTER TABLE badge_run RENAME COLUMN whose TO account"))
-        tx.conn.execute(text("UPDATE badge_ledger_version SET version_num = :now"), {"now": REVISIONS[-1]})
+        tx.conn.execute(text("UPDATE badge_ledger_version SET version_num = :newest"), {"newest": REVISIONS[-1]})
     with pytest.raises(AirflowFailException, match="sending is stopped"):
         submit(place, reference)
 

@@ -84,6 +84,7 @@ _DECISIONS: Final = frozenset({"approved", "rejected"})
 #: The platform's request workflow is younger than the first, and this code older than the second.
 _CREATED_FROM: Final = datetime(2015, 1, 1, tzinfo=UTC)
 _CREATED_BEFORE: Final = datetime(2100, 1, 1, tzinfo=UTC)
+_SIGNS_OF_A_UUID: Final = str.maketrans("", "", "-{}")
 _GREGORIAN_EPOCH: Final = datetime(1582, 10, 15, tzinfo=UTC)  # RFC 9562, UUID version 1
 
 
@@ -242,9 +243,14 @@ def parse_request(data: object, *, asked_for: str | None = None) -> WorkflowRequ
     if platform_request_id is None or state is None:
         missing = "state" if state is None else "request id"
         raise ReplyUnreadable(what="workflow request", reason=f"it has no {missing}")
-    if asked_for is not None and platform_request_id.casefold() != asked_for.casefold():
+    if asked_for is not None and _bare(platform_request_id) != _bare(asked_for):
         raise ReplyUnreadable(what="workflow request", reason="it is another one than was asked for")
     return _request(request, asked_for or platform_request_id, state)
+
+
+def _bare(platform_request_id: str) -> str:
+    """Return an id as it is the same in any case, and with or without a UUID's dashes and braces."""
+    return platform_request_id.casefold().translate(_SIGNS_OF_A_UUID)
 
 
 def _platform_request_id(request: dict[str, object]) -> str | None:
@@ -287,7 +293,7 @@ def _request(request: dict[str, object], platform_request_id: str, state: str) -
         human_decided=_is_decision(details.get("AdminTask_Output")),
         wraps_issue_bulk=_wraps_issue_bulk(fields(details.get(_PAYLOAD)).get("path")),
         checker_message=text(fields(details.get("AdminTask-Payload")).get("actionMessage"), limit=MESSAGE_LIMIT),
-        created_at=_created_at(platform_request_id),
+        created_at=created_at_of(platform_request_id),
         execution=None if output is None else parse_execution(output),
         maker_id=_user_number(request.get("userId")),
         start_time=_time_as_shown(request.get("startTime")),
@@ -351,7 +357,8 @@ def _parse_customers(value: object) -> tuple[int, ...] | None:
     return tuple(readable) if len(readable) == len(customers) else None
 
 
-def _created_at(platform_request_id: str) -> datetime | None:
+def created_at_of(platform_request_id: str) -> datetime | None:
+    """Return when the platform made a request, as its version 1 UUID says; None where its id tells no time."""
     try:
         parsed = uuid.UUID(platform_request_id)
         if parsed.version != 1:

@@ -184,7 +184,7 @@ class _Reading:
             pages = await self._pages(days, today)
             if pages > PAGES_AT_ONCE and days.count > 1:
                 return None
-            goes_on_to_now = pages > 0 and await self._read_to_the_end(days, today)
+            shown_to = await self._read_to_the_end(days, today) if pages > 0 else days.last
         except (PlatformUnavailable, ReplyUnreadable) as error:
             # Where the newest days get no answer as well, the platform is away.
             await self._pages(Days(today, today), today)
@@ -203,7 +203,7 @@ class _Reading:
                 return None
             _LOG.error("the platform refuses to list its requests of %s: %s", days, error.reason)
             return _Done(days, refused=True)
-        return _Done(Days(days.first, today) if goes_on_to_now else days, refused=False)
+        return _Done(Days(days.first, shown_to), refused=False)
 
     async def _read_what_last_days_hid(self, today: date) -> None:
         """Read the list without a last day, too, where it has more rows than the parts of it have shown.
@@ -249,11 +249,11 @@ class _Reading:
             return False
         return True
 
-    async def _read_to_the_end(self, days: Days, today: date, request_type: str | None = None) -> bool:
-        """Record the rows of these days, and return whether they were all rows up to now.
+    async def _read_to_the_end(self, days: Days, today: date, request_type: str | None = None) -> date:
+        """Record the rows of these days, and return the last day of which all were shown.
 
-        A platform that does not look at the last day shows everything each time. That is taken for true only where
-        the list without a last day has not a row more.
+        A platform that does not look at the last day shows later ones each time, as many as it shows at once. That is
+        taken for true only where the list without a last day has not a row more.
         """
         newest: list[datetime] = []
 
@@ -274,8 +274,10 @@ class _Reading:
             if await is_through(self.ledger, self.runtime, self.account, read):
                 made_at = cluster_day(newest[0], self.client.settings) if newest else days.last
                 if made_at <= days.last + _BEYOND:
-                    return False
-                return await self._has_no_more(Days(days.first, today), today, read.rows)
+                    return days.last
+                has_no_more = await self._has_no_more(Days(days.first, today), today, read.rows)
+                # Of its newest day it may show a part.
+                return min(made_at - _DAY, today) if has_no_more else days.last
         raise ListCutShort(
             f"the platform's list of {days} was read {READINGS} times and never to its end (last time "
             f"{counted(read.pages, 'page')}, {counted(read.rows, 'row')}), so nothing is sent: the part that was not "
@@ -332,8 +334,17 @@ class _Reading:
 
 
 def _is_read(ledger: Ledger, settings: PlatformSettings) -> bool:
+    """Return whether the reading is through. One that ended in the future says nothing of when: it is done again."""
     with ledger.read() as tx:
-        return history.history(tx, settings.account, settings.sender).read_at is not None
+        read_at = history.history(tx, settings.account, settings.sender).read_at
+        is_ahead = read_at is not None and read_at > tx.now + scans.CLOCK_JUMP
+    if is_ahead:
+        _LOG.warning(
+            "the ledger's clock was set back behind the first reading of %s: it is done again", settings.account
+        )
+        with ledger.write() as tx:
+            history.read_again(tx, settings.account, settings.sender)
+    return read_at is not None and not is_ahead
 
 
 def _until(days: Days, today: date) -> date | None:

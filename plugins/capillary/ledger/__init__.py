@@ -9,6 +9,7 @@ In reading order:
 - ``database``: a connection that can be trusted
 - ``opening``: why a ledger cannot be opened
 - ``soundness``: whether a database can keep the promises
+- ``one_place``: where the tables are found, and how their rows are numbered
 - ``server``: which server it is: a failover or a restore
 - ``libpq``: parameters of a PostgreSQL connection
 - ``startup_options``: settings that a pooler may drop
@@ -52,4 +53,6 @@ In reading order:
 - ``run_page``: one run, its requests and its failed customers
 - ``check``: the ledger held against itself
 - ``erase``: one customer taken out
+- ``moved``: the mark of a SQLite ledger that was copied
+- ``move``: from SQLite into PostgreSQL, whole or not at all
 """

@@ -19,6 +19,14 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from capillary.ledger.errors import LedgerMissing, LedgerRefused, LedgerUnavailable, ParameterRefused
 from capillary.ledger.libpq import assert_said_once, checked, defaults_for
+from capillary.ledger.moved import assert_not_moved
+from capillary.ledger.one_place import (
+    STOP_NAMES,
+    TABLES_FOUND,
+    assert_numbers_ahead,
+    assert_one_name,
+    assert_one_schema,
+)
 from capillary.ledger.opening import explained
 from capillary.ledger.revision import assert_schema_current
 from capillary.ledger.soundness import (
@@ -72,9 +80,11 @@ class Ledger:
         stops_only: for the emergency stop, which must work while anything else is wrong: only its own table is checked,
             whatever the schema's revision, and the server's time limits and read-only defaults are overruled.
         reads_only: for questions: the user need not be allowed to write, and a standby will do.
+        though_moved: for the copy alone: a SQLite file that was copied into another database is opened all the same.
         statement_s: PostgreSQL ends a statement that takes longer, seconds; None: as the server has it.
 
     Raises:
+        LedgerMoved: the SQLite file was copied into another database; every transaction asks.
         LedgerMissing: there is no such SQLite file, or the database has no ledger.
         LedgerRefused: another dialect, a SQLite database in memory, a parameter that libpq does not know, or a
             database that cannot keep the ledger's promises (`capillary.ledger.soundness`).
@@ -92,14 +102,17 @@ class Ledger:
         new: bool = False,
         stops_only: bool = False,
         reads_only: bool = False,
+        though_moved: bool = False,
         statement_s: float | None = None,
     ) -> None:
         self.url = ledger_url(url)
         self._clock = clock
-        self._tables: int | None = None
+        self._tables: str | None = None
         self._write_options = {"ledger_write": True}
         with explained(self.url):
             self.engine = _engine(self.url, new=new)
+            if though_moved:
+                self.engine = self.engine.execution_options(ledger_moved=True)
             if stops_only and self.engine.dialect.name == "postgresql":
                 self._write_options["postgresql_readonly"] = False
                 event.listen(self.engine, "begin", lift_limits)
@@ -107,9 +120,12 @@ class Ledger:
                 event.listen(self.engine, "begin", partial(limit_statements, statement_s))
             try:
                 with self.engine.connect() as conn:
+                    assert_one_name(conn)
                     if stops_only:
                         assert_takes_stops(conn)
+                        assert_one_schema(conn, STOP_NAMES)
                     elif reads_only:
+                        assert_one_schema(conn)
                         assert_schema_current(conn)
                         assert_rights(conn, rights=("SELECT",))
                     else:
@@ -122,9 +138,11 @@ class Ledger:
         assert_sound(conn)
         assert_options_hold(conn)
         if check_schema:
+            assert_one_schema(conn)
             assert_schema_current(conn)
             assert_rights(conn)
             assert_keys(conn)
+            assert_numbers_ahead(conn)
             self._tables = _tables_of(conn)
 
     def close(self) -> None:
@@ -193,14 +211,13 @@ class Ledger:
         return self._clock() if self._clock is not None else now.astimezone(UTC)
 
 
-_TABLES: Final = "CAST(to_regclass('badge_request') AS oid)"
-_BEGUN: Final = text(f"SELECT clock_timestamp(), {_TABLES}, current_setting('synchronous_commit')")
+_BEGUN: Final = text(f"SELECT clock_timestamp(), {TABLES_FOUND}, current_setting('synchronous_commit')")
 
 
-def _tables_of(conn: Connection) -> int | None:
+def _tables_of(conn: Connection) -> str | None:
     if conn.dialect.name == "sqlite":
         return None
-    found: int | None = conn.execute(text(f"SELECT {_TABLES}")).scalar_one()
+    found: str = conn.execute(text(f"SELECT {TABLES_FOUND}")).scalar_one()
     return found
 
 
@@ -348,4 +365,12 @@ def _identity(place: str) -> tuple[int, int] | None:
 
 def _begin_sqlite(conn: Connection) -> None:
     _assert_same_file(conn)
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("ledger_write") else "BEGIN DEFERRED")
+    options = conn.get_execution_options()
+    conn.exec_driver_sql("BEGIN IMMEDIATE" if options.get("ledger_write") else "BEGIN DEFERRED")
+    if options.get("ledger_moved"):
+        return
+    try:
+        assert_not_moved(conn)
+    except BaseException:
+        conn.exec_driver_sql("ROLLBACK")
+        raise

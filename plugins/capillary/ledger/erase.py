@@ -65,7 +65,7 @@ def _locked_occasions(tx: Transaction, customer_id: int, account: str | None) ->
         select(badge_occasion.c.id, badge_occasion.c.account)
         .where(here.exists(), *([] if account is None else [badge_occasion.c.account == account]))
         .order_by(badge_occasion.c.id)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     rows = tx.conn.execute(statement).all()
     accounts = sorted({row.account for row in rows})

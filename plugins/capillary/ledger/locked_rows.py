@@ -2,6 +2,10 @@
 
 Here is judged, too, what would make two identities of one: an organisation that the ledger knows under another
 address, and an occasion that another campaign uses.
+
+They are locked FOR NO KEY UPDATE: whoever plans, imports or erases takes turns, and nobody else waits. Where a
+transaction writes a request's row twice, as with a new sighting, PostgreSQL looks its foreign keys up once more; FOR
+UPDATE would hold that up for as long as a large plan takes, with the request's row locked.
 """
 
 from __future__ import annotations
@@ -55,7 +59,7 @@ def locked_occasion(
     row = tx.conn.execute(
         select(badge_occasion)
         .where(badge_occasion.c.account == account, badge_occasion.c.occasion == occasion)
-        .with_for_update()
+        .with_for_update(key_share=True)
     ).one()
     if row.badge_id != badge_id:
         wants = f"campaign {campaign!r}" if campaign is not None else "what is imported"
@@ -85,7 +89,7 @@ def locked_spec(tx: Transaction, spec: Spec) -> Row[Any]:
     return tx.conn.execute(
         select(badge_spec.c.id, badge_spec.c.proven_at)
         .where(badge_spec.c.account == spec.account, badge_spec.c.fingerprint == fingerprint)
-        .with_for_update()
+        .with_for_update(key_share=True)
     ).one()
 
 

@@ -130,12 +130,20 @@ _CONNECTING: Final[tuple[tuple[tuple[str, ...], _Kind, str, str], ...]] = (
         "stands behind a pooler that refuses a parameter of the connection",
         "remove options from the connection, or allow it in the pooler's ignore_startup_parameters",
     ),
+    (
+        ("transaction blocks not allowed",),
+        LedgerRefused,
+        "stands behind a pooler that takes no transactions",
+        "set its pool_mode to transaction or session",
+    ),
     (("connection refused",), LedgerUnavailable, "does not answer: nothing listens there", _LOOK),
     (("timeout", "timed out"), LedgerUnavailable, "does not answer in time", _LOOK),
 )
 #: Entries whose words must all be there; of the others one is enough.
 _ALL_WORDS: Final = frozenset({("database", "does not exist"), ('role "', "does not exist"), ("invalid ", " value")})
 
+#: What a pooler says of whatever it refuses by itself (protocol_violation): its words tell what.
+_POOLERS_OWN: Final = "08P01"
 #: SQLSTATE, or its class of two characters → same. Source: PostgreSQL documentation, appendix A.
 _STATES: Final[dict[str, tuple[_Kind, str, str]]] = {
     "42501": (
@@ -279,7 +287,7 @@ def place_of(url: URL) -> str:
 
 def _of_postgresql(error: BaseException) -> tuple[_Kind, str, str] | None:
     state = getattr(error, "sqlstate", None)
-    if state:
+    if state and state != _POOLERS_OWN:
         if exact := _STATES.get(state):
             return exact
         kind, problem, remedy = _STATES.get(state[:2], (LedgerUnavailable, "does not answer", _LOOK))

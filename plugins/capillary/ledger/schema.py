@@ -64,13 +64,23 @@ metadata = MetaData(
 # SQLite gives a self-numbering key only to INTEGER PRIMARY KEY.
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
+
+def _text(length: int) -> String:
+    """Return a text whose order and equality are those of its bytes.
+
+    With a language's order PostgreSQL's indexes go by the system's libraries, which change under it: with another
+    image of the server, or a standby's, an index no longer finds what is there, and an occasion is made a second time.
+    """
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
 badge_occasion = Table(
     "badge_occasion",
     metadata,
     Column("id", _Id, primary_key=True),
-    Column("account", String(255), nullable=False, comment="host[:port][/path]/organisation"),
-    Column("occasion", String(200), nullable=False),
-    Column("badge_id", String(24), nullable=False),
+    Column("account", _text(255), nullable=False, comment="host[:port][/path]/organisation"),
+    Column("occasion", _text(200), nullable=False),
+    Column("badge_id", _text(24), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("account", "occasion", name="uq_badge_occasion_account_occasion"),
 )
@@ -79,8 +89,8 @@ badge_spec = Table(
     "badge_spec",
     metadata,
     Column("id", _Id, primary_key=True),
-    Column("account", String(255), nullable=False),
-    Column("fingerprint", String(64), nullable=False),
+    Column("account", _text(255), nullable=False),
+    Column("fingerprint", _text(64), nullable=False),
     Column("config", Text, nullable=False, comment="JSON, without secrets; requests are built from it alone"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("proven_at", UtcDateTime, comment="a human approved a request under it and somebody was enrolled"),
@@ -91,13 +101,13 @@ badge_run = Table(
     "badge_run",
     metadata,
     Column("id", _Id, primary_key=True),
-    Column("account", String(255), nullable=False),
-    Column("campaign", String(200), nullable=False),
-    Column("token", String(32), nullable=False, unique=True, comment="random; a row number comes back after a restore"),
-    Column("dag_id", String(250), nullable=False),
-    Column("run_id", String(250), nullable=False),
-    Column("task_id", String(270), nullable=False, comment="of the planning task; with [n] when it is mapped"),
-    Column("capillary_conn_id", String(250), nullable=False),
+    Column("account", _text(255), nullable=False),
+    Column("campaign", _text(200), nullable=False),
+    Column("token", _text(32), nullable=False, unique=True, comment="random; a row number comes back after a restore"),
+    Column("dag_id", _text(250), nullable=False),
+    Column("run_id", _text(250), nullable=False),
+    Column("task_id", _text(270), nullable=False, comment="of the planning task; with [n] when it is mapped"),
+    Column("capillary_conn_id", _text(250), nullable=False),
     Column("occasion_id", _Id, ForeignKey("badge_occasion.id"), nullable=False),
     Column("spec_id", _Id, ForeignKey("badge_spec.id"), nullable=False),
     Column("eligible", BigInteger, nullable=False, comment="rows of the query"),
@@ -129,21 +139,21 @@ badge_request = Table(
     "badge_request",
     metadata,
     Column("id", _Id, primary_key=True),
-    Column("request_key", String(64), nullable=False, unique=True, comment="sent as the inner requestId"),
+    Column("request_key", _text(64), nullable=False, unique=True, comment="sent as the inner requestId"),
     Column("badge_run_id", _Id, ForeignKey("badge_run.id"), nullable=False),
     Column("occasion_id", _Id, ForeignKey("badge_occasion.id"), nullable=False),
     Column("spec_id", _Id, ForeignKey("badge_spec.id"), nullable=False),
     Column("ordinal", Integer, nullable=False, comment="0-based within its run"),
     Column("attempt", Integer, nullable=False),
     Column("customers", Integer, nullable=False),
-    Column("status", String(16), nullable=False),
+    Column("status", _text(16), nullable=False),
     Column("tries", Integer, nullable=False, server_default=text("0"), comment="claims so far; never goes back"),
     Column("resends", Integer, nullable=False, server_default=text("0"), comment="above 0: doubtful"),
-    Column("sender", String(64), comment="fingerprint of the credential user that sent it last"),
+    Column("sender", _text(64), comment="fingerprint of the credential user that sent it last"),
     Column("first_sent_at", UtcDateTime),
     Column("last_sent_at", UtcDateTime),
     Column("doubt_from", UtcDateTime, comment="absence may be judged by a scan begun after this"),
-    Column("answered_id", String(64), comment="platform request id in the reply to the last POST, trusted or not"),
+    Column("answered_id", _text(64), comment="platform request id in the reply to the last POST, trusted or not"),
     Column("error_code", Integer),
     Column("error", Text),
     Column("settled_at", UtcDateTime),
@@ -165,15 +175,15 @@ badge_request = Table(
 badge_sighting = Table(
     "badge_sighting",
     metadata,
-    Column("platform_request_id", String(64), primary_key=True, comment="the outer requestId, a UUID"),
+    Column("platform_request_id", _text(64), primary_key=True, comment="the outer requestId, a UUID"),
     Column("request_id", _Id, ForeignKey("badge_request.id"), nullable=False),
-    Column("state", String(64), nullable=False, comment="the platform's word"),
+    Column("state", _text(64), nullable=False, comment="the platform's word"),
     Column("auto_approved", Boolean, nullable=False, comment="decided, and no human's decision in the details"),
     Column("checker_message", Text),
-    Column("maker_id", String(20), comment="userId: the platform's number of the user who made it"),
-    Column("start_time", String(32), comment="as the platform shows it, in the cluster's time zone"),
-    Column("end_time", String(32), comment="likewise; NULL while undecided"),
-    Column("failed_checks", String(100), comment="the platform's own checks that it says failed; empty: none"),
+    Column("maker_id", _text(20), comment="userId: the platform's number of the user who made it"),
+    Column("start_time", _text(32), comment="as the platform shows it, in the cluster's time zone"),
+    Column("end_time", _text(32), comment="likewise; NULL while undecided"),
+    Column("failed_checks", _text(100), comment="the platform's own checks that it says failed; empty: none"),
     Column("seen_at", UtcDateTime, nullable=False),
     Column("terminal_seen_at", UtcDateTime),
     Index("ix_badge_sighting_request_id", "request_id"),
@@ -186,8 +196,8 @@ badge_enrolment = Table(
     Column("customer_id", BigInteger, primary_key=True, autoincrement=False),
     Column("attempt", Integer, primary_key=True, autoincrement=False),
     Column("request_id", _Id, ForeignKey("badge_request.id"), nullable=False),
-    Column("outcome", String(16)),
-    Column("issued_id", String(64)),
+    Column("outcome", _text(16)),
+    Column("issued_id", _text(64)),
     Column("error_code", Integer),
     CheckConstraint(
         "outcome IN ('enrolled', 'already_enrolled', 'rejected', 'failed', 'not_accepted', 'unconfirmed')",
@@ -209,7 +219,7 @@ badge_result = Table(
     "badge_result",
     metadata,
     Column("request_id", _Id, ForeignKey("badge_request.id"), nullable=False),
-    Column("outcome", String(16), nullable=False),
+    Column("outcome", _text(16), nullable=False),
     Column("error_code", Integer),
     Column("customers", Integer, nullable=False),
     Column(
@@ -230,14 +240,14 @@ badge_invalid = Table(
     metadata,
     Column("badge_run_id", _Id, ForeignKey("badge_run.id"), primary_key=True, autoincrement=False),
     Column("row_number", BigInteger, primary_key=True, autoincrement=False, comment="1-based in the query"),
-    Column("reason", String(100), nullable=False),
-    Column("shape", String(40), nullable=False, comment="the value with letters as a and digits as 9"),
+    Column("reason", _text(100), nullable=False),
+    Column("shape", _text(40), nullable=False, comment="the value with letters as a and digits as 9"),
 )
 
 badge_pace = Table(
     "badge_pace",
     metadata,
-    Column("account", String(255), primary_key=True),
+    Column("account", _text(255), primary_key=True),
     Column("next_slot_at", UtcDateTime, nullable=False),
     Column("blocked_until", UtcDateTime, comment="the platform answered 429"),
 )
@@ -245,23 +255,23 @@ badge_pace = Table(
 badge_scan = Table(
     "badge_scan",
     metadata,
-    Column("account", String(255), primary_key=True),
+    Column("account", _text(255), primary_key=True),
     Column("leased_until", UtcDateTime, nullable=False),
-    Column("leased_by", String(200), nullable=False),
+    Column("leased_by", _text(200), nullable=False),
     Column("read_at", UtcDateTime, comment="when the list was last read, or began to be"),
     Column("distrusted_at", UtcDateTime, comment="the list missed a request that a single read found"),
     Column("platform_ahead_s", BigInteger, comment="the platform's clock less the ledger's, as of the last jump"),
     Column("clock_jumped_at", UtcDateTime, comment="when that was last found to have changed by over a minute"),
     Column("whole_at", UtcDateTime, comment="when the last reading began that came to its end"),
-    Column("whole_by", String(64), comment="fingerprint of the credential user that did it"),
+    Column("whole_by", _text(64), comment="fingerprint of the credential user that did it"),
     Column("whole_pages", Integer, comment="how many calls it took"),
 )
 
 badge_history = Table(
     "badge_history",
     metadata,
-    Column("account", String(255), primary_key=True),
-    Column("sender", String(64), primary_key=True, comment="fingerprint of the credential user that reads"),
+    Column("account", _text(255), primary_key=True),
+    Column("sender", _text(64), primary_key=True, comment="fingerprint of the credential user that reads"),
     Column("first_day", Date, nullable=False, comment="first day of the first reading, in the cluster's time zone"),
     Column("next_day", Date, nullable=False, comment="the first reading has come to this day"),
     Column("unread", Text, comment="days that the platform refused to list"),
@@ -271,11 +281,11 @@ badge_history = Table(
 badge_unknown_key = Table(
     "badge_unknown_key",
     metadata,
-    Column("account", String(255), primary_key=True),
-    Column("sender", String(64), primary_key=True, comment="fingerprint of the credential user that was shown it"),
+    Column("account", _text(255), primary_key=True),
+    Column("sender", _text(64), primary_key=True, comment="fingerprint of the credential user that was shown it"),
     Column(
         "key",
-        String(64),
+        _text(64),
         primary_key=True,
         comment="a key of ours on the platform that this ledger does not know",
     ),
@@ -286,33 +296,31 @@ badge_unknown_key = Table(
 badge_not_ours = Table(
     "badge_not_ours",
     metadata,
-    Column("account", String(255), primary_key=True),
-    Column(
-        "key", String(64), primary_key=True, comment="a key of our form, of which a person said that it is not ours"
-    ),
+    Column("account", _text(255), primary_key=True),
+    Column("key", _text(64), primary_key=True, comment="a key of our form, of which a person said that it is not ours"),
     Column("said_at", UtcDateTime, nullable=False),
-    Column("said_by", String(200), nullable=False),
+    Column("said_by", _text(200), nullable=False),
 )
 
 badge_stop = Table(
     "badge_stop",
     metadata,
-    Column("account", String(255), primary_key=True),
-    Column("campaign", String(200), primary_key=True, comment="empty: every campaign of the account"),
+    Column("account", _text(255), primary_key=True),
+    Column("campaign", _text(200), primary_key=True, comment="empty: every campaign of the account"),
     Column("stopped_at", UtcDateTime, comment="NULL: not stopped"),
-    Column("stopped_by", String(200)),
+    Column("stopped_by", _text(200)),
     Column("reason", Text),
     Column("resumed_at", UtcDateTime),
-    Column("resumed_by", String(200)),
+    Column("resumed_by", _text(200)),
 )
 
 badge_server = Table(
     "badge_server",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False, comment="1: there is one row"),
-    Column("system_identifier", String(32), nullable=False),
-    Column("timeline", String(8), nullable=False, comment="8 hex digits"),
-    Column("requests_file", String(32), nullable=False, comment="of badge_request, after its database's number"),
+    Column("system_identifier", _text(32), nullable=False),
+    Column("timeline", _text(8), nullable=False, comment="8 hex digits"),
+    Column("requests_file", _text(32), nullable=False, comment="of badge_request, after its database's number"),
     Column("changed_at", UtcDateTime, comment="when one of the three was last found changed; NULL: never"),
     CheckConstraint("id = 1", name="one_row"),
 )

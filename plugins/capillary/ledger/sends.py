@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import case, func, select
+from sqlalchemy import func, select
 
 from capillary.ledger.conditions import is_watched, waits_for_long
 from capillary.ledger.database import Transaction
-from capillary.ledger.schema import badge_occasion, badge_request
+from capillary.ledger.schema import badge_occasion, badge_request, badge_sighting
 
+#: How many of the last requests tell when this ledger last sent.
+LAST: Final = 50
 _CHUNK: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class LastSent:
+    """One of the requests that were sent last.
+
+    Attributes:
+        first_sent_at: by the ledger's clock.
+        platform_request_ids: as what the platform showed it; none where it did not.
+    """
+
+    first_sent_at: datetime
+    platform_request_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +58,31 @@ class SentBetween:
     forgotten: int
 
 
-def last_sent(tx: Transaction, account: str, sender: str) -> tuple[datetime | None, datetime | None]:
-    """Return the newest first send of this credential user, and of anybody, of what this ledger sent."""
-    sent_at = case((badge_request.c.tries > 0, badge_request.c.first_sent_at))
-    row = tx.conn.execute(
-        select(func.max(case((badge_request.c.sender == sender, sent_at))), func.max(sent_at))
-        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
-        .where(badge_occasion.c.account == account)
-    ).one()
-    return row[0], row[1]
+def last_sent(tx: Transaction, account: str, sender: str | None) -> tuple[LastSent, ...]:
+    """Return the requests that this credential user, or anybody, sent last, at most `LAST`.
+
+    By their numbers: the ledger's clock may have been ahead when one of them was sent.
+    """
+    requests = badge_request.join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
+    sent = (
+        select(badge_request.c.id, badge_request.c.first_sent_at)
+        .select_from(requests)
+        .where(badge_occasion.c.account == account, badge_request.c.first_sent_at.is_not(None))
+        .where(badge_request.c.tries > 0)
+        .where(*([] if sender is None else [badge_request.c.sender == sender]))
+        .order_by(badge_request.c.id.desc())
+        .limit(LAST)
+        .subquery()
+    )
+    rows = tx.conn.execute(
+        select(sent, badge_sighting.c.platform_request_id).select_from(
+            sent.outerjoin(badge_sighting, badge_sighting.c.request_id == sent.c.id)
+        )
+    ).all()
+    seen_as = defaultdict[tuple[int, datetime], list[str]](list)
+    for row in rows:
+        seen_as[row.id, row.first_sent_at] += [row.platform_request_id] if row.platform_request_id else []
+    return tuple(LastSent(sent_at, tuple(ids)) for (_, sent_at), ids in seen_as.items())
 
 
 def first_watched(tx: Transaction, account: str, *, with_forgotten: bool = True) -> datetime | None:

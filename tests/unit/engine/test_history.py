@@ -291,6 +291,40 @@ async def test_a_list_that_does_not_look_at_the_last_day_is_read_once(platform: 
     assert len(platform.asked) < 3 * 100 + 20
 
 
+@pytest.mark.parametrize(
+    ("ahead", "again"), [(timedelta(seconds=30), False), (2 * scans.CLOCK_JUMP, True), (60 * DAY, True)]
+)
+async def test_a_reading_that_ended_in_the_future_is_done_again(
+    platform: Platform, ahead: timedelta, *, again: bool
+) -> None:
+    """The clock was ahead then, and nobody knows when it was: a restored ledger sent what was sent after it."""
+    platform.desk.now[0] += ahead
+    await platform.read()
+    platform.desk.now[0] -= ahead
+    platform.add(TODAY - 6 * DAY, KEY)
+    asked = len(platform.asked)
+    await platform.read()
+    assert (len(platform.asked) > asked) is again
+    assert unknown_key(platform) == (KEY if again else None)
+    assert stands(platform).read_at is not None
+    asked = len(platform.asked)
+    await platform.read()
+    assert len(platform.asked) == asked
+
+
+@pytest.mark.parametrize("at_once", [40, 90, 400])
+@pytest.mark.parametrize("ago", [3, 41, 100, 399])
+async def test_a_list_that_looks_at_no_last_day_and_ends_in_silence_is_read_on_from_there(
+    platform: Platform, at_once: int, ago: int
+) -> None:
+    """It shows later days than those asked for, but not all of them: what lay behind was taken as read, and sent."""
+    platform.ignores_last_day, platform.keeps_first, platform.most_days = True, True, at_once
+    for day in sorted({*range(0, 1200, 10), ago}):
+        platform.add(TODAY - day * DAY, KEY if day == ago else None, "AdminTask" if day == ago else "approved")
+    await platform.read()
+    assert unknown_key(platform) == KEY
+
+
 async def test_an_id_that_says_a_wrong_time_ends_nothing(platform: Platform) -> None:
     """Requests that were moved may have new ids; that one of them looks young proves nothing of the last day."""
     for ago in range(300):

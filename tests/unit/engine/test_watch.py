@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from capillary.api.errors import PlatformUnavailable
 from capillary.engine import list_controls
@@ -60,6 +61,9 @@ async def send_and_settle(desk: Desk, count: int, *, ago: timedelta) -> None:
 
 def change(desk: Desk, request_id: object, **values: Any) -> None:  # noqa: ANN401 - columns
     desk.write(update(badge_request).where(badge_request.c.id == request_id).values(**values))
+    if values.get("status") == "settled":  # and so decided
+        decided = update(badge_sighting).where(badge_sighting.c.request_id == request_id)
+        desk.write(decided.values(terminal_seen_at=values["settled_at"]))
 
 
 async def read(desk: Desk) -> Watched:
@@ -318,10 +322,83 @@ async def test_nothing_is_sent_where_what_was_forgotten_may_stand_on_refused_day
     assert desk.statuses()[-1] == "waiting"
 
 
-async def test_a_clock_that_was_set_back_does_not_begin_the_list_in_the_future(desk: Desk) -> None:
+async def test_a_first_reading_that_lies_ahead_says_nothing_of_when_the_list_was_known(desk: Desk) -> None:
     first_reading(desk, ago=-9 * DAY)
     await read(desk)
-    assert desk.lists == [(first_day(timedelta()), "ISSUE-BADGE")]
+    assert desk.lists[-1][0] == first_day(watching._FIRST_LOOK)
+
+
+def made_at(moment: datetime) -> str:
+    """Return a platform request id that was made then."""
+    ticks = int((moment - datetime(1582, 10, 15, tzinfo=UTC)) / timedelta(microseconds=1)) * 10
+    return str(UUID(fields=(ticks & 0xFFFFFFFF, ticks >> 32 & 0xFFFF, ticks >> 48 | 0x1000, 0x80, 0, 1)))
+
+
+async def since_before_sending(desk: Desk) -> date:
+    """Return from which day on the list is read before anything is sent."""
+    desk.lists.clear()
+    await watch(desk.ledger, desk.sender.client, desk.sender.runtime, before_sending=True)
+    return min(since for since, _ in desk.lists)
+
+
+async def send_with_a_wrong_clock(desk: Desk, *, ago: timedelta, by_the_ledger: timedelta, name: str) -> None:
+    """Have one request settled that was sent so long ago, and by the ledger's clock of then at another time."""
+    shown = await send(desk, ago=ago, settled=True)
+    sent_at = NOON - by_the_ledger
+    change(desk, desk.requests()[-1].id, first_sent_at=sent_at, last_sent_at=sent_at)
+    known = badge_sighting.c.platform_request_id == shown
+    desk.write(update(badge_sighting).where(known).values(platform_request_id=name))
+    desk.listed = [
+        replace(each, platform_request_id=name) if each.platform_request_id == shown else each for each in desk.listed
+    ]
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=5), 3 * DAY, 9 * DAY, 50 * DAY])
+async def test_what_was_sent_while_the_clock_was_ahead_is_as_old_as_the_platform_says(
+    desk: Desk, ahead: timedelta
+) -> None:
+    """A ledger that was restored later took its newest request for one of today, and sent what lay between."""
+    first_reading(desk, ago=60 * DAY)
+    await send(desk, ago=20 * DAY, settled=True)
+    await send_with_a_wrong_clock(desk, ago=10 * DAY, by_the_ledger=10 * DAY - ahead, name=made_at(NOON - 10 * DAY))
+    assert await since_before_sending(desk) == first_day(10 * DAY) - LOOK_BACK
+
+
+async def test_what_was_sent_ahead_and_tells_no_time_is_passed_over(desk: Desk) -> None:
+    first_reading(desk, ago=60 * DAY)
+    await send(desk, ago=20 * DAY, settled=True)
+    await send_with_a_wrong_clock(desk, ago=10 * DAY, by_the_ledger=-5 * DAY, name="p-2")
+    assert await since_before_sending(desk) == first_day(20 * DAY) - LOOK_BACK
+
+
+async def test_a_clock_that_was_behind_has_the_list_read_from_earlier_on(desk: Desk) -> None:
+    first_reading(desk, ago=60 * DAY)
+    await send_with_a_wrong_clock(desk, ago=10 * DAY, by_the_ledger=14 * DAY, name=made_at(NOON - 10 * DAY))
+    assert await since_before_sending(desk) == first_day(14 * DAY) - LOOK_BACK
+
+
+async def test_an_id_of_the_future_makes_nothing_younger(desk: Desk) -> None:
+    first_reading(desk, ago=60 * DAY)
+    await send_with_a_wrong_clock(desk, ago=10 * DAY, by_the_ledger=10 * DAY, name=made_at(NOON + 10 * DAY))
+    assert await since_before_sending(desk) == first_day(10 * DAY) - LOOK_BACK
+
+
+async def test_of_twins_the_first_one_tells_when_it_was_sent(desk: Desk) -> None:
+    first_reading(desk, ago=60 * DAY)
+    await send_with_a_wrong_clock(desk, ago=10 * DAY, by_the_ledger=DAY, name=made_at(NOON - 10 * DAY))
+    request = desk.requests()[-1]
+    desk.write(
+        insert(badge_sighting).values(
+            platform_request_id=made_at(NOON - 2 * DAY),
+            request_id=request.id,
+            state="approved",
+            auto_approved=False,
+            seen_at=NOON,
+            terminal_seen_at=NOON,
+        )
+    )
+    desk.listed.append(row(made_at(NOON - 2 * DAY), request.request_key, "approved"))
+    assert await since_before_sending(desk) == first_day(10 * DAY) - LOOK_BACK
 
 
 # Single reads that the platform refuses ----------------------------------------------------------------------
@@ -398,6 +475,30 @@ async def test_a_list_that_is_not_read_to_its_end_is_told(desk: Desk, caplog: py
     desk.cut_short, desk.cut_short_of = 1, "ISSUE-BADGE"
     await read(desk)
     assert "the list of platform.example/100 was not read to its end (1 page, 1 row)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "state", ["APPROVED", "Approved", "Success", "FAILURE", "rejected.", "CANCELLED", "Auto_Approved"]
+)
+async def test_a_state_that_reads_as_an_end_and_is_none_waits_and_is_told(
+    desk: Desk, state: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await send(desk, ago=DAY)
+    desk.listed = [replace(each, state=state) for each in desk.listed]
+    await read(desk)
+    assert desk.statuses() == ["waiting"]
+    assert (
+        f"1 request of platform.example/100 is in a state that reads as if it were the end ('{state}') and is none of "
+        "approved, failed, rejected, so it counts as waiting"
+    ) in caplog.text
+
+
+@pytest.mark.parametrize("state", ["AdminTask", "ZoneTask", "Pending", "Executing", "approved"])
+async def test_other_states_are_told_of_nobody(desk: Desk, state: str, caplog: pytest.LogCaptureFixture) -> None:
+    await send(desk, ago=DAY)
+    desk.listed = [replace(each, state=state) for each in desk.listed]
+    await read(desk)
+    assert "reads as if" not in caplog.text
 
 
 # Lists that hide what is known ---------------------------------------------------------------------------------

@@ -18,10 +18,11 @@ from sqlalchemy import URL, select
 
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.transport import Reply
+from capillary.engine.absence import SEND_WITHIN_S, doubt_after
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.platform_list import LOOK_BACK
 from capillary.engine.runtime import Runtime
-from capillary.engine.send import SEND_WITHIN_S, Sender, doubt_after
+from capillary.engine.send import Sender
 from capillary.engine.sightings import record_rows
 from capillary.engine.watch import cluster_day, watch
 from capillary.ledger import pace, scans
@@ -374,7 +375,7 @@ async def test_a_cached_answer_is_as_old_as_it_says(ledger: Ledger, clock: Clock
 
 def test_twins_of_a_clock_set_forward_are_both_found(ledger: Ledger, clock: Clock, planned: int) -> None:
     """What that costs: the first send shows later, under the same key, and opens the request again."""
-    account, key = SPEC.account, request(ledger, planned).key
+    account, key = SPEC.account, request(ledger, planned).request_key
     send(ledger, planned)
     clock.advance(days=1)
     assert _judged_at(ledger, planned, clock.now)

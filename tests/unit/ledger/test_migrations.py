@@ -20,7 +20,7 @@ from capillary.ledger import revision
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import LedgerMissing, LedgerRefused, SchemaBehind, SchemaDiffers
 from capillary.ledger.migrate import alembic_config, create, upgrade
-from capillary.ledger.revision import REVISIONS, UPGRADE_COMMAND, VERSION_TABLE
+from capillary.ledger.revision import RETIRED, REVISIONS, UPGRADE_COMMAND, VERSION_TABLE
 from capillary.ledger.schema import metadata
 from tests.unit.ledger.conftest import EmptyDatabase, migrated
 
@@ -82,6 +82,43 @@ def test_a_new_ledger_has_exactly_the_constraints_of_the_code(ledger: Ledger, em
             if backend == "sqlite":
                 assert without_rowid(upgraded.conn) == without_rowid(tx.conn)
                 assert self_numbering(upgraded.conn) == self_numbering(tx.conn)
+
+
+_COLLATIONS = {
+    "postgresql": """
+        SELECT i.relname, c.collname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+        CROSS JOIN LATERAL unnest(x.indcollation) AS k(number) JOIN pg_collation c ON c.oid = k.number
+        WHERE i.relname LIKE '%badge\\_%' AND i.relname NOT LIKE '%version%' AND pg_table_is_visible(i.oid)
+    """,
+    "sqlite": """
+        SELECT i.name, k.coll FROM sqlite_master i, pragma_index_xinfo(i.name) k
+        WHERE i.type = 'index' AND k.key
+    """,
+}
+
+
+def test_every_index_goes_by_bytes_and_not_by_a_languages_order(ledger: Ledger) -> None:
+    """A language's order changes with the system's libraries: thirty customers of six hundred were planned again."""
+    backend = ledger.url.get_backend_name()
+    with ledger.read() as tx:
+        found = {(row[0], row[1]) for row in tx.conn.execute(text(_COLLATIONS[backend]))}
+    by_text = {index for index, _ in found}
+    assert {collation for _, collation in found} == {{"postgresql": "C", "sqlite": "BINARY"}[backend]}
+    if backend == "postgresql":
+        expected = {
+            "uq_badge_occasion_account_occasion",
+            "uq_badge_request_request_key",
+            "pk_badge_stop",
+            "pk_badge_sighting",
+        }
+        assert expected <= by_text
+
+
+def test_every_revision_that_ever_was_is_known() -> None:
+    """The first migration gets a new letter with each change: those before it are retired."""
+    newest = REVISIONS[0]
+    letters = [chr(letter) for letter in range(ord("b"), ord(newest[-1]))]
+    assert {"0001", *(f"0001{letter}" for letter in letters)} == RETIRED
 
 
 def test_the_code_knows_its_own_migrations() -> None:
@@ -205,10 +242,15 @@ def test_a_ledger_that_is_not_migrated_yet_passes(empty_url: URL, monkeypatch: p
     assert "badge_upkeep" in str(caught.value)
 
 
-def test_a_ledger_of_before_the_first_release_is_refused_and_not_touched(empty_url: URL) -> None:
+@pytest.mark.parametrize("number", sorted(RETIRED))
+def test_a_ledger_of_before_the_first_release_is_refused_and_not_touched(
+    empty_database: EmptyDatabase, number: str
+) -> None:
+    """Not as one that a newer version has migrated: what waits would be tried again for ever."""
+    empty_url = empty_database("sqlite")
     with Ledger(migrated(empty_url)) as ledger:
-        set_revision(ledger, "0001")
-        with pytest.raises(SchemaBehind, match="at revision 0001, from before the first release"):
+        set_revision(ledger, number)
+        with pytest.raises(SchemaBehind, match=f"at revision {number}, from before the first release"):
             Ledger(empty_url)
         with pytest.raises(SchemaBehind, match="give connection badge_ledger a new, empty one"):
             upgrade(ledger.engine)

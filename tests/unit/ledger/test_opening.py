@@ -210,6 +210,21 @@ def test_the_words_of_the_driver_decide(words: str, says: str, *, passes: bool) 
 
 
 @pytest.mark.parametrize(
+    ("words", "says", "passes"),
+    [
+        ("transaction blocks not allowed in statement pooling mode", "a pooler that takes no transactions", False),
+        ("query_wait_timeout", "does not answer in time", True),
+        ("no more connections allowed (max_client_conn)", "has no connection left", True),
+    ],
+)
+def test_of_what_a_pooler_refuses_its_words_decide(words: str, says: str, *, passes: bool) -> None:
+    """It has one code for all that it says by itself."""
+    reason = reason_of(psycopg.errors.ProtocolViolation(words), ELSEWHERE)
+    assert says in str(reason)
+    assert isinstance(reason, LedgerUnavailable if passes else LedgerRefused)
+
+
+@pytest.mark.parametrize(
     ("error", "says", "passes"),
     [
         (psycopg.errors.InsufficientPrivilege, "does not give its user the rights", False),
@@ -223,6 +238,7 @@ def test_the_words_of_the_driver_decide(words: str, says: str, *, passes: bool) 
         (psycopg.errors.UndefinedFunction, "lacks something of PostgreSQL", False),
         (psycopg.errors.FeatureNotSupported, "lacks something of PostgreSQL", False),
         (psycopg.errors.SerializationFailure, "does not answer (SerializationFailure)", True),
+        (psycopg.errors.ProtocolViolation, "does not answer (ProtocolViolation)", True),
     ],
 )
 def test_the_servers_code_decides(error: type[psycopg.Error], says: str, *, passes: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001e"
+revision = "0001f"
 down_revision = None
 
 
@@ -31,6 +31,11 @@ def _id() -> sa.types.TypeEngine[int]:
     return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
+def _text(length: int) -> sa.String:
+    # Indexes of a language's order go by the system's libraries, and no longer find what is there when these change.
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
 def _time(name: str, *, nullable: bool = False, comment: str | None = None) -> sa.Column[Any]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, comment=comment)
 
@@ -39,9 +44,9 @@ def _create_occasions_and_specs() -> None:
     op.create_table(
         "badge_occasion",
         sa.Column("id", _id(), nullable=False),
-        sa.Column("account", sa.String(255), nullable=False, comment="host[:port][/path]/organisation"),
-        sa.Column("occasion", sa.String(200), nullable=False),
-        sa.Column("badge_id", sa.String(24), nullable=False),
+        sa.Column("account", _text(255), nullable=False, comment="host[:port][/path]/organisation"),
+        sa.Column("occasion", _text(200), nullable=False),
+        sa.Column("badge_id", _text(24), nullable=False),
         _time("created_at"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_badge_occasion")),
         sa.UniqueConstraint("account", "occasion", name=op.f("uq_badge_occasion_account_occasion")),
@@ -49,8 +54,8 @@ def _create_occasions_and_specs() -> None:
     op.create_table(
         "badge_spec",
         sa.Column("id", _id(), nullable=False),
-        sa.Column("account", sa.String(255), nullable=False),
-        sa.Column("fingerprint", sa.String(64), nullable=False),
+        sa.Column("account", _text(255), nullable=False),
+        sa.Column("fingerprint", _text(64), nullable=False),
         sa.Column(
             "config",
             sa.Text(),
@@ -72,18 +77,18 @@ def _create_runs() -> None:
     op.create_table(
         "badge_run",
         sa.Column("id", _id(), nullable=False),
-        sa.Column("account", sa.String(255), nullable=False),
-        sa.Column("campaign", sa.String(200), nullable=False),
-        sa.Column("token", sa.String(32), nullable=False, comment="random; a row number comes back after a restore"),
-        sa.Column("dag_id", sa.String(250), nullable=False),
-        sa.Column("run_id", sa.String(250), nullable=False),
+        sa.Column("account", _text(255), nullable=False),
+        sa.Column("campaign", _text(200), nullable=False),
+        sa.Column("token", _text(32), nullable=False, comment="random; a row number comes back after a restore"),
+        sa.Column("dag_id", _text(250), nullable=False),
+        sa.Column("run_id", _text(250), nullable=False),
         sa.Column(
             "task_id",
-            sa.String(270),
+            _text(270),
             nullable=False,
             comment="of the planning task; with [n] when it is mapped",
         ),
-        sa.Column("capillary_conn_id", sa.String(250), nullable=False),
+        sa.Column("capillary_conn_id", _text(250), nullable=False),
         sa.Column("occasion_id", _id(), nullable=False),
         sa.Column("spec_id", _id(), nullable=False),
         sa.Column("eligible", sa.BigInteger(), nullable=False, comment="rows of the query"),
@@ -123,14 +128,14 @@ def _create_requests() -> None:
     op.create_table(
         "badge_request",
         sa.Column("id", _id(), nullable=False),
-        sa.Column("request_key", sa.String(64), nullable=False, comment="sent as the inner requestId"),
+        sa.Column("request_key", _text(64), nullable=False, comment="sent as the inner requestId"),
         sa.Column("badge_run_id", _id(), nullable=False),
         sa.Column("occasion_id", _id(), nullable=False),
         sa.Column("spec_id", _id(), nullable=False),
         sa.Column("ordinal", sa.Integer(), nullable=False, comment="0-based within its run"),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("customers", sa.Integer(), nullable=False),
-        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("status", _text(16), nullable=False),
         sa.Column(
             "tries",
             sa.Integer(),
@@ -139,12 +144,12 @@ def _create_requests() -> None:
             comment="claims so far; never goes back",
         ),
         sa.Column("resends", sa.Integer(), nullable=False, server_default=sa.text("0"), comment="above 0: doubtful"),
-        sa.Column("sender", sa.String(64), comment="fingerprint of the credential user that sent it last"),
+        sa.Column("sender", _text(64), comment="fingerprint of the credential user that sent it last"),
         _time("first_sent_at", nullable=True),
         _time("last_sent_at", nullable=True),
         _time("doubt_from", nullable=True, comment="absence may be judged by a scan begun after this"),
         sa.Column(
-            "answered_id", sa.String(64), comment="platform request id in the reply to the last POST, trusted or not"
+            "answered_id", _text(64), comment="platform request id in the reply to the last POST, trusted or not"
         ),
         sa.Column("error_code", sa.Integer()),
         sa.Column("error", sa.Text()),
@@ -175,9 +180,9 @@ def _create_requests() -> None:
 def _create_sightings() -> None:
     op.create_table(
         "badge_sighting",
-        sa.Column("platform_request_id", sa.String(64), nullable=False, comment="the outer requestId, a UUID"),
+        sa.Column("platform_request_id", _text(64), nullable=False, comment="the outer requestId, a UUID"),
         sa.Column("request_id", _id(), nullable=False),
-        sa.Column("state", sa.String(64), nullable=False, comment="the platform's word"),
+        sa.Column("state", _text(64), nullable=False, comment="the platform's word"),
         sa.Column(
             "auto_approved",
             sa.Boolean(),
@@ -185,12 +190,10 @@ def _create_sightings() -> None:
             comment="decided, and no human's decision in the details",
         ),
         sa.Column("checker_message", sa.Text()),
-        sa.Column("maker_id", sa.String(20), comment="userId: the platform's number of the user who made it"),
-        sa.Column("start_time", sa.String(32), comment="as the platform shows it, in the cluster's time zone"),
-        sa.Column("end_time", sa.String(32), comment="likewise; NULL while undecided"),
-        sa.Column(
-            "failed_checks", sa.String(100), comment="the platform's own checks that it says failed; empty: none"
-        ),
+        sa.Column("maker_id", _text(20), comment="userId: the platform's number of the user who made it"),
+        sa.Column("start_time", _text(32), comment="as the platform shows it, in the cluster's time zone"),
+        sa.Column("end_time", _text(32), comment="likewise; NULL while undecided"),
+        sa.Column("failed_checks", _text(100), comment="the platform's own checks that it says failed; empty: none"),
         _time("seen_at"),
         _time("terminal_seen_at", nullable=True),
         sa.PrimaryKeyConstraint("platform_request_id", name=op.f("pk_badge_sighting")),
@@ -206,8 +209,8 @@ def _create_enrolments() -> None:
         sa.Column("customer_id", sa.BigInteger(), nullable=False, autoincrement=False),
         sa.Column("attempt", sa.Integer(), nullable=False, autoincrement=False),
         sa.Column("request_id", _id(), nullable=False),
-        sa.Column("outcome", sa.String(16)),
-        sa.Column("issued_id", sa.String(64)),
+        sa.Column("outcome", _text(16)),
+        sa.Column("issued_id", _text(64)),
         sa.Column("error_code", sa.Integer()),
         sa.PrimaryKeyConstraint("occasion_id", "customer_id", "attempt", name=op.f("pk_badge_enrolment")),
         sa.ForeignKeyConstraint(["request_id"], ["badge_request.id"], name=op.f("fk_badge_enrolment_request_id")),
@@ -229,7 +232,7 @@ def _create_enrolments() -> None:
     op.create_table(
         "badge_result",
         sa.Column("request_id", _id(), nullable=False),
-        sa.Column("outcome", sa.String(16), nullable=False),
+        sa.Column("outcome", _text(16), nullable=False),
         sa.Column("error_code", sa.Integer()),
         sa.Column("customers", sa.Integer(), nullable=False),
         sa.Column(
@@ -248,8 +251,8 @@ def _create_enrolments() -> None:
         "badge_invalid",
         sa.Column("badge_run_id", _id(), nullable=False, autoincrement=False),
         sa.Column("row_number", sa.BigInteger(), nullable=False, autoincrement=False, comment="1-based in the query"),
-        sa.Column("reason", sa.String(100), nullable=False),
-        sa.Column("shape", sa.String(40), nullable=False, comment="the value with letters as a and digits as 9"),
+        sa.Column("reason", _text(100), nullable=False),
+        sa.Column("shape", _text(40), nullable=False, comment="the value with letters as a and digits as 9"),
         sa.PrimaryKeyConstraint("badge_run_id", "row_number", name=op.f("pk_badge_invalid")),
         sa.ForeignKeyConstraint(["badge_run_id"], ["badge_run.id"], name=op.f("fk_badge_invalid_badge_run_id")),
     )
@@ -258,16 +261,16 @@ def _create_enrolments() -> None:
 def _create_account_tables() -> None:
     op.create_table(
         "badge_pace",
-        sa.Column("account", sa.String(255), nullable=False),
+        sa.Column("account", _text(255), nullable=False),
         _time("next_slot_at"),
         _time("blocked_until", nullable=True, comment="the platform answered 429"),
         sa.PrimaryKeyConstraint("account", name=op.f("pk_badge_pace")),
     )
     op.create_table(
         "badge_scan",
-        sa.Column("account", sa.String(255), nullable=False),
+        sa.Column("account", _text(255), nullable=False),
         _time("leased_until"),
-        sa.Column("leased_by", sa.String(200), nullable=False),
+        sa.Column("leased_by", _text(200), nullable=False),
         _time("read_at", nullable=True, comment="when the list was last read, or began to be"),
         _time("distrusted_at", nullable=True, comment="the list missed a request that a single read found"),
         sa.Column(
@@ -277,21 +280,21 @@ def _create_account_tables() -> None:
         ),
         _time("clock_jumped_at", nullable=True, comment="when that was last found to have changed by over a minute"),
         _time("whole_at", nullable=True, comment="when the last reading began that came to its end"),
-        sa.Column("whole_by", sa.String(64), nullable=True, comment="fingerprint of the credential user that did it"),
+        sa.Column("whole_by", _text(64), nullable=True, comment="fingerprint of the credential user that did it"),
         sa.Column("whole_pages", sa.Integer(), nullable=True, comment="how many calls it took"),
         sa.PrimaryKeyConstraint("account", name=op.f("pk_badge_scan")),
     )
     op.create_table(
         "badge_not_ours",
-        sa.Column("account", sa.String(255), nullable=False),
+        sa.Column("account", _text(255), nullable=False),
         sa.Column(
             "key",
-            sa.String(64),
+            _text(64),
             nullable=False,
             comment="a key of our form, of which a person said that it is not ours",
         ),
         _time("said_at"),
-        sa.Column("said_by", sa.String(200), nullable=False),
+        sa.Column("said_by", _text(200), nullable=False),
         sa.PrimaryKeyConstraint("account", "key", name=op.f("pk_badge_not_ours")),
     )
 
@@ -299,8 +302,8 @@ def _create_account_tables() -> None:
 def _create_reading_tables() -> None:
     op.create_table(
         "badge_history",
-        sa.Column("account", sa.String(255), nullable=False),
-        sa.Column("sender", sa.String(64), nullable=False, comment="fingerprint of the credential user that reads"),
+        sa.Column("account", _text(255), nullable=False),
+        sa.Column("sender", _text(64), nullable=False, comment="fingerprint of the credential user that reads"),
         sa.Column(
             "first_day", sa.Date(), nullable=False, comment="first day of the first reading, in the cluster's time zone"
         ),
@@ -311,12 +314,10 @@ def _create_reading_tables() -> None:
     )
     op.create_table(
         "badge_unknown_key",
-        sa.Column("account", sa.String(255), nullable=False),
+        sa.Column("account", _text(255), nullable=False),
+        sa.Column("sender", _text(64), nullable=False, comment="fingerprint of the credential user that was shown it"),
         sa.Column(
-            "sender", sa.String(64), nullable=False, comment="fingerprint of the credential user that was shown it"
-        ),
-        sa.Column(
-            "key", sa.String(64), nullable=False, comment="a key of ours on the platform that this ledger does not know"
+            "key", _text(64), nullable=False, comment="a key of ours on the platform that this ledger does not know"
         ),
         _time("seen_at", comment="when that user was last shown it"),
         sa.Column("unseen", sa.Boolean(), nullable=False, comment="the reading that is under way has not shown it yet"),
@@ -327,23 +328,23 @@ def _create_reading_tables() -> None:
 def _create_stop_and_server() -> None:
     op.create_table(
         "badge_stop",
-        sa.Column("account", sa.String(255), nullable=False),
-        sa.Column("campaign", sa.String(200), nullable=False, comment="empty: every campaign of the account"),
+        sa.Column("account", _text(255), nullable=False),
+        sa.Column("campaign", _text(200), nullable=False, comment="empty: every campaign of the account"),
         _time("stopped_at", nullable=True, comment="NULL: not stopped"),
-        sa.Column("stopped_by", sa.String(200)),
+        sa.Column("stopped_by", _text(200)),
         sa.Column("reason", sa.Text()),
         _time("resumed_at", nullable=True),
-        sa.Column("resumed_by", sa.String(200)),
+        sa.Column("resumed_by", _text(200)),
         sa.PrimaryKeyConstraint("account", "campaign", name=op.f("pk_badge_stop")),
     )
     op.create_table(
         "badge_server",
         sa.Column("id", sa.Integer(), nullable=False, autoincrement=False, comment="1: there is one row"),
-        sa.Column("system_identifier", sa.String(32), nullable=False),
-        sa.Column("timeline", sa.String(8), nullable=False, comment="8 hex digits"),
+        sa.Column("system_identifier", _text(32), nullable=False),
+        sa.Column("timeline", _text(8), nullable=False, comment="8 hex digits"),
         sa.Column(
             "requests_file",
-            sa.String(32),
+            _text(32),
             nullable=False,
             comment="of badge_request, after its database's number",
         ),
