@@ -719,7 +719,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "after a clock was set nothing is judged absent for one lag",
         [(scans, "note_clocks", _never)],
         lambda shape: shape.clock_set_by > 0,
-        shown_by=425,
+        shown_by=1145,
     ),
     "auto-approval-only-in-the-reply": Bug(
         "the first accepted request is read once more before others follow",
