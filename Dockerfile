@@ -6,7 +6,7 @@ FROM ${AIRFLOW_IMAGE} AS build
 COPY --chown=airflow:0 pyproject.toml README.md LICENSE /tmp/source/
 COPY --chown=airflow:0 plugins /tmp/source/plugins
 # The package becomes a wheel. Airflow's plugins folder must not hold it: Airflow imports every module of that folder
-# again, by its bare name. So the folder gets only modules that stand beside the package; there are none today.
+# again, by its bare name. So the folder gets only modules that stand beside the package.
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /tmp/wheels /tmp/source \
     && mkdir /tmp/plugins \
     && find /tmp/source/plugins -maxdepth 1 -name '*.py' -exec cp {} /tmp/plugins/ \;

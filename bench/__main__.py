@@ -14,7 +14,7 @@ from typing import Final
 from rich.console import Console
 from sqlalchemy import URL
 
-from bench import counts, million, polls
+from bench import counts, million, pages, polls
 from bench.figures import Part, show
 from bench.machine import facts, load
 from bench.measured import BenchFailed
@@ -27,7 +27,7 @@ from bench.surroundings import (
     sqlite_ledger,
 )
 
-PARTS: Final = ("million", "polls", "counts")
+PARTS: Final = ("million", "polls", "counts", "pages")
 DATABASES: Final = ("sqlite", "postgresql")
 MAX_CUSTOMERS: Final = 10_000_000
 _LOG_COLUMNS: Final = 140
@@ -81,6 +81,8 @@ def _on(kind: str, names: Sequence[str], place: Path, *, customers: int, log: Co
                 yield million.measure(database, part_folder, customers=customers, conninfo=conninfo, say=say)
             elif name == "counts":
                 yield counts.measure(database, part_folder, say=say)
+            elif name == "pages":
+                yield pages.measure(database, part_folder, say=say)
             else:
                 yield polls.measure(database, part_folder, say=say)
 

@@ -17,7 +17,8 @@ from sqlalchemy import select
 
 from bench.measured import answer
 from bench.tasks import context, planning
-from capillary.engine.send import Sender, Sent, doubt_after
+from capillary.engine.absence import doubt_after
+from capillary.engine.send import Sender, Sent
 from capillary.engine.submit import IN_FLIGHT
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan

@@ -256,6 +256,7 @@ class LocalAirflow:
         for dag in api.dags():
             if dag.paused and (runs := api.unfinished_manual_runs(dag.dag_id)):
                 self._console.print(f"{dag.dag_id} is paused and has not ended {runs[0]}: unpause it, and it goes on")
+        self._console.print(f"what needs a person, every campaign and run: {api.url}/plugin/badges", style="bold")
         self._console.print(
             "running until Ctrl-C. A campaign is paused until you unpause or trigger it in the UI; from then on it "
             "also runs by its schedule",

@@ -91,6 +91,7 @@ class AirflowApi:
     """
 
     def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None) -> None:
+        self.url = url
         # trust_env=False: a proxy of the user's cannot reach this machine's loopback interface.
         self._http = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False, transport=transport)
         self._token = ""

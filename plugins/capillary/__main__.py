@@ -1,7 +1,7 @@
 """Commands of the package, ``python -m capillary …``.
 
-``check`` before a run; ``failed``, ``waiting``, ``customer`` and ``runs`` to look; ``stop``, ``resume`` and ``stopped``
-in an emergency; ``ledger`` to make and to look after one.
+``check`` before a run; ``attention``, ``failed``, ``waiting``, ``customer`` and ``runs`` to look; ``stop``, ``resume``
+and ``stopped`` in an emergency; ``ledger`` to make and to look after one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sqlalchemy import URL
 
 from capillary.api.outside_text import on_one_line, shell_word
 from capillary.commands import check as check_command
+from capillary.commands import ledger_copy as copy_command
 from capillary.commands import questions as question_command
 from capillary.commands import stop as stop_command
 from capillary.counted import counted
@@ -61,16 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _printed(lambda: question_command.run(url, arguments))
         if arguments.room in stop_command.COMMANDS:
             said, done = stop_command.run(url, arguments)
-        elif arguments.command == "import":
-            said, done = (_not_ours if arguments.not_ours else _import)(url, arguments)
-        elif arguments.command == "create":
-            said, done = _create(url, arguments), True
-        elif arguments.command == "check":
-            said, done = _check(url, deep=arguments.deep)
-        elif arguments.command == "erase":
-            said, done = _erase(url, arguments.customer, arguments.account)
         else:
-            said, done = _upgrade(url), True
+            said, done = _of_ledger(url, arguments)
     except CapillaryError as error:
         sys.stderr.write(f"{stop_command.failed(arguments.room, str(error))}\n")
         return 1
@@ -81,15 +74,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if done else 1
 
 
+def _of_ledger(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
+    match arguments.command:
+        case "import":
+            return (_not_ours if arguments.not_ours else _import)(url, arguments)
+        case "create":
+            return _create(url, arguments), True
+        case "copy":
+            return copy_command.run(url, arguments, _url_of_connection)
+        case "check":
+            return _check(url, deep=arguments.deep)
+        case "erase":
+            return _erase(url, arguments.customer, arguments.account)
+    return _upgrade(url), True
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m capillary", description="Commands of capillary.")
     rooms = parser.add_subparsers(dest="room", required=True)
     ledger = rooms.add_parser("ledger", help="the ledger's tables, and what the platform knows of them")
     ledger.add_argument(
         "command",
-        choices=["create", "upgrade", "check", "import", "erase"],
+        choices=["create", "upgrade", "check", "import", "erase", "copy"],
         help="create: make the tables of a new ledger; upgrade: migrate a ledger; check: only tell; import: write back "
-        "what the platform holds and the ledger forgot; erase: take one customer out",
+        "what the platform holds and the ledger forgot; erase: take one customer out; copy: move a ledger from SQLite "
+        "into PostgreSQL",
     )
     ledger.add_argument("--url", help="SQLAlchemy URL of the ledger; default: that of --conn-id")
     ledger.add_argument("--conn-id", default=LEDGER_CONN_ID, help="Airflow connection (default: %(default)s)")
@@ -107,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         "--customer", type=question_command.customer_id, metavar="ID", help="erase: the platform's id of the customer"
     )
     ledger.add_argument("--account", help="erase: whose customer, where several accounts know the id")
+    copy_command.add_arguments(ledger)
     ledger.add_argument("--dags", type=Path, help="import: folder of the campaigns that planned the requests")
     ledger.add_argument(
         "--not-ours",

@@ -13,6 +13,7 @@ from capillary.campaign.field_types import (
     BadgeId,
     CampaignName,
     Cap,
+    Codes,
     ConnId,
     EntityOrMapping,
     Flag,
@@ -149,6 +150,7 @@ class PlanningArguments(OccasionArguments, CampaignArgument, SpecArguments):
     customer_cap: Cap
     canary: Flag
     retry_outcomes: Outcomes
+    retry_codes: Codes
     guards: SoundGuards | None = Field(description="Guards(…), where None switches one off, or None for the defaults")
     override_guards: Flag
     dry_run: Flag

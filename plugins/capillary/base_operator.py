@@ -17,6 +17,7 @@ from capillary.checked_operator import CheckedOperator
 from capillary.counted import counted
 from capillary.engine.plan import plan_rows
 from capillary.engine.preflight import assert_fit
+from capillary.engine.remedies import code_of
 from capillary.engine.second_attempt import has_badge
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
@@ -26,6 +27,7 @@ from capillary.ledger.spec import Spec
 from capillary.ledger.status import Outcome
 from capillary.links import CheckerPageLink
 from capillary.lost_xcom import airflow_run_of
+from capillary.plan_preview import PlanPreview
 from capillary.plan_reference import PlanReference
 from capillary.templating.query import TemplateFailures
 from capillary.wiring import platform_client, runtime_of
@@ -71,6 +73,7 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
         customer_cap: int | None = None,
         canary: bool = True,
         retry_outcomes: Collection[str] = (),
+        retry_codes: Collection[int | str] = (),
         guards: Guards | None = None,
         override_guards: bool = False,
         dry_run: bool = False,
@@ -92,6 +95,7 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
         self.customer_cap = customer_cap
         self.canary = canary
         self.retry_outcomes = retry_outcomes
+        self.retry_codes = retry_codes
         self.guards = guards
         self.override_guards = override_guards
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
@@ -104,6 +108,12 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
         self, context: Context, ledger: Ledger, batches: Iterable[Sequence[object]], given: PlanningArguments
     ) -> PlanReference:
         """Plan what the batches hold with the arguments of this run, after the badge was looked at."""
+        return self.plan_and_preview(context, ledger, batches, given)[0]
+
+    def plan_and_preview(
+        self, context: Context, ledger: Ledger, batches: Iterable[Sequence[object]], given: PlanningArguments
+    ) -> tuple[PlanReference, PlanPreview | None]:
+        """Do what `plan_customers` does; return what a dry run shows as well, None of a real one."""
         settings = CapillaryHook(given.capillary_conn_id).get_settings()
         order = self._order(context, settings, given)
         if given.preflight:
@@ -131,13 +141,16 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
             self.log.info(
                 "%s of the known before through other campaigns: %s", f"{plan.known_elsewhere:,}", plan.known_through
             )
+        preview = PlanPreview.of(plan, order, settings.calls_per_minute) if given.dry_run else None
+        for line in preview.lines() if preview else ():
+            self.log.info("%s", line)
         if plan.kept:
             self.log.info("part of this run's earlier plan was already sent; keeping that plan")
         if plan.canary and plan.planned:
             self.log.info("canary: the configuration is not proven yet, so this run takes few customers")
         if plan.waits_for_canary:
             self.log.info("nothing planned: the canary of an earlier run is not decided yet")
-        return reference
+        return reference, preview
 
     def spec_of(self, settings: PlatformSettings) -> Spec:
         """Return what the requests of this operator are built from.
@@ -179,6 +192,7 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
             cap=given.customer_cap,
             canary=given.canary,
             retry=frozenset(map(Outcome, given.retry_outcomes)),
+            retry_codes=frozenset(map(code_of, map(str, given.retry_codes))),
             guards=given.guards or Guards(),
             override_guards=given.override_guards,
             lease=RUN_LEASE,

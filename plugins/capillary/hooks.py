@@ -73,7 +73,7 @@ class CapillaryHook(BaseHook):
         return settings
 
     def test_connection(self) -> tuple[bool, str]:
-        """Make one cheap read of the platform; the Test button of the connection's form calls this."""
+        """Make one cheap read of the platform; the Test button in Airflow's list of connections calls this."""
         try:
             with named(self.capillary_conn_id):
                 return True, asyncio.run(_check(self.get_settings()))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from airflow.sdk import XComArg
 from airflow.sdk.bases.operator import BaseOperator
+from airflow.sdk.exceptions import AirflowException
 
 from capillary.counted import counted
 from capillary.ledger.database import Ledger
@@ -50,6 +51,20 @@ def airflow_run_of(context: Context) -> str:
     return "" if started is None else str(started.astimezone(UTC).isoformat(timespec="microseconds"))
 
 
+def _state_of(context: Context, task_id: str) -> str:
+    """Return Airflow's word for how a task of this run stands; empty where Airflow does not tell."""
+    ti = context["ti"]
+    ask = getattr(ti, "get_task_states", None)
+    if ask is None:
+        return ""
+    try:
+        states = ask(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
+    except AirflowException:
+        return ""  # the sentence is less exact; the failure that it tells is the one that counts
+    found = states.get(ti.run_id, {}).get(task_id)
+    return "" if found is None else str(getattr(found, "value", found))
+
+
 def plan_of_context(context: Context, ledger: Ledger, *, planned_by: str, account: str | None = None) -> PlanReference:
     """Return the reference of the plan that the task's run has made, for a task whose XCom is gone.
 
@@ -73,7 +88,7 @@ def plan_of_context(context: Context, ledger: Ledger, *, planned_by: str, accoun
             account=account,
         )
     if plan is None:
-        raise PlanMissing(None)
+        raise PlanMissing(None, planned_by=planned_by, state=_state_of(context, planned_by))
     _LOG.warning(
         "the XCom of %s is gone, as after `airflow db clean`: the ledger knows this run's plan, %s in %s, "
         "and the task continues with it",

@@ -11,7 +11,6 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
 from capillary.airflow_errors import airflow_failures
-from capillary.api.codes import CODE_MEANINGS
 from capillary.arguments import InlineArguments, QueryArguments, ReportArguments, SendingArguments
 from capillary.base_operator import RUN_LEASE, PlanningOperator, planning_defaults
 from capillary.checked_operator import CheckedOperator, given_to
@@ -19,6 +18,7 @@ from capillary.connections.warehouse import database_engine_of
 from capillary.counted import counted
 from capillary.engine.hold import Waits
 from capillary.engine.polling import FRESH, QUIET_S, Event
+from capillary.engine.remedies import advice, meaning_of
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
 from capillary.engine.verdict import OnFinding, Policy, Verdict, facts_of, judge
 from capillary.engine.warehouse import read_rows
@@ -30,6 +30,7 @@ from capillary.ledger.reports import FailureCount, Funnel, failures, funnel
 from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.status import Outcome
 from capillary.lost_xcom import plan_of_context, planning_task_of
+from capillary.plan_preview import PREVIEW
 from capillary.plan_reference import PlanMissing, PlanReference, nothing_to_do
 from capillary.templating.query import QueryTemplate
 from capillary.triggers import SubmitTrigger, said_by
@@ -71,6 +72,8 @@ class PlanBadgesOperator(QueryTemplate, PlanningOperator):
         canary: hold the run at ten customers while its configuration is unproven. Default True.
         retry_outcomes: plan customers again whose last attempt ended so: rejected, failed, not_accepted,
             unconfirmed.
+        retry_codes: of those, only customers whose last attempt ended with one of these codes of the platform; `none`
+            stands for an ending without a code. Default: whatever the code.
         guards: what makes a plan be refused (`capillary.ledger.plan.Guards`).
         override_guards: a person looked, and lets the plan pass.
         dry_run: count everything, write nothing, submit nothing.
@@ -103,15 +106,16 @@ class PlanBadgesOperator(QueryTemplate, PlanningOperator):
         self.warehouse_conn_id = warehouse_conn_id
         self.check_now(self.arguments)
 
-    def execute(self, context: Context) -> dict[str, int | bool | str | None]:
-        """Plan, and return the reference."""
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Plan, and return the reference; of a dry run also what a live run would do."""
         with airflow_failures():
             given = self.arguments_of_run(context)
         with airflow_failures(), open_ledger(given.ledger_conn_id) as ledger:
             warehouse = database_engine_of(given.warehouse_conn_id)
             try:
                 batches = read_rows(warehouse, given.sql, given.parameters or {})
-                return self.plan_customers(context, ledger, batches, given).to_xcom()
+                reference, preview = self.plan_and_preview(context, ledger, batches, given)
+                return reference.to_xcom() | ({PREVIEW: preview.to_xcom()} if preview else {})
             finally:
                 warehouse.dispose()
 
@@ -346,18 +350,21 @@ class ReportBadgesOperator(CheckedOperator):
                 f"{counts.known_elsewhere:,}",
                 reference.known_through,
             )
-        for failure in named:
+        for said in map(advice, named):
             self.log.warning(
-                "%s %s, code %s: %s",
-                counted(failure.customers, "customer"),
-                failure.outcome,
-                failure.error_code,
-                _meaning(failure.error_code),
+                "%s %s%s: %s; %s",
+                counted(said.failure.customers, "customer"),
+                said.failure.outcome,
+                "" if said.failure.error_code is None else f", code {said.failure.error_code}",
+                said.meaning,
+                said.to_do,
             )
         if not verdict.passed:
             context["ti"].xcom_push(key="return_value", value=report)
             raise AirflowFailException(verdict.sentence)
-        (self.log.warning if verdict.warned else self.log.info)("%s", verdict.sentence)
+        # A run that planned nobody behind a canary is green, and must not look like one that did its work.
+        warns = verdict.warned or reference.waits_for_canary
+        (self.log.warning if warns else self.log.info)("%s", verdict.sentence)
         if self.asset is not None and not reference.is_dry_run:
             event = context["outlet_events"][AssetAlias(self.asset.name)]
             event.add(self.asset, extra={"sentence": verdict.sentence, **report["funnel"]})
@@ -437,15 +444,9 @@ def _report(
             {
                 "outcome": str(failure.outcome),
                 "code": failure.error_code,
-                "meaning": _meaning(failure.error_code),
+                "meaning": meaning_of(failure.error_code),
                 "customers": failure.customers,
             }
             for failure in named
         ],
     }
-
-
-def _meaning(code: int | None) -> str:
-    if code is None:
-        return "the platform gave no code"
-    return CODE_MEANINGS.get(code, "a code that the public docs do not name")

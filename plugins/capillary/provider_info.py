@@ -42,13 +42,15 @@ def get_provider_info() -> ProviderInfo:
                 "hook-class-name": "capillary.hooks.CapillaryHook",
                 "hook-name": "Capillary",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "port"],
+                    # The port is shown: the Test button in the list compares it, and sends 0 where none is stored.
+                    "hidden-fields": ["schema"],
                     "relabeling": {
                         "host": "Base URL",
+                        "port": "Port (443: the Test button in the list needs one)",
                         "login": "Till login (maker)",
                         "password": "Till password",
                     },
-                    "placeholders": {"host": "https://eu.api.capillarytech.com"},
+                    "placeholders": {"host": "https://eu.api.capillarytech.com", "port": "443"},
                 },
                 "conn-fields": _fields(),
             }

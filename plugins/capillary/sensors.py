@@ -24,7 +24,7 @@ from capillary.arguments import WaitingArguments
 from capillary.base_operator import RUN_LEASE
 from capillary.checked_operator import CheckedOperator, check
 from capillary.counted import counted
-from capillary.engine.polling import FRESH, Event
+from capillary.engine.polling import FRESH, MAX_POLL_INTERVAL_S, QUIET_S, Event
 from capillary.engine.verdict import Policy, Verdict, facts_of, judge
 from capillary.engine.wait import Advanced, advance
 from capillary.hooks import CapillaryHook
@@ -41,6 +41,8 @@ from capillary.wiring import open_ledger, open_sender
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+#: XCom of `wait`: until when a human may decide, in ISO with zone.
+DEADLINE: Final = "deadline"
 #: Airflow ends a deferral so long after the sensor's own deadline, should its trigger be gone by then.
 _BACKSTOP: Final = timedelta(minutes=10)
 
@@ -203,12 +205,31 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         # What this run found, a restored ledger has sent before it was planned here: nobody waits longer than the run.
         deadline = max(wait.first_sent_at or wait.planned_at, wait.planned_at) + timedelta(seconds=self.timeout)
         self.log.info("%s; deadline %s", wait.sentence(), f"{deadline:%Y-%m-%d %H:%M} UTC")
+        # The ledger does not know how long a human may take: the pages of the UI read it here.
+        context["ti"].xcom_push(key=DEADLINE, value=deadline.isoformat())
         if said := wait.said_of_checks:
             self.log.warning("%s", said)
+        if wait.undecided:
+            self._say_where(CapillaryHook(given.capillary_conn_id).get_settings().checker_url)
         only_unsent_left = wait.settled + wait.unsent == wait.requests
         if only_unsent_left or now >= deadline:
             return self._ended(reference, counts, wait, late=not only_unsent_left)
         return self._trigger(plan, deadline, advanced)
+
+    def _say_where(self, checker_url: str) -> None:
+        if checker_url:
+            self.log.info("the checker decides at %s", checker_url)
+        else:
+            self.log.info(
+                "the checker's page is not known: write its address into Checker's page of connection %r",
+                self.capillary_conn_id,
+            )
+        self.log.info(
+            "the platform is looked at again in about %.0f s, then less and less often, up to every %.0f minutes. To "
+            "look now, clear this task: nothing is sent again",
+            QUIET_S if self.defers else self.poke_interval,
+            MAX_POLL_INTERVAL_S / 60,
+        )
 
     def _handed_over(self, context: Context) -> PlanReference:
         if self.plan is None and self.planned_by is not None:

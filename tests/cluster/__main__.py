@@ -1,4 +1,4 @@
-"""`python -m tests.cluster [short | long --kills 50 --requests 200 --seed 1] [--keep]`: 0 only where all holds."""
+"""`python -m tests.cluster [short | upkeep | long --kills 50 --requests 200 --seed 1] [--keep]`: 0 where all holds."""
 
 from __future__ import annotations
 
@@ -22,16 +22,27 @@ from tests.cluster.engine import ClusterFailed
 from tests.cluster.images import ImageMissing, build, images
 from tests.cluster.long import campaigns as storm_campaigns
 from tests.cluster.long import long, write_streak
-from tests.cluster.manual import secrets
+from tests.cluster.manual import CommandFailed, secrets
 from tests.cluster.memory import Memory
 from tests.cluster.pods import write_campaign as write_pods
-from tests.cluster.short import CAMPAIGNS, SETTINGS, short
-from tests.cluster.table import print_long, print_short
+from tests.cluster.short import CAMPAIGNS, SETTINGS, short, write_killed
+from tests.cluster.table import print_long, print_short, print_upkeep
+from tests.cluster.upkeep import CAMPAIGNS as KEPT_CAMPAIGNS
+from tests.cluster.upkeep import upkeep
 from tests.fire.campaigns import write_upkeep
 from tests.fire.storm import Order
 
 #: A PID, mount and network namespace for all of it: with this program's death the kernel ends everything.
 _NAMESPACES: Final = ("unshare", "--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc")
+#: What a container is made of, tried once before anything is built.
+_TRIED: Final = """
+mount -t tmpfs run /run
+mkdir /run/upper /run/work /run/root
+mount -t overlay overlay -o lowerdir=/,upperdir=/run/upper,workdir=/run/work /run/root
+ip link add tried type bridge
+ip link add v0 type veth peer name v1
+ip netns add tried
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(given)
     if asked.inside is not None:
         return inside(asked)
-    if sys.platform != "linux" or os.geteuid() != 0:
-        sys.stderr.write("make cluster: Linux and root are needed, for the containers' namespaces: sudo make cluster\n")
+    if (missing := _missing()) is not None:
+        sys.stderr.write(f"make cluster: {missing}\n")
         return 2
     # Whoever ends this shall leave no container behind.
     signal.signal(signal.SIGTERM, _end)
@@ -65,9 +76,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _missing() -> str | None:
+    """Return what this machine lacks for the containers, in a sentence with what to do; None where it has all."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return "Linux and root are needed, for the containers' namespaces: sudo make cluster"
+    try:
+        done = subprocess.run([*_NAMESPACES, "/bin/sh", "-euc", _TRIED], capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+    except FileNotFoundError as error:
+        return f"there is no program {error.filename}: bash .ci/debian, or install Debian's package util-linux"
+    if done.returncode == 0:
+        return None
+    said = (done.stderr.strip().splitlines() or [f"code {done.returncode}"])[-1]
+    return (
+        f"this machine does not let root make namespaces, overlays and bridges ({said}): run it on a machine of its "
+        "own, or in a container with --privileged"
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
-    parser.add_argument("form", nargs="?", choices=["short", "long"], default="short", help="which form (short)")
+    parser.add_argument(
+        "form",
+        nargs="?",
+        choices=["short", "upkeep", "long"],
+        default="short",
+        help="which form (short); the long one is a storm, then the upkeep",
+    )
     parser.add_argument("--kills", type=int, default=50, help="long: how many containers are killed (50)")
     parser.add_argument("--requests", type=int, default=200, help="long: requests before the last runs (200)")
     parser.add_argument("--seed", type=int, default=1, help="long: of every draw (1)")
@@ -88,13 +122,17 @@ def _prepare(folder: Path, form: str) -> None:
     built.mkdir()
     images(built)
     build(built)
-    if form == "long":
-        write_upkeep(built / "dags")
-        write_streak(built / "dags")
-    for campaign in storm_campaigns() if form == "long" else CAMPAIGNS:
-        campaign.write(built / "dags")
     if form == "short":
+        for campaign in CAMPAIGNS:
+            campaign.write(built / "dags")
+        write_killed(built / "dags")  # over its file
         write_pods(built / "dags")
+    else:
+        write_upkeep(built / "dags")
+        for campaign in (*KEPT_CAMPAIGNS, *(storm_campaigns() if form == "long" else ())):
+            campaign.write(built / "dags")
+    if form == "long":
+        write_streak(built / "dags")
     (folder / "secrets.json").write_text(json.dumps(secrets(folder)))
 
 
@@ -119,11 +157,16 @@ def inside(asked: argparse.Namespace) -> int:
         with Memory() as used, running_cluster(asked.inside / "image", given, memory=memory, disk=disk) as cluster:
             up_s = time.monotonic() - began
             tell("all healthy")
+            if asked.form == "short":
+                return print_short(short(cluster, tell), up_s, used, console)
+            came = None
+            order = Order(kills=asked.kills, requests=asked.requests, seed=asked.seed)
             if asked.form == "long":
-                order = Order(kills=asked.kills, requests=asked.requests, seed=asked.seed)
-                return print_long(long(cluster, order, tell), order, up_s, used, console)
-            return print_short(short(cluster, tell), up_s, used, console)
-    except (ClusterFailed, TimeoutError) as error:
+                came = long(cluster, order, tell)
+            kept = upkeep(cluster, given, tell)
+            broken = print_upkeep(kept, up_s, used, console)
+            return broken if came is None else max(broken, print_long(came, order, up_s, used, console))
+    except (ClusterFailed, CommandFailed, TimeoutError) as error:
         console.print(f"BROKEN: {error}")
         return 1
 

@@ -80,6 +80,7 @@ class Cluster:
 
     def __init__(self, containers: ContainerEngine, secrets: Mapping[str, str]) -> None:
         self.containers = containers
+        self._variables = dict(secrets)
         postgres = containers.one("postgres").container.address
         place = URL.create("postgresql+psycopg", host=postgres, port=5432)
         airflow = place.set(username="airflow", password=secrets["AIRFLOW_DB_PASSWORD"], database="airflow")
@@ -93,6 +94,29 @@ class Cluster:
         self.api = ClusterApi(f"http://{server}:8080", json.loads(secrets["AIRFLOW_UI_PASSWORDS"])[_USER])
         platform = containers.one("sandbox").container.address
         self.sandbox = httpx.Client(base_url=f"http://{platform}:8090", timeout=60, trust_env=False)
+
+    @property
+    def ours(self) -> list[str]:
+        """The services that are not the world outside: what `docker compose` without the profile demo has."""
+        return [service.name for service in services(rendered(self._variables))]
+
+    def restart(self) -> None:
+        """Stop every service and start it again, as with the machine."""
+        self.containers.stop(self.ours)
+        self.containers.start(self.ours, START_LIMIT_S)
+
+    def down_and_up(self, **changed: str) -> None:
+        """`docker compose down`, then `up`: new containers on the old volumes, with what .env says now."""
+        self._variables |= changed
+        self.containers.stop(self.ours)
+        self.containers.renew(services(rendered(self._variables)))
+        self.containers.start(self.ours, START_LIMIT_S)
+
+    def reopen_ledger(self) -> None:
+        """Open the ledger again: its tables were restored."""
+        url = self.ledger.url
+        self.ledger.close()
+        self.ledger = Ledger(url)
 
     def close(self) -> None:
         """Close what was opened."""

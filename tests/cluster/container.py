@@ -209,15 +209,31 @@ class Container:
             self._process.wait()
         return time.monotonic() - began
 
-    def inside(self, command: Sequence[str]) -> subprocess.Popen[str] | None:
-        """Start a command beside its first process, as that one's user and with its environment; None if it is down."""
+    def renew(self, service: Service, hosts: str) -> None:
+        """Lay its files out again, for what the file says now: what `docker compose up` does after `down`."""
+        self.service = service
+        shutil.rmtree(self._home)
+        self.create(self._namespace, hosts)
+
+    def entry(self) -> list[str] | None:
+        """The words before a command that put it beside the first process, as its user, with its environment.
+
+        None if it is down.
+        """
         first = self.first()
         if first is None:
             return None
         enter = ["/usr/bin/nsenter", f"--target={first.pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root"]
+        given = [f"{name}={value}" for name, value in self._environment.items()]
+        return ["env", "-i", *given, *enter, *self._as_user()]
+
+    def inside(self, command: Sequence[str]) -> subprocess.Popen[str] | None:
+        """Start a command beside its first process; None if it is down."""
+        entry = self.entry()
+        if entry is None:
+            return None
         return subprocess.Popen(  # noqa: S603 - the file's own commands
-            [*enter, *self._as_user(), *command],
-            env=self._environment,
+            [*entry, *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -77,11 +78,16 @@ class Supervised:
         self._thread.join()
         return took
 
+    def expect(self) -> None:
+        """From now on it counts as neither started, ended nor healthy: it is about to be started."""
+        self.starts = 0
+        self.ended_for_good = False
+        self._reset_health()
+
     def start(self) -> None:
         """`docker start` after `stop`."""
         self._wanted = True
-        self.ended_for_good = False
-        self._reset_health()
+        self.expect()
         self._thread = threading.Thread(target=self._live, name=self.container.name, daemon=True)
         self._thread.start()
 
@@ -264,6 +270,36 @@ class Engine:
         """Kill everything."""
         for member in self:
             member.end()
+
+    def stop(self, services: Collection[str]) -> None:
+        """`docker compose stop`: whoever depends on others ends first."""
+        for level in sorted({self._depth(name) for name in services}, reverse=True):
+            ending = [each for name in services if self._depth(name) == level for each in self.members[name]]
+            with ThreadPoolExecutor(len(ending)) as together:
+                list(together.map(Supervised.stop, ending))
+
+    def start(self, services: Collection[str], limit_s: float) -> None:
+        """`docker compose start`, until all are up.
+
+        Raises:
+            ClusterFailed: they do not come up.
+        """
+        members = [member for name in services for member in self.members[name]]
+        for member in members:
+            member.expect()
+        for member in members:
+            member.start()
+        self.wait_up(limit_s)
+
+    def renew(self, services: Sequence[Service]) -> None:
+        """Make new containers of services that were stopped, on their old volumes: `docker compose down`, then `up`."""
+        for service in services:
+            for member in self.members[service.name]:
+                member.container.renew(service, hosts(member.container.place, self._places))
+
+    def _depth(self, service: str) -> int:
+        waits_for = self.members[service][0].container.service.waits_for
+        return 1 + max((self._depth(other) for other in waits_for), default=0)
 
     def one(self, service: str) -> Supervised:
         """The first container of a service."""

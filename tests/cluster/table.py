@@ -11,6 +11,7 @@ from tests.cluster.kills import WEIGHTS
 from tests.cluster.long import Long
 from tests.cluster.memory import Memory
 from tests.cluster.short import Short
+from tests.cluster.upkeep import Upkeep
 from tests.fire.judge import Judgement
 from tests.fire.storm import Order
 
@@ -56,6 +57,17 @@ def print_long(long: Long, order: Order, up_s: float, used: Memory, console: Con
     for task in (*storm.failed, *storm.failed_upkeep):
         console.print(f"failed for good: {task.dag_id} {task.run_id} {task.task_id}, try {task.tries}: {task.said}")
     return _say(long.broken, console)
+
+
+def print_upkeep(upkeep: Upkeep, up_s: float, used: Memory, console: Console) -> int:
+    """Print seconds, memory, figures, and every broken promise."""
+    rows: list[_Row] = [
+        *_brought_up(up_s, used),
+        *((f"seconds: {step}", f"{seconds:.0f}") for step, seconds in upkeep.seconds.items()),
+        *(_books(upkeep.judgement) if upkeep.judgement is not None else ()),
+    ]
+    _print("Cluster's upkeep", rows, console)
+    return _say(upkeep.broken, console)
 
 
 def _brought_up(up_s: float, used: Memory) -> list[_Row]:

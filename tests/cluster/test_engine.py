@@ -64,6 +64,12 @@ class Played:
     def kill(self) -> None:
         self._killed = True
 
+    def stop(self) -> float:
+        self.kill()
+        while self.is_running:
+            time.sleep(0.01)
+        return 0.0
+
     def inside(self, command: Sequence[str]) -> Question:
         assert command == CHECK.command
         assert self.member is not None
@@ -142,6 +148,67 @@ def test_without_a_start_period_every_failure_counts() -> None:
     member.end()
 
 
+def chain(*names: str) -> tuple[engine.Engine, list[str]]:
+    """An engine of services of which each waits until the one before is healthy, and what happened in it."""
+    happened: list[str] = []
+
+    class Told(Played):
+        def start(self) -> None:
+            happened.append(f"{self.name} starts")
+            super().start()
+
+        def stop(self) -> float:
+            happened.append(f"{self.name} ends")
+            return super().stop()
+
+    made = object.__new__(engine.Engine)
+    made.members = {}
+    for before, name in zip([None, *names], names, strict=False):
+        waits_for = {} if before is None else {before: "service_healthy"}
+        one = replace(service("unless-stopped", CHECK), name=name, waits_for=waits_for)
+        played = Told(one, [60] * 9, [0] * 9, [])
+        member = Supervised(played, made._is_ready, Path("no-such-log"))  # type: ignore[arg-type] # as above
+        played.member = member
+        made.members[name] = [member]
+    for member in made:
+        member.begin()
+    made.wait_up(20)
+    happened.clear()
+    return made, happened
+
+
+def test_who_depends_on_others_ends_first_and_starts_last() -> None:
+    made, happened = chain("database", "server", "worker")
+    made.stop(["database", "worker", "server"])
+    assert happened == ["worker ends", "server ends", "database ends"]
+    assert not any(member.is_up for member in made)
+    happened.clear()
+    # Given in this order the worker's thread begins before the database is known to be down.
+    made.start(["worker", "server", "database"], 20)
+    assert happened == ["database starts", "server starts", "worker starts"]
+    assert all(member.is_up for member in made)
+    made.down()
+
+
+def test_it_may_be_stopped_and_started_as_often_as_one_likes() -> None:
+    """A container that starts again and again by itself is given up; one that is asked to is not."""
+    made, _ = chain("database", "server")
+    for _ in range(5):
+        made.stop(["database", "server"])
+        made.start(["database", "server"], 20)
+    assert [member.starts for member in made] == [1, 1]
+    made.down()
+
+
+def test_a_part_is_stopped_and_started_beside_the_rest() -> None:
+    made, happened = chain("database", "server", "worker")
+    made.stop(["worker"])
+    assert [member.is_up for member in made] == [True, True, False]
+    made.start(["worker"], 20)
+    assert happened == ["worker ends", "worker starts"]
+    made.down()
+
+
 def test_a_container_is_what_the_engine_takes() -> None:
     """What is played above is what a real one has."""
-    assert {"start", "kill", "inside", "is_running", "exit_code"} <= vars(Container).keys()
+    assert {"start", "stop", "kill", "inside", "is_running", "exit_code"} <= vars(Container).keys()

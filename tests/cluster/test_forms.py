@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-from tests.cluster import long, pods, short
+from tests.cluster import long, manual, pods, short, upkeep
 from tests.cluster.__main__ import main
 from tests.cluster.cluster import SCALE
+from tests.cluster.engine import Engine
 from tests.cluster.images import ENTRYPOINTS, ImageMissing, images
 from tests.cluster.kills import WEIGHTS
 from tests.cluster.pods import ENVIRONMENT, pod_of
@@ -80,3 +84,116 @@ def test_without_root_it_says_what_is_needed(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert main([]) == 2
     assert "Linux and root are needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2\nexit 1\n", "Operation not permitted"),
+        ("#!/bin/sh\nexit 32\n", "code 32"),
+    ],
+    ids=["refused", "without a word"],
+)
+def test_root_that_may_make_no_namespaces_is_told_before_anything_is_built(
+    program: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "unshare").write_text(program)
+    (tmp_path / "unshare").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr("tests.cluster.__main__._prepare", lambda *_: pytest.fail("nothing may be built"))
+    assert main([]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.endswith("run it on a machine of its own, or in a container with --privileged\n")
+
+
+def test_a_machine_without_unshare_is_told_its_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert main([]) == 2
+    assert "there is no program unshare: bash .ci/debian, or install Debian's package util-linux" in (
+        capsys.readouterr().err
+    )
+
+
+def test_the_campaigns_of_the_upkeep_load_and_are_nobody_elses(tmp_path: Path) -> None:
+    for campaign in upkeep.CAMPAIGNS:
+        campaign.write(tmp_path)
+    assert DagBag(str(tmp_path)).import_errors == {}
+    numbers = [campaign.number for campaign in (*upkeep.CAMPAIGNS, *long.campaigns(), long._STREAK)]
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_the_killed_workers_task_is_tried_again_soon(tmp_path: Path) -> None:
+    short.write_killed(tmp_path)
+    (dag,) = DagBag(str(tmp_path)).dags.values()
+    assert {task.retry_delay for task in dag.tasks} == {timedelta(seconds=5)}
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "docker compose exec airflow-scheduler airflow db clean",
+        "docker compose exec -T airflow-scheduler python - <<'PYTHON'",
+        "docker compose exec airflow-scheduler env",
+        "docker compose exec -T postgres pg_dump",
+    ],
+)
+def test_the_manual_has_the_commands_of_the_upkeep_once(begin: str) -> None:
+    assert manual.block(begin).startswith(begin)
+
+
+@pytest.mark.parametrize(
+    "begin", ["docker compose exec -T postgres pg_restore", "python -m capillary ledger import --dags"]
+)
+def test_the_manual_has_the_commands_within_its_sentences_once(begin: str) -> None:
+    assert manual.words(begin).startswith(begin)
+
+
+class OneContainer:
+    """An engine with one container, whose inside is this machine."""
+
+    def __init__(self) -> None:
+        entry = ["env", "-i", "PATH=/usr/bin:/bin", "WORD=two  words"]
+        place = SimpleNamespace(container=SimpleNamespace(entry=lambda: entry))
+        self.members = {"service": [place]}
+
+
+@pytest.mark.parametrize(
+    ("commands", "said"),
+    [
+        ('docker compose exec service sh -c \'echo "$WORD"\' "it\'s"', "two  words\n"),
+        ("docker compose exec -T service cat <<'END'\nas $it stands\nEND\n", "as $it stands\n"),
+        ("docker compose exec -T service echo kept > file\ndocker compose exec -T service cat < file", "kept\n"),
+        ("docker compose exec service echo new", "newer\n"),
+    ],
+    ids=["words", "a document", "files", "what a reader puts in"],
+)
+def test_commands_of_the_manual_run_as_they_stand(tmp_path: Path, commands: str, said: str) -> None:
+    put_in = {"new": "newer"} if "new" in commands else {}
+    assert manual.told(commands, cast("Engine", OneContainer()), tmp_path, put_in) == said
+
+
+@pytest.mark.parametrize(
+    ("commands", "said"),
+    [
+        ("docker compose exec service false; echo on", "ended with 1"),
+        ("docker compose pull", "not played: docker compose pull"),
+        ("docker compose exec nobody true", "nobody"),
+    ],
+)
+def test_a_command_of_the_manual_that_fails_is_heard(tmp_path: Path, commands: str, said: str) -> None:
+    with pytest.raises(manual.CommandFailed, match=said):
+        manual.told(commands, cast("Engine", OneContainer()), tmp_path)
+
+
+def test_a_word_that_the_manual_does_not_have_is_not_put_in(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'old' is not in the manual's"):
+        manual.told("docker compose exec service true", cast("Engine", OneContainer()), tmp_path, {"old": "new"})

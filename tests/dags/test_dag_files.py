@@ -12,6 +12,8 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
+from capillary.campaign.trigger_form import SECTION
+
 FOLDER = Path(__file__).parents[2] / "dags"
 CAMPAIGNS = ("gold_tier", "monthly_streak", "new_arrivals")
 #: Airflow's own, while it reads plugins/capillary/.airflowignore.
@@ -78,13 +80,14 @@ def test_the_hours_of_a_schedule_are_those_of_the_campaigns_zone(bag: DagBag) ->
     assert "Asia/Kolkata" in (bag.dags["monthly_streak"].doc_md or "")
 
 
-def test_the_form_opens_with_the_dry_run_and_hides_the_rest_under_advanced(dag: DAG) -> None:
+def test_the_form_opens_with_the_dry_run_and_hides_the_rest_in_a_section_of_its_own(dag: DAG) -> None:
     form = {name: dag.params.get_param(name) for name in dag.params}
     assert next(iter(form)) == "dry_run"
     assert ("occasion_day" in form) is (dag.dag_id == "monthly_streak")
     opened = {name for name, param in form.items() if "section" not in param.schema}
     assert opened - {"occasion_day"} == {"dry_run", "customer_cap"}
-    assert {param.schema.get("section", "Advanced") for param in form.values()} == {"Advanced"}
+    assert {param.schema.get("section", SECTION) for param in form.values()} == {SECTION}
+    assert "Advanced" not in SECTION, "Airflow's own section is called Advanced Options"
     for param in form.values():
         assert param.schema["title"]
         assert param.description
@@ -97,7 +100,12 @@ def test_the_form_opens_with_the_dry_run_and_hides_the_rest_under_advanced(dag: 
         ("dry_run", [True, False], [None, "yes", 1]),
         ("occasion_day", [None, "2026-11-23"], ["23.11.2026", "2026-02-30", 20261123, ""]),
         ("customer_cap", [None, 1, 1_000_000], [0, -1, 1.5, "10"]),
-        ("retry_outcomes", [[], ["failed"], ["rejected", "unconfirmed"]], ["failed", ["enrolled"], ["Failed"], None]),
+        ("retry_outcomes", [[], None, ["failed"], ["rejected", "unconfirmed"]], ["failed", ["enrolled"], ["Failed"]]),
+        (
+            "retry_codes",
+            [[], None, ["816"], ["none", "1039"], [816]],
+            ["816", 816, ["0816"], ["x"], [0], [-1], [1.5], [True], [None], [""]],
+        ),
         ("canary", [True, False], [None, "no"]),
         ("override_guards", [True, False], [None, "no"]),
         ("note", [None, "", "looked at it\nwith the CRM team"], [5, ["note"]]),

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.api.datamodels._generated import DagRunType
 from airflow.sdk.exceptions import AirflowFailException
 from sqlalchemy import Row, create_engine, text
 
@@ -61,6 +62,7 @@ def run(tmp_path: Path, ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Run
         form: dict[str, object] | None = None,
         *,
         logical_date: datetime | None = DAY,
+        run_type: str = "manual",
         passed_on: bool = True,
         **fields: object,
     ) -> dict[str, Any]:
@@ -87,7 +89,9 @@ def run(tmp_path: Path, ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Run
             task.execute(
                 context={
                     "params": {**dag.params.dump(), **((form or {}) if passed_on else {})},
-                    "dag_run": SimpleNamespace(logical_date=logical_date, run_after=DAY, conf=form),
+                    "dag_run": SimpleNamespace(
+                        logical_date=logical_date, run_after=DAY, conf=form, run_type=DagRunType(run_type)
+                    ),
                     "ti": SimpleNamespace(dag_id="streak", run_id=run_id, task_id=task.task_id, map_index=-1),
                 }
             )
@@ -162,6 +166,20 @@ def test_the_form_plans_outcomes_again(run: Run, ledger_url: str) -> None:
     assert run({"retry_outcomes": ["rejected", "failed"]})["planned"] == 2
 
 
+def test_the_form_plans_the_codes_again_that_it_names(run: Run, ledger_url: str) -> None:
+    run()
+    with sqlite3.connect(ledger_url.removeprefix("sqlite:///")) as ledger:
+        ledger.execute("UPDATE badge_request SET status = 'settled', settled_at = CURRENT_TIMESTAMP, tries = 1")
+        ledger.execute("UPDATE badge_enrolment SET outcome = 'failed', error_code = 800 + 15 * (customer_id % 2)")
+    ledger.close()
+    failed: dict[str, object] = {"retry_outcomes": ["failed"]}
+    assert run({**failed, "retry_codes": ["1026", "none"]})["planned"] == 0
+    assert run({**failed, "retry_codes": [815], "dry_run": True})["planned"] == 1
+    assert run({**failed, "retry_codes": ["800"], "dry_run": True})["planned"] == 1
+    assert run({**failed, "retry_codes": ["800", "815"], "dry_run": True})["planned"] == 2
+    assert run({**failed, "retry_codes": None})["planned"] == 2
+
+
 def test_the_campaigns_parameters_are_bound_beside_its_own(run: Run) -> None:
     sql = (
         "SELECT customer_id FROM earned WHERE customer_id < :below "
@@ -202,3 +220,54 @@ def test_a_dry_run_that_airflow_keeps_back_plans_nothing(run: Run, ledger_url: s
         run({"dry_run": True, "customer_cap": 5}, passed_on=False)
     assert occasions(ledger_url) == []
     assert run(passed_on=False)["planned"] == 2
+
+
+# A backfill: a run for each day that has passed ----------------------------------------------------------------
+
+
+def test_a_backfill_plans_the_occasion_of_each_runs_day(run: Run, ledger_url: str) -> None:
+    assert run(run_type="backfill")["planned"] == 2
+    assert run(run_type="backfill", logical_date=datetime(2026, 11, 3, tzinfo=UTC))["planned"] == 20
+    assert occasions(ledger_url) == ["streak 2026-12", "streak 2026-11"]
+
+
+ALL = "SELECT customer_id FROM earned"
+
+
+@pytest.mark.parametrize("form", [{}, {"dry_run": True}], ids=["real", "dry"])
+def test_a_backfill_of_an_occasion_that_never_recurs_is_refused(
+    run: Run, ledger_url: str, form: dict[str, object]
+) -> None:
+    with pytest.raises(
+        AirflowFailException, match=r"Backfill, .*never recurs .* Trigger one run, put \{day\}"
+    ) as refused:
+        run(form, run_type="backfill", occasion="once", sql=ALL, customer_cap=5)
+    assert "TriggerFormInvalid" in str(refused.value)
+    assert occasions(ledger_url) == []
+
+
+@pytest.mark.parametrize("run_type", [each.value for each in DagRunType if each is not DagRunType.BACKFILL])
+def test_every_other_run_may_plan_such_an_occasion(run: Run, run_type: str) -> None:
+    assert run(run_type=run_type, occasion="once", sql=ALL)["planned"] == 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "planned"),
+    [
+        ({"sql": f"{ALL} WHERE day = '{{{{ ds }}}}'"}, 0),
+        ({"sql": f"{ALL} /* {{% if True %}} {{% endif %}} */"}, 20),
+        ({"sql": f"{ALL} WHERE day = :of", "parameters": {"of": "{{ ds }}"}}, 0),
+    ],
+    ids=["in its text", "in a block", "in a parameter"],
+)
+def test_a_backfill_of_a_query_that_asks_for_its_day_is_meant(
+    run: Run, fields: dict[str, object], planned: int
+) -> None:
+    """Nothing is rendered here: what matters is that it plans."""
+    assert run(run_type="backfill", occasion="once", **fields)["planned"] == planned
+
+
+def test_a_backfill_of_one_named_day_is_refused(run: Run, ledger_url: str) -> None:
+    with pytest.raises(AirflowFailException, match=r"Backfill, .*occasion_day.*each run has its own day"):
+        run({"occasion_day": "2026-11-15"}, run_type="backfill")
+    assert occasions(ledger_url) == []

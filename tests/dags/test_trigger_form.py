@@ -55,6 +55,18 @@ def test_a_run_whose_configuration_airflow_keeps_back_is_refused(conf: dict[str,
         assert "Airflow does not pass it on. Turn [core] dag_run_conf_overrides_params on, or trigger" in line
 
 
+def test_a_list_that_a_person_has_emptied_in_the_ui_is_null_and_means_nothing_given() -> None:
+    form = read({"retry_outcomes": None, "retry_codes": None}, passed_on=True)
+    assert (list(form.retry_outcomes), list(form.retry_codes)) == ([], [])
+
+
+def test_a_field_that_may_stay_empty_takes_null_so_that_the_form_does_not_mark_it_as_required() -> None:
+    """The UI marks a field whose type does not hold null; a switch always holds a value."""
+    required = {name for name, param in FORM.items() if "null" not in param.schema["type"]}
+    assert required == {"dry_run", "canary", "override_guards"}
+    assert {FORM[name].schema["type"] for name in required} == {"boolean"}
+
+
 @pytest.mark.parametrize(
     ("conf", "words"),
     [
@@ -70,7 +82,17 @@ def test_a_run_whose_configuration_airflow_keeps_back_is_refused(conf: dict[str,
         ({"customer_cap": 10**12}, "customer_cap: it should be less than or equal to 1000000000"),
         ({"retry_outcomes": "rejected"}, "retry_outcomes: it is 'rejected'. Give some of rejected, failed"),
         ({"retry_outcomes": {"rejected": True}}, "retry_outcomes: it is {'rejected': True}"),
-        ({"retry_outcomes": None}, "retry_outcomes: it is None"),
+        (
+            {"retry_codes": "816"},
+            "retry_codes: it is '816'. Give codes of the platform such as 1039",
+        ),
+        ({"retry_codes": ["816"]}, "retry_codes: without retry_outcomes they choose nobody. Give retry_outcomes, too"),
+        ({"retry_outcomes": ["failed"], "retry_codes": ["x"]}, "retry_codes: 'x' is not a code of the platform"),
+        ({"retry_outcomes": ["failed"], "retry_codes": ["0816"]}, "retry_codes: '0816' is not a code"),
+        ({"retry_outcomes": ["failed"], "retry_codes": ["８１６"]}, "retry_codes: '８１６' is not a code"),
+        ({"retry_outcomes": ["failed"], "retry_codes": [True]}, "retry_codes: True is not a code"),
+        ({"retry_outcomes": ["failed"], "retry_codes": [0]}, "retry_codes: 0 is not a code"),
+        ({"retry_outcomes": ["failed"], "retry_codes": [2**31]}, "retry_codes: 2147483648 is not a code"),
         ({"retry_outcomes": [["rejected"]]}, "retry_outcomes: no customer may be planned again after ['rejected']"),
         ({"occasion_day": 20261123}, "occasion_day: "),
         ({"occasion_day": "２０２６-11-23"}, "occasion_day: '２０２６-11-23' is not a day"),
@@ -94,6 +116,7 @@ def test_what_airflows_own_check_takes_the_task_can_read() -> None:
         "dry_run": True,
         "customer_cap": 5,
         "retry_outcomes": list(map(str, RETRYABLE)),
+        "retry_codes": ["none", "1039", 816],
         "occasion_day": "2026-11-02",
         "note": "x" * 4_000,
     }
@@ -101,6 +124,7 @@ def test_what_airflows_own_check_takes_the_task_can_read() -> None:
     params.update(given)
     form = TriggerForm.read(params.validate(), given)
     assert (form.dry_run, form.customer_cap, form.retry_outcomes) == (True, 5, frozenset(RETRYABLE))
+    assert form.retry_codes == {"none", "1039", "816"}
     for name, wrong in (("customer_cap", 10**12), ("note", "x" * 4_001), ("dry_run", "false")):
         with pytest.raises(ParamValidationError):
             Param(FORM[name].value, **FORM[name].schema).resolve(wrong)

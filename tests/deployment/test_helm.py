@@ -43,6 +43,46 @@ def test_every_key_was_looked_up_in_the_chart_and_differs_from_its_default(file:
             assert isinstance(value, type(default)), where
 
 
+#: JSON's words for types, and what YAML makes of them.
+TYPES: dict[str, type] = {"string": str, "integer": int, "array": list, "object": dict}
+SCHEMA: dict[str, Any] = yaml.safe_load((CHECKOUT / "tests" / "deployment" / "helm-schema.yaml").read_text())
+
+
+def wrong_types(given: dict[str, Any], schema: dict[str, Any], path: str = "") -> list[str]:
+    """The values that are not of the type which was read in the chart's schema."""
+    found = []
+    for key, value in given.items():
+        where, kind = f"{path}.{key}" if path else key, schema.get(key)
+        if isinstance(kind, dict):
+            found += wrong_types(value, kind, where) if isinstance(value, dict) else [where]
+        elif kind is not None and type(value) is not TYPES[kind]:
+            found.append(where)
+    return found
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_values_have_the_types_of_the_charts_schema(file: str) -> None:
+    assert wrong_types(yaml.safe_load((FOLDER / file).read_text()), SCHEMA) == []
+
+
+def test_a_value_of_another_type_is_noticed() -> None:
+    """A version without quotes is a number, and Helm refuses it; true is no number."""
+    given = {"airflowVersion": 3.3, "workers": {"replicas": True, "extraVolumes": {}}, "data": None, "scheduler": {}}
+    assert wrong_types(given, SCHEMA) == ["airflowVersion", "workers.replicas", "workers.extraVolumes", "data"]
+
+
+def test_what_was_read_in_the_schema_is_set() -> None:
+    """Else nobody would look it up again when it changes."""
+
+    def keys(given: dict[str, Any], path: str = "") -> Iterator[str]:
+        for key, value in given.items():
+            yield f"{path}.{key}"
+            if isinstance(value, dict):
+                yield from keys(value, f"{path}.{key}")
+
+    assert {*keys(SCHEMA)} <= {*keys(VALUES)}
+
+
 def test_a_key_that_the_chart_has_not_is_noticed() -> None:
     with pytest.raises(AssertionError, match=r"workers\.replica: not among"):
         list(leaves({"workers": {"replica": 2}}, CHART))

@@ -15,17 +15,20 @@ from airflow.sdk import DAG
 from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
 
+from capillary.api.codes import ALREADY, CODE_MEANINGS, SAYS_NOTHING
 from capillary.api.request_workflow import OWNER_TYPES
 from capillary.arguments import MAX_INLINE_CUSTOMERS
 from capillary.campaign import BadgeCampaign
 from capillary.campaign.fields import BOUND, BOUND_PERIOD
 from capillary.campaign.occasion import OCCASION_LIMIT, Occasion
-from capillary.campaign.trigger_form import TriggerForm, form_fields
+from capillary.campaign.trigger_form import SECTION, TriggerForm, form_fields
 from capillary.engine.customer_id import MAX_CUSTOMER_ID, Reason
 from capillary.engine.polling import MAX_POLL_INTERVAL_S, QUIET_S, TOLERATED_FAILURES
+from capillary.engine.remedies import Remedy, advice, remedy_of
 from capillary.engine.verdict import OnFinding, Policy
 from capillary.ledger.candidates import NOT_ACCEPTED_ATTEMPTS
 from capillary.ledger.plan import CANARY_CUSTOMERS, Guards
+from capillary.ledger.reports import FailureCount
 from capillary.ledger.status import HAS_BADGE, RETRYABLE, Outcome
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
@@ -104,8 +107,9 @@ def test_which_of_the_form_is_advanced() -> None:
     form = form_fields(live=True, canary=True, recurs=True)
     advanced = [name for name, param in form.items() if param.schema.get("section")]
     assert list(named("The trigger form", column=1))[-len(advanced) :] == advanced
-    assert "last four" in words_of("The trigger form")
-    assert len(advanced) == 4
+    assert "last five" in words_of("The trigger form")
+    assert len(advanced) == 5
+    assert SECTION in words_of("The trigger form").replace("*", "")
 
 
 def test_every_guard_is_there_with_default_and_bounds() -> None:
@@ -234,3 +238,21 @@ def test_the_files_of_the_page_are_there() -> None:
     named_files = set(re.findall(r"`(dags/\w+\.py)`", TEXT)) - {"dags/vips.py"}
     assert named_files
     assert [name for name in named_files if not (ROOT / name).is_file()] == []
+
+
+def test_every_code_has_its_remedy_and_whether_a_retry_takes_it() -> None:
+    rows = list(section("What a failure needs").rows())
+    assert len(rows) == len(Remedy)
+    by_code = {int(code): row for row in rows for code in code_of(row[1]) if code.isdigit()}
+    for code in CODE_MEANINGS:
+        outcome = Outcome.UNCONFIRMED if code in (ALREADY, SAYS_NOTHING) else Outcome.FAILED
+        said = advice(FailureCount(outcome, code, 1))
+        if said.remedy is Remedy.UNKNOWN:
+            assert code not in by_code, code
+        else:
+            assert (by_code[code][0], by_code[code][2]) == (said.to_do, "yes" if said.is_preselected else "no"), code
+    others = {row[0]: row[2] for row in rows if not any(map(str.isdigit, "".join(code_of(row[1]))))}
+    for outcome in (Outcome.REJECTED, Outcome.NOT_ACCEPTED):
+        said = advice(FailureCount(outcome, None, 1))
+        assert others[said.to_do] == ("yes" if said.is_preselected else "no")
+    assert remedy_of(Outcome.UNCONFIRMED, None) is Remedy.LOOK

@@ -73,7 +73,13 @@ def test_every_action_is_pinned_to_a_commit() -> None:
 
 def test_the_workflow_takes_the_lowest_python_that_the_project_takes() -> None:
     lowest = PROJECT["requires-python"].removeprefix(">=")
-    assert JOB["container"].startswith(f"python:{lowest}-")
+    assert JOB["container"]["image"].startswith(f"python:{lowest}-")
+
+
+def test_the_workflows_container_may_make_namespaces() -> None:
+    """Else `make cluster` refuses, and says so."""
+    assert "make cluster" in (ROOT / ".ci" / "run").read_text()
+    assert JOB["container"]["options"] == "--privileged"
 
 
 # Issues -------------------------------------------------------------------------------------------------------

@@ -15,12 +15,11 @@ import pytest
 from capillary.api.settings import PlatformSettings
 from capillary.base_operator import RUN_LEASE
 from capillary.campaign import BadgeCampaign
-from capillary.engine.doubt import WITHOUT_CONTROL
+from capillary.engine.absence import SEND_WITHIN_S, WITHOUT_CONTROL
 from capillary.engine.list_controls import CONTROLS
 from capillary.engine.platform_list import LOOK_BACK
 from capillary.engine.polling import QUIET_S
 from capillary.engine.second_look import LOOK_AFTER_S
-from capillary.engine.send import SEND_WITHIN_S
 from capillary.engine.settle import OUTPUT_PATIENCE
 from capillary.ledger.conditions import LATE_TWIN
 from capillary.ledger.history import GOES_BACK

@@ -253,7 +253,7 @@ def test_the_commands_are_the_packages() -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/runbook.md", "docs/campaigns.md"])
 def test_every_command_that_looks_is_one_that_the_package_takes(page: str) -> None:
     found = re.findall(
-        r"python -m capillary ((?:check|failed|waiting|customer|runs)\b[^`\n#]*)", (ROOT / page).read_text()
+        r"python -m capillary ((?:check|attention|failed|waiting|customer|runs)\b[^`\n#]*)", (ROOT / page).read_text()
     )
     assert "check" in {command.split()[0] for command in found}
     for command in found:

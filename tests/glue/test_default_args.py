@@ -44,6 +44,7 @@ MISSPELT = {
     "guard": "guards",
     "override_guard": "override_guards",
     "retry_outcome": "retry_outcomes",
+    "retry_code": "retry_codes",
     "on_auto_aproved": "on_auto_approved",
     "inflight": "in_flight",
     "policies": "policy",

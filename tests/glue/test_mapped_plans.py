@@ -49,7 +49,9 @@ def test_a_part_that_finds_nobody_is_no_skip_which_would_be_that_of_all(place: P
 
 def test_a_part_of_a_dry_run_is_handed_on_as_well(place: Place) -> None:
     plan = PlanBadgesOperator(task_id="plan", sql=SQL, dry_run=True, **BADGE).execute(part(place, 0, "plan"))
-    assert IssueBadgeOperator(task_id="submit", plan=plan).execute(part(place, 0, "submit")) == plan
+    handed_on = IssueBadgeOperator(task_id="submit", plan=plan).execute(part(place, 0, "submit"))
+    assert handed_on == PlanReference.parse(plan).to_xcom()
+    assert plan["preview"]["requests"] == 3, "what a live run would do stays with the task that plans"
     with pytest.raises(AirflowSkipException, match="a dry run submits nothing"):
         IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
     assert place.sandbox.platform.requests() == []

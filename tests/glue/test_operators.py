@@ -117,13 +117,17 @@ def test_wait_says_who_waits_since_when(place: Place) -> None:
     assert said == "3 requests: 0 waiting for the checker, 0 in doubt, 0 decided, 3 settled"
 
 
-def test_a_run_that_waits_for_a_canary_says_whose_and_since_when(place: Place) -> None:
+def test_a_run_that_waits_for_a_canary_says_whose_and_since_when(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
     place.customers(*range(1_001, 1_121))
     canary = plan(place, canary=True)
     behind = plan(place, "behind", canary=True)
     assert (canary["planned"], behind["planned"]) == (10, 0)
+    capsys.readouterr()
     said = report(place, behind)
     assert said["sentence"] == ("Nothing was planned: the canary of vip, run run, not sent yet, is not decided yet.")
+    assert re.search(r"\[warning *\] Nothing was planned: the canary of vip", capsys.readouterr().out), "it is green"
     submit(place, canary)
     said = report(place, behind)
     assert (said["verdict"], said["waits_for_canary"], said["canary_passed"]) == ("pass", True, False)
@@ -256,7 +260,7 @@ def test_auto_approval_may_be_accepted(place: Place) -> None:
     assert report(place, reference, on_auto_approved=OnFinding.ACCEPT)["funnel"]["enrolled"] == 120
 
 
-def test_a_rejection_fails_the_report_and_is_told_in_full(place: Place) -> None:
+def test_a_rejection_fails_the_report_and_is_told_in_full(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     reference = plan(place)
     submit(place, reference)
     place.sandbox.reject(place.request_keys()[0], "wrong tier")
@@ -265,6 +269,8 @@ def test_a_rejection_fails_the_report_and_is_told_in_full(place: Place) -> None:
         report(place, reference)
     said = place.pushed.values["return_value"]
     assert (said["verdict"], said["funnel"]["rejected"], said["funnel"]["enrolled"]) == ("fail", 50, 70)
+    remedy = "read the checker's message, and retry when its reason is gone"
+    assert f"50 customers rejected: the platform gave no code; {remedy}" in capsys.readouterr().out
     assert said["failures"] == [
         {"outcome": "rejected", "code": None, "meaning": "the platform gave no code", "customers": 50}
     ]

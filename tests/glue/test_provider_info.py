@@ -8,12 +8,12 @@ from pydoc import locate
 from typing import Any
 
 import pytest
-from airflow.sdk import BaseOperatorLink
+from airflow.sdk import BaseOperatorLink, Connection
 from jsonschema import Draft202012Validator, validate  # type: ignore[import-untyped] # it ships no types
 
 from capillary.api.settings import PlatformSettings
 from capillary.api.settings_fields import BOUNDS
-from capillary.connections.platform_connection import EXTRAS
+from capillary.connections.platform_connection import EXTRAS, settings_of
 from capillary.hooks import CapillaryHook
 from capillary.provider_info import get_provider_info
 
@@ -43,6 +43,28 @@ def test_a_field_has_words_and_the_default_and_bounds_of_its_setting(name: str) 
         assert (field["schema"]["minimum"], field["schema"]["maximum"]) == BOUNDS[name][:2]
     if "default" in field["schema"]:
         assert field["schema"]["default"] == PlatformSettings.__dataclass_fields__[name].default
+
+
+def test_the_port_can_be_stored_since_the_test_button_in_the_list_sends_0_where_none_is() -> None:
+    behaviour = FORM["ui-field-behaviour"]
+    assert behaviour["hidden-fields"] == ["schema"]
+    assert "Test button" in behaviour["relabeling"]["port"]
+    with_port, without = (
+        settings_of(
+            Connection(
+                conn_id="c",
+                conn_type="capillary",
+                host="https://eu.api.example",
+                port=port,
+                login="till",
+                password="p",
+                extra='{"organisation_id": "7"}',
+            ),
+            None,
+        )
+        for port in (443, None)
+    )
+    assert with_port.account == without.account == "eu.api.example/7"
 
 
 def test_secrets_are_typed_unseen() -> None:

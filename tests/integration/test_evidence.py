@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from capillary.engine.doubt import WITHOUT_CONTROL, resolve_doubt
+from capillary.engine.absence import WITHOUT_CONTROL
+from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, LedgerBehind
 from capillary.engine.submit import submit_run
 from sandbox.faults import FaultKind, Route

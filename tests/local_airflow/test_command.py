@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from local_airflow.__main__ import main, parse
+from local_airflow.__main__ import LocalAirflow, main, parse
+from local_airflow.environment import Sources
 from local_airflow.errors import RunInterruptedError
 from local_airflow.home import DAGS, Home
 from local_airflow.interruption import SIGNALS, Interruption
 from local_airflow.startup import SandboxOptions
+from tests.local_airflow.played_airflow import PlayedAirflow
 
 VARIABLES = (
     "CAMPAIGN",
@@ -113,6 +116,15 @@ def test_clean_removes_everything(tmp_path: Path) -> None:
     home.secrets()
     assert main(["clean"], home=home) == 0
     assert not home.directory.exists()
+
+
+def test_up_prints_the_address_of_the_badges_and_stays_until_it_is_interrupted(tmp_path: Path) -> None:
+    console, interruption = Console(record=True, width=200), Interruption()
+    up = LocalAirflow(parse(["up"]), home=Home(tmp_path), console=console, interruption=interruption)
+    interruption.ask()
+    with PlayedAirflow().client() as api:
+        assert up._stay_up(api, {}, Sources(own_platform=False, own_warehouse=False, own_ledger=False)) == 0
+    assert "http://airflow.example/plugin/badges" in console.export_text()
 
 
 def test_a_manual_checker_gets_no_delay() -> None:

@@ -143,6 +143,20 @@ PROOFS: Final = (
         "no; `make cluster` plays a short form",
     ),
     Proof(
+        "upkeep",
+        "the same under runs that wait: Airflow's database cleaned, everything restarted, a new Fernet key, all "
+        "containers down and up twice, an older ledger restored, and what it forgot brought back",
+        "python -m tests.cluster upkeep",
+        last(
+            r"requests on the platform\W+\d+",
+            r"customers\W+\d+",
+            r"enrolled\W+\d+",
+            r"doubled\W+\d+",
+            r"lost\W+\d+",
+        ),
+        "no",
+    ),
+    Proof(
         "mutants",
         "small changes to transitions, submission and reply parsing, and whether a test fails",
         "make mutants",

@@ -23,6 +23,7 @@ from capillary.api import client as api_client
 from capillary.api.badges import BulkItem, Issual
 from capillary.api.calls import Calls
 from capillary.api.client import Client
+from capillary.api.codes import CALL_REFUSALS, LINE_REFUSALS
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, ReplyTooLarge, RequestRefused
 from capillary.api.json_body import NOT_JSON
 from capillary.api.json_fields import text as text_of
@@ -48,6 +49,7 @@ from capillary.engine import (
     watch,
 )
 from capillary.engine import history as engine_history
+from capillary.engine.absence import SEND_WITHIN_S
 from capillary.engine.errors import SubmittingOff
 from capillary.engine.hold import Waits
 from capillary.engine.outcomes import Reading, fold, read_outcomes
@@ -55,7 +57,7 @@ from capillary.engine.platform_list import DaysRead, ListRead, OnPage
 from capillary.engine.polling import Event
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import ClaimOne, Sender, Sending, Sent
-from capillary.engine.sightings import seen_in
+from capillary.engine.sightings import Recorded, record_rows, seen_in
 from capillary.ledger import (
     candidates,
     counts,
@@ -293,11 +295,16 @@ def _no_wait(_settings: object) -> timedelta:
 
 
 def _blind_to_lag(settings: Any) -> timedelta:  # noqa: ANN401 - PlatformSettings
-    return timedelta(seconds=send.SEND_WITHIN_S + settings.post_timeout_s)
+    return timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s)
 
 
 def _no_control(in_doubt: DueDoubt, begun: datetime, _controls: object, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
     return in_doubt.sender == settings.sender and begun > in_doubt.doubt_from
+
+
+def _one_of_twins(*arguments: Any, **options: Any) -> Recorded:  # noqa: ANN401 - those of `record_rows`
+    recorded = record_rows(*arguments, **options)
+    return replace(recorded, ours=tuple(recorded.rows.values()))
 
 
 def _anybody_judges(in_doubt: DueDoubt, begun: datetime, controls: doubt._Controls, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
@@ -369,7 +376,7 @@ def _key_of_size(fingerprint: str, campaign: str, occasion: str, attempt: int, c
 _MAY_BE_PLANNED: Final = candidates.may_be_planned
 
 
-def _open_ones_may_be_planned(tx: Transaction, occasion_id: int, retry: Iterable[Outcome]) -> Iterator[Attempt]:
+def _open_ones_may_be_planned(tx: Transaction, occasion_id: int, retry: candidates.Retry) -> Iterator[Attempt]:
     tx.conn.execute(text("DROP INDEX IF EXISTS uq_badge_enrolment_open"))
     open_ones = tx.conn.execute(
         text(
@@ -702,6 +709,12 @@ BUGS: Final[Mapping[str, Bug]] = {
         lambda shape: shape.echoed_key is not EchoedKey.AS_SENT,
         shown_by=5,
     ),
+    "one-twin-hides-the-other": Bug(
+        "of twins on one page each is shown",
+        [(doubt, "record_rows", _one_of_twins)],
+        lambda shape: shape.doubled_posts > 0,
+        shown_by=112,
+    ),
     "clock-jump-unnoticed": Bug(
         "after a clock was set nothing is judged absent for one lag",
         [(scans, "note_clocks", _never)],
@@ -896,6 +909,18 @@ BUGS: Final[Mapping[str, Bug]] = {
         [(outcomes, "_line", _refused_beside_an_id)],
         lambda shape: shape.odd_codes > 0,
         shown_by=31,
+    ),
+    "mid-call-refuses-all": Bug(
+        "a call that ends in its middle has refused nobody",
+        [(outcomes, "CALL_REFUSALS", {**CALL_REFUSALS, **LINE_REFUSALS})],
+        lambda shape: shape.ends_in_mid_call > 0,
+        shown_by=113,
+    ),
+    "documented-places-alone": Bug(
+        "a line that says elsewhere that something went wrong proves no enrolment",
+        [(badges, "is_without_trouble", lambda _line: True)],
+        lambda shape: shape.misplaced_errors,
+        shown_by=313,
     ),
     "any-word-is-an-id": Bug(
         "what a program writes for none is not an issued id",

@@ -248,6 +248,8 @@ class _Flight:
             reply = Reply(reply.status, {**said, **reply.headers}, reply.body)
             if self._post is not None:
                 self._accepted(self._post, reply)
+                if self._is_delivered_again(self._post):
+                    self._stands_there(world.platform_side.serve(method, path, headers, params, body), self._post)
         if fate.kind in ("lost", "lost reply"):
             if fate.quick:
                 world.loop.call_later(fate.back_s, self._fail, "the connection was reset")
@@ -260,17 +262,27 @@ class _Flight:
         world.loop.call_later(fate.back_s, self._succeed, reply)
 
     def _accepted(self, post: Post, reply: Reply) -> None:
-        world = self._world
         if reply.status != 200:
             post.lost = True
             return
-        post.platform_request_id = str(json.loads(reply.body)["data"]["requestId"])
+        post.platform_request_id = self._stands_there(reply, post)
+
+    def _is_delivered_again(self, post: Post) -> bool:
+        """Return whether a gateway delivers it a second time; drawn apart, so that other worlds stay as they are."""
+        share, seed = self._world.shape.doubled_posts, self._world.shape.seed
+        return not post.lost and Random(f"{seed} {post.key} {post.started}").random() < share  # noqa: S311 - no secret
+
+    def _stands_there(self, reply: Reply, post: Post) -> str:
+        """Tell the checker of a request that has arrived; return its platform request id."""
+        world = self._world
+        platform_request_id = str(json.loads(reply.body)["data"]["requestId"])
         world.note(f"{post.key} is on the platform")
         rows = world.platform_side.platform.books.requests(
-            "platform_request_id = ?", (post.platform_request_id,), bodies=False
+            "platform_request_id = ?", (platform_request_id,), bodies=False
         )
         world.platform_side.arrived(rows[0])
         world.books.check_arrival(post.badge_id, post.customers)
+        return platform_request_id
 
     def _fail(self, words: str, kind: type[TransportFailed] = TransportFailed) -> None:
         if not self.answer.done():

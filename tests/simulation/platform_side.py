@@ -251,7 +251,11 @@ class PlatformSide:
             changed |= _put_codes(lot, details)
         if route is Route.LIST and lot.random() < self._shape.lean_rows:
             changed |= _make_lean(lot, details)
-        return changed
+        end = Random(f"{self._shape.seed} {row['requestId']} ends")  # noqa: S311 - chance that can be repeated
+        if end.random() < self._shape.ends_in_mid_call and _OUTPUT in details:
+            details[_OUTPUT] = _refused_in_mid_call(end.choice((810, 815, 816, 1026, 1039)))
+            return True
+        return (self._shape.misplaced_errors and _misplace_errors(end, details)) or changed
 
     def _draw_oddity(self) -> Oddity | None:
         if self._rng.random() >= self._shape.odd_outputs:
@@ -364,6 +368,21 @@ def _put_codes(lot: Random, details: dict[str, Any]) -> bool:
         line["error"] = {"code": code, "message": "?", "reference": None}
         if code != 816 and line["customerId"] % 2:
             line["issuedId"] = None
+    return bool(lines)
+
+
+def _refused_in_mid_call(code: int) -> dict[str, Any]:
+    """Return the answer of a call that has enrolled its customers and ends as a whole with an error all the same."""
+    errors = [{"code": code, "message": "?", "reference": None}]
+    return {"status": 400, "headers": {}, "body": {"data": None, "errors": errors, "warnings": None}}
+
+
+def _misplace_errors(lot: Random, details: dict[str, Any]) -> bool:
+    """Show the errors of refused customers in places that no page names, beside what looks like an issued id."""
+    lines = [line for line in _lines(details) if (line.get("error") or {}).get("code") == 1026]
+    for line in lines:
+        line.update(error=None, status="ACTIVE", issuedId=lot.choice(("PENDING", f"{line['customerId']:024x}")))
+        line.update(lot.choice(({"success": False}, {"errorCode": 1026}, {"warnings": [{"code": 1026}]})))
     return bool(lines)
 
 

@@ -41,6 +41,10 @@ _HEAVY: Final = 21
 #: And strict ones whose list leaves out or cuts what single reads show, where codes that refuse nothing stand beside
 #: issued ids, and where the retries ask for whoever failed.
 _LEAN_ROWS: Final = frozenset({27, 31})
+#: A strict one in which calls end in their middle, and lines say in undocumented places that something went wrong.
+_ENDING_ODDLY: Final = 33
+#: One whose assumption is broken by a gateway that delivers POSTs twice at once, on one page of the list.
+_DOUBLING: Final = 32
 
 
 #: Outcomes after which the customers of some worlds are asked for again.
@@ -221,6 +225,11 @@ class Shape:
     # rows of the list whose output is missing or cut; executed requests with codes that refuse nothing beside ids
     lean_rows: float = 0.0
     odd_codes: float = 0.0
+    # executed requests that show a refusal of the whole call; lines of refused customers that show it elsewhere
+    ends_in_mid_call: float = 0.0
+    misplaced_errors: bool = False
+    # share of the POSTs that arrive two times
+    doubled_posts: float = 0.0
     # the platform says of every request that its own check of the payload failed, and lets it wait nevertheless
     fail_checks: bool = False
 
@@ -307,6 +316,29 @@ def _with_lean_rows(shape: Shape, more: Random) -> Shape:
     lean = replace(shape, runs=retried, lean_rows=more.choice((0.4, 1.0)), odd_codes=more.choice((0.0, 0.5, 1.0)))
     quick = replace(lean, horizon=4 * HOUR, decision_mean=min(shape.decision_mean, 5 * MINUTE), auto_approve=False)
     return replace(quick, fail_checks=more.random() < 0.5)
+
+
+def _ending_oddly(shape: Shape, more: Random) -> Shape:
+    retried = tuple(replace(each, retry=_RETRIED) for each in shape.runs)
+    ids = [value for each in retried for batch in each.rows for value in batch if isinstance(value, int) and value > 0]
+    quick = replace(shape, runs=retried, horizon=4 * HOUR, decision_mean=min(shape.decision_mean, 5 * MINUTE))
+    return replace(
+        quick,
+        auto_approve=False,
+        odd_outputs=0.0,
+        unknown_customers=frozenset({more.choice(ids)}),
+        ends_in_mid_call=more.choice((0.0, 0.5)),
+        misplaced_errors=True,
+    )
+
+
+def _with_doubled_posts(shape: Shape, more: Random) -> Shape:
+    runs = tuple(replace(each, size=1, cap=None, canary=False, starts=min(each.starts, 300.0)) for each in shape.runs)
+    quick = replace(
+        shape, runs=runs, horizon=4 * HOUR, fault=0.4, late_posts=0.0, post_timeout=5.0, visibility_lag=60.0
+    )
+    plain = replace(quick, hidden_rows=False, auto_approve=False, shifting_pages=False, page_size=100)
+    return replace(plain, node_lags=(more.uniform(0.0, 50.0),), doubled_posts=more.choice((0.2, 0.5)))
 
 
 def _with_much_lost(shape: Shape, more: Random, *, fails_over: bool = False) -> Shape:
@@ -494,6 +526,8 @@ _KINDS: Final[Mapping[int, Callable[[Shape, Random], Shape]]] = {
     _WAITING: _with_much_lost,
     _WAITING_OVER: _over_with_much_lost,
     _EVIDENT: _with_late_approval_or_clock,
+    _ENDING_ODDLY: _ending_oddly,
+    _DOUBLING: _with_doubled_posts,
     **dict.fromkeys(_DAMAGED, _with_odd_replies),
     **dict.fromkeys(_FREEZING, _with_frozen_senders),
     **dict.fromkeys(_ECHOING, _with_altered_keys),

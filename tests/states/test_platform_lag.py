@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from capillary.engine.doubt import WITHOUT_CONTROL
+from capillary.engine.absence import WITHOUT_CONTROL, doubt_after
 from capillary.engine.plan import plan_rows
-from capillary.engine.send import doubt_after
 from capillary.engine.submit import submit_run
 from capillary.engine.upkeep import keep_account
 from capillary.ledger.plan import Order

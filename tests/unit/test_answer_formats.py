@@ -10,7 +10,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from capillary.commands.output_formats import Row, aged, print_blocks, print_csv, print_json, print_table
+from capillary.commands.output_formats import Row, print_blocks, print_csv, print_json, print_table
+from capillary.engine.attention import age
 from capillary.ledger.status import Outcome
 
 ROWS: tuple[Row, ...] = (
@@ -133,4 +134,4 @@ def test_csv_and_json_hold_the_values_as_they_are() -> None:
     ],
 )
 def test_an_age_is_said_in_its_two_largest_units(seconds: int, words: str) -> None:
-    assert aged(seconds) == words
+    assert age(timedelta(seconds=seconds)) == words

@@ -15,7 +15,7 @@ import pytest
 import capillary
 from capillary.errors import CapillaryError
 
-ROOMS = ("api", "campaign", "connections", "engine", "ledger")
+ROOMS = ("api", "campaign", "connections", "engine", "ledger", "ui")
 FOLDER = Path(next(iter(capillary.__path__)))
 
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")

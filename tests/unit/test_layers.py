@@ -57,6 +57,14 @@ OF_THE_WAREHOUSE: Final = {
         "bindparam": "a parameter of the campaign's query",
         "text": "the campaign's query",
     },
+    "ui/airflow_facts.py": {
+        "Session": "Airflow's own database, which the API server may read",
+        "func": "Airflow's own tables",
+        "joinedload": "Airflow's own tables",
+        "select": "Airflow's own tables",
+        "tuple_": "Airflow's own tables",
+    },
+    "ui/reading.py": {"make_url": "the ledger's address, handed on with a shorter patience"},
     "connections/warehouse.py": {
         "create_engine": "the warehouse's connections",
         "make_url": "the warehouse's address",
@@ -64,6 +72,10 @@ OF_THE_WAREHOUSE: Final = {
 }
 #: file → why it touches a transaction's connection; everybody else hands the transaction to a question of the ledger.
 ON_THE_CONNECTION: Final = {"__main__.py": "`ledger check` says the revision, which no table of ours holds"}
+
+
+#: Where PUT is Airflow's word for the right to edit something of its own; neither calls the platform.
+AIRFLOWS_PUT: Final = frozenset({"ui/access.py", "ui/stop_routes.py"})
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -96,7 +108,9 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
 
 def test_nothing_in_the_product_decides_a_request() -> None:
     """Four eyes: the platform's decision is a PUT, and there is none."""
-    sources = [file.read_text() for file in PACKAGE.rglob("*.py")]
+    sources = [
+        file.read_text() for file in PACKAGE.rglob("*.py") if file.relative_to(PACKAGE).as_posix() not in AIRFLOWS_PUT
+    ]
     assert sources
     assert not any('"PUT"' in source or "'PUT'" in source or "actionDecision" in source for source in sources)
 
@@ -176,8 +190,10 @@ def test_whatever_form_an_import_has_it_is_seen(source: str, package: str, taken
     assert {*_taken_from(ast.parse(source), package)} == taken
 
 
-@pytest.mark.parametrize("room", sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))
+@pytest.mark.parametrize("room", [".", *sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))])
 def test_a_rooms_docstring_names_each_module_once(room: str) -> None:
     said = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())) or ""
     named = re.findall(r"^- ``(\w+)``: .+$", said, re.MULTILINE)
-    assert sorted(named) == sorted(file.stem for file in (PACKAGE / room).glob("*.py") if file.stem != "__init__")
+    assert sorted(named) == sorted(
+        file.stem for file in (PACKAGE / room).glob("*.py") if file.stem.strip("_") == file.stem
+    )

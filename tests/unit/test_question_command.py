@@ -76,6 +76,43 @@ def test_failed_shows_code_its_meaning_and_the_checkers_words(ask: Ask) -> None:
     assert "\x1b" not in out, "neither a colour of ours nor one of the checker's"
 
 
+def test_attention_says_what_each_matter_is_and_the_one_thing_to_do(ask: Ask) -> None:
+    code, out, err = ask("attention")
+    assert (code, err) == (0, "")
+    assert "gold: 1 request with 1 customer waiting for the checker, " in out
+    assert "Ask the checker to decide, on the checker's page." in out
+    (waiting,) = json.loads(ask("attention", "--json")[1])
+    assert (waiting["kind"], waiting["requests"], waiting["customers"], waiting["run_id"]) == ("waiting", 1, 1, "r1")
+    assert waiting["since"] == "2026-11-25T06:00:00Z"
+    assert json.loads(ask("attention", "--json", "--campaign", "gold")[1]) == [waiting]
+
+
+def test_attention_on_a_calm_ledger_says_so(ask: Ask, url: str) -> None:
+    with Ledger(url) as ledger, ledger.write() as tx:
+        tx.conn.execute(badge_sighting.delete().where(badge_sighting.c.platform_request_id == "p-14"))
+        tx.conn.execute(update(badge_request).values(status="planned"))
+    assert ask("attention") == (0, "", "attention: nothing needs anybody\n")
+
+
+@pytest.mark.parametrize(
+    ("codes", "customers"), [(["816"], [11]), (["none"], [12]), (["816", "none"], [12, 11]), (["1026"], [])]
+)
+def test_failed_is_narrowed_by_code(ask: Ask, codes: list[str], customers: list[int]) -> None:
+    rows = json.loads(ask("failed", "--json", *(part for code in codes for part in ("--code", code)))[1])
+    assert [row["customer_id"] for row in rows] == customers
+    assert {row["customer_id"]: row["to_do"] for row in rows if row["customer_id"] == 11}.get(11) in (
+        None,
+        "retry on a day inside the badge's own period, or have the period changed on the platform",
+    )
+
+
+@pytest.mark.parametrize("code", ["x", "0816", "-1", "", "None"])
+def test_a_code_that_is_none_is_refused(ask: Ask, code: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        ask("failed", "--code", code)
+    assert end.value.code == 2
+
+
 def test_csv_holds_every_column_and_the_words_as_they_are(ask: Ask) -> None:
     code, out, _ = ask("failed", "--csv")
     rows = list(csv.DictReader(io.StringIO(out, newline="")))

@@ -18,7 +18,8 @@ In reading order:
 - ``transport``: how one call leaves the machine
 - ``tls``: which servers a call trusts
 - ``envelope``: the platform's error envelope, in every shape
-- ``issued_id``: an enrolment's id, or a word for none
+- ``issued_id``: an enrolment's id, or what has not the form of one
+- ``line_trouble``: signs of an error in a customer's line, where no page names them
 - ``json_body``: a body as JSON, where one damaged row costs only itself
 - ``json_pieces``: large bodies, parsed piece by piece
 - ``json_fields``: single values of uncertain type

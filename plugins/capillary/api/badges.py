@@ -11,6 +11,7 @@ from capillary.api.errors import ReplyUnreadable
 from capillary.api.issued_id import issued_id
 from capillary.api.json_body import NotJson, read_json
 from capillary.api.json_fields import boolean, fields, identifier, instant, integer, text
+from capillary.api.line_trouble import LINE_FIELDS, is_without_trouble
 
 #: Statuses of an enrolment that is over. Any other counts as enrolled: only REVOKED is exemplified
 #: (`reference/get-individual-badge-details-of-a-customer`), the bulk call answers ACTIVE or EXPIRED.
@@ -23,8 +24,9 @@ class BulkItem:
     """One customer's line in the answer of the bulk call.
 
     `issued_id` is None where what stands there cannot be one (`capillary.api.issued_id`). `failed`: the line carries an
-    error, whatever its shape; `error_code` is None unless that names one readable code. `status` is the platform's
-    word in upper case.
+    error, whatever its shape, or a sign of one in a place that no page names (`capillary.api.line_trouble`);
+    `error_code` is None unless the documented place names one readable code. `status` is the platform's word in upper
+    case.
     """
 
     customer_id: int = field(repr=False)
@@ -91,7 +93,7 @@ def _parse_item(line: object) -> BulkItem | None:
         issued_id(line.get("issuedId")),
         _word(line.get("status")),
         None if error is None else _only_code(error),
-        error is not None,
+        error is not None or not (line.keys() <= LINE_FIELDS or is_without_trouble(line)),
     )
 
 

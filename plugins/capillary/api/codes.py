@@ -67,13 +67,14 @@ LINE_REFUSALS: Final[Mapping[int, str]] = MappingProxyType(
     }
 )
 
-#: Refusals of the wrapped call as a whole, each with the page that names it: it was not executed for anybody.
-#: Of one customer: a call that ends with such a code may have enrolled those before.
-_OF_A_CUSTOMER: Final = frozenset({812, 1026, 1028})
+#: Of one customer, or of the badge at a moment: a call that ends with such a code may have enrolled those before.
+_IN_MID_CALL: Final = frozenset({810, 812, 815, 816, 1026, 1028, 1039})
 
+#: Refusals of the wrapped call as a whole, each with the page that names it: it was not executed for anybody. They
+#: speak of the caller, of the call's form, or of what a badge is from its beginning.
 CALL_REFUSALS: Final[Mapping[int, str]] = MappingProxyType(
     {
-        **{code: source for code, source in LINE_REFUSALS.items() if code not in _OF_A_CUSTOMER},
+        **{code: source for code, source in LINE_REFUSALS.items() if code not in _IN_MID_CALL},
         400: _CLAIM,
         401: _GENERAL,
         403: _GENERAL,

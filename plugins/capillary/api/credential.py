@@ -1,4 +1,7 @@
-"""The credential that calls go out with: the till's Basic value, or an OAuth token and its age."""
+"""The credential that calls go out with: the till's Basic value, or an OAuth token and its age.
+
+What is said when the platform refuses it: `Unauthorized` and `CallRefused` in ``errors``.
+"""
 
 from __future__ import annotations
 

@@ -1,39 +1,35 @@
-"""The platform's id of an enrolment, told apart from what programs write where they have none."""
+"""The platform's id of an enrolment, told apart from whatever else a program writes in its place.
+
+An id is known by its form and not by a list of words for *none*: there is no end to those (`PENDING`, `n/v`,
+`[object Object]`, a date). What has another form proves no enrolment.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from capillary.api.json_fields import identifier
 
-#: Ids of the documented examples have 24 characters; no word for *none* has so many without a blank.
-_LONGER_THAN_WORDS: Final = 20
-#: Words for *none*, in lower case and without anything but letters and digits.
-_NONE: Final = frozenset(
-    {
-        *("null", "none", "nil", "undefined", "void", "empty", "blank", "missing", "absent", "nothing", "unset"),
-        *("na", "nan", "notavailable", "notapplicable", "notissued", "notfound", "notset", "unknown", "invalid"),
-        *("false", "true", "no", "yes", "error", "failed", "failure", "tbd", "todo", "string", "objectidnull"),
-    }
-)
+#: A UUID, plain or in braces; the documented examples have 24 hexadecimal digits.
+_HEXADECIMAL: Final = re.compile(r"[0-9a-f]{16,}|\{?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\}?", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"[0-9]+")
+#: Any other id: long, with digits in it.
+_TOKEN: Final = re.compile(r"(?=(?:[^0-9]*[0-9]){2})[0-9A-Za-z][0-9A-Za-z_-]{15,}")
+#: A word of a language, between the signs of such an id.
+_WORD: Final = re.compile(r"(?:^|[_-])(?:[a-z]{5,}|[A-Z]{5,}|[A-Z][a-z]{4,})(?=[_-]|$)")
 
 
 def issued_id(value: object) -> str | None:
-    """Return an id that may be one, or None.
+    """Return an id that has the form of one, or None.
 
-    None are: words for *none* in any case and between any signs (`null`, `<None>`, `N/A`), what holds no letter or
-    digit (`-`, blanks), zeros in any dress (`0`, `0.0`, `0x0`, a zero UUID, 24 zeros), all f (the UUID of RFC 9562
-    that stands for nothing), and negative numbers.
+    That is a whole number above 0; at least 16 hexadecimal digits, or a UUID, that are not all 0 or all f (the UUIDs
+    of RFC 9562 that stand for nothing); or at least 16 letters, digits, `_` and `-`, with two digits and no word of
+    five letters between the signs.
     """
-    word = identifier(value)
-    if word is None:
+    found = identifier(value)
+    if found is None:
         return None
-    if len(word) >= _LONGER_THAN_WORDS and word.isalnum() and word.strip("0fF"):
-        return word  # nearly all of a page that holds tens of thousands
-    bare = "".join(filter(str.isalnum, word)).lower()
-    says_nothing = not bare.removeprefix("0x").strip("0") or not bare.strip("f")
-    return None if says_nothing or bare in _NONE or _is_negative(word) else word
-
-
-def _is_negative(word: str) -> bool:
-    return word.startswith(("-", "\N{MINUS SIGN}")) and word[1:].strip().replace(".", "", 1).isdecimal()
+    if _HEXADECIMAL.fullmatch(found) or _NUMBER.fullmatch(found):
+        return found if found.strip("0-{}") and found.lower().strip("f-{}") else None
+    return found if _TOKEN.fullmatch(found) and not _WORD.search(found) else None

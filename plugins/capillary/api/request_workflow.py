@@ -84,6 +84,7 @@ _DECISIONS: Final = frozenset({"approved", "rejected"})
 #: The platform's request workflow is younger than the first, and this code older than the second.
 _CREATED_FROM: Final = datetime(2015, 1, 1, tzinfo=UTC)
 _CREATED_BEFORE: Final = datetime(2100, 1, 1, tzinfo=UTC)
+_SIGNS_OF_A_UUID: Final = str.maketrans("", "", "-{}")
 _GREGORIAN_EPOCH: Final = datetime(1582, 10, 15, tzinfo=UTC)  # RFC 9562, UUID version 1
 
 
@@ -242,9 +243,14 @@ def parse_request(data: object, *, asked_for: str | None = None) -> WorkflowRequ
     if platform_request_id is None or state is None:
         missing = "state" if state is None else "request id"
         raise ReplyUnreadable(what="workflow request", reason=f"it has no {missing}")
-    if asked_for is not None and platform_request_id.casefold() != asked_for.casefold():
+    if asked_for is not None and _bare(platform_request_id) != _bare(asked_for):
         raise ReplyUnreadable(what="workflow request", reason="it is another one than was asked for")
     return _request(request, asked_for or platform_request_id, state)
+
+
+def _bare(platform_request_id: str) -> str:
+    """Return an id as it is the same in any case, and with or without a UUID's dashes and braces."""
+    return platform_request_id.casefold().translate(_SIGNS_OF_A_UUID)
 
 
 def _platform_request_id(request: dict[str, object]) -> str | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from airflow.sdk import DAG, Asset, Context, CronTriggerTimetable, TriggerRule
 
@@ -76,6 +77,11 @@ def dag_of(campaign: BadgeCampaign) -> DAG:
     return dag
 
 
+#: Airflow's word for a run of a backfill.
+_BACKFILL: Final = "backfill"
+_JINJA: Final = re.compile(r"\{[{%]")
+
+
 class PlanCampaignOperator(PlanBadgesOperator):
     """Plan one run of a campaign, as its fields and the trigger form say."""
 
@@ -118,6 +124,7 @@ class PlanCampaignOperator(PlanBadgesOperator):
             "dry_run": form.dry_run or not campaign.live,
             "customer_cap": min(caps, default=None),
             "retry_outcomes": form.retry_outcomes,
+            "retry_codes": form.retry_codes,
             "canary": form.canary,
             "override_guards": form.override_guards,
             "note": form.note,
@@ -139,9 +146,10 @@ class PlanCampaignOperator(PlanBadgesOperator):
         }
 
     def _resolve(self, context: Context, form: TriggerForm) -> ResolvedOccasion:
-        when = self.badge_campaign.when
+        when, run = self.badge_campaign.when, context["dag_run"]
+        if run.run_type == _BACKFILL and (wrong := self._not_for_a_backfill(form)) is not None:
+            raise TriggerFormInvalid("Backfill, ", [wrong])
         if form.occasion_day is None:
-            run = context["dag_run"]
             # Runs by hand or by an asset may have no logical date.
             return when.resolve(run.logical_date or run.run_after)
         if not when.recurs:
@@ -149,6 +157,25 @@ class PlanCampaignOperator(PlanBadgesOperator):
             wrong = WrongField("occasion_day", f"the occasion {when.pattern!r} never recurs", remedy)
             raise TriggerFormInvalid("Trigger form, ", [wrong])
         return when.resolve_day(form.occasion_day)
+
+    def _not_for_a_backfill(self, form: TriggerForm) -> WrongField | None:
+        """Return why a backfill, which makes a run for each day that has passed, cannot be meant.
+
+        A cap is for one run: where all runs ask alike, a backfill takes as many customers as there are days times it.
+        """
+        campaign = self.badge_campaign
+        if form.occasion_day is not None:
+            problem = "all runs of the backfill would plan this one day"
+            return WrongField("occasion_day", problem, "Give none: each run has its own day")
+        if campaign.when.recurs or _JINJA.search(f"{campaign.query} {campaign.parameters!r}"):
+            return None
+        return WrongField(
+            "occasion",
+            f"{campaign.when.pattern!r} never recurs and the query asks the same on every day, so that each run would "
+            "take what the one before left",
+            "Trigger one run, put {day}, {week} or {month} into the campaign's occasion, or ask for the run's day in "
+            "its query, as in {{ ds }}",
+        )
 
 
 def _timetable(campaign: BadgeCampaign) -> Any:  # noqa: ANN401 - Airflow's union of schedules names types of its core

@@ -13,12 +13,13 @@ from dataclasses import fields
 from datetime import date, timedelta
 from typing import Annotated, Final, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainValidator, ValidationInfo
 
 from capillary.api.request_workflow import Entity, normalise_owner_type
 from capillary.campaign.occasion import OCCASION_LIMIT, Occasion, Token, own_name, zone_of
+from capillary.engine.remedies import NO_CODE, code_word
 from capillary.engine.verdict import Policy
-from capillary.ledger.bounds import unstorable
+from capillary.ledger.bounds import MAX_INTEGER, unstorable
 from capillary.ledger.locked_rows import SHARED_PREFIX
 from capillary.ledger.plan import Guards
 from capillary.ledger.status import RETRYABLE, Outcome
@@ -132,6 +133,33 @@ def _checked_outcomes(given: object) -> frozenset[Outcome]:
     return frozenset(map(Outcome, given))
 
 
+def _checked_codes(given: object, info: ValidationInfo) -> frozenset[str]:
+    if not isinstance(given, list | tuple | set | frozenset):
+        raise ValueError(f"it is {shown(given)}")  # noqa: TRY004 - pydantic makes a sentence of a ValueError only
+    codes = frozenset(map(_code_word, given))
+    if codes and not info.data.get("retry_outcomes", True):
+        raise FieldValueError(
+            "without retry_outcomes they choose nobody",
+            "Give retry_outcomes, too, or leave the codes out",
+        )
+    return codes
+
+
+def _code_word(given: object) -> str:
+    """Return a code as the form writes it: 0816, ８１６ and True are none."""
+    text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+    if text == NO_CODE:
+        return NO_CODE
+    if not isinstance(text, str) or not re.fullmatch("[1-9][0-9]{0,9}", text) or int(text) > MAX_INTEGER:
+        raise ValueError(f"{shown(given)} is not a code of the platform")
+    return code_word(int(text))
+
+
+def _none_given(value: object) -> object:
+    """Return an empty list for what the form in the UI makes of a list that a person has emptied."""
+    return () if value is None else value
+
+
 def _day_of(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -209,6 +237,14 @@ CampaignName: TypeAlias = Annotated[
 Outcomes: TypeAlias = Annotated[
     Collection[str], PlainValidator(_checked_outcomes), Field(description=f"some of {', '.join(RETRYABLE)}, as a list")
 ]
+Codes: TypeAlias = Annotated[
+    Collection[int | str],
+    PlainValidator(_checked_codes),
+    Field(description=f"codes of the platform such as 1039, {NO_CODE} for an ending without a code, as a list"),
+]
+#: The same of the trigger form.
+OutcomesOrNone: TypeAlias = Annotated[Outcomes, BeforeValidator(_none_given)]
+CodesOrNone: TypeAlias = Annotated[Codes, BeforeValidator(_none_given)]
 Day: TypeAlias = Annotated[
     Annotated[date, BeforeValidator(_day_of)] | None, Field(description="a day such as 2026-11-23, or nothing")
 ]

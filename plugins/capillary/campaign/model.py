@@ -63,6 +63,7 @@ _OPERATORS_NAMES: Final = {
     "campaign": "name",
     "on_auto_approved": "policy=Policy(on_auto_approved=…)",
     "retry_outcomes": "nothing: it is a field of the trigger form",
+    "retry_codes": "nothing: it is a field of the trigger form",
     "override_guards": "nothing: it is a field of the trigger form",
     "note": "nothing: it is a field of the trigger form",
     "timeout": "deadline",

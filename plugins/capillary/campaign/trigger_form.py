@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from airflow.sdk import Param
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from capillary.campaign.errors import TriggerFormInvalid
-from capillary.campaign.field_types import MOST, NOTE_LIMIT, Cap, Day, Flag, Note, Outcomes
+from capillary.campaign.field_types import MOST, NOTE_LIMIT, Cap, CodesOrNone, Day, Flag, Note, OutcomesOrNone
+from capillary.engine.remedies import NO_CODE, offered
 from capillary.ledger.status import RETRYABLE
 from capillary.wrong_fields import WrongField, shown, wrong_fields
+
+#: Where the form's other fields stand; Airflow's own "Advanced Options" stand below it.
+SECTION: Final = "Retry, canary, guards, note"
 
 
 class TriggerForm(BaseModel):
@@ -22,7 +27,8 @@ class TriggerForm(BaseModel):
     canary: Flag
     occasion_day: Day = None
     customer_cap: Cap = None
-    retry_outcomes: Outcomes = ()
+    retry_outcomes: OutcomesOrNone = ()
+    retry_codes: CodesOrNone = ()
     override_guards: Flag = False
     note: Note = None
 
@@ -67,7 +73,7 @@ def _not_taken_over(params: Mapping[str, object], conf: Mapping[str, object]) ->
 
 
 def form_fields(*, live: bool, canary: bool, recurs: bool) -> dict[str, Param]:
-    """Return the fields of the trigger form: those without a section stand open, the others under Advanced."""
+    """Return the fields of the trigger form: those without a section stand open, the others under `SECTION`."""
     day = Param(
         None,
         title="Occasion of day",
@@ -95,32 +101,45 @@ def form_fields(*, live: bool, canary: bool, recurs: bool) -> dict[str, Param]:
             [],
             title="Retry outcomes",
             description="Plan customers again whose last attempt on this occasion ended so.",
-            type="array",
+            type=["array", "null"],  # null is what the form makes of a list that a person has emptied
             items={"type": "string", "enum": list(map(str, RETRYABLE))},
             examples=list(map(str, RETRYABLE)),
-            section="Advanced",
+            section=SECTION,
+        ),
+        "retry_codes": Param(
+            [],
+            title="Retry codes",
+            description="Of those, only customers whose last attempt ended with one of these codes; nothing: any code.",
+            type=["array", "null"],
+            items={"type": ["string", "integer"], "pattern": f"^([1-9][0-9]{{0,9}}|{NO_CODE})$", "minimum": 1},
+            examples=list(offered()),
+            values_display=offered(),
+            section=SECTION,
         ),
         "canary": Param(
             canary,
             title="Canary",
             description="Hold the run at ten customers while its configuration is unproven.",
             type="boolean",
-            section="Advanced",
+            section=SECTION,
         ),
         "override_guards": Param(
             False,
             title="Override guards",
             description="You have looked at the customers: let the plan pass whatever the guards say.",
             type="boolean",
-            section="Advanced",
+            section=SECTION,
         ),
         "note": Param(
             None,
-            title="Note",
-            description="Your words about this run, kept in the ledger; no customer ids, please.",
+            title="Note for the ledger",
+            description=(
+                "Your words about this run, kept in the ledger; no customer ids, please. The run's header shows "
+                "Airflow's own Dag Run Note, which stands below."
+            ),
             type=["string", "null"],
             format="multiline",
             maxLength=NOTE_LIMIT,
-            section="Advanced",
+            section=SECTION,
         ),
     }

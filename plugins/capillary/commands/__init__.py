@@ -5,6 +5,7 @@ In reading order:
 - ``check``: `check`: look before a run
 - ``ledger``: `ledger`: make it, and say what is not ours
 - ``import_requests``: `ledger import`: what it has forgotten
+- ``ledger_copy``: `ledger copy`: from SQLite into PostgreSQL
 - ``stop``: `stop`, `resume`, `stopped`
 - ``questions``: `failed`, `waiting`, `customer`, `runs`
 - ``question_rows``: what each of them shows

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, TextIO
 
 from rich.console import Console
 from rich.table import Table
 
 from capillary.api.outside_text import on_one_line
+from capillary.engine.attention import age
 
 #: What a row is made of. Times are aware; the unit of a number is in its column's name.
 Row = Mapping[str, object]
@@ -22,9 +23,6 @@ _UNWRAPPED: Final = 10_000
 _SHORT: Final = 20
 #: Blanks beside a column.
 _BESIDE: Final = 2
-_MINUTE_S: Final = 60
-_HOUR_S: Final = 3600
-_DAY_S: Final = 86_400
 
 
 class _Console(Console):
@@ -97,15 +95,6 @@ def print_blocks(rows: Iterable[Row], columns: Sequence[str], out: TextIO) -> in
     return count
 
 
-def aged(seconds: float) -> str:
-    """Return a duration in its two largest units, such as `3 d 4 h`."""
-    days, rest = divmod(int(seconds), _DAY_S)
-    hours, rest = divmod(rest, _HOUR_S)
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {rest // _MINUTE_S} min" if hours else f"{rest // _MINUTE_S} min"
-
-
 def _plain(value: object) -> object:
     """Return a value as CSV and JSON know it; times in UTC, `2026-11-25T06:00:00Z`."""
     if isinstance(value, datetime):
@@ -127,5 +116,5 @@ def _shown(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name.endswith("_s") and isinstance(value, int):
-        return aged(value)
+        return age(timedelta(seconds=value))
     return on_one_line(str(_plain(value)))

@@ -6,11 +6,14 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Final, TextIO, TypeAlias
 
-from capillary.api.codes import CODE_MEANINGS
 from capillary.commands.output_formats import Row, print_blocks, print_table
+from capillary.engine.attention import said_of
+from capillary.engine.remedies import advice, meaning_of
 from capillary.ledger.answers import Asked, CustomerAttempt, OpenRequest, PlannedRun
+from capillary.ledger.attention import attention
 from capillary.ledger.database import Transaction
 from capillary.ledger.questions import customer_history, failed_customers, open_requests, planned_runs
+from capillary.ledger.reports import FailureCount
 from capillary.ledger.status import Outcome
 
 #: Rows as they stream in; closed before the ledger is.
@@ -40,10 +43,6 @@ class Question:
     for_people: Callable[[Iterable[Row], Sequence[str], TextIO], int] = print_table
 
 
-def _failed(tx: Transaction, _: int, asked: Asked) -> Rows:
-    return (_attempt(each) for each in failed_customers(tx, asked))
-
-
 def _customer(tx: Transaction, customer_id: int, asked: Asked) -> Rows:
     found = customer_history(tx, customer_id, account=asked.account, campaign=asked.campaign)
     return (_attempt(each) for each in found)
@@ -57,11 +56,28 @@ def _runs(tx: Transaction, _: int, asked: Asked) -> Rows:
     return (_run(each) for each in planned_runs(tx, asked))
 
 
+def _attention(tx: Transaction, _: int, asked: Asked) -> Rows:
+    for matter in attention(tx):
+        if asked.account not in (None, matter.account) or asked.campaign not in (None, matter.campaign):
+            continue
+        said = said_of(matter, tx.now)
+        yield {
+            **{name: getattr(matter, name) for name in _MATTER},
+            "title": said.title,
+            "means": said.means,
+            "to_do": said.to_do,
+        }
+
+
+def _failure(tx: Transaction, _: int, asked: Asked) -> Rows:
+    for each in failed_customers(tx, asked):
+        failure = FailureCount(each.outcome or Outcome.UNCONFIRMED, each.code, 1)
+        yield {**_attempt(each), "to_do": advice(failure).to_do}
+
+
 def _attempt(attempt: CustomerAttempt) -> Row:
     """Return an attempt with the meaning of its code; the code of one who has the badge means no failure."""
-    code = attempt.code
-    meaning = None if code is None else CODE_MEANINGS.get(code, "a code that the public docs do not name")
-    return asdict(attempt) | {"meaning": meaning}
+    return asdict(attempt) | {"meaning": None if attempt.code is None else meaning_of(attempt.code)}
 
 
 def _run(run: PlannedRun) -> Row:
@@ -92,11 +108,24 @@ _FUNNEL: Final = (
     *("open", "discarded"),
 )
 
+#: Of a matter; what it is, means and asks for is said in three more.
+_MATTER: Final = (
+    *("kind", "account", "campaign", "dag_id", "run_id", "requests", "customers", "since", "until", "failed_checks"),
+)
+
 QUESTIONS: Final = {
+    "attention": Question(
+        help="what needs a person now, the most urgent first: what it is, what it means, the one thing to do",
+        answer=_attention,
+        columns=("title", "means", "to_do", *_MATTER),
+        table=("title", "means", "to_do", "dag_id", "run_id", "since"),
+        nothing="nothing needs anybody",
+        for_people=print_blocks,
+    ),
     "failed": Question(
         help="customers whose last attempt ended without the badge: outcome, code, the checker's words",
-        answer=_failed,
-        columns=_WITH_MEANING,
+        answer=_failure,
+        columns=(*_WITH_MEANING, "to_do"),
         table=(
             *("campaign", "occasion", "customer_id", "outcome", "code", "meaning", "checker_message"),
             *("request_error", "settled_at", "request_key"),

@@ -1,4 +1,4 @@
-"""The commands that answer daily questions: ``python -m capillary failed|waiting|customer|runs``.
+"""The commands that answer daily questions: ``python -m capillary attention|failed|waiting|customer|runs``.
 
 They look at the ledger and change nothing. Customer ids stand in their answers, for whoever asks, and in no log.
 """
@@ -6,6 +6,7 @@ They look at the ledger and change nothing. Customer ids stand in their answers,
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,6 +21,7 @@ from capillary.commands.output_formats import Row, print_csv, print_json
 from capillary.commands.question_rows import QUESTIONS, Question, Rows
 from capillary.commands.stop import line_of
 from capillary.engine.customer_id import InvalidId, customer_id_of
+from capillary.engine.remedies import NO_CODE, code_of
 from capillary.errors import TerminalError
 from capillary.ledger.answers import Asked
 from capillary.ledger.database import Ledger, Transaction
@@ -68,6 +70,13 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
                 choices=[str(outcome) for outcome in RETRYABLE],
                 help="only with this outcome; may be repeated",
             )
+            parser.add_argument(
+                "--code",
+                action="append",
+                type=_code,
+                metavar="CODE",
+                help=f"only with this code of the platform, or {NO_CODE} for none; may be repeated",
+            )
         form = parser.add_mutually_exclusive_group()
         form.add_argument("--csv", action="store_true", help="as CSV with a header, times in UTC")
         form.add_argument("--json", action="store_true", help="as a JSON array, times in UTC")
@@ -90,6 +99,7 @@ def run(url: str | URL, arguments: argparse.Namespace) -> int:
             campaign=_known_campaign(tx, arguments.campaign),
             since=getattr(arguments, "since", None),
             outcomes=frozenset(map(Outcome, getattr(arguments, "outcome", None) or ())) or None,
+            codes=frozenset(map(code_of, getattr(arguments, "code", None) or ())) or None,
             limit=None if most is None else most + 1,  # one more tells that there are more
         )
         printed = print_csv if arguments.csv else print_json if arguments.json else question.for_people
@@ -121,7 +131,7 @@ class _Shown:
 
 def _about(arguments: argparse.Namespace, question: Question, shown: _Shown, count: int) -> Iterator[str]:
     if not count:
-        narrowed = any(getattr(arguments, name, None) for name in ("campaign", "account", "since", "outcome"))
+        narrowed = any(getattr(arguments, name, None) for name in ("campaign", "account", "since", "outcome", "code"))
         yield f"{question.nothing}{', of what was asked for' if narrowed else ''}"
     if arguments.room == "waiting" and count:
         yield f"approvals needed: {shown.approvals}"
@@ -167,6 +177,12 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= len(text) <= 9 or int(text) < 1:
         raise argparse.ArgumentTypeError("give a number from 1 upwards")
     return int(text)
+
+
+def _code(text: str) -> str:
+    if text != NO_CODE and not re.fullmatch("[1-9][0-9]{0,9}", text):
+        raise argparse.ArgumentTypeError(f"give a code of the platform, such as 816, or {NO_CODE}")
+    return text
 
 
 def _time(text: str) -> datetime:

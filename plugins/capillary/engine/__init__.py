@@ -29,12 +29,14 @@ In reading order:
 - ``history``: an account's first reading
 - ``platform_list``: read the platform's list to its end
 - ``watch``: one reading for the whole account
+- ``states_in_doubt``: states that read as an end and are none
 - ``sightings``: what its rows say of our requests
 - ``list_controls``: what a reading should have shown
 - ``lean_list``: rows without key and customers
 - ``unreadable_rows``: rows that are damaged
 - ``keyless``: rows that show customers and no key
 - ``single_read``: read one request by its id
+- ``absence``: when absence may be judged
 - ``doubt``: what was sent and never answered
 - ``lookalikes``: rows that may be a request in doubt
 - ``answered``: the request that an unusable reply named
@@ -45,4 +47,6 @@ In reading order:
 - ``upkeep``: whatever has no living run
 - ``import_requests``: a ledger learns what it has forgotten
 - ``verdict``: pass or fail of a run, in words
+- ``remedies``: what a person does about failures, by outcome and code
+- ``attention``: what a matter that needs a person means, and the one thing to do
 """

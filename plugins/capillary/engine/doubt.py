@@ -27,6 +27,7 @@ from capillary.api.client import Client
 from capillary.api.outside_text import on_one_line, shell_word
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
+from capillary.engine.absence import SEND_WITHIN_S, WITHOUT_CONTROL, doubt_after
 from capillary.engine.answered import Named, Whose, look_up
 from capillary.engine.lean_list import look_behind
 from capillary.engine.list_controls import hidden_ones
@@ -34,7 +35,7 @@ from capillary.engine.lookalikes import Lookalike, Lookalikes
 from capillary.engine.platform_list import LOOK_BACK, read_every_type
 from capillary.engine.runtime import Runtime
 from capillary.engine.second_look import LOOKS, Looks
-from capillary.engine.send import SEND_WITHIN_S, Sender, Sent, doubt_after
+from capillary.engine.send import Sender, Sent
 from capillary.engine.sightings import record_rows
 from capillary.engine.unreadable_rows import is_through
 from capillary.engine.watch import cluster_day, note_clocks
@@ -47,8 +48,6 @@ from capillary.ledger.request_rows import ConfirmedAbsence
 from capillary.ledger.sends import sends_of
 from capillary.ledger.unknown_keys import unknown_keys
 
-#: Without a control, absence is judged by a reading begun so long after ``doubt_from``.
-WITHOUT_CONTROL: Final = timedelta(hours=1)
 #: Most requests named in replies that one resolution reads; the others stay in doubt until the next one.
 ANSWERED_READS: Final = 50
 #: How much earlier than it was sent a request may have been made by its id: nodes of a platform differ by so much.
@@ -149,7 +148,7 @@ async def _absences(
             recorded = record_rows(tx, account, user, rows)
             lookalikes.take(tx, recorded.others)
         seen_keys.update(recorded.keys)
-        made_at.update({row.platform_request_id: row.created_at for row in recorded.rows.values()})
+        made_at.update({row.platform_request_id: row.created_at for row in recorded.ours})
 
     async def on_page(rows: tuple[WorkflowRequest, ...]) -> None:
         shown = await look_behind(ledger, client, runtime, rows)

@@ -44,6 +44,11 @@ LOOK_S: Final = 60.0
 #: How long a submit waits for the platform's list to be read to its end, seconds; then a worker says what is wrong.
 LONGEST_S: Final = 3_600.0
 
+#: From how many seconds on a span is told in minutes, and in hours.
+_MINUTES_FROM_S: Final = 90.0
+_HOURS_FROM_S: Final = 5_400.0
+#: Within how many seconds of its deadline a run that waits says at every look that the checker is to be reminded.
+REMIND_S: Final = 86_400.0
 _GROWTH: Final = 1.5
 _JITTER: Final = 0.1
 #: Another reader's poll counts as this one's when it is younger than this share of the pause before it.
@@ -77,11 +82,15 @@ class Wait(Protocol):
         at_its_end: why a worker is called once no time is left.
         pause_s: seconds until the next poll.
         fresh_s: how old another's reading of the list may be then, seconds.
+        said: what it waited for at its last look, in a clause; empty before, and where that says nothing.
+        needs_checker: whether a human had to decide anything then.
     """
 
     at_its_end: Event
     pause_s: float
     fresh_s: float
+    said: str
+    needs_checker: bool
 
     def calls_a_worker(self, tx: Transaction, settings: PlatformSettings) -> bool:
         """Return whether a worker can go on by what the ledger says now."""
@@ -119,6 +128,16 @@ async def poll(runtime: Runtime, wait: Wait, read_in_turn: ReadInTurn) -> Event:
         if left_s <= 0:
             return wait.at_its_end
         wait.pause_for(left_s)
+        said = f"{wait.said}; " if wait.said and not failed else ""
+        if wait.needs_checker and left_s < REMIND_S:
+            _LOG.warning("%sthe deadline is in %s: remind the checker", said, _span(left_s))
+        _LOG.info("%snext look in %s", said, _span(wait.pause_s))
+
+
+def _span(seconds: float) -> str:
+    if seconds >= _HOURS_FROM_S:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= _MINUTES_FROM_S else f"{seconds:.0f} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +202,8 @@ class SubmitWait:
     in_flight: int
     now: Callable[[], datetime] = _machine_time
     at_its_end: Event = Event.WORK
+    said: str = field(init=False, default="")
+    needs_checker: bool = field(init=False, default=False)
     pause_s: float = field(init=False)
     fresh_s: float = field(init=False)
     _begun_s: float = field(init=False)
@@ -248,6 +269,8 @@ class DecisionWait:
     most_s: float = MAX_POLL_INTERVAL_S
     now: Callable[[], datetime] = _machine_time
     at_its_end: Event = Event.DEADLINE
+    said: str = field(init=False, default="")
+    needs_checker: bool = field(init=False, default=False)
     pause_s: float = field(init=False)
     fresh_s: float = field(init=False)
     _begun_s: float = field(init=False)
@@ -261,6 +284,7 @@ class DecisionWait:
     def calls_a_worker(self, tx: Transaction, _settings: PlatformSettings) -> bool:
         """Return whether a worker can bring the run forward, and it is worth one."""
         wait = run_wait(tx, open_plan(tx, self.plan))
+        self.said, self.needs_checker = wait.sentence(), wait.undecided > 0
         if wait.is_over:
             return True
         changed = (wait.decided + wait.settled, wait.doubt_due) != (self.ended, self.doubt_due)

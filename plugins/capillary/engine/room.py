@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from capillary.api.settings import PlatformSettings
-from capillary.engine.doubt import WITHOUT_CONTROL
-from capillary.engine.send import SEND_WITHIN_S, doubt_after
+from capillary.engine.absence import SEND_WITHIN_S, WITHOUT_CONTROL, doubt_after
 from capillary.ledger.database import Transaction
 from capillary.ledger.doubts import own_doubts
 from capillary.ledger.plan_id import OpenPlan

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, TypeVar
 
@@ -18,22 +18,17 @@ from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import Entity, IssueBadgeRequest, RequestState, WorkflowRequest
-from capillary.api.settings import PlatformSettings
+from capillary.engine.absence import SEND_WITHIN_S, doubt_after
 from capillary.engine.answered import Named, look_up
 from capillary.engine.errors import BodyChanged, ServerChanged, SubmittingOff, WrongAccount
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import answers_for, record_accepted, seen_in
 from capillary.ledger import request_rows, server
 from capillary.ledger.database import Ledger, Transaction
-from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.plan_id import PlanId, account_of, open_plan
 from capillary.ledger.request_content import content_of, customers_of
 from capillary.ledger.request_rows import Claim
 from capillary.ledger.spec import carries, content_hash, hash_in
-
-#: From the taking of its slot, and so from the claim, to the start of the POST, seconds. Doubt is judged on the
-#: assumption that a POST starts by then; a process that was frozen longer gives its claim back.
-SEND_WITHIN_S: Final = START_WITHIN_S
 
 _LOG: Final = logging.getLogger("capillary.submit")
 
@@ -221,11 +216,6 @@ class Sender:
     def _body(self, request_id: int) -> IssueBadgeRequest | None:
         with self.ledger.read() as tx:
             return body_of(tx, request_id)
-
-
-def doubt_after(settings: PlatformSettings) -> timedelta:
-    """Return how long after a claim absence may be judged: the send, its timeout, the list's lag."""
-    return timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s + settings.visibility_lag_s)
 
 
 def assert_account(ledger: Ledger, plan: PlanId, account: str) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
 from capillary.api.client import Client
+from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import WorkflowRequest, is_decided
 from capillary.engine.outcomes import fold, read_outcomes
 from capillary.engine.runtime import Runtime
@@ -101,22 +103,37 @@ async def settle_by_reading(
         sightings = await runtime.ledger_call(lambda r=request_id: _platform_request_ids(ledger, r))  # type: ignore[misc]
         rows = [await reads.shown(platform_request_id) for platform_request_id in sightings]
         known = [row for row in rows if row is not None]
-        if known and len(known) == len(sightings) and all(is_decided(row.state) for row in known):
+        gone = reads.unknown.intersection(sightings)
+        if known and len(known) + len(gone) == len(sightings) and all(is_decided(row.state) for row in known):
             of_list = [listed[request_id]] if request_id in listed else []
-            settled += await runtime.ledger_call(lambda r=request_id, k=known, o=of_list: _settle(ledger, r, k, o))  # type: ignore[misc]
+            settled += await runtime.ledger_call(
+                lambda r=request_id, k=known, o=of_list, g=gone: _settle(ledger, r, k, o, gone=g)  # type: ignore[misc]
+            )
     return settled
 
 
 def _settle(
-    ledger: Ledger, request_id: int, read: Sequence[WorkflowRequest], listed: Sequence[WorkflowRequest] = ()
+    ledger: Ledger,
+    request_id: int,
+    read: Sequence[WorkflowRequest],
+    listed: Sequence[WorkflowRequest] = (),
+    *,
+    gone: AbstractSet[str] = frozenset(),
 ) -> bool:
-    """Settle a request from single reads and rows of the list; rows of the list alone leave nobody unconfirmed."""
+    """Settle a request from single reads and rows of the list; rows of the list alone leave nobody unconfirmed.
+
+    Beside what is `gone`, which the platform says it does not know, only an enrolment counts: nobody can tell what that
+    one did.
+    """
     shown_ids = {row.platform_request_id for row in read or listed}
     with ledger.write() as tx:
         request = waiting_request(tx, request_id)
         if request is None:
             return False
         sightings = sightings_of(tx, request_id)
+        if any(tx.now - each.seen_at < OUTPUT_PATIENCE for each in sightings if each.platform_request_id in gone):
+            return False
+        sightings = tuple(each for each in sightings if each.platform_request_id not in gone)
         # The platform's ids also tell whether the number is still that of the request whose rows these are.
         decided_at = [each.terminal_seen_at for each in sightings if each.terminal_seen_at is not None]
         if shown_ids != {each.platform_request_id for each in sightings} or len(decided_at) < len(sightings):
@@ -141,7 +158,14 @@ def _settle(
         endings = _endings(request.key, customers, read, listed, patient=patient)
         if endings is None:
             return False
-        return ledger_settle.settle(tx, request_id, sightings_read=shown_ids, endings=endings)
+        if gone:
+            _LOG.warning(
+                "request %s is settled by what carries its key; the platform does not know %s, which stood for it, too",
+                request.key,
+                ", ".join(map(on_one_line, sorted(gone))),
+            )
+            endings = fold([endings, dict.fromkeys(customers, Ending(Outcome.UNCONFIRMED))])
+        return ledger_settle.settle(tx, request_id, sightings_read=shown_ids, endings=endings, not_there=gone)
 
 
 def _endings(

@@ -28,6 +28,7 @@ class Recorded:
         new: sightings that are new.
         unknown_key: a key of ours that the ledger does not know.
         others: the rows of no request of this ledger.
+        ours: every row of our requests, each of twins.
     """
 
     rows: Mapping[int, WorkflowRequest]
@@ -35,6 +36,7 @@ class Recorded:
     new: int
     unknown_key: str | None
     others: tuple[WorkflowRequest, ...] = ()
+    ours: tuple[WorkflowRequest, ...] = ()
 
 
 def record_rows(
@@ -82,7 +84,14 @@ def record_rows(
     stopping = [key for key in unknown if key not in not_ours]
     if stopping:
         unknown_keys.note(tx, account, sender, stopping)
-    return Recorded(dict(ours), frozenset(keys), new, stopping[-1] if stopping else None, tuple(others))
+    return Recorded(
+        rows=dict(ours),
+        keys=frozenset(keys),
+        new=new,
+        unknown_key=stopping[-1] if stopping else None,
+        others=tuple(others),
+        ours=tuple(row for _, row in ours),
+    )
 
 
 def record_accepted(tx: Transaction, account: str, sender: str, held: Claim, seen: Seen) -> bool:
@@ -136,6 +145,7 @@ def seen_in(row: WorkflowRequest) -> Seen:
         end_time=row.end_time,
         failed_checks=None if row.failed_checks is None else ", ".join(row.failed_checks),
         created_at=row.created_at,
+        approved=row.state == RequestState.APPROVED,
     )
 
 

@@ -18,10 +18,13 @@ _SERVER_ERRORS: Final = frozenset({500, 501, 520})
 _LOG: Final = logging.getLogger("capillary.single_read")
 
 
-async def read_singly(client: Client, platform_request_id: str) -> WorkflowRequest | None:
+async def read_singly(
+    client: Client, platform_request_id: str, *, unknown: set[str] | None = None
+) -> WorkflowRequest | None:
     """Return one request; None where the platform does not know it, or refuses to show it.
 
-    What was not shown stays unknown: it is never an outcome.
+    What was not shown stays unknown: it is never an outcome. Where the platform says that it knows no such request, its
+    id is added to `unknown`.
 
     Raises:
         PlatformUnavailable, ReplyUnreadable: no answer after the client's retries.
@@ -39,6 +42,8 @@ async def read_singly(client: Client, platform_request_id: str) -> WorkflowReque
         )
         return None
     if found is None:
+        if unknown is not None:
+            unknown.add(platform_request_id)
         _LOG.warning(
             "the platform does not know request %s; its customers stay open. If this happens again, ask the "
             "platform's support what became of it",
@@ -52,11 +57,15 @@ class SingleReads:
 
     One may answer with an error of the server forever, or with nothing that can be read; but where `AWAY` in a row end
     so, it is the platform that is away.
+
+    Attributes:
+        unknown: platform request ids that the platform says it does not know.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._failed = 0
+        self.unknown = set[str]()
 
     async def shown(self, platform_request_id: str) -> WorkflowRequest | None:
         """Return one request; None where the platform does not know it, or did not show it.
@@ -65,7 +74,7 @@ class SingleReads:
             PlatformUnavailable: no answer at all after the client's retries, or `AWAY` in a row without one to use.
         """
         try:
-            found = await read_singly(self._client, platform_request_id)
+            found = await read_singly(self._client, platform_request_id, unknown=self.unknown)
         except ReplyUnreadable as error:
             _LOG.warning("request %s stays unreadable: %s", on_one_line(platform_request_id), error)
             return None

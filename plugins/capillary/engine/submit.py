@@ -20,6 +20,7 @@ from typing import Final
 
 from capillary.api.errors import NotTaken, Unauthorized
 from capillary.counted import counted
+from capillary.engine.absence import doubt_after
 from capillary.engine.before_sending import look_first
 from capillary.engine.doubt import Resolved
 from capillary.engine.errors import (
@@ -32,7 +33,7 @@ from capillary.engine.hold import IN_TASK_S, Hold, Waits
 from capillary.engine.may_send import assert_human_decides, assert_may_send, assert_none_executed
 from capillary.engine.room import Room, has_waited_too_long, room
 from capillary.engine.second_look import LOOKS, Looks
-from capillary.engine.send import Sender, Sending, Sent, assert_account, doubt_after
+from capillary.engine.send import Sender, Sending, Sent, assert_account
 from capillary.errors import CapillaryError, TransientError
 from capillary.ledger import request_rows
 from capillary.ledger.auto_approval import note_told, told_at

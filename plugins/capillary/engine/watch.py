@@ -28,13 +28,14 @@ from capillary.engine.runtime import Runtime
 from capillary.engine.settle import SINGLE_READS, settle_by_reading, settle_rows
 from capillary.engine.sightings import Recorded, record_rows
 from capillary.engine.single_read import SingleReads
+from capillary.engine.states_in_doubt import tell
 from capillary.engine.unreadable_rows import read_damaged
 from capillary.ledger import scans
 from capillary.ledger.conditions import LATE_TWIN
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.history import history
 from capillary.ledger.sends import first_watched, last_sent, sent_between
-from capillary.ledger.sightings import undecided_sightings
+from capillary.ledger.sightings import decided_beside, undecided_sightings
 
 #: Most requests that one reading looks up because their human has forgotten them, and the list begins later.
 FORGOTTEN_READS: Final = 50
@@ -152,7 +153,7 @@ async def watch(
     await runtime.ledger_call(lambda: note_clocks(ledger, client))
     read = days.read
     unseen = await runtime.ledger_call(lambda: _unseen(ledger, settings, begun, since, reading.seen, runtime))
-    shown_singly = await _read_unseen(client, runtime, reading, unseen)
+    shown_singly, unknown = await _read_unseen(client, runtime, reading, unseen)
     missed = sum(
         sent_at is not None and sent_at >= since and days.shows(cluster_day(sent_at, settings))
         for platform_request_id, sent_at in unseen
@@ -164,7 +165,8 @@ async def watch(
         seen = reading.seen | shown_singly
         missed += await hidden_ones(ledger, client, runtime, begun=begun, since=known, shown=seen)
     left = reading.left if settle_singly else {}
-    reading.settled += await settle_by_reading(ledger, client, runtime, sorted(left), listed=left)
+    beside = await runtime.ledger_call(lambda: _decided_beside(ledger, unknown)) if settle_singly and unknown else ()
+    reading.settled += await settle_by_reading(ledger, client, runtime, sorted({*left, *beside}), listed=left)
     if missed and read.to_the_end:
         await runtime.ledger_call(lambda: _distrust(ledger, account))
         _LOG.error(
@@ -184,6 +186,7 @@ async def watch(
         reading.settled,
         len(shown_singly) + len(left),
     )
+    tell(account, reading.states.values())
     if not read.to_the_end:
         _LOG.warning(
             "the list of %s was not read to its end (%s, %s); requests that it does not show are not taken as missing",
@@ -221,6 +224,7 @@ class _Reading:
         self._settle = settle
         self._reader = reader
         self.seen = set[str]()
+        self.states = dict[str, str]()
         self.new = 0
         self.settled = 0
         self.left: dict[int, WorkflowRequest] = {}
@@ -234,6 +238,7 @@ class _Reading:
             if self._reader is not None:
                 scans.renew(tx, self._account, by=self._reader)
         self.seen.update(row.platform_request_id for row in rows)
+        self.states.update((row.platform_request_id, row.state) for row in recorded.ours)
         self.new += recorded.new
         self.unknown_key = recorded.unknown_key or self.unknown_key
         if not self._settle:
@@ -257,8 +262,8 @@ class _Reading:
 
 async def _read_unseen(
     client: Client, runtime: Runtime, reading: _Reading, unseen: Iterable[tuple[str, datetime | None]]
-) -> set[str]:
-    """Record what single reads show of requests that the list does not, and return which they show."""
+) -> tuple[set[str], set[str]]:
+    """Record what single reads show of what the list does not; return which they show, and which are unknown."""
     shown = set[str]()
     reads = SingleReads(client)
     for platform_request_id, _ in unseen:
@@ -266,7 +271,13 @@ async def _read_unseen(
         if row is not None:
             shown.add(platform_request_id)
             await runtime.ledger_call(lambda r=row: reading.take((r,), read_singly=True))  # type: ignore[misc]
-    return shown
+    return shown, reads.unknown
+
+
+def _decided_beside(ledger: Ledger, unknown: set[str]) -> tuple[int, ...]:
+    """Return the requests of which the platform has decided another sighting than those that it does not know."""
+    with ledger.read() as tx:
+        return decided_beside(tx, unknown)
 
 
 def note_clocks(ledger: Ledger, client: Client) -> None:

@@ -20,6 +20,7 @@ In reading order:
 - ``locked_rows``: occasion and spec, found or made, and locked
 - ``staging``: rows of the query, in a file of the task's own
 - ``candidates``: which customers an occasion may take
+- ``preview``: how near every guard is, the run before, and a masked sample
 - ``plan``: customers become requests, in one transaction
 - ``cut``: requests with exactly their customers
 - ``canary``: which canary a run waits for
@@ -45,6 +46,13 @@ In reading order:
 - ``reports``: how far one run is, and its funnel
 - ``questions``: the daily questions
 - ``answers``: what is asked in them, and the rows of their answers
+- ``outstanding``: which runs left customers that nobody has asked for again
+- ``left_over``: which campaigns a canary holds
+- ``attention``: what needs a person now
+- ``overview``: every campaign and every account at a glance
+- ``run_page``: one run, its requests and its failed customers
 - ``check``: the ledger held against itself
 - ``erase``: one customer taken out
+- ``moved``: the mark of a SQLite ledger that was copied
+- ``move``: from SQLite into PostgreSQL, whole or not at all
 """

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
 
 from capillary.ledger.reports import Funnel
 from capillary.ledger.status import Outcome, RequestStatus
@@ -17,6 +21,7 @@ class Asked:
         account, campaign: by name.
         since: the earliest time, aware: of settling, of the first send, or of planning, as the question says.
         outcomes: of `failed_customers`.
+        codes: the same; None among them stands for an ending without a code.
         limit: most rows of the answer.
     """
 
@@ -24,6 +29,7 @@ class Asked:
     campaign: str | None = None
     since: datetime | None = None
     outcomes: frozenset[Outcome] | None = None
+    codes: frozenset[int | None] | None = None
     limit: int | None = None
 
 
@@ -111,3 +117,24 @@ class PlannedRun:
     task_id: str
     note: str | None
     funnel: Funnel
+
+
+def planned_run(row: Row[Any], counts: Funnel) -> PlannedRun:
+    """Return a run as it is shown, from its row with its occasion's name, and its funnel."""
+    return PlannedRun(
+        planned_at=row.planned_at,
+        campaign=row.campaign,
+        occasion=row.occasion,
+        account=row.account,
+        connection=row.capillary_conn_id,
+        dag_id=row.dag_id,
+        run_id=row.run_id,
+        task_id=row.task_id,
+        note=row.note,
+        funnel=counts,
+    )
+
+
+def joined(words: Iterable[str | None]) -> str:
+    """Return the different words in their order: those of several sightings of one request."""
+    return "; ".join(dict.fromkeys(word for word in words if word))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
@@ -25,11 +26,16 @@ NOT_ACCEPTED_ATTEMPTS: Final = 3
 _PART_ROWS: Final = 20_000
 
 # A customer may be planned again when every earlier attempt is settled without the badge and the latest one
-# ended with an outcome that was asked for, or was refused by the platform few times enough.
+# ended with an outcome that was asked for, under a code that was asked for, or was refused by the platform few times
+# enough.
 _RETRIES: Final = f"""
     badge_enrolment e JOIN badge_request r ON r.id = e.request_id
     WHERE e.occasion_id = :occasion_id
-    AND (e.outcome IN :outcomes OR (e.outcome = 'not_accepted' AND e.attempt < {NOT_ACCEPTED_ATTEMPTS}))
+    AND (
+        (e.outcome IN :outcomes AND (:every_code = 1 OR e.error_code IN :codes
+            OR (:without_code = 1 AND e.error_code IS NULL)))
+        OR (e.outcome = 'not_accepted' AND e.attempt < {NOT_ACCEPTED_ATTEMPTS})
+    )
     AND NOT EXISTS (
         SELECT 1 FROM badge_enrolment o JOIN badge_request q ON q.id = o.request_id
         WHERE o.occasion_id = e.occasion_id AND o.customer_id = e.customer_id
@@ -60,6 +66,11 @@ _NEW: Final = """
 _CLEARED: Final = "EXISTS (SELECT 1 FROM cleared_copy c WHERE c.customer_id = e.customer_id AND c.attempt = e.attempt)"
 _STAGED: Final = "e.customer_id IN (SELECT customer_id FROM staged_copy)"
 
+_RETRY_PARAMETERS: Final = (
+    bindparam("outcomes", type_=String, expanding=True),
+    bindparam("codes", type_=Integer, expanding=True),
+)
+
 _OTHERS: Final = """
     SELECT u.campaign, count(*) AS customers FROM badge_run u
     JOIN badge_request r ON r.badge_run_id = u.id
@@ -72,6 +83,28 @@ _OTHERS: Final = """
     )
     GROUP BY u.campaign
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """After which endings of their latest attempt customers may be planned again.
+
+    Attributes:
+        outcomes: how it ended.
+        codes: with which of the platform's codes, None for an ending without one; empty: with any, or none.
+    """
+
+    outcomes: frozenset[Outcome] = frozenset()
+    codes: frozenset[int | None] = frozenset()
+
+    def parameters(self) -> dict[str, object]:
+        """Return what the statements take."""
+        return {
+            "outcomes": sorted(self.outcomes),
+            "every_code": int(not self.codes),
+            "without_code": int(None in self.codes),
+            "codes": sorted(code for code in self.codes if code is not None),
+        }
 
 
 @contextmanager
@@ -104,21 +137,21 @@ def is_new(tx: Transaction, occasion_id: int) -> bool:
     return not tx.conn.execute(there).scalar_one()
 
 
-def may_be_planned(tx: Transaction, occasion_id: int, retry: Iterable[Outcome]) -> Iterator[Attempt]:
+def may_be_planned(tx: Transaction, occasion_id: int, retry: Retry) -> Iterator[Attempt]:
     """Stream the number of the new attempt and the customer, in this order, of all that may be planned.
 
     Args:
         tx: a transaction of :func:`planning` with a copy.
         occasion_id: the occasion, its row locked.
-        retry: outcomes after which a customer may be planned again.
+        retry: after what a customer may be planned again.
     """
     statement = text(
         f"{_NEW} UNION ALL SELECT e.attempt + 1, e.customer_id FROM {_RETRIES} "  # noqa: S608 - words of this module
         f"AND {_STAGED} AND (NOT {_UNCERTAIN} OR {_CLEARED}) ORDER BY 1, 2"
-    ).bindparams(bindparam("outcomes", type_=String, expanding=True))
+    ).bindparams(*_RETRY_PARAMETERS)
     result = tx.conn.execute(
         statement,
-        {"occasion_id": occasion_id, "outcomes": sorted(retry)},
+        {"occasion_id": occasion_id, **retry.parameters()},
         # On the statement: as an option of the connection it would turn every INSERT into a cursor.
         execution_options={"yield_per": _PART_ROWS},
     )
@@ -126,39 +159,40 @@ def may_be_planned(tx: Transaction, occasion_id: int, retry: Iterable[Outcome]) 
     return ((row[0], row[1]) for row in chain.from_iterable(parts))
 
 
-def unclear(tx: Transaction, occasion_id: int, retry: Iterable[Outcome]) -> Iterator[tuple[int, Unclear]]:
+def unclear(tx: Transaction, occasion_id: int, retry: Retry) -> Iterator[tuple[int, Unclear]]:
     """Stream all customers whose retry needs a look at the badge first."""
     statement = (
         text(
             f"SELECT e.customer_id, e.attempt, {_FIRST_SENT} AS sent_at "  # noqa: S608 - words of this module
             f"FROM {_RETRIES} AND {_UNCERTAIN}"
         )
-        .bindparams(bindparam("outcomes", type_=String, expanding=True))
+        .bindparams(*_RETRY_PARAMETERS)
         .columns(column("customer_id", BigInteger), column("attempt", Integer), column("sent_at", UtcDateTime))
     )
     result = tx.conn.execute(
         statement,
-        {"occasion_id": occasion_id, "outcomes": sorted(retry)},
+        {"occasion_id": occasion_id, **retry.parameters()},
         execution_options={"yield_per": _PART_ROWS},
     )
     for part in result.partitions(_PART_ROWS):
         yield from ((row.customer_id, Unclear(row.attempt, row.sent_at)) for row in part)
 
 
-def known_elsewhere(tx: Transaction, occasion_id: int, campaign: str, retry: Iterable[Outcome]) -> dict[str, int]:
+def known_elsewhere(tx: Transaction, occasion_id: int, campaign: str, retry: Retry) -> dict[str, int]:
     """Return how many staged customers are known by an attempt of another campaign, by that campaign, the most first.
 
     Those of them that may be planned again are not counted. See :func:`may_be_planned` for the arguments.
     """
-    parameters = {"occasion_id": occasion_id, "campaign": campaign, "outcomes": sorted(retry)}
-    known = {row.campaign: row.customers for row in tx.conn.execute(text(_OTHERS), parameters)}
+    parameters = {"occasion_id": occasion_id, "campaign": campaign, **retry.parameters()}
+    others = tx.conn.execute(text(_OTHERS), {"occasion_id": occasion_id, "campaign": campaign})
+    known = {row.campaign: row.customers for row in others}
     if not known:
         return {}
     again = text(
         f"SELECT u.campaign, count(*) AS customers FROM badge_run u CROSS JOIN {_RETRIES} "  # noqa: S608 - words of this module
         f"AND u.id = r.badge_run_id AND u.campaign <> :campaign AND {_STAGED} AND (NOT {_UNCERTAIN} OR {_CLEARED}) "
         "GROUP BY u.campaign"
-    ).bindparams(bindparam("outcomes", type_=String, expanding=True))
+    ).bindparams(*_RETRY_PARAMETERS)
     for row in tx.conn.execute(again, parameters):
         known[row.campaign] -= row.customers
     return {name: customers for name, customers in sorted(known.items(), key=_most_first) if customers}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -18,6 +19,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from capillary.ledger.errors import LedgerMissing, LedgerRefused, LedgerUnavailable, ParameterRefused
 from capillary.ledger.libpq import assert_said_once, checked, defaults_for
+from capillary.ledger.moved import assert_not_moved
 from capillary.ledger.one_place import (
     STOP_NAMES,
     TABLES_FOUND,
@@ -27,7 +29,14 @@ from capillary.ledger.one_place import (
 )
 from capillary.ledger.opening import explained
 from capillary.ledger.revision import assert_schema_current
-from capillary.ledger.soundness import assert_keys, assert_rights, assert_sound, assert_takes_stops, lift_limits
+from capillary.ledger.soundness import (
+    assert_keys,
+    assert_rights,
+    assert_sound,
+    assert_takes_stops,
+    lift_limits,
+    limit_statements,
+)
 from capillary.ledger.startup_options import assert_options_hold
 
 __all__ = ["BUSY_TIMEOUT_S", "Clock", "Ledger", "LedgerUnavailable", "Transaction", "ledger_url"]
@@ -71,8 +80,11 @@ class Ledger:
         stops_only: for the emergency stop, which must work while anything else is wrong: only its own table is checked,
             whatever the schema's revision, and the server's time limits and read-only defaults are overruled.
         reads_only: for questions: the user need not be allowed to write, and a standby will do.
+        though_moved: for the copy alone: a SQLite file that was copied into another database is opened all the same.
+        statement_s: PostgreSQL ends a statement that takes longer, seconds; None: as the server has it.
 
     Raises:
+        LedgerMoved: the SQLite file was copied into another database; every transaction asks.
         LedgerMissing: there is no such SQLite file, or the database has no ledger.
         LedgerRefused: another dialect, a SQLite database in memory, a parameter that libpq does not know, or a
             database that cannot keep the ledger's promises (`capillary.ledger.soundness`).
@@ -90,6 +102,8 @@ class Ledger:
         new: bool = False,
         stops_only: bool = False,
         reads_only: bool = False,
+        though_moved: bool = False,
+        statement_s: float | None = None,
     ) -> None:
         self.url = ledger_url(url)
         self._clock = clock
@@ -97,9 +111,13 @@ class Ledger:
         self._write_options = {"ledger_write": True}
         with explained(self.url):
             self.engine = _engine(self.url, new=new)
+            if though_moved:
+                self.engine = self.engine.execution_options(ledger_moved=True)
             if stops_only and self.engine.dialect.name == "postgresql":
                 self._write_options["postgresql_readonly"] = False
                 event.listen(self.engine, "begin", lift_limits)
+            if statement_s is not None and self.engine.dialect.name == "postgresql":
+                event.listen(self.engine, "begin", partial(limit_statements, statement_s))
             try:
                 with self.engine.connect() as conn:
                     assert_one_name(conn)
@@ -347,4 +365,12 @@ def _identity(place: str) -> tuple[int, int] | None:
 
 def _begin_sqlite(conn: Connection) -> None:
     _assert_same_file(conn)
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("ledger_write") else "BEGIN DEFERRED")
+    options = conn.get_execution_options()
+    conn.exec_driver_sql("BEGIN IMMEDIATE" if options.get("ledger_write") else "BEGIN DEFERRED")
+    if options.get("ledger_moved"):
+        return
+    try:
+        assert_not_moved(conn)
+    except BaseException:
+        conn.exec_driver_sql("ROLLBACK")
+        raise

@@ -5,6 +5,7 @@ Which of them a retry may end is what they stand under; in brackets the module o
     CapillaryError
       LedgerBroken
       TerminalError
+        CopyRefused
         ErasureRefused (erase)
         GuardRefused
         LedgerMissing
@@ -17,6 +18,7 @@ Which of them a retry may end is what they stand under; in brackets the module o
         Stopped
         ValueUnfit
       TransientError
+        LedgerMoved
         LedgerUnavailable
         RequestGone
         SchemaDiffers
@@ -42,6 +44,21 @@ class SchemaBehind(TerminalError):
 
 class SchemaDiffers(TransientError):
     """The ledger's tables are of another version than the code, as while an update is rolled out: it passes."""
+
+
+class LedgerMoved(TransientError):
+    """The ledger was copied into another database. It passes once the connection leads there."""
+
+    def __init__(self, moved_at: str, place: str) -> None:
+        super().__init__(
+            f"this ledger was moved to {place} on {moved_at} and is not used any more: change connection badge_ledger "
+            "to that database. If there is no ledger, the move was interrupted: run `python -m capillary ledger copy` "
+            "again"
+        )
+
+
+class CopyRefused(TerminalError):
+    """The ledger cannot be copied as things stand. Nothing was copied."""
 
 
 class ValueUnfit(TerminalError):

@@ -36,12 +36,12 @@ def create(engine: Engine) -> tuple[bool, str]:
     Raises:
         SchemaBehind: a ledger that this code does not know stands there.
     """
-    with _alone(engine) as conn:
+    with alone(engine) as conn:
         before = current_revision(conn)
         if before is not None:
             assert_known(before)
             return False, before
-        return True, _to_newest(conn)
+        return True, to_newest(conn)
 
 
 def upgrade(engine: Engine) -> tuple[str, str]:
@@ -56,16 +56,16 @@ def upgrade(engine: Engine) -> tuple[str, str]:
         LedgerRefused: the user may not make tables.
         LedgerUnavailable: the connection to the database was lost.
     """
-    with _alone(engine) as conn:
+    with alone(engine) as conn:
         before = current_revision(conn)
         if before is None:
             raise ledger_missing(conn)
         assert_known(before)
-        return before, _to_newest(conn)
+        return before, to_newest(conn)
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[Connection]:
+def alone(engine: Engine) -> Iterator[Connection]:
     """One transaction that no other migration runs beside."""
     with explained(engine.url), engine.connect() as conn:
         conn.execution_options(ledger_write=True)
@@ -75,7 +75,8 @@ def _alone(engine: Engine) -> Iterator[Connection]:
             yield conn
 
 
-def _to_newest(conn: Connection) -> str:
+def to_newest(conn: Connection) -> str:
+    """Make the tables or bring them to the newest revision, in the transaction of `alone`; return the revision."""
     if current_revision(conn) != REVISIONS[-1]:
         assert_may_create(conn)
     config = alembic_config()

@@ -7,7 +7,7 @@ refused or crashed plan leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Final, Self, TypeAlias
@@ -18,17 +18,18 @@ from sqlalchemy import Row, delete, exists, func, insert, or_, select
 
 from capillary.counted import counted
 from capillary.ledger.bounds import checked
-from capillary.ledger.candidates import is_new, known_elsewhere, may_be_planned, planning, unclear
+from capillary.ledger.candidates import Retry, is_new, known_elsewhere, may_be_planned, planning, unclear
 from capillary.ledger.conditions import is_open
 from capillary.ledger.cut import Cut, cut
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import GuardRefused, LedgerBroken
 from capillary.ledger.locked_rows import locked_occasion, locked_spec
 from capillary.ledger.plan_id import OpenPlan, PlanId, is_of_run, new_token
+from capillary.ledger.preview import GuardReading, Preview, guard_readings, last_run, sample_of
 from capillary.ledger.request_rows import dead_runs, discard_unsent, keep_alive
 from capillary.ledger.schema import badge_invalid, badge_occasion, badge_request, badge_run
 from capillary.ledger.spec import Spec
-from capillary.ledger.staging import Staged, Staging, Unclear
+from capillary.ledger.staging import Staging, Unclear
 from capillary.ledger.status import Outcome, RequestStatus
 from capillary.wrong_fields import explained, fields_of
 
@@ -90,6 +91,7 @@ class Order:
         cap: most customers of this run, in the query's order; None for all.
         canary: plan few customers while the spec is unproven.
         retry: outcomes after which a customer may be planned again.
+        retry_codes: with which of the platform's codes, None for an ending without one; empty: with any, or none.
         guards: the guards.
         override_guards: a person looked and lets the plan pass.
         lease: how long the run counts as alive without a sign of life.
@@ -110,6 +112,7 @@ class Order:
     cap: int | None = None
     canary: bool = True
     retry: frozenset[Outcome] = frozenset()
+    retry_codes: frozenset[int | None] = frozenset()
     guards: Guards = field(default_factory=Guards)
     override_guards: bool = False
     lease: timedelta = timedelta(hours=6)
@@ -142,6 +145,7 @@ class Plan:
         known_elsewhere: the part of `known_before` whose latest attempt another campaign of the occasion made.
         known_through: names of those campaigns, the one with the most first; empty without any.
         requests: approvals needed.
+        preview: the guards, the run before and a masked sample; None of a plan that was kept.
     """
 
     badge_run_id: int | None
@@ -158,6 +162,7 @@ class Plan:
     requests: int
     known_elsewhere: int = 0
     known_through: str = ""
+    preview: Preview | None = field(default=None, compare=False, repr=False)
 
     @property
     def plan_id(self) -> PlanId | None:
@@ -221,7 +226,7 @@ def customers_to_read(ledger: Ledger, staged: Staging, order: Order) -> dict[int
     """
     with ledger.read() as tx:
         occasion_id = _occasion_id(tx, order)
-        return {} if occasion_id is None else staged.those_staged(unclear(tx, occasion_id, order.retry))
+        return {} if occasion_id is None else staged.those_staged(unclear(tx, occasion_id, _retry(order)))
 
 
 def plan_of_run(
@@ -300,7 +305,7 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
 
     counts = staged.staged
     fresh = _take(tx, occasion_id, order, staged, with_copy=with_copy)
-    elsewhere = known_elsewhere(tx, occasion_id, order.campaign, order.retry) if with_copy else {}
+    elsewhere = known_elsewhere(tx, occasion_id, order.campaign, _retry(order)) if with_copy else {}
     canary = order.canary and spec.proven_at is None
     waits = canary and _spec_is_open(tx, spec.id)
     caps = [cap for cap in (order.cap, CANARY_CUSTOMERS if canary else None, 0 if waits else None) if cap is not None]
@@ -308,8 +313,20 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
     if planned < fresh:
         staged.keep_first(planned)
     requests = sum(-(-customers // order.customers_per_request) for customers in staged.taken().values())
+    before = last_run(tx, account=order.spec.account, campaign=order.campaign)
+    readings = guard_readings(
+        tx,
+        order.guards,
+        before,
+        account=order.spec.account,
+        campaign=order.campaign,
+        rows=counts.rows,
+        invalid=counts.invalid,
+        distinct=counts.distinct,
+        requests=requests,
+    )
     if not order.override_guards:
-        _judge(tx, order, counts, requests)
+        _judge(order, readings)
     known_before, over_cap = counts.distinct - fresh, fresh - planned
     if min(counts.duplicates, known_before, over_cap, planned) < 0:
         raise LedgerBroken(
@@ -364,6 +381,7 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
         requests=requests,
         known_elsewhere=sum(elsewhere.values()),
         known_through=_named(elsewhere),
+        preview=Preview(counts.distinct, readings, before, sample_of(tx, run_id)),
     )
 
 
@@ -374,8 +392,12 @@ def _take(tx: Transaction, occasion_id: int, order: Order, staged: Staging, *, w
             raise _CopyNeeded
         staged.take_everybody()
     else:
-        staged.take(may_be_planned(tx, occasion_id, order.retry))
+        staged.take(may_be_planned(tx, occasion_id, _retry(order)))
     return sum(staged.taken().values())
+
+
+def _retry(order: Order) -> Retry:
+    return Retry(order.retry, order.retry_codes)
 
 
 def _invalid(badge_run_id: int, row_number: int, reason: str, shape: str) -> dict[str, object]:
@@ -452,75 +474,10 @@ def _spec_is_open(tx: Transaction, spec_id: int) -> bool:
     return bool(tx.conn.execute(select(exists().where(badge_request.c.spec_id == spec_id, is_open()))).scalar_one())
 
 
-def _judge(tx: Transaction, order: Order, counts: Staged, requests: int) -> None:
-    guards, refusals = order.guards, []
-    rows, invalid, distinct = counts.rows, counts.invalid, counts.distinct
-    if distinct < guards.min_customers:
-        refusals.append(f"{counted(distinct, 'customer')}, fewer than min_customers={guards.min_customers}")
-    if guards.max_invalid_share is not None and rows and invalid / rows > guards.max_invalid_share:
-        refusals.append(
-            f"{invalid:,} of {counted(rows, 'row')} without a customer id, more than "
-            f"max_invalid_share={guards.max_invalid_share:g}"
-        )
-    last = _customers_of_last_run(tx, order)
-    if last:
-        if guards.max_jump is not None and distinct > last * guards.max_jump:
-            refusals.append(
-                f"{counted(distinct, 'customer')} after {last:,} in the campaign's last run, more than "
-                f"max_jump={guards.max_jump:g}×"
-            )
-        if guards.max_drop is not None and distinct < last * (1 - guards.max_drop):
-            refusals.append(
-                f"{counted(distinct, 'customer')} after {last:,} in the campaign's last run, a fall of more than "
-                f"max_drop={guards.max_drop:g}"
-            )
-    if guards.max_requests is not None and requests > guards.max_requests:
-        refusals.append(
-            f"{counted(requests, 'approval')} needed, more than max_requests={guards.max_requests}: raise it, or cap "
-            "the customers"
-        )
-    if guards.max_open_requests is not None and requests:
-        still_open = _open_requests(tx, order)
-        if still_open + requests > guards.max_open_requests:
-            refusals.append(
-                f"{counted(still_open, 'request')} of the campaign {'is' if still_open == 1 else 'are'} open and "
-                f"{requests:,} would be added, more than "
-                f"max_open_requests={guards.max_open_requests}: let the checker decide first"
-            )
+def _judge(order: Order, readings: Sequence[GuardReading]) -> None:
+    refusals = [each.refusal for each in readings if each.refusal is not None]
     if refusals:
         raise GuardRefused(
             f"nothing was planned for occasion {order.occasion!r}: {'; '.join(refusals)}. "
             "If this is right, trigger the run with override_guards"
         )
-
-
-def _customers_of_last_run(tx: Transaction, order: Order) -> int:
-    """Return the distinct customers of the last run that found any; 0 without one.
-
-    A run over an empty warehouse is passed over: it would leave the next one without a measure.
-    """
-    found = badge_run.c.eligible - badge_run.c.invalid - badge_run.c.duplicates
-    last = tx.conn.execute(
-        select(found)
-        .where(
-            badge_run.c.account == order.spec.account,
-            badge_run.c.campaign == order.campaign,
-            found > 0,
-        )
-        .order_by(badge_run.c.id.desc())
-        .limit(1)
-    ).scalar_one_or_none()
-    return last or 0
-
-
-def _open_requests(tx: Transaction, order: Order) -> int:
-    return tx.conn.execute(
-        select(func.count())
-        .select_from(badge_request)
-        .join(badge_run, badge_run.c.id == badge_request.c.badge_run_id)
-        .where(
-            badge_run.c.account == order.spec.account,
-            badge_run.c.campaign == order.campaign,
-            is_open(),
-        )
-    ).scalar_one()

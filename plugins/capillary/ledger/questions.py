@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, exists, select
+from sqlalchemy import Column, ColumnElement, Row, Select, exists, or_, select
 
-from capillary.ledger.answers import Asked, CustomerAttempt, OpenRequest, PlannedRun
+from capillary.ledger.answers import Asked, CustomerAttempt, OpenRequest, PlannedRun, joined, planned_run
 from capillary.ledger.conditions import is_open
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
@@ -29,8 +29,6 @@ from capillary.ledger.status import HAS_BADGE, Outcome, RequestStatus
 
 #: Requests whose sightings and customers are read at once: with 500 customers in each, 50,000 rows.
 _PART: Final = 100
-#: Between the words of several sightings of one request.
-_AND: Final = "; "
 
 
 def failed_customers(tx: Transaction, asked: Asked) -> Iterator[CustomerAttempt]:
@@ -39,7 +37,11 @@ def failed_customers(tx: Transaction, asked: Asked) -> Iterator[CustomerAttempt]
     `since` is when the request was settled. Whoever has a later attempt, open or ended, is left out.
     """
     wanted = asked.outcomes or frozenset(Outcome) - HAS_BADGE
-    counted = exists().where(badge_result.c.request_id == badge_request.c.id, badge_result.c.outcome.in_(wanted))
+    counted = exists().where(
+        badge_result.c.request_id == badge_request.c.id,
+        badge_result.c.outcome.in_(wanted),
+        *_of_codes(badge_result.c.error_code, asked),
+    )
     statement = _requests(asked, badge_request.c.settled_at).where(counted).order_by(badge_request.c.id.desc())
     later = badge_enrolment.alias("later")
     of_enrolment = (
@@ -51,7 +53,8 @@ def failed_customers(tx: Transaction, asked: Asked) -> Iterator[CustomerAttempt]
     left = asked.limit
     for part in _parts(tx, statement):
         ended = badge_enrolment.c.outcome.in_(wanted)
-        for attempt in _attempts(tx, part, ended, latest, limit=left):
+        of_codes = _of_codes(badge_enrolment.c.error_code, asked)
+        for attempt in _attempts(tx, part, ended, latest, *of_codes, limit=left):
             left = None if left is None else left - 1
             yield attempt
         if left is not None and left <= 0:
@@ -94,19 +97,19 @@ def open_requests(tx: Transaction, asked: Asked) -> Iterator[OpenRequest]:
                 age_s=None if row.first_sent_at is None else int((tx.now - row.first_sent_at).total_seconds()),
                 approvals=sum(sighting.terminal_seen_at is None for sighting in sightings),
                 status=RequestStatus(row.status),
-                states=_joined(sighting.state for sighting in sightings),
+                states=joined(sighting.state for sighting in sightings),
                 customers=row.customers,
                 connection=row.capillary_conn_id,
                 account=row.account,
                 dag_id=row.dag_id,
                 run_id=row.run_id,
                 request_key=row.request_key,
-                platform_request_ids=_joined(sighting.platform_request_id for sighting in sightings),
+                platform_request_ids=joined(sighting.platform_request_id for sighting in sightings),
                 tries=row.tries,
                 resends=row.resends,
                 first_sent_at=row.first_sent_at,
                 doubt_from=row.doubt_from,
-                failed_checks=_joined(sighting.failed_checks for sighting in sightings),
+                failed_checks=joined(sighting.failed_checks for sighting in sightings),
                 request_error=row.error,
             )
 
@@ -122,18 +125,7 @@ def planned_runs(tx: Transaction, asked: Asked) -> Iterator[PlannedRun]:
     )
     for part in _parts(tx, statement):
         for row in part:
-            yield PlannedRun(
-                planned_at=row.planned_at,
-                campaign=row.campaign,
-                occasion=row.occasion,
-                account=row.account,
-                connection=row.capillary_conn_id,
-                dag_id=row.dag_id,
-                run_id=row.run_id,
-                task_id=row.task_id,
-                note=row.note,
-                funnel=funnel(tx, OpenPlan(row.id)),
-            )
+            yield planned_run(row, funnel(tx, OpenPlan(row.id)))
 
 
 def _requests(asked: Asked, time: ColumnElement[Any] | None) -> Select[Any]:
@@ -166,6 +158,13 @@ def _narrowed(asked: Asked, time: ColumnElement[Any] | None) -> list[ColumnEleme
     return conditions
 
 
+def _of_codes(code: Column[Any], asked: Asked) -> list[ColumnElement[bool]]:
+    if asked.codes is None:
+        return []
+    named = code.in_([each for each in asked.codes if each is not None])
+    return [or_(named, code.is_(None)) if None in asked.codes else named]
+
+
 def _parts(tx: Transaction, statement: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
     """Yield the rows in parts as they stream in, so that an answer of millions stays small in memory."""
     with tx.conn.execute(statement, execution_options={"yield_per": _PART}) as result:
@@ -194,7 +193,7 @@ def _attempts(
             status=RequestStatus(row.status),
             outcome=None if each.outcome is None else Outcome(each.outcome),
             code=row.error_code if each.error_code is None else each.error_code,
-            checker_message=_joined(sighting.checker_message for sighting in seen[row.id]) or None,
+            checker_message=joined(sighting.checker_message for sighting in seen[row.id]) or None,
             request_error=row.error,
             issued_id=each.issued_id,
             badge_id=row.badge_id,
@@ -202,7 +201,7 @@ def _attempts(
             dag_id=row.dag_id,
             run_id=row.run_id,
             request_key=row.request_key,
-            platform_request_ids=_joined(sighting.platform_request_id for sighting in seen[row.id]),
+            platform_request_ids=joined(sighting.platform_request_id for sighting in seen[row.id]),
             first_sent_at=row.first_sent_at,
             settled_at=row.settled_at,
         )
@@ -223,8 +222,3 @@ def _sightings(tx: Transaction, requests: Sequence[Row[Any]]) -> defaultdict[int
     for row in rows:
         found[row.request_id].append(row)
     return found
-
-
-def _joined(words: Iterator[str | None]) -> str:
-    """Return the different words in their order."""
-    return _AND.join(dict.fromkeys(word for word in words if word))

@@ -5,12 +5,13 @@ For SQL by hand there are the database's views ``badge_funnel``, ``badge_waiting
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import URL, Select, bindparam, case, func, select, true
+from sqlalchemy import URL, Row, Select, bindparam, case, func, select, true
 
 from capillary.ledger.conditions import is_decided, is_open, is_seen
 from capillary.ledger.database import Ledger, Transaction
@@ -174,8 +175,77 @@ def funnel(tx: Transaction, badge_run_id: OpenPlan) -> Funnel:
     rows = tx.conn.execute(_FUNNEL, {"badge_run_id": badge_run_id}).all()
     if not rows:
         raise PlanUnknown(badge_run_id)
-    run, counted = rows[0], [row for row in rows if row.outcome is not None]
-    outcomes = dict.fromkeys(Outcome, 0) | {Outcome(row.outcome): row.customers for row in counted}
+    return _funnel_of(rows[0], rows[0], [row for row in rows if row.outcome is not None])
+
+
+def ended_of(tx: Transaction, runs: Sequence[Row[Any]]) -> Mapping[int, tuple[Funnel, tuple[FailureCount, ...]]]:
+    """Return the funnel and the failures of many plans, by `badge_run.id`, in two statements for all of them.
+
+    Args:
+        tx: the transaction.
+        runs: rows of `badge_run`.
+    """
+    ids = [row.id for row in runs]
+    requests = {row.badge_run_id: row for row in tx.conn.execute(_requests_of(ids))}
+    counted = defaultdict[int, list[Row[Any]]](list)
+    for row in tx.conn.execute(_counted_of(ids)):
+        counted[row.badge_run_id].append(row)
+    found = {}
+    for run in runs:
+        failing = (
+            FailureCount(Outcome(row.outcome), row.error_code, int(row.customers))
+            for row in counted[run.id]
+            if row.outcome not in HAS_BADGE
+        )
+        found[run.id] = (_funnel_of(run, requests.get(run.id), counted[run.id]), most_first(failing))
+    return found
+
+
+def most_first(failures: Iterable[FailureCount]) -> tuple[FailureCount, ...]:
+    """Return failures in the order in which they are shown."""
+    return tuple(
+        sorted(
+            failures, key=lambda each: (-each.customers, each.outcome, each.error_code is None, each.error_code or 0)
+        )
+    )
+
+
+def _requests_of(ids: Sequence[int]) -> Select[Any]:
+    unattended = is_seen().where(badge_sighting.c.auto_approved)
+    return (
+        select(
+            badge_request.c.badge_run_id,
+            func.count().label("requests"),
+            func.count(case((is_open(), 1))).label("requests_open"),
+            func.coalesce(func.sum(case((is_open(), badge_request.c.customers))), 0).label("customers_of_open"),
+            func.count(case((unattended, 1))).label("requests_auto_approved"),
+        )
+        .where(badge_request.c.badge_run_id.in_(ids))
+        .group_by(badge_request.c.badge_run_id)
+    )
+
+
+def _counted_of(ids: Sequence[int]) -> Select[Any]:
+    return (
+        select(
+            badge_request.c.badge_run_id,
+            badge_result.c.outcome,
+            badge_result.c.error_code,
+            func.sum(badge_result.c.customers).label("customers"),
+            func.sum(case((is_open(), badge_result.c.customers), else_=0)).label("counted_of_open"),
+        )
+        .join(badge_request, badge_request.c.id == badge_result.c.request_id)
+        .where(badge_request.c.badge_run_id.in_(ids))
+        .group_by(badge_request.c.badge_run_id, badge_result.c.outcome, badge_result.c.error_code)
+    )
+
+
+def _funnel_of(run: Row[Any], requests: Row[Any] | None, counted: Iterable[Row[Any]]) -> Funnel:
+    """Return a funnel from a plan's row, its requests' and what is counted of them; None: it has no request."""
+    outcomes, counted_of_open = dict.fromkeys(Outcome, 0), 0
+    for row in counted:
+        outcomes[Outcome(row.outcome)] += int(row.customers)
+        counted_of_open += int(row.counted_of_open)
     return Funnel(
         eligible=run.eligible,
         invalid=run.invalid,
@@ -186,10 +256,10 @@ def funnel(tx: Transaction, badge_run_id: OpenPlan) -> Funnel:
         discarded=run.discarded,
         canary=run.canary,
         outcomes=MappingProxyType(outcomes),
-        open=run.customers_of_open - sum(row.counted_of_open for row in counted),
-        requests=run.requests,
-        requests_open=run.requests_open,
-        requests_auto_approved=run.requests_auto_approved,
+        open=int(requests.customers_of_open) - counted_of_open if requests else 0,
+        requests=requests.requests if requests else 0,
+        requests_open=requests.requests_open if requests else 0,
+        requests_auto_approved=requests.requests_auto_approved if requests else 0,
         known_elsewhere=run.known_elsewhere,
     )
 

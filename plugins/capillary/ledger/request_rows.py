@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
 from capillary.counted import counted
 from capillary.ledger.bounds import checked, code_kept, cut
@@ -70,6 +70,7 @@ class Seen:
         start_time, end_time: as the platform shows them, in the cluster's time zone.
         failed_checks: the platform's own checks that it says failed, empty for none; None where it shows none.
         created_at: when the platform made it, where its id tells.
+        approved: whether the state says that the wrapped call was executed, and judged good.
     """
 
     platform_request_id: str
@@ -82,6 +83,7 @@ class Seen:
     end_time: str | None = None
     failed_checks: str | None = None
     created_at: datetime | None = None
+    approved: bool = False
 
 
 #: What helps a person to find a request: kept as it was shown last, whatever the state.
@@ -115,7 +117,7 @@ def claim(
         request_id: the request to send.
         badge_run_id: the run on whose behalf it is sent; only the run that planned a request sends it.
         sender: fingerprint of the credential user.
-        doubt_after: POST timeout plus the list's visibility lag; absence can be judged only after that.
+        doubt_after: how long after the claim absence may be judged (`capillary.engine.absence`).
 
     Returns:
         The claim, or None when the request is no longer planned.
@@ -245,7 +247,8 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
     A new sighting opens the request whatever its status, settled included: there is something on the
     platform that nobody has read yet. One that this ledger has not sent counts as sent when the platform made it; its
     `tries` and `sender` tell that it was found. A known one has its state brought up to date; a decided state is
-    never taken back (two nodes of the platform may disagree for a while).
+    never taken back (two nodes of the platform may disagree for a while). One that was rejected or failed and is
+    approved now was executed after all: it opens the request, too. So does one without which the request was settled.
 
     Args:
         tx: the transaction.
@@ -297,6 +300,7 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
     )
     if facts:
         tx.conn.execute(changed.values(**facts))
+    _open_what_ended_otherwise(tx, request_id, seen)
     if seen.decided:
         tx.conn.execute(
             changed.values(
@@ -310,6 +314,24 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
     else:
         tx.conn.execute(changed.where(badge_sighting.c.terminal_seen_at.is_(None)).values(state=seen.state))
     return False
+
+
+def _open_what_ended_otherwise(tx: Transaction, request_id: int, seen: Seen) -> None:
+    """Settled → waiting where the sighting was not there then, or was seen decided in another state and is approved."""
+    known = badge_sighting.c
+    otherwise = (
+        known.terminal_seen_at.is_(None)
+        if not seen.approved
+        else (known.terminal_seen_at.is_(None) | (known.state != seen.state))
+    )
+    ended_otherwise = exists().where(
+        known.platform_request_id == seen.platform_request_id, known.request_id == request_id, otherwise
+    )
+    tx.conn.execute(
+        update(badge_request)
+        .where(badge_request.c.id == request_id, badge_request.c.status == RequestStatus.SETTLED, ended_otherwise)
+        .values(status=RequestStatus.WAITING, settled_at=None)
+    )
 
 
 def discard_unsent(tx: Transaction, *, badge_run_ids: Iterable[OpenPlan]) -> int:

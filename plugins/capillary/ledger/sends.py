@@ -67,7 +67,8 @@ def last_sent(tx: Transaction, account: str, sender: str | None) -> tuple[LastSe
     sent = (
         select(badge_request.c.id, badge_request.c.first_sent_at)
         .select_from(requests)
-        .where(badge_occasion.c.account == account, badge_request.c.tries > 0)
+        .where(badge_occasion.c.account == account, badge_request.c.first_sent_at.is_not(None))
+        .where(badge_request.c.tries > 0)
         .where(*([] if sender is None else [badge_request.c.sender == sender]))
         .order_by(badge_request.c.id.desc())
         .limit(LAST)

@@ -100,7 +100,7 @@ def unread_change(tx: Transaction, *, list_read_at: datetime, doubt_after: timed
     Args:
         tx: the transaction of the claim.
         list_read_at: when the reading of the list began on which the claim relies.
-        doubt_after: POST timeout plus the list's visibility lag.
+        doubt_after: how long after a claim absence may be judged (`capillary.engine.absence`).
     """
     server = told(tx)
     if server is None:

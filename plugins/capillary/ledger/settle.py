@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select, text, update
@@ -31,7 +31,14 @@ class Ending:
     error_code: int | None = None
 
 
-def settle(tx: Transaction, request_id: int, *, sightings_read: Iterable[str], endings: Mapping[int, Ending]) -> bool:
+def settle(
+    tx: Transaction,
+    request_id: int,
+    *,
+    sightings_read: Iterable[str],
+    endings: Mapping[int, Ending],
+    not_there: Collection[str] = (),
+) -> bool:
     """Settle a request whose every sighting is decided and was read whole.
 
     Args:
@@ -40,9 +47,11 @@ def settle(tx: Transaction, request_id: int, *, sightings_read: Iterable[str], e
         sightings_read: platform request ids whose results ``endings`` folds.
         endings: an ending for every customer of the request who has a row. ``enrolled`` in the ledger is never
             overwritten.
+        not_there: platform request ids beside these that the platform says it does not know.
 
     Returns:
-        False, and nothing changed, when the request is not waiting, or a sighting was added or is undecided.
+        False, and nothing changed, when the request is not waiting, or a sighting was added or is undecided, those that
+        are not there apart.
 
     Raises:
         LedgerBroken: ``endings`` are not for exactly the customers of the request.
@@ -63,6 +72,7 @@ def settle(tx: Transaction, request_id: int, *, sightings_read: Iterable[str], e
             badge_sighting.c.auto_approved,
         ).where(badge_sighting.c.request_id == request_id)
     ).all()
+    sightings = [row for row in sightings if row.platform_request_id not in not_there]
     read = frozenset(sightings_read)
     if {row.platform_request_id for row in sightings} != read or any(row.terminal_seen_at is None for row in sightings):
         tx.conn.execute(

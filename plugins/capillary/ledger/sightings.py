@@ -25,18 +25,20 @@ class Sighting:
         platform_request_id: the outer ``requestId``.
         terminal_seen_at: when it was first seen decided; None while it is undecided.
         auto_approved: it was seen decided without a human's decision.
+        seen_at: when it was first seen.
     """
 
     platform_request_id: str
     terminal_seen_at: datetime | None
     auto_approved: bool
+    seen_at: datetime
 
 
 def sightings_of(tx: Transaction, request_id: int) -> tuple[Sighting, ...]:
     """Return every sighting of a request."""
     columns = badge_sighting.c
     rows = tx.conn.execute(
-        select(columns.platform_request_id, columns.terminal_seen_at, columns.auto_approved).where(
+        select(columns.platform_request_id, columns.terminal_seen_at, columns.auto_approved, columns.seen_at).where(
             columns.request_id == request_id
         )
     )
@@ -58,7 +60,10 @@ def known_sightings(tx: Transaction, platform_request_ids: Iterable[str]) -> Map
             columns.start_time,
             columns.end_time,
             columns.failed_checks,
-        ).where(columns.platform_request_id.in_(list(platform_request_ids)))
+            badge_request.c.status,
+        )
+        .join(badge_request, badge_request.c.id == columns.request_id)
+        .where(columns.platform_request_id.in_(list(platform_request_ids)))
     )
     return {row.platform_request_id: row for row in rows}
 
@@ -70,7 +75,8 @@ def says_nothing_new(seen: Seen, request_id: int, known: Row[Any] | None) -> boo
     if any(getattr(seen, fact) not in (None, getattr(known, fact)) for fact in FACTS):
         return False
     if not seen.decided:
-        return True
+        # One that was settled without it: the platform had said that it did not know it.
+        return known.terminal_seen_at is not None or known.status != RequestStatus.SETTLED
     return (
         known.terminal_seen_at is not None
         and (known.auto_approved or not seen.auto_approved)
@@ -112,6 +118,25 @@ def decided_among(tx: Transaction, request_ids: Collection[int]) -> tuple[int, .
     """Return those of the requests that wait in the ledger though the platform has decided all their sightings."""
     rows = tx.conn.execute(
         select(badge_request.c.id).where(badge_request.c.id.in_(request_ids), is_decided()).order_by(badge_request.c.id)
+    )
+    return tuple(rows.scalars())
+
+
+def decided_beside(tx: Transaction, platform_request_ids: Collection[str]) -> tuple[int, ...]:
+    """Return the waiting requests of sightings that have another sighting which the platform has decided."""
+    other = badge_sighting.alias()
+    rows = tx.conn.execute(
+        select(badge_request.c.id)
+        .distinct()
+        .join(badge_sighting, badge_sighting.c.request_id == badge_request.c.id)
+        .join(other, other.c.request_id == badge_request.c.id)
+        .where(
+            badge_request.c.status == RequestStatus.WAITING,
+            badge_sighting.c.platform_request_id.in_(platform_request_ids),
+            badge_sighting.c.terminal_seen_at.is_(None),
+            other.c.terminal_seen_at.is_not(None),
+        )
+        .order_by(badge_request.c.id)
     )
     return tuple(rows.scalars())
 

@@ -38,6 +38,8 @@ _LIFTED: Final = text(
     "FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS w(name, value) "
     "WHERE current_setting(w.name, true) IS NOT NULL AND current_setting(w.name, true) <> w.value"
 )
+#: As SET LOCAL does it, which takes no parameter.
+_LIMITED: Final = text("SELECT set_config('statement_timeout', :milliseconds, true)")
 _RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
@@ -87,6 +89,11 @@ def assert_takes_stops(conn: Connection) -> None:
 def lift_limits(conn: Connection) -> None:
     """Overrule, for this transaction, settings under which a stop could not wait for claims or be trusted."""
     conn.execute(_LIFTED, {"names": list(_LIFT), "values": list(_LIFT.values())})
+
+
+def limit_statements(seconds: float, conn: Connection) -> None:
+    """Have PostgreSQL end, for this transaction, every statement that takes longer."""
+    conn.execute(_LIMITED, {"milliseconds": str(max(1, round(seconds * 1000)))})
 
 
 def assert_rights(

@@ -253,6 +253,12 @@ def noted(tx: Transaction) -> Mapping[str, tuple[str, ...]]:
     return _by_account(tx, select(badge_stop.c.account, badge_stop.c.campaign))
 
 
+def connections_of(tx: Transaction, account: str) -> frozenset[str]:
+    """Return Airflow's connections by which an account's runs were planned."""
+    named = select(badge_run.c.capillary_conn_id).where(badge_run.c.account == account).distinct()
+    return frozenset(tx.conn.execute(named).scalars())
+
+
 def unfinished(tx: Transaction, scope: Scope) -> Unfinished:
     """Count the requests of `scope` that are not settled."""
     status = badge_request.c.status

@@ -386,3 +386,19 @@ def test_the_wrapped_call_tells_whether_a_request_may_be_ours_and_the_type_does_
     details = {"IntouchAPITask-Payload": {"path": path}}
     request = {"requestId": "r", "state": "AdminTask", "requestType": "customer-status-change", "details": details}
     assert parse_request(request).may_issue_badges is may
+
+
+@pytest.mark.parametrize(
+    "asked_for",
+    [PLATFORM_ID, PLATFORM_ID.upper(), PLATFORM_ID.replace("-", ""), f"{{{PLATFORM_ID}}}"],
+    ids=["as shown", "upper case", "without dashes", "in braces"],
+)
+def test_an_id_is_the_same_in_any_writing_of_a_uuid_and_stays_as_it_was_asked_for(asked_for: str) -> None:
+    """A reply to a POST may write the id in another way than the list."""
+    assert parse_request(row(), asked_for=asked_for).platform_request_id == asked_for
+
+
+@pytest.mark.parametrize("asked_for", [f"100458_{PLATFORM_ID}", PLATFORM_ID[:-1], ""])
+def test_another_id_than_was_asked_for_is_no_answer(asked_for: str) -> None:
+    with pytest.raises(ReplyUnreadable, match="another one than was asked for"):
+        parse_request(row(), asked_for=asked_for)

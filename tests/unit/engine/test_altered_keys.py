@@ -11,10 +11,11 @@ from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, PlatformUnavailable
 from capillary.api.request_workflow import WorkflowRequest
-from capillary.engine.doubt import WITHOUT_CONTROL, Resolved, resolve_doubt
+from capillary.engine.absence import WITHOUT_CONTROL, doubt_after
+from capillary.engine.doubt import Resolved, resolve_doubt
 from capillary.engine.errors import LedgerBehind
 from capillary.engine.platform_list import LOOK_BACK
-from capillary.engine.send import Sent, doubt_after
+from capillary.engine.send import Sent
 from capillary.engine.sightings import record_rows
 from capillary.engine.submit import Submitted, submit_run
 from capillary.ledger import scans

@@ -11,10 +11,11 @@ from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, NotTaken
 from capillary.api.request_workflow import WorkflowRequest
-from capillary.engine.doubt import WITHOUT_CONTROL, Resolved, resolve_doubt
+from capillary.engine.absence import SEND_WITHIN_S, WITHOUT_CONTROL, doubt_after
+from capillary.engine.doubt import Resolved, resolve_doubt
 from capillary.engine.platform_list import LOOK_BACK
 from capillary.engine.second_look import LOOK_AFTER_S
-from capillary.engine.send import SEND_WITHIN_S, doubt_after
+from capillary.engine.sightings import record_rows
 from capillary.engine.submit import submit_run
 from capillary.ledger import history, scans, stops
 from capillary.ledger.schema import badge_request, badge_run
@@ -402,6 +403,28 @@ async def test_a_list_that_hides_what_was_accepted_before_the_doubt_proves_no_ab
     assert await resolve(desk, after=timedelta(days=3)) == Resolved(still_in_doubt=1)
     desk.listed, desk.unlisted = desk.unlisted, []
     assert await resolve(desk, after=timedelta(days=3)) == Resolved(sent_again=1)
+
+
+async def test_a_list_that_shows_both_of_two_twins_on_one_page_hides_neither(desk: Desk) -> None:
+    """A gateway that delivers a POST twice makes twins; no doubt of the account would end while both stand there."""
+    await leave_in_doubt(desk)
+    await add_control(desk, after=timedelta(minutes=1))
+    desk.listed.append(replace(desk.listed[0], platform_request_id="p-twin"))
+    with desk.ledger.write() as tx:
+        record_rows(tx, SETTINGS.account, SETTINGS.sender, desk.listed)
+    assert [each.platform_request_id for each in desk.sightings()] == ["p-2", "p-twin"]
+    assert await resolve(desk, after=timedelta(days=3)) == Resolved(sent_again=1)
+    assert [event for event in desk.events if event.startswith("read")] == []
+
+
+@pytest.mark.parametrize("first", ["p-again", "p-twin"])
+async def test_of_twins_on_one_page_the_one_that_the_reply_named_is_a_control(desk: Desk, first: str) -> None:
+    await sent_again_later(desk, shown=first, answer=AGAIN)
+    other = "p-twin" if first == "p-again" else "p-again"
+    desk.listed.append(replace(desk.listed[0], platform_request_id=other))
+    desk.platform_ahead = timedelta()
+    desk.write(update(badge_request).where(badge_request.c.id == 2).values(doubt_from=NOON + timedelta(hours=2)))
+    assert (await resolve(desk, after=AFTER_ALL)).sent_again == 1
 
 
 async def test_a_list_that_is_distrusted_proves_no_absence_for_a_day(desk: Desk) -> None:

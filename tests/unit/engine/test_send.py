@@ -10,8 +10,9 @@ from sqlalchemy import delete, update
 
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.request_workflow import Entity, IssueBadgeRequest, WorkflowRequest
+from capillary.engine.absence import SEND_WITHIN_S, doubt_after
 from capillary.engine.errors import BodyChanged, SubmittingOff, WrongAccount
-from capillary.engine.send import SEND_WITHIN_S, Sender, Sending, Sent, assert_account, body_of, doubt_after
+from capillary.engine.send import Sender, Sending, Sent, assert_account, body_of
 from capillary.ledger import request_rows
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import PlanUnknown

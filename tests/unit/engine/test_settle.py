@@ -95,6 +95,20 @@ async def test_a_rejected_row_settles_by_itself(desk: Desk) -> None:
     assert desk.outcomes() == {"rejected": 3}
 
 
+async def test_a_failed_request_that_the_platform_executes_again_is_settled_again(desk: Desk) -> None:
+    """Nothing of it was enrolled when it failed; an outcome that was right then is not the last word."""
+    await send(desk, Execution(401, None, (401,)))
+    approved = desk.listed
+    desk.listed = [replace(each, state="failed") for each in approved]
+    assert (await look(desk)).wait.is_over
+    assert desk.outcomes() == {"failed": 3}
+    desk.listed = [replace(each, execution=WHOLE) for each in approved]
+    await keep_account(desk.sender, reader="the upkeep")
+    assert desk.outcomes() == {"enrolled": 3}
+    await keep_account(desk.sender, reader="the upkeep")
+    assert desk.outcomes() == {"enrolled": 3}
+
+
 LEAN: list[tuple[str, Execution | None]] = [
     ("no output", None),
     ("an empty output", Execution(None, None, ())),

@@ -13,12 +13,13 @@ from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, NotTaken, PlatformUnavailable, RequestRefused, Unauthorized
 from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
+from capillary.engine.absence import SEND_WITHIN_S
 from capillary.engine.before_sending import LIST_READINGS
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, WrongAccount
 from capillary.engine.hold import IN_TASK_S, Waits
 from capillary.engine.second_look import LOOK_AFTER_S
-from capillary.engine.send import SEND_WITHIN_S, Sent
+from capillary.engine.send import Sent
 from capillary.engine.sightings import record_rows
 from capillary.engine.submit import IN_FLIGHT, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
 from capillary.ledger import history, scans, stops, unknown_keys

@@ -61,6 +61,9 @@ async def send_and_settle(desk: Desk, count: int, *, ago: timedelta) -> None:
 
 def change(desk: Desk, request_id: object, **values: Any) -> None:  # noqa: ANN401 - columns
     desk.write(update(badge_request).where(badge_request.c.id == request_id).values(**values))
+    if values.get("status") == "settled":  # and so decided
+        decided = update(badge_sighting).where(badge_sighting.c.request_id == request_id)
+        desk.write(decided.values(terminal_seen_at=values["settled_at"]))
 
 
 async def read(desk: Desk) -> Watched:
@@ -472,6 +475,30 @@ async def test_a_list_that_is_not_read_to_its_end_is_told(desk: Desk, caplog: py
     desk.cut_short, desk.cut_short_of = 1, "ISSUE-BADGE"
     await read(desk)
     assert "the list of platform.example/100 was not read to its end (1 page, 1 row)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "state", ["APPROVED", "Approved", "Success", "FAILURE", "rejected.", "CANCELLED", "Auto_Approved"]
+)
+async def test_a_state_that_reads_as_an_end_and_is_none_waits_and_is_told(
+    desk: Desk, state: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await send(desk, ago=DAY)
+    desk.listed = [replace(each, state=state) for each in desk.listed]
+    await read(desk)
+    assert desk.statuses() == ["waiting"]
+    assert (
+        f"1 request of platform.example/100 is in a state that reads as if it were the end ('{state}') and is none of "
+        "approved, failed, rejected, so it counts as waiting"
+    ) in caplog.text
+
+
+@pytest.mark.parametrize("state", ["AdminTask", "ZoneTask", "Pending", "Executing", "approved"])
+async def test_other_states_are_told_of_nobody(desk: Desk, state: str, caplog: pytest.LogCaptureFixture) -> None:
+    await send(desk, ago=DAY)
+    desk.listed = [replace(each, state=state) for each in desk.listed]
+    await read(desk)
+    assert "reads as if" not in caplog.text
 
 
 # Lists that hide what is known ---------------------------------------------------------------------------------

@@ -18,10 +18,11 @@ from sqlalchemy import URL, select
 
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.transport import Reply
+from capillary.engine.absence import SEND_WITHIN_S, doubt_after
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.platform_list import LOOK_BACK
 from capillary.engine.runtime import Runtime
-from capillary.engine.send import SEND_WITHIN_S, Sender, doubt_after
+from capillary.engine.send import Sender
 from capillary.engine.sightings import record_rows
 from capillary.engine.watch import cluster_day, watch
 from capillary.ledger import pace, scans

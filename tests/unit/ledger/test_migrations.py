@@ -105,7 +105,12 @@ def test_every_index_goes_by_bytes_and_not_by_a_languages_order(ledger: Ledger) 
     by_text = {index for index, _ in found}
     assert {collation for _, collation in found} == {{"postgresql": "C", "sqlite": "BINARY"}[backend]}
     if backend == "postgresql":
-        expected = {"uq_badge_occasion_account_occasion", "uq_badge_request_request_key", "pk_badge_stop", "pk_badge_sighting"}
+        expected = {
+            "uq_badge_occasion_account_occasion",
+            "uq_badge_request_request_key",
+            "pk_badge_stop",
+            "pk_badge_sighting",
+        }
         assert expected <= by_text
 
 

@@ -29,6 +29,7 @@ from capillary.ledger.request_rows import (
     resend,
 )
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
+from capillary.ledger.settle import Ending, settle
 from capillary.ledger.status import Outcome, RequestStatus
 from capillary.ledger.stops import assert_run_not_stopped
 from tests.unit.ledger.conftest import Clock
@@ -294,6 +295,33 @@ def test_a_known_sighting_opens_nothing(ledger: Ledger, planned: int) -> None:
     _bring_to(ledger, planned, "settled")
     assert not see(ledger, planned, f"p-{planned}")
     assert request(ledger, planned).status == "settled"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "status"),
+    [
+        ("failed", "approved", "waiting"),
+        ("rejected", "approved", "waiting"),
+        ("approved", "approved", "settled"),
+        ("approved", "failed", "settled"),
+        ("failed", "rejected", "settled"),
+        ("failed", "failed", "settled"),
+    ],
+)
+def test_what_is_approved_after_it_ended_otherwise_is_read_again(
+    ledger: Ledger, planned: int, before: str, now: str, status: str
+) -> None:
+    """The platform may execute once more what it called failed; nothing else opens a known sighting."""
+    send(ledger, planned)
+    with ledger.write() as tx:
+        assert record_sighting(tx, planned, Seen("p-1", before, decided=True, approved=before == "approved"))
+        assert settle(tx, planned, sightings_read=["p-1"], endings=dict.fromkeys((1, 2, 3), Ending(Outcome.FAILED)))
+    known = outcomes(ledger, planned)
+    with ledger.write() as tx:
+        assert not record_sighting(tx, planned, Seen("p-1", now, decided=True, approved=now == "approved"))
+    row = request(ledger, planned)
+    assert (row.status, row.settled_at is None) == (status, status == "waiting")
+    assert outcomes(ledger, planned) == known
 
 
 def test_a_decided_state_is_never_taken_back(ledger: Ledger, clock: Clock, planned: int) -> None:

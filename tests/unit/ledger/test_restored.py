@@ -11,9 +11,10 @@ import pytest
 
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
+from capillary.engine.absence import doubt_after
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import LedgerBehind
-from capillary.engine.send import Sender, assert_account, doubt_after
+from capillary.engine.send import Sender, assert_account
 from capillary.engine.settle import settle_by_reading
 from capillary.engine.sightings import record_rows
 from capillary.engine.submit import submit_run

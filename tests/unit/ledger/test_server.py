@@ -14,10 +14,11 @@ from sqlalchemy.exc import DataError
 
 from capillary.__main__ import main
 from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
+from capillary.engine.absence import doubt_after
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, LedgerBehind, ServerChanged
 from capillary.engine.runtime import Runtime
-from capillary.engine.send import ClaimOne, Sender, Sent, doubt_after
+from capillary.engine.send import ClaimOne, Sender, Sent
 from capillary.engine.submit import Submitted, submit_run
 from capillary.engine.upkeep import keep_account
 from capillary.engine.wait import advance

@@ -355,7 +355,7 @@ _UNIQUE = {
         "ALTER TABLE badge_occasion DROP CONSTRAINT uq_badge_occasion_account_occasion"
     ),
     "badge_enrolment (occasion_id, customer_id)": "DROP INDEX uq_badge_enrolment_open",
-    "badge_request (key)": "ALTER TABLE badge_request DROP CONSTRAINT uq_badge_request_key",
+    "badge_request (request_key)": "ALTER TABLE badge_request DROP CONSTRAINT uq_badge_request_request_key",
 }
 
 

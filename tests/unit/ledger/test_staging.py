@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from capillary.engine.plan import plan_rows
 from capillary.ledger import plan as plan_module
-from capillary.ledger.candidates import may_be_planned, planning
+from capillary.ledger.candidates import Retry, may_be_planned, planning
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.pace import take_slot
@@ -213,7 +213,7 @@ def test_customers_come_in_order_whatever_their_attempt(ledger: Ledger) -> None:
     with staging() as staged:
         staged.add([(1, 4), (2, 3), (3, 2), (4, 1)], [])
         with planning(ledger, staged, with_copy=True) as tx:
-            assert [*may_be_planned(tx, request.occasion_id, frozenset({Outcome.FAILED}))] == [
+            assert [*may_be_planned(tx, request.occasion_id, Retry(frozenset({Outcome.FAILED})))] == [
                 (1, 1),
                 (1, 3),
                 (2, 2),

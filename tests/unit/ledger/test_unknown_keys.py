@@ -62,8 +62,8 @@ def test_a_whole_reading_takes_away_what_it_did_not_show_and_nothing_before_its_
 def test_a_key_goes_when_it_was_seen_as_a_request_of_the_ledger_and_not_when_it_is_only_planned(ledger: Ledger) -> None:
     """A lost ledger plans the same customers under the same key: that is no reason to send them a second time."""
     request = requests_of(ledger, plan(ledger, [1, 2], ORDER))[0]
-    note(ledger, ONE, request.key)
-    note(ledger, TWO, request.key, "cb1.a")
+    note(ledger, ONE, request.request_key)
+    note(ledger, TWO, request.request_key, "cb1.a")
     with ledger.write() as tx:
         unknown_keys.drop_known(tx, ACCOUNT)
     assert len(kept(ledger)) == 3

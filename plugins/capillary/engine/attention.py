@@ -1,0 +1,218 @@
+"""What a matter that needs a person means, and the one thing to do: the words of `capillary.ledger.attention`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
+
+from capillary.counted import counted
+from capillary.engine.remedies import retry_of
+from capillary.ledger.attention import Kind, Matter
+from capillary.ledger.stops import Scope
+
+#: Outcomes with their codes that the title of failures names; the others are counted.
+_KINDS_NAMED: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One matter in words.
+
+    Attributes:
+        title: what it is, in a clause without full stop: counts, and whose.
+        means: what that means, in a sentence.
+        to_do: the one thing to do, in a sentence.
+    """
+
+    title: str
+    means: str
+    to_do: str
+
+
+def said_of(matter: Matter, now: datetime) -> Said:
+    """Return a matter in words; ages are counted up to `now`."""
+    return _WORDS[matter.kind](matter, now)
+
+
+def age(span: timedelta) -> str:
+    """Return a span in its two largest units: `3 d 4 h`, `5 h 10 min`, `7 min`."""
+    minutes = max(int(span.total_seconds()), 0) // 60
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days:,} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def _since(matter: Matter, now: datetime) -> str:
+    return f", {age(now - matter.since)}" if matter.since is not None else ""
+
+
+def _whose(matter: Matter) -> str:
+    return matter.campaign or matter.account
+
+
+def _many(matter: Matter) -> str:
+    return f"{counted(matter.requests, 'request')} with {counted(matter.customers, 'customer')}"
+
+
+def _unknown_key(matter: Matter, _now: datetime) -> Said:
+    return Said(
+        f"{_whose(matter)}: the platform holds {counted(matter.requests, 'request')} of ours that the ledger does not "
+        "know",
+        "The ledger was restored or replaced, or a second installation works for this account; nothing is submitted "
+        "for it until that is known.",
+        "Write back what the ledger has forgotten: python -m capillary ledger import --capillary-conn-id "
+        f"{matter.connection or 'capillary'} --dags <folder> --since <day>.",
+    )
+
+
+def _auto_approved(matter: Matter, _now: datetime) -> Said:
+    return Said(
+        f"{_whose(matter)}: {counted(matter.requests, 'request')} executed without a human",
+        "The platform has approved by itself, and no human has decided a request since.",
+        "Turn the auto-approval flag of Issue_badge off in Member Care > Settings > Request workflows.",
+    )
+
+
+def _stopped(matter: Matter, now: datetime) -> Said:
+    scope = Scope(matter.account, matter.campaign or "")
+    return Said(
+        f"{_whose(matter)}: sending is stopped{_since(matter, now)}, by {matter.by}: {matter.reason}",
+        "Nothing is planned or sent; what waits for the checker is read and settled as ever.",
+        f"When the reason is gone: python -m capillary resume {scope.options}.",
+    )
+
+
+def _in_doubt(matter: Matter, now: datetime) -> Said:
+    return Said(
+        f"{_whose(matter)}: {_many(matter)} in doubt{_since(matter, now)}",
+        "They were sent without a clear answer, and no reading of the platform's list could show whether they arrived. "
+        "They are not sent again until one does.",
+        "Clear submit, or wait, of the run, and read in its log what the list lacks.",
+    )
+
+
+def _distrusted(matter: Matter, _now: datetime) -> Said:
+    until = f" until {matter.until:%Y-%m-%d %H:%M} UTC" if matter.until is not None else ""
+    return Said(
+        f"{_whose(matter)}: the platform's list is not trusted{until}",
+        "It missed a request that a single read found, so that it cannot show that a request in doubt is missing.",
+        "Nothing, if it happens once; if it happens again, tell the platform's support.",
+    )
+
+
+def _list_unread(matter: Matter, now: datetime) -> Said:
+    return Said(
+        f"{_whose(matter)}: nobody has read the platform's list{_since(matter, now)}",
+        f"{_many(matter)} may be decided by now, and nobody looks: neither a waiting run nor badge_upkeep.",
+        "See whether the triggerer runs and badge_upkeep is on; then clear wait of the run that waits.",
+    )
+
+
+def _unsettled(matter: Matter, now: datetime) -> Said:
+    return Said(
+        f"{_whose(matter)}: {_many(matter)} decided and not settled{_since(matter, now)}",
+        "The platform has decided, and its answer could not be taken over.",
+        "Read the log of badge_upkeep's keep_house; it names what does not fit.",
+    )
+
+
+def _waiting(matter: Matter, now: datetime) -> Said:
+    end = ""
+    if matter.until is not None:
+        left = matter.until - now
+        end = f", deadline in {age(left)}" if left > timedelta(0) else f", deadline passed {age(-left)} ago"
+    checks = (
+        f" {counted(matter.failed_checks, 'request')} did not pass the platform's own check of the maker's access or "
+        "the payload."
+        if matter.failed_checks
+        else ""
+    )
+    return Said(
+        f"{_whose(matter)}: {_many(matter)} waiting for the checker{_since(matter, now)}{end}",
+        f"Nobody is enrolled before a human has decided on the platform.{checks}",
+        "Ask the checker to decide, on the checker's page.",
+    )
+
+
+def _failed(matter: Matter, _now: datetime) -> Said:
+    retry = retry_of(matter.failures)
+    kinds = [
+        f"{each.customers:,} {each.outcome}{'' if each.error_code is None else f' ({each.error_code})'}"
+        for each in matter.failures
+    ]
+    if len(kinds) > _KINDS_NAMED:
+        kinds = [*kinds[:_KINDS_NAMED], counted(len(kinds) - _KINDS_NAMED, "other kind")]
+    if retry.customers:
+        to_do = "Fix the causes by their codes, on the run's page, then retry the failed there."
+    else:
+        first = retry.left_out[0].to_do
+        to_do = f"{first[0].upper()}{first[1:]}."
+    return Said(
+        f"{_whose(matter)}: {counted(matter.customers, 'customer')} without the badge: {', '.join(kinds)}",
+        f"The run has ended; a retry as things are would take {counted(retry.customers, 'customer')} of them.",
+        to_do,
+    )
+
+
+def _canary_waits(matter: Matter, _now: datetime) -> Said:
+    return Said(
+        f"{_whose(matter)}: {counted(matter.customers, 'customer')} left behind a canary",
+        f"The last run planned nobody, and is green only because it waits: {matter.reason}.",
+        "Have the checker decide the canary; the next run goes on.",
+    )
+
+
+def _canary_passed(matter: Matter, _now: datetime) -> Said:
+    return Said(
+        f"{_whose(matter)}: the canary has passed, {counted(matter.customers, 'customer')} left",
+        "The configuration is proven, and the next run takes them.",
+        "Take the rest now, or let the next scheduled run do it.",
+    )
+
+
+def _file_broken(matter: Matter, _now: datetime) -> Said:
+    return Said(
+        f"{_whose(matter)}: the campaign's file does not load",
+        "Airflow begins no run of it until the file loads; what was sent before is still read and settled.",
+        "Correct the file; python -m capillary check names every fault of it.",
+    )
+
+
+def _keeping_late(matter: Matter, now: datetime) -> Said:
+    return Said(
+        f"badge_upkeep has not ended well{_since(matter, now) or ' yet'}",
+        "Housekeeping settles what no living run waits for, and gives back what was never sent.",
+        "Turn the DAG badge_upkeep on, or read the log of its last run.",
+    )
+
+
+def _paused(matter: Matter, _now: datetime) -> Said:
+    return Said(
+        f"{_whose(matter)}: live, and its DAG is paused",
+        "No run of it begins; what was sent before is still read and settled.",
+        "Turn the DAG on, or set live=False in its file.",
+    )
+
+
+_WORDS: Final[Mapping[Kind, Callable[[Matter, datetime], Said]]] = MappingProxyType(
+    {
+        Kind.UNKNOWN_KEY: _unknown_key,
+        Kind.AUTO_APPROVED: _auto_approved,
+        Kind.STOPPED: _stopped,
+        Kind.FILE_BROKEN: _file_broken,
+        Kind.IN_DOUBT: _in_doubt,
+        Kind.DISTRUSTED: _distrusted,
+        Kind.KEEPING_LATE: _keeping_late,
+        Kind.LIST_UNREAD: _list_unread,
+        Kind.UNSETTLED: _unsettled,
+        Kind.WAITING: _waiting,
+        Kind.FAILED: _failed,
+        Kind.CANARY_WAITS: _canary_waits,
+        Kind.CANARY_PASSED: _canary_passed,
+        Kind.PAUSED: _paused,
+    }
+)

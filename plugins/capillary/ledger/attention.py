@@ -1,0 +1,359 @@
+"""What needs a person now, as far as the ledger can tell: one matter for each thing, the most urgent first.
+
+What a matter means and what to do about it is said in `capillary.engine.attention`. Nothing here names a customer.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import groupby
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Row, case, func, select
+
+from capillary.ledger.auto_approval import latest_auto_approved
+from capillary.ledger.conditions import has_undecided, is_open, is_seen
+from capillary.ledger.database import Transaction
+from capillary.ledger.left_over import left_over
+from capillary.ledger.outstanding import outstanding
+from capillary.ledger.reports import FailureCount
+from capillary.ledger.scans import DISTRUST
+from capillary.ledger.schema import (
+    badge_occasion,
+    badge_request,
+    badge_run,
+    badge_scan,
+    badge_sighting,
+    badge_unknown_key,
+)
+from capillary.ledger.status import RequestStatus
+from capillary.ledger.stops import WHOLE_ACCOUNT, in_force
+
+#: How long a request may be in doubt after its absence may be judged: without a control a reading must have begun an
+#: hour after that, and readings are a quarter of an hour apart at most.
+LONG_IN_DOUBT: Final = timedelta(minutes=90)
+#: How long a decided request may stay unsettled, and the list unread: `badge_upkeep` comes every hour.
+LONG_UNKEPT: Final = timedelta(hours=2)
+
+
+class Kind(StrEnum):
+    """What a matter is about, the most urgent first."""
+
+    UNKNOWN_KEY = "unknown_key"  #: the platform holds a key of ours that the ledger does not know
+    AUTO_APPROVED = "auto_approved"  #: the last decided request of the account was executed without a human
+    STOPPED = "stopped"  #: a stop is in force
+    FILE_BROKEN = "file_broken"  #: a campaign's file does not load; Airflow knows
+    IN_DOUBT = "in_doubt"  #: requests that are in doubt for longer than they should be
+    DISTRUSTED = "distrusted"  #: the platform's list has missed a request; it is not trusted for a day
+    KEEPING_LATE = "keeping_late"  #: housekeeping has not run for two hours; Airflow knows
+    LIST_UNREAD = "list_unread"  #: requests are open, and nobody has read the list for two hours
+    UNSETTLED = "unsettled"  #: decided requests that nobody has settled for two hours
+    WAITING = "waiting"  #: requests that wait for the checker
+    FAILED = "failed"  #: a run has ended, and some of its customers ended without the badge
+    CANARY_WAITS = "canary_waits"  #: a run is green only because a canary is not decided yet
+    CANARY_PASSED = "canary_passed"  #: the canary has passed, and the customers behind it are left
+    PAUSED = "paused"  #: a live campaign's DAG is paused; Airflow knows
+
+
+#: Kinds that Airflow knows of, and the ledger does not: whoever asks Airflow makes these matters.
+OF_AIRFLOW: Final = frozenset({Kind.FILE_BROKEN, Kind.KEEPING_LATE, Kind.PAUSED})
+_URGENCY: Final = {kind: place for place, kind in enumerate(Kind)}
+_FAR: Final = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matter:
+    """One thing that needs a person.
+
+    Attributes:
+        kind: what it is about.
+        account: whose; empty where it is about none.
+        campaign: by name; None where it is about the whole account.
+        dag_ids: every DAG that has planned for the campaign, or for the account where it is about all of it.
+        dag_id, run_id: the run to look at first; None where there is none.
+        connection: Airflow's connection of the platform, for the checker's address; None where it does not matter.
+        requests, customers: how many; 0 where it is not about any.
+        since: since when; None where nobody knows.
+        until: when it ends by itself: the deadline of the earliest, or when the list is trusted again.
+        by, reason: who stopped, and why; of a waiting canary, which one and since when.
+        failures: customers without the badge, by outcome and code, the most first.
+        failed_checks: of the requests, those that did not pass the platform's own checks.
+    """
+
+    kind: Kind
+    account: str = ""
+    campaign: str | None = None
+    dag_ids: tuple[str, ...] = ()
+    dag_id: str | None = None
+    run_id: str | None = None
+    connection: str | None = None
+    requests: int = 0
+    customers: int = 0
+    since: datetime | None = None
+    until: datetime | None = None
+    by: str | None = None
+    reason: str | None = None
+    failures: tuple[FailureCount, ...] = ()
+    failed_checks: int = 0
+
+
+def attention(tx: Transaction) -> tuple[Matter, ...]:
+    """Return what needs a person now, the most urgent first."""
+    dags = _dags(tx)
+    found = [
+        *_unknown_keys(tx, dags),
+        *_auto_approved(tx, dags),
+        *_stops(tx, dags),
+        *_lists(tx, dags),
+        *_open(tx, dags),
+        *_failed(tx, dags),
+        *_canaries(tx, dags),
+    ]
+    return by_urgency(found)
+
+
+def by_urgency(matters: Iterable[Matter]) -> tuple[Matter, ...]:
+    """Return them in their order: by kind, within it by deadline where one is known, then what has lasted longest."""
+    return tuple(
+        sorted(
+            matters,
+            key=lambda each: (
+                _URGENCY[each.kind],
+                (each.until if each.kind is Kind.WAITING else None) or _FAR,
+                each.since or _FAR,
+                each.account,
+                each.campaign or "",
+            ),
+        )
+    )
+
+
+def with_deadlines(matters: Iterable[Matter], deadlines: Mapping[tuple[str, str], datetime]) -> tuple[Matter, ...]:
+    """Return the matters with the deadline of what waits for the checker; what ends soonest comes first of its kind.
+
+    Args:
+        matters: of `attention`.
+        deadlines: of each DAG id and run id, as `wait` has kept it in Airflow; of runs that are not there nothing is
+            known.
+    """
+    return by_urgency(
+        replace(each, until=deadlines.get((each.dag_id or "", each.run_id or "")))
+        if each.kind is Kind.WAITING
+        else each
+        for each in matters
+    )
+
+
+#: account, campaign → the DAGs that have planned for it; under `WHOLE_ACCOUNT` those of all its campaigns.
+_Dags = Mapping[tuple[str, str], tuple[str, ...]]
+
+
+def _dags(tx: Transaction) -> _Dags:
+    found = defaultdict[tuple[str, str], set[str]](set)
+    columns = badge_run.c
+    for account, campaign, dag_id in tx.conn.execute(
+        select(columns.account, columns.campaign, columns.dag_id).distinct()
+    ):
+        found[account, campaign].add(dag_id)
+        found[account, WHOLE_ACCOUNT].add(dag_id)
+    return {scope: tuple(sorted(names)) for scope, names in found.items()}
+
+
+def _connection(tx: Transaction, account: str) -> str | None:
+    """Return the connection that a run of the account used last."""
+    return tx.conn.execute(
+        select(badge_run.c.capillary_conn_id)
+        .where(badge_run.c.account == account)
+        .order_by(badge_run.c.id.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+
+
+def _unknown_keys(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
+    columns = badge_unknown_key.c
+    counted = select(columns.account, func.count(columns.key.distinct()), func.max(columns.seen_at))
+    for account, requests, since in tx.conn.execute(counted.group_by(columns.account)).all():
+        yield Matter(
+            kind=Kind.UNKNOWN_KEY,
+            account=account,
+            dag_ids=dags.get((account, WHOLE_ACCOUNT), ()),
+            connection=_connection(tx, account),
+            requests=requests,
+            since=since,
+        )
+
+
+def _auto_approved(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
+    seen = badge_sighting.c
+    unattended = (
+        select(badge_occasion.c.account, func.count(), func.max(seen.terminal_seen_at))
+        .select_from(
+            badge_sighting.join(badge_request, badge_request.c.id == seen.request_id).join(
+                badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id
+            )
+        )
+        .where(seen.auto_approved, seen.terminal_seen_at.is_not(None))
+        .group_by(badge_occasion.c.account)
+    )
+    for account, requests, since in tx.conn.execute(unattended).all():
+        # A human's decision after it shows that the flag is off again.
+        if latest_auto_approved(tx, account, after=None) is not None:
+            yield Matter(
+                kind=Kind.AUTO_APPROVED,
+                account=account,
+                dag_ids=dags.get((account, WHOLE_ACCOUNT), ()),
+                requests=requests,
+                since=since,
+            )
+
+
+def _stops(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
+    for stop in in_force(tx):
+        yield Matter(
+            kind=Kind.STOPPED,
+            account=stop.scope.account,
+            campaign=stop.scope.campaign or None,
+            dag_ids=dags.get((stop.scope.account, stop.scope.campaign), ()),
+            since=stop.stopped_at,
+            by=stop.stopped_by,
+            reason=stop.reason,
+        )
+
+
+def _lists(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
+    """Yield the accounts whose list is not trusted, and those whose list nobody reads while it should be."""
+    sent = (
+        select(
+            badge_run.c.account,
+            func.min(badge_request.c.last_sent_at).label("since"),
+            func.count().label("requests"),
+            func.sum(badge_request.c.customers).label("customers"),
+        )
+        .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
+        .where(badge_request.c.status.in_((RequestStatus.SENDING, RequestStatus.WAITING)))
+        .group_by(badge_run.c.account)
+        .subquery("sent")
+    )
+    rows = tx.conn.execute(
+        select(badge_scan.c.account, badge_scan.c.read_at, badge_scan.c.distrusted_at, sent).outerjoin(
+            sent, sent.c.account == badge_scan.c.account
+        )
+    ).all()
+    for row in rows:
+        of_account = {"account": row[0], "dag_ids": dags.get((row[0], WHOLE_ACCOUNT), ())}
+        if row.distrusted_at is not None and row.distrusted_at > tx.now - DISTRUST:
+            yield Matter(
+                kind=Kind.DISTRUSTED, since=row.distrusted_at, until=row.distrusted_at + DISTRUST, **of_account
+            )
+        last = max((moment for moment in (row.read_at, row.since) if moment is not None), default=tx.now)
+        if row.requests and last < tx.now - LONG_UNKEPT:
+            yield Matter(
+                kind=Kind.LIST_UNREAD, since=last, requests=row.requests, customers=int(row.customers), **of_account
+            )
+
+
+def _open(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
+    """Yield what is open for longer than it should be, and what waits for the checker, by campaign."""
+    rows = tx.conn.execute(_open_by_run(tx)).all()
+    by_campaign = groupby(rows, key=lambda row: (row.account, row.campaign))
+    for scope, of_campaign in by_campaign:
+        runs = list(of_campaign)
+        for kind in (Kind.IN_DOUBT, Kind.UNSETTLED, Kind.WAITING):
+            matter = _matter(kind, runs, dags.get(scope, ()))
+            if matter is not None:
+                yield matter
+
+
+def _open_by_run(tx: Transaction) -> Any:  # noqa: ANN401 - SQLAlchemy's type names every column
+    status, request = badge_request.c.status, badge_request.c
+    waiting = status == RequestStatus.WAITING
+    # Looked up once for each open request: of those there are few.
+    undecided = has_undecided()
+    last_seen = (
+        select(func.max(badge_sighting.c.terminal_seen_at))
+        .where(badge_sighting.c.request_id == request.id)
+        .scalar_subquery()
+    )
+    conditions: dict[Kind, tuple[ColumnElement[bool], ColumnElement[Any]]] = {
+        Kind.IN_DOUBT: (
+            (status == RequestStatus.SENDING) & (request.doubt_from < tx.now - LONG_IN_DOUBT),
+            request.last_sent_at,
+        ),
+        Kind.UNSETTLED: (waiting & ~undecided & (last_seen < tx.now - LONG_UNKEPT), last_seen),
+        Kind.WAITING: (waiting & undecided, request.first_sent_at),
+    }
+    failing = is_seen().where(badge_sighting.c.terminal_seen_at.is_(None), badge_sighting.c.failed_checks != "")
+    columns = badge_run.c
+    return (
+        select(
+            *(columns.account, columns.campaign, columns.dag_id, columns.run_id, columns.capillary_conn_id),
+            *(
+                each
+                for kind, (condition, since) in conditions.items()
+                for each in (
+                    func.count(case((condition, 1))).label(f"{kind}_requests"),
+                    func.coalesce(func.sum(case((condition, request.customers))), 0).label(f"{kind}_customers"),
+                    func.min(case((condition, since))).label(f"{kind}_since"),
+                )
+            ),
+            func.count(case((waiting & failing, 1))).label("failed_checks"),
+        )
+        .join(badge_request, request.badge_run_id == columns.id)
+        .where(is_open())
+        .group_by(columns.id)
+        .order_by(columns.account, columns.campaign, columns.id)
+    )
+
+
+def _matter(kind: Kind, runs: list[Row[Any]], dag_ids: tuple[str, ...]) -> Matter | None:
+    concerned = [row for row in runs if getattr(row, f"{kind}_requests")]
+    if not concerned:
+        return None
+    first = min(concerned, key=lambda row: getattr(row, f"{kind}_since") or _FAR)
+    return Matter(
+        kind=kind,
+        account=first.account,
+        campaign=first.campaign,
+        dag_ids=dag_ids,
+        dag_id=first.dag_id,
+        run_id=first.run_id,
+        connection=first.capillary_conn_id,
+        requests=sum(getattr(row, f"{kind}_requests") for row in concerned),
+        customers=sum(int(getattr(row, f"{kind}_customers")) for row in concerned),
+        since=getattr(first, f"{kind}_since"),
+        failed_checks=sum(row.failed_checks for row in concerned) if kind is Kind.WAITING else 0,
+    )
+
+
+def _failed(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
+    for run in outstanding(tx):
+        yield Matter(
+            kind=Kind.FAILED,
+            account=run.account,
+            campaign=run.campaign,
+            dag_ids=dags.get((run.account, run.campaign), ()),
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+            customers=sum(each.customers for each in run.failures),
+            since=run.planned_at,
+            failures=run.failures,
+        )
+
+
+def _canaries(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
+    for run in left_over(tx):
+        yield Matter(
+            kind=Kind.CANARY_WAITS if run.canary else Kind.CANARY_PASSED,
+            account=run.account,
+            campaign=run.campaign,
+            dag_ids=dags.get((run.account, run.campaign), ()),
+            dag_id=run.canary.dag_id if run.canary else run.dag_id,
+            run_id=run.canary.run_id if run.canary else run.run_id,
+            customers=run.customers,
+            since=run.planned_at,
+            reason=run.canary.sentence() if run.canary else None,
+        )

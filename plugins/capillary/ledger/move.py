@@ -1,0 +1,234 @@
+"""A ledger in a SQLite file is copied into PostgreSQL, whole or not at all, and is not used any more afterwards.
+
+All of the new ledger is one transaction: whatever cuts it off leaves an empty database, and the command is run again.
+The old file is locked in the meantime, so nothing is written behind the copy. Its mark (`capillary.ledger.moved`) is
+committed before the new ledger is: for a moment there is no ledger that can be used, and there are never two.
+
+What may be open. Requests that are planned, wait for a human or have been in doubt for long are rows and nothing else:
+plans keep their numbers and tokens, and tasks go on in the new ledger. A POST that may still be on its way is refused:
+its answer would have no place to go, and its doubt would end by another clock than it began by.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, func, select, text
+
+from capillary.counted import counted
+from capillary.errors import CapillaryError
+from capillary.ledger.check import faults
+from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.errors import CopyRefused, LedgerUnavailable
+from capillary.ledger.migrate import alone, to_newest
+from capillary.ledger.moved import Moved, mark_moved, moved
+from capillary.ledger.opening import DATABASE_ERRORS, place_of, reason_of
+from capillary.ledger.revision import assert_known, assert_schema_current, current_revision
+from capillary.ledger.schema import badge_request, badge_run, badge_server, metadata
+from capillary.ledger.soundness import assert_keys, assert_rights, lift_limits
+from capillary.ledger.status import RequestStatus
+
+#: How far the two databases' clocks may be apart: what one began to wait for is over by the other.
+CLOCKS_APART: Final = timedelta(seconds=60)
+#: What is copied, in the order of the foreign keys. Which server it is, each ledger knows of itself.
+TABLES: Final = tuple(table for table in metadata.sorted_tables if table is not badge_server)
+_ROWS_AT_ONCE: Final = 10_000
+# A ledger without rows may have given numbers as well.
+_NUMBERED_FROM: Final = text(
+    "SELECT setval(s.given, GREATEST(CAST(:last AS bigint), COALESCE(pg_sequence_last_value(s.given), 0))) "
+    "FROM (SELECT CAST(pg_get_serial_sequence(:name, :column) AS regclass) AS given) s"
+)
+_FAILURES: Final[tuple[type[Exception], ...]] = (CapillaryError, *DATABASE_ERRORS)
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What was copied.
+
+    Attributes:
+        place: the new database, without user and password.
+        rows: rows by table.
+        before: whether an earlier copy had come to its end, and nothing was left to do.
+    """
+
+    place: str
+    rows: Mapping[str, int]
+    before: bool = False
+
+
+def copy_ledger(source: Ledger, target: Ledger) -> Copied:
+    """Copy a ledger into an empty database, check it there, and mark the old one as moved.
+
+    Args:
+        source: in SQLite, opened `though_moved`: an earlier copy may have been cut off after the mark.
+        target: in PostgreSQL, opened as `new`: without tables, or with a ledger that has no rows.
+
+    Raises:
+        CopyRefused: something is in flight, the new database is not empty, or the rows do not keep the ledger's rules.
+            Nothing was copied.
+        SchemaBehind, SchemaDiffers: one of the two is of another version than the code.
+        LedgerRefused, LedgerUnavailable: a database refuses it, or cannot be reached. Nothing was copied, unless the
+            sentence says that the last commit was not confirmed.
+    """
+    place = place_of(target.url)
+    is_marked = False
+    try:
+        with alone(target.engine) as new:
+            lift_limits(new)
+            if (before := current_revision(new)) is not None:
+                assert_known(before)
+            to_newest(new)
+            _lock(new)
+            with _held(source) as old:
+                mark = moved(old.conn)
+                filled = [table.name for table in TABLES if _count(new, table)]
+                if mark is not None and filled and _is_copy(old.conn, new, is_place=mark.place == place):
+                    return Copied(place, {table.name: _count(new, table) for table in TABLES}, before=True)
+                _assert_may_be_copied(old, new, mark, filled, place, target)
+                rows = {table.name: _copy(old.conn, new, table) for table in TABLES}
+                _set_numbers(old.conn, new)
+                _assert_whole(old, Transaction(new, target.now(new)), rows)
+                if mark is None:
+                    mark_moved(old.conn, Moved(place, old.now))
+            is_marked = True
+    except _FAILURES as error:
+        if not is_marked:
+            raise
+        raise LedgerUnavailable(
+            f"the database at {place} did not confirm the last commit ({type(error).__name__}), and the old ledger is "
+            "marked as moved: run the same command again. It finds the copy whole, or copies again"
+        ) from None
+    return Copied(place, rows)
+
+
+@contextmanager
+def _held(source: Ledger) -> Iterator[Transaction]:
+    """One transaction of the old ledger during which nobody writes to it."""
+    try:
+        with source.write() as tx:
+            assert_schema_current(tx.conn)
+            yield tx
+    except DATABASE_ERRORS as error:
+        if isinstance(getattr(error, "orig", error), sqlite3.Error):
+            raise reason_of(error, source.url) from None
+        raise  # the new database's
+
+
+def _lock(new: Connection) -> None:
+    """Let nobody write into the new ledger; whoever reads sees it empty."""
+    new.execute(text(f"LOCK TABLE {', '.join(table.name for table in TABLES)} IN SHARE ROW EXCLUSIVE MODE"))
+    assert_rights(new)
+    assert_keys(new)
+
+
+def _is_copy(old: Connection, new: Connection, *, is_place: bool) -> bool:
+    """Return whether the new ledger has the old one's plans, whose tokens are in no other; without any the place tells.
+
+    A database may have two names.
+    """
+    tokens = select(badge_run.c.token)
+    planned = {*old.execute(tokens).scalars()}
+    return planned <= {*new.execute(tokens).scalars()} if planned else is_place
+
+
+def _assert_may_be_copied(
+    old: Transaction, new: Connection, mark: Moved | None, filled: list[str], place: str, target: Ledger
+) -> None:
+    if mark is not None and mark.place != place:
+        raise CopyRefused(
+            f"this ledger was moved to {mark.place} on {mark.moved_at:%Y-%m-%d %H:%M} UTC, and may be moved there "
+            "only: give that database, or restore the backup of the file from before the move"
+        )
+    if filled:
+        raise CopyRefused(
+            f"the ledger at {place} is not empty ({', '.join(filled)}), and two ledgers cannot be joined: give an "
+            "empty database"
+        )
+    apart = abs(target.now(new) - old.now)
+    if apart > CLOCKS_APART:
+        raise CopyRefused(
+            f"this machine's clock and that of {place} are {apart.total_seconds():.0f} s apart, and what waits by one "
+            "of them would end by the other: set both by a time server"
+        )
+    _assert_nothing_in_flight(old)
+    if found := faults(old):
+        raise CopyRefused("\n  ".join(["its rows break the ledger's rules; keep everything, and report:", *found]))
+
+
+def _assert_nothing_in_flight(old: Transaction) -> None:
+    """Refuse while a POST may be on its way: until its doubt may be judged, and the clocks' difference after that."""
+    request = badge_request.c
+    found, until = old.conn.execute(
+        select(func.count(), func.max(request.doubt_from)).where(
+            request.status == RequestStatus.SENDING, request.doubt_from > old.now - CLOCKS_APART
+        )
+    ).one()
+    if found:
+        raise CopyRefused(
+            f"{counted(found, 'request')} sent a short time ago without an answer yet: switch Submitting off, and run "
+            f"this again after {until + CLOCKS_APART:%Y-%m-%d %H:%M:%S} UTC, or as soon as wait or badge_upkeep has "
+            "found them on the platform"
+        )
+
+
+def _count(conn: Connection, table: Table) -> int:
+    found: int = conn.execute(select(func.count()).select_from(table)).scalar_one()
+    return found
+
+
+def _copy(old: Connection, new: Connection, table: Table) -> int:
+    """Copy all rows of one table and return how many."""
+    rows = old.execute(select(table), execution_options={"yield_per": _ROWS_AT_ONCE})
+    columns = ", ".join(new.dialect.identifier_preparer.quote(column.name) for column in table.columns)
+    raw: Any = new.connection.driver_connection
+    driver: Any = new.dialect.loaded_dbapi
+    unfit = (driver.DataError, driver.IntegrityError, ValueError, TypeError)
+    copied = 0
+    try:
+        with raw.cursor() as cursor, cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+                copied += 1
+    except unfit as error:  # its text quotes the row
+        raise CopyRefused(
+            f"a row of {table.name} does not fit PostgreSQL ({type(error).__name__}): it was not written by this "
+            "project. Correct it in the old ledger"
+        ) from None
+    except driver.Error as error:
+        raise LedgerUnavailable(
+            f"lost the connection to the new database while {table.name} was copied ({type(error).__name__}); nothing "
+            "was copied. Run the command again"
+        ) from None
+    new.execute(text(f"ANALYZE {table.name}"))  # the checks would read row by row without
+    return copied
+
+
+def _set_numbers(old: Connection, new: Connection) -> None:
+    """Have the new ledger number on where the old one was: a number that was given never comes back."""
+    given: dict[str, int] = {
+        row.name: row.seq for row in old.execute(text("SELECT name, seq FROM sqlite_sequence")) if row.seq
+    }
+    for table in TABLES:
+        if (column := table.autoincrement_column) is None:
+            continue
+        last = max(old.execute(select(func.max(column))).scalar_one() or 0, given.get(table.name, 0))
+        if last:
+            new.execute(_NUMBERED_FROM, {"name": table.name, "column": column.name, "last": last})
+
+
+def _assert_whole(old: Transaction, new: Transaction, rows: Mapping[str, int]) -> None:
+    """Hold the copy against the old ledger and against the ledger's own rules."""
+    for table in TABLES:
+        counts = _count(old.conn, table), rows[table.name], _count(new.conn, table)
+        if len(set(counts)) > 1:
+            raise CopyRefused(
+                f"{table.name} has {counted(counts[0], 'row')}, {counts[1]} were read and {counts[2]} arrived; nothing "
+                "was copied. Check the old file (PRAGMA integrity_check), and report"
+            )
+    if found := faults(new):
+        raise CopyRefused("\n  ".join(["the copy breaks the ledger's rules; nothing was copied. Report:", *found]))

@@ -1,0 +1,188 @@
+"""Every campaign and every account at a glance: the last run, what is open, and how fast the platform may be called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, case, func, select
+
+from capillary.ledger.answers import PlannedRun, planned_run
+from capillary.ledger.canary import OpenCanary, open_canary
+from capillary.ledger.conditions import has_undecided, is_open
+from capillary.ledger.database import Transaction
+from capillary.ledger.left_over import latest_runs
+from capillary.ledger.plan_id import OpenPlan
+from capillary.ledger.reports import FailureCount, Funnel, ended_of
+from capillary.ledger.scans import DISTRUST
+from capillary.ledger.schema import badge_occasion, badge_pace, badge_request, badge_run, badge_scan
+from capillary.ledger.status import RequestStatus
+from capillary.ledger.stops import Stop, in_force
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignLine:
+    """One campaign of an account.
+
+    Attributes:
+        last: its last run that planned, with its funnel: eligible, planned, open and outcomes.
+        failures: of that run, by outcome and code.
+        canary: what that run waited for, if it planned nobody behind a canary that is not decided yet; its green says
+            nothing else.
+        requests_unsent, requests_in_doubt, requests_undecided, requests_decided: of all its runs, those not settled.
+        customers_undecided: of the undecided ones.
+        undecided_since: when the first of them was sent; None while none is undecided.
+        stops: what keeps it from sending: its own stop and its account's.
+    """
+
+    last: PlannedRun
+    failures: tuple[FailureCount, ...]
+    canary: OpenCanary | None
+    requests_unsent: int
+    requests_in_doubt: int
+    requests_undecided: int
+    requests_decided: int
+    customers_undecided: int
+    undecided_since: datetime | None
+    stops: tuple[Stop, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountLine:
+    """One account: how it is read and called.
+
+    Attributes:
+        account: the organisation at an address.
+        dag_ids: every DAG that has planned for it.
+        connections: Airflow's connections that its runs have named, the last used first.
+        read_at: when the platform's list was last read, or began to be; None before the first time.
+        whole_at: when the last reading began that came to its end; None before the first one.
+        whole_pages: how many calls that took.
+        trusted: whether the list may show that something is missing.
+        distrusted_at: when it last missed a request; None if never.
+        next_slot_at: when the next call may be made; far ahead means many callers.
+        blocked_until: the platform answered 429, and nobody calls before; None while nothing is blocked.
+        stop: of the whole account; None while it is not stopped.
+    """
+
+    account: str
+    dag_ids: tuple[str, ...]
+    connections: tuple[str, ...]
+    read_at: datetime | None
+    whole_at: datetime | None
+    whole_pages: int | None
+    trusted: bool
+    distrusted_at: datetime | None
+    next_slot_at: datetime | None
+    blocked_until: datetime | None
+    stop: Stop | None
+
+
+def campaigns(tx: Transaction) -> tuple[CampaignLine, ...]:
+    """Return every campaign that has planned, by account and name."""
+    rows = tx.conn.execute(
+        select(badge_run, badge_occasion.c.occasion)
+        .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
+        .where(badge_run.c.id.in_(latest_runs()))
+        .order_by(badge_run.c.account, badge_run.c.campaign)
+    ).all()
+    still_open = {(row.account, row.campaign): row for row in tx.conn.execute(_open_by_campaign())}
+    stops = in_force(tx)
+    ended = ended_of(tx, rows)
+    return tuple(_line(tx, row, *ended[row.id], still_open.get((row.account, row.campaign)), stops) for row in rows)
+
+
+def accounts(tx: Transaction) -> tuple[AccountLine, ...]:
+    """Return every account that has planned or was read, by name."""
+    used = tx.conn.execute(
+        select(badge_run.c.account, badge_run.c.dag_id, badge_run.c.capillary_conn_id)
+        .group_by(badge_run.c.account, badge_run.c.dag_id, badge_run.c.capillary_conn_id)
+        .order_by(func.max(badge_run.c.id).desc())
+    ).all()
+    read = {row.account: row for row in tx.conn.execute(select(badge_scan))}
+    paced = {row.account: row for row in tx.conn.execute(select(badge_pace))}
+    stops = {stop.scope.account: stop for stop in in_force(tx) if not stop.scope.campaign}
+    names = sorted({*(row.account for row in used), *read, *paced})
+    return tuple(
+        _account(
+            tx,
+            name,
+            [row for row in used if row.account == name],
+            read=read.get(name),
+            paced=paced.get(name),
+            stop=stops.get(name),
+        )
+        for name in names
+    )
+
+
+def _open_by_campaign() -> Select[Any]:
+    status = badge_request.c.status
+    undecided = (status == RequestStatus.WAITING) & has_undecided()
+    return (
+        select(
+            badge_run.c.account,
+            badge_run.c.campaign,
+            func.count(case((status == RequestStatus.PLANNED, 1))).label("unsent"),
+            func.count(case((status == RequestStatus.SENDING, 1))).label("in_doubt"),
+            func.count(case((undecided, 1))).label("undecided"),
+            func.count(case((status == RequestStatus.WAITING, 1))).label("waiting"),
+            func.coalesce(func.sum(case((undecided, badge_request.c.customers))), 0).label("customers"),
+            func.min(case((undecided, badge_request.c.first_sent_at))).label("since"),
+        )
+        .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
+        .where(is_open())
+        .group_by(badge_run.c.account, badge_run.c.campaign)
+    )
+
+
+def _line(
+    tx: Transaction,
+    run: Row[Any],
+    counts: Funnel,
+    failing: tuple[FailureCount, ...],
+    still_open: Row[Any] | None,
+    stops: tuple[Stop, ...],
+) -> CampaignLine:
+    behind = run.canary and not run.planned and run.over_cap
+    return CampaignLine(
+        last=planned_run(run, counts),
+        failures=failing,
+        canary=open_canary(tx, OpenPlan(run.id)) if behind else None,
+        requests_unsent=still_open.unsent if still_open else 0,
+        requests_in_doubt=still_open.in_doubt if still_open else 0,
+        requests_undecided=still_open.undecided if still_open else 0,
+        requests_decided=still_open.waiting - still_open.undecided if still_open else 0,
+        customers_undecided=int(still_open.customers) if still_open else 0,
+        undecided_since=still_open.since if still_open else None,
+        stops=tuple(
+            stop for stop in stops if stop.scope.account == run.account and stop.scope.campaign in ("", run.campaign)
+        ),
+    )
+
+
+def _account(
+    tx: Transaction,
+    account: str,
+    used: list[Row[Any]],
+    *,
+    read: Row[Any] | None,
+    paced: Row[Any] | None,
+    stop: Stop | None,
+) -> AccountLine:
+    blocked = paced.blocked_until if paced else None
+    distrusted = read.distrusted_at if read else None
+    return AccountLine(
+        account=account,
+        dag_ids=tuple(sorted({row.dag_id for row in used})),
+        connections=tuple(dict.fromkeys(row.capillary_conn_id for row in used)),
+        read_at=read.read_at if read else None,
+        whole_at=read.whole_at if read else None,
+        whole_pages=read.whole_pages if read else None,
+        trusted=distrusted is None or distrusted <= tx.now - DISTRUST,
+        distrusted_at=distrusted,
+        next_slot_at=paced.next_slot_at if paced else None,
+        blocked_until=blocked if blocked is not None and blocked > tx.now else None,
+        stop=stop,
+    )

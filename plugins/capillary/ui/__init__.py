@@ -1,0 +1,26 @@
+"""The pages in Airflow's UI: what needs a person, what became of a run, what happened to a customer.
+
+The API server alone imports this room, but for ``plugin``. Start with ``app``; each page is a route that asks, a view
+that gathers, and a template that shows.
+
+- ``plugin``: by which Airflow finds the pages; every process of Airflow imports it
+- ``app``: the application under /capillary, and what it says when something is refused
+- ``access``: who looks, and what Airflow lets them see and do
+- ``errors``: why a page cannot be shown now
+- ``reading``: four looks into the ledger at a time, none longer than three seconds
+- ``rendering``: templates, addresses, and the headers of every page
+- ``badges_routes``: the page Badges, and one customer
+- ``badges_view``: what the page Badges shows, from the ledger and from Airflow
+- ``run_routes``: one run, its failed customers as CSV, and what may be ordered about it
+- ``run_view``: what the page of a run shows
+- ``plan_view``: what a dry run shows
+- ``stop_routes``: *Stop sending* and *Resume*
+- ``orders``: what a person may order, as one call of Airflow's own API
+- ``airflow_facts``: campaigns and runs in Airflow's own database
+- ``headline``: a run in one sentence
+- ``state_words``: where a request or an attempt stands, in words
+- ``funnel_picture``: the funnel as a picture whose steps add up
+
+In `templates/` is the HTML. In `static/` are the style sheet, the icon, and `shell.js`, the one module that shows the
+pages inside Airflow's UI.
+"""

@@ -1,0 +1,205 @@
+"""What Airflow knows of campaigns and runs, from its own database: the API server may read it, and no task may."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from airflow.models import DagRun
+from airflow.models.dag import DagModel, DagTag
+from airflow.models.serialized_dag import SerializedDagModel
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.orm import Session, joinedload
+
+from capillary.sensors import DEADLINE
+
+#: Every campaign's DAG has it, and `badge_upkeep`.
+TAG: Final = "badges"
+#: The DAG that keeps house (`dags/badge_upkeep.py`).
+UPKEEP: Final = "badge_upkeep"
+#: The task that plans, by its class: it says which DAG is a campaign's, whatever its tags.
+_PLANS: Final = "PlanCampaignOperator"
+#: Under which tasks of a campaign keep what they return.
+_RETURNED: Final = "return_value"
+#: The tasks of a campaign's DAG, by what they return to these pages.
+EXTRACT: Final = "extract_eligible_customers"
+REPORT: Final = "report"
+#: Waits for the checker; cleared, it looks at once.
+WAIT: Final = "wait"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignDag:
+    """The DAG of a campaign.
+
+    Attributes:
+        dag_id: its id, which is the campaign's name.
+        paused: Airflow starts none of its runs.
+        broken: its file does not load any more; what Airflow has is an older one.
+        live: the campaign submits unless a run says otherwise.
+        fields: names of its trigger form.
+        schedule: in Airflow's words; None without one.
+        next_run_at: None while it is paused or has no schedule.
+        occasion: the pattern of its occasion.
+        connection: Airflow's connection of the platform.
+    """
+
+    dag_id: str
+    paused: bool
+    broken: bool
+    live: bool
+    fields: frozenset[str]
+    schedule: str | None
+    next_run_at: datetime | None
+    occasion: str
+    connection: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """A DAG run.
+
+    Attributes:
+        dag_id, run_id: of Airflow.
+        state: Airflow's word: queued, running, success or failed.
+        run_type: Airflow's word: manual, scheduled, backfill, asset_triggered.
+        by: the user who triggered it; None where nobody did.
+        moment: the logical date or, where there is none, when it was to start.
+        started_at, ended_at: None while it has not.
+        conf: what it was told, as it was given.
+        note: Airflow's own note of the run.
+    """
+
+    dag_id: str
+    run_id: str
+    state: str
+    run_type: str
+    by: str | None
+    moment: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    conf: Mapping[str, Any] = field(default_factory=dict)
+    note: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether Airflow is through with it."""
+        return self.state in {DagRunState.SUCCESS, DagRunState.FAILED}
+
+
+def campaign_dags(dag_ids: Collection[str]) -> dict[str, CampaignDag]:
+    """Return the campaigns among these DAGs, by id.
+
+    A DAG whose file is gone is none any more. One whose file does not load is stale for Airflow, too, and is shown.
+    """
+    with create_session() as session:
+        rows = session.scalars(
+            select(DagModel)
+            .join(DagTag, DagTag.dag_id == DagModel.dag_id)
+            .where(DagTag.name == TAG, DagModel.is_stale.is_(False) | DagModel.has_import_errors.is_(True))
+            .order_by(DagModel.dag_id)
+        ).all()
+        models = {row.dag_id: row for row in rows if row.dag_id in dag_ids}
+        found = {}
+        for serialized in SerializedDagModel.get_latest_serialized_dags(dag_ids=list(models), session=session):
+            plan = _planning_task(serialized.data or {})
+            if plan is not None:
+                found[serialized.dag_id] = _campaign(models[serialized.dag_id], serialized.data or {}, plan)
+        return dict(sorted(found.items()))
+
+
+def run_facts(dag_id: str, run_id: str) -> RunFacts | None:
+    """Return a DAG run, or None where there is none."""
+    with create_session() as session:
+        row = session.scalar(
+            select(DagRun)
+            .where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+            .options(joinedload(DagRun.dag_run_note))
+        )
+        return None if row is None else _run(row)
+
+
+def last_runs(dag_ids: Collection[str]) -> dict[str, RunFacts]:
+    """Return the last run of each of these DAGs that has one."""
+    with create_session() as session:
+        newest = select(func.max(DagRun.id)).where(DagRun.dag_id.in_(dag_ids)).group_by(DagRun.dag_id)
+        rows = session.scalars(
+            select(DagRun).where(DagRun.id.in_(newest)).options(joinedload(DagRun.dag_run_note))
+        ).all()
+        return {row.dag_id: _run(row) for row in rows}
+
+
+def kept_at() -> datetime | None:
+    """Return when housekeeping last came to its end; None if never."""
+    with create_session() as session:
+        found: datetime | None = session.scalar(
+            select(func.max(DagRun.end_date)).where(DagRun.dag_id == UPKEEP, DagRun.state == DagRunState.SUCCESS)
+        )
+        return found
+
+
+def returned(runs: Sequence[tuple[str, str]], task_id: str, key: str = _RETURNED) -> dict[tuple[str, str], Any]:
+    """Return what a task of each of these runs has returned, or has kept under a key, where it has."""
+    if not runs:
+        return {}
+    with create_session() as session:
+        return dict(_returned(session, runs, task_id, key))
+
+
+def deadlines(runs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], datetime]:
+    """Return until when a human may decide, for each of these runs whose `wait` has kept it."""
+    return {run: datetime.fromisoformat(str(told)) for run, told in returned(runs, WAIT, DEADLINE).items()}
+
+
+def _returned(
+    session: Session, runs: Sequence[tuple[str, str]], task_id: str, key: str
+) -> list[tuple[tuple[str, str], Any]]:
+    rows = session.scalars(
+        select(XComModel).where(
+            tuple_(XComModel.dag_id, XComModel.run_id).in_(runs),
+            XComModel.task_id == task_id,
+            XComModel.key == key,
+            XComModel.map_index == -1,
+        )
+    )
+    return [((row.dag_id, row.run_id), XComModel.deserialize_value(row)) for row in rows]
+
+
+def _planning_task(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    tasks = (each.get("__var", {}) for each in data.get("dag", {}).get("tasks", ()))
+    return next((each for each in tasks if each.get("task_type") == _PLANS), None)
+
+
+def _campaign(model: DagModel, data: Mapping[str, Any], plan: Mapping[str, Any]) -> CampaignDag:
+    params = {name: param.get("default") for name, param in data["dag"].get("params", ())}
+    return CampaignDag(
+        dag_id=model.dag_id,
+        paused=bool(model.is_paused),
+        broken=bool(model.has_import_errors),
+        live=params.get("dry_run") is False,
+        fields=frozenset(params),
+        schedule=model.timetable_description or model.timetable_summary or None,
+        next_run_at=None if model.is_paused else model.next_dagrun_create_after,
+        occasion=str(plan.get("occasion") or ""),
+        connection=str(plan.get("capillary_conn_id") or "capillary"),
+    )
+
+
+def _run(row: DagRun) -> RunFacts:
+    return RunFacts(
+        dag_id=row.dag_id,
+        run_id=row.run_id,
+        state=str(row.state),
+        run_type=str(row.run_type),
+        by=row.triggering_user_name,
+        moment=row.logical_date or row.run_after,
+        started_at=row.start_date,
+        ended_at=row.end_date,
+        conf=row.conf or {},
+        note=row.note,
+    )

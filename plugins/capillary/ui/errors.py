@@ -1,0 +1,34 @@
+"""Why a page cannot be shown now, and what to do.
+
+Which of them may pass by themselves is what they stand under::
+
+    CapillaryError
+      TerminalError
+        NoConnection
+      TransientError
+        LedgerBusy
+        LedgerSilent
+"""
+
+from __future__ import annotations
+
+from capillary.errors import TerminalError, TransientError
+
+
+class LedgerBusy(TransientError):
+    """Every place is taken: four pages look into the ledger, or wait for it."""
+
+
+class LedgerSilent(TransientError):
+    """The ledger did not answer in time."""
+
+
+class NoConnection(TerminalError):
+    """The API server has no connection to the ledger, whatever the workers have."""
+
+    def __init__(self, conn_id: str) -> None:
+        super().__init__(
+            f"The API server knows no connection {conn_id!r}. Give its process the environment variable "
+            f"AIRFLOW_CONN_{conn_id.upper()}, as the workers have it, and restart it; or create the connection "
+            "under Admin, Connections."
+        )

@@ -1,0 +1,144 @@
+"""How a page becomes HTML: templates, numbers, times, addresses, and the headers that keep a page to itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import quote, unquote, urlencode
+
+from fastapi import Depends, Header, Request
+from fastapi.responses import HTMLResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from capillary.counted import counted
+
+#: Where Airflow mounts the pages.
+PREFIX: Final = "/capillary"
+_FOLDER: Final = Path(__file__).parent
+#: A customer's id must stand in no log, and servers log addresses. So it stands behind their #, which a browser keeps
+#: to itself, and the module sends it in this header, percent-encoded.
+PLACE: Final = "X-Badge-Place"
+#: Airflow's UI writes a run's id into its addresses as it is, and knows its tabs by them.
+_AS_AIRFLOW: Final = "~:+@"
+STATIC: Final = _FOLDER / "static"
+#: A checker's words and customer ids come from outside: beside the escaping nothing on a page may run or load.
+HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Addresses of our pages and of Airflow's, below the path that Airflow is served under.
+
+    Attributes:
+        base: that path without the slash at its end; mostly empty.
+    """
+
+    base: str
+
+    @classmethod
+    def of(cls, request: Request) -> Addresses:
+        """Return the addresses as this request's server has them."""
+        return cls(str(request.scope.get("root_path", "")).removesuffix(PREFIX))
+
+    def page(self, *parts: str, **query: object) -> str:
+        """Return the address of one of our pages; a value of None is left out."""
+        return self._joined((PREFIX[1:], *parts), query)
+
+    def airflow(self, *parts: str, **query: object) -> str:
+        """Return the address of one of Airflow's pages."""
+        return self._joined(parts, query)
+
+    def customer(self, customer_id: int) -> str:
+        """Return the address of our page of a customer."""
+        return f"{self.page('customer')}#{customer_id}"
+
+    def run(self, dag_id: str, run_id: str) -> str:
+        """Return the address of our page of a run; in Airflow's UI it is a tab of the run."""
+        return self.page("runs", dag_id, run_id)
+
+    def _joined(self, parts: tuple[str, ...], query: Mapping[str, object]) -> str:
+        said = {name: str(value) for name, value in query.items() if value is not None}
+        path = "/".join((self.base, *(quote(part, safe=_AS_AIRFLOW) for part in parts)))
+        return f"{path}?{urlencode(said)}" if said else path
+
+
+def page(request: Request, template: str, *, status: int = 200, renew_s: int = 0, **shown: object) -> HTMLResponse:
+    """Return a page.
+
+    Args:
+        request: who asks where.
+        template: its file.
+        status: of HTTP.
+        renew_s: the page is fetched again after so many seconds; 0: never.
+        shown: what the template names.
+    """
+    address = Addresses.of(request)
+    text = _TEMPLATES.get_template(template).render(address=address, renew_s=renew_s, **shown)
+    etag = f'"{sha256(text.encode()).hexdigest()[:32]}"'
+    return HTMLResponse(text, status, headers={**HEADERS, "ETag": etag})
+
+
+def _place(said: Annotated[str, Header(alias=PLACE)] = "") -> str:
+    return unquote(said)
+
+
+#: What stands behind the # of a page's address.
+PlaceDep = Annotated[str, Depends(_place)]
+
+
+def protect(response: Response) -> Response:
+    """Give a response that is not a page the headers of one."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+def _number(value: int) -> str:
+    return f"{value:,}"
+
+
+def _when(moment: datetime | None, *, age: bool = False) -> Markup:
+    """Return a moment as the module in the browser shows it in the user's zone; without it, in UTC."""
+    if moment is None:
+        return Markup("–")
+    utc = moment.astimezone(UTC)
+    attribute = Markup(" data-age") if age else Markup()
+    return Markup('<time datetime="{}"{}>{} UTC</time>').format(
+        utc.isoformat(timespec="milliseconds"), attribute, f"{utc:%Y-%m-%d %H:%M:%S}"
+    )
+
+
+def _ago(moment: datetime | None) -> Markup:
+    return _when(moment, age=True)
+
+
+def _templates() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(_FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,  # an update of the package reaches code and templates together, at the next start
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"number": _number, "when": _when, "ago": _ago}
+    made.globals |= {"counted": counted}
+    for name in made.list_templates():
+        made.get_template(name)  # now, and not from the next version's files
+    return made
+
+
+_TEMPLATES: Final = _templates()

@@ -1,0 +1,175 @@
+"""Pages of one run: what became of it, the customers that failed as CSV, and what may be ordered about it."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Annotated, Final
+
+from fastapi import APIRouter, HTTPException, Query, Request, status
+from fastapi.responses import Response, StreamingResponse
+
+from capillary.ledger.run_page import CUSTOMERS_SHOWN, FailedCustomer, Place, failed_customers_of
+from capillary.ui.access import Reader, ReaderDep
+from capillary.ui.airflow_facts import CampaignDag, RunFacts
+from capillary.ui.orders import (
+    Action,
+    Choice,
+    Order,
+    OrderImpossible,
+    carry_out,
+    choices,
+    look_now,
+    rest,
+    retry,
+)
+from capillary.ui.reading import LedgerReader
+from capillary.ui.rendering import Addresses, PlaceDep, page, protect
+from capillary.ui.run_view import RunShown, shown_run
+from capillary.ui.state_words import of_request
+
+ROUTER: Final = APIRouter()
+#: A run that is under way is looked at again after so many seconds; one that is over seldom changes.
+_RENEW_S: Final = 5
+_RENEW_OVER_S: Final = 60
+#: Customers of a part of the CSV: each part is one short look into the ledger.
+_PART: Final = 5_000
+#: A cell that begins so is a formula for a spreadsheet; a checker's words come from outside.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_COLUMNS: Final = (
+    "customer_id",
+    "outcome",
+    "code",
+    "checker_message",
+    "request_error",
+    "request_key",
+    "platform_request_ids",
+    "asked_again",
+)
+
+
+@ROUTER.get("/runs/{dag_id}/{run_id}")
+async def run_page(request: Request, reader: ReaderDep, dag_id: str, run_id: str, after: PlaceDep) -> Response:
+    """Show what became of a run; `after` is where the page before of its customers has ended."""
+    place = _place(after)
+    shown = await _shown(request, reader, dag_id, run_id, place)
+    renew_s = 0 if place else _RENEW_OVER_S if shown.facts is None or shown.facts.is_over else _RENEW_S
+    more = shown.failed[-1].place if len(shown.failed) == CUSTOMERS_SHOWN else None
+    return page(request, "run.html", renew_s=renew_s, run=shown, after=after, more=more, of_request=of_request)
+
+
+@ROUTER.get("/runs/{dag_id}/{run_id}/failed.csv")
+async def failed_csv(request: Request, reader: ReaderDep, dag_id: str, run_id: str) -> Response:  # noqa: ARG001 - asked
+    """Send every customer of the run that ended without the badge."""
+    ledger: LedgerReader = request.app.state.ledger
+    first = await ledger.ask(partial(failed_customers_of, dag_id=dag_id, run_id=run_id, limit=_PART))
+    name = "".join(each if each.isascii() and each.isalnum() else "-" for each in f"{dag_id}-{run_id}")
+    headers = {"Content-Disposition": f'attachment; filename="failed-{name[:150]}.csv"'}
+    return protect(StreamingResponse(_csv(ledger, dag_id, run_id, first), media_type="text/csv", headers=headers))
+
+
+@ROUTER.get("/confirm/{action}/{dag_id}/{run_id}")
+async def confirm(
+    request: Request,
+    reader: ReaderDep,
+    action: Action,
+    dag_id: str,
+    run_id: str,
+    take: Annotated[list[str] | None, Query()] = None,
+) -> Response:
+    """Say what an order would send to Airflow; the person's own browser sends it from there."""
+    shown = await _shown(request, reader, dag_id, run_id, None)
+    kinds = choices(shown.left, take) if action is Action.RETRY else ()
+    order, why = await asyncio.to_thread(_ordered, action, shown, kinds, reader)  # it asks Airflow's database
+    address = Addresses.of(request)
+    return page(
+        request,
+        "confirm.html",
+        run=shown,
+        order=order,
+        why=why,
+        kinds=kinds,
+        body=json.dumps(order.body, indent=2) if order else "",
+        post=address.airflow(*order.path) if order else "",
+        then=f"{address.page('runs', dag_id)}/{{run}}" if order and order.makes_run else address.run(dag_id, run_id),
+    )
+
+
+async def _shown(request: Request, reader: Reader, dag_id: str, run_id: str, after: Place | None) -> RunShown:
+    ledger: LedgerReader = request.app.state.ledger
+    shown = await ledger.run(partial(shown_run, ledger, reader, dag_id, run_id, after=after))
+    if not shown.exists:
+        said = f"Neither Airflow nor the ledger knows a run {run_id!r} of {dag_id!r}."
+        raise HTTPException(status.HTTP_404_NOT_FOUND, said)
+    return shown
+
+
+def _ordered(action: Action, shown: RunShown, kinds: Sequence[Choice], reader: Reader) -> tuple[Order | None, str]:
+    """Return the order, or why there is none. 403 for a reader who may not give it."""
+    may = reader.may_clear(shown.dag_id) if action is Action.LOOK_NOW else reader.may_trigger(shown.dag_id)
+    if not may:
+        verb = "clear tasks" if action is Action.LOOK_NOW else "start runs"
+        raise HTTPException(status.HTTP_403_FORBIDDEN, f"Airflow does not let you {verb} of {shown.dag_id}.")
+    if shown.dag is None or shown.facts is None:
+        return None, "Airflow does not know this run, or its DAG is not a campaign's any more."
+    if action not in shown.actions:
+        return None, _NOT_NOW[action]
+    try:
+        return _order(action, shown.dag, shown.facts, shown, kinds), ""
+    except OrderImpossible as error:
+        return None, str(error)
+
+
+def _order(action: Action, dag: CampaignDag, facts: RunFacts, shown: RunShown, kinds: Sequence[Choice]) -> Order:
+    if action is Action.LOOK_NOW:
+        return look_now(facts)
+    if action is Action.RETRY:
+        return retry(dag, facts, shown.occasion, kinds)
+    if action is Action.REST:
+        return rest(dag, facts, shown.occasion, shown.left_over)
+    report = shown.report or {}
+    return carry_out(dag, facts, report["funnel"]["planned"], report["requests"])
+
+
+_NOT_NOW: Final = {
+    Action.RETRY: "Nobody of this run is left to be retried: nobody failed, or they were asked for again since.",
+    Action.REST: "No customer of this run is left for another one.",
+    Action.CARRY_OUT: "This is not a dry run that would plan somebody, or its campaign is not live.",
+    Action.LOOK_NOW: "This run does not wait for the checker any more.",
+}
+
+
+def _place(after: str) -> Place | None:
+    if not after:
+        return None
+    try:
+        request_id, customer_id = map(int, after.split("-"))
+    except ValueError:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"{after!r} is not a place in the list.") from None
+    return Place(request_id, customer_id)
+
+
+async def _csv(ledger: LedgerReader, dag_id: str, run_id: str, part: Sequence[FailedCustomer]) -> AsyncIterator[str]:
+    yield ",".join(_COLUMNS) + "\n"
+    while part:
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        for each in part:
+            writer.writerow(_cell(getattr(each, name)) for name in _COLUMNS)
+        yield out.getvalue()
+        if len(part) < _PART:
+            return
+        after = part[-1].place
+        part = await ledger.ask(partial(failed_customers_of, dag_id=dag_id, run_id=run_id, after=after, limit=_PART))
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return "" if value is None else value

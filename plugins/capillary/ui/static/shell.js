@@ -1,0 +1,365 @@
+/* Shows the badge pages inside Airflow's UI, and on their own where Airflow's UI does not lend its parts.
+
+The server draws every page. Airflow's UI loads this module and renders what it leaves in `globalThis.AirflowPlugin`:
+a component that fetches the page, puts its <main> into a shadow root, and turns its links into Airflow's own. Airflow's
+colours and typeface are CSS variables, which a shadow root inherits, so that light and dark follow its switch.
+The same module serves the plain page, where it shows times in the user's zone and sends the forms. */
+
+const HERE = new URL("..", import.meta.url); // …/capillary/
+const AIRFLOW = new URL("..", HERE);
+const PAGE = "/plugin/badges";
+const TAB = "/plugin/badges_run";
+const RUN = /^runs\/([^/]+)\/([^/]+)$/;
+const SLOW_MS = 300;
+
+/** A customer's id stands in no log, and servers log addresses: it stands behind their #, and is sent in this header. */
+const PLACE = "X-Badge-Place";
+
+/** Where a link of ours leads within Airflow's UI; null: nowhere, it is an address of its own. */
+function withinAirflow(href) {
+  const url = new URL(href, HERE);
+  if (url.href.startsWith(HERE.href)) {
+    const rest = url.pathname.slice(HERE.pathname.length);
+    if (rest.startsWith("static/") || rest.endsWith(".csv")) return null;
+    const run = RUN.exec(rest);
+    if (run) return `/dags/${run[1]}/runs/${run[2]}${TAB}${url.search}${url.hash}`;
+    return `${PAGE}${rest === "badges" ? "" : `/${rest}`}${url.search}${url.hash}`;
+  }
+  if (!url.href.startsWith(AIRFLOW.href)) return null;
+  const rest = url.pathname.slice(AIRFLOW.pathname.length);
+  return /^(api|auth|ui)\//.test(rest) ? null : `/${rest}${url.search}`;
+}
+
+/** The address of the page that belongs to a place in Airflow's UI. */
+function pageOf(pathname, behind, dagId, runId) {
+  if (dagId && runId) {
+    return new URL(`runs/${encodeURIComponent(dagId)}/${encodeURIComponent(runId)}${behind}`, HERE).href;
+  }
+  const rest = pathname.slice(PAGE.length).replace(/^\/+|\/+$/g, "");
+  return new URL(`${rest || "badges"}${behind}`, HERE).href;
+}
+
+/** One page on the screen: fetched, renewed while it says so, its times and forms brought to life. */
+class View {
+  constructor(root, { scrolls, navigate = null }) {
+    this.root = root;
+    this.scrolls = scrolls;
+    this.navigate = navigate;
+    this.address = null;
+    this.etag = null;
+    this.asked = 0;
+    this.onClick = (event) => this.follow(event);
+    this.onSubmit = (event) => this.send(event);
+    this.onZone = () => this.tellTimes();
+    root.addEventListener("click", this.onClick);
+    root.addEventListener("submit", this.onSubmit);
+    globalThis.addEventListener("storage", this.onZone);
+    globalThis.addEventListener("local-storage", this.onZone);
+    this.clock = setInterval(() => this.tick(), 1000);
+    this.renewAt = Infinity;
+  }
+
+  close() {
+    clearInterval(this.clock);
+    this.asked += 1;
+    this.root.removeEventListener("click", this.onClick);
+    this.root.removeEventListener("submit", this.onSubmit);
+    globalThis.removeEventListener("storage", this.onZone);
+    globalThis.removeEventListener("local-storage", this.onZone);
+  }
+
+  main() {
+    return this.root.querySelector("main.page");
+  }
+
+  /** Shows what is on the plain page already. */
+  adopt(address) {
+    this.address = address;
+    this.wire();
+    globalThis.addEventListener("hashchange", () => this.show(location.href));
+    if (location.hash) this.show(address);
+  }
+
+  async show(address, { renewal = false } = {}) {
+    const asked = (this.asked += 1);
+    const slow = renewal ? 0 : setTimeout(() => this.main()?.setAttribute("aria-busy", "true"), SLOW_MS);
+    let reply;
+    try {
+      const url = new URL(address);
+      const headers = { Accept: "text/html", ...(url.hash ? { [PLACE]: url.hash.slice(1) } : {}) };
+      url.hash = "";
+      reply = await fetch(url, { headers, credentials: "same-origin", cache: "no-store" });
+    } catch {
+      reply = null;
+    }
+    clearTimeout(slow);
+    if (asked !== this.asked) return;
+    if (reply?.status === 401) {
+      const login = new URL("api/v2/auth/login", AIRFLOW);
+      login.searchParams.set("next", location.href);
+      location.replace(login.href);
+      return;
+    }
+    const etag = reply?.headers.get("etag") ?? null;
+    if (renewal && (reply === null || reply.status >= 500)) {
+      this.stale(true);
+      this.plan();
+      return;
+    }
+    const text = reply === null ? "" : await reply.text();
+    if (asked !== this.asked) return;
+    this.stale(false);
+    if (renewal && etag !== null && etag === this.etag) {
+      this.plan();
+      return;
+    }
+    this.etag = etag;
+    this.address = address;
+    this.put(new DOMParser().parseFromString(text, "text/html").querySelector("main.page") ?? away(), renewal);
+  }
+
+  put(main, renewal) {
+    const before = this.main();
+    const focused = this.focused()?.id;
+    const open = new Set([...this.root.querySelectorAll("details[open][id]")].map((each) => each.id));
+    const top = this.scrolls.scrollTop;
+    const fresh = document.importNode(main, true);
+    if (before) before.replaceWith(fresh);
+    else this.root.append(fresh);
+    this.wire();
+    if (renewal) {
+      for (const each of this.root.querySelectorAll("details[id]")) each.open = each.open || open.has(each.id);
+      if (focused) this.root.getElementById?.(focused)?.focus({ preventScroll: true });
+      this.scrolls.scrollTop = top;
+    } else if (before) {
+      this.scrolls.scrollTop = 0;
+      fresh.querySelector("h1")?.focus({ preventScroll: true });
+    }
+  }
+
+  focused() {
+    return this.root.activeElement ?? null;
+  }
+
+  wire() {
+    for (const link of this.root.querySelectorAll("a[href]")) {
+      const path = withinAirflow(link.href);
+      if (path !== null && this.navigate) link.href = new URL(path.slice(1), AIRFLOW).href;
+      else if (new URL(link.href).origin !== location.origin) {
+        link.target = "_blank";
+        link.rel = "noopener noreferrer";
+      }
+    }
+    this.tellTimes();
+    this.plan();
+  }
+
+  plan() {
+    const seconds = Number(this.main()?.dataset.renew ?? 0);
+    this.renewAt = seconds > 0 ? Date.now() + seconds * 1000 : Infinity;
+  }
+
+  tick() {
+    this.tellAges();
+    if (Date.now() < this.renewAt || document.hidden || this.isWritten()) return;
+    this.renewAt = Infinity;
+    this.show(this.address, { renewal: true });
+  }
+
+  /** Whether somebody is writing: what they write must stay. */
+  isWritten() {
+    const typed = [...this.root.querySelectorAll("input, textarea")].some((each) => each.value !== each.defaultValue);
+    return typed || ["INPUT", "TEXTAREA"].includes(this.focused()?.tagName);
+  }
+
+  stale(is) {
+    const said = this.root.querySelector("[data-stale]");
+    if (said) said.hidden = !is;
+  }
+
+  tellTimes() {
+    const zone = userZone();
+    for (const each of this.root.querySelectorAll("time[datetime]")) {
+      const full = inZone(each.dateTime, zone);
+      if (each.hasAttribute("data-age")) each.title = full;
+      else each.textContent = full;
+    }
+    this.tellAges();
+  }
+
+  tellAges() {
+    for (const each of this.root.querySelectorAll("time[data-age]")) {
+      const said = age(each.dateTime);
+      if (each.textContent !== said) each.textContent = said;
+    }
+  }
+
+  follow(event) {
+    const link = event.target.closest?.("a[href]");
+    if (!link || !this.navigate || event.defaultPrevented || event.button !== 0 || link.target === "_blank") return;
+    if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey || link.hasAttribute("download")) return;
+    const path = withinAirflow(link.href);
+    if (path === null) return;
+    event.preventDefault();
+    this.navigate(path);
+  }
+
+  async send(event) {
+    const form = event.target;
+    if (form.method === "get") {
+      event.preventDefault();
+      const url = new URL(form.action);
+      if (form.hasAttribute("data-place")) url.hash = encodeURIComponent(form.querySelector("input").value.trim());
+      else url.search = new URLSearchParams(new FormData(form)).toString();
+      this.go(url.href);
+      return;
+    }
+    event.preventDefault();
+    const button = form.querySelector("button[type=submit]");
+    const said = form.querySelector("[role=alert]");
+    button.disabled = true;
+    said.textContent = "";
+    try {
+      const answer = await post(form);
+      // As Airflow writes a run's id into an address, and knows its tabs by it.
+      const run = encodeURIComponent(answer.dag_run_id ?? "").replaceAll("%3A", ":").replaceAll("%2B", "+");
+      this.go(form.dataset.then.replace("{run}", run));
+    } catch (error) {
+      said.textContent = error.message;
+      button.disabled = false;
+    }
+  }
+
+  go(href) {
+    const url = new URL(href, location.origin);
+    const path = withinAirflow(url.href);
+    if (this.navigate && path !== null) this.navigate(path);
+    else location.assign(url.href);
+  }
+}
+
+/** Sends a form as JSON: what it says already, and its fields where they belong. */
+async function post(form) {
+  const body = JSON.parse(form.dataset.body);
+  for (const field of form.querySelectorAll("[data-into]")) {
+    const value = field.value.trim();
+    if (!value) continue;
+    for (const path of field.dataset.into.split(" ")) {
+      const names = path.split(".");
+      const last = names.pop();
+      names.reduce((inner, name) => (inner[name] ??= {}), body)[last] = value;
+    }
+  }
+  const first = form.querySelector("input[data-unpause]:checked");
+  if (first) await call("PATCH", first.dataset.unpause, { is_paused: false });
+  return call("POST", form.dataset.post, body);
+}
+
+async function call(method, address, body) {
+  let reply;
+  try {
+    reply = await fetch(address, {
+      method,
+      body: JSON.stringify(body),
+      headers: { "Content-Type": "application/json", Accept: "application/json" },
+      credentials: "same-origin",
+    });
+  } catch {
+    throw new Error("Airflow does not answer. Whether it was done is not known: look before you try again.");
+  }
+  const answer = await reply.json().catch(() => ({}));
+  if (reply.ok) return answer;
+  const detail = typeof answer.detail === "string" ? answer.detail : JSON.stringify(answer.detail ?? "");
+  throw new Error(`Airflow refused it (HTTP ${reply.status}): ${detail}`);
+}
+
+function away() {
+  const main = document.createElement("main");
+  main.className = "page";
+  main.dataset.renew = "10";
+  main.innerHTML = "<div class='notice bad' role='alert'><strong>Airflow does not answer.</strong> This page tries again.</div>";
+  return main;
+}
+
+/** The zone that Airflow's own switch says, or the browser's. */
+function userZone() {
+  try {
+    return JSON.parse(localStorage.getItem("timezone")) || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function inZone(iso, timeZone) {
+  const options = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" };
+  const format = (zone) => new Intl.DateTimeFormat("sv-SE", { ...options, timeZone: zone }).format(new Date(iso));
+  try {
+    return format(timeZone);
+  } catch {
+    return format(undefined);
+  }
+}
+
+function age(iso) {
+  const seconds = Math.round((Date.now() - new Date(iso)) / 1000);
+  const size = Math.abs(seconds);
+  if (size < 5) return "now";
+  const [unit, length] = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]].find(([, each]) => size >= each);
+  const whole = Math.floor(size / length);
+  const rest = unit === "d" ? Math.floor((size % 86400) / 3600) : unit === "h" ? Math.floor((size % 3600) / 60) : 0;
+  const said = `${whole} ${unit}${rest && whole < 10 ? ` ${rest} ${unit === "d" ? "h" : "min"}` : ""}`;
+  return seconds < 0 ? `in ${said}` : `${said} ago`;
+}
+
+/** Airflow's look, from the document's own style sheet, once for all views. */
+let sheet;
+function styles() {
+  sheet ??= fetch(new URL("static/pages.css", HERE), { credentials: "same-origin" })
+    .then((reply) => reply.text())
+    .then((text) => {
+      const made = new CSSStyleSheet();
+      made.replaceSync(text);
+      return made;
+    });
+  return sheet;
+}
+
+function Badges({ dagId, runId }) {
+  const { createElement, useEffect, useRef } = globalThis.React;
+  const { useLocation, useNavigate } = globalThis.ReactRouterDOM;
+  const { pathname, search, hash } = useLocation();
+  const navigate = useNavigate();
+  const holder = useRef(null);
+  const view = useRef(null);
+  const go = useRef(navigate);
+  go.current = navigate;
+  const address = pageOf(pathname, `${search}${hash}`, dagId, runId);
+  useEffect(() => {
+    const root = holder.current.shadowRoot ?? holder.current.attachShadow({ mode: "open" });
+    root.replaceChildren();
+    styles().then((made) => (root.adoptedStyleSheets = [made]));
+    view.current = new View(root, { scrolls: holder.current, navigate: (path) => go.current(path) });
+    return () => view.current.close();
+  }, []);
+  useEffect(() => {
+    styles().then(() => view.current.show(address));
+  }, [address]);
+  return createElement("div", { ref: holder, style: { height: "100%", overflow: "auto" }, "data-testid": "badge-pages", "data-tab": runId ? "" : undefined });
+}
+
+/** Where Airflow's UI does not lend its parts: the plain page, in place of this one. */
+function Plain({ dagId, runId }) {
+  const at = location.pathname.slice(new URL(document.baseURI).pathname.length - 1);
+  location.replace(pageOf(at.startsWith(PAGE) ? at : PAGE, `${location.search}${location.hash}`, dagId, runId));
+  return null;
+}
+
+if (document.documentElement.hasAttribute("data-plain-page")) {
+  let theme = localStorage.getItem("theme");
+  if (theme !== "dark" && theme !== "light") theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  document.documentElement.classList.add(theme);
+  new View(document, { scrolls: document.documentElement }).adopt(location.href);
+} else {
+  const lent = globalThis.React?.createElement && globalThis.ReactRouterDOM?.useNavigate;
+  globalThis.AirflowPlugin = lent ? Badges : Plain;
+}

@@ -1,0 +1,266 @@
+"""The badge pages in Chromium, against real Airflow and the sandbox: one day of a campaign, as a person lives it.
+
+It is one test: a whole Airflow is started once, and each chapter goes on from where the one before has ended.
+`SCREENSHOTS=docs/images pytest tests/browser` renews the pictures of the docs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.browser.rig import Rig, running_rig, until
+from tests.browser.screen import Screen, window
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("CI"), reason="there is no Chromium: apt-get install chromium"
+)
+#: Why the checker of this day says no.
+WORDS = "Not this <b>store</b>'s customers."
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    with running_rig() as rig:
+        yield rig
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM is not None, "there is no Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def picture(name: str) -> Path | None:
+    folder = os.environ.get("SCREENSHOTS")
+    return Path(folder, f"{name}.png") if folder else None
+
+
+def test_one_day_of_a_campaign(rig: Rig, browser: Browser) -> None:
+    with window(browser, rig.url, "ada") as ada:
+        an_overview_of_what_never_ran(ada)
+        a_dry_run_by_the_form(ada)
+        it_is_carried_out(rig, ada)
+        it_waits_and_the_checker_approves(rig, ada)
+        the_rest_is_taken_and_one_request_rejected(rig, ada)
+        what_the_checker_said_stands_on_the_run(ada)
+        the_rejected_are_retried(rig, ada)
+        a_customer_is_looked_up(ada)
+        sending_is_stopped_and_resumed(rig, ada)
+        it_turns_dark_without_a_reload(ada)
+    a_viewer_sees_and_orders_nothing(rig, browser)
+    nobody_sees_anything(rig, browser)
+    it_fits_a_small_window_and_a_phone(rig, browser)
+    it_stands_without_airflows_ui(rig, browser)
+
+
+def an_overview_of_what_never_ran(ada: Screen) -> None:
+    ada.page.get_by_role("link", name="Badges").click()
+    ada.says("What needs a person now", "gold_tier: live, and its DAG is paused", "nothing was planned yet")
+    assert ada.faults() == []
+
+
+def a_dry_run_by_the_form(ada: Screen) -> None:
+    ada.page.goto(f"{ada.url}/dags/gold_tier")
+    ada.page.get_by_role("button", name="Trigger").first.click()
+    form = ada.page.get_by_role("dialog")
+    form.locator("[name=element_dry_run]").evaluate("box => box.checked || box.click()")
+    form.get_by_role("button", name="Trigger", exact=True).click()
+    expect(form).to_be_hidden(timeout=30_000)
+    until(lambda: bool(_runs(ada, "gold_tier")), "the dry run is there")
+    ada.open_run("gold_tier", _runs(ada, "gold_tier")[0])
+    ada.says("Dry run: 10 customers in 1 request would be planned", "What a live run would do", "Approvals, at most")
+    ada.says("1,227", "masked")
+    assert ada.faults() == []
+    ada.shoot(picture("dry-run"))
+
+
+def it_is_carried_out(rig: Rig, ada: Screen) -> None:
+    dry = ada.run_id
+    ada.press("Carry out")
+    ada.says("submits 10 customers in 1 request", '"dry_run": false')
+    assert ada.faults() == []
+    ada.main.locator("textarea").fill("The first ten, by hand.")
+    ada.press("Submit them now")
+    ada.page.wait_for_url(re.compile(r"/dags/gold_tier/runs/.*/plugin/badges_run"))
+    assert ada.run_id != dry
+    run = rig.get(f"/api/v2/dags/gold_tier/dagRuns/{ada.run_id}")
+    assert run["note"] == "The first ten, by hand."
+    assert run["triggering_user_name"] == "ada"
+    assert (run["conf"]["dry_run"], run["conf"]["note"]) == (False, "The first ten, by hand.")
+
+
+def it_waits_and_the_checker_approves(rig: Rig, ada: Screen) -> None:
+    ada.says("Waits for the checker", "10 customers in 1 request wait for the checker", "The first ten, by hand.")
+    assert ada.faults() == []
+    ada.shoot(picture("run-waiting"))
+    link = ada.main.get_by_role("link", name="Checker").first
+    assert link.get_attribute("href") == rig.checker
+    ada.press("Look now")
+    ada.says("Clears the task wait")
+    assert ada.faults() == []
+    ada.decide(rig.checker, "Approve", "Fine.")
+    ada.press("Look now")
+    ada.says("Passed", "The canary passed: the next run takes the 1,217 customers left", "“Fine.”")
+    picture_says = ada.main.locator("svg.funnel").get_attribute("aria-label")
+    assert picture_says is not None
+    assert picture_says.startswith("1,319 rows of the query = 10 planned + 1,217 left for a later run + 92 duplicates.")
+    planned = picture_says.partition("10 planned = ")[2]
+    assert sum(int(each.split()[0].replace(",", "")) for each in planned.split(" + ")) == 10
+
+
+def the_rest_is_taken_and_one_request_rejected(rig: Rig, ada: Screen) -> None:
+    ada.press("Take the rest now")
+    ada.says("takes the 1,217 customers that this one left")
+    ada.press("Take them now")
+    ada.page.wait_for_url(re.compile(r"/dags/gold_tier/runs/.*/plugin/badges_run"))
+    ada.says("in 7 requests wait for the checker")
+    ada.decide(rig.checker, "Reject", WORDS)
+    ada.approve_all(rig.checker)
+
+
+def what_the_checker_said_stands_on_the_run(ada: Screen) -> None:
+    ada.says("Failed", f"“{WORDS}”", "rejected by the checker", "Without the badge, by code", "1026")
+    ada.says("the customer was not found", "correct the customer in the warehouse or on the platform first")
+    assert ada.main.locator("b", has_text="store").count() == 0, "a checker's words are words"
+    assert ada.faults() == []
+    ada.shoot(picture("run-failed"), height=1200)
+    with ada.page.expect_download() as downloading:
+        ada.main.get_by_role("link", name="All as CSV").click()
+    lines = downloading.value.path().read_text().splitlines()
+    assert lines[0].startswith("customer_id,outcome,code,checker_message")
+    assert sum(",rejected," in line for line in lines) == 200
+    ada.open("/plugin/badges")
+    ada.says("gold_tier", "customers without the badge: 200 rejected")
+    assert ada.faults() == []
+    ada.shoot(picture("badges"))
+
+
+def the_rejected_are_retried(rig: Rig, ada: Screen) -> None:
+    ada.press("Retry the failed")
+    ada.says("Choose at least one kind of failure.", "200 customers rejected, code none")
+    ada.main.get_by_label("200 customers rejected").check()
+    ada.press("Choose these")
+    ada.says("Plans up to 200 customers again", '"retry_outcomes"')
+    assert ada.faults() == []
+    ada.press("Retry them now")
+    ada.page.wait_for_url(re.compile(r"/dags/gold_tier/runs/.*/plugin/badges_run"))
+    ada.says("200 customers in 1 request wait for the checker", "attempt 2")
+    ada.decide(rig.checker, "Approve", "Approved.")
+    ada.says("All of 200 customers ended")
+
+
+def a_customer_is_looked_up(ada: Screen) -> None:
+    failed = _runs(ada, "gold_tier")[1]
+    ada.open_run("gold_tier", failed)
+    ada.says("asked for again")
+    row = ada.main.get_by_role("row", name="rejected").filter(has_text="asked for again").first
+    customer = row.get_by_role("link").inner_text()
+    ada.main.get_by_label("Customer id").fill(customer)
+    ada.press("Look up")
+    ada.page.wait_for_url(f"**/plugin/badges/customer#{customer}")
+    ada.says(f"Customer {customer}", "2 attempts", f"“{WORDS}”", "rejected", "“Approved.”", "issued as")
+    assert ada.faults() == []
+    ada.shoot(picture("customer"))
+    ada.main.get_by_label("Customer id").fill("12x")
+    ada.press("Look up")
+    ada.says("“12x” is not a customer id")
+    ada.main.get_by_label("Customer id").fill("7")
+    ada.press("Look up")
+    ada.says("Nothing ever happened to this customer")
+
+
+def sending_is_stopped_and_resumed(rig: Rig, ada: Screen) -> None:
+    ada.open("/plugin/badges")
+    ada.press("Stop sending")
+    ada.says("No process sends another request")
+    assert ada.faults() == []
+    ada.main.get_by_label("Reason").fill("The list of customers is wrong.")
+    ada.press("Stop sending")
+    ada.says("sending is stopped", "by ada in Airflow: The list of customers is wrong.", "stopped")
+    ada.press("Resume")
+    ada.says("Nothing is sent by this alone")
+    ada.press("Resume")
+    ada.says("sending")
+    ada.says_not("sending is stopped")
+    log = rig.get("/api/v2/eventLogs?event=badges.stop")["event_logs"]
+    assert [(each["owner"], "The list of customers is wrong." in each["extra"]) for each in log] == [("ada", True)]
+
+
+def it_turns_dark_without_a_reload(ada: Screen) -> None:
+    card = ada.main.locator(".card").first
+    ada.page.evaluate("globalThis.sameDocument = true")
+    light = card.evaluate("each => getComputedStyle(each).backgroundColor")
+    ada.page.get_by_text("User", exact=True).click()
+    ada.page.get_by_role("menuitem", name="Appearance").hover()
+    ada.page.get_by_role("menuitemradio", name="Dark").or_(ada.page.get_by_role("menuitem", name="Dark")).first.click()
+    until(lambda: card.evaluate("each => getComputedStyle(each).backgroundColor") != light, "it is dark", limit_s=10)
+    assert ada.page.evaluate("globalThis.sameDocument") is True
+    ada.page.keyboard.press("Escape")
+    assert ada.faults() == []
+    ada.shoot(picture("badges-dark"))
+
+
+def a_viewer_sees_and_orders_nothing(rig: Rig, browser: Browser) -> None:
+    with window(browser, rig.url, "vic") as vic:
+        vic.open("/plugin/badges")
+        vic.says("gold_tier", "customers without the badge")
+        vic.says_not("Retry the failed", "Stop sending", "Take the rest")
+        failed = _runs(vic, "gold_tier")[1]
+        vic.open(f"/plugin/badges/confirm/retry/gold_tier/{failed}")
+        vic.says("Not for you to see", "Airflow does not let you start runs of gold_tier.")
+
+
+def nobody_sees_anything(rig: Rig, browser: Browser) -> None:
+    with window(browser, rig.url, None) as nobody:
+        reply = nobody.page.goto(f"{rig.url}/capillary/badges")
+        assert reply is not None
+        assert reply.status == 401
+        nobody.says("Log in to Airflow first")
+        nobody.says_not("gold_tier")
+        nobody.page.goto(f"{rig.url}/plugin/badges")
+        expect(nobody.page.locator("input[name=password]")).to_be_visible()
+
+
+def it_fits_a_small_window_and_a_phone(rig: Rig, browser: Browser) -> None:
+    for width in (1024, 390):
+        with window(browser, rig.url, "ada", width=width) as ada:
+            for path in ("/plugin/badges", "/plugin/badges/customer#7"):
+                ada.open(path)
+                assert not ada.overflows(), (path, width)
+            ada.open_run("gold_tier", _runs(ada, "gold_tier")[1])
+            assert not ada.overflows(), width
+            ada.page.goto(f"{rig.url}/capillary/badges")
+            ada.says("Campaigns")
+            assert not ada.overflows(), width
+
+
+def it_stands_without_airflows_ui(rig: Rig, browser: Browser) -> None:
+    with window(browser, rig.url, "ada", theme="dark") as ada:
+        ada.page.add_init_script("Object.defineProperty(globalThis, 'ReactRouterDOM', {get: () => undefined})")
+        ada.page.goto(f"{rig.url}/plugin/badges")
+        ada.page.wait_for_url(f"{rig.url}/capillary/badges")
+        ada.says("Campaigns")
+        assert ada.faults() == []
+        ada.main.get_by_role("link", name=re.compile(r"ago$")).first.click()
+        ada.page.wait_for_url(f"{rig.url}/capillary/runs/**")
+        ada.says("Where everybody went")
+        assert ada.faults() == []
+        ada.errors.clear()  # Airflow's own UI, which misses its router
+
+
+def _runs(screen: Screen, dag_id: str) -> list[str]:
+    """Return the runs of a DAG, the newest first."""
+    address = f"{screen.url}/api/v2/dags/{dag_id}/dagRuns?order_by=-run_after"
+    runs = screen.page.context.request.get(address).json()["dag_runs"]
+    return [str(run["dag_run_id"]) for run in runs]
