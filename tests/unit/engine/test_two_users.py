@@ -144,7 +144,7 @@ async def test_whoever_submits_sees_that_the_ledger_knows_the_key_by_now(two: Ow
     planned = two.plan([3], "three", campaign="other").badge_run_id
     forgotten = next(each for each in two.requests() if each.badge_run_id == planned)
     with two.ledger.write() as tx:
-        unknown_keys.note(tx, SETTINGS.account, TWO.sender, [forgotten.key if known else KEY])
+        unknown_keys.note(tx, SETTINGS.account, TWO.sender, [forgotten.request_key if known else KEY])
     with pytest.raises(LedgerBehind):
         await submit(two, ONE)
     with two.ledger.write() as tx:

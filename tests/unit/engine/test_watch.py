@@ -249,10 +249,11 @@ async def test_a_new_account_can_send_where_ranges_of_more_than_30_days_are_refu
 @pytest.mark.parametrize("first_read", [60, 2], ids=["long before", "since"])
 async def test_what_another_user_sent_since_says_nothing_of_what_this_one_sent(desk: Desk, first_read: int) -> None:
     """A restored ledger has forgotten what this user sent; another one has sent under it for days."""
-    first_reading(desk, ago=first_read * DAY)
+    first_reading(desk, ago=60 * DAY)
     await send(desk, ago=10 * DAY, settled=True)
     await send(desk, ago=DAY, settled=True)
     change(desk, 2, sender="another till")
+    first_reading(desk, ago=first_read * DAY)
     await read(desk)
     assert desk.lists[-1][0] == first_day(min(first_read, 1) * DAY), "a poll sends nothing"
     await watch(desk.ledger, desk.sender.client, desk.sender.runtime, before_sending=True)
