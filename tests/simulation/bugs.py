@@ -914,13 +914,13 @@ BUGS: Final[Mapping[str, Bug]] = {
         "a call that ends in its middle has refused nobody",
         [(outcomes, "CALL_REFUSALS", {**CALL_REFUSALS, **LINE_REFUSALS})],
         lambda shape: shape.ends_in_mid_call > 0,
-        shown_by=113,
+        shown_by=33,
     ),
     "documented-places-alone": Bug(
         "a line that says elsewhere that something went wrong proves no enrolment",
         [(badges, "is_without_trouble", lambda _line: True)],
         lambda shape: shape.misplaced_errors,
-        shown_by=313,
+        shown_by=73,
     ),
     "any-word-is-an-id": Bug(
         "what a program writes for none is not an issued id",

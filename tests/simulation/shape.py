@@ -320,13 +320,15 @@ def _with_lean_rows(shape: Shape, more: Random) -> Shape:
 
 def _ending_oddly(shape: Shape, more: Random) -> Shape:
     retried = tuple(replace(each, retry=_RETRIED) for each in shape.runs)
-    ids = [value for each in retried for batch in each.rows for value in batch if isinstance(value, int) and value > 0]
+    values = {value for each in retried for batch in each.rows for value in batch if isinstance(value, int)}
+    ids = sorted(value for value in values if value > 0)
     quick = replace(shape, runs=retried, horizon=4 * HOUR, decision_mean=min(shape.decision_mean, 5 * MINUTE))
     return replace(
         quick,
         auto_approve=False,
         odd_outputs=0.0,
-        unknown_customers=frozenset({more.choice(ids)}),
+        unknown_customers=frozenset(more.sample(ids, min(len(ids), 3))),
+        reject=0.0,
         ends_in_mid_call=more.choice((0.0, 0.5)),
         misplaced_errors=True,
     )
