@@ -727,7 +727,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         lambda shape: 0 < shape.approves_after < LOOKED_AT_AFTER_S,
         shown_by=145,
     ),
-    "no-control": Bug("absence needs a control, or an hour", [(doubt, "_may_judge", _no_control)], shown_by=1),
+    "no-control": Bug("absence needs a control, or an hour", [(doubt, "_may_judge", _no_control)], shown_by=7),
     "last-page-dropped": Bug(
         "the list is read to its end",
         [(platform_list, "read_list", _last_page_dropped)],
@@ -809,7 +809,7 @@ BUGS: Final[Mapping[str, Bug]] = {
         "another user judges absence beside a control of the same sender alone",
         [(doubt, "_may_judge", _anybody_judges)],
         lambda shape: shape.own_rows_only,
-        shown_by=1813,
+        shown_by=213,
     ),
     "key-reused": Bug(
         "other content, other key", [(cut, "request_key", _key_of_size), (send, "content_hash", _hash_of_size)]
@@ -866,13 +866,13 @@ BUGS: Final[Mapping[str, Bug]] = {
         shown_by=12,
     ),
     "counts-of-before-kept": Bug(
-        "settling again counts again", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken, shown_by=246
+        "settling again counts again", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken, shown_by=702
     ),
     "counts-added-up": Bug(
         "settling again counts in place of what was counted",
         [(ledger_settle, "count_outcomes", _added_to_before)],
         _broken,
-        shown_by=52,
+        shown_by=56,
     ),
     "refusal-uncounted": Bug(
         "a refused request is counted", [(request_rows, "refuse", _refusal_uncounted)], shown_by=1
@@ -926,13 +926,13 @@ BUGS: Final[Mapping[str, Bug]] = {
         "what a program writes for none is not an issued id",
         [(badges, "issued_id", text_of)],
         lambda shape: shape.lean_rows > 0,
-        shown_by=507,
+        shown_by=111,
     ),
     "approved-means-enrolled": Bug("a state proves nothing", [(settle, "read_outcomes", _approved_means_enrolled)]),
     "missing-means-enrolled": Bug(
         "who is not listed is unconfirmed",
         [(outcomes, "_NOT_LISTED", Ending(Outcome.ENROLLED))],
-        shown_by=7,
+        shown_by=8,
     ),
     "unknown-state-decided": Bug(
         "unknown states are waiting",
