@@ -10,6 +10,7 @@ from sqlalchemy import URL
 from capillary.api.settings import PlatformSettings
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import take_as_read
+from tests.states.playground import START
 from tests.unit.ledger.conftest import migrated
 
 
@@ -19,6 +20,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = PlatformSettings(
         base_url="https://platform.example", organisation_id="100458", login="sandbox-maker", password="sandbox-maker"
     )
-    with Ledger(migrated(URL.create("sqlite", database=str(path)))) as ledger, ledger.write() as tx:
-        take_as_read(tx, settings.account, settings.sender, since=tx.now.date())
+    url = migrated(URL.create("sqlite", database=str(path)))
+    with Ledger(url, clock=lambda: START) as ledger, ledger.write() as tx:
+        take_as_read(tx, settings.account, settings.sender, since=START.date())
     return path
