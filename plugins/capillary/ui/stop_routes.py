@@ -22,7 +22,7 @@ from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.stops import Scope, Stop, await_claims, connections_of, order_stop, resume
-from capillary.ui.access import FromHereDep, Reader, ReaderDep
+from capillary.ui.access import FromHereDep, LoggedAsSentDep, Reader, ReaderDep
 from capillary.ui.errors import LedgerSilent
 from capillary.ui.reading import LedgerReader
 from capillary.ui.rendering import HEADERS, page
@@ -91,7 +91,7 @@ async def confirm_resume(
 
 
 @ROUTER.post(
-    "/stop/{connection_id}", dependencies=[_MAY_EDIT, FromHereDep, Depends(action_logging(event="badges.stop"))]
+    "/stop/{connection_id}", dependencies=[_MAY_EDIT, FromHereDep, LoggedAsSentDep, Depends(action_logging(event="badges.stop"))]
 )
 async def stop_account(request: Request, reader: ReaderDep, connection_id: str, order: StopOrder) -> Response:
     """Stop all sending of an account: once this is answered, no process begins to send for it."""
@@ -110,7 +110,7 @@ async def stop_account(request: Request, reader: ReaderDep, connection_id: str, 
 
 
 @ROUTER.post(
-    "/resume/{connection_id}", dependencies=[_MAY_EDIT, FromHereDep, Depends(action_logging(event="badges.resume"))]
+    "/resume/{connection_id}", dependencies=[_MAY_EDIT, FromHereDep, LoggedAsSentDep, Depends(action_logging(event="badges.resume"))]
 )
 async def resume_account(request: Request, reader: ReaderDep, connection_id: str, order: ResumeOrder) -> Response:
     """Release a stop; this alone sends nothing."""
