@@ -70,7 +70,7 @@ class LedgerReader:
             CapillaryError: the ledger cannot be read, and why.
         """
         until = time.monotonic() + patience_s
-        while self._taken >= PLACES and time.monotonic() < until:
+        while self._taken >= PLACES and time.monotonic() < until:  # noqa: ASYNC110 - places are left from threads
             await asyncio.sleep(_LOOK_AGAIN_S)
         return await self.run(lambda: self.look(question))
 

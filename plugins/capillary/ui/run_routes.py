@@ -155,9 +155,7 @@ def _part(tx: Transaction, dag_id: str, run_id: str, after: Place | None) -> tup
     return rows_of(part), part[-1].place if len(part) == _PART else None
 
 
-async def _csv(
-    ledger: LedgerReader, dag_id: str, run_id: str, first: tuple[str, Place | None]
-) -> AsyncIterator[str]:
+async def _csv(ledger: LedgerReader, dag_id: str, run_id: str, first: tuple[str, Place | None]) -> AsyncIterator[str]:
     yield HEADER
     rows, after = first
     yield rows

@@ -91,7 +91,8 @@ async def confirm_resume(
 
 
 @ROUTER.post(
-    "/stop/{connection_id}", dependencies=[_MAY_EDIT, FromHereDep, LoggedAsSentDep, Depends(action_logging(event="badges.stop"))]
+    "/stop/{connection_id}",
+    dependencies=[_MAY_EDIT, FromHereDep, LoggedAsSentDep, Depends(action_logging(event="badges.stop"))],
 )
 async def stop_account(request: Request, reader: ReaderDep, connection_id: str, order: StopOrder) -> Response:
     """Stop all sending of an account: once this is answered, no process begins to send for it."""
@@ -110,7 +111,8 @@ async def stop_account(request: Request, reader: ReaderDep, connection_id: str, 
 
 
 @ROUTER.post(
-    "/resume/{connection_id}", dependencies=[_MAY_EDIT, FromHereDep, LoggedAsSentDep, Depends(action_logging(event="badges.resume"))]
+    "/resume/{connection_id}",
+    dependencies=[_MAY_EDIT, FromHereDep, LoggedAsSentDep, Depends(action_logging(event="badges.resume"))],
 )
 async def resume_account(request: Request, reader: ReaderDep, connection_id: str, order: ResumeOrder) -> Response:
     """Release a stop; this alone sends nothing."""
