@@ -297,10 +297,11 @@ def test_a_stop_of_one_campaign_is_resumed_where_it_is_told(server: ApiServer) -
         (ACCOUNT | {"reason": "x" * 501}, 422, "reason"),
         (ACCOUNT | {"reason": "two\nlines"}, 422, "in one line"),
         (ACCOUNT | {"reason": "x", "campaign": "gold_tier"}, 422, "campaign"),
+        (ACCOUNT | {"reason": "x", "dag_id": "gold_tier"}, 422, "dag_id"),
         ({"account": "nobody/1", "reason": "x"}, 404, "does not lead to account"),
         ({"account": "other/1", "reason": "x", "more": 1}, 422, "more"),
     ],
-    ids=["no reason", "blank", "long", "two lines", "a field too many", "another account", "an unknown field"],
+    ids=["no reason", "blank", "long", "two lines", "a field too many", "a DAG", "another account", "an unknown field"],
 )
 def test_a_stop_that_cannot_be_given_is_refused_and_changes_nothing(
     server: ApiServer, body: dict[str, str], status: int, said: str
@@ -309,6 +310,9 @@ def test_a_stop_that_cannot_be_given_is_refused_and_changes_nothing(
     assert reply.status_code == status
     assert said in reply.json()["detail"]
     assert stopped(server) == []
+    log = server.client("ada").get("/api/v2/eventLogs?limit=100&order_by=-event_log_id").json()["event_logs"]
+    logged = [json.loads(each["extra"]) for each in log if each["event"] == "badges.stop"]
+    assert (body | {"connection_id": "capillary", "method": "POST"} in logged) is (status == 404)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Row, case, func, select
 
 from capillary.ledger.auto_approval import latest_auto_approved
-from capillary.ledger.canary import ANOTHERS
+from capillary.ledger.canary import UNNAMED
 from capillary.ledger.conditions import has_undecided, is_open, is_seen, planned_by
 from capillary.ledger.database import Transaction
 from capillary.ledger.left_over import left_over
@@ -366,5 +366,5 @@ def _canaries(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Itera
             run_id=named.run_id if named else run.run_id,
             customers=run.customers,
             since=run.planned_at,
-            reason=named.sentence() if named else ANOTHERS if run.canary else None,
+            reason=named.sentence() if named else UNNAMED if run.canary else None,
         )

@@ -37,7 +37,7 @@ class OpenCanary:
 SETTLED_SINCE: Final = "the canary was not decided when this run planned; it is now, and the next run goes on"
 
 #: Where whoever looks may not read the canary's DAG.
-ANOTHERS: Final = "the canary of another DAG of this account is not decided yet"
+UNNAMED: Final = "the canary of another DAG of this account is not decided yet"
 
 
 def open_canary(tx: Transaction, badge_run_id: OpenPlan) -> OpenCanary | None:

@@ -143,7 +143,7 @@ def test_of_a_campaign_that_two_dags_plan_each_has_a_line_of_its_own(ledger: Led
     with ledger.read() as tx:
         (mine,) = campaigns(tx, {"mine"})
         (account,) = accounts(tx, {"mine"})
-        assert campaigns(tx, {"neither"}) == accounts(tx, {"neither"}) == ()
+        assert (campaigns(tx, {"neither"}), accounts(tx, {"neither"})) == ((), ())
     assert (mine.last.run_id, mine.last.funnel.planned, mine.requests_in_doubt) == ("run_of_mine", 1, 1)
     assert (account.account, account.dag_ids, account.connections) == (ACCOUNT, ("mine",), ("till_a",))
     assert len(of_accounts(ledger)) == 2

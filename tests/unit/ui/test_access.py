@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from airflow.api_fastapi.auth.managers.models.batch_apis import IsAuthorizedDagRequest
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.models.dag import DagModel
 from fastapi import HTTPException, Request
 
 from capillary.ui import access
@@ -51,7 +52,7 @@ def request(query: str = "", headers: dict[str, str] | None = None, **path: str)
 def rights(monkeypatch: pytest.MonkeyPatch) -> Rights:
     made = Rights()
     monkeypatch.setattr(access, "get_auth_manager", lambda: made)
-    monkeypatch.setattr(access.DagModel, "get_dag_id_to_team_name_mapping", lambda _: {})
+    monkeypatch.setattr(DagModel, "get_dag_id_to_team_name_mapping", lambda _: {})
     return made
 
 
