@@ -187,6 +187,22 @@ def test_a_checkers_words_are_words(server: ApiServer) -> None:
     ]
 
 
+@pytest.mark.parametrize("place", ["x", "1-", "1-99999999999999999999", "-1--2", "1_0-2", "٣-٤", "1-2-3"])
+def test_what_is_no_place_in_the_list_is_not_found(server: ApiServer, place: str) -> None:
+    reply = ask(server, "vic", "GET", f"/runs/gold_tier/{RUN}", headers=at(place))
+    assert reply.status_code == 404
+    assert "is not a place in the list" in reply.text
+
+
+@pytest.mark.parametrize("query", ["dag_id=gold_tier", f"dag_id={THEIRS}"])
+def test_a_dag_in_the_query_shows_nobody_more(server: ApiServer, query: str) -> None:
+    page = ask(server, NARROW, "GET", f"/badges?{query}")
+    assert page.status_code == 200
+    assert "gold_tier" not in page.text
+    assert THEIRS in page.text
+    assert ask(server, NARROW, "GET", f"/runs/gold_tier/{RUN}?{query}").status_code == 403
+
+
 def test_the_customers_go_on_where_the_page_before_has_ended(server: ApiServer) -> None:
     first = ask(server, "vic", "GET", f"/runs/gold_tier/{RUN}").text
     assert f"#{ENROLLED}" in first
@@ -237,7 +253,7 @@ def test_the_cookie_alone_is_no_word_of_a_page_of_ours(server: ApiServer) -> Non
         body = BODIES["/stop/capillary"]
         assert browser.post("/capillary/stop/capillary", json=body).status_code == 403
         form = browser.post("/capillary/stop/capillary", data=body, headers=SAME_ORIGIN)
-        assert form.status_code == 422, "a form of another site cannot send JSON"
+        assert form.status_code == 415, "a form of another site cannot send JSON"
         assert browser.post("/capillary/stop/capillary", json=body, headers=SAME_ORIGIN).status_code == 200
         assert browser.post("/capillary/resume/capillary", json=ACCOUNT, headers=SAME_ORIGIN).status_code == 200
 
@@ -281,10 +297,11 @@ def test_a_stop_of_one_campaign_is_resumed_where_it_is_told(server: ApiServer) -
         (ACCOUNT | {"reason": "x" * 501}, 422, "reason"),
         (ACCOUNT | {"reason": "two\nlines"}, 422, "in one line"),
         (ACCOUNT | {"reason": "x", "campaign": "gold_tier"}, 422, "campaign"),
+        (ACCOUNT | {"reason": "x", "dag_id": "gold_tier"}, 422, "dag_id"),
         ({"account": "nobody/1", "reason": "x"}, 404, "does not lead to account"),
         ({"account": "other/1", "reason": "x", "more": 1}, 422, "more"),
     ],
-    ids=["no reason", "blank", "long", "two lines", "a field too many", "another account", "an unknown field"],
+    ids=["no reason", "blank", "long", "two lines", "a field too many", "a DAG", "another account", "an unknown field"],
 )
 def test_a_stop_that_cannot_be_given_is_refused_and_changes_nothing(
     server: ApiServer, body: dict[str, str], status: int, said: str
@@ -293,6 +310,41 @@ def test_a_stop_that_cannot_be_given_is_refused_and_changes_nothing(
     assert reply.status_code == status
     assert said in reply.json()["detail"]
     assert stopped(server) == []
+    log = server.client("ada").get("/api/v2/eventLogs?limit=100&order_by=-event_log_id").json()["event_logs"]
+    logged = [json.loads(each["extra"]) for each in log if each["event"] == "badges.stop"]
+    assert (body | {"connection_id": "capillary", "method": "POST"} in logged) is (status == 404)
+
+
+@pytest.mark.parametrize(
+    ("query", "content_type", "status"),
+    [
+        ("?account=other/1&reason=routine", "application/json", 422),
+        ("?dag_id=gold_tier&run_id=x", "application/json", 422),
+        ("", "application/vnd.api+json", 415),
+        ("", "text/plain", 415),
+    ],
+    ids=["another account", "a run", "another JSON", "text"],
+)
+def test_an_order_that_the_audit_log_would_not_have_as_sent_is_refused(
+    server: ApiServer, query: str, content_type: str, status: int
+) -> None:
+    body = json.dumps(ACCOUNT | {"reason": "another one"})
+    headers = {"Content-Type": content_type}
+    assert ask(server, "ada", "POST", f"/stop/capillary{query}", content=body, headers=headers).status_code == status
+    assert stopped(server) == []
+    log = server.client("ada").get("/api/v2/eventLogs?limit=100&order_by=-event_log_id").json()["event_logs"]
+    assert not [each for each in log if "another one" in (each["extra"] or "")]
+
+
+def test_any_spelling_of_json_is_in_the_audit_log(server: ApiServer) -> None:
+    body = json.dumps(ACCOUNT | {"reason": "in capitals"})
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    assert ask(server, "ada", "POST", "/stop/capillary", content=body, headers=headers).status_code == 200
+    assert ask(server, "ada", "POST", "/resume/capillary", json=ACCOUNT).status_code == 200
+    log = server.client("ada").get("/api/v2/eventLogs?limit=100&order_by=-event_log_id").json()["event_logs"]
+    assert [json.loads(each["extra"])["account"] for each in log if "in capitals" in (each["extra"] or "")] == [
+        SPEC.account
+    ]
 
 
 def stopped(server: ApiServer) -> list[tuple[str, str, str]]:

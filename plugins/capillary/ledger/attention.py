@@ -6,7 +6,7 @@ What a matter means and what to do about it is said in `capillary.engine.attenti
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -16,14 +16,14 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Row, case, func, select
 
 from capillary.ledger.auto_approval import latest_auto_approved
-from capillary.ledger.conditions import has_undecided, is_open, is_seen
+from capillary.ledger.canary import UNNAMED
+from capillary.ledger.conditions import has_undecided, is_open, is_seen, planned_by
 from capillary.ledger.database import Transaction
 from capillary.ledger.left_over import left_over
 from capillary.ledger.outstanding import outstanding
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.scans import DISTRUST
 from capillary.ledger.schema import (
-    badge_occasion,
     badge_request,
     badge_run,
     badge_scan,
@@ -101,17 +101,22 @@ class Matter:
     failed_checks: int = 0
 
 
-def attention(tx: Transaction) -> tuple[Matter, ...]:
-    """Return what needs a person now, the most urgent first."""
+def attention(tx: Transaction, of: Collection[str] | None = None) -> tuple[Matter, ...]:
+    """Return what needs a person now, the most urgent first.
+
+    Args:
+        tx: the transaction.
+        of: DAGs; the requests, customers, runs and connections of others are neither counted nor named. None: all.
+    """
     dags = _dags(tx)
     found = [
-        *_unknown_keys(tx, dags),
-        *_auto_approved(tx, dags),
+        *_unknown_keys(tx, dags, of),
+        *_auto_approved(tx, dags, of),
         *_stops(tx, dags),
-        *_lists(tx, dags),
-        *_open(tx, dags),
-        *_failed(tx, dags),
-        *_canaries(tx, dags),
+        *_lists(tx, dags, of),
+        *_open(tx, dags, of),
+        *_failed(tx, dags, of),
+        *_canaries(tx, dags, of),
     ]
     return by_urgency(found)
 
@@ -163,17 +168,17 @@ def _dags(tx: Transaction) -> _Dags:
     return {scope: tuple(sorted(names)) for scope, names in found.items()}
 
 
-def _connection(tx: Transaction, account: str) -> str | None:
+def _connection(tx: Transaction, account: str, of: Collection[str] | None) -> str | None:
     """Return the connection that a run of the account used last."""
     return tx.conn.execute(
         select(badge_run.c.capillary_conn_id)
-        .where(badge_run.c.account == account)
+        .where(badge_run.c.account == account, planned_by(of))
         .order_by(badge_run.c.id.desc())
         .limit(1)
     ).scalar_one_or_none()
 
 
-def _unknown_keys(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
+def _unknown_keys(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterator[Matter]:
     columns = badge_unknown_key.c
     counted = select(columns.account, func.count(columns.key.distinct()), func.max(columns.seen_at))
     for account, requests, since in tx.conn.execute(counted.group_by(columns.account)).all():
@@ -181,23 +186,23 @@ def _unknown_keys(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
             kind=Kind.UNKNOWN_KEY,
             account=account,
             dag_ids=dags.get((account, WHOLE_ACCOUNT), ()),
-            connection=_connection(tx, account),
+            connection=_connection(tx, account, of),
             requests=requests,
             since=since,
         )
 
 
-def _auto_approved(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
+def _auto_approved(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterator[Matter]:
     seen = badge_sighting.c
     unattended = (
-        select(badge_occasion.c.account, func.count(), func.max(seen.terminal_seen_at))
+        select(badge_run.c.account, func.count(), func.max(seen.terminal_seen_at))
         .select_from(
             badge_sighting.join(badge_request, badge_request.c.id == seen.request_id).join(
-                badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id
+                badge_run, badge_run.c.id == badge_request.c.badge_run_id
             )
         )
-        .where(seen.auto_approved, seen.terminal_seen_at.is_not(None))
-        .group_by(badge_occasion.c.account)
+        .where(seen.auto_approved, seen.terminal_seen_at.is_not(None), planned_by(of))
+        .group_by(badge_run.c.account)
     )
     for account, requests, since in tx.conn.execute(unattended).all():
         # A human's decision after it shows that the flag is off again.
@@ -224,7 +229,7 @@ def _stops(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
         )
 
 
-def _lists(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
+def _lists(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterator[Matter]:
     """Yield the accounts whose list is not trusted, and those whose list nobody reads while it should be."""
     sent = (
         select(
@@ -234,7 +239,7 @@ def _lists(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
             func.sum(badge_request.c.customers).label("customers"),
         )
         .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
-        .where(badge_request.c.status.in_((RequestStatus.SENDING, RequestStatus.WAITING)))
+        .where(badge_request.c.status.in_((RequestStatus.SENDING, RequestStatus.WAITING)), planned_by(of))
         .group_by(badge_run.c.account)
         .subquery("sent")
     )
@@ -256,9 +261,9 @@ def _lists(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
             )
 
 
-def _open(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
+def _open(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterator[Matter]:
     """Yield what is open for longer than it should be, and what waits for the checker, by campaign."""
-    rows = tx.conn.execute(_open_by_run(tx)).all()
+    rows = tx.conn.execute(_open_by_run(tx, of)).all()
     by_campaign = groupby(rows, key=lambda row: (row.account, row.campaign))
     for scope, of_campaign in by_campaign:
         runs = list(of_campaign)
@@ -268,7 +273,7 @@ def _open(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
                 yield matter
 
 
-def _open_by_run(tx: Transaction) -> Any:  # noqa: ANN401 - SQLAlchemy's type names every column
+def _open_by_run(tx: Transaction, of: Collection[str] | None) -> Any:  # noqa: ANN401 - SQLAlchemy's type names every column
     status, request = badge_request.c.status, badge_request.c
     waiting = status == RequestStatus.WAITING
     # Looked up once for each open request: of those there are few.
@@ -303,7 +308,7 @@ def _open_by_run(tx: Transaction) -> Any:  # noqa: ANN401 - SQLAlchemy's type na
             func.count(case((waiting & failing, 1))).label("failed_checks"),
         )
         .join(badge_request, request.badge_run_id == columns.id)
-        .where(is_open())
+        .where(is_open(), planned_by(of))
         .group_by(columns.id)
         .order_by(columns.account, columns.campaign, columns.id)
     )
@@ -329,8 +334,10 @@ def _matter(kind: Kind, runs: list[Row[Any]], dag_ids: tuple[str, ...]) -> Matte
     )
 
 
-def _failed(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
+def _failed(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterator[Matter]:
     for run in outstanding(tx):
+        if of is not None and run.dag_id not in of:
+            continue
         yield Matter(
             kind=Kind.FAILED,
             account=run.account,
@@ -344,16 +351,20 @@ def _failed(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
         )
 
 
-def _canaries(tx: Transaction, dags: _Dags) -> Iterator[Matter]:
+def _canaries(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterator[Matter]:
     for run in left_over(tx):
+        if of is not None and run.dag_id not in of:
+            continue
+        # What keeps these customers back may be another's: then their own run is the one to look at.
+        named = run.canary if run.canary and (of is None or run.canary.dag_id in of) else None
         yield Matter(
             kind=Kind.CANARY_WAITS if run.canary else Kind.CANARY_PASSED,
             account=run.account,
             campaign=run.campaign,
             dag_ids=dags.get((run.account, run.campaign), ()),
-            dag_id=run.canary.dag_id if run.canary else run.dag_id,
-            run_id=run.canary.run_id if run.canary else run.run_id,
+            dag_id=named.dag_id if named else run.dag_id,
+            run_id=named.run_id if named else run.run_id,
             customers=run.customers,
             since=run.planned_at,
-            reason=run.canary.sentence() if run.canary else None,
+            reason=named.sentence() if named else UNNAMED if run.canary else None,
         )

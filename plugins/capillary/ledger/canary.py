@@ -36,6 +36,9 @@ class OpenCanary:
 #: Where the canary was settled between the plan and the question.
 SETTLED_SINCE: Final = "the canary was not decided when this run planned; it is now, and the next run goes on"
 
+#: Where whoever looks may not read the canary's DAG.
+UNNAMED: Final = "the canary of another DAG of this account is not decided yet"
+
 
 def open_canary(tx: Transaction, badge_run_id: OpenPlan) -> OpenCanary | None:
     """Return the canary that keeps this run's customers back; None where nothing is open any more."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, Exists, exists
+from sqlalchemy import ColumnElement, Exists, exists, true
 
 from capillary.ledger.database import Transaction
-from capillary.ledger.schema import badge_request, badge_sighting
+from capillary.ledger.schema import badge_request, badge_run, badge_sighting
 from capillary.ledger.status import RequestStatus
 
 #: How long a request that was sent more than once is looked for after it was settled: a twin may come late.
@@ -44,3 +45,8 @@ def is_watched(tx: Transaction) -> ColumnElement[bool]:
 def waits_for_long(tx: Transaction) -> ColumnElement[bool]:
     """Return the condition for requests that their human leaves waiting, after any twin of theirs has shown."""
     return (badge_request.c.status == RequestStatus.WAITING) & (badge_request.c.last_sent_at < tx.now - LATE_TWIN)
+
+
+def planned_by(dag_ids: Collection[str] | None) -> ColumnElement[bool]:
+    """Return the condition for plans of these DAGs; None: of all."""
+    return true() if dag_ids is None else badge_run.c.dag_id.in_(sorted(dag_ids))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,9 +11,8 @@ from sqlalchemy import Row, Select, case, func, select
 
 from capillary.ledger.answers import PlannedRun, planned_run
 from capillary.ledger.canary import OpenCanary, open_canary
-from capillary.ledger.conditions import has_undecided, is_open
+from capillary.ledger.conditions import has_undecided, is_open, planned_by
 from capillary.ledger.database import Transaction
-from capillary.ledger.left_over import latest_runs
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.reports import FailureCount, Funnel, ended_of
 from capillary.ledger.scans import DISTRUST
@@ -23,7 +23,7 @@ from capillary.ledger.stops import Stop, in_force
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignLine:
-    """One campaign of an account.
+    """One campaign of an account, as one DAG plans it.
 
     Attributes:
         last: its last run that planned, with its funnel: eligible, planned, open and outcomes.
@@ -54,7 +54,7 @@ class AccountLine:
 
     Attributes:
         account: the organisation at an address.
-        dag_ids: every DAG that has planned for it.
+        dag_ids: every DAG that has planned for it, of those that were asked for.
         connections: Airflow's connections that its runs have named, the last used first.
         read_at: when the platform's list was last read, or began to be; None before the first time.
         whole_at: when the last reading began that came to its end; None before the first one.
@@ -79,31 +79,48 @@ class AccountLine:
     stop: Stop | None
 
 
-def campaigns(tx: Transaction) -> tuple[CampaignLine, ...]:
-    """Return every campaign that has planned, by account and name."""
+def campaigns(tx: Transaction, of: Collection[str] | None = None) -> tuple[CampaignLine, ...]:
+    """Return every campaign that has planned, by account, name and DAG.
+
+    Args:
+        tx: the transaction.
+        of: DAGs; what others planned is neither counted nor named. None: all.
+    """
+    columns = badge_run.c
+    latest = (
+        select(func.max(columns.id)).where(planned_by(of)).group_by(columns.account, columns.campaign, columns.dag_id)
+    )
     rows = tx.conn.execute(
         select(badge_run, badge_occasion.c.occasion)
         .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
-        .where(badge_run.c.id.in_(latest_runs()))
-        .order_by(badge_run.c.account, badge_run.c.campaign)
+        .where(columns.id.in_(latest))
+        .order_by(columns.account, columns.campaign, columns.dag_id)
     ).all()
-    still_open = {(row.account, row.campaign): row for row in tx.conn.execute(_open_by_campaign())}
+    still_open = {(row.account, row.campaign, row.dag_id): row for row in tx.conn.execute(_open_by_campaign())}
     stops = in_force(tx)
     ended = ended_of(tx, rows)
-    return tuple(_line(tx, row, *ended[row.id], still_open.get((row.account, row.campaign)), stops) for row in rows)
+    return tuple(
+        _line(tx, row, *ended[row.id], still_open.get((row.account, row.campaign, row.dag_id)), stops) for row in rows
+    )
 
 
-def accounts(tx: Transaction) -> tuple[AccountLine, ...]:
-    """Return every account that has planned or was read, by name."""
+def accounts(tx: Transaction, of: Collection[str] | None = None) -> tuple[AccountLine, ...]:
+    """Return every account that has planned or was read, by name.
+
+    Args:
+        tx: the transaction.
+        of: DAGs; no other's id or connection is named, and accounts of others are left out. None: all.
+    """
     used = tx.conn.execute(
         select(badge_run.c.account, badge_run.c.dag_id, badge_run.c.capillary_conn_id)
+        .where(planned_by(of))
         .group_by(badge_run.c.account, badge_run.c.dag_id, badge_run.c.capillary_conn_id)
         .order_by(func.max(badge_run.c.id).desc())
     ).all()
     read = {row.account: row for row in tx.conn.execute(select(badge_scan))}
     paced = {row.account: row for row in tx.conn.execute(select(badge_pace))}
     stops = {stop.scope.account: stop for stop in in_force(tx) if not stop.scope.campaign}
-    names = sorted({*(row.account for row in used), *read, *paced})
+    names = sorted({*(row.account for row in used), *((*read, *paced) if of is None else ())})
     return tuple(
         _account(
             tx,
@@ -124,6 +141,7 @@ def _open_by_campaign() -> Select[Any]:
         select(
             badge_run.c.account,
             badge_run.c.campaign,
+            badge_run.c.dag_id,
             func.count(case((status == RequestStatus.PLANNED, 1))).label("unsent"),
             func.count(case((status == RequestStatus.SENDING, 1))).label("in_doubt"),
             func.count(case((undecided, 1))).label("undecided"),
@@ -133,7 +151,7 @@ def _open_by_campaign() -> Select[Any]:
         )
         .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
         .where(is_open())
-        .group_by(badge_run.c.account, badge_run.c.campaign)
+        .group_by(badge_run.c.account, badge_run.c.campaign, badge_run.c.dag_id)
     )
 
 

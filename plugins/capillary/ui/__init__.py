@@ -12,6 +12,7 @@ that gathers, and a template that shows.
 - ``badges_routes``: the page Badges, and one customer
 - ``badges_view``: what the page Badges shows, from the ledger and from Airflow
 - ``run_routes``: one run, its failed customers as CSV, and what may be ordered about it
+- ``failed_csv``: the rows of that file, in which no cell becomes a formula
 - ``run_view``: what the page of a run shows
 - ``plan_view``: what a dry run shows
 - ``stop_routes``: *Stop sending* and *Resume*

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from capillary.counted import counted
@@ -27,9 +29,10 @@ from capillary.ui.airflow_facts import (
     last_runs,
     returned,
 )
+from capillary.ui.errors import RowUnreadable
 from capillary.ui.funnel_picture import Step, bar, counts_of
 from capillary.ui.headline import Headline, Tone, headline
-from capillary.ui.reading import LedgerReader
+from capillary.ui.reading import LedgerReader, legible
 from capillary.ui.run_view import checker_url
 
 #: How urgent each kind is, in a colour that says nothing alone.
@@ -102,7 +105,8 @@ class CampaignShown:
         dag_id: its DAG.
         dag: what Airflow knows of it; None where its file is gone, or it is a DAG of another kind.
         line: what the ledger knows; None where nothing was ever planned.
-        last: the last run of its DAG; None without one.
+        account: whose, where the same DAG has planned for several; empty elsewhere.
+        last: the last run of its DAG; None without one, and where the DAG has planned for another account since.
         headline: how that run ended, or what it waits for.
         bar: where the customers of the last run that planned somebody went; None where nobody was.
         counts: the numbers of that run.
@@ -110,6 +114,7 @@ class CampaignShown:
 
     name: str
     dag_id: str
+    account: str
     dag: CampaignDag | None
     line: CampaignLine | None
     last: RunFacts | None
@@ -131,11 +136,28 @@ class AccountShown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadgesShown:
-    """The page."""
+    """The page.
+
+    Attributes:
+        matters, campaigns, accounts: its parts.
+        left_out: parts that cannot be read, in sentences.
+    """
 
     matters: tuple[MatterShown, ...]
     campaigns: tuple[CampaignShown, ...]
     accounts: tuple[AccountShown, ...]
+    left_out: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Looked:
+    """What the ledger said; a part that holds a row which cannot be read is left out, and the others stand."""
+
+    now: datetime
+    matters: tuple[Matter, ...] = ()
+    lines: tuple[CampaignLine, ...] = ()
+    accounts: tuple[AccountLine, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
@@ -145,29 +167,38 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
         CapillaryError: the ledger cannot be read, and why.
     """
     dags = campaign_dags(reader.dag_ids)
-    now, found, lines, every_account = ledger.look(_of_ledger)
-    lines = tuple(line for line in lines if line.last.dag_id in reader.dag_ids)
-    connections = {each.account: each.connections for each in every_account}
-    every_account = tuple(each for each in every_account if not reader.dag_ids.isdisjoint(each.dag_ids))
-    visible = [each for each in found if reader.may_see(each)]
+    looked = ledger.look(partial(_of_ledger, dag_ids=reader.dag_ids))
+    connections = {each.account: each.connections for each in looked.accounts}
+    visible = [each for each in looked.matters if reader.may_see(each)]
     waiting = [
         (each.dag_id, each.run_id)
         for each in visible
         if each.kind is Kind.WAITING and each.dag_id and each.run_id and reader.may_read_xcoms(each.dag_id)
     ]
     visible = [*with_deadlines(visible, deadlines(waiting))]
-    matters = by_urgency([*visible, *_of_airflow(dags, reader, now)])
+    matters = by_urgency([*visible, *_of_airflow(dags, reader, looked.now)])
     return BadgesShown(
-        matters=tuple(_matter(each, reader, now, connections.get(each.account, ())) for each in matters),
-        campaigns=_campaigns(dags, lines, reader),
-        accounts=tuple(_account(each, reader) for each in every_account),
+        matters=tuple(_matter(each, reader, looked.now, connections.get(each.account, ())) for each in matters),
+        campaigns=_campaigns(dags, looked.lines, reader),
+        accounts=tuple(_account(each, reader) for each in looked.accounts),
+        left_out=looked.left_out,
     )
 
 
-def _of_ledger(
-    tx: Transaction,
-) -> tuple[datetime, tuple[Matter, ...], tuple[CampaignLine, ...], tuple[AccountLine, ...]]:
-    return tx.now, attention(tx), campaigns(tx), accounts(tx)
+def _of_ledger(tx: Transaction, dag_ids: frozenset[str]) -> _Looked:
+    looked = _Looked(tx.now)
+    parts: dict[str, Callable[[], None]] = {
+        "What needs a person now": lambda: setattr(looked, "matters", attention(tx, dag_ids)),
+        "Campaigns": lambda: setattr(looked, "lines", campaigns(tx, dag_ids)),
+        "Accounts": lambda: setattr(looked, "accounts", accounts(tx, dag_ids)),
+    }
+    for name, look in parts.items():
+        try:
+            with legible():
+                look()
+        except RowUnreadable as error:
+            looked.left_out = (*looked.left_out, f"{name}: {error}")
+    return looked
 
 
 def _of_airflow(dags: Mapping[str, CampaignDag], reader: Reader, now: datetime) -> Iterator[Matter]:
@@ -206,12 +237,25 @@ def _matter(matter: Matter, reader: Reader, now: datetime, connections: Sequence
 def _campaigns(
     dags: Mapping[str, CampaignDag], lines: Sequence[CampaignLine], reader: Reader
 ) -> tuple[CampaignShown, ...]:
-    by_dag = {line.last.dag_id: line for line in lines}
+    by_dag = defaultdict[str, list[CampaignLine]](list)
+    for line in sorted(lines, key=lambda each: each.last.planned_at, reverse=True):
+        by_dag[line.last.dag_id].append(line)
     names = sorted({*dags, *by_dag})
     runs = last_runs(names)
     may_read = [run for run in runs.values() if run.is_over and reader.may_read_xcoms(run.dag_id)]
     reports = returned([(run.dag_id, run.run_id) for run in may_read], REPORT)
-    return tuple(_campaign(name, dags.get(name), by_dag.get(name), runs.get(name), reports) for name in names)
+    return tuple(
+        _campaign(
+            name,
+            dags.get(name),
+            line,
+            runs.get(name) if nth == 0 else None,
+            reports,
+            account=line.last.account if line and len({each.last.account for each in by_dag[name]}) > 1 else "",
+        )
+        for name in names
+        for nth, line in enumerate(by_dag.get(name) or [None])
+    )
 
 
 def _campaign(
@@ -220,12 +264,15 @@ def _campaign(
     line: CampaignLine | None,
     last: RunFacts | None,
     reports: Mapping[tuple[str, str], Any],
+    *,
+    account: str,
 ) -> CampaignShown:
     counts = counts_of(line.last.funnel) if line else {}
     report = reports.get((last.dag_id, last.run_id)) if last else None
     return CampaignShown(
         name=line.last.campaign if line else dag_id,
         dag_id=dag_id,
+        account=account,
         dag=dag,
         line=line,
         last=last,

@@ -7,6 +7,7 @@ API server four threads and no more. Whoever finds all places taken is told so a
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from capillary.errors import CapillaryError
 from capillary.hooks import ledger_url_of
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
-from capillary.ui.errors import LedgerBusy, LedgerSilent, NoConnection
+from capillary.ui.errors import LedgerBusy, LedgerSilent, NoConnection, RowUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,7 @@ ANSWER_WITHIN_S: Final = 3.0
 #: Of that, for one statement: PostgreSQL ends it by itself, so that the thread is free again.
 STATEMENT_S: Final = 2.5
 _CONNECT_S: Final = 3
+_LOOK_AGAIN_S: Final = 0.1
 
 _T = TypeVar("_T")
 
@@ -54,14 +56,22 @@ class LedgerReader:
         self._lock = Lock()
         self._open: tuple[URL, Ledger] | None = None
 
-    async def ask(self, question: Callable[[Transaction], _T]) -> _T:
+    async def ask(self, question: Callable[[Transaction], _T], *, patience_s: float = 0.0) -> _T:
         """Return the answer to a question about the ledger.
+
+        Args:
+            question: asked in one short transaction.
+            patience_s: how long to wait for a place where all are taken, seconds.
 
         Raises:
             NoConnection: the API server has no such connection.
             LedgerBusy, LedgerSilent: four pages look already; no answer came in time.
+            RowUnreadable: what it holds is not as this version writes it.
             CapillaryError: the ledger cannot be read, and why.
         """
+        until = time.monotonic() + patience_s
+        while self._taken >= PLACES and time.monotonic() < until:  # noqa: ASYNC110 - places are left from threads
+            await asyncio.sleep(_LOOK_AGAIN_S)
         return await self.run(lambda: self.look(question))
 
     async def run(self, work: Callable[[], _T]) -> _T:
@@ -103,10 +113,11 @@ class LedgerReader:
         """Ask in this thread, in one short transaction that reads only.
 
         Raises:
+            RowUnreadable: what it holds is not as this version writes it.
             CapillaryError: the ledger cannot be read, and why.
         """
         try:
-            with self._ledger() as ledger, ledger.read() as tx:
+            with self._ledger() as ledger, ledger.read() as tx, legible():
                 return question(tx)
         except DATABASE_ERRORS as error:
             self._forget()
@@ -149,6 +160,19 @@ class LedgerReader:
             opened, self._open = self._open, None
         if opened is not None:
             opened[1].let_go()
+
+
+@contextmanager
+def legible() -> Iterator[None]:
+    """Turn what Python says of an odd value in a row into a sentence.
+
+    Raises:
+        RowUnreadable: a word or a date is none that this version knows.
+    """
+    try:
+        yield
+    except (ValueError, LookupError) as error:
+        raise RowUnreadable(type(error).__name__) from error
 
 
 def _impatient(url: URL) -> URL:

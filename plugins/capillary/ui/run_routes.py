@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Annotated, Final
@@ -13,9 +12,12 @@ from typing import Annotated, Final
 from fastapi import APIRouter, HTTPException, Query, Request, status
 from fastapi.responses import Response, StreamingResponse
 
-from capillary.ledger.run_page import CUSTOMERS_SHOWN, FailedCustomer, Place, failed_customers_of
+from capillary.errors import CapillaryError
+from capillary.ledger.database import Transaction
+from capillary.ledger.run_page import CUSTOMERS_SHOWN, Place, failed_customers_of
 from capillary.ui.access import Reader, ReaderDep
 from capillary.ui.airflow_facts import CampaignDag, RunFacts
+from capillary.ui.failed_csv import HEADER, broken_off, rows_of
 from capillary.ui.orders import (
     Action,
     Choice,
@@ -38,18 +40,12 @@ _RENEW_S: Final = 5
 _RENEW_OVER_S: Final = 60
 #: Customers of a part of the CSV: each part is one short look into the ledger.
 _PART: Final = 5_000
-#: A cell that begins so is a formula for a spreadsheet; a checker's words come from outside.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-_COLUMNS: Final = (
-    "customer_id",
-    "outcome",
-    "code",
-    "checker_message",
-    "request_error",
-    "request_key",
-    "platform_request_ids",
-    "asked_again",
-)
+#: A file that was begun waits so long for a place, seconds: it must not break off.
+_PATIENCE_S: Final = 30.0
+#: Where a page of customers ends: two numbers.
+_PLACE: Final = re.compile(r"([0-9]{1,19})-([0-9]{1,19})", re.ASCII)
+#: The ledger's columns of numbers end there.
+_LARGEST: Final = 2**63 - 1
 
 
 @ROUTER.get("/runs/{dag_id}/{run_id}")
@@ -66,7 +62,7 @@ async def run_page(request: Request, reader: ReaderDep, dag_id: str, run_id: str
 async def failed_csv(request: Request, reader: ReaderDep, dag_id: str, run_id: str) -> Response:  # noqa: ARG001 - asked
     """Send every customer of the run that ended without the badge."""
     ledger: LedgerReader = request.app.state.ledger
-    first = await ledger.ask(partial(failed_customers_of, dag_id=dag_id, run_id=run_id, limit=_PART))
+    first = await ledger.ask(partial(_part, dag_id=dag_id, run_id=run_id, after=None))
     name = "".join(each if each.isascii() and each.isalnum() else "-" for each in f"{dag_id}-{run_id}")
     headers = {"Content-Disposition": f'attachment; filename="failed-{name[:150]}.csv"'}
     return protect(StreamingResponse(_csv(ledger, dag_id, run_id, first), media_type="text/csv", headers=headers))
@@ -146,30 +142,28 @@ _NOT_NOW: Final = {
 def _place(after: str) -> Place | None:
     if not after:
         return None
-    try:
-        request_id, customer_id = map(int, after.split("-"))
-    except ValueError:
-        raise HTTPException(status.HTTP_404_NOT_FOUND, f"{after!r} is not a place in the list.") from None
-    return Place(request_id, customer_id)
+    found = _PLACE.fullmatch(after)
+    place = Place(*map(int, found.groups())) if found else None
+    if place is None or max(place) > _LARGEST:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"{after[:50]!r} is not a place in the list.")
+    return place
 
 
-async def _csv(ledger: LedgerReader, dag_id: str, run_id: str, part: Sequence[FailedCustomer]) -> AsyncIterator[str]:
-    yield ",".join(_COLUMNS) + "\n"
-    while part:
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        for each in part:
-            writer.writerow(_cell(getattr(each, name)) for name in _COLUMNS)
-        yield out.getvalue()
-        if len(part) < _PART:
+def _part(tx: Transaction, dag_id: str, run_id: str, after: Place | None) -> tuple[str, Place | None]:
+    """Return the rows of a part, and where the next one begins; None: there is none. Runs in a reader's thread."""
+    part = failed_customers_of(tx, dag_id, run_id, after=after, limit=_PART)
+    return rows_of(part), part[-1].place if len(part) == _PART else None
+
+
+async def _csv(ledger: LedgerReader, dag_id: str, run_id: str, first: tuple[str, Place | None]) -> AsyncIterator[str]:
+    yield HEADER
+    rows, after = first
+    yield rows
+    while after is not None:
+        ask = partial(_part, dag_id=dag_id, run_id=run_id, after=after)
+        try:
+            rows, after = await ledger.ask(ask, patience_s=_PATIENCE_S)
+        except CapillaryError as error:
+            yield broken_off(str(error))  # the 200 is sent: the file itself must say it
             return
-        after = part[-1].place
-        part = await ledger.ask(partial(failed_customers_of, dag_id=dag_id, run_id=run_id, after=after, limit=_PART))
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return "" if value is None else value
+        yield rows

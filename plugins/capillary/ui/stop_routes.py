@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from airflow.api_fastapi.core_api.security import requires_access_connection
 from airflow.api_fastapi.logging.decorators import action_logging
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, status
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.stops import Scope, Stop, await_claims, connections_of, order_stop, resume
-from capillary.ui.access import FromHereDep, Reader, ReaderDep
+from capillary.ui.access import FromHereDep, LoggedAsSentDep, Reader, ReaderDep
 from capillary.ui.errors import LedgerSilent
 from capillary.ui.reading import LedgerReader
 from capillary.ui.rendering import HEADERS, page
@@ -68,6 +69,20 @@ class ResumeOrder(BaseModel):
     campaign: str = ""
 
 
+def _ordered(model: type[BaseModel], event: str) -> tuple[Any, ...]:
+    """Return what is asked before an order, and then writes it into Airflow's audit log: never one that is refused."""
+
+    async def valid(request: Request) -> None:
+        try:
+            model.model_validate(await request.json())
+        except ValidationError as error:
+            raise RequestValidationError(
+                [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_input=False)]
+            ) from None
+
+    return (_MAY_EDIT, FromHereDep, LoggedAsSentDep, Depends(valid), Depends(action_logging(event=event)))
+
+
 @ROUTER.get("/confirm/stop/{connection_id}")
 async def confirm_stop(
     request: Request, reader: ReaderDep, connection_id: str, account: Annotated[str, Query()]
@@ -91,7 +106,8 @@ async def confirm_resume(
 
 
 @ROUTER.post(
-    "/stop/{connection_id}", dependencies=[_MAY_EDIT, FromHereDep, Depends(action_logging(event="badges.stop"))]
+    "/stop/{connection_id}",
+    dependencies=[*_ordered(StopOrder, "badges.stop")],
 )
 async def stop_account(request: Request, reader: ReaderDep, connection_id: str, order: StopOrder) -> Response:
     """Stop all sending of an account: once this is answered, no process begins to send for it."""
@@ -110,7 +126,8 @@ async def stop_account(request: Request, reader: ReaderDep, connection_id: str, 
 
 
 @ROUTER.post(
-    "/resume/{connection_id}", dependencies=[_MAY_EDIT, FromHereDep, Depends(action_logging(event="badges.resume"))]
+    "/resume/{connection_id}",
+    dependencies=[*_ordered(ResumeOrder, "badges.resume")],
 )
 async def resume_account(request: Request, reader: ReaderDep, connection_id: str, order: ResumeOrder) -> Response:
     """Release a stop; this alone sends nothing."""

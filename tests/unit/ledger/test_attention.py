@@ -393,3 +393,61 @@ def test_what_waits_gets_its_deadline_from_airflow_and_the_soonest_comes_first(l
 
 def test_what_airflow_alone_knows_is_named_apart() -> None:
     assert {Kind.FILE_BROKEN, Kind.KEEPING_LATE, Kind.PAUSED} == OF_AIRFLOW
+
+
+def of_dag(ledger: Ledger, dag_id: str) -> list[Matter]:
+    with ledger.read() as tx:
+        return list(attention(tx, {dag_id}))
+
+
+def test_of_a_campaign_that_two_dags_plan_each_is_told_its_own_counts(ledger: Ledger) -> None:
+    read_now(ledger)
+    for dag_id, customers, connection in (("mine", [1], "till_a"), ("theirs", [2, 3], "till_b")):
+        order = run(f"run_of_{dag_id}", dag_id=dag_id, capillary_conn_id=connection, customers_per_request=1)
+        for request in requests_of(ledger, plan(ledger, customers, order)):
+            send(ledger, request.id)
+            see(ledger, request.id, f"p-{request.id}", decided=False)
+    for dag_id, requests, connection in (("mine", 1, "till_a"), ("theirs", 2, "till_b")):
+        (waiting,) = of_dag(ledger, dag_id)
+        assert (waiting.kind, waiting.run_id, waiting.connection) == (Kind.WAITING, f"run_of_{dag_id}", connection)
+        assert (waiting.requests, waiting.customers) == (requests, requests)
+    assert of_dag(ledger, "neither") == []
+    (both,) = matters(ledger)
+    assert both.requests == 3
+
+
+def test_counts_of_a_whole_account_are_those_of_the_dags_that_are_asked_for(ledger: Ledger, clock: Clock) -> None:
+    for dag_id, customers in (("mine", [1]), ("theirs", [2, 3])):
+        order = run(dag_id, dag_id=dag_id, campaign=dag_id, occasion=dag_id, customers_per_request=1)
+        for request in requests_of(ledger, plan(ledger, customers, order)):
+            send(ledger, request.id)
+            with ledger.write() as tx:
+                record_sighting(tx, request.id, Seen(f"p-{request.id}", "APPROVED", decided=True, auto_approved=True))
+    read_now(ledger)
+    clock.advance(hours=3)
+    for dag_id, requests in (("mine", 1), ("theirs", 2)):
+        found = {each.kind: each for each in of_dag(ledger, dag_id)}
+        assert found[Kind.AUTO_APPROVED].requests == requests
+        assert (found[Kind.LIST_UNREAD].requests, found[Kind.LIST_UNREAD].customers) == (requests, requests)
+
+
+def test_a_failed_run_is_told_of_its_own_dag_alone(ledger: Ledger) -> None:
+    for request in requests_of(ledger, plan(ledger, [1], run("r", dag_id="theirs"))):
+        settle_as(ledger, request.id, Outcome.FAILED)
+    assert of_dag(ledger, "mine") == []
+    assert [each.kind for each in of_dag(ledger, "theirs")] == [Kind.FAILED]
+
+
+def test_a_canary_of_another_dag_is_told_without_its_name(ledger: Ledger) -> None:
+    order = run("secret", dag_id="theirs", campaign="theirs", canary=True)
+    (held,) = requests_of(ledger, plan(ledger, [1, 2], order))
+    send(ledger, held.id)
+    see(ledger, held.id, "p-1", decided=False)
+    plan(ledger, range(11, 31), run("behind", dag_id="mine", campaign="mine", occasion="Mine", canary=True))
+    (waits,) = of_dag(ledger, "mine")
+    assert (waits.kind, waits.dag_id, waits.run_id, waits.customers) == (Kind.CANARY_WAITS, "mine", "behind", 20)
+    assert waits.reason == "the canary of another DAG of this account is not decided yet"
+    with ledger.read() as tx:
+        (named,) = (each for each in attention(tx, {"mine", "theirs"}) if each.kind is Kind.CANARY_WAITS)
+    assert (named.dag_id, named.run_id) == ("theirs", "secret")
+    assert "the canary of theirs, run secret" in (named.reason or "")

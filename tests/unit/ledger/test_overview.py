@@ -128,3 +128,22 @@ def test_an_account_shows_pace_readings_trust_and_stop(ledger: Ledger, clock: Cl
     assert of_accounts(ledger)[0].blocked_until is None
     clock.advance(days=1)
     assert of_accounts(ledger)[1].trusted
+
+
+def test_of_a_campaign_that_two_dags_plan_each_has_a_line_of_its_own(ledger: Ledger) -> None:
+    for dag_id, customers, connection in (("mine", [1], "till_a"), ("theirs", [2, 3], "till_b")):
+        order = run(f"run_of_{dag_id}", dag_id=dag_id, capillary_conn_id=connection)
+        send(ledger, requests_of(ledger, plan(ledger, customers, order))[0].id)
+    with ledger.write() as tx:
+        scans.ensure(tx, "nobody.example/1")
+    told = {
+        line.last.dag_id: (line.last.run_id, line.last.funnel.planned, line.requests_in_doubt) for line in lines(ledger)
+    }
+    assert told == {"mine": ("run_of_mine", 1, 1), "theirs": ("run_of_theirs", 2, 1)}
+    with ledger.read() as tx:
+        (mine,) = campaigns(tx, {"mine"})
+        (account,) = accounts(tx, {"mine"})
+        assert (campaigns(tx, {"neither"}), accounts(tx, {"neither"})) == ((), ())
+    assert (mine.last.run_id, mine.last.funnel.planned, mine.requests_in_doubt) == ("run_of_mine", 1, 1)
+    assert (account.account, account.dag_ids, account.connections) == (ACCOUNT, ("mine",), ("till_a",))
+    assert len(of_accounts(ledger)) == 2

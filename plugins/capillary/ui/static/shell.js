@@ -12,7 +12,10 @@ const TAB = "/plugin/badges_run";
 const RUN = /^runs\/([^/]+)\/([^/]+)$/;
 const SLOW_MS = 300;
 
-/** A customer's id stands in no log, and servers log addresses: it stands behind their #, and is sent in this header. */
+/** A customer's id stands in no log, and servers log addresses: it stands behind their #, and is sent in this header.
+ *
+ * Whoever logs in again is sent back to the address in the browser's bar, as a query, which is logged. So what stands
+ * behind its # is taken out of the bar once it is read, and kept with the entry of the browser's history. */
 const PLACE = "X-Badge-Place";
 
 /** Where a link of ours leads within Airflow's UI; null: nowhere, it is an address of its own. */
@@ -27,7 +30,28 @@ function withinAirflow(href) {
   }
   if (!url.href.startsWith(AIRFLOW.href)) return null;
   const rest = url.pathname.slice(AIRFLOW.pathname.length);
-  return /^(api|auth|ui)\//.test(rest) ? null : `/${rest}${url.search}`;
+  // "//host" would be another host for whoever opens it.
+  return /^(\/|(api|auth|ui)\/)/.test(rest) ? null : `/${rest}${url.search}`;
+}
+
+/** The address of a place in Airflow's UI. "./" before it: a colon or a slash in it is no scheme and no host. */
+function addressOf(path) {
+  return new URL(`./${path.replace(/^\/+/, "")}`, AIRFLOW).href;
+}
+
+/** Whether an address is a page: neither a script nor anything else that a browser would run. */
+function isPage(href) {
+  try {
+    return ["http:", "https:"].includes(new URL(href, location.href).protocol);
+  } catch {
+    return false;
+  }
+}
+
+/** An address without what stands behind its #, and that. */
+function split(href) {
+  const [before, ...behind] = href.split("#");
+  return [before, behind.join("#")];
 }
 
 /** The address of the page that belongs to a place in Airflow's UI. */
@@ -73,11 +97,13 @@ class View {
   }
 
   /** Shows what is on the plain page already. */
-  adopt(address) {
-    this.address = address;
+  adopt() {
     this.wire();
-    globalThis.addEventListener("hashchange", () => this.show(location.href));
-    if (location.hash) this.show(address);
+    const here = () => this.show(placeOfTheBar());
+    globalThis.addEventListener("hashchange", here);
+    globalThis.addEventListener("popstate", here);
+    this.address = placeOfTheBar();
+    if (this.address.includes("#")) this.show(this.address);
   }
 
   async show(address, { renewal = false } = {}) {
@@ -96,7 +122,7 @@ class View {
     if (asked !== this.asked) return;
     if (reply?.status === 401) {
       const login = new URL("api/v2/auth/login", AIRFLOW);
-      login.searchParams.set("next", location.href);
+      login.searchParams.set("next", split(location.href)[0]);
       location.replace(login.href);
       return;
     }
@@ -143,8 +169,12 @@ class View {
 
   wire() {
     for (const link of this.root.querySelectorAll("a[href]")) {
+      if (!isPage(link.href)) {
+        link.removeAttribute("href");
+        continue;
+      }
       const path = withinAirflow(link.href);
-      if (path !== null && this.navigate) link.href = new URL(path.slice(1), AIRFLOW).href;
+      if (path !== null && this.navigate) link.href = addressOf(path);
       else if (new URL(link.href).origin !== location.origin) {
         link.target = "_blank";
         link.rel = "noopener noreferrer";
@@ -198,6 +228,10 @@ class View {
     const link = event.target.closest?.("a[href]");
     if (!link || !this.navigate || event.defaultPrevented || event.button !== 0 || link.target === "_blank") return;
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey || link.hasAttribute("download")) return;
+    if (!isPage(link.href)) {
+      event.preventDefault();
+      return;
+    }
     const path = withinAirflow(link.href);
     if (path === null) return;
     event.preventDefault();
@@ -234,7 +268,7 @@ class View {
     const url = new URL(href, location.origin);
     const path = withinAirflow(url.href);
     if (this.navigate && path !== null) this.navigate(path);
-    else location.assign(url.href);
+    else if (isPage(url.href)) location.assign(url.href);
   }
 }
 
@@ -311,6 +345,14 @@ function age(iso) {
   return seconds < 0 ? `in ${said}` : `${said} ago`;
 }
 
+/** Where the plain page is, with what stands behind its #; the bar itself loses that. */
+function placeOfTheBar() {
+  const [address, behind] = split(location.href);
+  if (!behind) return history.state?.badgePlace ? `${address}#${history.state.badgePlace}` : address;
+  history.replaceState({ ...history.state, badgePlace: behind }, "", address);
+  return `${address}#${behind}`;
+}
+
 /** Airflow's look, from the document's own style sheet, once for all views. */
 let sheet;
 function styles() {
@@ -327,13 +369,21 @@ function styles() {
 function Badges({ dagId, runId }) {
   const { createElement, useEffect, useRef } = globalThis.React;
   const { useLocation, useNavigate } = globalThis.ReactRouterDOM;
-  const { pathname, search, hash } = useLocation();
+  const { pathname, search, hash, state } = useLocation();
   const navigate = useNavigate();
   const holder = useRef(null);
   const view = useRef(null);
   const go = useRef(navigate);
-  go.current = navigate;
-  const address = pageOf(pathname, `${search}${hash}`, dagId, runId);
+  // The router keeps the state in the browser's history, and the bar never shows what stands behind the #.
+  go.current = (path) => {
+    const [to, behind] = split(path);
+    navigate(to, behind ? { state: { badgePlace: behind } } : {});
+  };
+  const behind = hash.slice(1) || state?.badgePlace;
+  const address = pageOf(pathname, `${search}${behind ? `#${behind}` : ""}`, dagId, runId);
+  useEffect(() => {
+    if (hash) navigate({ pathname, search }, { replace: true, state: { ...state, badgePlace: hash.slice(1) } });
+  }, [hash]);
   useEffect(() => {
     const root = holder.current.shadowRoot ?? holder.current.attachShadow({ mode: "open" });
     root.replaceChildren();
@@ -358,7 +408,7 @@ if (document.documentElement.hasAttribute("data-plain-page")) {
   let theme = localStorage.getItem("theme");
   if (theme !== "dark" && theme !== "light") theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   document.documentElement.classList.add(theme);
-  new View(document, { scrolls: document.documentElement }).adopt(location.href);
+  new View(document, { scrolls: document.documentElement }).adopt();
 } else {
   const lent = globalThis.React?.createElement && globalThis.ReactRouterDOM?.useNavigate;
   globalThis.AirflowPlugin = lent ? Badges : Plain;

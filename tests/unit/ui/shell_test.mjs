@@ -1,0 +1,58 @@
+// Loads shell.js without a browser and prints what it makes of addresses, as JSON.
+import fs from "node:fs";
+
+const [source] = process.argv.slice(2);
+const said = { replaced: null, shown: [], fetched: [] };
+globalThis.localStorage = { getItem: () => null };
+globalThis.document = { documentElement: { hasAttribute: () => false } };
+globalThis.addEventListener = () => {};
+globalThis.location = {
+  href: "https://airflow.example/capillary/customer#1000042",
+  origin: "https://airflow.example",
+  replace: (url) => (said.login = url),
+  assign: (url) => (said.assigned = url),
+};
+globalThis.history = {
+  state: { key: "k" },
+  replaceState: (state, _title, url) => {
+    said.replaced = [state, url];
+    globalThis.history.state = state;
+    globalThis.location.href = url;
+  },
+};
+globalThis.fetch = async (url, options) => {
+  said.fetched.push([String(url), options.headers["X-Badge-Place"] ?? null]);
+  return { status: 401, headers: { get: () => null }, text: async () => "" };
+};
+const text = fs
+  .readFileSync(source, "utf8")
+  .replaceAll("import.meta.url", '"https://airflow.example/capillary/static/shell.js"');
+const exposed = "\nglobalThis.shell = { View, withinAirflow, placeOfTheBar };";
+await import(`data:text/javascript,${encodeURIComponent(text + exposed)}`);
+const { View, withinAirflow, placeOfTheBar } = globalThis.shell;
+
+const links = JSON.parse(process.argv[3]).map((href) => ({
+  href,
+  removeAttribute() {
+    this.href = null;
+  },
+}));
+const root = { addEventListener() {}, querySelector: () => null, querySelectorAll: (what) => (what === "a[href]" ? links : []) };
+const navigated = [];
+const view = new View(root, { scrolls: {}, navigate: (path) => navigated.push(path) });
+clearInterval(view.clock);
+const asked = links.map((link) => link.href);
+view.wire();
+said.wired = links.map((link) => link.href);
+for (const href of asked) {
+  let prevented = false;
+  const before = navigated.length;
+  view.follow({ target: { closest: () => ({ href, hasAttribute: () => false }) }, button: 0, preventDefault: () => (prevented = true) });
+  said.shown.push([prevented, navigated.length > before ? navigated.at(-1) : null]);
+}
+said.place = placeOfTheBar();
+said.again = placeOfTheBar();
+globalThis.location.href = "https://airflow.example/plugin/badges/customer#1000042";
+await view.show("https://airflow.example/capillary/customer#1000042");
+console.log(JSON.stringify(said));
+process.exit(0);
