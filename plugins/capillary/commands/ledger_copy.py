@@ -57,9 +57,9 @@ def _said(copied: Copied, *, is_stopped: bool) -> str:
     )
     stop = " Sending is stopped there, as it was here." if is_stopped else ""
     log = (
-        " Somebody reads the old file, and its mark is for now in the file beside it that ends in -wal: a plain copy (cp) "
-        "without that would be taken for a ledger. End who has it open and run the same command again, before you copy "
-        "the file."
+        " Somebody reads the old file, and its mark is for now in the file beside it that ends in -wal: a plain copy "
+        "(cp) without that would be taken for a ledger. End who has it open and run the same command again, before you "
+        "copy the file."
         if copied.is_mark_in_log
         else ""
     )

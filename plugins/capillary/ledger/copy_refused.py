@@ -27,7 +27,7 @@ def assert_not_elsewhere(mark: Moved | None, here: Target, new: Connection, foun
         return
     when = f"{mark.moved_at:%Y-%m-%d %H:%M} UTC"
     if mark.confirmed:
-        seen = "the ledger here is not that one" if found.names else "there is no ledger here"
+        seen = "the ledger here is not that copy, or has changed since" if found.names else "there is no ledger here"
         raise CopyRefused(
             f"this ledger was copied whole to {mark.place} on {when}, and {seen}. The file is stale and is not copied "
             "again: what was sent and stopped since is not in it. If the copy was lost, restore its backup "
@@ -54,9 +54,8 @@ def assert_no_ledger(new: Connection, mark: Moved | None, found: Found, place: s
     if not filled:
         remedy = f"while no task uses them, as their owner: {found.drop}" if found.drop else "drop or rename them"
         raise CopyRefused(
-            f"the database at {place} has tables of a ledger, without rows ({', '.join(sorted(found.names))}): were "
-            f"the copy cut off, tasks would begin anew in them. The copy makes its own; {remedy}. Then run the same "
-            "command again"
+            f"the database at {place} has tables of a ledger, without rows ({', '.join(sorted(found.names))}): if the "
+            f"copy is cut off, tasks take them for the ledger. The copy makes its own; {remedy}. Then run the same command"
         )
     if mark is None:
         raise CopyRefused(
@@ -64,8 +63,8 @@ def assert_no_ledger(new: Connection, mark: Moved | None, found: Found, place: s
             "empty database"
         )
     raise CopyRefused(
-        f"the move to {place} was interrupted, and the ledger there is not empty ({', '.join(filled)}): somebody made "
-        "it since, and used it. Stop every task, note what is stopped (python -m capillary stopped), keep a dump, and "
-        f"drop it: {found.drop}. Run the same command again, stop again what was stopped, and bring back what it had "
-        "sent: python -m capillary ledger import"
+        f"the move to {place} was interrupted, and the ledger there is not empty ({', '.join(filled)}) and not what "
+        "the file holds: somebody made it since, or used it. Stop every task, note what is stopped (python -m capillary "
+        f"stopped), keep a dump, and drop it: {found.drop}. Run the same command, stop again what was stopped, and "
+        "bring back what it had sent: python -m capillary ledger import"
     )

@@ -1,6 +1,6 @@
 """The database that a ledger is copied into: which one it really is, and what of a ledger stands there.
 
-An address is no identity: one database has several names, and one address may lead to several databases (a socket's
+An address does not tell: one database has several names, and one address may lead to several databases (a socket's
 folder, several hosts, a search path).
 """
 
@@ -12,7 +12,6 @@ from typing import Any, Final
 from sqlalchemy import Connection, text
 
 from capillary.ledger.database import Transaction
-from capillary.ledger.errors import LedgerRefused
 from capillary.ledger.moved import Target
 from capillary.ledger.one_place import NAMES
 from capillary.ledger.server import system_identifier
@@ -28,15 +27,6 @@ _FOUND: Final = text("""
     FROM unnest(CAST(:names AS text[])) AS t(name)
     JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name)) JOIN pg_namespace s ON s.oid = c.relnamespace
     ORDER BY t.name
-""")
-# setval asks for UPDATE; tasks need USAGE only.
-_NOT_NUMBERED: Final = text("""
-    SELECT format('%I.%I', n.nspname, s.relname), quote_ident(current_user)
-    FROM pg_class t JOIN pg_depend d ON d.refobjid = t.oid AND d.deptype IN ('a', 'i')
-    JOIN pg_class s ON s.oid = d.objid JOIN pg_namespace n ON n.oid = s.relnamespace
-    WHERE t.oid IN (SELECT to_regclass(quote_ident(name)) FROM unnest(CAST(:names AS text[])) AS w(name))
-      AND CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'UPDATE') ELSE false END
-    ORDER BY 1
 """)
 
 
@@ -80,17 +70,3 @@ def is_dropped(target: Target, here: Target, conn: Connection) -> bool:
         return True
     is_here = target.database_oid == here.database_oid
     return is_here and conn.execute(_SCHEMA_THERE, {"oid": target.schema_oid}).first() is None
-
-
-def assert_may_number(conn: Connection) -> None:
-    """Refuse a user who may not set the sequences of the tables, before rows are copied.
-
-    Raises:
-        LedgerRefused: with the statement that fixes it.
-    """
-    if rows := conn.execute(_NOT_NUMBERED, {"names": list(NAMES)}).all():
-        raise LedgerRefused(
-            f"the user {rows[0][1]} may not set the ledger's sequences ({', '.join(row[0] for row in rows)}), though "
-            "it made them: its default privileges take the right away. As this user, in this database: ALTER DEFAULT "
-            f"PRIVILEGES GRANT USAGE, SELECT, UPDATE ON SEQUENCES TO {rows[0][1]}; then run the command again"
-        )
