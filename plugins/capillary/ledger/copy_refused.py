@@ -55,7 +55,8 @@ def assert_no_ledger(new: Connection, mark: Moved | None, found: Found, place: s
         remedy = f"while no task uses them, as their owner: {found.drop}" if found.drop else "drop or rename them"
         raise CopyRefused(
             f"the database at {place} has tables of a ledger, without rows ({', '.join(sorted(found.names))}): if the "
-            f"copy is cut off, tasks take them for the ledger. The copy makes its own; {remedy}. Then run the same command"
+            f"copy is cut off, tasks take them for the ledger. The copy makes its own; {remedy}. Then run the same "
+            "command"
         )
     if mark is None:
         raise CopyRefused(
@@ -64,7 +65,7 @@ def assert_no_ledger(new: Connection, mark: Moved | None, found: Found, place: s
         )
     raise CopyRefused(
         f"the move to {place} was interrupted, and the ledger there is not empty ({', '.join(filled)}) and not what "
-        "the file holds: somebody made it since, or used it. Stop every task, note what is stopped (python -m capillary "
-        f"stopped), keep a dump, and drop it: {found.drop}. Run the same command, stop again what was stopped, and "
-        "bring back what it had sent: python -m capillary ledger import"
+        "the file holds: somebody made it since, or used it. Stop every task, note what is stopped (python -m "
+        f"capillary stopped), keep a dump, and drop it: {found.drop}. Run the same command, stop again what was stopped, "
+        "and bring back what it had sent: python -m capillary ledger import"
     )
