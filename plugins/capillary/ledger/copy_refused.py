@@ -66,6 +66,6 @@ def assert_no_ledger(new: Connection, mark: Moved | None, found: Found, place: s
     raise CopyRefused(
         f"the move to {place} was interrupted, and the ledger there is not empty ({', '.join(filled)}) and not what "
         "the file holds: somebody made it since, or used it. Stop every task, note what is stopped (python -m "
-        f"capillary stopped), keep a dump, and drop it: {found.drop}. Run the same command, stop again what was stopped, "
-        "and bring back what it had sent: python -m capillary ledger import"
+        f"capillary stopped), keep a dump, and drop it: {found.drop}. Run the same command, stop again what was "
+        "stopped, and bring back what it had sent: python -m capillary ledger import"
     )
