@@ -56,4 +56,13 @@ def _said(copied: Copied, *, is_stopped: bool) -> str:
         else f"copied to {copied.place}: {rows} ({held}); every row keeps its rules"
     )
     stop = " Sending is stopped there, as it was here." if is_stopped else ""
-    return f"{begin}. The old file is refused from now on: change connection badge_ledger to the new database.{stop}"
+    log = (
+        " Somebody reads the old file, and its mark is for now in the file beside it that ends in -wal: a plain copy "
+        "(cp) without that would be taken for a ledger. End who has it open and run the same command again, before you "
+        "copy the file."
+        if copied.is_mark_in_log
+        else ""
+    )
+    return (
+        f"{begin}. The old file is refused from now on: change connection badge_ledger to the new database.{stop}{log}"
+    )

@@ -53,6 +53,8 @@ In reading order:
 - ``run_page``: one run, its requests and its failed customers
 - ``check``: the ledger held against itself
 - ``erase``: one customer taken out
+- ``copy_target``: which database a ledger is copied into, and what stands there
+- ``copy_refused``: why it is not copied there
 - ``moved``: the mark of a SQLite ledger that was copied
 - ``move``: from SQLite into PostgreSQL, whole or not at all
 """

@@ -52,8 +52,9 @@ class LedgerMoved(TransientError):
     def __init__(self, moved_at: str, place: str) -> None:
         super().__init__(
             f"this ledger was moved to {place} on {moved_at} and is not used any more: change connection badge_ledger "
-            "to that database. If there is no ledger, the move was interrupted: run `python -m capillary ledger copy` "
-            "again"
+            "to that database. Where it has no ledger, or an empty one that somebody created since, the move was "
+            "interrupted: run the same `python -m capillary ledger copy` again, which names what to drop first. Create "
+            "no ledger there"
         )
 
 

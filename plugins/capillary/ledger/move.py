@@ -1,8 +1,10 @@
 """A ledger in a SQLite file is copied into PostgreSQL, whole or not at all, and is not used any more afterwards.
 
-All of the new ledger is one transaction: whatever cuts it off leaves an empty database, and the command is run again.
-The old file is locked in the meantime, so nothing is written behind the copy. Its mark (`capillary.ledger.moved`) is
-committed before the new ledger is: for a moment there is no ledger that can be used, and there are never two.
+All of the new ledger is one transaction, its tables too: whatever cuts it off leaves a database without a ledger, which
+nobody can use, and the command is run again. The old file is locked in the meantime, so nothing is written behind the
+copy. Its mark (`capillary.ledger.moved`) is committed before the new ledger is: for a moment there is no ledger that
+can be used, and there are never two. Once the new ledger is committed the mark says so: a file that is stale is not
+copied again.
 
 What may be open. Requests that are planned, wait for a human or have been in doubt for long are rows and nothing else:
 plans keep their numbers and tokens, and tasks go on in the new ledger. A POST that may still be on its way is refused:
@@ -18,17 +20,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, func, select, text
+from sqlalchemy import Column, Connection, Table, func, select, text
 
 from capillary.counted import counted
 from capillary.errors import CapillaryError
 from capillary.ledger.check import faults
+from capillary.ledger.copy_refused import assert_no_ledger, assert_not_elsewhere, rows_of
+from capillary.ledger.copy_target import found_in, target_of
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import CopyRefused, LedgerUnavailable
 from capillary.ledger.migrate import alone, to_newest
-from capillary.ledger.moved import Moved, mark_moved, moved
+from capillary.ledger.moved import Moved, confirm_moved, mark_moved, moved
+from capillary.ledger.one_place import assert_numbers_ahead, assert_one_schema
 from capillary.ledger.opening import DATABASE_ERRORS, place_of, reason_of
-from capillary.ledger.revision import assert_known, assert_schema_current, current_revision
+from capillary.ledger.revision import assert_schema_current, current_revision
 from capillary.ledger.schema import badge_request, badge_run, badge_server, metadata
 from capillary.ledger.soundness import assert_keys, assert_rights, lift_limits
 from capillary.ledger.status import RequestStatus
@@ -38,11 +43,8 @@ CLOCKS_APART: Final = timedelta(seconds=60)
 #: What is copied, in the order of the foreign keys. Which server it is, each ledger knows of itself.
 TABLES: Final = tuple(table for table in metadata.sorted_tables if table is not badge_server)
 _ROWS_AT_ONCE: Final = 10_000
-# A ledger without rows may have given numbers as well.
-_NUMBERED_FROM: Final = text(
-    "SELECT setval(s.given, GREATEST(CAST(:last AS bigint), COALESCE(pg_sequence_last_value(s.given), 0))) "
-    "FROM (SELECT CAST(pg_get_serial_sequence(:name, :column) AS regclass) AS given) s"
-)
+_NUMBERED_FROM: Final = text("SELECT setval(CAST(pg_get_serial_sequence(:name, :column) AS regclass), :last)")
+_LAST_NUMBER: Final = text("SELECT pg_sequence_last_value(CAST(pg_get_serial_sequence(:name, :column) AS regclass))")
 _FAILURES: Final[tuple[type[Exception], ...]] = (CapillaryError, *DATABASE_ERRORS)
 
 
@@ -54,48 +56,57 @@ class Copied:
         place: the new database, without user and password.
         rows: rows by table.
         before: whether an earlier copy had come to its end, and nothing was left to do.
+        is_mark_in_log: whether somebody who reads the old file keeps the mark in its write-ahead log: a plain copy of
+            the file without that does not bear it.
     """
 
     place: str
     rows: Mapping[str, int]
     before: bool = False
+    is_mark_in_log: bool = False
 
 
 def copy_ledger(source: Ledger, target: Ledger) -> Copied:
-    """Copy a ledger into an empty database, check it there, and mark the old one as moved.
+    """Copy a ledger into a database without one, check it there, and mark the old one as moved.
 
     Args:
         source: in SQLite, opened `though_moved`: an earlier copy may have been cut off after the mark.
-        target: in PostgreSQL, opened as `new`: without tables, or with a ledger that has no rows.
+        target: in PostgreSQL, opened as `new`: without any table of a ledger.
 
     Raises:
-        CopyRefused: something is in flight, the new database is not empty, or the rows do not keep the ledger's rules.
-            Nothing was copied.
+        CopyRefused: something is in flight, the new database has tables of a ledger, the old one was moved elsewhere
+            or is stale, or the rows do not keep the ledger's rules. Nothing was copied.
         SchemaBehind, SchemaDiffers: one of the two is of another version than the code.
         LedgerRefused, LedgerUnavailable: a database refuses it, or cannot be reached. Nothing was copied, unless the
-            sentence says that the last commit was not confirmed.
+            sentence says that the last commit was not confirmed, or that the copy is whole.
     """
     place = place_of(target.url)
     is_marked = False
     try:
         with alone(target.engine) as new:
             lift_limits(new)
-            if (before := current_revision(new)) is not None:
-                assert_known(before)
-            to_newest(new)
-            _lock(new)
+            assert_one_schema(new)
+            found = found_in(new)
+            if current_revision(new) is not None:
+                assert_schema_current(new)
+            if not found.names:
+                to_newest(new)
+                _lock(new)
+            here = target_of(Transaction(new, target.now(new)))
             with _held(source) as old:
                 mark = moved(old.conn)
-                filled = [table.name for table in TABLES if _count(new, table)]
-                if mark is not None and filled and _is_copy(old.conn, new, is_place=mark.place == place):
-                    return Copied(place, {table.name: _count(new, table) for table in TABLES}, before=True)
-                _assert_may_be_copied(old, new, mark, filled, place, target)
-                rows = {table.name: _copy(old.conn, new, table) for table in TABLES}
-                _set_numbers(old.conn, new)
-                _assert_whole(old, Transaction(new, target.now(new)), rows)
-                if mark is None:
-                    mark_moved(old.conn, Moved(place, old.now))
-            is_marked = True
+                before = mark is not None and mark.target == here and found.is_whole and _is_copy(old.conn, new)
+                if before:
+                    rows = {table.name: rows_of(new, table) for table in TABLES}
+                else:
+                    assert_not_elsewhere(mark, here, new, found)
+                    assert_no_ledger(new, mark, found, place, TABLES)
+                    _assert_may_be_copied(old, new, place, target)
+                    rows = {table.name: _copy(old.conn, new, table) for table in TABLES}
+                    _set_numbers(old.conn, new)
+                    _assert_whole(old, Transaction(new, target.now(new)), rows)
+                    mark_moved(old.conn, Moved(place, old.now, here))
+            is_marked = not before
     except _FAILURES as error:
         if not is_marked:
             raise
@@ -103,7 +114,26 @@ def copy_ledger(source: Ledger, target: Ledger) -> Copied:
             f"the database at {place} did not confirm the last commit ({type(error).__name__}), and the old ledger is "
             "marked as moved: run the same command again. It finds the copy whole, or copies again"
         ) from None
-    return Copied(place, rows)
+    return Copied(place, rows, before=before, is_mark_in_log=_is_in_log_after_confirming(source, place))
+
+
+def _is_in_log_after_confirming(source: Ledger, place: str) -> bool:
+    """Write into the old file that the copy is whole, and return whether the mark stays in the write-ahead log.
+
+    The log goes into the file, since a plain copy of the file is made without it. A reader may hold that up.
+    """
+    try:
+        with source.write() as tx:
+            confirm_moved(tx.conn)
+        with source.engine.connect() as conn:
+            driver: Any = conn.connection.driver_connection  # SQLAlchemy's own would begin a transaction
+            (is_busy, _, _) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except _FAILURES as error:
+        raise LedgerUnavailable(
+            f"the copy at {place} is whole, and the old file does not take a note of it ({type(error).__name__}): run "
+            "the same command again before anything else"
+        ) from None
+    return bool(is_busy)
 
 
 @contextmanager
@@ -120,35 +150,32 @@ def _held(source: Ledger) -> Iterator[Transaction]:
 
 
 def _lock(new: Connection) -> None:
-    """Let nobody write into the new ledger; whoever reads sees it empty."""
+    """Let nobody write into the new ledger, and ask everything that whoever opens it asks."""
     new.execute(text(f"LOCK TABLE {', '.join(table.name for table in TABLES)} IN SHARE ROW EXCLUSIVE MODE"))
+    assert_one_schema(new)
     assert_rights(new)
     assert_keys(new)
 
 
-def _is_copy(old: Connection, new: Connection, *, is_place: bool) -> bool:
-    """Return whether the new ledger has the old one's plans, whose tokens are in no other; without any the place tells.
+def _is_copy(old: Connection, new: Connection) -> bool:
+    """Return whether the ledger in the marked place is this one's copy: it has its plans, whose tokens are in no other.
 
-    A database may have two names.
+    Without plans it must have every row as it was, and have given every number.
     """
     tokens = select(badge_run.c.token)
-    planned = {*old.execute(tokens).scalars()}
-    return planned <= {*new.execute(tokens).scalars()} if planned else is_place
+    if planned := {*old.execute(tokens).scalars()}:
+        return planned <= {*new.execute(tokens).scalars()}
+    for table in TABLES:
+        rows = {tuple(row) for row in old.execute(select(table))}
+        if rows and not rows <= {tuple(row) for row in new.execute(select(table))}:
+            return False
+    return all(
+        last <= (new.execute(_LAST_NUMBER, {"name": table.name, "column": column.name}).scalar_one() or 0)
+        for table, column, last in _given(old)
+    )
 
 
-def _assert_may_be_copied(
-    old: Transaction, new: Connection, mark: Moved | None, filled: list[str], place: str, target: Ledger
-) -> None:
-    if mark is not None and mark.place != place:
-        raise CopyRefused(
-            f"this ledger was moved to {mark.place} on {mark.moved_at:%Y-%m-%d %H:%M} UTC, and may be moved there "
-            "only: give that database, or restore the backup of the file from before the move"
-        )
-    if filled:
-        raise CopyRefused(
-            f"the ledger at {place} is not empty ({', '.join(filled)}), and two ledgers cannot be joined: give an "
-            "empty database"
-        )
+def _assert_may_be_copied(old: Transaction, new: Connection, place: str, target: Ledger) -> None:
     apart = abs(target.now(new) - old.now)
     if apart > CLOCKS_APART:
         raise CopyRefused(
@@ -174,11 +201,6 @@ def _assert_nothing_in_flight(old: Transaction) -> None:
             f"this again after {until + CLOCKS_APART:%Y-%m-%d %H:%M:%S} UTC, or as soon as wait or badge_upkeep has "
             "found them on the platform"
         )
-
-
-def _count(conn: Connection, table: Table) -> int:
-    found: int = conn.execute(select(func.count()).select_from(table)).scalar_one()
-    return found
 
 
 def _copy(old: Connection, new: Connection, table: Table) -> int:
@@ -208,8 +230,8 @@ def _copy(old: Connection, new: Connection, table: Table) -> int:
     return copied
 
 
-def _set_numbers(old: Connection, new: Connection) -> None:
-    """Have the new ledger number on where the old one was: a number that was given never comes back."""
+def _given(old: Connection) -> Iterator[tuple[Table, Column[Any], int]]:
+    """Yield the tables whose rows are numbered, the column, and the last number that was given."""
     given: dict[str, int] = {
         row.name: row.seq for row in old.execute(text("SELECT name, seq FROM sqlite_sequence")) if row.seq
     }
@@ -218,13 +240,20 @@ def _set_numbers(old: Connection, new: Connection) -> None:
             continue
         last = max(old.execute(select(func.max(column))).scalar_one() or 0, given.get(table.name, 0))
         if last:
-            new.execute(_NUMBERED_FROM, {"name": table.name, "column": column.name, "last": last})
+            yield table, column, last
+
+
+def _set_numbers(old: Connection, new: Connection) -> None:
+    """Have the new ledger number on where the old one was: a number that was given never comes back."""
+    for table, column, last in _given(old):
+        new.execute(_NUMBERED_FROM, {"name": table.name, "column": column.name, "last": last})
+    assert_numbers_ahead(new)
 
 
 def _assert_whole(old: Transaction, new: Transaction, rows: Mapping[str, int]) -> None:
     """Hold the copy against the old ledger and against the ledger's own rules."""
     for table in TABLES:
-        counts = _count(old.conn, table), rows[table.name], _count(new.conn, table)
+        counts = rows_of(old.conn, table), rows[table.name], rows_of(new.conn, table)
         if len(set(counts)) > 1:
             raise CopyRefused(
                 f"{table.name} has {counted(counts[0], 'row')}, {counts[1]} were read and {counts[2]} arrived; nothing "

@@ -18,7 +18,7 @@ from capillary.ledger.revision import VERSION_TABLE
 from capillary.ledger.schema import metadata
 
 #: Tables and views that the ledger reads by their bare names.
-_NAMES: Final = (*sorted(metadata.tables), "badge_customer_status", "badge_funnel", "badge_waiting", VERSION_TABLE)
+NAMES: Final = (*sorted(metadata.tables), "badge_customer_status", "badge_funnel", "badge_waiting", VERSION_TABLE)
 #: What an emergency stop and the claims that it stops must find in one place.
 STOP_NAMES: Final = ("badge_request", "badge_run", "badge_stop")
 #: The tables of one session, as one text: the numbers that PostgreSQL gives them, NULL for what is not found.
@@ -62,7 +62,7 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
-def assert_one_schema(conn: Connection, names: tuple[str, ...] = _NAMES) -> None:
+def assert_one_schema(conn: Connection, names: tuple[str, ...] = NAMES) -> None:
     """Refuse tables that a search path finds in several schemas, or temporary ones in their place.
 
     Raises:

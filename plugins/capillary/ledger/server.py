@@ -71,6 +71,11 @@ def told(tx: Transaction) -> Server | None:
     return Server(*(each[0] if (each := _asked(tx, question)) else "" for question in _ONE_BY_ONE))
 
 
+def system_identifier(tx: Transaction) -> str:
+    """Return which cluster a PostgreSQL server is; empty where it refuses to tell."""
+    return answer[0] if (answer := _asked(tx, _ONE_BY_ONE[0])) else ""
+
+
 def untold(tx: Transaction) -> tuple[str, ...]:
     """Return what the server refuses to tell, in words; nothing on SQLite, which has no server."""
     server = told(tx)
