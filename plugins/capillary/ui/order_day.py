@@ -1,4 +1,4 @@
-"""The day of the trigger form that names a run's occasion: with another one a new run would plan for another occasion."""
+"""The day of the trigger form that names a run's occasion: with another one a new run plans for another occasion."""
 
 from __future__ import annotations
 

@@ -10,16 +10,19 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from capillary.counted import counted
 from capillary.engine.remedies import Advice, advice, code_word, may_be_named, retry_of
+from capillary.ledger.bounds import MAX_INTEGER
 from capillary.ledger.left_over import LeftNow
 from capillary.ledger.reports import FailureCount, most_first
 from capillary.ledger.retryable import Retryable
 from capillary.ledger.status import RETRYABLE, Outcome
 from capillary.ui.airflow_facts import WAIT, CampaignDag, RunFacts
 from capillary.ui.order_day import OrderImpossible, day_of
+
+_NO_SUCH_CODE: Final = f"The trigger form takes no code below 1 or above {MAX_INTEGER:,}"
 
 
 class Action(StrEnum):
@@ -72,10 +75,7 @@ class Choice:
         failure = self.advice.failure
         if may_be_named(failure.error_code):
             return ""
-        return (
-            f"The trigger form takes no code below 1. A retry takes this one only along with every code of "
-            f"{_words(failure.outcome)}."
-        )
+        return f"{_NO_SUCH_CODE}. A retry takes this one only along with every code of {_words(failure.outcome)}."
 
 
 def value_of(failure: FailureCount) -> str:
@@ -262,7 +262,7 @@ def _named(codes: Iterable[int | None]) -> list[str]:
     codes = list(codes)
     if unnamed := sorted(code for code in codes if code is not None and not may_be_named(code)):
         raise OrderImpossible(
-            f"The trigger form takes no code below 1, and {', '.join(map(str, unnamed))} is chosen. Leave it out, or "
+            f"{_NO_SUCH_CODE}, and {', '.join(map(str, unnamed))} is chosen. Leave it out, or "
             "choose every kind of its outcome; where other runs of the occasion have more kinds of it, trigger the run "
             "by hand."
         )
