@@ -47,7 +47,7 @@ In reading order:
 - ``questions``: the daily questions
 - ``answers``: what is asked in them, and the rows of their answers
 - ``outstanding``: which runs left customers that nobody has asked for again
-- ``retryable``: whom a retry on an occasion may take
+- ``retryable``: which customers a retry on an occasion may take
 - ``left_over``: which campaigns a canary holds, and what is left behind a run
 - ``attention``: what needs a person now
 - ``overview``: every campaign and every account at a glance

@@ -1,7 +1,7 @@
-"""Whom a retry on an occasion may take, whichever run asked for them: from the kept counts, less who was asked again.
+"""Which customers a retry on an occasion may take: from the kept counts, less what was asked for again.
 
-A retry is no run's own: it takes whoever ended so on the occasion, other campaigns' customers among them where several
-share it. No customer's row is read but those of retries.
+It takes whoever ended so on the occasion, whichever run asked for them: where campaigns share it, also those of others.
+No customer's row is read but those of retries.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _Ending = tuple[int, str, int | None, int]
 
 
 def retryable(tx: Transaction, plans: Collection[int]) -> tuple[Retryable, ...]:
-    """Return whom a retry may take on the occasions of these plans, by outcome and code.
+    """Return which customers a retry may take on the occasions of these plans, by outcome and code.
 
     Args:
         tx: the transaction.

@@ -78,7 +78,7 @@ class MatterShown:
         run: dag_id and run_id of the run to look at first; None without one, or where the reader may not see it.
         checker_url: the checker's page, where a human has to decide there; empty elsewhere.
         may_resume: the connection by which this reader may resume; None where they may not, or nothing is stopped.
-        may_trigger: whether this reader may start a run of the campaign that is no dry run.
+        may_trigger: whether this reader may start a run of the campaign that submits.
         worth_retrying: whether a retry as things are would take anybody.
     """
 

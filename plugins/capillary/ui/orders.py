@@ -132,7 +132,7 @@ def retry(
         facts: of the run.
         occasion: of the run.
         kinds: the run's failures, and which of them are chosen.
-        on_occasion: whom a retry may take, whichever run of the occasion asked for them.
+        on_occasion: those that a retry may take, whichever run of the occasion asked for them.
 
     Raises:
         OrderImpossible: the campaign is not live, nothing was chosen, a code cannot be named, or the run's occasion.

@@ -42,7 +42,7 @@ class ReportShown:
 
 
 def shown_report(told: object) -> ReportShown | None:
-    """Return a report; None where nothing was returned, or something that is no report."""
+    """Return a report; None where nothing was returned, or something else than a report."""
     if not isinstance(told, Mapping):
         return None
     funnel, known_through = told.get("funnel"), told.get("known_through")

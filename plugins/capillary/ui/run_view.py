@@ -54,7 +54,7 @@ class RunShown:
         picture: its funnel; None where there are no counts yet.
         failures: what became of those without the badge, each with its meaning and remedy.
         left: of these failures, what nobody has asked for again since.
-        on_occasion: whom a retry may take, whichever run on its occasion asked for them.
+        on_occasion: those that a retry may take, whichever run on its occasion asked for them.
         left_now: what is left now of the customers that it left for a later run; None where it has planned nothing.
         failed: a page of the customers themselves.
         actions: what this reader may order.
@@ -257,7 +257,7 @@ def _orders_say(
 
 
 #: Said of a retry that would take nobody as things are.
-_CHOOSE: Final = "Retry the failed: takes none of them by itself; you choose whom."
+_CHOOSE: Final = "Retry the failed: takes none of them by itself; choose the kinds on its page."
 
 
 def _waits(facts: RunFacts | None, view: RunView | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.unit.ledger.test_attention import end
 
 PASSES, DATA = Ending(Outcome.FAILED, error_code=500), Ending(Outcome.FAILED, error_code=1026)
 TEN = {"customers_per_request": 10}
-OTHER = {"campaign": "autumn", "dag_id": "autumn", "shared_occasion": True, **TEN}
+OTHER: dict[str, Any] = {"campaign": "autumn", "dag_id": "autumn", "shared_occasion": True, **TEN}
 
 
 def whom(ledger: Ledger, *plans: int | None) -> set[Retryable]:

@@ -53,7 +53,7 @@ FACTS: Final = RunFacts(
 )
 PASSED: Final = {"verdict": "pass", "sentence": "Done."}
 DRY: Final = PASSED | {"dry_run": True, "requests": 2, "left_over": 0, "funnel": {"eligible": 30, "planned": 30}}
-TEN: Final = {"customers_per_request": 10}
+TEN: Final[dict[str, Any]] = {"customers_per_request": 10}
 
 
 class Ada:
