@@ -41,7 +41,8 @@ class LeftNow:
 
     Attributes:
         by_run: those that the run itself left.
-        customers: those that the last run of its campaign on its occasion left: the run itself, or a later one.
+        customers: those that the last run of its campaign on its occasion left, or took and gave back unsent: the run
+            itself, or a later one.
         later: whether that is a later one.
         canary: whether the last run was held small, as its configuration was not proven.
         proven: whether that configuration is proven now.
@@ -85,8 +86,8 @@ def left_now(tx: Transaction, plans: Collection[int]) -> LeftNow:
     later = any(row.id not in plans for row in last)
     return LeftNow(
         by_run=by_run,
-        # Mapped tasks of one run plan one after the other; what each left is left.
-        customers=sum(row.over_cap for row in last) if later else by_run,
+        # What a later run took and gave back unsent is left again.
+        customers=sum(row.over_cap + row.discarded for row in last) if later else by_run,
         later=later,
         canary=any(row.canary for row in last),
         proven=all(row.proven_at is not None for row in last),

@@ -143,7 +143,7 @@ def _order(action: Action, dag: CampaignDag, facts: RunFacts, shown: RunShown, k
 
 _NOT_NOW: Final = {
     Action.RETRY: "Nobody of this run is left to be retried: nobody failed, or they were asked for again since.",
-    Action.REST: "No customer of this run is left for another one, or a canary holds them back.",
+    Action.REST: "The last run of the campaign on this occasion has left nobody, or a canary holds them back.",
     Action.CARRY_OUT: "This is not a dry run that would plan somebody.",
     Action.LOOK_NOW: "This run does not wait for the checker any more.",
 }

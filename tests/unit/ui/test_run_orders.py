@@ -15,13 +15,15 @@ import httpx
 import pytest
 from sqlalchemy import URL, delete, update
 
+from capillary.ledger.attention import Kind, Matter
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
+from capillary.ledger.reports import FailureCount
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.status import Outcome
 from capillary.plan_preview import PREVIEW
-from capillary.ui import run_view
+from capillary.ui import badges_view, run_view
 from capillary.ui.access import reader
 from capillary.ui.airflow_facts import EXTRACT, REPORT, CampaignDag, RunFacts
 from capillary.ui.app import pages
@@ -167,8 +169,21 @@ async def test_the_rest_is_offered_by_what_is_left_now(ledger: Ledger, airflow: 
     plan(ledger, range(1, 11), run("second", cap=5))
     assert "this run left 8, and the last one after it 3 customers" in await airflow.page("confirm/rest")
     plan(ledger, range(1, 11), run("third"))
-    assert "No customer of this run is left for another one" in await airflow.page("confirm/rest")
+    assert "The last run of the campaign on this occasion has left nobody" in await airflow.page("confirm/rest")
     assert "Take the rest now…" not in await airflow.page("runs")
+    with ledger.write() as tx:
+        tx.conn.execute(update(badge_run).where(badge_run.c.run_id == "third").values(discarded=3))
+    assert "this run left 8, and the last one after it 3 customers" in await airflow.page("confirm/rest")
+
+
+@pytest.mark.parametrize(("dag", "offered"), [(DAG, True), (replace(DAG, live=False), False), (None, False)])
+def test_badges_offers_an_order_where_a_run_of_the_campaign_submits(dag: CampaignDag | None, *, offered: bool) -> None:
+    failures = (FailureCount(Outcome.FAILED, 500, 2),)
+    matter = Matter(
+        kind=Kind.FAILED, campaign="spring", dag_id="spring", run_id="first", failures=failures, customers=2
+    )
+    shown = badges_view._matter(matter, Ada(), FACTS.moment, (), {"spring": dag} if dag else {})  # type: ignore[arg-type]
+    assert shown.may_trigger is offered
 
 
 async def test_what_a_held_run_left_is_offered_once_the_canary_has_passed(ledger: Ledger, airflow: Airflow) -> None:
