@@ -17,9 +17,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainVa
 
 from capillary.api.request_workflow import Entity, normalise_owner_type
 from capillary.campaign.occasion import OCCASION_LIMIT, Occasion, Token, own_name, zone_of
-from capillary.engine.remedies import NO_CODE, code_word
+from capillary.engine.remedies import NO_CODE, code_word, may_be_named
 from capillary.engine.verdict import Policy
-from capillary.ledger.bounds import MAX_INTEGER, unstorable
+from capillary.ledger.bounds import unstorable
 from capillary.ledger.locked_rows import SHARED_PREFIX
 from capillary.ledger.plan import Guards
 from capillary.ledger.status import RETRYABLE, Outcome
@@ -150,7 +150,7 @@ def _code_word(given: object) -> str:
     text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
     if text == NO_CODE:
         return NO_CODE
-    if not isinstance(text, str) or not re.fullmatch("[1-9][0-9]{0,9}", text) or int(text) > MAX_INTEGER:
+    if not isinstance(text, str) or not re.fullmatch("[1-9][0-9]{0,9}", text) or not may_be_named(int(text)):
         raise ValueError(f"{shown(given)} is not a code of the platform")
     return code_word(int(text))
 

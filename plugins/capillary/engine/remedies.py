@@ -20,6 +20,7 @@ from capillary.api.codes import (
     REQUEST_CODES,
     SAYS_NOTHING,
 )
+from capillary.ledger.bounds import MAX_INTEGER
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.status import RETRYABLE, Outcome
 
@@ -89,6 +90,11 @@ def code_of(word: str) -> int | None:
     return None if word == NO_CODE else int(word)
 
 
+def may_be_named(code: int | None) -> bool:
+    """Return whether the trigger form and a plan take this code: the platform's own are positive, as far as told."""
+    return code is None or 1 <= code <= MAX_INTEGER
+
+
 @dataclass(frozen=True, slots=True)
 class Advice:
     """What is said of one kind of failure.
@@ -151,8 +157,11 @@ def advice(failure: FailureCount) -> Advice:
         meaning_of(failure.error_code),
         remedy,
         _WORDS[remedy],
-        # What a checker has refused, a person asks for again, and not a button's default.
-        is_preselected=remedy not in _NOT_BY_ITSELF and remedy is not Remedy.CHECKER,
+        # What a checker has refused, a person asks for again, and not a button's default. Nor does one send a code
+        # that the form refuses.
+        is_preselected=remedy not in _NOT_BY_ITSELF
+        and remedy is not Remedy.CHECKER
+        and may_be_named(failure.error_code),
     )
 
 

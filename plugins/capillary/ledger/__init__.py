@@ -47,7 +47,8 @@ In reading order:
 - ``questions``: the daily questions
 - ``answers``: what is asked in them, and the rows of their answers
 - ``outstanding``: which runs left customers that nobody has asked for again
-- ``left_over``: which campaigns a canary holds
+- ``retryable``: which customers a retry on an occasion may take
+- ``left_over``: which campaigns a canary holds, and what is left behind a run
 - ``attention``: what needs a person now
 - ``overview``: every campaign and every account at a glance
 - ``run_page``: one run, its requests and its failed customers

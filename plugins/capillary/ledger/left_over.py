@@ -1,11 +1,12 @@
-"""Campaigns whose last run left customers behind a canary: it waits for the checker, or has passed since."""
+"""Customers that a run left for a later one: behind a canary that waits or has passed since, and what is left now."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, exists, func, select, tuple_
 
 from capillary.ledger.canary import OpenCanary, open_canary
 from capillary.ledger.conditions import is_open
@@ -32,6 +33,65 @@ class LeftOver:
     planned_at: datetime
     customers: int
     canary: OpenCanary | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftNow:
+    """What is left now of the customers that a run left.
+
+    Attributes:
+        by_run: those that the run itself left.
+        customers: those that the last run of its campaign on its occasion left, or took and gave back unsent: the run
+            itself, or a later one.
+        later: whether that is a later one.
+        canary: whether the last run was held small, as its configuration was not proven.
+        proven: whether that configuration is proven now.
+    """
+
+    by_run: int
+    customers: int
+    later: bool
+    canary: bool
+    proven: bool
+
+    @property
+    def canary_passed(self) -> bool:
+        """Whether a canary held them back, and has passed since."""
+        return self.canary and self.proven
+
+    @property
+    def may_be_taken(self) -> bool:
+        """Whether a new run would take any of them; while a canary is not decided, none, or a few more."""
+        return self.customers > 0 and (self.proven or not self.canary)
+
+
+def left_now(tx: Transaction, plans: Collection[int]) -> LeftNow:
+    """Return what is left now of the customers that a run left.
+
+    Args:
+        tx: the transaction.
+        plans: `badge_run.id` of that run's; it has at least one.
+    """
+    run = badge_run.c
+    scope = (run.account, run.campaign, run.occasion_id)
+    own = tx.conn.execute(select(*scope, run.over_cap).where(run.id.in_(plans))).all()
+    scopes = {tuple(row[:3]) for row in own}
+    newest = select(func.max(run.id)).where(tuple_(*scope).in_(scopes)).group_by(*scope)
+    last = tx.conn.execute(
+        select(badge_run, badge_spec.c.proven_at)
+        .join(badge_spec, badge_spec.c.id == run.spec_id)
+        .where(run.id.in_(newest))
+    ).all()
+    by_run = sum(row.over_cap for row in own)
+    later = any(row.id not in plans for row in last)
+    return LeftNow(
+        by_run=by_run,
+        # What a later run took and gave back unsent is left again.
+        customers=sum(row.over_cap + row.discarded for row in last) if later else by_run,
+        later=later,
+        canary=any(row.canary for row in last),
+        proven=all(row.proven_at is not None for row in last),
+    )
 
 
 def latest_runs() -> Select[tuple[int]]:

@@ -16,7 +16,9 @@ that gathers, and a template that shows.
 - ``run_view``: what the page of a run shows
 - ``plan_view``: what a dry run shows
 - ``stop_routes``: *Stop sending* and *Resume*
+- ``report_view``: what a run's own report tells, as far as it is understood
 - ``orders``: what a person may order, as one call of Airflow's own API
+- ``order_day``: the day of the trigger form that names a run's occasion
 - ``airflow_facts``: campaigns and runs in Airflow's own database
 - ``headline``: a run in one sentence
 - ``state_words``: where a request or an attempt stands, in words

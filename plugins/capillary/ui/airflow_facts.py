@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -153,7 +154,8 @@ def returned(runs: Sequence[tuple[str, str]], task_id: str, key: str = _RETURNED
 
 def deadlines(runs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], datetime]:
     """Return until when a human may decide, for each of these runs whose `wait` has kept it."""
-    return {run: datetime.fromisoformat(str(told)) for run, told in returned(runs, WAIT, DEADLINE).items()}
+    found = {run: _moment(told) for run, told in returned(runs, WAIT, DEADLINE).items()}
+    return {run: moment for run, moment in found.items() if moment is not None}
 
 
 def _returned(
@@ -168,6 +170,14 @@ def _returned(
         )
     )
     return [((row.dag_id, row.run_id), XComModel.deserialize_value(row)) for row in rows]
+
+
+def _moment(told: object) -> datetime | None:
+    """Return a moment with its zone; None of anything else that Airflow may keep in its place."""
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(str(told))
+        return None if moment.utcoffset() is None else moment
+    return None
 
 
 def _planning_task(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -200,6 +210,6 @@ def _run(row: DagRun) -> RunFacts:
         moment=row.logical_date or row.run_after,
         started_at=row.start_date,
         ended_at=row.end_date,
-        conf=row.conf or {},
+        conf=row.conf if isinstance(row.conf, Mapping) else {},
         note=row.note,
     )

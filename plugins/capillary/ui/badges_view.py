@@ -81,7 +81,7 @@ class MatterShown:
         run: dag_id and run_id of the run to look at first; None without one, or where the reader may not see it.
         checker_url: the checker's page, where a human has to decide there; empty elsewhere.
         may_resume: the connection by which this reader may resume; None where they may not, or nothing is stopped.
-        may_trigger: whether this reader may start a run of the campaign.
+        may_trigger: whether this reader may start a run of the campaign that submits.
         worth_retrying: whether a retry as things are would take anybody.
     """
 
@@ -178,7 +178,7 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
     visible = [*with_deadlines(visible, deadlines(waiting))]
     matters = by_urgency([*visible, *_of_airflow(dags, reader, looked.now)])
     return BadgesShown(
-        matters=tuple(_matter(each, reader, looked.now, connections.get(each.account, ())) for each in matters),
+        matters=tuple(_matter(each, reader, looked.now, connections.get(each.account, ()), dags) for each in matters),
         campaigns=_campaigns(dags, looked.lines, reader),
         accounts=tuple(_account(each, reader) for each in looked.accounts),
         left_out=looked.left_out,
@@ -215,10 +215,13 @@ def _of_airflow(dags: Mapping[str, CampaignDag], reader: Reader, now: datetime) 
             yield Matter(kind=Kind.KEEPING_LATE, dag_ids=(UPKEEP,), since=last)
 
 
-def _matter(matter: Matter, reader: Reader, now: datetime, connections: Sequence[str]) -> MatterShown:
+def _matter(
+    matter: Matter, reader: Reader, now: datetime, connections: Sequence[str], dags: Mapping[str, CampaignDag]
+) -> MatterShown:
     visible = matter.dag_id is not None and matter.run_id is not None and matter.dag_id in reader.dag_ids
     if not visible:
         matter = replace(matter, dag_id=None, run_id=None)
+    dag = dags.get(matter.dag_id or "")
     connection = matter.connection or next(iter(connections), None)
     asks_checker = matter.kind in {Kind.WAITING, Kind.CANARY_WAITS} and connection is not None
     return MatterShown(
@@ -229,7 +232,7 @@ def _matter(matter: Matter, reader: Reader, now: datetime, connections: Sequence
         run=(matter.dag_id, matter.run_id) if matter.dag_id and matter.run_id else None,
         checker_url=checker_url(connection) if asks_checker and connection else "",
         may_resume=reader.may_stop_any(connections) if matter.kind is Kind.STOPPED else None,
-        may_trigger=bool(matter.dag_id) and reader.may_trigger(str(matter.dag_id)),
+        may_trigger=dag is not None and dag.live and reader.may_trigger(dag.dag_id),
         worth_retrying=retry_of(matter.failures).customers > 0,
     )
 

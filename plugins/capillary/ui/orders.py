@@ -6,19 +6,23 @@ whether this user may, and writes it into its audit log.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from capillary.campaign.occasion import Occasion, OccasionInvalid
 from capillary.counted import counted
-from capillary.engine.remedies import Advice, advice, code_word, retry_of
-from capillary.ledger.reports import FailureCount
-from capillary.ledger.status import RETRYABLE
+from capillary.engine.remedies import Advice, advice, code_word, may_be_named, retry_of
+from capillary.ledger.bounds import MAX_INTEGER
+from capillary.ledger.left_over import LeftNow
+from capillary.ledger.reports import FailureCount, most_first
+from capillary.ledger.retryable import Retryable
+from capillary.ledger.status import RETRYABLE, Outcome
 from capillary.ui.airflow_facts import WAIT, CampaignDag, RunFacts
+from capillary.ui.order_day import OrderImpossible, day_of
+
+_NO_SUCH_CODE: Final = f"The trigger form takes no code below 1 or above {MAX_INTEGER:,}"
 
 
 class Action(StrEnum):
@@ -65,9 +69,13 @@ class Choice:
     advice: Advice
     chosen: bool
 
-
-class OrderImpossible(Exception):
-    """This cannot be ordered for this run; the message says why."""
+    @property
+    def unnameable(self) -> str:
+        """Return why the trigger form cannot name its code; empty where it can."""
+        failure = self.advice.failure
+        if may_be_named(failure.error_code):
+            return ""
+        return f"{_NO_SUCH_CODE}. A retry takes this one only along with every code of {_words(failure.outcome)}."
 
 
 def value_of(failure: FailureCount) -> str:
@@ -76,69 +84,20 @@ def value_of(failure: FailureCount) -> str:
 
 
 def choices(failures: Iterable[FailureCount], taken: Collection[str] | None) -> tuple[Choice, ...]:
-    """Return every kind of failure; chosen are those that a person named or, where nobody did, those worth a retry."""
-    named = retry_of(failures := tuple(failures))
-    left = {value_of(each.failure) for each in named.left_out}
+    """Return every kind of failure, once; chosen are those that a person named or, where nobody did, worth a retry."""
+    customers = Counter[tuple[Outcome, int | None]]()
+    for each in failures:
+        customers[each.outcome, each.error_code] += each.customers
+    kinds = most_first(FailureCount(*ending, number) for ending, number in customers.items())
+    left = {value_of(each.failure) for each in retry_of(kinds).left_out}
     return tuple(
         Choice(value := value_of(each), advice(each), value not in left if taken is None else value in taken)
-        for each in failures
+        for each in kinds
     )
 
 
-def retry(dag: CampaignDag, facts: RunFacts, occasion: str, kinds: Sequence[Choice]) -> Order:
-    """Return the order to plan again those who ended so.
-
-    Raises:
-        OrderImpossible: nothing was chosen, or the run's occasion cannot be named.
-    """
-    chosen = [each.advice.failure for each in kinds if each.chosen]
-    if not chosen:
-        raise OrderImpossible("Choose at least one kind of failure.")
-    outcomes = {each.outcome for each in chosen}
-    concerned = [each for each in kinds if each.advice.failure.outcome in outcomes]
-    conf: dict[str, Any] = {
-        "dry_run": False,
-        "retry_outcomes": [str(each) for each in RETRYABLE if each in outcomes],
-        **_day(dag, facts, occasion),
-    }
-    taken = concerned
-    if not all(each.chosen for each in concerned) and "retry_codes" in dag.fields:
-        codes = {code_word(each.error_code) for each in chosen}
-        conf["retry_codes"] = sorted(codes)
-        taken = [each for each in concerned if code_word(each.advice.failure.error_code) in codes]
-    beside = [each for each in taken if not each.chosen]
-    customers = sum(each.advice.failure.customers for each in taken)
-    says = [
-        f"Plans up to {counted(customers, 'customer')} again, in a new run of {dag.dag_id}.",
-        "It takes those whose last attempt ended so, as far as the query still returns them, and whoever is new.",
-        "They get new requests, which the checker has to decide. Whoever holds the badge by now is left out.",
-    ]
-    if beside:
-        says.append(
-            "Outcomes and codes are filtered each on its own, so that this takes also: "
-            + ", ".join(f"{each.advice.failure.outcome} {code_word(each.advice.failure.error_code)}" for each in beside)
-            + "."
-        )
-    return _run_order(dag, conf, title="Retry the failed", button="Retry them now", says=says)
-
-
-def rest(dag: CampaignDag, facts: RunFacts, occasion: str, left: int) -> Order:
-    """Return the order for a run that takes the customers that this one left.
-
-    Raises:
-        OrderImpossible: the run's occasion cannot be named.
-    """
-    conf = {"dry_run": False, **_day(dag, facts, occasion)}
-    says = [
-        f"A new run of {dag.dag_id} takes the {counted(left, 'customer')} that this one left.",
-        "The query is asked again, and the campaign's own cap holds.",
-        "The checker has to decide its requests.",
-    ]
-    return _run_order(dag, conf, title="Take the rest now", button="Take them now", says=says)
-
-
-def carry_out(dag: CampaignDag, facts: RunFacts, planned: int, requests: int) -> Order:
-    """Return the order to do in earnest what a dry run has counted.
+def assert_live(dag: CampaignDag) -> None:
+    """Raise where every run of the campaign is a dry run, whatever it is told.
 
     Raises:
         OrderImpossible: the campaign is not live.
@@ -147,13 +106,123 @@ def carry_out(dag: CampaignDag, facts: RunFacts, planned: int, requests: int) ->
         raise OrderImpossible(
             f"{dag.dag_id} is not live, so that every run of it is a dry run. Set live=True in its file first."
         )
+
+
+def only_occasion(occasions: Collection[str]) -> str:
+    """Return the one occasion of a run; empty where none is known.
+
+    Raises:
+        OrderImpossible: its tasks planned for several, and a new run plans for one.
+    """
+    if len(occasions) > 1:
+        raise OrderImpossible(
+            f"This run planned for several occasions ({', '.join(occasions)}), and a new run plans for one. Trigger "
+            "one by hand for each of them."
+        )
+    return next(iter(occasions), "")
+
+
+def retry(
+    dag: CampaignDag, facts: RunFacts, occasion: str, kinds: Sequence[Choice], on_occasion: Sequence[Retryable]
+) -> Order:
+    """Return the order to plan again those who ended so.
+
+    Args:
+        dag: the campaign's.
+        facts: of the run.
+        occasion: of the run.
+        kinds: the run's failures, and which of them are chosen.
+        on_occasion: those that a retry may take, whichever run of the occasion asked for them.
+
+    Raises:
+        OrderImpossible: the campaign is not live, nothing was chosen, a code cannot be named, or the run's occasion.
+    """
+    assert_live(dag)
+    chosen = {(each.advice.failure.outcome, each.advice.failure.error_code) for each in kinds if each.chosen}
+    if not chosen:
+        raise OrderImpossible("Choose at least one kind of failure.")
+    outcomes = {outcome for outcome, _ in chosen}
+    conf: dict[str, Any] = {
+        "dry_run": False,
+        "retry_outcomes": [str(each) for each in RETRYABLE if each in outcomes],
+        **day_of(dag, facts, occasion),
+    }
+    taken = [each for each in on_occasion if each.outcome in outcomes]
+    if any((each.outcome, each.error_code) not in chosen for each in taken) and "retry_codes" in dag.fields:
+        codes = {code for _, code in chosen}
+        conf["retry_codes"] = _named(codes)
+        taken = [each for each in taken if each.error_code in codes]
+    beside = [each for each in taken if (each.outcome, each.error_code) not in chosen]
+    customers = counted(sum(each.customers for each in taken), "customer")
+    says = [
+        f"Plans up to {customers} again, in a new run of {dag.dag_id}{_whose(taken)}.",
+        "It takes those whose last attempt ended so, as far as the query still returns them, and whoever is new.",
+        "They get new requests, which the checker has to decide. Whoever holds the badge by now is left out.",
+    ]
+    if refused := sum(each.by_itself for each in on_occasion if each not in taken):
+        says.append(
+            f"Beside them it takes, as every run does, up to {counted(refused, 'customer')} not accepted before."
+        )
+    if beside:
+        says.append(
+            "Outcomes and codes are filtered each on its own, so that this takes also: "
+            + ", ".join(f"{each.outcome} {code_word(each.error_code)}" for each in beside)
+            + "."
+        )
+    return _run_order(dag, conf, title="Retry the failed", button="Retry them now", says=says)
+
+
+def rest(dag: CampaignDag, facts: RunFacts, occasion: str, left: LeftNow) -> Order:
+    """Return the order for a run that takes the customers that this one left.
+
+    Raises:
+        OrderImpossible: the campaign is not live, or the run's occasion cannot be named.
+    """
+    assert_live(dag)
+    conf = {"dry_run": False, **day_of(dag, facts, occasion)}
+    if left.later:
+        takes = (
+            f"A new run of {dag.dag_id} takes whoever the query returns that is not planned yet: this run left "
+            f"{left.by_run:,}, and the last one after it {counted(left.customers, 'customer')}."
+        )
+    else:
+        takes = (
+            f"A new run of {dag.dag_id} takes the {counted(left.customers, 'customer')} that this one left, as far as "
+            "the query still returns them, and whoever is new."
+        )
+    says = [
+        takes,
+        "The query is asked again, and the campaign's own cap holds.",
+        "The checker has to decide its requests.",
+    ]
+    return _run_order(dag, conf, title="Take the rest now", button="Take them now", says=says)
+
+
+def carry_out(dag: CampaignDag, facts: RunFacts, occasion: str, planned: int, requests: int | None) -> Order:
+    """Return the order to do in earnest what a dry run has counted, on the occasion that it counted for.
+
+    Args:
+        dag: the campaign's.
+        facts: of the dry run.
+        occasion: that it has counted for; empty where nobody knows.
+        planned: customers.
+        requests: of them; None where nobody knows.
+
+    Raises:
+        OrderImpossible: the campaign is not live, or the occasion cannot be named.
+    """
+    assert_live(dag)
     conf = {**{name: value for name, value in facts.conf.items() if name in dag.fields}, "dry_run": False}
     conf.pop("note", None)
+    conf |= day_of(dag, facts, occasion)
+    of_requests = "" if requests is None else f" in {counted(requests, 'request')}"
     says = [
-        f"A new run of {dag.dag_id} submits {counted(planned, 'customer')} in {counted(requests, 'request')}.",
+        f"A new run of {dag.dag_id} submits {counted(planned, 'customer')}{of_requests}.",
         "The query is asked again, so that the numbers may differ from the dry run's.",
         "The checker has to decide each request before anybody is enrolled.",
     ]
+    if "occasion_day" in conf:
+        says.insert(1, f"It plans for the dry run's occasion, that of {conf['occasion_day']}.")
     return _run_order(dag, conf, title="Carry out", button="Submit them now", says=says)
 
 
@@ -188,27 +257,25 @@ def _run_order(dag: CampaignDag, conf: Mapping[str, Any], *, title: str, button:
     )
 
 
-#: How far a run's own moment may be from the day that its campaign's time zone has.
-_NEAR: Final = tuple(timedelta(days=days) for days in (0, -1, 1))
+def _named(codes: Iterable[int | None]) -> list[str]:
+    """Return codes as the trigger form takes them."""
+    codes = list(codes)
+    if unnamed := sorted(code for code in codes if code is not None and not may_be_named(code)):
+        raise OrderImpossible(
+            f"{_NO_SUCH_CODE}, and {', '.join(map(str, unnamed))} is chosen. Leave it out, or "
+            "choose every kind of its outcome; where other runs of the occasion have more kinds of it, trigger the run "
+            "by hand."
+        )
+    return sorted(map(code_word, codes))
 
 
-def _day(dag: CampaignDag, facts: RunFacts, occasion: str) -> dict[str, str]:
-    """Return the form's day that names this run's occasion; nothing where the campaign has only one.
-
-    On another day everybody would be planned for another occasion. Which zone the campaign counts its days in need not
-    be known: the occasion's own name says whether the day is right.
-    """
-    if "occasion_day" not in dag.fields:
-        return {}
-    days = [facts.moment.date() + near for near in _NEAR]
-    with suppress(TypeError, ValueError):
-        days.insert(0, date.fromisoformat(str(facts.conf["occasion_day"]))) if "occasion_day" in facts.conf else None
-    with suppress(OccasionInvalid):
-        pattern = Occasion(dag.occasion)
-        for day in days:
-            if pattern.resolve_day(day).name == occasion:
-                return {"occasion_day": day.isoformat()}
-    raise OrderImpossible(
-        f"No day near this run is of its occasion {occasion!r}: the campaign's occasion was changed since. Trigger "
-        f"{dag.dag_id} by hand, and give Occasion of day."
+def _whose(taken: Sequence[Retryable]) -> str:
+    own = sum(each.of_run for each in taken)
+    others = sum(each.customers for each in taken) - own
+    return (
+        f": {own:,} of this run, and {others:,} of other runs on its occasion, whichever campaign's" if others else ""
     )
+
+
+def _words(outcome: Outcome) -> str:
+    return outcome.replace("_", " ")

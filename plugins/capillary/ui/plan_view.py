@@ -97,8 +97,15 @@ def shown_plan(output: Mapping[str, Any] | None) -> PlanShown | None:
             before_at=None if before is None else datetime.fromisoformat(before["planned_at"]),
             sample=tuple(map(str, preview["sample"])),
         )
-    except (KeyError, TypeError, ValueError):
+    except (ArithmeticError, LookupError, TypeError, ValueError):  # an infinite number is none, either
         return None
+
+
+def occasion_of(output: Mapping[str, Any] | None) -> str:
+    """Return the occasion that a dry run has counted for; empty where the task that planned tells none."""
+    told = (output or {}).get(PREVIEW)
+    occasion = told.get("occasion") if isinstance(told, Mapping) else None
+    return occasion if isinstance(occasion, str) else ""
 
 
 def _guards(told: Sequence[Mapping[str, Any]]) -> tuple[GuardShown, ...]:

@@ -18,14 +18,16 @@ from capillary.ledger.run_page import CUSTOMERS_SHOWN, Place, failed_customers_o
 from capillary.ui.access import Reader, ReaderDep
 from capillary.ui.airflow_facts import CampaignDag, RunFacts
 from capillary.ui.failed_csv import HEADER, broken_off, rows_of
+from capillary.ui.order_day import OrderImpossible
 from capillary.ui.orders import (
     Action,
     Choice,
     Order,
-    OrderImpossible,
+    assert_live,
     carry_out,
     choices,
     look_now,
+    only_occasion,
     rest,
     retry,
 )
@@ -112,9 +114,11 @@ def _ordered(action: Action, shown: RunShown, kinds: Sequence[Choice], reader: R
         raise HTTPException(status.HTTP_403_FORBIDDEN, f"Airflow does not let you {verb} of {shown.dag_id}.")
     if shown.dag is None or shown.facts is None:
         return None, "Airflow does not know this run, or its DAG is not a campaign's any more."
-    if action not in shown.actions:
-        return None, _NOT_NOW[action]
     try:
+        if action is not Action.LOOK_NOW:
+            assert_live(shown.dag)
+        if action not in shown.actions:
+            return None, _NOT_NOW[action]
         return _order(action, shown.dag, shown.facts, shown, kinds), ""
     except OrderImpossible as error:
         return None, str(error)
@@ -123,18 +127,20 @@ def _ordered(action: Action, shown: RunShown, kinds: Sequence[Choice], reader: R
 def _order(action: Action, dag: CampaignDag, facts: RunFacts, shown: RunShown, kinds: Sequence[Choice]) -> Order:
     if action is Action.LOOK_NOW:
         return look_now(facts)
+    occasion = only_occasion(shown.occasions)
     if action is Action.RETRY:
-        return retry(dag, facts, shown.occasion, kinds)
-    if action is Action.REST:
-        return rest(dag, facts, shown.occasion, shown.left_over)
-    report = shown.report or {}
-    return carry_out(dag, facts, report["funnel"]["planned"], report["requests"])
+        return retry(dag, facts, occasion, kinds, shown.on_occasion)
+    if action is Action.REST and shown.left_now is not None:
+        return rest(dag, facts, occasion, shown.left_now)
+    if action is Action.CARRY_OUT and shown.report is not None and shown.report.planned:
+        return carry_out(dag, facts, occasion, shown.report.planned, shown.report.requests)
+    raise OrderImpossible(_NOT_NOW[action])
 
 
 _NOT_NOW: Final = {
     Action.RETRY: "Nobody of this run is left to be retried: nobody failed, or they were asked for again since.",
-    Action.REST: "No customer of this run is left for another one.",
-    Action.CARRY_OUT: "This is not a dry run that would plan somebody, or its campaign is not live.",
+    Action.REST: "The last run of the campaign on this occasion has left nobody, or a canary holds them back.",
+    Action.CARRY_OUT: "This is not a dry run that would plan somebody.",
     Action.LOOK_NOW: "This run does not wait for the checker any more.",
 }
 

@@ -1,0 +1,256 @@
+"""What the pages of a run offer and say, over HTTP: a ledger as it may be, and what Airflow may keep of the run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from html import unescape
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+from sqlalchemy import URL, delete, update
+
+from capillary.ledger.attention import Kind, Matter
+from capillary.ledger.database import Ledger
+from capillary.ledger.migrate import create
+from capillary.ledger.reports import FailureCount
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
+from capillary.ledger.settle import Ending, settle
+from capillary.ledger.status import Outcome
+from capillary.plan_preview import PREVIEW
+from capillary.ui import badges_view, run_view
+from capillary.ui.access import reader
+from capillary.ui.airflow_facts import EXTRACT, REPORT, CampaignDag, RunFacts
+from capillary.ui.app import pages
+from capillary.ui.reading import LedgerReader
+from tests.unit.ledger.orders import ORDER, customers_of, plan, requests_of, run, see, send
+from tests.unit.ledger.test_attention import end
+
+DAG: Final = CampaignDag(
+    dag_id="spring",
+    paused=False,
+    broken=False,
+    live=True,
+    fields=frozenset({"dry_run", "retry_outcomes", "retry_codes", "note"}),
+    schedule=None,
+    next_run_at=None,
+    occasion="Spring 2026",
+    connection="capillary",
+)
+MONTHLY: Final = replace(DAG, fields=DAG.fields | {"occasion_day"}, occasion="Spring {month}")
+FACTS: Final = RunFacts(
+    dag_id="spring",
+    run_id="first",
+    state="success",
+    run_type="manual",
+    by="ada",
+    moment=datetime(2026, 10, 15, 6, 0, tzinfo=UTC),
+    started_at=None,
+    ended_at=None,
+)
+PASSED: Final = {"verdict": "pass", "sentence": "Done."}
+DRY: Final = PASSED | {"dry_run": True, "requests": 2, "left_over": 0, "funnel": {"eligible": 30, "planned": 30}}
+TEN: Final[dict[str, Any]] = {"customers_per_request": 10}
+
+
+class Ada:
+    """A reader who may do everything."""
+
+    dag_ids = frozenset({"spring"})
+
+    def may_trigger(self, _dag_id: str) -> bool:
+        return True
+
+    may_clear = may_read_xcoms = may_trigger
+
+
+class Airflow:
+    """What Airflow knows of the run."""
+
+    def __init__(self, url: URL) -> None:
+        self.dag, self.facts = DAG, FACTS
+        self.told: dict[str, Any] = {}
+        self.app = pages(LedgerReader(lambda: url))
+        self.app.dependency_overrides[reader] = Ada
+
+    def returned(self, runs: list[tuple[str, str]], task: str) -> dict[tuple[str, str], Any]:
+        return {runs[0]: self.told[task]} if task in self.told else {}
+
+    async def page(self, path: str, run_id: str = "first") -> str:
+        self.facts = replace(self.facts, run_id=run_id)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://airflow") as client:
+            reply = await client.get(f"/{path}/spring/{run_id}")
+        assert reply.status_code == 200, reply.text
+        return unescape(reply.text)
+
+    async def conf(self, action: str, run_id: str = "first") -> dict[str, Any]:
+        found = re.search(r'data-body="(.*?)" data-then', await self.page(f"confirm/{action}", run_id), re.DOTALL)
+        assert found, "there is no order"
+        conf: dict[str, Any] = json.loads(found[1])["conf"]
+        return conf
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", new=True, check_schema=False) as made:
+        create(made.engine)
+        yield made
+
+
+@pytest.fixture
+def airflow(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Airflow:
+    made = Airflow(ledger.engine.url)
+    monkeypatch.setattr(run_view, "campaign_dags", lambda _ids: {"spring": made.dag})
+    monkeypatch.setattr(run_view, "run_facts", lambda _dag, _run: made.facts)
+    monkeypatch.setattr(run_view, "returned", made.returned)
+    monkeypatch.setattr(run_view, "deadlines", lambda _runs: {})
+    monkeypatch.setattr(run_view, "checker_url", lambda _conn: "")
+    return made
+
+
+def ended(ledger: Ledger, order: Any, customers: range, code: int | None = 500) -> int | None:  # noqa: ANN401 - an order
+    planned = plan(ledger, customers, order)
+    (request,) = requests_of(ledger, planned)
+    end(ledger, request.id, dict.fromkeys(customers, Ending(Outcome.FAILED, error_code=code)))
+    return planned.badge_run_id
+
+
+async def test_a_retry_says_whose_the_customers_are(ledger: Ledger, airflow: Airflow) -> None:
+    ended(ledger, replace(ORDER, campaign="autumn", dag_id="autumn", shared_occasion=True, **TEN), range(1, 5))
+    ended(ledger, run("first", shared_occasion=True, **TEN), range(7, 9))
+    said = "lans up to 6 customers again, in a new run of spring: 2 of this run, and 4 of other runs on its occasion"
+    assert f"P{said}" in await airflow.page("confirm/retry")
+    assert f"Retry the failed: p{said}" in await airflow.page("runs")
+
+
+async def test_nothing_is_offered_of_a_campaign_that_is_not_live(ledger: Ledger, airflow: Airflow) -> None:
+    ended(ledger, run("first", **TEN), range(1, 3))
+    airflow.told = {REPORT: PASSED}
+    assert "Retry the failed…" in await airflow.page("runs")
+    airflow.dag = replace(DAG, live=False)
+    shown = await airflow.page("runs")
+    assert "Retry the failed…" not in shown
+    assert "spring is not live, so that every run of it is a dry run" in shown
+    for action in ("retry", "rest", "carry-out"):
+        assert "Set live=True in its file first" in await airflow.page(f"confirm/{action}")
+
+
+async def test_a_code_that_the_form_refuses_is_not_preselected_and_said(ledger: Ledger, airflow: Airflow) -> None:
+    ended(ledger, run("first", **TEN), range(1, 3), code=-5)
+    shown = await airflow.page("confirm/retry")
+    assert 'value="failed:-5">' in shown
+    assert "The trigger form takes no code below 1" in shown
+    assert "Choose at least one kind" in shown
+
+
+async def test_mapped_tasks_of_one_occasion_are_one_line_and_of_several_are_refused(
+    ledger: Ledger, airflow: Airflow
+) -> None:
+    ended(ledger, run("first", task_id="a", **TEN), range(1, 3))
+    ended(ledger, run("first", task_id="b", **TEN), range(3, 6))
+    shown = await airflow.page("confirm/retry")
+    assert re.findall(r'name="take" value="(f[^"]+)"', shown) == ["failed:500"]
+    assert "Plans up to 5 customers again, in a new run of spring." in shown
+    ended(ledger, run("first", task_id="c", occasion="Winter", **TEN), range(1, 3))
+    sentence = "This run planned for several occasions (Spring 2026, Winter)"
+    assert sentence in await airflow.page("confirm/retry")
+    assert sentence in await airflow.page("runs")
+
+
+async def test_the_rest_is_offered_by_what_is_left_now(ledger: Ledger, airflow: Airflow) -> None:
+    plan(ledger, range(1, 11), run("first", cap=2))
+    airflow.told = {REPORT: PASSED | {"left_over": 8}}
+    assert "takes the 8 customers that this one left" in await airflow.page("confirm/rest")
+    plan(ledger, range(1, 11), run("second", cap=5))
+    assert "this run left 8, and the last one after it 3 customers" in await airflow.page("confirm/rest")
+    plan(ledger, range(1, 11), run("third"))
+    assert "The last run of the campaign on this occasion has left nobody" in await airflow.page("confirm/rest")
+    assert "Take the rest now…" not in await airflow.page("runs")
+    with ledger.write() as tx:
+        tx.conn.execute(update(badge_run).where(badge_run.c.run_id == "third").values(discarded=3))
+    assert "this run left 8, and the last one after it 3 customers" in await airflow.page("confirm/rest")
+
+
+@pytest.mark.parametrize(("dag", "offered"), [(DAG, True), (replace(DAG, live=False), False), (None, False)])
+def test_badges_offers_an_order_where_a_run_of_the_campaign_submits(dag: CampaignDag | None, *, offered: bool) -> None:
+    failures = (FailureCount(Outcome.FAILED, 500, 2),)
+    matter = Matter(
+        kind=Kind.FAILED, campaign="spring", dag_id="spring", run_id="first", failures=failures, customers=2
+    )
+    shown = badges_view._matter(matter, Ada(), FACTS.moment, (), {"spring": dag} if dag else {})  # type: ignore[arg-type]
+    assert shown.may_trigger is offered
+
+
+async def test_what_a_held_run_left_is_offered_once_the_canary_has_passed(ledger: Ledger, airflow: Airflow) -> None:
+    (canary,) = requests_of(ledger, plan(ledger, range(1, 31), run("canary", canary=True, **TEN)))
+    send(ledger, canary.id)
+    plan(ledger, range(1, 31), run("held", canary=True, **TEN))
+    airflow.told = {REPORT: PASSED | {"canary": True, "canary_passed": False, "left_over": 20}}
+    assert "Take the rest now…" not in await airflow.page("runs", "held")
+    end_it(ledger, canary.id)
+    assert "Take the rest now…" in await airflow.page("runs", "held")
+    assert "takes the 20 customers that this one left" in await airflow.page("confirm/rest", "held")
+
+
+def end_it(ledger: Ledger, request_id: int) -> None:
+    see(ledger, request_id, "p-1")
+    endings = dict.fromkeys(customers_of(ledger, request_id), Ending(Outcome.ENROLLED))
+    with ledger.write() as tx:
+        assert settle(tx, request_id, sightings_read=["p-1"], endings=endings)
+
+
+async def test_a_dry_run_is_carried_out_on_its_own_occasion(airflow: Airflow) -> None:
+    airflow.dag = MONTHLY
+    airflow.told = {REPORT: DRY, EXTRACT: {PREVIEW: {"occasion": "Spring 2026-10"}}}
+    assert await airflow.conf("carry-out") == {"dry_run": False, "occasion_day": "2026-10-15"}
+    airflow.told[EXTRACT] = {PREVIEW: {"occasion": "Autumn 2026-10"}}
+    assert "of its occasion 'Autumn 2026-10'" in await airflow.page("confirm/carry-out")
+
+
+async def test_what_was_given_back_is_not_said_to_be_nobody(ledger: Ledger, airflow: Airflow) -> None:
+    planned = plan(ledger, range(1, 4))
+    with ledger.write() as tx:
+        tx.conn.execute(delete(badge_enrolment))
+        tx.conn.execute(delete(badge_request))
+        tx.conn.execute(update(badge_run).where(badge_run.c.id == planned.badge_run_id).values(discarded=3))
+    shown = await airflow.page("runs")
+    assert "None is left: 3 customers were planned, and 3 of them given back unsent." in shown
+    assert "nobody was planned" not in shown
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {},
+        {"verdict": "pass", "dry_run": True},
+        DRY | {"funnel": {}},
+        DRY | {"funnel": {"planned": "30"}},
+        DRY | {"funnel": {"planned": -1, "eligible": 1e400}},
+        DRY | {"funnel": [1], "requests": None, "left_over": "many", "known_through": 7, "sentence": None},
+        DRY | {"funnel": {"planned": 3}, "requests": {}, "canary": "yes", "left_over": 10**5000},
+        {"verdict": [], "dry_run": "yes", "funnel": "x", "sentence": ["x"]},
+        ["pass"],
+        "pass",
+        7,
+        None,
+    ],
+    ids=lambda report: str(type(report).__name__),
+)
+@pytest.mark.parametrize(
+    "output",
+    [None, [], {PREVIEW: []}, {PREVIEW: {"occasion": 7}}, {PREVIEW: {"customers": 1e400}}],
+    ids=["none", "list", "list within", "number", "infinite"],
+)
+async def test_an_odd_report_is_shown_as_far_as_it_tells(airflow: Airflow, report: object, output: object) -> None:
+    airflow.told = {REPORT: report, EXTRACT: output}
+    assert "How it stands" in await airflow.page("runs")
+    offered = "Carry out…" in await airflow.page("runs")
+    planned = isinstance(report, dict) and report.get("funnel") == {"planned": 3}
+    assert offered is planned
+    shown = await airflow.page("confirm/carry-out")
+    assert ("submits 3 customers." if planned else "This is not a dry run that would plan somebody.") in shown
