@@ -35,7 +35,6 @@ from capillary.engine import (
     before_sending,
     doubt,
     lookalikes,
-    may_send,
     outcomes,
     platform_list,
     polling,
@@ -82,7 +81,6 @@ from capillary.ledger.plan_id import OpenPlan, PlanId
 from capillary.ledger.request_rows import Claim, ConfirmedAbsence
 from capillary.ledger.schema import (
     badge_enrolment,
-    badge_history,
     badge_request,
     badge_result,
     badge_run,
@@ -626,16 +624,6 @@ def _whatever_was_refused(tx: Transaction, account: str, sender: str, done: Days
 _ADVANCE: Final = ledger_history.advance
 
 
-def _anybodys_history(tx: Transaction, account: str, sender: str) -> ledger_history.History:
-    own = _HISTORY(tx, account, sender)
-    senders = tx.conn.execute(select(badge_history.c.sender).where(badge_history.c.account == account)).scalars()
-    every = [_HISTORY(tx, account, each) for each in senders]
-    return next((each for each in every if each.read_at is not None), own)
-
-
-_HISTORY: Final = ledger_history.history
-
-
 BUGS: Final[Mapping[str, Bug]] = {
     "persist-after-send": Bug("the claim is written before the POST", [(Sender, "send", _persist_after_send)]),
     "release-on-timeout": Bug("no trustworthy answer leaves a doubt", [(Sender, "_doubted", _release_on_timeout)]),
@@ -790,12 +778,6 @@ BUGS: Final[Mapping[str, Bug]] = {
         [(platform_list, "_read_many_days", _many_days_at_once)],
         lambda shape: shape.list_days > 0,
         shown_by=287,
-    ),
-    "anybodys-first-reading": Bug(
-        "each credential user reads the list before it sends",
-        [(each, "history", _anybodys_history) for each in (ledger_history, may_send, before_sending, doubt, watch)],
-        lambda shape: shape.two_tills,
-        shown_by=2119,
     ),
     "refused-days-taken-as-read": Bug(
         "days that the platform refuses to list hold everything back",
