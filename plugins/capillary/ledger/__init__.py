@@ -46,6 +46,7 @@ In reading order:
 - ``reports``: how far one run is, and its funnel
 - ``questions``: the daily questions
 - ``answers``: what is asked in them, and the rows of their answers
+- ``retried``: attempts that a later one followed
 - ``outstanding``: which runs left customers that nobody has asked for again
 - ``retryable``: which customers a retry on an occasion may take
 - ``left_over``: which campaigns a canary holds, and what is left behind a run

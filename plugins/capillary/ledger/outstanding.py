@@ -17,7 +17,8 @@ from sqlalchemy import ColumnElement, exists, func, select
 from capillary.ledger.conditions import is_open
 from capillary.ledger.database import Transaction
 from capillary.ledger.reports import FailureCount, most_first
-from capillary.ledger.schema import badge_enrolment, badge_request, badge_result, badge_run
+from capillary.ledger.retried import BEFORE, REQUEST_AGAIN, REQUEST_BEFORE, count_retried
+from capillary.ledger.schema import badge_request, badge_result, badge_run
 from capillary.ledger.status import HAS_BADGE, Outcome
 
 #: How long ago a run may have planned: what nobody has retried by then, nobody is going to be reminded of.
@@ -105,25 +106,11 @@ def _kept(tx: Transaction, asked: ColumnElement[bool]) -> Counter[tuple[int, str
 def _retried(tx: Transaction, asked: ColumnElement[bool]) -> Counter[tuple[int, str, int | None]]:
     """Count the attempts of these runs that a later one followed: on their occasions, and planned no earlier."""
     runs = select(badge_run.c.id, badge_run.c.occasion_id).where(asked).subquery("runs")
-    again, before = badge_enrolment.alias("again"), badge_enrolment.alias("before")
-    request_again, request_before = badge_request.alias("request_again"), badge_request.alias("request_before")
     found = tx.conn.execute(
-        select(request_before.c.badge_run_id, before.c.outcome, before.c.error_code, func.count().label("customers"))
-        .select_from(request_again)
-        .join(again, again.c.request_id == request_again.c.id)
-        .join(
-            before,
-            (before.c.occasion_id == again.c.occasion_id)
-            & (before.c.customer_id == again.c.customer_id)
-            & (before.c.attempt == again.c.attempt - 1),
+        count_retried(REQUEST_BEFORE.c.badge_run_id, BEFORE.c.outcome, BEFORE.c.error_code).where(
+            REQUEST_AGAIN.c.occasion_id.in_(select(runs.c.occasion_id)),
+            REQUEST_AGAIN.c.badge_run_id >= select(func.min(runs.c.id)).scalar_subquery(),
+            REQUEST_BEFORE.c.badge_run_id.in_(select(runs.c.id)),
         )
-        .join(request_before, request_before.c.id == before.c.request_id)
-        .where(
-            request_again.c.attempt > 1,
-            request_again.c.occasion_id.in_(select(runs.c.occasion_id)),
-            request_again.c.badge_run_id >= select(func.min(runs.c.id)).scalar_subquery(),
-            request_before.c.badge_run_id.in_(select(runs.c.id)),
-        )
-        .group_by(request_before.c.badge_run_id, before.c.outcome, before.c.error_code)
     )
     return Counter({(row.badge_run_id, row.outcome, row.error_code): row.customers for row in found})

@@ -15,7 +15,8 @@ from sqlalchemy import func, select
 from capillary.ledger.candidates import NOT_ACCEPTED_ATTEMPTS
 from capillary.ledger.conditions import is_open
 from capillary.ledger.database import Transaction
-from capillary.ledger.schema import badge_enrolment, badge_request, badge_result, badge_run
+from capillary.ledger.retried import BEFORE, REQUEST_AGAIN, REQUEST_BEFORE, count_retried
+from capillary.ledger.schema import badge_request, badge_result, badge_run
 from capillary.ledger.status import HAS_BADGE, Outcome
 
 
@@ -78,21 +79,6 @@ def _kept(tx: Transaction, occasions: Collection[int]) -> Counter[_Ending]:
 
 
 def _retried(tx: Transaction, occasions: Collection[int]) -> Counter[_Ending]:
-    again, before = badge_enrolment.alias("again"), badge_enrolment.alias("before")
-    request_again, request_before = badge_request.alias("request_again"), badge_request.alias("request_before")
-    of = (request_before.c.badge_run_id, before.c.outcome, before.c.error_code, before.c.attempt)
-    rows = tx.conn.execute(
-        select(*of, func.count().label("customers"))
-        .select_from(request_again)
-        .join(again, again.c.request_id == request_again.c.id)
-        .join(
-            before,
-            (before.c.occasion_id == again.c.occasion_id)
-            & (before.c.customer_id == again.c.customer_id)
-            & (before.c.attempt == again.c.attempt - 1),
-        )
-        .join(request_before, request_before.c.id == before.c.request_id)
-        .where(request_again.c.attempt > 1, request_again.c.occasion_id.in_(occasions))
-        .group_by(*of)
-    )
+    of = (REQUEST_BEFORE.c.badge_run_id, BEFORE.c.outcome, BEFORE.c.error_code, BEFORE.c.attempt)
+    rows = tx.conn.execute(count_retried(*of).where(REQUEST_AGAIN.c.occasion_id.in_(occasions)))
     return Counter({tuple(row[:4]): row.customers for row in rows})
