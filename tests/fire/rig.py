@@ -130,7 +130,6 @@ class Rig:
         socket_directory = ledger.query.get("host")
         user = {
             **os.environ,
-            **_QUICK,
             # libpq's own variable: the server listens on a Unix socket.
             **({"PGHOST": str(socket_directory)} if socket_directory else {}),
             "AIRFLOW_CONN_CAPILLARY": json.dumps(platform),
@@ -145,7 +144,9 @@ class Rig:
             api_port=api_port,
             sandbox_port=None,
         )
-        return {**environment, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata.render_as_string(hide_password=False)}
+        # Last: a local Airflow's own settings, such as campaigns that start paused, win over the user's.
+        connection = metadata.render_as_string(hide_password=False)
+        return {**environment, **_QUICK, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": connection}
 
     def start_all(self, campaigns: Sequence[Campaign]) -> None:
         """Write the DAG files, migrate Airflow, start everything and wait until every campaign can be triggered."""
@@ -166,7 +167,7 @@ class Rig:
             self.start(component)
         self._wait(self.is_healthy, "Airflow's processes are healthy")
         wanted = {campaign.name for campaign in campaigns}
-        self._wait(lambda: wanted <= self._loaded(), "the campaigns are loaded")
+        self._wait(lambda: wanted <= self._loaded(), "the campaigns are loaded and not paused")
 
     def start(self, component: str) -> None:
         """Start one of Airflow's processes, again if there was one."""
@@ -191,7 +192,7 @@ class Rig:
 
     def _loaded(self) -> set[str]:
         with self.airflow.connect() as conn:
-            return set(conn.execute(text("SELECT dag_id FROM dag WHERE NOT is_stale")).scalars())
+            return set(conn.execute(text("SELECT dag_id FROM dag WHERE NOT is_stale AND NOT is_paused")).scalars())
 
     def _start(self, name: str, module: str, *arguments: str) -> None:
         number = self._starts[name] = self._starts.get(name, 0) + 1
