@@ -79,11 +79,15 @@ class Funnel:
     requests_auto_approved: int
     known_elsewhere: int = 0
 
+    @property
+    def accounted(self) -> int:
+        """The planned customers of whom it is known what became of them; all of them in a sound ledger."""
+        return sum(self.outcomes.values()) + self.open + self.discarded
+
     def balances(self) -> bool:
         """Whether every row of the query and every planned customer is accounted for."""
         read = self.invalid + self.duplicates + self.known_before + self.over_cap + self.planned
-        sent = sum(self.outcomes.values()) + self.open + self.discarded
-        return self.eligible == read and self.planned == sent
+        return self.eligible == read and self.planned == self.accounted
 
 
 @dataclass(frozen=True, slots=True)
