@@ -34,12 +34,12 @@ class RunProgress:
         settled: every customer has an outcome.
     """
 
-    requests: int
-    planned: int
-    sending: int
-    waiting: int
-    decided: int
-    settled: int
+    requests: int = 0
+    planned: int = 0
+    sending: int = 0
+    waiting: int = 0
+    decided: int = 0
+    settled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
