@@ -38,7 +38,7 @@ PACKAGE: Final = ROOT / "plugins" / "capillary"
 DEFAULTS: Final[dict[str, Any]] = {each.name: each.default for each in fields(PlatformSettings)}
 INVARIANT: Final = re.compile(r"\bI\d\b")
 #: What the project wrote, and what may speak of the design.
-WRITTEN: Final = ("*.md", "bench", "dags", "docs", "field", "local_airflow", "plugins", "sandbox", "tests")
+WRITTEN: Final = ("*.md", "dags", "docs", "local_airflow", "measure", "plugins", "sandbox", "tests")
 
 
 def section(title: str) -> Section:

@@ -81,7 +81,7 @@ class Funnel:
 
     @property
     def accounted(self) -> int:
-        """The planned customers of whom it is known what became of them; all of them in a sound ledger."""
+        """Planned customers who ended, are open, or were given back: in a sound ledger, all of them."""
         return sum(self.outcomes.values()) + self.open + self.discarded
 
     def balances(self) -> bool:

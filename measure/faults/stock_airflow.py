@@ -16,7 +16,6 @@ from typing import Final, TypeVar
 
 from rich.console import Console
 
-from field.scene import CHECKOUT, FieldFailed, Scene, facts, make_warehouse
 from local_airflow.airflow_api import UNFINISHED, AirflowApi, ApiSilentError, RunState
 from local_airflow.environment import Sources, build_environment
 from local_airflow.errors import LocalAirflowError
@@ -25,6 +24,7 @@ from local_airflow.interruption import Interruption
 from local_airflow.ports import LOOPBACK, free_port
 from local_airflow.processes import Processes
 from local_airflow.startup import PREPARE_LIMIT_S, Startup
+from measure.faults.scene import MeasuringFailed, Scene, facts, make_warehouse
 
 DAG_ID: Final = "stock_badges"
 #: Seconds for Airflow to load the DAG, or to run it: 20 tasks of a second each, with slack for busy machines.
@@ -43,14 +43,14 @@ def ready(place: Path, port: int) -> Iterator[Callable[[Scene], bool]]:
         port: of the platform, which Airflow's connection names once for all scenes.
 
     Raises:
-        FieldFailed: Airflow does not start, or does not load the DAG.
+        MeasuringFailed: Airflow does not start, or does not load the DAG.
     """
     home, api_port = Home(place / "airflow"), free_port()
     home.create()
     dags, plugins = place / "dags", place / "plugins"
     for folder in (dags, plugins):
         folder.mkdir()
-    shutil.copy(CHECKOUT / "field" / "stock_dag.py", dags)
+    shutil.copy(Path(__file__).with_name("stock_dag.py"), dags)
     processes = Processes(home.processes, home.process_logs)
     surroundings = _environment(home, dags, plugins, make_warehouse(place / "warehouse.db"), port, api_port)
     try:
@@ -68,7 +68,7 @@ def ready(place: Path, port: int) -> Iterator[Callable[[Scene], bool]]:
             _await_loaded(api)
             yield lambda scene: _run(api, processes.pids()["scheduler"], scene)
     except LocalAirflowError as error:
-        raise FieldFailed(str(error)) from error
+        raise MeasuringFailed(str(error)) from error
     finally:
         processes.stop()
 
@@ -113,7 +113,7 @@ def _migrate(processes: Processes, surroundings: dict[str, str]) -> None:
 def _await_loaded(api: AirflowApi) -> None:
     def loaded() -> bool:
         if failures := api.import_failures():
-            raise FieldFailed(f"Airflow cannot load the DAG: {failures[0].trace}")
+            raise MeasuringFailed(f"Airflow cannot load the DAG: {failures[0].trace}")
         return api.dag(DAG_ID) is not None
 
     _await(f"DAG {DAG_ID}", loaded)
@@ -128,4 +128,4 @@ def _await(what: str, look: Callable[[], Found]) -> Found:
             if found := look():
                 return found
         time.sleep(_TICK_S)
-    raise FieldFailed(f"Airflow showed no {what} within {_PATIENCE_S:.0f} s")
+    raise MeasuringFailed(f"Airflow showed no {what} within {_PATIENCE_S:.0f} s")

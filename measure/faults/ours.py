@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from field.scene import CHECKOUT, LIMIT_S, FieldFailed, Scene, environment, kill_family, tail
+from measure.faults.scene import CHECKOUT, LIMIT_S, MeasuringFailed, Scene, environment, kill_family, tail
 from sandbox.settings import MAKER, SandboxSettings
 
 _LOG_NAME: Final = "worker.log"
@@ -34,7 +34,7 @@ def ready(place: Path, port: int) -> Iterator[Callable[[Scene], bool]]:
     )
     with (place / _LOG_NAME).open("wb") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "field.our_tasks"],
+            [sys.executable, "-m", "measure.faults.our_tasks"],
             env=surroundings,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -60,7 +60,7 @@ def _run(worker: subprocess.Popen[str], scene: Scene, worker_log: Path) -> bool:
     said = worker.stdout.readline().strip() if ended else ""
     if not said:
         why = f"has ended:\n{tail(worker_log)}" if ended else f"took more than {LIMIT_S:.0f} s:\n{tail(log)}"
-        raise FieldFailed(f"the worker {why}")
+        raise MeasuringFailed(f"the worker {why}")
     return said == "0"
 
 

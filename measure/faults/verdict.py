@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
-from field.faults import Fault
-from field.scene import CUSTOMERS, Scene
+from measure.faults.fault import Fault
+from measure.faults.scene import CUSTOMERS, Scene
 
 
 class Said(StrEnum):

@@ -1,4 +1,4 @@
-"""One task in a process of its own, as a worker of Airflow runs it: `python -m bench.tasks ORDER ANSWER`."""
+"""One task in a process of its own, as a worker of Airflow runs it: `python -m measure.bench.tasks ORDER ANSWER`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, Final, cast
 from airflow.sdk import Context
 from airflow.sdk.exceptions import TaskDeferred
 
-from bench.measured import answer
 from capillary.ledger.plan import Guards
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.sensors import BadgeRequestSensor
+from measure.bench.measured import answer
 from sandbox.badges import GOLD_CIRCLE
 
 #: One human click for 500 customers: a million is 2,000 approvals, which the default guards refuse.
@@ -23,8 +23,12 @@ _NO_LIMIT: Final = Guards(max_requests=None, max_open_requests=None, max_jump=No
 
 def context(task_id: str, run_id: str = "run") -> Context:
     """Return what Airflow hands to a task."""
-    ti = SimpleNamespace(dag_id="bench", run_id=run_id, task_id=task_id, map_index=-1)
+    ti = SimpleNamespace(dag_id="bench", run_id=run_id, task_id=task_id, map_index=-1, xcom_push=_pushed)
     return cast("Context", {"ti": ti, "params": {}})
+
+
+def _pushed(*, key: str, value: object) -> None:
+    """Take what the pages of the UI read: they are not open here."""
 
 
 def planning(sql: str, *, campaign: str, customers_per_request: int) -> PlanBadgesOperator:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from bench.figures import Figure, Part
-from bench.measured import environment, run
-from bench.surroundings import Database
+from measure.bench.figures import Figure, Part
+from measure.bench.measured import environment, run
+from measure.bench.surroundings import Database
 
 RUNS: Final = 500
 REQUESTS_PER_RUN: Final = 200
@@ -36,7 +36,7 @@ def measure(database: Database, folder: Path, *, say: Say) -> Part:
         "customers_per_request": CUSTOMERS_PER_REQUEST,
     }
     told = run(
-        "bench.page_questions",
+        "measure.bench.page_questions",
         order,
         environment=environment(folder, **database.environment),
         folder=folder,

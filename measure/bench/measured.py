@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-#: Where `bench`, `sandbox` and `plugins` are.
-CHECKOUT: Final = Path(__file__).resolve().parents[1]
+#: Where `measure`, `sandbox` and `plugins` are.
+CHECKOUT: Final = Path(__file__).resolve().parents[2]
 _TAIL_LINES: Final = 20
 
 

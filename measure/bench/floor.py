@@ -1,4 +1,4 @@
-"""The least that any program must do for the same customers: `python -m bench.floor ORDER ANSWER`.
+"""The least that any program must do for the same customers: `python -m measure.bench.floor ORDER ANSWER`.
 
 Bare calls with aiohttp, eight at once, and bare writes with the database's own driver into one table with one
 key. No retries, no bookkeeping, no log; nothing that would survive a lost reply.
@@ -17,9 +17,9 @@ from typing import Any, Final
 import aiohttp
 import psycopg
 
-from bench.measured import answer
-from bench.surroundings import customers, headers
 from capillary.api.request_workflow import Entity, IssueBadgeRequest, post_body
+from measure.bench.measured import answer
+from measure.bench.surroundings import customers, headers
 from sandbox.badges import GOLD_CIRCLE
 
 _AT_ONCE: Final = 8

@@ -11,10 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from field import ours, stock_airflow
-from field.faults import Fault
-from field.scene import CHECKOUT, Scene, scene, tail
-from field.verdict import Cell, judge
+from measure.faults import ours, stock_airflow
+from measure.faults.fault import Fault
+from measure.faults.scene import CHECKOUT, Scene, scene, tail
+from measure.faults.verdict import Cell, judge
 
 DLT: Final = "dlt==1.31.0"
 _INSTALL_LIMIT_S: Final = 600
@@ -55,7 +55,7 @@ def measure(contender: Contender, place: Path, *, port: int, say: Callable[[str]
 
     Raises:
         NotInstalled: it cannot be had here.
-        FieldFailed: it could not be measured.
+        MeasuringFailed: it could not be measured.
     """
     cells: list[Cell] = []
     with contender.ready(place, port) as run:
@@ -70,7 +70,7 @@ def measure(contender: Contender, place: Path, *, port: int, say: Callable[[str]
 
 @contextmanager
 def _script(_place: Path, _port: int) -> Iterator[Run]:
-    command = [sys.executable, "-m", "field.script_httpx"]
+    command = [sys.executable, "-m", "measure.faults.script_httpx"]
     yield lambda scene: scene.run("script", command, scene.environment())
 
 
@@ -81,7 +81,7 @@ def _dlt(place: Path, _port: int) -> Iterator[Run]:
     def run(scene: Scene) -> bool:
         # Its own state stays in the scene's folder, and it calls nobody else.
         kept = {"DLT_DATA_DIR": str(scene.folder / "dlt"), "RUNTIME__DLTHUB_TELEMETRY": "false"}
-        return scene.run("dlt", [python, "-m", "field.dlt_destination"], scene.environment(**kept))
+        return scene.run("dlt", [python, "-m", "measure.faults.dlt_destination"], scene.environment(**kept))
 
     yield run
 

@@ -1,4 +1,4 @@
-"""`python -m field [script] [dlt] [airflow] [ours]`: measures, prints the table, and rewrites it in docs/faults.md."""
+"""`python -m measure.faults [script] [dlt] [airflow] [ours]`: measures, and writes its table into docs/faults.md."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from field.contenders import CONTENDERS, OURS, Contender, NotInstalled, measure
-from field.faults import Fault
-from field.page import PAGE, PageDamaged, Row, write
-from field.scene import CHECKOUT, FieldFailed
-from field.verdict import Said
 from local_airflow.ports import free_port
+from measure.faults.contenders import CONTENDERS, OURS, Contender, NotInstalled, measure
+from measure.faults.fault import Fault
+from measure.faults.page import PAGE, PageDamaged, Row, write
+from measure.faults.scene import CHECKOUT, MeasuringFailed
+from measure.faults.verdict import Said
 
 EXIT_CODES: Final = (
     "exit codes: 0 this project submitted nobody twice, lost nobody and reported no failure; 1 it did not; "
@@ -40,18 +40,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows: list[Row] = []
     # What was started is ended on the way out, as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    with tempfile.TemporaryDirectory(prefix="field-") as place:
+    with tempfile.TemporaryDirectory(prefix="faults-") as place:
         try:
             rows += (_row(contender, Path(place), log) for contender in chosen)
-        except FieldFailed as error:
-            log.print(f"field: {error}", markup=False, highlight=False, soft_wrap=True)
+        except MeasuringFailed as error:
+            log.print(f"faults: {error}", markup=False, highlight=False, soft_wrap=True)
             return 2
     _show(console, rows)
     if len(rows) == len(CONTENDERS):
         try:
             write(rows)
         except (PageDamaged, OSError) as error:
-            log.print(f"field: the page was not written: {error}", markup=False, highlight=False, soft_wrap=True)
+            log.print(f"faults: the page was not written: {error}", markup=False, highlight=False, soft_wrap=True)
             return 2
         console.print(f"written to {PAGE.relative_to(CHECKOUT)}", highlight=False)
     return int(not all(_is_clean(row) for row in rows if row.contender is OURS))
@@ -86,7 +86,7 @@ def _show(console: Console, rows: Sequence[Row]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m field",
+        prog="python -m measure.faults",
         description="What a lost reply does: customers submitted twice, customers lost, and what was reported.",
         epilog=EXIT_CODES,
     )

@@ -8,10 +8,10 @@ from math import ceil
 from pathlib import Path
 from typing import Final
 
-from bench.figures import Figure, Part
-from bench.measured import BenchFailed, Cost, environment, run
-from bench.million import MEMORY_BOUND_MIB
-from bench.surroundings import Database, connections, make_warehouse, running_sandbox
+from measure.bench.figures import Figure, Part
+from measure.bench.measured import BenchFailed, Cost, environment, run
+from measure.bench.million import MEMORY_BOUND_MIB
+from measure.bench.surroundings import Database, connections, make_warehouse, running_sandbox
 
 #: Airflow's triggerer complains of a loop that is held up longer (`triggerer_job_runner`, 0.2 s).
 BLOCK_BOUND_MS: Final = 200
@@ -50,7 +50,7 @@ def measure(database: Database, folder: Path, *, say: Say) -> Part:
         around = environment(folder, **connections(database, sandbox, warehouse=warehouse))
         say(f"{requests:,} requests of {runs} runs are submitted")
         opened = run(
-            "bench.open_requests",
+            "measure.bench.open_requests",
             {
                 "campaigns": CAMPAIGNS,
                 "runs_each": RUNS_EACH,
@@ -66,7 +66,7 @@ def measure(database: Database, folder: Path, *, say: Say) -> Part:
         before = sandbox.calls()["list"]
         say(f"{runs} triggers wait")
         waited = run(
-            "bench.triggerer",
+            "measure.bench.triggerer",
             {
                 "triggers": opened.said["triggers"],
                 "quiet_s": QUIET_S,

@@ -20,9 +20,9 @@ from typing import Any, Final
 
 from sqlalchemy import URL, create_engine, make_url, text
 
-from bench.measured import CHECKOUT, BenchFailed
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
+from measure.bench.measured import CHECKOUT, BenchFailed
 from sandbox.settings import MAKER, SandboxSettings
 
 ORGANISATION: Final = SandboxSettings().organisation

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from field.contenders import Contender
-from field.faults import Fault
-from field.scene import CHECKOUT
-from field.verdict import Cell
+from measure.faults.contenders import Contender
+from measure.faults.fault import Fault
+from measure.faults.scene import CHECKOUT
+from measure.faults.verdict import Cell
 
 PAGE: Final = CHECKOUT / "docs" / "faults.md"
-BEGIN: Final = "<!-- python -m field writes from here -->"
+BEGIN: Final = "<!-- python -m measure.faults writes from here -->"
 END: Final = "<!-- to here -->"
 NOT_INSTALLED: Final = "not installed here"
 

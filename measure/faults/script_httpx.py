@@ -12,7 +12,7 @@ import sys
 import httpx
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential
 
-from field.request_body import ENDPOINT, body, headers, slices
+from measure.faults.request_body import ENDPOINT, body, headers, slices
 
 
 def passes(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""How long what the pages of the Airflow UI read takes: `python -m bench.page_questions ORDER ANSWER`."""
+"""How long what the pages of the Airflow UI read takes: `python -m measure.bench.page_questions ORDER ANSWER`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bench.measured import answer
-from bench.page_rows import FIRST_CUSTOMER, fill
 from capillary.ledger.attention import Kind, attention
 from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.overview import accounts, campaigns
 from capillary.ledger.questions import customer_history
 from capillary.ledger.run_page import Place, every_failed_customer, failed_customers_of, run
+from measure.bench.measured import answer
+from measure.bench.page_rows import FIRST_CUSTOMER, fill
 
 REPEATS: Final = 40
 

@@ -1,7 +1,7 @@
 """Contender: this project's four tasks, as `docs/campaigns.md` shows them ("By hand, in your own DAG").
 
-`python -m field.our_tasks` stands for Airflow's executor: it imports everything once, then forks a process for every
-try of every task. An exception or a killed process is tried again as often as the task has retries, an
+`python -m measure.faults.our_tasks` stands for Airflow's executor: it imports everything once, then forks a process
+for every try of every task. An exception or a killed process is tried again as often as the task has retries, an
 `AirflowFailException` is not; the delay before a retry is a second. It stands for the triggerer, too: a sensor that
 has deferred is resumed half a second later, as if its trigger had called.
 
@@ -33,12 +33,12 @@ from capillary.hooks import ledger_url_of
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.upkeep import MigrateLedgerOperator
-from field.request_body import CUSTOMERS_PER_REQUEST, SQL
+from measure.faults.request_body import CUSTOMERS_PER_REQUEST, SQL
 
 LOOK_AGAIN_S: Final = 0.5
 RETRY_DELAY_S: Final = 1.0
 _FORK: Final = multiprocessing.get_context("fork")
-_LOG: Final = logging.getLogger("field.our_tasks")
+_LOG: Final = logging.getLogger("measure.faults.our_tasks")
 
 
 class Failed(Exception):

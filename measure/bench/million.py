@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.figures import Figure, Part
-from bench.measured import BenchFailed, Cost, environment, run
-from bench.surroundings import Database, connections, make_warehouse, running_sandbox
+from measure.bench.figures import Figure, Part
+from measure.bench.measured import BenchFailed, Cost, environment, run
+from measure.bench.surroundings import Database, connections, make_warehouse, running_sandbox
 
 CUSTOMERS_PER_REQUEST: Final = 500
 #: Most memory of any task, MiB.
@@ -69,7 +69,7 @@ def _floor(database: Database, folder: Path, *, customers: int, conninfo: str) -
 
     def said(floor: str, url: str = "") -> Mapping[str, float]:
         done = run(
-            "bench.floor",
+            "measure.bench.floor",
             {**order, "floor": floor, "url": url},
             environment=environment(folder),
             folder=folder,
@@ -92,7 +92,7 @@ def _tasks(database: Database, folder: Path, warehouse: Path, *, customers: int,
 
         def task(name: str, **order: object) -> Cost:
             say(name)
-            return run("bench.tasks", {"task": name, **order}, environment=around, folder=folder, name=name)
+            return run("measure.bench.tasks", {"task": name, **order}, environment=around, folder=folder, name=name)
 
         extract = task("extract", customers_per_request=CUSTOMERS_PER_REQUEST)
         plan = dict(extract.said)
@@ -103,7 +103,7 @@ def _tasks(database: Database, folder: Path, warehouse: Path, *, customers: int,
         sandbox.wait_until_decided()
         say("trigger")
         trigger = run(
-            "bench.triggerer",
+            "measure.bench.triggerer",
             {
                 "triggers": [defer.said],
                 "quiet_s": 0.1,

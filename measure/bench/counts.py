@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from bench.figures import Figure, Part
-from bench.measured import environment, run
-from bench.surroundings import Database
+from measure.bench.figures import Figure, Part
+from measure.bench.measured import environment, run
+from measure.bench.surroundings import Database
 
 RUNS: Final = 50
 CUSTOMERS_PER_RUN: Final = 200_000
@@ -34,7 +34,11 @@ def measure(database: Database, folder: Path, *, say: Say) -> Part:
         "customers_per_run": CUSTOMERS_PER_RUN,
     }
     told = run(
-        "bench.questions", order, environment=environment(folder, **database.environment), folder=folder, name="counts"
+        "measure.bench.questions",
+        order,
+        environment=environment(folder, **database.environment),
+        folder=folder,
+        name="counts",
     )
     return Part(f"counts, {database.name}: {RUNS} runs of {CUSTOMERS_PER_RUN:,} customers", _figures(told.said))
 

@@ -15,7 +15,7 @@ from airflow.providers.http.sensors.http import HttpSensor
 from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from field.request_body import ENDPOINT, body, headers, slices
+from measure.faults.request_body import ENDPOINT, body, headers, slices
 
 
 def is_approved(response: requests.Response) -> bool:

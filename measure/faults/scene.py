@@ -15,14 +15,14 @@ from typing import Final, TypeVar
 
 import psutil  # type: ignore[import-untyped] # its stubs are a package that nothing else here needs
 
-from field.faults import Fault, arm
+from measure.faults.fault import Fault, arm
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.faults import Route
 from sandbox.server import RunningSandbox, running_sandbox
 from sandbox.settings import MAKER, CheckerMode, SandboxSettings
 
-#: Where `field`, `sandbox` and `plugins` are.
-CHECKOUT: Final = Path(__file__).resolve().parents[1]
+#: Where `measure`, `sandbox` and `plugins` are.
+CHECKOUT: Final = Path(__file__).resolve().parents[2]
 CUSTOMERS: Final = range(100_001, 105_001)
 #: Seconds that one process of a contender may take.
 LIMIT_S: Final = 180.0
@@ -35,7 +35,7 @@ _TAIL_LINES: Final = 20
 Found = TypeVar("Found")
 
 
-class FieldFailed(Exception):
+class MeasuringFailed(Exception):
     """A cell could not be measured; the message says which process did what, with the end of its log."""
 
 
@@ -59,11 +59,11 @@ class Scene:
         """See that the fault has happened.
 
         Raises:
-            FieldFailed: it still waits for its call.
+            MeasuringFailed: it still waits for its call.
         """
         if self.sandbox.platform.faults.waiting():
             calls = self.sandbox.platform.calls[Route.SUBMIT]
-            raise FieldFailed(f"{self.fault}: never struck, since the contender sent {calls} requests")
+            raise MeasuringFailed(f"{self.fault}: never struck, since the contender sent {calls} requests")
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of a contender's process, with what its program is to know."""
@@ -82,14 +82,14 @@ class Scene:
         """Kill -9 the process at or below `root` whose call gets no reply, if that is the fault.
 
         Raises:
-            FieldFailed: there is none.
+            MeasuringFailed: there is none.
         """
         if self.fault is not Fault.KILLED:
             return
         self._await("the third request", lambda: not self.sandbox.platform.faults.waiting(), root)
         sender = self._await("the process that waits for its reply", lambda: self._sender(root), root)
         if not self._is_committed():
-            raise FieldFailed("the platform has not committed the third request: the fault struck something else")
+            raise MeasuringFailed("the platform has not committed the third request: the fault struck something else")
         os.kill(sender, signal.SIGKILL)
 
     def _is_committed(self) -> bool:
@@ -113,7 +113,7 @@ class Scene:
         while not (found := look()):
             if not _runs(root) or time.monotonic() > until:
                 said = "\n".join(tail(log) for log in sorted(self.folder.glob("*.log")))
-                raise FieldFailed(f"{what} did not show. The last words of {self.folder.name}:\n{said}")
+                raise MeasuringFailed(f"{what} did not show. The last words of {self.folder.name}:\n{said}")
             time.sleep(_TICK_S)
         return found
 
@@ -124,7 +124,7 @@ class Scene:
         """Run a program beside the block, and wait for its end.
 
         Raises:
-            FieldFailed: it does not end in time.
+            MeasuringFailed: it does not end in time.
         """
         log = self.folder / f"{name}.log"
         with log.open("wb") as said:
@@ -140,7 +140,7 @@ class Scene:
             yield process
             process.wait(LIMIT_S)
         except subprocess.TimeoutExpired:
-            raise FieldFailed(f"{name} did not end within {LIMIT_S:.0f} s. Its last words:\n{tail(log)}") from None
+            raise MeasuringFailed(f"{name} did not end within {LIMIT_S:.0f} s. Its last words:\n{tail(log)}") from None
         finally:
             if process.poll() is None:
                 kill_family(process.pid)

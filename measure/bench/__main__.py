@@ -1,4 +1,4 @@
-"""`python -m bench [PART …] [--customers N] [--database sqlite|postgresql|both]`: what `make bench` calls."""
+"""`python -m measure.bench [PART …] [--customers N] [--database sqlite|postgresql|both]`: what `make bench` calls."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Final
 from rich.console import Console
 from sqlalchemy import URL
 
-from bench import counts, million, pages, polls
-from bench.figures import Part, show
-from bench.machine import facts, load
-from bench.measured import BenchFailed
-from bench.surroundings import (
+from measure.bench import counts, million, pages, polls
+from measure.bench.figures import Part, show
+from measure.bench.machine import facts, load
+from measure.bench.measured import BenchFailed
+from measure.bench.surroundings import (
     Database,
     DatabaseUnavailable,
     create_database,
@@ -106,7 +106,7 @@ def _conninfo(url: URL) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m bench",
+        prog="python -m measure.bench",
         description="Speed and memory against bounds, and against a floor measured in the same run.",
         epilog=EXIT_CODES,
     )

@@ -1,4 +1,4 @@
-"""Runs that overlap, each with its requests on the platform: `python -m bench.open_requests ORDER ANSWER`.
+"""Runs that overlap, each with its requests on the platform: `python -m measure.bench.open_requests ORDER ANSWER`.
 
 Planned by the real operator and sent by the real sender, without the look at the whole list that a submitting
 task begins with; the first run then looks once and defers.
@@ -15,8 +15,6 @@ from typing import Any
 from airflow.sdk.exceptions import TaskDeferred
 from sqlalchemy import select
 
-from bench.measured import answer
-from bench.tasks import context, planning
 from capillary.engine.absence import doubt_after
 from capillary.engine.send import Sender, Sent
 from capillary.engine.submit import IN_FLIGHT
@@ -26,6 +24,8 @@ from capillary.ledger.request_rows import Claim, claim
 from capillary.ledger.schema import badge_request
 from capillary.sensors import BadgeRequestSensor
 from capillary.wiring import open_ledger, open_sender
+from measure.bench.measured import answer
+from measure.bench.tasks import context, planning
 
 
 def _open(order: dict[str, Any]) -> Mapping[str, object]:

@@ -15,7 +15,7 @@ from typing import Any
 import dlt  # type: ignore[import-not-found] # in the contender's own environment alone
 from dlt.sources.helpers import requests  # type: ignore[import-not-found] # as above
 
-from field.request_body import CUSTOMERS_PER_REQUEST, ENDPOINT, body, customers, headers
+from measure.faults.request_body import CUSTOMERS_PER_REQUEST, ENDPOINT, body, customers, headers
 
 
 @dlt.destination(batch_size=CUSTOMERS_PER_REQUEST, name="badges")  # type: ignore[untyped-decorator] # as above

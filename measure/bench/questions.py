@@ -1,4 +1,4 @@
-"""A ledger of many enrolments, and how long its counts take to read: `python -m bench.questions ORDER ANSWER`.
+"""A ledger of many enrolments, and how long its counts take to read: `python -m measure.bench.questions ORDER ANSWER`.
 
 Its rows are written by SQL, as planning, submitting and settling would leave them.
 """
@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from sqlalchemy import insert, select, text
 
-from bench.measured import answer
 from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.reports import failures, funnel
 from capillary.ledger.schema import badge_occasion, badge_run, badge_spec
+from measure.bench.measured import answer
 
 ACCOUNT: Final = "https://platform.example/100"
 CUSTOMERS_PER_REQUEST: Final = 500

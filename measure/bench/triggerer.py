@@ -1,4 +1,4 @@
-"""Triggers in one event loop, as the triggerer runs them: `python -m bench.triggerer ORDER ANSWER`.
+"""Triggers in one event loop, as the triggerer runs them: `python -m measure.bench.triggerer ORDER ANSWER`.
 
 The order names each trigger by the class path and the facts that Airflow's database would hold. Pauses are
 shortened, nothing else is changed; what is counted is counted by looking on.
@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from airflow.sdk.serde import deserialize, serialize
 
-from bench.measured import answer
 from capillary.engine import polling
 from capillary.engine import watch as watching
 from capillary.triggers import BadgeRequestTrigger
+from measure.bench.measured import answer
 
 _BEAT_S: Final = 0.005
 _STEP_S: Final = 0.5
