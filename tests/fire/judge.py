@@ -24,7 +24,7 @@ from tests.fire.campaigns import Warehouse
 
 
 class Judged(Protocol):
-    """What is looked at: `tests.fire.rig.Rig` has it."""
+    """What is looked at: `tests.fire.stack.Stack` has it."""
 
     @property
     def warehouse(self) -> Warehouse:
@@ -62,26 +62,28 @@ class Judgement:
     broken: tuple[str, ...]
 
 
-def judge(rig: Judged, campaigns: Collection[str] | None = None) -> Judgement:
+def judge(stack: Judged, campaigns: Collection[str] | None = None) -> Judgement:
     """Compare warehouse, ledger and books.
 
     Args:
-        rig: in which nothing is under way.
+        stack: in which nothing is under way.
         campaigns: whose customers are looked at; None for all.
     """
-    customers = {customer for customer, of in rig.warehouse.customers().items() if campaigns is None or of in campaigns}
-    books = _json(rig, "/_sandbox/requests")
+    customers = {
+        customer for customer, of in stack.warehouse.customers().items() if campaigns is None or of in campaigns
+    }
+    books = _json(stack, "/_sandbox/requests")
     ours = [record for record in books if customers.intersection(record["customers"])]
     # Whatever became of the requests: nobody asks here for a customer to be tried again.
     held = Counter(customer for record in ours for customer in record["customers"])
     issued = {
         int(customer): issuals
-        for customer, issuals in _json(rig, f"/_sandbox/enrolments/{GOLD_CIRCLE.badge_id}").items()
+        for customer, issuals in _json(stack, f"/_sandbox/enrolments/{GOLD_CIRCLE.badge_id}").items()
         if int(customer) in customers
     }
     twice = {customer for customer, times in held.items() if times > 1}
     twice |= {customer for customer, issuals in issued.items() if len(issuals) > 1}
-    with rig.ledger.read() as tx:
+    with stack.ledger.read() as tx:
         latest = {
             row.customer_id: row.outcome
             for row in tx.conn.execute(
@@ -116,7 +118,7 @@ def judge(rig: Judged, campaigns: Collection[str] | None = None) -> Judgement:
         (enrolled - issued.keys(), f"I3: {len(enrolled - issued.keys())} customers are enrolled by the ledger alone"),
         (issued.keys() - enrolled, f"I3: {len(issued.keys() - enrolled)} customers are enrolled by the platform alone"),
         (unknown, f"I3: {len(unknown)} requests on the platform are unknown to the ledger"),
-        (_json(rig, "/_sandbox/calls").get(Route.DECIDE, 0), "I6: the approve endpoint was called"),
+        (_json(stack, "/_sandbox/calls").get(Route.DECIDE, 0), "I6: the approve endpoint was called"),
         (unsettled, f"I8: {unsettled} requests are not settled"),
     )
     return Judgement(
@@ -130,9 +132,9 @@ def judge(rig: Judged, campaigns: Collection[str] | None = None) -> Judgement:
     )
 
 
-def open_requests(rig: Judged, campaigns: Collection[str] | None = None) -> int:
+def open_requests(stack: Judged, campaigns: Collection[str] | None = None) -> int:
     """How many requests are not settled."""
-    with rig.ledger.read() as tx:
+    with stack.ledger.read() as tx:
         return _unsettled(tx, campaigns)
 
 
@@ -148,14 +150,14 @@ def _unsettled(tx: Transaction, campaigns: Collection[str] | None) -> int:
     return int(tx.conn.execute(statement).scalar_one())
 
 
-def unplanned(rig: Judged) -> set[str]:
+def unplanned(stack: Judged) -> set[str]:
     """The campaigns with customers who are in no request."""
-    with rig.ledger.read() as tx:
+    with stack.ledger.read() as tx:
         known = set(tx.conn.execute(select(badge_enrolment.c.customer_id)).scalars())
-    return {campaign for customer, campaign in rig.warehouse.customers().items() if customer not in known}
+    return {campaign for customer, campaign in stack.warehouse.customers().items() if customer not in known}
 
 
-def _json(rig: Judged, path: str) -> Any:  # noqa: ANN401 - a document of the sandbox's own
-    reply = rig.sandbox.get(path)
+def _json(stack: Judged, path: str) -> Any:  # noqa: ANN401 - a document of the sandbox's own
+    reply = stack.sandbox.get(path)
     reply.raise_for_status()
     return reply.json()

@@ -1,6 +1,6 @@
 """Every state that one request can be in, with every interleaving of those who may act on it.
 
-`STATES=all` in the environment visits the larger worlds as well: three processes in time, and two out of time.
+`STATES=all` in the environment visits the larger models as well: three processes in time, and two out of time.
 They take minutes.
 
 The numbers of the invariants (I1 and so on) are those of docs/design.md.
@@ -17,7 +17,7 @@ import pytest
 from tests.states import mutants
 from tests.states.explore import TWINS, explore
 from tests.states.one_request import OneRequestLedger
-from tests.states.world import World
+from tests.states.request_model import RequestModel
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 
@@ -33,7 +33,7 @@ def ledger() -> Iterator[OneRequestLedger]:
 
 
 def test_in_time_there_is_no_breach_and_always_an_end(ledger: OneRequestLedger) -> None:
-    found = explore(World(ledger, in_time=True))
+    found = explore(RequestModel(ledger, in_time=True))
     print(f"\nin time: {found}")  # noqa: T201 - what was visited is the result
     assert found.breaches == {}
     assert found.stuck == 0
@@ -42,7 +42,7 @@ def test_in_time_there_is_no_breach_and_always_an_end(ledger: OneRequestLedger) 
 
 
 def test_out_of_time_twins_are_the_only_breach_and_are_found(ledger: OneRequestLedger) -> None:
-    found = explore(World(ledger, in_time=False, actors=1, twins=2))
+    found = explore(RequestModel(ledger, in_time=False, actors=1, twins=2))
     print(f"\nout of time: {found}")  # noqa: T201 - same
     assert set(found.breaches) == {TWINS}, "the model must reach them, and nothing worse"
     assert found.stuck == 0, "wherever twins stand, both are found, read and settled in the end"
@@ -54,8 +54,8 @@ def test_out_of_time_twins_are_the_only_breach_and_are_found(ledger: OneRequestL
     ("in_time", "actors", "crashes", "twins"),
     [pytest.param(True, 3, 1, 3, id="three in time"), pytest.param(False, 1, 1, 3, id="three twins")],
 )
-def test_larger_worlds(ledger: OneRequestLedger, in_time: bool, actors: int, crashes: int, twins: int) -> None:
-    found = explore(World(ledger, in_time=in_time, actors=actors, crashes=crashes, twins=twins))
+def test_larger_models(ledger: OneRequestLedger, in_time: bool, actors: int, crashes: int, twins: int) -> None:
+    found = explore(RequestModel(ledger, in_time=in_time, actors=actors, crashes=crashes, twins=twins))
     print(f"\n{found}")  # noqa: T201 - same
     assert set(found.breaches) == (set() if in_time else {TWINS})
     assert found.stuck == 0
@@ -88,8 +88,8 @@ def test_a_mutated_transition_is_caught(
 ) -> None:
     mutant(monkeypatch)
     alone = not in_time or mutant is mutants.send_without_end  # one process suffices, and is found sooner
-    world = World(ledger, in_time=in_time, actors=1 if alone else 2, twins=2)
-    found = explore(world, stop=lambda kind: in_time or kind != TWINS)
+    model = RequestModel(ledger, in_time=in_time, actors=1 if alone else 2, twins=2)
+    found = explore(model, stop=lambda kind: in_time or kind != TWINS)
     kinds = [kind for kind in found.breaches if in_time or kind != TWINS]
     print(f"\n{mutant.__name__}: {found}")  # noqa: T201 - same
     assert any(word in kind for kind in kinds for word in caught_by.split("|")), found.breaches

@@ -69,8 +69,8 @@ _QUICK = {
 }
 
 
-class Rig:
-    """A whole Airflow with its platform. Made by `running_rig`.
+class Stack:
+    """A whole Airflow with its platform. Made by `running_stack`.
 
     Attributes:
         airflow: engine of Airflow's metadata.
@@ -235,9 +235,9 @@ def kill(processes: Sequence[psutil.Process]) -> None:
 
 
 @contextmanager
-def running_rig(
+def running_stack(
     campaigns: Sequence[Campaign], *, checker_delay_s: float | None, keep: bool = False, times: Times | None = None
-) -> Iterator[Rig]:
+) -> Iterator[Stack]:
     """Start everything, and end it all with the block.
 
     Args:
@@ -248,7 +248,7 @@ def running_rig(
     """
     directory = Path(tempfile.mkdtemp(prefix="fire-"))
     server = None
-    rig = None
+    stack = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns of an unset XDG_RUNTIME_DIR
@@ -261,12 +261,12 @@ def running_rig(
             for name in ("airflow", "ledger"):
                 conn.execute(text(f"CREATE DATABASE {name}"))
         engine.dispose()
-        rig = Rig(Home(directory / "airflow"), database, checker_delay_s=checker_delay_s, times=times or Times())
-        rig.start_all(campaigns)
-        yield rig
+        stack = Stack(Home(directory / "airflow"), database, checker_delay_s=checker_delay_s, times=times or Times())
+        stack.start_all(campaigns)
+        yield stack
     finally:
-        if rig is not None:
-            rig.stop()
+        if stack is not None:
+            stack.stop()
         if server is not None:
             server.cleanup()
         if not keep:

@@ -24,8 +24,8 @@ _START_S = 60.0
 _LATE = "late"
 
 
-class Forge:
-    """The forge as its user sees it. Use as a context manager; what it started is killed at the end.
+class ForkServer:
+    """The fork server as its user sees it. Use as a context manager; what it started is killed at the end.
 
     Args:
         home: a folder for Airflow.
@@ -34,7 +34,7 @@ class Forge:
     def __init__(self, home: Path) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crashes.forge"],
+            [sys.executable, "-m", "tests.crashes.fork_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -51,7 +51,9 @@ class Forge:
 
     def __enter__(self) -> Self:
         if (ready := self._read()) != "ready":
-            raise RuntimeError(f"the forge did not start: {ready or 'it ended'}; run python -m tests.crashes.forge")
+            raise RuntimeError(
+                f"the fork server did not start: {ready or 'it ended'}; run python -m tests.crashes.fork_server"
+            )
         return self
 
     def __exit__(
@@ -102,7 +104,7 @@ class Forge:
 
 
 def _serve() -> None:
-    from tests.crashes.process import run, warm_up  # noqa: PLC0415 - slow; only the forge itself needs it
+    from tests.crashes.process import run, warm_up  # noqa: PLC0415 - slow; only the fork_server itself needs it
 
     warm_up()
     gc.collect()

@@ -1,6 +1,6 @@
 """The engine, the sandbox's platform and the ledger in one process, on one clock that the test moves.
 
-A process of Airflow is one call of `Playground.run`. It can die at any ledger commit and at any call: from that
+A process of Airflow is one call of `OneProcess.run`. It can die at any ledger commit and at any call: from that
 moment on it changes nothing any more. One call of it can meet a `Mishap`.
 """
 
@@ -63,7 +63,7 @@ class Mishap(StrEnum):
 
 
 @dataclass
-class Playground:
+class OneProcess:
     """One small world.
 
     Attributes:
@@ -172,7 +172,7 @@ class Playground:
 class InProcess:
     """A `capillary.api.transport.Transport` straight into the sandbox's platform."""
 
-    playground: Playground
+    one_process: OneProcess
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -187,7 +187,7 @@ class InProcess:
         json_body: object | None = None,
         params: Mapping[str, str] = _NO_PARAMS,
     ) -> Reply:
-        world = self.playground
+        world = self.one_process
         world.event()
         world.spared -= 1
         mishap = world.mishap if world.spared == -1 else Mishap.NOTHING
@@ -206,7 +206,7 @@ class InProcess:
             case Mishap.LOST:
                 raise TransportFailed("no whole answer")
             case Mishap.LATE:
-                self.playground.late.append((self.playground.now + timedelta(seconds=timeout_s), serve))
+                self.one_process.late.append((self.one_process.now + timedelta(seconds=timeout_s), serve))
                 raise TransportFailed("no whole answer")
             case Mishap.LIMITED | Mishap.REFUSED | Mishap.UNKNOWN_KEY:
                 status, code = {
@@ -228,7 +228,7 @@ class InProcess:
     def _serve(
         self, method: str, path: str, headers: Mapping[str, str], json_body: object, params: Mapping[str, str]
     ) -> Reply:
-        platform = self.playground.platform
+        platform = self.one_process.platform
         platform.count(route_of(method, path))
         try:
             actor = platform.access.workflow_caller({name.lower(): value for name, value in headers.items()})
@@ -249,19 +249,19 @@ class InProcess:
 class MortalLedger(Ledger):
     """A ledger whose process may die before and after each commit."""
 
-    def __init__(self, playground: Playground, url: str) -> None:
-        super().__init__(url, clock=lambda: playground.now)
-        self._playground = playground
+    def __init__(self, one_process: OneProcess, url: str) -> None:
+        super().__init__(url, clock=lambda: one_process.now)
+        self._one_process = one_process
         event.listen(self.engine, "connect", _hurry)
         self.engine.dispose()
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
-        self._playground.event()
+        self._one_process.event()
         with super().write() as tx:
             yield tx
-            self._playground.event()
-        self._playground.event()
+            self._one_process.event()
+        self._one_process.event()
 
 
 def _hurry(dbapi_connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's

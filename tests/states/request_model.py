@@ -150,7 +150,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class RequestModel:
     """The steps of one request.
 
     Attributes:

@@ -16,12 +16,12 @@ from sqlalchemy import URL
 from capillary.ledger.database import Ledger
 from sandbox.server import RunningSandbox
 from tests.crashes.clock import SharedClock
-from tests.crashes.forge import Forge
-from tests.crashes.job import Ending, Job, Task, Word
+from tests.crashes.fork_server import ForkServer
+from tests.crashes.job import Ending, Job, Task, TaskEnd
 from tests.crashes.planted import Plant
 from tests.crashes.points import UNDER_WAY_S, Point
 
-#: Longer than any task of these worlds takes, seconds.
+#: Longer than any task of these takes, seconds.
 TASK_S: Final = 60.0
 #: Longer than any doubt and any lease of a reader, shorter than a run's lease, seconds.
 LATER_S: Final = 2 * 3_600.0
@@ -54,7 +54,7 @@ class Busy:
 
 
 @dataclass
-class World:
+class Installation:
     """One case.
 
     Attributes:
@@ -66,7 +66,7 @@ class World:
         ended: every process so far.
     """
 
-    forge: Forge
+    fork_server: ForkServer
     sandbox: RunningSandbox
     clock: SharedClock
     folder: Path
@@ -109,20 +109,20 @@ class World:
             gun=None if gun is None else str(gun),
             plant=self.plant,
         )
-        process = Process(self.forge.start(job), job)
+        process = Process(self.fork_server.start(job), job)
         self._running[process.pid] = process
         return process
 
     def end(self, process: Process) -> Ending:
         """Wait for a task; one that takes too long is killed, and an error."""
-        code = self.forge.wait(process.pid, TASK_S)
+        code = self.fork_server.wait(process.pid, TASK_S)
         self._running.pop(process.pid)
         folder = Path(process.job.folder)
         if code is None:
-            self.forge.end(process.pid)
+            self.fork_server.end(process.pid)
             raise TimeoutError(f"{process.job.task} took longer than {TASK_S:.0f} s:\n{output(folder)}")
         ending = Ending.read(folder / "ending")
-        if ending.word is Word.KILLED and code != -signal.SIGKILL:
+        if ending.how is TaskEnd.KILLED and code != -signal.SIGKILL:
             raise RuntimeError(f"{process.job.task} ended with {code}:\n{output(folder)}")
         self.ended.append(Ended(process.job.task, process.job.run_id, ending))
         return ending
@@ -153,7 +153,7 @@ class World:
 
     def wake(self, process: Process) -> None:
         """Let a frozen process go on."""
-        self.forge.signal(process.pid, signal.SIGCONT)
+        self.fork_server.signal(process.pid, signal.SIGCONT)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -163,7 +163,7 @@ class World:
     def close(self) -> None:
         """Kill what still runs, and close the ledger."""
         for process in self._running.values():
-            self.forge.end(process.pid)
+            self.fork_server.end(process.pid)
         if "ledger" in self.__dict__:
             self.ledger.close()
 

@@ -1,4 +1,4 @@
-"""A sender at its desk: a real ledger in a file, a platform that answers by script, a clock that the test sets."""
+"""A client that answers by script, with a sender on it, a real ledger in a file and a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def row(platform_request_id: str, key: str | None, state: str = "AdminTask", *, 
 
 
 @dataclass
-class Desk:
+class ScriptedClient:
     """What a sender works with, and what it did.
 
     Attributes:
@@ -189,7 +189,7 @@ class Desk:
     def plan(
         self, customers: Iterable[int], run_id: str = "first", *, size: int = 3, campaign: str = ORDER.campaign
     ) -> Plan:
-        """Plan customers for this desk's account; every campaign has an occasion of its own."""
+        """Plan customers for this client's account; every campaign has an occasion of its own."""
         order = replace(
             ORDER,
             run_id=run_id,

@@ -1,4 +1,4 @@
-"""What cases share, and the making of worlds: the forge, one sandbox that is wiped, an empty ledger to copy."""
+"""Makes an installation for each case: one fork server, one sandbox that is wiped, an empty ledger to copy."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from sandbox.gate import Gate
 from sandbox.server import RunningSandbox, running_sandbox
 from sandbox.settings import SWITCHES, SandboxSettings
 from tests.crashes.clock import SharedClock
-from tests.crashes.forge import Forge
-from tests.crashes.world import Busy, World
+from tests.crashes.fork_server import ForkServer
+from tests.crashes.installation import Busy, Installation
 
 #: How long a request may be missing from the list, seconds.
 LAG_S: Final = 1
@@ -32,21 +32,21 @@ _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp makes the folder in it
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A world as it stands while none of its processes runs. In memory: SQLite ledgers alone."""
+    """An installation as it stands while none of its processes runs. In memory: SQLite ledgers alone."""
 
     ledger: sqlite3.Connection
     books: sqlite3.Connection
     shift_s: float
 
     @classmethod
-    def of(cls, world: World) -> Snapshot:
+    def of(cls, installation: Installation) -> Snapshot:
         """Take one."""
-        taken = cls(sqlite3.connect(":memory:"), sqlite3.connect(":memory:"), world.clock.shift_s)
-        with sqlite3.connect(str(world.ledger_url.database)) as ledger:
+        taken = cls(sqlite3.connect(":memory:"), sqlite3.connect(":memory:"), installation.clock.shift_s)
+        with sqlite3.connect(str(installation.ledger_url.database)) as ledger:
             ledger.backup(taken.ledger)
         ledger.close()
-        with world.sandbox.platform.books._lock:
-            world.sandbox.platform.books._database.backup(taken.books)
+        with installation.sandbox.platform.books._lock:
+            installation.sandbox.platform.books._database.backup(taken.books)
         return taken
 
     def restore(self, ledger: Path, sandbox: RunningSandbox, clock: SharedClock) -> None:
@@ -64,12 +64,14 @@ class Snapshot:
         self.books.close()
 
 
-class Yard:
-    """What cases share: the forge, the sandbox's server and an empty ledger to copy. Use as `with yard(…)`."""
+class InstallationFactory:
+    """What the installations share. Made by `installation_factory`."""
 
-    def __init__(self, folder: Path, forge: Forge, sandbox: RunningSandbox, clock: SharedClock, busy: Busy) -> None:
+    def __init__(
+        self, folder: Path, fork_server: ForkServer, sandbox: RunningSandbox, clock: SharedClock, busy: Busy
+    ) -> None:
         self.folder = folder
-        self.forge = forge
+        self.fork_server = fork_server
         self.sandbox = sandbox
         self.clock = clock
         self.busy = busy
@@ -79,7 +81,7 @@ class Yard:
             create(ledger.engine)
 
     @contextmanager
-    def world(
+    def installation(
         self,
         customers: range,
         *,
@@ -89,14 +91,14 @@ class Yard:
         virtual: bool = True,
         platform: Mapping[str, object] | None = None,
         options: Mapping[str, object],
-    ) -> Iterator[World]:
-        """Make a fresh world.
+    ) -> Iterator[Installation]:
+        """Make a fresh installation.
 
         Args:
             customers: who is eligible.
             ledger: an empty PostgreSQL ledger; by default a SQLite file.
             empty: without the ledger's tables.
-            snapshot: of another world with the same customers, to go on from.
+            snapshot: of another installation with the same customers, to go on from.
             virtual: sleeping costs no time.
             platform: other extras of the platform's connection than usual.
             options: arguments of the operators.
@@ -117,8 +119,8 @@ class Yard:
             "AIRFLOW_CONN_BADGE_LEDGER": json.dumps(_connection(ledger)),
             "AIRFLOW_CONN_CAPILLARY": json.dumps(_platform(self.sandbox.url, platform or {})),
         }
-        world = World(
-            self.forge,
+        installation = Installation(
+            self.fork_server,
             self.sandbox,
             self.clock,
             folder,
@@ -130,9 +132,9 @@ class Yard:
             virtual,
         )
         try:
-            yield world
+            yield installation
         finally:
-            world.close()
+            installation.close()
         shutil.rmtree(folder)
 
 
@@ -142,7 +144,7 @@ def scratch(prefix: str) -> Path:
 
 
 @contextmanager
-def yard() -> Iterator[Yard]:
+def installation_factory() -> Iterator[InstallationFactory]:
     """Start what the cases share, in a folder of its own that is gone at the end."""
     folder = scratch("crashes-")
     try:
@@ -152,9 +154,9 @@ def yard() -> Iterator[Yard]:
         with (
             _counted_calls() as busy,
             running_sandbox(SandboxSettings(), clock=clock) as sandbox,
-            Forge(home) as forge,
+            ForkServer(home) as fork_server,
         ):
-            yield Yard(folder, forge, sandbox, clock, busy)
+            yield InstallationFactory(folder, fork_server, sandbox, clock, busy)
     finally:
         shutil.rmtree(folder)
 
