@@ -28,6 +28,7 @@ from capillary.ledger.request_rows import MAX_RESENDS
 from capillary.ledger.scans import DISTRUST
 from capillary.ledger.status import RequestStatus
 from tests.docs.markdown import ROOT, Section, code_of, sections
+from tests.laboratory.rules import INVARIANTS, WORLD_RULES
 
 PAGE: Final = ROOT / "docs" / "design.md"
 SECTIONS: Final = sections(PAGE)
@@ -120,6 +121,11 @@ def defined() -> list[str]:
 
 def test_the_invariants_are_defined_once_and_in_order() -> None:
     assert defined() == [f"I{number}" for number in range(9)]
+
+
+def test_the_judges_rules_are_those_that_are_defined() -> None:
+    assert list(INVARIANTS) == defined()
+    assert list(WORLD_RULES) == [code_of(row[0])[0] for row in section("Other rules of the seeded worlds").rows()]
 
 
 def test_every_invariant_that_is_named_is_defined() -> None:
