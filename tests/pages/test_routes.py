@@ -210,7 +210,7 @@ def test_the_customers_go_on_where_the_page_before_has_ended(server: ApiServer) 
     rest = ask(server, "vic", "GET", f"/runs/gold_tier/{RUN}", headers=at(f"1-{ENROLLED}")).text
     assert f"#{ENROLLED}" not in rest
     assert f"#{FAILED}" in rest
-    assert "From the beginning" in rest
+    assert "The first customers" in rest
 
 
 def test_no_address_of_a_page_holds_a_customers_id(server: ApiServer) -> None:

@@ -14,6 +14,7 @@ that gathers, and a template that shows.
 - ``run_routes``: one run, its failed customers as CSV, and what may be ordered about it
 - ``failed_csv``: the rows of that file, in which no cell becomes a formula
 - ``run_view``: what the page of a run shows
+- ``run_parts``: a run of several accounts or occasions, part by part
 - ``plan_view``: what a dry run shows
 - ``stop_routes``: *Stop sending* and *Resume*
 - ``report_view``: what a run's own report tells, as far as it is understood
