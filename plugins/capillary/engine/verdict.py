@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Self, TypeAlias
+from typing import Annotated, Any, Final, Self, TypeAlias
 
 from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, PlainValidator, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -15,6 +15,9 @@ from capillary.counted import counted
 from capillary.ledger.reports import Funnel
 from capillary.ledger.status import Outcome
 from capillary.wrong_fields import explained, fields_of, shown
+
+#: Behind it a sentence names campaigns, to its end.
+KNOWN_THROUGH: Final = " known through other campaigns of the badge: "
 
 
 class OnFinding(StrEnum):
@@ -176,7 +179,7 @@ def _nothing_planned(facts: Facts) -> str:
     sentence = f"Nothing left to do: none of the {facts.eligible:,} eligible is new on this occasion."
     if facts.known_elsewhere and facts.known_through:
         known = counted(facts.known_elsewhere, "customer")
-        sentence += f" {known} known through other campaigns of the badge: {facts.known_through}."
+        sentence += f" {known}{KNOWN_THROUGH}{facts.known_through}."
     return sentence
 
 

@@ -105,6 +105,11 @@ def campaigns(tx: Transaction, of: Collection[str] | None = None) -> tuple[Campa
     return tuple(_line(tx, list(plans), ended, still_open.get(scope), stops) for scope, plans in by_scope)
 
 
+def campaigns_of(tx: Transaction, dag_ids: Collection[str]) -> frozenset[str]:
+    """Return the names of the campaigns that these DAGs have planned for."""
+    return frozenset(tx.conn.execute(select(badge_run.c.campaign).where(planned_by(dag_ids)).distinct()).scalars())
+
+
 def accounts(tx: Transaction, of: Collection[str] | None = None) -> tuple[AccountLine, ...]:
     """Return every account that has planned or was read, by name.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -14,6 +14,7 @@ from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Transaction
 from capillary.ledger.left_over import LeftNow, left_now
 from capillary.ledger.outstanding import outstanding
+from capillary.ledger.overview import campaigns_of
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.retryable import Retryable, retryable
 from capillary.ledger.run_page import (
@@ -40,6 +41,7 @@ from capillary.ui.funnel_picture import FunnelPicture, picture
 from capillary.ui.headline import Headline, headline
 from capillary.ui.order_day import OrderImpossible
 from capillary.ui.orders import Action, assert_live, choices, only_occasion, retry
+from capillary.ui.other_dags import for_reader
 from capillary.ui.plan_view import PlanShown, occasion_of, shown_plan
 from capillary.ui.reading import LedgerReader
 from capillary.ui.report_view import ReportShown, shown_report
@@ -183,14 +185,15 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
     """
     facts = run_facts(dag_id, run_id)
     dag = campaign_dags({dag_id}).get(dag_id)
-    known = ledger.look(partial(_of_ledger, dag_id=dag_id, run_id=run_id, at=at))
+    known = ledger.look(partial(_of_ledger, dag_id=dag_id, run_id=run_id, at=at, dag_ids=reader.dag_ids))
     view = known.view
     told: Mapping[str, Any] | None = None
     plan = until = None
     occasion = ""
     if facts is not None and reader.may_read_xcoms(dag_id):
         until = deadlines([(dag_id, run_id)]).get((dag_id, run_id)) if _waits(facts, view) else None
-        told = _mapping(returned([(dag_id, run_id)], REPORT).get((dag_id, run_id)))
+        report_told = _mapping(returned([(dag_id, run_id)], REPORT).get((dag_id, run_id)))
+        told = for_reader(report_told, dag_ids=reader.dag_ids, campaigns=known.campaigns)
         output = _mapping(returned([(dag_id, run_id)], EXTRACT).get((dag_id, run_id)))
         plan, occasion = shown_plan(output), occasion_of(output)
     report = shown_report(told)
@@ -231,7 +234,7 @@ def checker_url(conn_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the ledger knows of a run."""
+    """What the ledger knows of a run, and which campaigns its reader may see."""
 
     view: RunView | None
     left: tuple[FailureCount, ...] = ()
@@ -239,21 +242,27 @@ class _Known:
     left_now: LeftNow | None = None
     failed: tuple[FailedCustomer, ...] = ()
     more: Place | None = None
+    campaigns: frozenset[str] = frozenset()
 
 
-def _of_ledger(tx: Transaction, *, dag_id: str, run_id: str, at: Places) -> _Known:
+def _of_ledger(tx: Transaction, *, dag_id: str, run_id: str, at: Places, dag_ids: frozenset[str]) -> _Known:
     view = run(tx, dag_id, run_id, after=at.requests, requests=REQUESTS_SHOWN)
+    known = _Known(view, campaigns=campaigns_of(tx, dag_ids))
     if view is None:
-        return _Known(None)
+        return known
     plans = {plan.badge_run_id for plan in view.plans}
-    rest = left_now(tx, plans)
+    known = replace(known, left_now=left_now(tx, plans))
     if not view.failures:
-        return _Known(view, left_now=rest)
+        return known
     left = tuple(failure for each in outstanding(tx, of=plans) for failure in each.failures)
-    whom = retryable(tx, plans) if left else ()
     failed = failed_customers_of(tx, dag_id, run_id, after=at.customers, limit=CUSTOMERS_SHOWN + 1)
-    more = failed[CUSTOMERS_SHOWN - 1].place if len(failed) > CUSTOMERS_SHOWN else None
-    return _Known(view, left, whom, rest, failed[:CUSTOMERS_SHOWN], more)
+    return replace(
+        known,
+        left=left,
+        on_occasion=retryable(tx, plans) if left else (),
+        failed=failed[:CUSTOMERS_SHOWN],
+        more=failed[CUSTOMERS_SHOWN - 1].place if len(failed) > CUSTOMERS_SHOWN else None,
+    )
 
 
 def _occasions(view: RunView) -> tuple[str, ...]:
