@@ -64,6 +64,7 @@ class AccountLine:
         distrusted_at: when it last missed a request; None if never.
         next_slot_at: when the next call may be made; far ahead means many callers.
         blocked_until: the platform answered 429, and nobody calls before; None while nothing is blocked.
+        last_block_ended_at: when the last such time was over; None if there was none, or it is not over.
         stop: of the whole account; None while it is not stopped.
     """
 
@@ -77,6 +78,7 @@ class AccountLine:
     distrusted_at: datetime | None
     next_slot_at: datetime | None
     blocked_until: datetime | None
+    last_block_ended_at: datetime | None
     stop: Stop | None
 
 
@@ -209,5 +211,6 @@ def _account(
         distrusted_at=distrusted,
         next_slot_at=paced.next_slot_at if paced else None,
         blocked_until=blocked if blocked is not None and blocked > tx.now else None,
+        last_block_ended_at=blocked if blocked is not None and blocked <= tx.now else None,
         stop=stop,
     )

@@ -142,12 +142,14 @@ class BadgesShown:
     Attributes:
         matters, campaigns, accounts: its parts.
         left_out: parts that cannot be read, in sentences.
+        now: by the ledger's clock.
     """
 
     matters: tuple[MatterShown, ...]
     campaigns: tuple[CampaignShown, ...]
     accounts: tuple[AccountShown, ...]
     left_out: tuple[str, ...]
+    now: datetime
 
 
 @dataclass(slots=True)
@@ -183,6 +185,7 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
         campaigns=_campaigns(dags, looked.lines, reader),
         accounts=tuple(_account(each, reader) for each in looked.accounts),
         left_out=looked.left_out,
+        now=looked.now,
     )
 
 

@@ -82,7 +82,8 @@ async def confirm(
     """Say what an order would send to Airflow; the person's own browser sends it from there."""
     shown = await _shown(request, reader, dag_id, run_id, AT_BEGIN)
     # Of several accounts or occasions nothing is ordered at once, so nothing is added up, either.
-    kinds = choices(shown.left, take) if action is Action.RETRY and len(shown.occasions) < 2 else ()
+    one = action is Action.RETRY and len(shown.occasions) < 2
+    kinds = choices(shown.left, take, shown.on_occasion) if one else ()
     order, why = await asyncio.to_thread(_ordered, action, shown, kinds, reader)  # it asks Airflow's database
     address = Addresses.of(request)
     return page(

@@ -130,6 +130,7 @@ def test_an_account_shows_pace_readings_trust_and_stop(ledger: Ledger, clock: Cl
         distrusted_at=None,
         next_slot_at=begun + timedelta(seconds=1.1),
         blocked_until=begun + timedelta(seconds=30),
+        last_block_ended_at=None,
         stop=whole,
     )
     assert (read.account, read.dag_ids, read.trusted, read.distrusted_at, read.stop) == (
@@ -137,7 +138,9 @@ def test_an_account_shows_pace_readings_trust_and_stop(ledger: Ledger, clock: Cl
         None,
     )
     clock.advance(seconds=30)
-    assert of_accounts(ledger)[0].blocked_until is None
+    over = of_accounts(ledger)[0]
+    assert (over.blocked_until, over.last_block_ended_at) == (None, begun + timedelta(seconds=30))
+    assert of_accounts(ledger)[1].last_block_ended_at is None
     clock.advance(days=1)
     assert of_accounts(ledger)[1].trusted
 

@@ -11,12 +11,14 @@ from html import unescape
 from typing import Any, Final
 
 import httpx
+import pytest
 from sqlalchemy import URL
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.settle import Ending
 from capillary.ledger.status import Outcome
-from capillary.ui.access import reader
+from capillary.ui import badges_view
+from capillary.ui.access import Reader, reader
 from capillary.ui.airflow_facts import CampaignDag, RunFacts
 from capillary.ui.app import pages
 from capillary.ui.reading import LedgerReader
@@ -102,3 +104,32 @@ def ended(ledger: Ledger, order: Any, customers: range, code: int | None = 500) 
     (request,) = requests_of(ledger, planned)
     end(ledger, request.id, dict.fromkeys(customers, Ending(Outcome.FAILED, error_code=code)))
     return planned.badge_run_id
+
+
+class Una(Reader):
+    """A reader of one DAG who may do everything with it, and may edit the connection."""
+
+    def may_trigger(self, dag_id: str) -> bool:
+        return dag_id in self.dag_ids
+
+    may_clear = may_read_xcoms = may_trigger
+
+    def may_stop(self, conn_id: str | None) -> bool:
+        return bool(conn_id)
+
+
+async def asked(airflow: Airflow, monkeypatch: pytest.MonkeyPatch, path: str, dag_ids: set[str]) -> str:
+    """Return what a page says to the reader of these DAGs."""
+    user: Any = object()
+    airflow.app.dependency_overrides[reader] = lambda: Una(user, frozenset(dag_ids))
+    monkeypatch.setattr(badges_view, "campaign_dags", lambda _ids: {"spring": airflow.dag})
+    monkeypatch.setattr(badges_view, "last_runs", lambda _ids: {"spring": replace(FACTS, run_id="held")})
+    monkeypatch.setattr(badges_view, "returned", lambda runs, task, *_: airflow.returned(runs, task))
+    monkeypatch.setattr(badges_view, "deadlines", lambda _runs: {})
+    monkeypatch.setattr(badges_view, "checker_url", lambda _conn: "")
+    page, _, place = path.partition("#")
+    transport = httpx.ASGITransport(airflow.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://airflow") as client:
+        reply = await client.get(f"/{page}", headers={PLACE: place})
+    assert reply.status_code == 200, path
+    return unescape(reply.text)

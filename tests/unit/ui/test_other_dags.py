@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from html import unescape
 from typing import Any, Final
 
-import httpx
 import pytest
 from sqlalchemy import insert
 
@@ -18,13 +16,10 @@ from capillary.ledger.request_rows import Seen, record_sighting
 from capillary.ledger.schema import badge_unknown_key
 from capillary.ledger.stops import Scope, order_stop
 from capillary.plan_preview import PREVIEW
-from capillary.ui import badges_view
-from capillary.ui.access import Reader, reader
 from capillary.ui.airflow_facts import EXTRACT, REPORT
 from capillary.ui.other_dags import for_reader
-from capillary.ui.rendering import PLACE
 from tests.unit.ledger.orders import SPEC, plan, requests_of, run, see, send
-from tests.unit.ui.run_pages import DRY, FACTS, PASSED, TEN, Airflow, ended
+from tests.unit.ui.run_pages import DRY, PASSED, TEN, Airflow, asked, ended
 
 #: In every name of the other team's.
 SECRET: Final = "zephyr"
@@ -80,18 +75,6 @@ def test_an_odd_report_stays_as_it_is(report: dict[str, Any] | None) -> None:
     assert for_reader(report, dag_ids=(), campaigns=()) == report
 
 
-class Una(Reader):
-    """A reader of one DAG who may do everything with it, and may edit the connection."""
-
-    def may_trigger(self, dag_id: str) -> bool:
-        return dag_id in self.dag_ids
-
-    may_clear = may_read_xcoms = may_trigger
-
-    def may_stop(self, conn_id: str | None) -> bool:
-        return bool(conn_id)
-
-
 @pytest.fixture
 def shared(ledger: Ledger) -> Ledger:
     """A ledger in which the other team has done everything that is a matter for somebody, and holds our run back."""
@@ -114,23 +97,6 @@ def shared(ledger: Ledger) -> Ledger:
         tx.conn.execute(insert(badge_unknown_key).values(seen_at=tx.now, **unknown))
     order_stop(ledger, Scope(SPEC.account, f"{SECRET}_campaign"), by=f"{SECRET} person", reason=f"{SECRET} reason")
     return ledger
-
-
-async def asked(airflow: Airflow, monkeypatch: pytest.MonkeyPatch, path: str, dag_ids: set[str]) -> str:
-    """Return what a page says to the reader of these DAGs."""
-    user: Any = object()
-    airflow.app.dependency_overrides[reader] = lambda: Una(user, frozenset(dag_ids))
-    monkeypatch.setattr(badges_view, "campaign_dags", lambda _ids: {"spring": airflow.dag})
-    monkeypatch.setattr(badges_view, "last_runs", lambda _ids: {"spring": replace(FACTS, run_id="held")})
-    monkeypatch.setattr(badges_view, "returned", lambda runs, task, *_: airflow.returned(runs, task))
-    monkeypatch.setattr(badges_view, "deadlines", lambda _runs: {})
-    monkeypatch.setattr(badges_view, "checker_url", lambda _conn: "")
-    page, _, place = path.partition("#")
-    transport = httpx.ASGITransport(airflow.app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://airflow") as client:
-        reply = await client.get(f"/{page}", headers={PLACE: place})
-    assert reply.status_code == 200, path
-    return unescape(reply.text)
 
 
 #: Every page, as that reader asks for it.

@@ -27,6 +27,9 @@ async def test_a_retry_says_whose_the_customers_are(ledger: Ledger, airflow: Air
     said = "lans up to 6 customers again, in a new run of spring: 2 of this run, and 4 of other runs on its occasion"
     assert f"P{said}" in await airflow.page("confirm/retry")
     assert f"Retry the failed: p{said}" in await airflow.page("runs")
+    assert "2 customers failed, code 500</b>, and 4 of other runs on the occasion:" in await airflow.page(
+        "confirm/retry"
+    )
 
 
 async def test_nothing_is_offered_of_a_campaign_that_is_not_live(ledger: Ledger, airflow: Airflow) -> None:
