@@ -88,7 +88,7 @@ def test_failures_tell_their_codes_and_what_a_retry_would_take() -> None:
     assert said.title == (
         "spring: 19 customers without the badge: 10 failed (816), 5 failed (1039), 3 rejected, 1 other kind"
     )
-    assert said.means.endswith("a retry as things are would take 6 customers of them.")
+    assert said.means.endswith("a retry now would take 6 customers of them.")
     alone = said_of(matter(Kind.FAILED, customers=10, failures=failures[:1]), NOW)
     assert alone.to_do == "Retry on a day inside the badge's own period, or have the period changed on the platform."
 
