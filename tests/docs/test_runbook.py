@@ -28,6 +28,7 @@ from capillary.ledger.database import BUSY_TIMEOUT_S, Ledger
 from capillary.ledger.plan import Guards
 from capillary.ledger.status import Outcome, RequestStatus
 from tests.docs.markdown import ROOT, Section, code_of, sections
+from tests.funnels import funnel_of
 
 PAGE: Final = ROOT / "docs" / "runbook.md"
 SECTIONS: Final = sections(PAGE)
@@ -146,22 +147,22 @@ def test_a_sentence_that_the_prose_quotes_is_one_that_is_printed(quote: str) -> 
 
 #: what the verdict is asked → every sentence it can answer with
 VERDICTS: Final = {
-    "nobody found": Facts(eligible=0, planned=0),
-    "nobody new": Facts(eligible=5, planned=0),
-    "canary open": Facts(eligible=5, planned=0, waiting_reason="the canary is open"),
-    "left over": Facts(eligible=5, planned=0, left_over=5),
-    "ended well": Facts(eligible=5, planned=5, outcomes={Outcome.ENROLLED: 5}),
-    "canary passed": Facts(eligible=9, planned=5, outcomes={Outcome.ENROLLED: 5}, canary=True, left_over=4),
-    "canary not proven": Facts(eligible=9, planned=5, outcomes={Outcome.ALREADY_ENROLLED: 5}, canary=True, left_over=4),
-    "over the cap": Facts(eligible=9, planned=5, outcomes={Outcome.ENROLLED: 5}, left_over=4),
-    "late": Facts(eligible=5, planned=5, open=5, requests_open=1, deadline_passed=True),
-    "open": Facts(eligible=5, planned=5, open=5, requests_open=1),
-    "given back": Facts(eligible=5, planned=5, discarded=5),
-    "auto-approved": Facts(eligible=5, planned=5, outcomes={Outcome.ENROLLED: 5}, auto_approved_requests=1),
-    "unconfirmed": Facts(eligible=5, planned=5, outcomes={Outcome.UNCONFIRMED: 5}),
-    "failed": Facts(eligible=5, planned=5, outcomes={Outcome.FAILED: 5}),
-    "rejected": Facts(eligible=5, planned=5, outcomes={Outcome.REJECTED: 5}),
-    "does not add up": Facts(eligible=5, planned=5),
+    "nobody found": Facts(funnel_of()),
+    "nobody new": Facts(funnel_of(eligible=5)),
+    "canary open": Facts(funnel_of(eligible=5), waiting_reason="the canary is open"),
+    "left over": Facts(funnel_of(eligible=5, over_cap=5)),
+    "ended well": Facts(funnel_of(eligible=5, planned=5, enrolled=5)),
+    "canary passed": Facts(funnel_of(eligible=9, planned=5, enrolled=5, canary=True, over_cap=4)),
+    "canary not proven": Facts(funnel_of(eligible=9, planned=5, already_enrolled=5, canary=True, over_cap=4)),
+    "over the cap": Facts(funnel_of(eligible=9, planned=5, enrolled=5, over_cap=4)),
+    "late": Facts(funnel_of(eligible=5, planned=5, open=5, requests_open=1), deadline_passed=True),
+    "open": Facts(funnel_of(eligible=5, planned=5, open=5, requests_open=1)),
+    "given back": Facts(funnel_of(eligible=5, planned=5, discarded=5)),
+    "auto-approved": Facts(funnel_of(eligible=5, planned=5, enrolled=5, requests_auto_approved=1)),
+    "unconfirmed": Facts(funnel_of(eligible=5, planned=5, unconfirmed=5)),
+    "failed": Facts(funnel_of(eligible=5, planned=5, failed=5)),
+    "rejected": Facts(funnel_of(eligible=5, planned=5, rejected=5)),
+    "does not add up": Facts(funnel_of(eligible=5, planned=5)),
 }
 
 
