@@ -101,6 +101,7 @@ pip_install = $(BIN)/uv pip install --quiet --python $(BIN)/python -r $(1) -c co
 $(VENV)/installed: requirements.txt local_airflow/requirements.txt constraints.txt pyproject.toml $(BIN)/uv
 	@echo 'installing into $(VENV)'
 	@$(call pip_install,requirements.txt)
+	@rm -rf plugins/*.egg-info # of an older install: Airflow would take it for a second package
 	@{ $(call pip_install,local_airflow/requirements.txt); } 2>/dev/null \
 		|| echo 'no PostgreSQL server as a package for this system: Airflow'"'"'s metadata will be in SQLite'
 	@touch $@

@@ -8,6 +8,7 @@ import sys
 import tomllib
 import zipfile
 from email.parser import HeaderParser
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Final
 
@@ -22,18 +23,25 @@ UV: Final = Path(sys.executable).with_name("uv")
 
 def package_files() -> set[str]:
     """Return every file of the package, as the wheel names it."""
-    files = (path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    made = {"__pycache__", "airflow_provider_capillary.egg-info"}
+    files = (path for path in PACKAGE.rglob("*") if path.is_file() and made.isdisjoint(path.parts))
     return {path.relative_to(PACKAGE.parent).as_posix() for path in files}
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel of a checkout that has only what the Dockerfile gives its build."""
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout that has only what the Dockerfile gives its build."""
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(CHECKOUT / name, source)
     ignored = shutil.ignore_patterns("*.egg-info", "__pycache__")
     shutil.copytree(CHECKOUT / "plugins", source / "plugins", ignore=ignored)
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """Its wheel."""
     built = tmp_path_factory.mktemp("wheel")
     done = subprocess.run(  # noqa: S603 - our own
         [UV, "build", "--wheel", "--quiet", "--python", sys.executable, "--out-dir", built, source],
@@ -49,6 +57,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_the_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> None:
     assert {name for name in wheel.namelist() if ".dist-info/" not in name} == package_files()
+
+
+def test_a_build_leaves_no_second_package_on_airflows_path(source: Path, wheel: zipfile.ZipFile) -> None:
+    """Airflow puts its plugins folder on the path, and takes the entry points of every package that it finds there."""
+    assert list((source / "plugins").rglob("*.egg-info")), "the build leaves none at all any more"
+    assert [found for found in distributions(path=[str(source / "plugins")]) if found.entry_points] == []
 
 
 def test_the_wheel_says_that_it_has_types(wheel: zipfile.ZipFile) -> None:
