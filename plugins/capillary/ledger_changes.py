@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from capillary.engine.polling import MAX_POLL_INTERVAL_S, QUIET_S
 from capillary.errors import CapillaryError, named
+from capillary.failure_reason import kept
 from capillary.ledger.errors import LedgerMoved, SchemaDiffers
 
 #: What passes when the update is rolled out, the ledger is migrated, or its connection leads to the new place.
@@ -40,9 +41,11 @@ def look_again_at(error: CapillaryError, *, since: datetime, first_s: float) -> 
     waited = now - since
     if waited >= LONGEST:
         raise AirflowFailException(
-            f"{named(error)}. This wait has looked again for {LONGEST.total_seconds() / 3600:.0f} h and ends. Its "
-            "requests stay as they are, and badge_upkeep settles them. Once the cause is gone, clear this task: it "
-            "goes on from the ledger"
+            kept(
+                f"{named(error)}. This wait has looked again for {LONGEST.total_seconds() / 3600:.0f} h and ends. Its "
+                "requests stay as they are, and badge_upkeep settles them. Once the cause is gone, clear this task: it "
+                "goes on from the ledger"
+            )
         )
     longest_s = max(first_s, MAX_POLL_INTERVAL_S)
     pause_s = min(max(first_s, QUIET_S, waited.total_seconds() * _GROWTH), longest_s)

@@ -178,11 +178,32 @@ def _canary_passed(matter: Matter, _now: datetime) -> Said:
 
 
 def _file_broken(matter: Matter, _now: datetime) -> Said:
-    return Said(
-        f"{_whose(matter)}: the campaign's file does not load",
-        "Airflow begins no run of it until the file loads; what was sent before is still read and settled.",
-        "Correct the file; python -m capillary check names every fault of it.",
+    until = (
+        "Airflow begins no run of it until the file loads; what was sent before is still read and settled."
+        if matter.campaign
+        else "Airflow has no DAG of this file, and begins no run of it."
     )
+    named = f"{matter.campaign}: the campaign's file" if matter.campaign else matter.file
+    name = f" ({matter.file})" if matter.campaign and matter.file else ""
+    return Said(
+        f"{named}{name} does not load",
+        f"{_sentence(matter.reason)} {until}" if matter.reason else until,
+        "Correct the file. Airflow reads it again by itself.",
+    )
+
+
+def _run_failed(matter: Matter, now: datetime) -> Said:
+    where = f" in {matter.task}" if matter.task else ""
+    return Said(
+        f"{_whose(matter)}: the last run failed{where}{_since(matter, now)}",
+        _sentence(matter.reason) if matter.reason else "Airflow kept no reason of it; the task's log has one.",
+        "Correct what failed. Then clear the failed task and the tasks after it, or start a new run.",
+    )
+
+
+def _sentence(words: str) -> str:
+    """Return an error's words with a full stop at their end."""
+    return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
 def _keeping_late(matter: Matter, now: datetime) -> Said:
@@ -207,6 +228,7 @@ _WORDS: Final[Mapping[Kind, Callable[[Matter, datetime], Said]]] = MappingProxyT
         Kind.AUTO_APPROVED: _auto_approved,
         Kind.STOPPED: _stopped,
         Kind.FILE_BROKEN: _file_broken,
+        Kind.RUN_FAILED: _run_failed,
         Kind.IN_DOUBT: _in_doubt,
         Kind.DISTRUSTED: _distrusted,
         Kind.KEEPING_LATE: _keeping_late,

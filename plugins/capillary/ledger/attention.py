@@ -46,7 +46,8 @@ class Kind(StrEnum):
     UNKNOWN_KEY = "unknown_key"  #: the platform holds a key of ours that the ledger does not know
     AUTO_APPROVED = "auto_approved"  #: the last decided request of the account was executed without a human
     STOPPED = "stopped"  #: a stop is in force
-    FILE_BROKEN = "file_broken"  #: a campaign's file does not load; Airflow knows
+    FILE_BROKEN = "file_broken"  #: a file of the DAGs folder does not load; Airflow knows
+    RUN_FAILED = "run_failed"  #: a campaign's last run failed, and no other matter is about that run; Airflow knows
     IN_DOUBT = "in_doubt"  #: requests that are in doubt for longer than they should be
     DISTRUSTED = "distrusted"  #: the platform's list has missed a request; it is not trusted for a day
     KEEPING_LATE = "keeping_late"  #: housekeeping has not run for two hours; Airflow knows
@@ -60,7 +61,7 @@ class Kind(StrEnum):
 
 
 #: Kinds that Airflow knows of, and the ledger does not: whoever asks Airflow makes these matters.
-OF_AIRFLOW: Final = frozenset({Kind.FILE_BROKEN, Kind.KEEPING_LATE, Kind.PAUSED})
+OF_AIRFLOW: Final = frozenset({Kind.FILE_BROKEN, Kind.RUN_FAILED, Kind.KEEPING_LATE, Kind.PAUSED})
 _URGENCY: Final = {kind: place for place, kind in enumerate(Kind)}
 _FAR: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -83,6 +84,8 @@ class Matter:
         failures: customers without the badge, by outcome and code, the most first.
         occasion_shared: other runs have asked for customers on the same occasion: a retry takes what they left, too.
         failed_checks: of the requests, those that did not pass the platform's own checks.
+        task: the task that failed; None where it is about none, or nobody knows.
+        file: what does not load; None where it is about no file, or nobody knows.
     """
 
     kind: Kind
@@ -101,6 +104,8 @@ class Matter:
     failures: tuple[FailureCount, ...] = ()
     occasion_shared: bool = False
     failed_checks: int = 0
+    task: str | None = None
+    file: str | None = None
 
 
 def attention(tx: Transaction, of: Collection[str] | None = None) -> tuple[Matter, ...]:

@@ -15,6 +15,7 @@ from jinja2.nativetypes import NativeEnvironment
 
 from capillary.campaign.errors import SqlInvalid
 from capillary.campaign.sql_file import names_a_file, parsed, query_of
+from capillary.failure_reason import kept
 from capillary.templating.text import holds_jinja
 from capillary.templating.values import NoText, assert_one_value, assert_sql
 
@@ -147,7 +148,7 @@ class QueryTemplate(TemplateFailures):
         try:
             self._read_file(jinja_env)
         except SqlInvalid as error:
-            raise AirflowFailException(f"Task {self.task_id!r}, argument 'sql': {error}") from None
+            raise AirflowFailException(kept(f"Task {self.task_id!r}, argument 'sql': {error}")) from None
 
     def _read_file(self, jinja_env: Environment) -> None:
         if not isinstance(self.sql, str):

@@ -22,6 +22,9 @@ that gathers, and a template that shows.
 - ``orders``: what a person may order, as one call of Airflow's own API
 - ``order_day``: the day of the trigger form that names a run's occasion
 - ``airflow_facts``: campaigns and runs in Airflow's own database
+- ``failed_tasks``: the task that made a run fail, and its reason
+- ``failed_runs``: runs that failed and that nothing since has made good
+- ``import_errors``: files of the DAGs folder that do not load
 - ``headline``: a run in one sentence
 - ``state_words``: where a request or an attempt stands, in words
 - ``funnel_picture``: the funnel as a picture whose steps add up

@@ -13,7 +13,12 @@ from urllib.parse import urlsplit
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.batch_apis import IsAuthorizedDagRequest
-from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails, DagAccessEntity, DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import (
+    AccessView,
+    ConnectionDetails,
+    DagAccessEntity,
+    DagDetails,
+)
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.configuration import conf
 from airflow.models.connection import Connection
@@ -67,6 +72,10 @@ class Reader:
     def may_read_xcoms(self, dag_id: str) -> bool:
         """Return whether they may read what this DAG's tasks have returned."""
         return self._may(dag_id, DagAccessEntity.XCOM, method="GET")
+
+    def may_see_import_errors(self) -> bool:
+        """Return whether Airflow shows them its import errors."""
+        return get_auth_manager().is_authorized_view(access_view=AccessView.IMPORT_ERRORS, user=self.user)
 
     def may_stop(self, conn_id: str | None) -> bool:
         """Return whether they may edit a connection: who may change where we send may stop us sending."""

@@ -30,6 +30,8 @@ _RETURNED: Final = "return_value"
 #: The tasks of a campaign's DAG, by what they return to these pages.
 EXTRACT: Final = "extract_eligible_customers"
 REPORT: Final = "report"
+#: So many runs of a DAG are recent: as many dry runs may come after one that failed.
+_RECENT: Final = 20
 #: Waits for the checker; cleared, it looks at once.
 WAIT: Final = "wait"
 
@@ -135,6 +137,24 @@ def last_runs(dag_ids: Collection[str]) -> dict[str, RunFacts]:
             select(DagRun).where(DagRun.id.in_(newest)).options(joinedload(DagRun.dag_run_note))
         ).all()
         return {row.dag_id: _run(row) for row in rows}
+
+
+def recent_runs(dag_ids: Collection[str]) -> dict[str, list[RunFacts]]:
+    """Return the newest runs of each of these DAGs, the newest first."""
+    place = func.row_number().over(partition_by=DagRun.dag_id, order_by=DagRun.id.desc())
+    with create_session() as session:
+        newest = select(DagRun.id, place.label("place")).where(DagRun.dag_id.in_(dag_ids)).subquery()
+        rows = session.scalars(
+            select(DagRun)
+            .join(newest, newest.c.id == DagRun.id)
+            .where(newest.c.place <= _RECENT)
+            .order_by(DagRun.dag_id, DagRun.id.desc())
+            .options(joinedload(DagRun.dag_run_note))
+        ).all()
+        found: dict[str, list[RunFacts]] = {}
+        for row in rows:
+            found.setdefault(row.dag_id, []).append(_run(row))
+        return found
 
 
 def kept_at() -> datetime | None:

@@ -17,6 +17,7 @@ from capillary.hooks import CapillaryHook
 from capillary.ledger.attention import LONG_UNKEPT, Kind, Matter, attention, by_urgency, with_deadlines
 from capillary.ledger.database import Transaction
 from capillary.ledger.overview import AccountLine, CampaignLine, accounts, campaigns
+from capillary.ui import failed_runs, import_errors
 from capillary.ui.access import Reader
 from capillary.ui.airflow_facts import (
     REPORT,
@@ -30,6 +31,8 @@ from capillary.ui.airflow_facts import (
     returned,
 )
 from capillary.ui.errors import RowUnreadable
+from capillary.ui.failed_runs import Failures
+from capillary.ui.failed_tasks import FailedTask
 from capillary.ui.funnel_picture import Step, bar, counts_of
 from capillary.ui.headline import Headline, Tone, headline
 from capillary.ui.other_dags import for_reader
@@ -42,6 +45,7 @@ _TONES: Final[Mapping[Kind, Tone]] = {
     Kind.AUTO_APPROVED: Tone.BAD,
     Kind.STOPPED: Tone.BAD,
     Kind.FILE_BROKEN: Tone.BAD,
+    Kind.RUN_FAILED: Tone.BAD,
     Kind.IN_DOUBT: Tone.WARN,
     Kind.DISTRUSTED: Tone.WARN,
     Kind.KEEPING_LATE: Tone.WARN,
@@ -58,6 +62,7 @@ _TAGS: Final[Mapping[Kind, str]] = {
     Kind.AUTO_APPROVED: "Auto-approved",
     Kind.STOPPED: "Stopped",
     Kind.FILE_BROKEN: "File broken",
+    Kind.RUN_FAILED: "Run failed",
     Kind.IN_DOUBT: "In doubt",
     Kind.DISTRUSTED: "List not trusted",
     Kind.KEEPING_LATE: "No housekeeping",
@@ -80,6 +85,7 @@ class MatterShown:
         said: the words.
         tone, tag: how urgent, and its kind in two words.
         run: dag_id and run_id of the run to look at first; None without one, or where the reader may not see it.
+        log: where Airflow shows the log of the task that failed, below the address of its run; empty without one.
         checker_url: the checker's page, where a human has to decide there; empty elsewhere.
         may_resume: the connection by which this reader may resume; None where they may not, or nothing is stopped.
         may_trigger: whether this reader may start a run of the campaign that submits.
@@ -91,6 +97,7 @@ class MatterShown:
     tone: Tone
     tag: str
     run: tuple[str, str] | None
+    log: tuple[str, ...]
     checker_url: str
     may_resume: str | None
     may_trigger: bool
@@ -179,10 +186,17 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
         if each.kind is Kind.WAITING and each.dag_id and each.run_id and reader.may_read_xcoms(each.dag_id)
     ]
     visible = [*with_deadlines(visible, deadlines(waiting))]
+    names = {line.last.campaign for line in looked.lines}
+    runs = last_runs(sorted({*dags, *(line.last.dag_id for line in looked.lines)}))
+    failures = failed_runs.failures_of(dags, runs.values(), reader, names)
+    told = {(each.dag_id, each.run_id) for each in visible if each.dag_id and each.run_id}
+    visible += failed_runs.matters_of(failures, reader, names, told=told)
     matters = by_urgency([*visible, *_of_airflow(dags, reader, looked.now)])
     return BadgesShown(
-        matters=tuple(_matter(each, reader, looked.now, connections.get(each.account, ()), dags) for each in matters),
-        campaigns=_campaigns(dags, looked.lines, reader),
+        matters=tuple(
+            _matter(each, reader, looked.now, connections.get(each.account, ()), dags, failures) for each in matters
+        ),
+        campaigns=_campaigns(dags, looked.lines, reader, runs, failures),
         accounts=tuple(_account(each, reader) for each in looked.accounts),
         left_out=looked.left_out,
         now=looked.now,
@@ -207,12 +221,10 @@ def _of_ledger(tx: Transaction, dag_ids: frozenset[str]) -> _Looked:
 
 def _of_airflow(dags: Mapping[str, CampaignDag], reader: Reader, now: datetime) -> Iterator[Matter]:
     """Yield the matters that only Airflow knows of."""
+    yield from import_errors.matters_of(import_errors.broken_files(reader), dags)
     for dag in dags.values():
-        of_dag: dict[str, Any] = {"campaign": dag.dag_id, "dag_ids": (dag.dag_id,)}
-        if dag.broken:
-            yield Matter(kind=Kind.FILE_BROKEN, reason="its import error is on Airflow's page Dags", **of_dag)
-        elif dag.live and dag.paused:
-            yield Matter(kind=Kind.PAUSED, **of_dag)
+        if dag.live and dag.paused and not dag.broken:
+            yield Matter(kind=Kind.PAUSED, campaign=dag.dag_id, dag_ids=(dag.dag_id,))
     if UPKEEP in reader.dag_ids and any(dag.live for dag in dags.values()):
         last = kept_at()
         if last is None or last < now - LONG_UNKEPT:
@@ -220,13 +232,19 @@ def _of_airflow(dags: Mapping[str, CampaignDag], reader: Reader, now: datetime) 
 
 
 def _matter(
-    matter: Matter, reader: Reader, now: datetime, connections: Sequence[str], dags: Mapping[str, CampaignDag]
+    matter: Matter,
+    reader: Reader,
+    now: datetime,
+    connections: Sequence[str],
+    dags: Mapping[str, CampaignDag],
+    failures: Failures,
 ) -> MatterShown:
     visible = matter.dag_id is not None and matter.run_id is not None and matter.dag_id in reader.dag_ids
     if not visible:
         matter = replace(matter, dag_id=None, run_id=None)
     dag = dags.get(matter.dag_id or "")
     connection = matter.connection or next(iter(connections), None)
+    task = failures.tasks.get((matter.dag_id or "", matter.run_id or "")) if matter.kind is Kind.RUN_FAILED else None
     asks_checker = matter.kind in {Kind.WAITING, Kind.CANARY_WAITS} and connection is not None
     return MatterShown(
         matter=matter,
@@ -234,6 +252,7 @@ def _matter(
         tone=_TONES[matter.kind],
         tag=_TAGS[matter.kind],
         run=(matter.dag_id, matter.run_id) if matter.dag_id and matter.run_id else None,
+        log=task.log if task else (),
         checker_url=checker_url(connection) if asks_checker and connection else "",
         may_resume=reader.may_stop_any(connections) if matter.kind is Kind.STOPPED else None,
         may_trigger=dag is not None and dag.live and reader.may_trigger(dag.dag_id),
@@ -242,13 +261,16 @@ def _matter(
 
 
 def _campaigns(
-    dags: Mapping[str, CampaignDag], lines: Sequence[CampaignLine], reader: Reader
+    dags: Mapping[str, CampaignDag],
+    lines: Sequence[CampaignLine],
+    reader: Reader,
+    runs: Mapping[str, RunFacts],
+    failures: Failures,
 ) -> tuple[CampaignShown, ...]:
     by_dag = defaultdict[str, list[CampaignLine]](list)
     for line in sorted(lines, key=lambda each: each.last.planned_at, reverse=True):
         by_dag[line.last.dag_id].append(line)
     dag_ids = sorted({*dags, *by_dag})
-    runs = last_runs(dag_ids)
     may_read = [run for run in runs.values() if run.is_over and reader.may_read_xcoms(run.dag_id)]
     names = {line.last.campaign for line in lines}
     reports = {
@@ -263,6 +285,7 @@ def _campaigns(
             line,
             runs.get(name) if nth == 0 else None,
             reports,
+            failures,
             account=line.last.account if line and len({each.last.account for each in by_dag[name]}) > 1 else "",
         )
         for name in dag_ids
@@ -276,11 +299,13 @@ def _campaign(
     line: CampaignLine | None,
     last: RunFacts | None,
     reports: Mapping[tuple[str, str], Mapping[str, Any] | None],
+    failures: Failures,
     *,
     account: str,
 ) -> CampaignShown:
     counts = counts_of(line.last.funnel) if line else {}
     report = reports.get((last.dag_id, last.run_id)) if last else None
+    failed = failures.tasks.get((last.dag_id, last.run_id)) if last else None
     return CampaignShown(
         name=line.last.campaign if line else dag_id,
         dag_id=dag_id,
@@ -288,15 +313,17 @@ def _campaign(
         dag=dag,
         line=line,
         last=last,
-        headline=_headline(last, line, report) if last else None,
+        headline=_headline(last, line, report, failed) if last else None,
         bar=bar(counts) if counts.get("planned") else None,
         counts=counts,
     )
 
 
-def _headline(last: RunFacts, line: CampaignLine | None, report: Mapping[str, Any] | None) -> Headline:
+def _headline(
+    last: RunFacts, line: CampaignLine | None, report: Mapping[str, Any] | None, failed: FailedTask | None
+) -> Headline:
     if last.is_over or line is None or line.last.run_id != last.run_id:
-        return headline(last, None, report)
+        return headline(last, None, report, failed)
     if line.requests_undecided:
         return Headline(Tone.WAIT, "Waits for the checker", "")
     in_doubt = counted(line.requests_in_doubt, "request", "is", "are")

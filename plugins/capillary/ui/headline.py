@@ -11,6 +11,7 @@ from capillary.counted import counted
 from capillary.ledger.run_page import RunView
 from capillary.ledger.run_wait import RunWait
 from capillary.ui.airflow_facts import RunFacts
+from capillary.ui.failed_tasks import FailedTask
 from capillary.ui.run_parts import by_part
 
 
@@ -37,6 +38,7 @@ class Headline:
 _WARNED: Final = "Warning: "
 
 
+_FAILED: Final = "Failed"
 _WAITS: Final = "Waits for the checker"
 _IN_DOUBT: Final = "In doubt"
 _SUBMITTING: Final = "Submitting"
@@ -46,19 +48,28 @@ _RUNNING: Final = "Running"
 _FIRST: Final = (_WAITS, _IN_DOUBT, _SUBMITTING, _SETTLING, _RUNNING)
 
 
-def headline(facts: RunFacts | None, view: RunView | None, report: Mapping[str, Any] | None) -> Headline:
+def headline(
+    facts: RunFacts | None,
+    view: RunView | None,
+    report: Mapping[str, Any] | None,
+    failed: FailedTask | None = None,
+) -> Headline:
     """Return a run in one sentence.
 
     Args:
         facts: what Airflow knows of it; None where it was deleted there.
         view: what the ledger knows of it; None where it has planned nothing.
         report: what its task `report` has returned; None where it has not, or its reader may not see that.
+        failed: the first task of it that failed; None where none has.
     """
     over = facts is None or facts.is_over
     if over and report is not None:
-        return _with_parts(_verdict(report), view)
+        verdict = _verdict(report)
+        if verdict.word == _FAILED and failed and failed.said:  # the verdict counts, and does not say why
+            verdict = replace(verdict, sentence=f"{verdict.sentence} {_why(failed)}")
+        return _with_parts(verdict, view)
     if over:
-        return _ended(facts, view)
+        return _ended(facts, view, failed)
     assert facts is not None  # noqa: S101 - for the type: without facts it is over
     if view is None:
         if facts.state == "queued":
@@ -81,7 +92,7 @@ def _with_parts(verdict: Headline, view: RunView | None) -> Headline:
 def _verdict(report: Mapping[str, Any]) -> Headline:
     sentence = str(report.get("sentence", ""))
     if report.get("verdict") != "pass":
-        return Headline(Tone.BAD, "Failed", sentence)
+        return Headline(Tone.BAD, _FAILED, sentence)
     if report.get("dry_run"):
         return Headline(Tone.CALM, "Dry run", sentence)
     if report.get("waits_for_canary"):
@@ -91,13 +102,21 @@ def _verdict(report: Mapping[str, Any]) -> Headline:
     return Headline(Tone.GOOD, "Passed", sentence)
 
 
-def _ended(facts: RunFacts | None, view: RunView | None) -> Headline:
+def _ended(facts: RunFacts | None, view: RunView | None, failed: FailedTask | None) -> Headline:
     if facts is None:
         return Headline(Tone.CALM, "Deleted in Airflow", "Airflow does not know this run any more; the ledger does.")
     if facts.state == "failed":
         what = "It has planned nobody" if view is None else "Its report has given no verdict"
-        return Headline(Tone.BAD, "Failed", f"{what}: read the log of the task that failed.")
+        why = _why(failed) if failed else "No task of it has failed: look at the run in Airflow."
+        return Headline(Tone.BAD, _FAILED, f"{what}. {why}")
     return Headline(Tone.CALM, "Ended", "Its report is not there, or you may not read it.")
+
+
+def _why(failed: FailedTask) -> str:
+    if not failed.said:
+        return f"Task {failed.task_id} failed; its log says why."
+    end = "" if failed.said.endswith((".", "!", "?")) else "."
+    return f"Task {failed.task_id}: {failed.said}{end}"
 
 
 def _under_way(view: RunView) -> Headline:

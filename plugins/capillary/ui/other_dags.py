@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from capillary.counted import counted
 from capillary.engine.verdict import KNOWN_THROUGH
 from capillary.ledger.canary import without_foreign_name
+from capillary.ui.failed_tasks import FailedTask
 
 #: How `capillary.ledger.plan` counts the campaigns that it does not name.
 _MORE: Final = re.compile(r"(\d+) more")
@@ -37,6 +39,26 @@ def for_reader(
     if isinstance(through := report.get("known_through"), str):
         changed["known_through"] = _names(through, campaigns)
     return {**report, **changed}
+
+
+#: How `capillary.ledger.locked_rows` names the campaign that an occasion belongs to.
+_OWNER: Final = re.compile(r"belongs to campaign (?P<quoted>(['\"]).+?\2)(?=;)", re.DOTALL)
+
+
+def told_to(failed: FailedTask, dag_id: str, *, dag_ids: Collection[str], campaigns: Collection[str]) -> FailedTask:
+    """Return why a task failed as its reader may have it.
+
+    Args:
+        failed: the task.
+        dag_id: of its run.
+        dag_ids: the DAGs that the reader may read.
+        campaigns: those that these DAGs have planned for.
+    """
+    said = without_foreign_name(failed.said, dag_ids)
+    owner = _OWNER.search(said)
+    if owner and owner["quoted"] not in map(repr, [*campaigns, dag_id]):
+        said = said.replace(f"campaign {owner['quoted']}", "another campaign").replace(owner["quoted"], "it")
+    return replace(failed, said=said)
 
 
 def _names(names: str, campaigns: Collection[str]) -> str:

@@ -37,11 +37,12 @@ from capillary.ui.airflow_facts import (
     returned,
     run_facts,
 )
+from capillary.ui.failed_tasks import FailedTask, failed_tasks
 from capillary.ui.funnel_picture import FunnelPicture, picture
 from capillary.ui.headline import Headline, headline
 from capillary.ui.order_day import OrderImpossible
 from capillary.ui.orders import Action, assert_live, choices, only_occasion, retry
-from capillary.ui.other_dags import for_reader
+from capillary.ui.other_dags import for_reader, told_to
 from capillary.ui.plan_view import PlanShown, occasion_of, shown_plan
 from capillary.ui.reading import LedgerReader
 from capillary.ui.report_view import ReportShown, shown_report
@@ -76,6 +77,7 @@ class RunShown:
         report: what its task `report` has returned, for whoever may read that.
         occasions: that it planned for, or counted for; several where its tasks did; empty where nobody knows.
         plan: what a dry run has told of the plan; None of another run, or where nothing was told.
+        failed_task: the first task of it that failed; None where none has.
         headline: the run in one sentence.
         picture: the funnel that a dry run, or a run which the ledger does not know, has told; None of any other.
         parts: what it has planned, each account and occasion by itself; empty where it has planned nothing.
@@ -97,6 +99,7 @@ class RunShown:
     report: ReportShown | None
     occasions: tuple[str, ...]
     plan: PlanShown | None
+    failed_task: FailedTask | None
     headline: Headline
     picture: FunnelPicture | None
     parts: tuple[PartShown, ...]
@@ -197,6 +200,7 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
         output = _mapping(returned([(dag_id, run_id)], EXTRACT).get((dag_id, run_id)))
         plan, occasion = shown_plan(output), occasion_of(output)
     report = shown_report(told)
+    failed = _failed_task(reader, facts, known)
     dry = _is_dry(view, facts, report)
     occasions = _occasions(view) if view and not dry else (occasion,) if occasion else ()
     actions = _actions(reader, dag, facts, report, known, dry=dry)
@@ -210,7 +214,8 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
         report=report,
         occasions=occasions,
         plan=plan,
-        headline=headline(facts, view, told),
+        failed_task=failed,
+        headline=headline(facts, view, told, failed),
         picture=picture(counts, dry_run=True) if counts else None,
         parts=parts_of(view, facts, checker_url) if view else (),
         left=known.left,
@@ -263,6 +268,14 @@ def _of_ledger(tx: Transaction, *, dag_id: str, run_id: str, at: Places, dag_ids
         failed=failed[:CUSTOMERS_SHOWN],
         more=failed[CUSTOMERS_SHOWN - 1].place if len(failed) > CUSTOMERS_SHOWN else None,
     )
+
+
+def _failed_task(reader: Reader, facts: RunFacts | None, known: _Known) -> FailedTask | None:
+    if facts is None or facts.state != "failed":
+        return None
+    run_of = (facts.dag_id, facts.run_id)
+    failed = failed_tasks([run_of], may_read=reader.may_read_xcoms).get(run_of)
+    return failed and told_to(failed, facts.dag_id, dag_ids=reader.dag_ids, campaigns=known.campaigns)
 
 
 def _occasions(view: RunView) -> tuple[str, ...]:

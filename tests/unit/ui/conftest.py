@@ -30,5 +30,6 @@ def airflow(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Airflow:
     monkeypatch.setattr(run_view, "run_facts", lambda _dag, _run: made.facts)
     monkeypatch.setattr(run_view, "returned", made.returned)
     monkeypatch.setattr(run_view, "deadlines", lambda _runs: {})
+    monkeypatch.setattr(run_view, "failed_tasks", made.failed_tasks)
     monkeypatch.setattr(run_view, "checker_url", lambda _conn: "")
     return made

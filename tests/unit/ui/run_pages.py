@@ -17,10 +17,11 @@ from sqlalchemy import URL
 from capillary.ledger.database import Ledger
 from capillary.ledger.settle import Ending
 from capillary.ledger.status import Outcome
-from capillary.ui import badges_view
+from capillary.ui import badges_view, failed_runs, import_errors
 from capillary.ui.access import Reader, reader
 from capillary.ui.airflow_facts import CampaignDag, RunFacts
 from capillary.ui.app import pages
+from capillary.ui.failed_tasks import FailedTask
 from capillary.ui.reading import LedgerReader
 from capillary.ui.rendering import PLACE
 from tests.unit.ledger.orders import plan, requests_of
@@ -70,11 +71,15 @@ class Airflow:
     def __init__(self, url: URL) -> None:
         self.dag, self.facts = DAG, FACTS
         self.told: dict[str, Any] = {}
+        self.failed: FailedTask | None = None
         self.app = pages(LedgerReader(lambda: url))
         self.app.dependency_overrides[reader] = Ada
 
     def returned(self, runs: list[tuple[str, str]], task: str) -> dict[tuple[str, str], Any]:
         return {runs[0]: self.told[task]} if task in self.told else {}
+
+    def failed_tasks(self, runs: list[tuple[str, str]], **_: object) -> dict[tuple[str, str], FailedTask]:
+        return {runs[0]: self.failed} if runs and self.failed else {}
 
     async def page(self, path: str, run_id: str = "first", *, at: str = "") -> str:
         """Return what a page says; `at`: what stands behind the # of its address."""
@@ -125,6 +130,10 @@ async def asked(airflow: Airflow, monkeypatch: pytest.MonkeyPatch, path: str, da
     monkeypatch.setattr(badges_view, "campaign_dags", lambda _ids: {"spring": airflow.dag})
     monkeypatch.setattr(badges_view, "last_runs", lambda _ids: {"spring": replace(FACTS, run_id="held")})
     monkeypatch.setattr(badges_view, "returned", lambda runs, task, *_: airflow.returned(runs, task))
+    monkeypatch.setattr(failed_runs, "recent_runs", lambda _ids: {"spring": [replace(airflow.facts, run_id="held")]})
+    monkeypatch.setattr(failed_runs, "failed_tasks", airflow.failed_tasks)
+    monkeypatch.setattr(failed_runs, "returned", lambda runs, task, *_: airflow.returned(runs, task) if runs else {})
+    monkeypatch.setattr(import_errors, "broken_files", lambda _reader: ())
     monkeypatch.setattr(badges_view, "deadlines", lambda _runs: {})
     monkeypatch.setattr(badges_view, "checker_url", lambda _conn: "")
     page, _, place = path.partition("#")

@@ -16,6 +16,7 @@ from capillary.ui import badges_view
 from capillary.ui.access import Reader
 from capillary.ui.airflow_facts import RunFacts
 from capillary.ui.errors import RowUnreadable
+from capillary.ui.failed_runs import Failures
 from capillary.ui.reading import LedgerReader
 from tests.unit.ledger.conftest import EmptyDatabase, migrated
 from tests.unit.ledger.orders import SPEC, plan, requests_of, run, settle_as
@@ -44,7 +45,6 @@ def test_a_dag_that_moved_to_another_account_has_a_row_for_each(
         started_at=NOW,
         ended_at=None,
     )
-    monkeypatch.setattr(badges_view, "last_runs", lambda _: {"spring": facts})
     monkeypatch.setattr(badges_view, "returned", lambda *_: {})
     with Ledger(migrated(empty_database("sqlite"))) as ledger:
         plan(ledger, range(1, 4), run("old", spec=replace(SPEC, account="zz.old/1")))
@@ -55,12 +55,13 @@ def test_a_dag_that_moved_to_another_account_has_a_row_for_each(
         replace(line, last=replace(line.last, planned_at=NOW.replace(day=1 if line.last.run_id == "old" else 2)))
         for line in lines
     )
-    rows = badges_view._campaigns({}, lines, May(user, frozenset({"spring"})))
+    none = Failures({}, {})
+    rows = badges_view._campaigns({}, lines, May(user, frozenset({"spring"})), {"spring": facts}, none)
     assert [(row.account, row.counts["planned"], row.last and row.last.run_id) for row in rows] == [
         (SPEC.account, 1, "new"),
         ("zz.old/1", 3, None),
     ]
-    (alone,) = badges_view._campaigns({}, lines[:1], May(user, frozenset({"spring"})))
+    (alone,) = badges_view._campaigns({}, lines[:1], May(user, frozenset({"spring"})), {"spring": facts}, none)
     assert alone.account == ""
 
 

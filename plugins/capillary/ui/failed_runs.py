@@ -1,0 +1,108 @@
+"""Runs that failed and that nothing since has made good: those whose customers the ledger does not know, too."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.utils.state import DagRunState
+
+from capillary.ledger.attention import Kind, Matter
+from capillary.ui.access import Reader
+from capillary.ui.airflow_facts import REPORT, CampaignDag, RunFacts, recent_runs, returned
+from capillary.ui.failed_tasks import FailedTask, failed_tasks
+from capillary.ui.other_dags import for_reader, told_to
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Failed runs of campaigns.
+
+    Attributes:
+        standing: of each DAG the run that failed and was not made good since.
+        tasks: what failed in these and in other runs, by DAG id and run id.
+    """
+
+    standing: Mapping[str, RunFacts]
+    tasks: Mapping[tuple[str, str], FailedTask]
+
+
+def failures_of(
+    dags: Mapping[str, CampaignDag], last: Collection[RunFacts], reader: Reader, campaigns: Collection[str]
+) -> Failures:
+    """Return the failures of campaigns.
+
+    Args:
+        dags: the campaigns.
+        last: other runs, whose failed task is told where they have one.
+        reader: who looks.
+        campaigns: whose names the reader may have.
+    """
+    found = {dag_id: standing_failure(runs, live=dags[dag_id].live) for dag_id, runs in recent_runs(dags).items()}
+    standing = {dag_id: run for dag_id, run in found.items() if run is not None}
+    failed = [run for run in (*standing.values(), *last) if run.state == DagRunState.FAILED]
+    tasks = failed_tasks(
+        list(dict.fromkeys((run.dag_id, run.run_id) for run in failed)), may_read=reader.may_read_xcoms
+    )
+    return Failures(
+        standing,
+        {run: told_to(task, run[0], dag_ids=reader.dag_ids, campaigns=campaigns) for run, task in tasks.items()},
+    )
+
+
+def matters_of(
+    failures: Failures, reader: Reader, campaigns: Collection[str], *, told: Collection[tuple[str, str]]
+) -> Iterator[Matter]:
+    """Yield a matter for each standing failure.
+
+    Args:
+        failures: of the campaigns.
+        reader: who looks.
+        campaigns: whose names the reader may have.
+        told: the runs that another matter is about, which says more.
+    """
+    runs = {(run.dag_id, run.run_id): run for run in failures.standing.values()}
+    untold = [run for run in runs if run not in told]
+    verdicts = returned([run for run in untold if reader.may_read_xcoms(run[0])], REPORT)
+    for run in untold:
+        task = failures.tasks.get(run)
+        yield Matter(
+            kind=Kind.RUN_FAILED,
+            campaign=run[0],
+            dag_ids=(run[0],),
+            dag_id=run[0],
+            run_id=run[1],
+            since=runs[run].ended_at,
+            reason=(task.said if task else "") or _sentence(verdicts.get(run), reader, campaigns),
+            task=task.task_id if task else None,
+        )
+
+
+def standing_failure(newest_first: Sequence[RunFacts], *, live: bool) -> RunFacts | None:
+    """Return the run of a DAG that failed and that no later run has made good; None where there is none.
+
+    A dry run makes good what a dry run failed at, and no run that was to submit.
+
+    Args:
+        newest_first: runs of the DAG; those that are not over say nothing.
+        live: whether the campaign submits unless a run says otherwise.
+    """
+    dry_passed = False
+    for run in newest_first:
+        is_dry = not live or run.conf.get("dry_run") is True
+        if run.state == DagRunState.FAILED and not (is_dry and dry_passed):
+            return run
+        if run.state == DagRunState.SUCCESS:
+            if not is_dry:
+                return None
+            dry_passed = True
+    return None
+
+
+def _sentence(report: object, reader: Reader, campaigns: Collection[str]) -> str:
+    if not isinstance(report, Mapping):
+        return ""
+    told: Mapping[str, Any] = for_reader(report, dag_ids=reader.dag_ids, campaigns=campaigns) or {}
+    said = told.get("sentence")
+    return said if isinstance(said, str) else ""
