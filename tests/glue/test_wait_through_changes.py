@@ -91,7 +91,7 @@ def deferral_of(task: Callable[[], object]) -> TaskDeferred:
 
 def paused_s(deferral: TaskDeferred) -> float:
     assert isinstance(deferral.trigger, DateTimeTrigger)
-    return (deferral.trigger.moment - datetime.now(UTC)).total_seconds()
+    return deferral.trigger.moment.timestamp() - datetime.now(UTC).timestamp()
 
 
 def test_a_resumed_wait_looks_again_until_the_change_is_over(
