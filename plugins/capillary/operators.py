@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
-from capillary.airflow_errors import airflow_failures
+from capillary.airflow_errors import PlanMissing, airflow_failures
 from capillary.arguments import InlineArguments, QueryArguments, ReportArguments, SendingArguments
 from capillary.base_operator import RUN_LEASE, PlanningOperator, planning_defaults
 from capillary.checked_operator import CheckedOperator, given_to
@@ -31,7 +31,7 @@ from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.status import Outcome
 from capillary.lost_xcom import plan_of_context, planning_task_of
 from capillary.plan_preview import PREVIEW
-from capillary.plan_reference import PlanMissing, PlanReference, nothing_to_do
+from capillary.plan_reference import PlanReference, nothing_to_do
 from capillary.templating.query import QueryTemplate
 from capillary.triggers import SubmitTrigger, said_by
 from capillary.wiring import open_ledger, open_sender
