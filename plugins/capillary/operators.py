@@ -338,7 +338,7 @@ class ReportBadgesOperator(CheckedOperator):
         """Return the report of a passing run."""
         with airflow_failures():
             reference = self._handed_over(context)
-            self.read_arguments(ReportArguments)
+            self.read_arguments(ReportArguments, {"plan": reference.to_xcom()})
             plan = reference.plan_id
             verdict, counts, named = self._dry(reference) if plan is None else self._judge(reference, plan)
         report = _report(reference, verdict, counts, named)
@@ -373,7 +373,7 @@ class ReportBadgesOperator(CheckedOperator):
     def _handed_over(self, context: Context) -> PlanReference:
         if self.plan is None and self.planned_by is not None:
             with open_ledger(self.ledger_conn_id) as ledger:
-                self.plan = plan_of_context(context, ledger, planned_by=self.planned_by).to_xcom()
+                return plan_of_context(context, ledger, planned_by=self.planned_by)
         return PlanReference.parse(self.plan)
 
     def _judge(self, reference: PlanReference, plan: PlanId) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:
