@@ -251,7 +251,7 @@ class IssueBadgeOperator(PlanningOperator):
             if name not in told and (type(given), given) != (type(default), default):
                 yield WrongField(
                     name,
-                    "another task made the plan without it, and nothing would come of it here",
+                    "another task made the plan without it, and it would have no effect here",
                     "Give it to the task that plans",
                 )
 
@@ -346,7 +346,7 @@ class ReportBadgesOperator(CheckedOperator):
             self.log.info("%-16s %10s", name, f"{customers:,}")
         if counts.known_elsewhere:
             self.log.info(
-                "%s of the known before through other campaigns: %s",
+                "%s of those known before are known through other campaigns: %s",
                 f"{counts.known_elsewhere:,}",
                 reference.known_through,
             )

@@ -118,7 +118,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         if self.silent_fail and self.defers:
             raise self.invalid(
                 "silent_fail",
-                "a sensor that defers does not look on after a failure",
+                "a sensor that defers does not go on looking after a failure",
                 "Leave it out and give retries, or deferrable=False",
             )
 

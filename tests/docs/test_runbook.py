@@ -49,6 +49,8 @@ NEVER_SHOWN: Final = {
     "TransportFailed": "becomes PlatformUnavailable or InDoubt",
     "TooLarge": "becomes ReplyTooLarge or InDoubt",
 }
+#: Commands, whose words are not printed by the product.
+_COMMAND: Final = re.compile(r"(?:\.venv/bin/)?python -m|docker |ledger import ")
 #: What `logging` fills in.
 _FILLED: Final = re.compile(r"%-?\d*[sdf]")
 #: Airflow's own, while it reads plugins/capillary/.airflowignore.
@@ -127,6 +129,19 @@ def test_whether_an_error_is_tried_again_is_the_codes() -> None:
 @pytest.mark.parametrize("quote", quotes())
 def test_a_quoted_sentence_is_one_that_is_printed(quote: str) -> None:
     pieces = [piece.strip() for piece in quote.split(GAP) if len(piece.strip()) > 2]
+    assert [piece for piece in pieces if not any(piece in text for text in printed())] == []
+
+
+def quotes_anywhere() -> list[str]:
+    """Return every text of the page in backticks that holds a gap and is a sentence, not a command or a name."""
+    spans = sorted(set(re.findall(rf"`([^`\n]*{GAP}[^`\n]*)`", TEXT)))
+    return [span for span in spans if " " in span and not _COMMAND.match(span)]
+
+
+@pytest.mark.parametrize("quote", quotes_anywhere())
+def test_a_sentence_that_the_prose_quotes_is_one_that_is_printed(quote: str) -> None:
+    said = re.sub(r"^Airflow\w+: (?:\d+ of \d+ customers )?", "", quote)
+    pieces = [piece.strip() for piece in said.split(GAP) if len(piece.strip()) > 2]
     assert [piece for piece in pieces if not any(piece in text for text in printed())] == []
 
 

@@ -45,7 +45,7 @@ def shown(key: str | None, *customers: int, badge_id: str | None = BADGE, name: 
 
 def unclear(answer: WorkflowRequest | None, *, named: str | None = "p-x") -> InDoubt:
     """A reply that could not be used: it speaks of another request, or lacks its state."""
-    return InDoubt(reason="the answer speaks of another request", platform_request_id=named, answered=answer)
+    return InDoubt(reason="the answer is about another request", platform_request_id=named, answered=answer)
 
 
 async def submit(scripted: ScriptedClient, badge_run_id: int = 1) -> Submitted:

@@ -430,7 +430,7 @@ async def test_a_day_that_never_gets_an_answer_ends_the_reading_by_name(platform
     bad = TODAY - 100 * DAY
     gone = PlatformUnavailable(what="list", reason="gateway timeout")
     platform.fails = lambda first, last: gone if first <= bad <= (last or TODAY) else None
-    with pytest.raises(ListCutShort, match=r"gives no answer to the list of [0-9-]+.*ledger import --dags"):
+    with pytest.raises(ListCutShort, match=r"does not answer when asked for the list of [0-9-]+.*ledger import --dags"):
         await platform.read()
     assert stands(platform).read_at is None
 

@@ -59,7 +59,7 @@ async def test_it_is_settled_by_what_carries_its_key_and_only_an_enrolment_count
     await send(scripted, state, execution)
     await look(scripted)
     assert (scripted.statuses(), scripted.outcomes()) == (["settled"], outcomes)
-    assert "the platform does not know p-named, which stood for it, too" in caplog.text
+    assert "the platform does not know p-named, which was recorded for it, too" in caplog.text
 
 
 async def test_the_upkeep_settles_it_as_well(scripted: ScriptedClient) -> None:

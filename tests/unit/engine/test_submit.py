@@ -220,8 +220,8 @@ async def test_an_automatic_approval_stops_before_the_second_request(scripted: S
         await submit(scripted)
     assert str(caught.value) == (
         "the platform executed 1 request without a human's approval, and no further one was sent. Switch "
-        "auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or let the campaign say "
-        "on_auto_approved='accept'"
+        "auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or set "
+        "on_auto_approved='accept' in the campaign"
     )
     assert scripted.statuses() == ["waiting", "planned", "planned"]
 
@@ -500,7 +500,7 @@ async def test_a_list_that_never_comes_to_its_end_holds_everything_back(scripted
     assert str(caught.value) == (
         "the platform's list of requests was read 3 times and never to its end (last time 1 page, 0 rows), so nothing "
         "is sent: the part that was not shown may hold requests that this ledger does not know. Retry later; if this "
-        "happens again, check page_base and page_size of the platform's connection. Where it shows rows twice at "
+        "happens again, check page_base and page_size of the platform's connection. If it shows rows twice at "
         "every reading, "
         "python -m capillary ledger import --dags <folder> --since <day> learns what it holds of ours"
     )

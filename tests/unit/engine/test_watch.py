@@ -513,7 +513,7 @@ async def test_a_state_that_reads_as_an_end_and_is_none_waits_and_is_told(
     await read(scripted)
     assert scripted.statuses() == ["waiting"]
     assert (
-        f"1 request of platform.example/100 is in a state that reads as if it were the end ('{state}') and is none of "
+        f"1 request of platform.example/100 is in a state whose name sounds final ('{state}') but is none of "
         "approved, failed, rejected, so it counts as waiting"
     ) in caplog.text
 

@@ -132,9 +132,8 @@ def test_the_check_says_what_the_server_refuses_to_tell(ledger: Ledger, capsys: 
         theirs = ledger.url.set(username="may_not_ask").render_as_string(hide_password=False)
         assert main(["ledger", "check", "--url", theirs]) == 0
         assert capsys.readouterr().out.endswith(
-            ", as the code needs it; the server does not tell its system identifier: a failover or a restore may pass "
-            "unseen, so let nothing be submitted after one for post_timeout_s + visibility_lag_s (16 minutes by "
-            "default)\n"
+            ", as the code needs it; the server does not tell its system identifier, so a failover or a restore may go "
+            "unnoticed. After one, submit nothing for post_timeout_s + visibility_lag_s (16 minutes by default)\n"
         )
     finally:
         with ledger.write() as tx:
