@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
-from capillary.airflow_errors import airflow_failures
+from capillary.airflow_errors import PlanMissing, airflow_failures
 from capillary.arguments import InlineArguments, QueryArguments, ReportArguments, SendingArguments
 from capillary.base_operator import RUN_LEASE, PlanningOperator, planning_defaults
 from capillary.checked_operator import CheckedOperator, given_to
@@ -31,7 +31,7 @@ from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.status import Outcome
 from capillary.lost_xcom import plan_of_context, planning_task_of
 from capillary.plan_preview import PREVIEW
-from capillary.plan_reference import PlanMissing, PlanReference, nothing_to_do
+from capillary.plan_reference import PlanReference, nothing_to_do
 from capillary.templating.query import QueryTemplate
 from capillary.triggers import SubmitTrigger, said_by
 from capillary.wiring import open_ledger, open_sender
@@ -338,7 +338,7 @@ class ReportBadgesOperator(CheckedOperator):
         """Return the report of a passing run."""
         with airflow_failures():
             reference = self._handed_over(context)
-            self.read_arguments(ReportArguments)
+            self.read_arguments(ReportArguments, {"plan": reference.to_xcom()})
             plan = reference.plan_id
             verdict, counts, named = self._dry(reference) if plan is None else self._judge(reference, plan)
         report = _report(reference, verdict, counts, named)
@@ -373,7 +373,7 @@ class ReportBadgesOperator(CheckedOperator):
     def _handed_over(self, context: Context) -> PlanReference:
         if self.plan is None and self.planned_by is not None:
             with open_ledger(self.ledger_conn_id) as ledger:
-                self.plan = plan_of_context(context, ledger, planned_by=self.planned_by).to_xcom()
+                return plan_of_context(context, ledger, planned_by=self.planned_by)
         return PlanReference.parse(self.plan)
 
     def _judge(self, reference: PlanReference, plan: PlanId) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:
