@@ -25,7 +25,7 @@ from capillary.base_operator import RUN_LEASE
 from capillary.checked_operator import CheckedOperator, check
 from capillary.counted import counted
 from capillary.engine.polling import FRESH, MAX_POLL_INTERVAL_S, QUIET_S, Event
-from capillary.engine.verdict import Policy, Verdict, facts_of, judge
+from capillary.engine.verdict import Facts, Policy, judge
 from capillary.engine.wait import Advanced, advance
 from capillary.errors import CapillaryError, named
 from capillary.hooks import CapillaryHook
@@ -118,7 +118,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         if self.silent_fail and self.defers:
             raise self.invalid(
                 "silent_fail",
-                "a sensor that defers does not look on after a failure",
+                "a sensor that defers does not go on looking after a failure",
                 "Leave it out and give retries, or deferrable=False",
             )
 
@@ -294,7 +294,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
             else None
         )
         reason = "; ".join(each for each in (unsent, wait.said_of_checks) if each) or None
-        verdict: Verdict = judge(facts_of(counts, deadline_passed=late, waiting_reason=reason), self.policy or Policy())
+        verdict = judge(Facts(counts, deadline_passed=late, waiting_reason=reason), self.policy or Policy())
         if not verdict.passed:
             raise (AirflowSensorTimeout if late else AirflowFailException)(verdict.sentence)
         (self.log.warning if verdict.warned else self.log.info)("%s", verdict.sentence)

@@ -34,12 +34,12 @@ class RunProgress:
         settled: every customer has an outcome.
     """
 
-    requests: int
-    planned: int
-    sending: int
-    waiting: int
-    decided: int
-    settled: int
+    requests: int = 0
+    planned: int = 0
+    sending: int = 0
+    waiting: int = 0
+    decided: int = 0
+    settled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,15 @@ class Funnel:
     requests_auto_approved: int
     known_elsewhere: int = 0
 
+    @property
+    def accounted(self) -> int:
+        """Planned customers who ended, are open, or were given back: in a sound ledger, all of them."""
+        return sum(self.outcomes.values()) + self.open + self.discarded
+
     def balances(self) -> bool:
         """Whether every row of the query and every planned customer is accounted for."""
         read = self.invalid + self.duplicates + self.known_before + self.over_cap + self.planned
-        sent = sum(self.outcomes.values()) + self.open + self.discarded
-        return self.eligible == read and self.planned == sent
+        return self.eligible == read and self.planned == self.accounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +212,28 @@ def most_first(failures: Iterable[FailureCount]) -> tuple[FailureCount, ...]:
             failures, key=lambda each: (-each.customers, each.outcome, each.error_code is None, each.error_code or 0)
         )
     )
+
+
+def sum_of(funnels: Sequence[Funnel]) -> Funnel:
+    """Return the sum of several funnels; it balances where each of them does."""
+    counts = {
+        name: sum(getattr(each, name) for each in funnels)
+        for name in (
+            *("eligible", "invalid", "duplicates", "known_before", "known_elsewhere", "over_cap", "planned"),
+            *("discarded", "open", "requests", "requests_open", "requests_auto_approved"),
+        )
+    }
+    outcomes = {outcome: sum(each.outcomes[outcome] for each in funnels) for outcome in Outcome}
+    return Funnel(canary=any(each.canary for each in funnels), outcomes=outcomes, **counts)
+
+
+def sum_of_failures(parts: Iterable[tuple[FailureCount, ...]]) -> tuple[FailureCount, ...]:
+    """Return the sum of several plans' failures, the most first."""
+    found: dict[tuple[Outcome, int | None], int] = {}
+    for each in (each for part in parts for each in part):
+        ending = (each.outcome, each.error_code)
+        found[ending] = found.get(ending, 0) + each.customers
+    return most_first(FailureCount(*ending, customers) for ending, customers in found.items())
 
 
 def _requests_of(ids: Sequence[int]) -> Select[Any]:

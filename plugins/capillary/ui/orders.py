@@ -63,11 +63,13 @@ class Choice:
         value: of its box in the form.
         advice: what is said of it.
         chosen: the person's word, or else what is worth a retry.
+        others: customers of other runs on the occasion who ended the same way; a retry takes them, too.
     """
 
     value: str
     advice: Advice
     chosen: bool
+    others: int = 0
 
     @property
     def unnameable(self) -> str:
@@ -83,15 +85,23 @@ def value_of(failure: FailureCount) -> str:
     return f"{failure.outcome}:{code_word(failure.error_code)}"
 
 
-def choices(failures: Iterable[FailureCount], taken: Collection[str] | None) -> tuple[Choice, ...]:
+def choices(
+    failures: Iterable[FailureCount], taken: Collection[str] | None, on_occasion: Iterable[Retryable] = ()
+) -> tuple[Choice, ...]:
     """Return every kind of failure, once; chosen are those that a person named or, where nobody did, worth a retry."""
+    others = {(each.outcome, each.error_code): each.customers - each.of_run for each in on_occasion}
     customers = Counter[tuple[Outcome, int | None]]()
     for each in failures:
         customers[each.outcome, each.error_code] += each.customers
     kinds = most_first(FailureCount(*ending, number) for ending, number in customers.items())
     left = {value_of(each.failure) for each in retry_of(kinds).left_out}
     return tuple(
-        Choice(value := value_of(each), advice(each), value not in left if taken is None else value in taken)
+        Choice(
+            value := value_of(each),
+            advice(each),
+            value not in left if taken is None else value in taken,
+            others.get((each.outcome, each.error_code), 0),
+        )
         for each in kinds
     )
 
@@ -104,7 +114,7 @@ def assert_live(dag: CampaignDag) -> None:
     """
     if not dag.live:
         raise OrderImpossible(
-            f"{dag.dag_id} is not live, so that every run of it is a dry run. Set live=True in its file first."
+            f"{dag.dag_id} is not live, so every run of it is a dry run. Set live=True in its file first."
         )
 
 
@@ -157,7 +167,7 @@ def retry(
     says = [
         f"Plans up to {customers} again, in a new run of {dag.dag_id}{_whose(taken)}.",
         "It takes those whose last attempt ended so, as far as the query still returns them, and whoever is new.",
-        "They get new requests, which the checker has to decide. Whoever holds the badge by now is left out.",
+        "They get new requests, which the checker has to decide. Customers who already hold the badge are left out.",
     ]
     if refused := sum(each.by_itself for each in on_occasion if each not in taken):
         says.append(
@@ -182,7 +192,7 @@ def rest(dag: CampaignDag, facts: RunFacts, occasion: str, left: LeftNow) -> Ord
     conf = {"dry_run": False, **day_of(dag, facts, occasion)}
     if left.later:
         takes = (
-            f"A new run of {dag.dag_id} takes whoever the query returns that is not planned yet: this run left "
+            f"A new run of {dag.dag_id} takes the customers of the query who are not planned yet: this run left "
             f"{left.by_run:,}, and the last one after it {counted(left.customers, 'customer')}."
         )
     else:
