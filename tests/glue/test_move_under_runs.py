@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -20,7 +20,6 @@ from sqlalchemy import create_engine, text
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from tests.glue.conftest import BADGE, Place
-from tests.postgresql import ServerMissing, running_server
 
 CHECKOUT: Final = Path(__file__).parents[2]
 #: Most runs, how many go on over the new ledger, and new customers of each.
@@ -29,23 +28,6 @@ AFTER: Final = 3
 EACH: Final = 60
 #: A query of each run: its own customers, and the last ones of the run before.
 SQL: Final = "SELECT customer_id FROM vip WHERE customer_id BETWEEN :first AND :last ORDER BY customer_id"
-
-
-@pytest.fixture
-def new_ledger(place: Place) -> Iterator[dict[str, object]]:
-    """What the connection of an empty PostgreSQL says."""
-    try:
-        with running_server() as server:
-            facts: dict[str, object] = {
-                "conn_type": "postgres",
-                "login": server.url.username,
-                "schema": server.url.database,
-                "extra": {"host": str(server.url.query["host"])},
-            }
-            place.connect("new_ledger", **facts)
-            yield facts
-    except ServerMissing as error:
-        pytest.skip(str(error))
 
 
 def copy() -> subprocess.Popen[str]:
@@ -94,8 +76,10 @@ class Campaign:
     def _one(self, number: int) -> None:
         context = self._place.context(f"run {number}")
         first = number * EACH
-        planning = {"sql": SQL, "parameters": {"first": max(1, first - 9), "last": first + EACH}}
-        plan = self._tried(lambda: PlanBadgesOperator(task_id="extract", **planning, **BADGE).execute(context))
+        asked = {"first": max(1, first - 9), "last": first + EACH}
+        plan = self._tried(
+            lambda: PlanBadgesOperator(task_id="extract", sql=SQL, parameters=asked, **BADGE).execute(context)
+        )
         self._tried(lambda: IssueBadgeOperator(task_id="submit", plan=plan, in_flight=2).execute(context))
         self.waiting[f"run {number}"] = plan
 
@@ -147,7 +131,8 @@ def test_a_campaign_at_work_loses_nobody_and_sends_nobody_twice(
     outcomes: Counter[str] = Counter()
     for run_id, plan in campaign.waiting.items():
         wait = BadgeRequestSensor(task_id="wait", plan=plan)
-        outcomes.update(wait.execute_complete(place.context(run_id), {"status": "failed"})["outcomes"])
+        ended: dict[str, Any] = wait.execute_complete(place.context(run_id), {"status": "failed"})
+        outcomes.update(ended["outcomes"])
     assert outcomes == {"enrolled": len(customers)}
     issued = place.sandbox.platform.enrolments(BADGE["badge_id"])
     assert {customer: len(each) for customer, each in issued.items()} == dict.fromkeys(customers, 1)
