@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import (
     AirflowFailException,
@@ -37,7 +38,7 @@ from capillary.ledger_changes import LEDGER_CHANGES, LONGEST, look_again_at
 from capillary.links import CheckerPageLink
 from capillary.lost_xcom import plan_of_context, planning_task_of
 from capillary.plan_reference import PlanReference, nothing_to_do
-from capillary.triggers import BadgeRequestTrigger, PauseTrigger, said_by
+from capillary.triggers import BadgeRequestTrigger, said_by
 from capillary.wiring import open_ledger, open_sender
 
 if TYPE_CHECKING:
@@ -177,15 +178,14 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
 
         Args:
             context: Airflow's.
-            event: the trigger's.
+            event: the trigger's; its moment, where the ledger was being changed.
             reference: the plan, used where the XCom is gone. A task that was deferred by an older version has none.
             changes_since: since when the ledger could not be read for an update or a move, in ISO with zone.
         """
         self.plan = reference if self.plan is None else self.plan
-        has_read = said_by(event) is Event.WORK
-        if changes_since is None:
-            return self._go_on(context, fresh=FRESH if has_read else None)
-        return self._go_on(context, changes_since=datetime.fromisoformat(changes_since))
+        if changes_since is not None:
+            return self._go_on(context, changes_since=datetime.fromisoformat(changes_since))
+        return self._go_on(context, fresh=FRESH if said_by(event) is Event.WORK else None)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once; done when every customer has an outcome."""
@@ -217,7 +217,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
     def _look_later(self, error: CapillaryError, *, since: datetime) -> NoReturn:
         at = look_again_at(error, since=since, first_s=self.poll_interval_s)
         self.defer(
-            trigger=PauseTrigger(until=at.isoformat()),
+            trigger=DateTimeTrigger(moment=at),
             method_name="execute_complete",
             kwargs={
                 "reference": None if self.plan is None else PlanReference.parse(self.plan).to_xcom(),
