@@ -8,8 +8,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from html import unescape
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import httpx
 import pytest
@@ -123,7 +124,8 @@ def test_a_route_answers_as_airflow_allows(server: ApiServer, route: tuple[str, 
     reply = ask(server, user, route[0], path, **asked)
     assert reply.status_code == statuses[ALL.index(user)], reply.text
     if reply.status_code in {401, 403}:
-        assert "gold_tier" not in reply.text.replace("runs of gold_tier", "")
+        own_words = re.sub(r"\?next=[^\"]*", "", reply.text).replace("runs of gold_tier", "")
+        assert "gold_tier" not in own_words, "but for what the address itself says"
         assert str(FAILED) not in reply.text
     if route != ("GET", "/"):
         assert reply.headers["Content-Security-Policy"] == HEADERS["Content-Security-Policy"]
@@ -227,6 +229,18 @@ def test_a_run_that_nobody_knows_is_not_found(server: ApiServer) -> None:
     assert ask(server, "ada", "GET", "/runs/none/none").status_code == 403, "whether there is such a DAG is not told"
     assert ask(server, "ada", "GET", f"/runs/gold_tier/{RUN}", headers=at("x")).status_code == 404
     assert ask(server, "ada", "GET", f"/confirm/delete/gold_tier/{RUN}").status_code == 422
+    missing = ask(server, None, "GET", "/static/none.js")
+    assert (missing.status_code, 'href="/capillary/badges"' in missing.text) == (404, True)
+    assert 'src="/capillary/static/shell.js"' in missing.text
+
+
+def test_who_logs_in_by_an_error_page_comes_back_to_the_page(server: ApiServer) -> None:
+    said = ask(server, None, "GET", "/badges").text
+    link = re.search(r'href="([^"]*/auth/login[^"]*)"', said)
+    assert link is not None
+    reply = server.client(None).get(unescape(link[1]))
+    assert reply.status_code == 307
+    assert parse_qs(urlsplit(reply.headers["location"]).query)["next"] == ["/capillary/badges"]
 
 
 @pytest.mark.parametrize(
