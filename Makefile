@@ -57,7 +57,7 @@ newest: $(VENV)/newest/installed ## Run the unit tests on SQLAlchemy 2.1, in an 
 install: $(VENV)/installed ## Install into .venv; the other commands do it when it is needed
 
 bench: $(VENV)/installed-dev ## Measure speed and memory; BENCH="million --customers 100000" chooses
-	@$(BIN)/python -m bench $(BENCH)
+	@$(BIN)/python -m measure.bench $(BENCH)
 
 chaos: $(VENV)/installed-dev ## Play SEEDS=1000 seeded worlds of faults against the engine, then the crash matrix with CRASHES="--double 400"
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)
@@ -80,7 +80,7 @@ doubt: $(VENV)/installed-dev ## Run one campaign through real Airflow while a th
 	@$(BIN)/python -m tests.fire --lost $(DOUBT)
 
 faults: $(VENV)/installed-dev ## Measure what a lost reply does to others and to this project, into docs/faults.md
-	@$(BIN)/python -m field $(FAULTS)
+	@$(BIN)/python -m measure.faults $(FAULTS)
 
 audit: $(VENV)/installed-dev ## Hold the pinned dependencies against what PyPI knows of vulnerabilities
 	@$(BIN)/python -m tests.audit

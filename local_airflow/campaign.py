@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import PurePath
@@ -14,9 +15,11 @@ from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from capillary.errors import TransientError
+from capillary.ledger.reports import RunProgress, run_progress
+from capillary.ledger.runs import open_requests
 from local_airflow.airflow_api import AirflowApi, RequestRejectedError, RunState
 from local_airflow.errors import CampaignUnavailableError, LocalAirflowError
-from local_airflow.follow import POLL_INTERVAL_S, Counting, FinishedRun, RequestCounts, display_for, follow
+from local_airflow.follow import POLL_INTERVAL_S, Counting, FinishedRun, display_for, follow
 from local_airflow.home import Home
 from local_airflow.summary import Report, print_report
 from local_airflow.unpaused import unpaused
@@ -190,40 +193,27 @@ class CampaignRun:
         return f"there is no campaign {self._dag_id}. Set CAMPAIGN to one of: {there}.{unread}"
 
 
-def ledger_counting(url: object) -> Counting:
+def ledger_counting(url: URL | str) -> Counting:
     """Counts a run's requests in the ledger at that URL."""
-    views = import_module("capillary.ledger.reports")
-    known = RequestCounts()
+    known = RunProgress()
 
-    def count(dag_id: str, run_id: str) -> RequestCounts:
+    def count(dag_id: str, run_id: str) -> RunProgress:
         nonlocal known
-        try:
-            progress = views.run_progress(url, dag_id, run_id)
-        except (SQLAlchemyError, TransientError):
-            # A busy ledger is asked again at the next look: this only shows.
-            return known
-        if progress is None:
-            return RequestCounts()
-        known = RequestCounts(
-            requests=progress.requests,
-            planned=progress.planned,
-            sending=progress.sending,
-            waiting=progress.waiting,
-            decided=progress.decided,
-            settled=progress.settled,
-        )
+        with suppress(
+            SQLAlchemyError, TransientError
+        ):  # a busy ledger is asked again at the next look: this only shows
+            known = run_progress(url, dag_id, run_id) or RunProgress()
         return known
 
     return count
 
 
-def requests_left_open(url: object) -> int:
+def requests_left_open(url: URL | str) -> int:
     """How many requests of the ledger at that URL are not settled; 0 where it cannot be asked now."""
     try:
-        found: int = import_module("capillary.ledger.runs").open_requests(url)
+        return open_requests(url)
     except (SQLAlchemyError, TransientError):
         return 0
-    return found
 
 
 def own_ledger_url(environment: Mapping[str, str]) -> URL | str:

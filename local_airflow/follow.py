@@ -14,6 +14,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from capillary.counted import counted
+from capillary.ledger.reports import RunProgress
 from local_airflow.airflow_api import UNFINISHED, AirflowApi, ApiSilentError, RunState, TaskRow
 
 #: Rows of a campaign's grid, in their order. Tasks of other DAGs come after them, by their start.
@@ -34,39 +36,24 @@ STYLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RequestCounts:
-    """Requests of a run by where they are, each in one place.
-
-    `decided` ones have left the checker and are not settled yet; `settled` ones have outcomes.
-    """
-
-    requests: int = 0
-    planned: int = 0
-    sending: int = 0
-    waiting: int = 0
-    decided: int = 0
-    settled: int = 0
-
-    def sentence(self) -> str:
-        """One line for a person."""
-        if not self.requests:
-            return "no requests yet"
-        parts = [
-            f"{self.planned:,} to send" if self.planned else "",
-            f"{self.sending:,} being sent" if self.sending else "",
-            f"{self.waiting:,} waiting for the checker",
-            f"{self.decided:,} decided",
-            f"{self.settled:,} settled",
-        ]
-        noun = "request" if self.requests == 1 else "requests"
-        return f"{self.requests:,} {noun}: " + ", ".join(part for part in parts if part)
+def progress_sentence(progress: RunProgress) -> str:
+    """Return one line for a person: where a run's requests are."""
+    if not progress.requests:
+        return "no requests yet"
+    parts = [
+        f"{progress.planned:,} to send" if progress.planned else "",
+        f"{progress.sending:,} being sent" if progress.sending else "",
+        f"{progress.waiting:,} waiting for the checker",
+        f"{progress.decided:,} decided",
+        f"{progress.settled:,} settled",
+    ]
+    return f"{counted(progress.requests, 'request')}: " + ", ".join(part for part in parts if part)
 
 
 class Counting(Protocol):
     """Looks a run's requests up in the ledger; all zero where the ledger does not know the run."""
 
-    def __call__(self, dag_id: str, run_id: str) -> RequestCounts:
+    def __call__(self, dag_id: str, run_id: str) -> RunProgress:
         """Count them now."""
 
 
@@ -102,7 +89,7 @@ class Display(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def show(self, tasks: Sequence[TaskRow], counts: RequestCounts) -> None:
+    def show(self, tasks: Sequence[TaskRow], progress: RunProgress) -> None:
         """Take the present state."""
 
 
@@ -112,7 +99,7 @@ class PlainDisplay:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._states: dict[str, str | None] = {}
-        self._counts = RequestCounts()
+        self._progress = RunProgress()
 
     def __enter__(self) -> Self:
         return self
@@ -122,15 +109,15 @@ class PlainDisplay:
     ) -> None:
         """Nothing to tidy."""
 
-    def show(self, tasks: Sequence[TaskRow], counts: RequestCounts) -> None:
+    def show(self, tasks: Sequence[TaskRow], progress: RunProgress) -> None:
         """Print what is new."""
         for task in tasks:
             if task.state and self._states.get(task.task_id) != task.state:
                 self._states[task.task_id] = task.state
                 self._console.print(f"{task.task_id}: {task.state}")
-        if counts != self._counts:
-            self._counts = counts
-            self._console.print(counts.sentence())
+        if progress != self._progress:
+            self._progress = progress
+            self._console.print(progress_sentence(progress))
 
 
 class LiveDisplay:
@@ -149,12 +136,12 @@ class LiveDisplay:
     ) -> None:
         self._live.__exit__(kind, error, trace)
 
-    def show(self, tasks: Sequence[TaskRow], counts: RequestCounts) -> None:
+    def show(self, tasks: Sequence[TaskRow], progress: RunProgress) -> None:
         """Draw the state."""
         table = Table.grid(padding=(0, 2))
         for task in tasks:
             table.add_row(*self._row(task))
-        self._live.update(Group(table, Text(f"  {counts.sentence()}", style="bold")))
+        self._live.update(Group(table, Text(f"  {progress_sentence(progress)}", style="bold")))
 
     def _row(self, task: TaskRow) -> tuple[RenderableType, ...]:
         state = task.state or "-"

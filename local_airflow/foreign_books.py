@@ -9,12 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from importlib import import_module
 from pathlib import Path
 
 from sqlalchemy import URL, bindparam, create_engine, inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from capillary.ledger.spec import KEY_PREFIX
 from local_airflow.errors import LocalAirflowError
 
 #: Keys that one statement asks for.
@@ -60,13 +60,12 @@ def assert_books_are_of(ledger: URL | str, books: Path) -> None:
 def _keys_in(books: Path) -> list[str]:
     if not books.exists():
         return []
-    prefix = import_module("capillary.ledger.spec").KEY_PREFIX
     with closing(sqlite3.connect(f"file:{books}?mode=ro", uri=True, timeout=30)) as database:
         try:
             rows = database.execute("SELECT request_key FROM request WHERE request_key IS NOT NULL").fetchall()
         except sqlite3.OperationalError:  # ended before it had made its tables
             return []
-    return sorted({key for (key,) in rows if key.startswith(prefix)})
+    return sorted({key for (key,) in rows if key.startswith(KEY_PREFIX)})
 
 
 def _known(ledger: URL, keys: list[str]) -> int:

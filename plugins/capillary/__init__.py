@@ -27,6 +27,7 @@ What Airflow imports:
 - ``lost_xcom``: a plan whose XCom is gone
 - ``base_operator``: planning
 - ``operators``: plan, issue, report
+- ``ledger_changes``: a wait meets an update
 - ``sensors``: wait
 - ``triggers``: wait without a worker
 - ``upkeep``: housekeeping

@@ -178,8 +178,8 @@ def _check(url: str | URL, *, deep: bool) -> tuple[str, bool]:
         return "\n  ".join([f"{at}; its rows break its rules. Keep everything, and report:", *found]), False
     if refused:
         at = (
-            f"{at}; the server does not tell {refused}: a failover or a restore may pass unseen, so let nothing be "
-            "submitted after one for post_timeout_s + visibility_lag_s (16 minutes by default)"
+            f"{at}; the server does not tell {refused}, so a failover or a restore may go unnoticed. After one, submit "
+            "nothing for post_timeout_s + visibility_lag_s (16 minutes by default)"
         )
     return (f"{at}; every row keeps its rules" if deep else at), True
 
@@ -190,7 +190,7 @@ def _past_day(text: str) -> date:
     except ValueError:
         raise argparse.ArgumentTypeError("write a day as 2026-11-01") from None
     if day > datetime.now(UTC).date() + timedelta(days=1):  # somewhere it is tomorrow
-        raise argparse.ArgumentTypeError(f"{day} lies ahead: give the first day on which a request may stand")
+        raise argparse.ArgumentTypeError(f"{day} is in the future: give the first day on which there can be a request")
     return day
 
 
@@ -200,7 +200,7 @@ def _erase(url: str | URL, customer_id: int | None, account: str | None) -> tupl
     with Ledger(url) as ledger, ledger.write() as tx:
         erased = erase(tx, customer_id, account=account)
     if not erased.enrolments:
-        return "no row of this customer is here; nothing was erased", False
+        return "the ledger has no row of this customer; nothing was erased", False
     on = counted(erased.occasions, "occasion")
     return f"{counted(erased.enrolments, 'row')} of the customer erased, on {on}; the counts stay", True
 
@@ -225,15 +225,15 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
         return "\n  ".join([f"{said}; {_what_follows(arguments.since)}", *not_tried]), True
     left = [
         *(
-            f"{on_one_line(key)} cannot be told: give --dags with its campaign as it was, and --since; if the "
+            f"{on_one_line(key)} cannot be recognised: give --dags with its campaign as it was, and --since; if the "
             "platform's address or organisation id was written otherwise then, write the former address into the "
             "connection's field Account address"
             for key in imported.unproven
         ),
         *(
-            f"{on_one_line(key)} stands in this ledger under account {account!r}: write "
-            f"{account.rpartition('/')[0]!r} into the connection's field Account address, or give a ledger of its own "
-            "to what is another system"
+            f"{on_one_line(key)} is in this ledger under account {account!r}: write "
+            f"{account.rpartition('/')[0]!r} into the connection's field Account address. If it is another system, "
+            "give it a ledger of its own"
             for key, account in imported.elsewhere
         ),
         *(
@@ -242,7 +242,7 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
             for key in imported.clashing
         ),
         *(
-            f"{on_one_line(each)} shows neither a key nor customers: if it is none of ours, give --not-ours with it"
+            f"{on_one_line(each)} shows neither a key nor customers: if it is not ours, give --not-ours with it"
             for each in imported.hidden
         ),
         *(
@@ -258,8 +258,8 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
             for each in imported.of_other_users
         ),
         *(
-            f"{on_one_line(key)} stood on the list before, and does not show in these days: give an earlier --since. "
-            f"If the platform has it no more, or it is somebody else's, say so: python -m capillary ledger import "
+            f"{on_one_line(key)} was on the list before, and does not show in these days: give an earlier --since. "
+            f"If the platform no longer has it, or it is somebody else's, say so: python -m capillary ledger import "
             f"--not-ours {shell_word(key)}"
             for key in imported.not_shown
         ),
@@ -273,10 +273,10 @@ def _import(url: str | URL, arguments: argparse.Namespace) -> tuple[str, bool]:
 def _what_follows(since: date | None) -> str:
     if since is None:
         return (
-            "it knows all that the platform's list shows of ours for 30 days. Where it has not read the days before, "
-            "the next submit does; give --since to say that nothing of ours is older"
+            "it knows everything of ours that the platform's list shows for 30 days. The next submit reads the days "
+            "before, if they were not read; give --since to say that nothing of ours is older"
         )
-    return f"it knows all that the platform's list shows of ours since {since}, and submitting may continue"
+    return f"it knows everything of ours that the platform's list shows since {since}, and submitting may continue"
 
 
 def _url_of_connection(conn_id: str) -> str | URL:

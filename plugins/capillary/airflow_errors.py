@@ -13,14 +13,19 @@ from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 
 
 @contextmanager
-def airflow_failures() -> Iterator[None]:
+def airflow_failures(*, but: tuple[type[CapillaryError], ...] = ()) -> Iterator[None]:
     """Turn the project's errors into Airflow's, once: what may pass is retried, what cannot fails at once.
 
     Airflow's log shows the class that is raised here, so the sentence begins with the error's own name. A database's
     own text is left out: it quotes values, customer ids among them.
+
+    Args:
+        but: errors that the caller takes care of itself.
     """
     try:
         yield
+    except but:
+        raise
     except TransientError as error:
         raise AirflowException(named(error)) from None
     except CapillaryError as error:

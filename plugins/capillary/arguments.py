@@ -45,7 +45,7 @@ def _checked_customers(given: object) -> Sequence[int | str]:
     """Return the ids of customers, in their order; where one is none, its place is named and never its value."""
     if is_output(given):
         raise FieldValueError(
-            f"it is {shown(given)}, which Airflow would keep in the open",
+            f"it is {shown(given)}, which Airflow would store in plain text",
             "Give a list that is known when the DAG file is read, or let PlanBadgesOperator find them with a query",
         )
     if callable(given):

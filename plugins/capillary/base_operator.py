@@ -139,7 +139,9 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
         self.log.info("%s", reference.equation())
         if plan.known_elsewhere:
             self.log.info(
-                "%s of the known before through other campaigns: %s", f"{plan.known_elsewhere:,}", plan.known_through
+                "%s of those known before are known through other campaigns: %s",
+                f"{plan.known_elsewhere:,}",
+                plan.known_through,
             )
         preview = PlanPreview.of(plan, order, settings.calls_per_minute) if given.dry_run else None
         for line in preview.lines() if preview else ():

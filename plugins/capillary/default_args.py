@@ -162,8 +162,8 @@ def of_a_campaign(default_args: Mapping[str, object]) -> Iterator[WrongField]:
             airflows = _arguments(BaseOperator) - {"self", "kwargs"}
             yield WrongField(
                 "dag_args",
-                f"default_args: no task takes {name}{nearest_of(name, airflows)}, and Airflow would pass over it "
-                "without a word",
+                f"default_args: no task takes {name}{nearest_of(name, airflows)}, and Airflow would ignore it "
+                "without a warning",
                 "Correct its name, or leave it out",
             )
 

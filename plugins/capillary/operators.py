@@ -20,7 +20,7 @@ from capillary.engine.hold import Waits
 from capillary.engine.polling import FRESH, QUIET_S, Event
 from capillary.engine.remedies import advice, meaning_of
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
-from capillary.engine.verdict import OnFinding, Policy, Verdict, facts_of, judge
+from capillary.engine.verdict import Facts, OnFinding, Policy, Verdict, judge
 from capillary.engine.warehouse import read_rows
 from capillary.hooks import source_past_the_form
 from capillary.ledger.canary import SETTLED_SINCE, open_canary
@@ -251,7 +251,7 @@ class IssueBadgeOperator(PlanningOperator):
             if name not in told and (type(given), given) != (type(default), default):
                 yield WrongField(
                     name,
-                    "another task made the plan without it, and nothing would come of it here",
+                    "another task made the plan without it, and it would have no effect here",
                     "Give it to the task that plans",
                 )
 
@@ -346,7 +346,7 @@ class ReportBadgesOperator(CheckedOperator):
             self.log.info("%-16s %10s", name, f"{customers:,}")
         if counts.known_elsewhere:
             self.log.info(
-                "%s of the known before through other campaigns: %s",
+                "%s of those known before are known through other campaigns: %s",
                 f"{counts.known_elsewhere:,}",
                 reference.known_through,
             )
@@ -383,7 +383,7 @@ class ReportBadgesOperator(CheckedOperator):
             counts = funnel(tx, badge_run_id)
             named = failures(tx, badge_run_id)
             reason = _canary_ahead(tx, badge_run_id) if reference.waits_for_canary else None
-        facts = facts_of(counts, waiting_reason=reason, known_through=reference.known_through)
+        facts = Facts(counts, waiting_reason=reason, known_through=reference.known_through)
         return judge(facts, self.policy or Policy()), counts, named
 
     def _dry(self, reference: PlanReference) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:

@@ -26,7 +26,7 @@ _Count: TypeAlias = Annotated[int, Field(ge=0)]
 
 #: State of the task that plans → why there is no plan.
 _NOT_PLANNED: Final[Mapping[str, str]] = MappingProxyType(
-    {"failed": "has failed", "upstream_failed": "was not run, since a task before it has failed"}
+    {"failed": "has failed", "upstream_failed": "did not run, because a task before it failed"}
 )
 
 
@@ -43,7 +43,7 @@ class PlanMissing(TerminalError):
         if state in _NOT_PLANNED:
             said = (
                 f"nothing was planned: the task {planned_by} {_NOT_PLANNED[state]}. Read its log and correct what it "
-                f"names; then clear {planned_by} and what follows"
+                f"names; then clear {planned_by} and the tasks after it"
             )
         elif isinstance(given, Sequence) and not isinstance(given, str | bytes):
             said = (

@@ -89,7 +89,7 @@ def _fields() -> dict[str, dict[str, object]]:
         "cert": _text("Client certificate", "Path of a PEM file with certificate and key, on every worker."),
         "proxy": _text("Proxy", "http://host:port; the environment's is not read.", format="password"),
         "allow_plain_http": _switch(
-            "Allow plain HTTP", "On: credentials may cross the network in clear, to a test system.", default=False
+            "Allow plain HTTP", "On: credentials may cross the network unencrypted, to a test system.", default=False
         ),
     }
 

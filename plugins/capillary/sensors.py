@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import (
@@ -25,17 +25,19 @@ from capillary.base_operator import RUN_LEASE
 from capillary.checked_operator import CheckedOperator, check
 from capillary.counted import counted
 from capillary.engine.polling import FRESH, MAX_POLL_INTERVAL_S, QUIET_S, Event
-from capillary.engine.verdict import Policy, Verdict, facts_of, judge
+from capillary.engine.verdict import Facts, Policy, judge
 from capillary.engine.wait import Advanced, advance
+from capillary.errors import CapillaryError, named
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.reports import Funnel, funnel
 from capillary.ledger.run_wait import RunWait, run_wait
+from capillary.ledger_changes import LEDGER_CHANGES, LONGEST, look_again_at
 from capillary.links import CheckerPageLink
 from capillary.lost_xcom import plan_of_context, planning_task_of
 from capillary.plan_reference import PlanReference, nothing_to_do
-from capillary.triggers import BadgeRequestTrigger, said_by
+from capillary.triggers import BadgeRequestTrigger, PauseTrigger, said_by
 from capillary.wiring import open_ledger, open_sender
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
 
     Looks once, then defers; `mode="reschedule"` (or `deferrable=False`) where there is no triggerer. Whenever it
     resumes it settles what is decided and resolves what is in doubt. Clear it at any time: it reads the ledger
-    and goes on from there. Returns the plan's reference with the customers by outcome, or fails with the
+    and goes on from there. A ledger of another version, as in an update, or one that was moved is looked at again for a
+    day, without a retry. Returns the plan's reference with the customers by outcome, or fails with the
     verdict's sentence.
 
     Args:
@@ -115,7 +118,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         if self.silent_fail and self.defers:
             raise self.invalid(
                 "silent_fail",
-                "a sensor that defers does not look on after a failure",
+                "a sensor that defers does not go on looking after a failure",
                 "Leave it out and give retries, or deferrable=False",
             )
 
@@ -163,23 +166,44 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
             raise
 
     def execute_complete(
-        self, context: Context, event: object = None, *, reference: Mapping[str, object] | None = None
+        self,
+        context: Context,
+        event: object = None,
+        *,
+        reference: Mapping[str, object] | None = None,
+        changes_since: str | None = None,
     ) -> dict[str, object]:
-        """Go on where the trigger called; `reference` is what this task handed to itself, used where the XCom is gone.
+        """Go on where the trigger called; the rest is what this task handed to itself.
 
-        A task that was deferred by an older version has none.
+        Args:
+            context: Airflow's.
+            event: the trigger's.
+            reference: the plan, used where the XCom is gone. A task that was deferred by an older version has none.
+            changes_since: since when the ledger could not be read for an update or a move, in ISO with zone.
         """
         self.plan = reference if self.plan is None else self.plan
-        return self._go_on(context, fresh=FRESH if said_by(event) is Event.WORK else None)
+        has_read = said_by(event) is Event.WORK
+        if changes_since is None:
+            return self._go_on(context, fresh=FRESH if has_read else None)
+        return self._go_on(context, changes_since=datetime.fromisoformat(changes_since))
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once; done when every customer has an outcome."""
-        ended = self._look(context)
+        try:
+            ended = self._look(context)
+        except LEDGER_CHANGES as error:
+            self.log.warning("%s. Nothing was read or written; it is looked at again until the timeout", named(error))
+            return PokeReturnValue(is_done=False)
         waits = isinstance(ended, BadgeRequestTrigger)
         return PokeReturnValue(is_done=not waits, xcom_value=None if waits else ended)
 
-    def _go_on(self, context: Context, *, fresh: timedelta | None = None) -> dict[str, object]:
-        ended = self._look(context, fresh=fresh)
+    def _go_on(
+        self, context: Context, *, fresh: timedelta | None = None, changes_since: datetime | None = None
+    ) -> dict[str, object]:
+        try:
+            ended = self._look(context, fresh=fresh)
+        except LEDGER_CHANGES as error:
+            self._look_later(error, since=changes_since or datetime.now(UTC))
         if isinstance(ended, BadgeRequestTrigger):
             left = datetime.fromisoformat(ended.deadline) - datetime.now(UTC)
             self.defer(
@@ -190,14 +214,26 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
             )
         return ended
 
+    def _look_later(self, error: CapillaryError, *, since: datetime) -> NoReturn:
+        at = look_again_at(error, since=since, first_s=self.poll_interval_s)
+        self.defer(
+            trigger=PauseTrigger(until=at.isoformat()),
+            method_name="execute_complete",
+            kwargs={
+                "reference": None if self.plan is None else PlanReference.parse(self.plan).to_xcom(),
+                "changes_since": since.isoformat(),
+            },
+            timeout=since + LONGEST - datetime.now(UTC) + _BACKSTOP,
+        )
+
     def _look(self, context: Context, *, fresh: timedelta | None = None) -> dict[str, object] | BadgeRequestTrigger:
         """Bring the run forward; return how it ended, or what to wait with."""
-        with airflow_failures():
+        with airflow_failures(but=LEDGER_CHANGES):
             reference = self._handed_over(context)
             given = self.read_arguments(WaitingArguments)
         if (plan := reference.plan_id) is None or not reference.planned:
             return nothing_to_do(context, reference, "nothing was planned, nothing to wait for")
-        with airflow_failures(), open_ledger(given.ledger_conn_id) as ledger:
+        with airflow_failures(but=LEDGER_CHANGES), open_ledger(given.ledger_conn_id) as ledger:
             advanced = asyncio.run(self._advance(ledger, plan, fresh))
             wait = advanced.wait
             with ledger.read() as tx:
@@ -258,7 +294,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
             else None
         )
         reason = "; ".join(each for each in (unsent, wait.said_of_checks) if each) or None
-        verdict: Verdict = judge(facts_of(counts, deadline_passed=late, waiting_reason=reason), self.policy or Policy())
+        verdict = judge(Facts(counts, deadline_passed=late, waiting_reason=reason), self.policy or Policy())
         if not verdict.passed:
             raise (AirflowSensorTimeout if late else AirflowFailException)(verdict.sentence)
         (self.log.warning if verdict.warned else self.log.info)("%s", verdict.sentence)

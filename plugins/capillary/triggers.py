@@ -1,14 +1,15 @@
-"""The triggers of submit and of the sensor: they poll while nobody holds a worker, and never send anything.
+"""The triggers of submit and of the sensor: they wait while nobody holds a worker, and never send anything.
 
 What they poll for, and how, is `capillary.engine.polling`'s; here it gets Airflow's connections and events.
 """
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from abc import abstractmethod
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowException
@@ -172,6 +173,28 @@ class BadgeRequestTrigger(_PlanTrigger):
             ended=self.ended,
             doubt_due=self.doubt_due,
         )
+
+
+class PauseTrigger(BaseTrigger):
+    """Call a worker at a moment, and ask nobody until then. Restarted elsewhere it keeps the moment.
+
+    Args:
+        until: ISO time with zone.
+    """
+
+    def __init__(self, *, until: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # Airflow's own
+        self.until = until
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what Airflow needs to make this trigger again."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {"until": self.until}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Sleep, and call a worker."""
+        left = datetime.fromisoformat(self.until) - datetime.now(UTC)
+        await asyncio.sleep(max(left.total_seconds(), 0))
+        yield TriggerEvent({"status": Event.WORK.value})  # type: ignore[no-untyped-call] # Airflow's own
 
 
 def said_by(event: object) -> Event:

@@ -113,8 +113,8 @@ class BadgeUpkeepOperator(CheckedOperator):
             account = sender.client.settings.account
             if account != each.account:
                 raise WrongAccount(
-                    f"connection {each.capillary_conn_id!r} leads to {account} by now, and requests of "
-                    f"{each.account} are open: point it back until they are settled or, where the platform has moved, "
+                    f"connection {each.capillary_conn_id!r} now leads to {account}, and requests of "
+                    f"{each.account} are open: point it back until they are settled. If the platform has moved, "
                     f"write {each.account.rpartition('/')[0]!r} into its field Account address"
                 )
             return await keep_account(sender, reader=f"upkeep {uuid.uuid4().hex[:12]}")

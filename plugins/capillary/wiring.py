@@ -120,7 +120,7 @@ class Switch:
             return self._hook.get_settings()
 
     def _say(self, why: str) -> None:
-        _LOG.warning("the switch Submitting is taken as it was last read (%s): %s", "on" if self._is_on else "off", why)
+        _LOG.warning("the switch Submitting is used as it was last read (%s): %s", "on" if self._is_on else "off", why)
 
 
 @asynccontextmanager

@@ -177,7 +177,7 @@ def a_customer_is_looked_up(ada: Screen) -> None:
     ada.says("“12x” is not a customer id")
     ada.main.get_by_label("Customer id").fill("7")
     ada.press("Look up")
-    ada.says("Nothing ever happened to this customer")
+    ada.says("No campaign that you may see has planned this customer")
 
 
 def sending_is_stopped_and_resumed(rig: Rig, ada: Screen) -> None:
@@ -218,7 +218,7 @@ def a_viewer_sees_and_orders_nothing(rig: Rig, browser: Browser) -> None:
         vic.says_not("Retry the failed", "Stop sending", "Take the rest")
         failed = _runs(vic, "gold_tier")[1]
         vic.open(f"/plugin/badges/confirm/retry/gold_tier/{failed}")
-        vic.says("Not for you to see", "Airflow does not let you start runs of gold_tier.")
+        vic.says("You may not see this", "Airflow does not let you start runs of gold_tier.")
 
 
 def nobody_sees_anything(rig: Rig, browser: Browser) -> None:
@@ -254,7 +254,7 @@ def it_stands_without_airflows_ui(rig: Rig, browser: Browser) -> None:
         assert ada.faults() == []
         ada.main.get_by_role("link", name=re.compile(r"ago$")).first.click()
         ada.page.wait_for_url(f"{rig.url}/capillary/runs/**")
-        ada.says("Where everybody went")
+        ada.says("Where the customers went")
         assert ada.faults() == []
         ada.errors.clear()  # Airflow's own UI, which misses its router
 

@@ -18,11 +18,11 @@ from sqlalchemy import URL
 
 from tests.crashes import races, replies
 from tests.crashes.draw import doubles, every_single
+from tests.crashes.installation_factory import InstallationFactory, installation_factory
 from tests.crashes.matrix import Case, Matrix
 from tests.crashes.postgresql import empty_ledger
 from tests.crashes.replies import every_case
 from tests.crashes.table import table
-from tests.crashes.yard import Yard, yard
 from tests.postgresql import ServerMissing, running_server
 
 PARTS = ("crashes", "replies", "races")
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     parts = [given.only] if given.only else list(PARTS)
     broken = 0
-    with yard() as opened:
+    with installation_factory() as opened:
         if "crashes" in parts:
             broken += _crashes(opened, Random(given.seed), given.double)  # noqa: S311 - a draw that can be repeated
         if "replies" in parts:
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if broken else 0
 
 
-def _crashes(opened: Yard, random: Random, count: int) -> int:
+def _crashes(opened: InstallationFactory, random: Random, count: int) -> int:
     matrix, begun = Matrix(opened), time.monotonic()
     cases = list(_told(chain(every_single(matrix), doubles(matrix, random, count))))
     matrix.close()
@@ -64,7 +64,7 @@ def _crashes(opened: Yard, random: Random, count: int) -> int:
     return broken
 
 
-def _replies(opened: Yard) -> int:
+def _replies(opened: InstallationFactory) -> int:
     cases, broken = [*every_case(repeated=False), *every_case(repeated=True)], 0
     for case in cases:
         faults = replies.play(opened, case)
@@ -76,7 +76,7 @@ def _replies(opened: Yard) -> int:
     return broken
 
 
-def _races(opened: Yard, rounds: int) -> int:
+def _races(opened: InstallationFactory, rounds: int) -> int:
     broken = _rounds(opened, "SQLite", rounds, lambda _: None)
     try:
         with running_server() as server:
@@ -88,7 +88,7 @@ def _races(opened: Yard, rounds: int) -> int:
     return broken
 
 
-def _rounds(opened: Yard, database: str, rounds: int, ledger: Callable[[races.Race], URL | None]) -> int:
+def _rounds(opened: InstallationFactory, database: str, rounds: int, ledger: Callable[[races.Race], URL | None]) -> int:
     broken = 0
     for race in races.RACES:
         begun, wrong = time.monotonic(), 0

@@ -1,4 +1,4 @@
-"""What the cases of a module share: forge, sandbox and an empty ledger; and a PostgreSQL server."""
+"""What the cases of a module share: a factory of installations, and a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import URL
 
-from tests.crashes.yard import Yard, yard
+from tests.crashes.installation_factory import InstallationFactory, installation_factory
 from tests.postgresql import ServerMissing, running_server
 
 
 @pytest.fixture(scope="session")
-def the_yard() -> Iterator[Yard]:
-    with yard() as opened:
+def installations() -> Iterator[InstallationFactory]:
+    with installation_factory() as opened:
         yield opened
 
 

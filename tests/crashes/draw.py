@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from random import Random
 from typing import Final
 
+from tests.crashes.installation import LATER_S
 from tests.crashes.job import Task
 from tests.crashes.matrix import SOON_S, Case, Matrix
 from tests.crashes.points import Moment, Point
 from tests.crashes.scenes import SCENES, Fate, Scene
-from tests.crashes.world import LATER_S
 
 #: Draws for one named point, should it not be met.
 DRAWS: Final = 5

@@ -1,12 +1,12 @@
-"""Bring a world to its end as Airflow and a checker would: start again what failed, approve, wait, report."""
+"""Bring an installation to its end as Airflow and a checker would: start again what failed, approve, wait, report."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from tests.crashes.job import RETRIED, Ending, Task, Word
-from tests.crashes.world import LATER_S, World
+from tests.crashes.installation import LATER_S, Installation
+from tests.crashes.job import RETRIED, Ending, Task, TaskEnd
 
 #: Starts of one task before the case counts as one that never comes to rest.
 STARTS: Final = 8
@@ -14,40 +14,42 @@ STARTS: Final = 8
 ROUNDS: Final = 6
 
 
-def at_rest(world: World, task: Task, **options: Any) -> Ending:  # noqa: ANN401 - the arguments of `World.start`
+def at_rest(installation: Installation, task: Task, **options: Any) -> Ending:  # noqa: ANN401 - the arguments of `Installation.start`
     """Start a task until it comes to an end that Airflow does not try again; return its last end."""
-    ending = world.run(task, **options)
+    ending = installation.run(task, **options)
     for _ in range(STARTS - 1):
-        if ending.word not in RETRIED:
+        if ending.how not in RETRIED:
             break
-        world.clock.jump(LATER_S)
-        ending = world.run(task, **options)
+        installation.clock.jump(LATER_S)
+        ending = installation.run(task, **options)
     return ending
 
 
-def to_the_end(world: World, plans: Mapping[str, Mapping[str, Any]], *, submit: Iterable[str] = ()) -> list[str]:
+def to_the_end(
+    installation: Installation, plans: Mapping[str, Mapping[str, Any]], *, submit: Iterable[str] = ()
+) -> list[str]:
     """Let the runs' tasks come to their ends while a checker approves; return what did not.
 
     Args:
-        world: whose processes have all ended.
+        installation: whose processes have all ended.
         plans: what the planning task returned, by run.
         submit: runs whose submitting task is started first.
     """
     for run_id in submit:
-        ending = at_rest(world, Task.SUBMIT, run_id=run_id, plan=plans[run_id])
-        if ending.word in RETRIED:
+        ending = at_rest(installation, Task.SUBMIT, run_id=run_id, plan=plans[run_id])
+        if ending.how in RETRIED:
             return [f"submit of {run_id} does not come to rest: {ending.said}"]
     for _ in range(ROUNDS):
-        world.sandbox.approve_all()
-        world.clock.jump(LATER_S)
-        ends = [world.run(Task.WAIT, plan=plan, run_id=run_id) for run_id, plan in plans.items()]
-        if all(end.word in {Word.RETURNED, Word.SKIPPED, Word.TERMINAL} for end in ends):
+        installation.sandbox.approve_all()
+        installation.clock.jump(LATER_S)
+        ends = [installation.run(Task.WAIT, plan=plan, run_id=run_id) for run_id, plan in plans.items()]
+        if all(end.how in {TaskEnd.RETURNED, TaskEnd.SKIPPED, TaskEnd.TERMINAL} for end in ends):
             break
     else:
-        return [f"the wait does not end: {', '.join(f'{end.word} {end.said}' for end in ends)}"]
-    reports = {run_id: world.run(Task.REPORT, plan=plan, run_id=run_id) for run_id, plan in plans.items()}
+        return [f"the wait does not end: {', '.join(f'{end.how} {end.said}' for end in ends)}"]
+    reports = {run_id: installation.run(Task.REPORT, plan=plan, run_id=run_id) for run_id, plan in plans.items()}
     return [
         f"the report of {run_id} says {report.value['sentence']}"
         for run_id, report in reports.items()
-        if report.word is Word.RETURNED and report.value["verdict"] != "pass"
+        if report.how is TaskEnd.RETURNED and report.value["verdict"] != "pass"
     ]

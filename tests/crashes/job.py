@@ -26,7 +26,7 @@ class Task(StrEnum):
     MIGRATE = "migrate"
 
 
-class Word(StrEnum):
+class TaskEnd(StrEnum):
     """How a process ended."""
 
     RETURNED = "returned"
@@ -39,7 +39,7 @@ class Word(StrEnum):
 
 
 #: Ends after which Airflow starts the task anew.
-RETRIED = frozenset({Word.FAILED, Word.KILLED, Word.BROKEN})
+RETRIED = frozenset({TaskEnd.FAILED, TaskEnd.KILLED, TaskEnd.BROKEN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,13 @@ class Ending:
     """How a task ended.
 
     Attributes:
-        word: in one word.
+        how: in one word.
         value: what it returned.
         said: an exception's kind and message.
         passed: the points that it passed.
     """
 
-    word: Word
+    how: TaskEnd
     value: Any = None
     said: str = ""
     passed: tuple[Point, ...] = ()
@@ -113,9 +113,9 @@ class Ending:
     def read(cls, path: Path) -> Ending:
         """Read what `write` wrote; a process that wrote nothing was killed."""
         if not path.exists():
-            return cls(Word.KILLED)
+            return cls(TaskEnd.KILLED)
         facts = json.loads(path.read_text())
-        return cls(Word(facts["word"]), facts["value"], facts["said"], tuple(_point(p) for p in facts["passed"]))
+        return cls(TaskEnd(facts["how"]), facts["value"], facts["said"], tuple(_point(p) for p in facts["passed"]))
 
 
 def _point(facts: Mapping[str, Any]) -> Point:

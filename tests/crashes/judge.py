@@ -1,125 +1,89 @@
-"""What is wrong with a world at its end, judged by the platform's books. Nothing is the only good answer.
+"""What is wrong with an installation at its end, judged by the platform's books. Nothing is the only good answer.
 
 The numbers of the invariants (I1 and so on) are those of docs/design.md.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-
 from sqlalchemy import func, select
 
-from capillary.ledger.check import faults
-from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
-from capillary.ledger.status import Outcome
+from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.faults import Route
 from sandbox.platform import RequestRecord
-from tests.crashes.job import Word
-from tests.crashes.world import World
+from tests.crashes.installation import Installation
+from tests.crashes.job import TaskEnd
+from tests.laboratory.both_books import OnPlatform, PlatformBooks, compare, ledger_books
+from tests.laboratory.rules import broken
 
 #: States of a request that enrols nobody.
 _DEAD = frozenset({"rejected", "failed"})
 
 
-def faults_of(world: World, *, twins: bool = False) -> list[str]:
+def faults_of(installation: Installation, *, twins: bool = False) -> list[str]:
     """Return every broken promise, each in a sentence; customers are counted, not named.
 
     Args:
-        world: with everything decided and settled.
+        installation: with everything decided and settled.
         twins: several requests of one key are allowed, since the test broke the timing assumption; each must
             be in the ledger.
     """
-    books = world.sandbox.platform.requests()
+    platform = installation.sandbox.platform
+    books = [(record.state, _on_platform(record)) for record in platform.requests()]
+    live = {each.request_key: each for state, each in books if state not in _DEAD}  # twins of one key count once
+    held = {customer for each in live.values() for customer in each.customers}
+    with installation.ledger.read() as tx:
+        ledger = ledger_books(tx)
+    compared = compare(
+        set(installation.customers),
+        PlatformBooks(
+            requests=[each for _, each in books],
+            holding=list(live.values()),
+            enrolled={customer: len(of) for customer, of in platform.enrolments(GOLD_CIRCLE.badge_id).items()},
+            approve_calls=platform.calls[Route.DECIDE],
+        ),
+        ledger,
+        twins=twins,
+    )
+    missing = set(installation.customers) - held
     return [
-        *_never_twice(world, books, twins=twins),
-        *_never_lost(world),
-        *_never_guessed(world),
-        *_found(world, books),
-        *_four_eyes(world),
-        *_false_failures(world),
+        *compared.broken,
+        *([broken("I2", f"{len(missing)} customers are in no request")] if missing else []),
+        *_miscounted_runs(installation),
+        *_false_failures(installation),
     ]
 
 
-def _never_twice(world: World, books: list[RequestRecord], *, twins: bool) -> list[str]:
-    live = [record for record in books if record.state not in _DEAD]
-    keys = Counter(record.request_key for record in books)
-    found = []
-    if repeated := [key for key, times in keys.items() if times > 1]:
-        if not twins:
-            found.append(f"I1: {len(repeated)} keys stand on the platform more than once")
-        live = list({record.request_key: record for record in live}.values())
-    held = Counter(customer for record in live for customer in record.customers)
-    eligible = set(world.customers)
-    if twice := [customer for customer, times in held.items() if times > 1]:
-        found.append(f"I1: {len(twice)} customers are in several live requests")
-    if strangers := held.keys() - eligible:
-        found.append(f"I1: {len(strangers)} customers were sent whom nobody asked for")
-    if missing := eligible - held.keys():
-        found.append(f"I2: {len(missing)} customers are in no request")
-    issued = world.sandbox.platform.enrolments(GOLD_CIRCLE.badge_id)
-    if doubled := [customer for customer, issuals in issued.items() if len(issuals) != 1]:
-        found.append(f"I1: {len(doubled)} customers are enrolled more than once")
-    return found
+def _on_platform(record: RequestRecord) -> OnPlatform:
+    return OnPlatform(record.platform_request_id, record.request_key, record.customers)
 
 
-def _never_lost(world: World) -> list[str]:
+def _miscounted_runs(installation: Installation) -> list[str]:
+    """Return the runs that do not tell of every customer, or do not hold who they say they hold."""
     found = []
-    with world.ledger.read() as tx:
+    with installation.ledger.read() as tx:
         for run in tx.conn.execute(select(badge_run)):
-            rows, still_open = tx.conn.execute(
-                select(func.count(), func.count().filter(badge_enrolment.c.outcome.is_(None)))
+            rows = tx.conn.execute(
+                select(func.count())
                 .select_from(badge_enrolment)
                 .join(badge_request, badge_request.c.id == badge_enrolment.c.request_id)
                 .where(badge_request.c.badge_run_id == run.id)
-            ).one()
-            told = run.invalid + run.duplicates + run.known_before + run.over_cap + run.planned
-            if run.eligible != told or run.eligible != len(world.customers):
-                found.append(f"I2: run {run.run_id} had {run.eligible} eligible and tells of {told}")
+            ).scalar_one()
+            if run.eligible != len(installation.customers):
+                found.append(broken("I2", f"run {run.run_id} had {run.eligible} eligible"))
             if rows != run.planned - run.discarded:
-                found.append(f"I2: run {run.run_id} planned {run.planned}, gave back {run.discarded}, holds {rows}")
-            if still_open:
-                found.append(f"I8: {still_open} enrolments of run {run.run_id} are open")
-        known = set(tx.conn.execute(select(badge_enrolment.c.customer_id)).scalars())
-        found += [f"I2: {fault}" for fault in faults(tx)]
-    if lost := set(world.customers) - known:
-        found.append(f"I2: the ledger has lost {len(lost)} customers")
+                said = f"run {run.run_id} planned {run.planned}, gave back {run.discarded}, holds {rows}"
+                found.append(broken("I2", said))
     return found
 
 
-def _never_guessed(world: World) -> list[str]:
-    with world.ledger.read() as tx:
-        ledger = set(
-            tx.conn.execute(
-                select(badge_enrolment.c.customer_id).where(badge_enrolment.c.outcome == Outcome.ENROLLED)
-            ).scalars()
-        )
-    books = set(world.sandbox.platform.enrolments(GOLD_CIRCLE.badge_id))
-    if ledger != books:
-        return [f"I3: enrolled by the ledger alone {len(ledger - books)}, by the platform alone {len(books - ledger)}"]
-    return []
-
-
-def _found(world: World, books: list[RequestRecord]) -> list[str]:
-    with world.ledger.read() as tx:
-        seen = set(tx.conn.execute(select(badge_sighting.c.platform_request_id)).scalars())
-    if unknown := {record.platform_request_id for record in books} - seen:
-        return [f"{len(unknown)} requests on the platform are not in the ledger"]
-    return []
-
-
-def _four_eyes(world: World) -> list[str]:
-    decisions = world.sandbox.platform.calls[Route.DECIDE]
-    return [f"I6: the product called the approve endpoint {decisions} times"] if decisions else []
-
-
-def _false_failures(world: World) -> list[str]:
-    with world.ledger.read() as tx:
+def _false_failures(installation: Installation) -> list[str]:
+    with installation.ledger.read() as tx:
         gave_back = set(tx.conn.execute(select(badge_run.c.run_id).where(badge_run.c.discarded > 0)).scalars())
     return [
-        f"{each.task} of {each.run_id} ended as {each.ending.word} though nothing is wrong: {each.ending.said}"
-        for each in world.ended
-        if each.ending.word is Word.BROKEN
+        f"{each.task} of {each.run_id} ended as {each.ending.how} though nothing is wrong: {each.ending.said}"
+        for each in installation.ended
+        if each.ending.how is TaskEnd.BROKEN
         # A run whose customers were given back to the next one says so, and fails.
-        or (each.ending.word is Word.TERMINAL and each.run_id not in gave_back)
+        or (each.ending.how is TaskEnd.TERMINAL and each.run_id not in gave_back)
     ]

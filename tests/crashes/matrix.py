@@ -9,13 +9,13 @@ from typing import Final
 
 from sandbox.faults import FaultKind, Route
 from tests.crashes.drive import STARTS, to_the_end
-from tests.crashes.job import RETRIED, Ending, Task, Word
+from tests.crashes.installation import LATER_S, Installation
+from tests.crashes.installation_factory import InstallationFactory
+from tests.crashes.job import RETRIED, Ending, Task, TaskEnd
 from tests.crashes.judge import faults_of
 from tests.crashes.planted import Plant
 from tests.crashes.points import UNDER_WAY_S, Moment, Point
 from tests.crashes.scenes import SCENES, Fate, Stage, prepare
-from tests.crashes.world import LATER_S, World
-from tests.crashes.yard import Yard
 
 #: Longer than a dead reader keeps its turn, seconds.
 SOON_S: Final = 400.0
@@ -49,8 +49,8 @@ class Case:
 class Matrix:
     """Prepares each scene under each fate once. Use as a context manager."""
 
-    def __init__(self, yard: Yard) -> None:
-        self._yard = yard
+    def __init__(self, factory: InstallationFactory) -> None:
+        self._factory = factory
         self._stages: dict[tuple[str, Fate], Stage] = {}
         self._points: dict[tuple[str, Fate], tuple[Point, ...]] = {}
 
@@ -58,10 +58,10 @@ class Matrix:
         """Return the points that the scene's task passes, by a run that is not killed."""
         if (scene, fate) not in self._points:
             stage = self._stage(scene, fate)
-            with self._world(stage) as world:
-                ending = world.run(stage.scene.task, **stage.arguments)
-                if ending.word in RETRIED:
-                    raise RuntimeError(f"{scene} ended as {ending.word} without a crash: {ending.said}")
+            with self._installation(stage) as installation:
+                ending = installation.run(stage.scene.task, **stage.arguments)
+                if ending.how in RETRIED:
+                    raise RuntimeError(f"{scene} ended as {ending.how} without a crash: {ending.said}")
             self._points[scene, fate] = ending.passed
         return self._points[scene, fate]
 
@@ -74,7 +74,7 @@ class Matrix:
         pauses: Sequence[float],
         plant: Plant | None = None,
     ) -> Case:
-        """Kill at the strikes, one a start, and bring the world to its end.
+        """Kill at the strikes, one a start, and bring the installation to its end.
 
         Args:
             scene: its name.
@@ -84,12 +84,12 @@ class Matrix:
             plant: a fault that is built into every process.
         """
         stage = self._stage(scene, fate)
-        with self._world(stage) as world:
-            world.plant = plant
-            endings = list(_starts(world, stage, strikes, pauses))
-            faults = _to_the_end(world, stage, endings[-1])
-            faults += faults_of(world)
-        struck = sum(ending.word is Word.KILLED for ending in endings)
+        with self._installation(stage) as installation:
+            installation.plant = plant
+            endings = list(_starts(installation, stage, strikes, pauses))
+            faults = _to_the_end(installation, stage, endings[-1])
+            faults += faults_of(installation)
+        struck = sum(ending.how is TaskEnd.KILLED for ending in endings)
         return Case(scene, fate, tuple(strikes), struck, len(endings), tuple(faults))
 
     def close(self) -> None:
@@ -100,43 +100,47 @@ class Matrix:
     def _stage(self, scene: str, fate: Fate) -> Stage:
         if (scene, fate) not in self._stages:
             found = next(each for each in SCENES if each.name == scene)
-            self._stages[scene, fate] = prepare(self._yard, found, fate)
+            self._stages[scene, fate] = prepare(self._factory, found, fate)
         return self._stages[scene, fate]
 
     @contextmanager
-    def _world(self, stage: Stage) -> Iterator[World]:
-        with self._yard.world(stage.scene.customers, snapshot=stage.snapshot, options=stage.options) as world:
-            world.sandbox.switch(**stage.switches)
-            world.begin()
-            yield world
+    def _installation(self, stage: Stage) -> Iterator[Installation]:
+        with self._factory.installation(
+            stage.scene.customers, snapshot=stage.snapshot, options=stage.options
+        ) as installation:
+            installation.sandbox.switch(**stage.switches)
+            installation.begin()
+            yield installation
 
 
-def _starts(world: World, stage: Stage, strikes: Sequence[Point | int], pauses: Sequence[float]) -> Iterator[Ending]:
+def _starts(
+    installation: Installation, stage: Stage, strikes: Sequence[Point | int], pauses: Sequence[float]
+) -> Iterator[Ending]:
     """Start the scene's task until it comes to an end that Airflow does not try again."""
     for number in range(STARTS):
         if number:
-            world.clock.jump(pauses[number - 1] if number <= len(pauses) else LATER_S)
+            installation.clock.jump(pauses[number - 1] if number <= len(pauses) else LATER_S)
         strike = strikes[number] if number < len(strikes) else None
         if isinstance(strike, Point) and strike.moment is Moment.DURING:
             # The call is on its way when its sender dies, and is carried out after that.
-            world.sandbox.fault(Route.SUBMIT, FaultKind.DELAY, seconds=2 * UNDER_WAY_S, times=10)
-        ending = world.run(stage.scene.task, at=strike, **stage.arguments)
-        if ending.word is Word.KILLED:
-            world.settle_down()
-            world.sandbox.platform.faults.clear()
+            installation.sandbox.fault(Route.SUBMIT, FaultKind.DELAY, seconds=2 * UNDER_WAY_S, times=10)
+        ending = installation.run(stage.scene.task, at=strike, **stage.arguments)
+        if ending.how is TaskEnd.KILLED:
+            installation.settle_down()
+            installation.sandbox.platform.faults.clear()
         yield ending
-        if ending.word not in RETRIED:
+        if ending.how not in RETRIED:
             return
 
 
-def _to_the_end(world: World, stage: Stage, last: Ending) -> list[str]:
+def _to_the_end(installation: Installation, stage: Stage, last: Ending) -> list[str]:
     """Let submit, checker, wait and report come to their ends; return what did not."""
     task = stage.scene.task
-    if last.word in RETRIED:
-        return [f"{task} does not come to rest: {last.word} {last.said}"]
+    if last.how in RETRIED:
+        return [f"{task} does not come to rest: {last.how} {last.said}"]
     plans = {"run 1": last.value if task is Task.PLAN else stage.arguments["plan"]}
     submit = ["run 1"] if task in {Task.PLAN, Task.SUBMIT} else []
     if stage.scene.next_run:
-        plans["run 2"] = world.run(Task.PLAN, run_id="run 2").value
+        plans["run 2"] = installation.run(Task.PLAN, run_id="run 2").value
         submit.append("run 2")
-    return to_the_end(world, plans, submit=submit)
+    return to_the_end(installation, plans, submit=submit)

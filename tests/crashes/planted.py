@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import update
 
 from capillary.engine import before_sending, send, submit
 from capillary.engine.doubt import Resolved
 from capillary.engine.history import read_history
-from capillary.ledger import request_rows
-from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.database import Ledger
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.request_rows import Claim
 from capillary.ledger.schema import badge_request
 from capillary.ledger.status import RequestStatus
+from tests.laboratory import planting
+from tests.laboratory.planting import Bug
+from tests.laboratory.transition_bugs import TRANSITION_BUGS
 
 
 class Plant(StrEnum):
@@ -27,36 +30,31 @@ class Plant(StrEnum):
 
 def plant(fault: Plant) -> None:
     """Build the fault into this process."""
-    {
-        Plant.FORGETS_CLAIMS: _forget_claims,
-        Plant.TRUSTS_SILENCE: _trust_silence,
-    }[fault]()
+    planting.plant(_BUGS[fault])
 
 
-def _forget_claims() -> None:
-    assert_account = send.assert_account
-
-    def forgetful(ledger: Ledger, plan: PlanId, account: str) -> None:
-        assert_account(ledger, plan, account)
-        with ledger.write() as tx:
-            tx.conn.execute(
-                update(badge_request)
-                .where(
-                    badge_request.c.badge_run_id == open_plan(tx, plan), badge_request.c.status == RequestStatus.SENDING
-                )
-                .values(status=RequestStatus.PLANNED, doubt_from=None)
-            )
-
-    async def look_away(sender: send.Sender, *_args: object, **_kwargs: object) -> before_sending.Looked:
-        await read_history(sender.ledger, sender.client, sender.runtime, alive=lambda _: None)  # once, and no more
-        return before_sending.Looked(Resolved(), datetime.now(UTC))
-
-    submit.assert_account = forgetful  # type: ignore[attr-defined]
-    submit.look_first = look_away  # type: ignore[attr-defined]
+_ASSERT_ACCOUNT: Final = send.assert_account
 
 
-def _trust_silence() -> None:
-    def release(tx: Transaction, held: Claim, *, reason: str) -> bool:
-        return request_rows.release(tx, held, reason=reason)
+def _forgetful(ledger: Ledger, plan: PlanId, account: str) -> None:
+    _ASSERT_ACCOUNT(ledger, plan, account)
+    with ledger.write() as tx:
+        tx.conn.execute(
+            update(badge_request)
+            .where(badge_request.c.badge_run_id == open_plan(tx, plan), badge_request.c.status == RequestStatus.SENDING)
+            .values(status=RequestStatus.PLANNED, doubt_from=None)
+        )
 
-    send.request_rows.note_doubt = release  # type: ignore[attr-defined]
+
+async def _look_away(sender: send.Sender, *_args: object, **_kwargs: object) -> before_sending.Looked:
+    await read_history(sender.ledger, sender.client, sender.runtime, alive=lambda _: None)  # once, and no more
+    return before_sending.Looked(Resolved(), datetime.now(UTC))
+
+
+_BUGS: Final[Mapping[Plant, Bug]] = {
+    Plant.FORGETS_CLAIMS: Bug(
+        "what was claimed and not answered is in doubt",
+        [(submit, "assert_account", _forgetful), (submit, "look_first", _look_away)],
+    ),
+    Plant.TRUSTS_SILENCE: TRANSITION_BUGS["a-lost-reply-releases"],
+}

@@ -29,7 +29,7 @@ from capillary.triggers import BadgeRequestTrigger
 from capillary.upkeep import BadgeUpkeepOperator, MigrateLedgerOperator
 from sandbox.badges import GOLD_CIRCLE
 from tests.crashes.clock import SharedClock
-from tests.crashes.job import Ending, Job, Task, Word
+from tests.crashes.job import Ending, Job, Task, TaskEnd
 from tests.crashes.planted import plant
 from tests.crashes.points import Points
 
@@ -70,24 +70,24 @@ def run(job: Job) -> None:
         plant(job.plant)
     if job.gun is not None:
         _await(Path(job.gun))
-    word, value, said = _end_of(job)
-    Ending(word, value, said, tuple(points.passed)).write(folder / "ending")
+    how, value, said = _end_of(job)
+    Ending(how, value, said, tuple(points.passed)).write(folder / "ending")
 
 
-def _end_of(job: Job) -> tuple[Word, Any, str]:
+def _end_of(job: Job) -> tuple[TaskEnd, Any, str]:
     try:
-        return Word.RETURNED, _TASKS[job.task](job), ""
+        return TaskEnd.RETURNED, _TASKS[job.task](job), ""
     except TaskDeferred as deferred:
-        return Word.DEFERRED, deferred.trigger.serialize()[1], ""
+        return TaskEnd.DEFERRED, deferred.trigger.serialize()[1], ""
     except AirflowSkipException as error:
-        return Word.SKIPPED, None, str(error)
+        return TaskEnd.SKIPPED, None, str(error)
     except AirflowFailException as error:
-        return Word.TERMINAL, None, f"{type(error).__name__}: {error}"
+        return TaskEnd.TERMINAL, None, f"{type(error).__name__}: {error}"
     except AirflowException as error:
-        return Word.FAILED, None, f"{type(error).__name__}: {error}"
+        return TaskEnd.FAILED, None, f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 - whatever it is, the test reports it
         traceback.print_exc()
-        return Word.BROKEN, None, f"{type(error).__name__}: {error}"
+        return TaskEnd.BROKEN, None, f"{type(error).__name__}: {error}"
 
 
 def _context(job: Job) -> Context:

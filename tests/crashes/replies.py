@@ -11,11 +11,11 @@ from typing import Any, Final
 from sandbox.faults import FaultKind, Route
 from sandbox.settings import CLIENT, ListRows
 from tests.crashes.drive import at_rest, to_the_end
+from tests.crashes.installation import LATER_S, Installation
+from tests.crashes.installation_factory import InstallationFactory
 from tests.crashes.job import RETRIED, Task
 from tests.crashes.judge import faults_of
 from tests.crashes.planted import Plant
-from tests.crashes.world import LATER_S, World
-from tests.crashes.yard import Yard
 
 CUSTOMERS: Final = range(70_001, 70_501)
 SIZE: Final = 100
@@ -75,41 +75,41 @@ def every_case(*, repeated: bool) -> list[LostReply]:
     return [LostReply(call, reply, REPEATED if repeated else 1) for call, reply in product(Call, REPLIES)]
 
 
-def play(yard: Yard, case: LostReply, *, plant: Plant | None = None) -> list[str]:
+def play(factory: InstallationFactory, case: LostReply, *, plant: Plant | None = None) -> list[str]:
     """Run a campaign from plan to report under the fault; return the broken promises."""
     extras = _OAUTH if case.call is Call.TOKEN_AND_BADGE else {}
     options: dict[str, object] = {"customers_per_request": SIZE, "in_flight": IN_FLIGHT}
-    with yard.world(CUSTOMERS, platform=extras, options=options) as world:
-        world.plant = plant
-        world.begin()
-        _hit(world, case, Call.TOKEN_AND_BADGE)
-        plan = at_rest(world, Task.PLAN).value
+    with factory.installation(CUSTOMERS, platform=extras, options=options) as installation:
+        installation.plant = plant
+        installation.begin()
+        _hit(installation, case, Call.TOKEN_AND_BADGE)
+        plan = at_rest(installation, Task.PLAN).value
         for call in (Call.SUBMIT, Call.LIST, Call.TOKEN_AND_BADGE):
-            _hit(world, case, call)
-        submitted = at_rest(world, Task.SUBMIT, plan=plan)
-        if submitted.word in RETRIED:
+            _hit(installation, case, call)
+        submitted = at_rest(installation, Task.SUBMIT, plan=plan)
+        if submitted.how in RETRIED:
             return [f"submit does not come to rest: {submitted.said}"]
-        world.clock.jump(LATER_S)
+        installation.clock.jump(LATER_S)
         for call in (Call.LIST, Call.GET, Call.TOKEN_AND_BADGE):
-            _hit(world, case, call)
+            _hit(installation, case, call)
         if case.call is Call.GET:
             # What the list does not show is read one by one.
-            world.sandbox.switch(list_rows=ListRows.HIDES)
-        at_rest(world, Task.WAIT, plan=plan)
-        world.sandbox.switch(list_rows=ListRows.COMPLETE)
-        faults = to_the_end(world, {"run 1": plan})
-        left = [str(fault.route) for fault in world.sandbox.platform.faults.waiting()]
-        return [*faults, *faults_of(world), *(f"the fault on {route} was never met" for route in left)]
+            installation.sandbox.switch(list_rows=ListRows.HIDES)
+        at_rest(installation, Task.WAIT, plan=plan)
+        installation.sandbox.switch(list_rows=ListRows.COMPLETE)
+        faults = to_the_end(installation, {"run 1": plan})
+        left = [str(fault.route) for fault in installation.sandbox.platform.faults.waiting()]
+        return [*faults, *faults_of(installation), *(f"the fault on {route} was never met" for route in left)]
 
 
-def _hit(world: World, case: LostReply, call: Call) -> None:
+def _hit(installation: Installation, case: LostReply, call: Call) -> None:
     if case.call is not call:
         return
     fault = REPLIES[case.reply]
     if call is not Call.SUBMIT and fault.get("code") is not None:
         fault = _OVERLOADED
     routes = [Route.TOKEN, Route.BADGES] if call is Call.TOKEN_AND_BADGE else [Route(call)]
-    world.sandbox.platform.faults.clear()
+    installation.sandbox.platform.faults.clear()
     for route in routes:
-        if route is not Route.BADGES or not world.ended:
-            world.sandbox.fault(route, times=case.times, **fault)
+        if route is not Route.BADGES or not installation.ended:
+            installation.sandbox.fault(route, times=case.times, **fault)

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from sandbox.faults import FaultKind, Route, When
 from sandbox.settings import ListRows
-from tests.crashes.job import Ending, Task, Word
-from tests.crashes.world import LATER_S, RUN_IS_DEAD_S, World
-from tests.crashes.yard import Snapshot, Yard
+from tests.crashes.installation import LATER_S, RUN_IS_DEAD_S, Installation
+from tests.crashes.installation_factory import InstallationFactory, Snapshot
+from tests.crashes.job import Ending, Task, TaskEnd
 
 #: Customers of a request.
 SIZE: Final = 3
@@ -47,7 +47,7 @@ class Scene:
         name: for the table.
         task: the task that is killed.
         requests: how many the first run plans.
-        prepare: brings a world there and returns the arguments of the task.
+        prepare: brings an installation there and returns the arguments of the task.
         next_run: a second run follows, and takes what the first one gave back.
         list_hides: the platform's list leaves out every second request, though a single read finds it.
     """
@@ -55,7 +55,7 @@ class Scene:
     name: str
     task: Task
     requests: int
-    prepare: Callable[[World], dict[str, Any]]
+    prepare: Callable[[Installation], dict[str, Any]]
     next_run: bool = False
     list_hides: bool = False
 
@@ -90,71 +90,71 @@ class Stage:
         return _SWITCHES[self.fate] | ({"list_rows": ListRows.HIDES} if self.scene.list_hides else {})
 
 
-def prepare(yard: Yard, scene: Scene, fate: Fate) -> Stage:
+def prepare(factory: InstallationFactory, scene: Scene, fate: Fate) -> Stage:
     """Bring a scene about; every process of the preparation ends as it should."""
     stage = Stage(scene, fate, snapshot=None)  # type: ignore[arg-type] # taken below
-    with yard.world(scene.customers, options=stage.options) as world:
-        world.sandbox.switch(**stage.switches)
-        arguments = scene.prepare(world)
-        return Stage(scene, fate, Snapshot.of(world), arguments)
+    with factory.installation(scene.customers, options=stage.options) as installation:
+        installation.sandbox.switch(**stage.switches)
+        arguments = scene.prepare(installation)
+        return Stage(scene, fate, Snapshot.of(installation), arguments)
 
 
-def _must(ending: Ending, *words: Word) -> Ending:
-    if ending.word not in words:
-        raise RuntimeError(f"the preparation ended as {ending.word}: {ending.said}")
+def _must(ending: Ending, *ends: TaskEnd) -> Ending:
+    if ending.how not in ends:
+        raise RuntimeError(f"the preparation ended as {ending.how}: {ending.said}")
     return ending
 
 
-def _planned(world: World) -> dict[str, Any]:
-    return {"plan": _must(world.run(Task.PLAN), Word.RETURNED).value}
+def _planned(installation: Installation) -> dict[str, Any]:
+    return {"plan": _must(installation.run(Task.PLAN), TaskEnd.RETURNED).value}
 
 
-def _submitted(world: World) -> dict[str, Any]:
-    arguments = _planned(world)
-    _must(world.run(Task.SUBMIT, **arguments), Word.RETURNED)
+def _submitted(installation: Installation) -> dict[str, Any]:
+    arguments = _planned(installation)
+    _must(installation.run(Task.SUBMIT, **arguments), TaskEnd.RETURNED)
     return arguments
 
 
-def _in_doubt(world: World, *, in_flight: int, when: When, word: Word) -> dict[str, Any]:
+def _in_doubt(installation: Installation, *, in_flight: int, when: When, end: TaskEnd) -> dict[str, Any]:
     """The second request never arrives; the third one is lost before or after the platform has it."""
-    arguments = _planned(world)
-    world.sandbox.fault(Route.SUBMIT, FaultKind.DELAY, seconds=0)
-    world.sandbox.fault(Route.SUBMIT, FaultKind.DROP, when=When.BEFORE)
-    world.sandbox.fault(Route.SUBMIT, FaultKind.DROP, when=when)
-    _must(world.run(Task.SUBMIT, in_flight=in_flight, **arguments), word)
+    arguments = _planned(installation)
+    installation.sandbox.fault(Route.SUBMIT, FaultKind.DELAY, seconds=0)
+    installation.sandbox.fault(Route.SUBMIT, FaultKind.DROP, when=When.BEFORE)
+    installation.sandbox.fault(Route.SUBMIT, FaultKind.DROP, when=when)
+    _must(installation.run(Task.SUBMIT, in_flight=in_flight, **arguments), end)
     return arguments
 
 
-def _stopped_by_doubt(world: World) -> dict[str, Any]:
-    arguments = _in_doubt(world, in_flight=2, when=When.BEFORE, word=Word.DEFERRED)
-    world.clock.jump(LATER_S)
+def _stopped_by_doubt(installation: Installation) -> dict[str, Any]:
+    arguments = _in_doubt(installation, in_flight=2, when=When.BEFORE, end=TaskEnd.DEFERRED)
+    installation.clock.jump(LATER_S)
     return arguments
 
 
-def _dead(world: World) -> dict[str, Any]:
-    arguments = _in_doubt(world, in_flight=2, when=When.BEFORE, word=Word.DEFERRED)
-    _approve_first(world)
-    world.clock.jump(RUN_IS_DEAD_S)
+def _dead(installation: Installation) -> dict[str, Any]:
+    arguments = _in_doubt(installation, in_flight=2, when=When.BEFORE, end=TaskEnd.DEFERRED)
+    _approve_first(installation)
+    installation.clock.jump(RUN_IS_DEAD_S)
     return arguments
 
 
-def _waiting(world: World) -> dict[str, Any]:
-    arguments = _in_doubt(world, in_flight=_WIDE, when=When.AFTER, word=Word.RETURNED)
-    _approve_first(world)
-    world.clock.jump(LATER_S)
+def _waiting(installation: Installation) -> dict[str, Any]:
+    arguments = _in_doubt(installation, in_flight=_WIDE, when=When.AFTER, end=TaskEnd.RETURNED)
+    _approve_first(installation)
+    installation.clock.jump(LATER_S)
     return arguments
 
 
-def _deferred(world: World) -> dict[str, Any]:
-    arguments = _submitted(world)
-    world.sandbox.approve_all()
+def _deferred(installation: Installation) -> dict[str, Any]:
+    arguments = _submitted(installation)
+    installation.sandbox.approve_all()
     return arguments | {
         "trigger": {
             "badge_run_id": arguments["plan"]["badge_run_id"],
             "token": arguments["plan"]["token"],
             "capillary_conn_id": "capillary",
             "ledger_conn_id": "badge_ledger",
-            "deadline": (world.clock.now() + timedelta(days=7)).isoformat(),
+            "deadline": (installation.clock.now() + timedelta(days=7)).isoformat(),
             "poll_interval_s": 60,
             "settle_every_s": 900,
             "ended": 0,
@@ -163,27 +163,27 @@ def _deferred(world: World) -> dict[str, Any]:
     }
 
 
-def _polled(world: World) -> dict[str, Any]:
-    arguments = _deferred(world)
-    _must(world.run(Task.TRIGGER, **arguments), Word.RETURNED)
+def _polled(installation: Installation) -> dict[str, Any]:
+    arguments = _deferred(installation)
+    _must(installation.run(Task.TRIGGER, **arguments), TaskEnd.RETURNED)
     return arguments
 
 
-def _unlisted(world: World) -> dict[str, Any]:
-    arguments = _deferred(world)
-    world.clock.jump(LATER_S)
+def _unlisted(installation: Installation) -> dict[str, Any]:
+    arguments = _deferred(installation)
+    installation.clock.jump(LATER_S)
     return arguments
 
 
-def _ended(world: World) -> dict[str, Any]:
-    arguments = _deferred(world)
-    _must(world.run(Task.WAIT, **arguments), Word.RETURNED)
+def _ended(installation: Installation) -> dict[str, Any]:
+    arguments = _deferred(installation)
+    _must(installation.run(Task.WAIT, **arguments), TaskEnd.RETURNED)
     return arguments
 
 
-def _approve_first(world: World) -> None:
-    first = world.sandbox.platform.requests()[0]
-    world.sandbox.approve(first.request_key or "")
+def _approve_first(installation: Installation) -> None:
+    first = installation.sandbox.platform.requests()[0]
+    installation.sandbox.approve(first.request_key or "")
 
 
 SCENES: Final = (

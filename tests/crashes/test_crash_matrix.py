@@ -13,19 +13,19 @@ from random import Random
 import pytest
 
 from tests.crashes.draw import doubles, sample
+from tests.crashes.installation_factory import InstallationFactory
 from tests.crashes.matrix import Case, Matrix
 from tests.crashes.planted import Plant
 from tests.crashes.points import Moment, Point
 from tests.crashes.scenes import SCENES, Fate
-from tests.crashes.yard import Yard
 
 SEED = 20_261_123
 DOUBLE = 20
 
 
 @pytest.fixture(scope="module")
-def matrix(the_yard: Yard) -> Iterator[Matrix]:
-    made = Matrix(the_yard)
+def matrix(installations: InstallationFactory) -> Iterator[Matrix]:
+    made = Matrix(installations)
     yield made
     made.close()
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import URL
 
+from tests.crashes.installation_factory import InstallationFactory
 from tests.crashes.postgresql import empty_ledger
 from tests.crashes.races import RACES, Race, migrations, play
-from tests.crashes.yard import Yard
 from tests.pooler import pooler_or_skip
 
 
@@ -24,16 +24,16 @@ def pooler(server: URL) -> Iterator[URL]:
 
 
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
-def test_on_sqlite(the_yard: Yard, race: Race) -> None:
-    assert play(the_yard, race, None) == []
+def test_on_sqlite(installations: InstallationFactory, race: Race) -> None:
+    assert play(installations, race, None) == []
 
 
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
-def test_on_postgresql(the_yard: Yard, server: URL, race: Race) -> None:
-    assert play(the_yard, race, empty_ledger(server, tables=race is not migrations)) == []
+def test_on_postgresql(installations: InstallationFactory, server: URL, race: Race) -> None:
+    assert play(installations, race, empty_ledger(server, tables=race is not migrations)) == []
 
 
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
-def test_behind_a_pooler(the_yard: Yard, server: URL, pooler: URL, race: Race) -> None:
+def test_behind_a_pooler(installations: InstallationFactory, server: URL, pooler: URL, race: Race) -> None:
     empty_ledger(server, tables=race is not migrations)
-    assert play(the_yard, race, pooler) == []
+    assert play(installations, race, pooler) == []

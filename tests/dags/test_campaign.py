@@ -225,7 +225,7 @@ def test_a_wrong_field_is_named_with_its_remedy(field: str, value: object, words
         (
             "tier IN (:tiers, 'base')",
             {"tiers": ["gold"]},
-            ["parameters: :tiers: its value is a list, and stands in IN"],
+            ["parameters: :tiers: its value is a list, and is in IN"],
         ),
         ("day > now() - interval ':days days'", {"days": 90}, ["parameters: :days: it stands in quotes"]),
     ],

@@ -234,6 +234,14 @@ def test_every_argument_of_an_operator_is_named(kind: type) -> None:
     assert own - {"self", "kwargs"} - set(code_of(section("By hand, in your own DAG").prose)) == set()
 
 
+@pytest.mark.parametrize("kind", [PlanBadgesOperator, IssueBadgeOperator, BadgeRequestSensor, ReportBadgesOperator])
+def test_every_argument_that_the_table_names_is_one_of_the_operator(kind: type) -> None:
+    (row,) = [row for row in section("By hand, in your own DAG").rows() if code_of(row[0])[0] == kind.__name__]
+    names = [name for name in code_of(row[1]) if re.fullmatch("[a-z_]+", name)]
+    assert names
+    assert set(names) - set(inspect.signature(kind).parameters) == set()
+
+
 def test_the_files_of_the_page_are_there() -> None:
     named_files = set(re.findall(r"`(dags/\w+\.py)`", TEXT)) - {"dags/vips.py"}
     assert named_files

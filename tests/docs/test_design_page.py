@@ -28,6 +28,7 @@ from capillary.ledger.request_rows import MAX_RESENDS
 from capillary.ledger.scans import DISTRUST
 from capillary.ledger.status import RequestStatus
 from tests.docs.markdown import ROOT, Section, code_of, sections
+from tests.laboratory.rules import INVARIANTS, WORLD_RULES
 
 PAGE: Final = ROOT / "docs" / "design.md"
 SECTIONS: Final = sections(PAGE)
@@ -38,7 +39,7 @@ PACKAGE: Final = ROOT / "plugins" / "capillary"
 DEFAULTS: Final[dict[str, Any]] = {each.name: each.default for each in fields(PlatformSettings)}
 INVARIANT: Final = re.compile(r"\bI\d\b")
 #: What the project wrote, and what may speak of the design.
-WRITTEN: Final = ("*.md", "bench", "dags", "docs", "field", "local_airflow", "plugins", "sandbox", "tests")
+WRITTEN: Final = ("*.md", "dags", "docs", "local_airflow", "measure", "plugins", "sandbox", "tests")
 
 
 def section(title: str) -> Section:
@@ -120,6 +121,11 @@ def defined() -> list[str]:
 
 def test_the_invariants_are_defined_once_and_in_order() -> None:
     assert defined() == [f"I{number}" for number in range(9)]
+
+
+def test_the_judges_rules_are_those_that_are_defined() -> None:
+    assert list(INVARIANTS) == defined()
+    assert list(WORLD_RULES) == [code_of(row[0])[0] for row in section("Other rules of the seeded worlds").rows()]
 
 
 def test_every_invariant_that_is_named_is_defined() -> None:

@@ -8,12 +8,12 @@ from typing import Final
 
 import pytest
 
-from field.contenders import CONTENDERS, OURS, NotInstalled, measure
-from field.faults import Fault
-from field.page import BEGIN, END, NOT_INSTALLED, PAGE, PageDamaged, Row, write
-from field.scene import CHECKOUT, CUSTOMERS, FieldFailed, scene
-from field.verdict import Cell, Said, judge
 from local_airflow.ports import free_port
+from measure.faults.contenders import CONTENDERS, OURS, NotInstalled, measure
+from measure.faults.fault import Fault
+from measure.faults.page import BEGIN, END, NOT_INSTALLED, PAGE, PageDamaged, Row, write
+from measure.faults.scene import CHECKOUT, CUSTOMERS, MeasuringFailed, scene
+from measure.faults.verdict import Cell, Said, judge
 from tests.docs.markdown import sections
 
 SECTIONS: Final = {section.title: section for section in sections(PAGE)}
@@ -44,7 +44,7 @@ def test_the_contenders_are_described_with_their_files() -> None:
     assert [row[0] for row in rows] == [contender.name for contender in CONTENDERS]
     assert all((CHECKOUT / row[2].strip("`")).is_file() for row in rows)
     (command,) = (content for language, content in SECTIONS["Run it again"].blocks if language == "sh")
-    assert f"python -m field {OURS.word} " in command
+    assert f"python -m measure.faults {OURS.word} " in command
     named = re.findall(r"`(\w+)`", SECTIONS["Run it again"].prose)
     assert named[: len(CONTENDERS)] == [contender.word for contender in CONTENDERS]
 
@@ -68,7 +68,7 @@ def test_who_gives_up_has_lost_somebody(tmp_path: Path) -> None:
     with scene(Fault.DROPPED, tmp_path / "scene") as nobody_came:
         assert judge(nobody_came, ended_well=False) == Cell(Fault.DROPPED, 0, len(CUSTOMERS), Said.STOPPED)
         assert judge(nobody_came, ended_well=True).said is Said.OK
-        with pytest.raises(FieldFailed, match="never struck, since the contender sent 0 requests"):
+        with pytest.raises(MeasuringFailed, match="never struck, since the contender sent 0 requests"):
             nobody_came.assert_struck()
 
 
@@ -95,7 +95,7 @@ def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_installed_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("field.contenders.sys.executable", str(tmp_path / "no-python"))
+    monkeypatch.setattr("measure.faults.contenders.sys.executable", str(tmp_path / "no-python"))
     dlt = next(each for each in CONTENDERS if each.word == "dlt")
     with pytest.raises(NotInstalled, match=r"dlt==.*FileNotFoundError"):
         measure(dlt, tmp_path, port=free_port(), say=lambda _: None)

@@ -89,7 +89,7 @@ ANSWERS: Final[dict[str, tuple[str, list[tuple[object, ...]]]]] = {
         [("leading zeros", "9999", 3, 13)],
     ),
     "What did no human approve?": ("platform_request_id state", [("p-unattended", "approved")]),
-    "What stands on the platform more than once?": ("status resends sightings undecided", [("waiting", 0, 2, 1)]),
+    "What is on the platform more than once?": ("status resends sightings undecided", [("waiting", 0, 2, 1)]),
     "Do the plans add up?": ("badge_run_id", []),
 }
 

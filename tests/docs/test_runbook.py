@@ -28,6 +28,7 @@ from capillary.ledger.database import BUSY_TIMEOUT_S, Ledger
 from capillary.ledger.plan import Guards
 from capillary.ledger.status import Outcome, RequestStatus
 from tests.docs.markdown import ROOT, Section, code_of, sections
+from tests.funnels import funnel_of
 
 PAGE: Final = ROOT / "docs" / "runbook.md"
 SECTIONS: Final = sections(PAGE)
@@ -48,6 +49,8 @@ NEVER_SHOWN: Final = {
     "TransportFailed": "becomes PlatformUnavailable or InDoubt",
     "TooLarge": "becomes ReplyTooLarge or InDoubt",
 }
+#: Commands, whose words are not printed by the product.
+_COMMAND: Final = re.compile(r"(?:\.venv/bin/)?python -m|docker |ledger import ")
 #: What `logging` fills in.
 _FILLED: Final = re.compile(r"%-?\d*[sdf]")
 #: Airflow's own, while it reads plugins/capillary/.airflowignore.
@@ -129,24 +132,37 @@ def test_a_quoted_sentence_is_one_that_is_printed(quote: str) -> None:
     assert [piece for piece in pieces if not any(piece in text for text in printed())] == []
 
 
+def quotes_anywhere() -> list[str]:
+    """Return every text of the page in backticks that holds a gap and is a sentence, not a command or a name."""
+    spans = sorted(set(re.findall(rf"`([^`\n]*{GAP}[^`\n]*)`", TEXT)))
+    return [span for span in spans if " " in span and not _COMMAND.match(span)]
+
+
+@pytest.mark.parametrize("quote", quotes_anywhere())
+def test_a_sentence_that_the_prose_quotes_is_one_that_is_printed(quote: str) -> None:
+    said = re.sub(r"^Airflow\w+: (?:\d+ of \d+ customers )?", "", quote)
+    pieces = [piece.strip() for piece in said.split(GAP) if len(piece.strip()) > 2]
+    assert [piece for piece in pieces if not any(piece in text for text in printed())] == []
+
+
 #: what the verdict is asked → every sentence it can answer with
 VERDICTS: Final = {
-    "nobody found": Facts(eligible=0, planned=0),
-    "nobody new": Facts(eligible=5, planned=0),
-    "canary open": Facts(eligible=5, planned=0, waiting_reason="the canary is open"),
-    "left over": Facts(eligible=5, planned=0, left_over=5),
-    "ended well": Facts(eligible=5, planned=5, outcomes={Outcome.ENROLLED: 5}),
-    "canary passed": Facts(eligible=9, planned=5, outcomes={Outcome.ENROLLED: 5}, canary=True, left_over=4),
-    "canary not proven": Facts(eligible=9, planned=5, outcomes={Outcome.ALREADY_ENROLLED: 5}, canary=True, left_over=4),
-    "over the cap": Facts(eligible=9, planned=5, outcomes={Outcome.ENROLLED: 5}, left_over=4),
-    "late": Facts(eligible=5, planned=5, open=5, requests_open=1, deadline_passed=True),
-    "open": Facts(eligible=5, planned=5, open=5, requests_open=1),
-    "given back": Facts(eligible=5, planned=5, discarded=5),
-    "auto-approved": Facts(eligible=5, planned=5, outcomes={Outcome.ENROLLED: 5}, auto_approved_requests=1),
-    "unconfirmed": Facts(eligible=5, planned=5, outcomes={Outcome.UNCONFIRMED: 5}),
-    "failed": Facts(eligible=5, planned=5, outcomes={Outcome.FAILED: 5}),
-    "rejected": Facts(eligible=5, planned=5, outcomes={Outcome.REJECTED: 5}),
-    "does not add up": Facts(eligible=5, planned=5),
+    "nobody found": Facts(funnel_of()),
+    "nobody new": Facts(funnel_of(eligible=5)),
+    "canary open": Facts(funnel_of(eligible=5), waiting_reason="the canary is open"),
+    "left over": Facts(funnel_of(eligible=5, over_cap=5)),
+    "ended well": Facts(funnel_of(eligible=5, planned=5, enrolled=5)),
+    "canary passed": Facts(funnel_of(eligible=9, planned=5, enrolled=5, canary=True, over_cap=4)),
+    "canary not proven": Facts(funnel_of(eligible=9, planned=5, already_enrolled=5, canary=True, over_cap=4)),
+    "over the cap": Facts(funnel_of(eligible=9, planned=5, enrolled=5, over_cap=4)),
+    "late": Facts(funnel_of(eligible=5, planned=5, open=5, requests_open=1), deadline_passed=True),
+    "open": Facts(funnel_of(eligible=5, planned=5, open=5, requests_open=1)),
+    "given back": Facts(funnel_of(eligible=5, planned=5, discarded=5)),
+    "auto-approved": Facts(funnel_of(eligible=5, planned=5, enrolled=5, requests_auto_approved=1)),
+    "unconfirmed": Facts(funnel_of(eligible=5, planned=5, unconfirmed=5)),
+    "failed": Facts(funnel_of(eligible=5, planned=5, failed=5)),
+    "rejected": Facts(funnel_of(eligible=5, planned=5, rejected=5)),
+    "does not add up": Facts(funnel_of(eligible=5, planned=5)),
 }
 
 

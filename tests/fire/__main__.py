@@ -16,7 +16,7 @@ from tests.fire.campaigns import storm_campaigns
 from tests.fire.judge import judge
 from tests.fire.kills import Killer
 from tests.fire.people import campaigns_of, deeds, play
-from tests.fire.rig import running_rig
+from tests.fire.stack import running_stack
 from tests.fire.storm import CAMPAIGNS, CHECKER_DELAY_S, Order, storm
 from tests.fire.table import print_lost, print_people, print_storm
 from tests.fire.third_lost import LOSSY, LOSSY_TIMES, third_lost
@@ -58,18 +58,18 @@ def _end(*_: object) -> None:
 def fire(order: Order, tell: Callable[[str], None], console: Console, *, keep: bool = False) -> int:
     """Run the storm; 0 if everything came to its end and no promise is broken."""
     campaigns = storm_campaigns(CAMPAIGNS)
-    with running_rig(campaigns, checker_delay_s=CHECKER_DELAY_S, keep=keep) as rig:
-        tell(f"everything runs in {rig.home.directory}; seed {order.seed}")
-        outcome = storm(rig, campaigns, order, partial(Killer, rig, kills=order.kills, tell=tell), tell)
+    with running_stack(campaigns, checker_delay_s=CHECKER_DELAY_S, keep=keep) as stack:
+        tell(f"everything runs in {stack.home.directory}; seed {order.seed}")
+        outcome = storm(stack, campaigns, order, partial(Killer, stack, kills=order.kills, tell=tell), tell)
     print_storm(outcome, order, console)
     return 0 if outcome.reached_quiet and not outcome.judgement.broken else 1
 
 
 def lost(seed: int, tell: Callable[[str], None], console: Console, *, keep: bool = False) -> int:
     """Submit one campaign whose POSTs are lost by the third; 0 if one run does it in time and no promise is broken."""
-    with running_rig([LOSSY], checker_delay_s=1, keep=keep, times=LOSSY_TIMES) as rig:
-        tell(f"everything runs in {rig.home.directory}; seed {seed}")
-        done = third_lost(rig, seed, tell)
+    with running_stack([LOSSY], checker_delay_s=1, keep=keep, times=LOSSY_TIMES) as stack:
+        tell(f"everything runs in {stack.home.directory}; seed {seed}")
+        done = third_lost(stack, seed, tell)
     print_lost(done, console)
     return 0 if done.holds else 1
 
@@ -78,10 +78,10 @@ def people(only: str, tell: Callable[[str], None], console: Console, *, keep: bo
     """Do what people do; 0 if no promise is broken."""
     wanted = [deed for deed in deeds() if only in deed.name]
     campaigns = campaigns_of(wanted, first_number=1)
-    with running_rig(campaigns, checker_delay_s=None, keep=keep) as rig:
-        tell(f"everything runs in {rig.home.directory}")
-        done = play(rig, wanted, campaigns, tell)
-        broken = judge(rig).broken
+    with running_stack(campaigns, checker_delay_s=None, keep=keep) as stack:
+        tell(f"everything runs in {stack.home.directory}")
+        done = play(stack, wanted, campaigns, tell)
+        broken = judge(stack).broken
     print_people(done, broken, console)
     return 1 if broken or any(each.broken for each in done) else 0
 

@@ -11,7 +11,7 @@ from random import Random
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that nothing else here needs
 
 from tests.fire.agenda import Agenda
-from tests.fire.rig import Rig, kill, members
+from tests.fire.stack import Stack, kill, members
 
 
 class Victim(StrEnum):
@@ -56,15 +56,15 @@ class Killer:
     """Kills at random until it has killed so many.
 
     Args:
-        rig: whose processes die.
+        stack: whose processes die.
         agenda: on which it stands.
         random: draws the victims and the times.
         kills: how many.
         tell: takes one line for each kill.
     """
 
-    def __init__(self, rig: Rig, agenda: Agenda, random: Random, kills: int, tell: Callable[[str], None]) -> None:
-        self._rig = rig
+    def __init__(self, stack: Stack, agenda: Agenda, random: Random, kills: int, tell: Callable[[str], None]) -> None:
+        self._stack = stack
         self._agenda = agenda
         self._random = random
         self._left = kills
@@ -82,7 +82,7 @@ class Killer:
         self._agenda.later(self._random.uniform(*PAUSE_S), self._next)
 
     def _begin_again(self) -> None:
-        if self._rig.answers():
+        if self._stack.answers():
             self.begin()
         else:
             self._agenda.later(1.0, self._begin_again)
@@ -90,7 +90,7 @@ class Killer:
     def _next(self) -> None:
         if self._left <= 0:
             return
-        if not self._rig.answers():
+        if not self._stack.answers():
             # Without its API server nothing of Airflow moves: another death would hit nobody at work.
             self._agenda.later(1.0, self._begin_again)
             return
@@ -105,7 +105,7 @@ class Killer:
         if component in self._down:
             self._agenda.later(0.5, self._next)
             return
-        session = self._rig.session(component)
+        session = self._stack.session(component)
         family = members(session)
         if victim is Victim.SCHEDULER_ALONE:
             kill([process for process in family if process.pid == session])
@@ -117,12 +117,12 @@ class Killer:
         self._killed(victim)
 
     def _restart(self, component: str) -> None:
-        self._rig.start(component)
+        self._stack.start(component)
         self._down.discard(component)
 
     def _await_task(self, victim: Victim, deadline: float) -> None:
         """Kill a task at a random moment of its life; another victim where none runs."""
-        if running_tasks(self._rig):
+        if running_tasks(self._stack):
             self._agenda.later(self._random.uniform(0, TASK_LIFE_S), lambda: self._kill_task(victim, deadline))
         elif time.monotonic() < deadline:
             self._agenda.later(0.1, lambda: self._await_task(victim, deadline))
@@ -130,7 +130,7 @@ class Killer:
             self._next()
 
     def _kill_task(self, victim: Victim, deadline: float) -> None:
-        tasks = running_tasks(self._rig)
+        tasks = running_tasks(self._stack)
         if not tasks:
             self._await_task(victim, deadline)
             return
@@ -152,7 +152,7 @@ class Killer:
         self._agenda.later(self._random.uniform(*PAUSE_S), self._next)
 
 
-def running_tasks(rig: Rig) -> list[psutil.Process]:
+def running_tasks(stack: Stack) -> list[psutil.Process]:
     """The processes that run an operator now.
 
     Idle workers are left alone: one of them holds the lock of LocalExecutor's queue while it waits, and killed then
@@ -160,7 +160,7 @@ def running_tasks(rig: Rig) -> list[psutil.Process]:
     """
     return [
         process
-        for session in sorted(rig.scheduler_sessions())
+        for session in sorted(stack.scheduler_sessions())
         for process in members(session)
         if _title(process).startswith(_TASK) and not _title(process).startswith(_WORKER)
     ]

@@ -17,7 +17,7 @@ from capillary.ledger.status import RequestStatus
 from local_airflow.airflow_api import ApiSilentError, RequestRejectedError
 from tests.fire.campaigns import Campaign
 from tests.fire.judge import judge, open_requests, unplanned
-from tests.fire.rig import Rig
+from tests.fire.stack import Stack
 
 EXTRACT, SUBMIT, WAIT, REPORT = TASKS = ("extract_eligible_customers", "submit", "wait", "report")
 #: Requests of a deed's run.
@@ -67,13 +67,13 @@ class Act:
     """A run of one campaign, and what a person sees of it and does to it.
 
     Attributes:
-        rig: where it runs.
+        stack: where it runs.
         dag_id: the campaign's name.
         checker_is_there: whether somebody approves what stands on the platform, while this waits for something.
     """
 
-    def __init__(self, rig: Rig, campaign: Campaign, stopping: Event) -> None:
-        self.rig = rig
+    def __init__(self, stack: Stack, campaign: Campaign, stopping: Event) -> None:
+        self.stack = stack
         self._stopping = stopping
         self.dag_id = campaign.name
         self.checker_is_there = False
@@ -83,8 +83,8 @@ class Act:
     def trigger(self, run_id: str, requests: int) -> None:
         """Start a run on a warehouse that has grown."""
         if requests:
-            self.rig.warehouse.grow(self._campaign, requests)
-        self.do(lambda: self.rig.api.trigger_as(self.dag_id, run_id))
+            self.stack.warehouse.grow(self._campaign, requests)
+        self.do(lambda: self.stack.api.trigger_as(self.dag_id, run_id))
 
     def do(self, act: Callable[[], None]) -> None:
         """Do something through the REST API, again where the server is silent."""
@@ -99,7 +99,7 @@ class Act:
 
     def task_state(self, task_id: str, run_id: str = _RUN) -> str | None:
         """The state of a task now."""
-        with self.rig.airflow.connect() as conn:
+        with self.stack.airflow.connect() as conn:
             state: str | None = conn.execute(
                 text("SELECT state FROM task_instance WHERE dag_id = :dag AND run_id = :run AND task_id = :task"),
                 {"dag": self.dag_id, "run": run_id, "task": task_id},
@@ -108,7 +108,7 @@ class Act:
 
     def run_state(self, run_id: str = _RUN) -> str | None:
         """The state of a run now; None once it is deleted."""
-        with self.rig.airflow.connect() as conn:
+        with self.stack.airflow.connect() as conn:
             state: str | None = conn.execute(
                 text("SELECT state FROM dag_run WHERE dag_id = :dag AND run_id = :run"),
                 {"dag": self.dag_id, "run": run_id},
@@ -135,15 +135,15 @@ class Act:
 
     def until_settled(self) -> None:
         """Wait until nothing is open in the ledger but what no living run will send."""
-        self._until(lambda: open_requests(self.rig, {self.dag_id}) == self._unsent(), "all is settled", look_s=2)
+        self._until(lambda: open_requests(self.stack, {self.dag_id}) == self._unsent(), "all is settled", look_s=2)
 
     def age_lease(self) -> None:
         """Let the lease of every ended run be over, as it is after six hours."""
-        with self.rig.ledger.write() as tx:
+        with self.stack.ledger.write() as tx:
             tx.conn.execute(update(badge_run).where(badge_run.c.dag_id == self.dag_id).values(alive_until=tx.now))
 
     def _unsent(self) -> int:
-        with self.rig.ledger.read() as tx:
+        with self.stack.ledger.read() as tx:
             return len(
                 tx.conn.execute(
                     select(badge_request.c.id)
@@ -154,14 +154,14 @@ class Act:
 
     def _parked(self) -> list[str]:
         """The keys of the campaign's requests that wait for the checker."""
-        mine = {customer for customer, of in self.rig.warehouse.customers().items() if of == self.dag_id}
-        records = self.rig.sandbox.get("/_sandbox/requests").json()
+        mine = {customer for customer, of in self.stack.warehouse.customers().items() if of == self.dag_id}
+        records = self.stack.sandbox.get("/_sandbox/requests").json()
         return [record["request_key"] for record in records if not record["ended"] and mine & {*record["customers"]}]
 
     def _check(self) -> None:
         if self.checker_is_there and time.monotonic() - self._checked > CHECKER_PAUSE_S:
             for key in self._parked():
-                self.rig.sandbox.post("/_sandbox/approve", json={"request_key": key}).raise_for_status()
+                self.stack.sandbox.post("/_sandbox/approve", json={"request_key": key}).raise_for_status()
             self._checked = time.monotonic()
 
     def _until(self, holds: Callable[[], bool], what: str, *, look_s: float = _LOOK_S) -> None:
@@ -176,63 +176,63 @@ class Act:
 def _clear(task_id: str, state: str, act: Act) -> None:
     act.checker_is_there = task_id == REPORT
     act.until(task_id, state)
-    act.do(lambda: act.rig.api.clear(act.dag_id, _RUN, task_id))
+    act.do(lambda: act.stack.api.clear(act.dag_id, _RUN, task_id))
 
 
 def _clear_after_success(task_id: str, act: Act) -> None:
     act.checker_is_there = True
     act.until_ended()
-    act.do(lambda: act.rig.api.clear(act.dag_id, _RUN, task_id))
+    act.do(lambda: act.stack.api.clear(act.dag_id, _RUN, task_id))
 
 
 def _clear_all_after_success(act: Act) -> None:
     act.checker_is_there = True
     act.until_ended()
-    act.do(lambda: act.rig.api.clear_with_downstream(act.dag_id, _RUN, EXTRACT))
+    act.do(lambda: act.stack.api.clear_with_downstream(act.dag_id, _RUN, EXTRACT))
 
 
 def _clear_submit_while_wait_is_deferred(act: Act) -> None:
     act.until(WAIT, "deferred")
-    act.do(lambda: act.rig.api.clear(act.dag_id, _RUN, SUBMIT))
+    act.do(lambda: act.stack.api.clear(act.dag_id, _RUN, SUBMIT))
 
 
 def _mark(task_id: str, state: str, word: str, act: Act) -> None:
     act.until(task_id, state)
-    act.do(lambda: act.rig.api.mark_task(act.dag_id, _RUN, task_id, word))
+    act.do(lambda: act.stack.api.mark_task(act.dag_id, _RUN, task_id, word))
 
 
 def _mark_run(task_id: str, state: str, word: str, act: Act) -> None:
     act.until(task_id, state)
-    act.do(lambda: act.rig.api.mark_run(act.dag_id, _RUN, word))
+    act.do(lambda: act.stack.api.mark_run(act.dag_id, _RUN, word))
 
 
 def _pause_while_deferred(act: Act) -> None:
     act.until(WAIT, "deferred")
-    act.do(lambda: act.rig.api.pause(act.dag_id))
+    act.do(lambda: act.stack.api.pause(act.dag_id))
     act.until_decided()
     act.look_on(PAUSED_S)
     if act.run_state() != "running":
         raise AssertionError(f"{act.dag_id}: the run went on while its DAG was paused")
-    act.do(lambda: act.rig.api.unpause(act.dag_id))
+    act.do(lambda: act.stack.api.unpause(act.dag_id))
 
 
 def _miss_the_deadline(act: Act) -> None:
     act.until(WAIT, "failed")
     act.until_ended()
     act.until_decided()
-    act.do(lambda: act.rig.api.clear_with_downstream(act.dag_id, _RUN, WAIT))
+    act.do(lambda: act.stack.api.clear_with_downstream(act.dag_id, _RUN, WAIT))
 
 
 def _delete(task_id: str, state: str, act: Act) -> None:
     act.until(task_id, state)
-    act.do(lambda: act.rig.api.mark_run(act.dag_id, _RUN, "failed"))
-    act.do(lambda: act.rig.api.delete_run(act.dag_id, _RUN))
+    act.do(lambda: act.stack.api.mark_run(act.dag_id, _RUN, "failed"))
+    act.do(lambda: act.stack.api.delete_run(act.dag_id, _RUN))
 
 
 def _delete_after_success(act: Act) -> None:
     act.checker_is_there = True
     act.until_ended()
-    act.do(lambda: act.rig.api.delete_run(act.dag_id, _RUN))
+    act.do(lambda: act.stack.api.delete_run(act.dag_id, _RUN))
 
 
 def deeds() -> tuple[Deed, ...]:
@@ -269,15 +269,17 @@ def campaigns_of(wanted: Sequence[Deed], first_number: int) -> list[Campaign]:
     ]
 
 
-def play(rig: Rig, wanted: Sequence[Deed], campaigns: Sequence[Campaign], tell: Callable[[str], None]) -> list[Done]:
+def play(
+    stack: Stack, wanted: Sequence[Deed], campaigns: Sequence[Campaign], tell: Callable[[str], None]
+) -> list[Done]:
     """Do every deed, each followed by later runs, and judge each campaign by the books."""
     # Every call takes longer, so that a task is met while it runs.
-    rig.sandbox.patch("/_sandbox/switches", json={"latency_s": 0.3}).raise_for_status()
+    stack.sandbox.patch("/_sandbox/switches", json={"latency_s": 0.3}).raise_for_status()
 
     stopping = Event()
 
     def one(deed: Deed, campaign: Campaign) -> Done:
-        done = _do(Act(rig, campaign, stopping), deed)
+        done = _do(Act(stack, campaign, stopping), deed)
         tell(f"{deed.name}: {'; '.join(done.broken) or 'all holds'}")
         return done
 
@@ -299,8 +301,8 @@ def _do(act: Act, deed: Deed) -> Done:
         act.until_settled()
         _run_later(act)
     except (TimeoutError, AssertionError, RequestRejectedError) as error:
-        return Done(deed.name, act.run_state(), (str(error), *judge(act.rig, {act.dag_id}).broken))
-    broken = list(judge(act.rig, {act.dag_id}).broken)
+        return Done(deed.name, act.run_state(), (str(error), *judge(act.stack, {act.dag_id}).broken))
+    broken = list(judge(act.stack, {act.dag_id}).broken)
     if deed.ends is not None and run_state != deed.ends:
         broken.append(f"the run ended as {run_state}, not as {deed.ends}")
     return Done(deed.name, run_state, tuple(broken))
@@ -310,7 +312,7 @@ def _run_later(act: Act) -> None:
     """Let later runs take what the first one gave back, or what lies there under a lease that is over."""
     for number in range(LATER_RUNS):
         act.age_lease()
-        if act.dag_id not in unplanned(act.rig) and not open_requests(act.rig, {act.dag_id}):
+        if act.dag_id not in unplanned(act.stack) and not open_requests(act.stack, {act.dag_id}):
             return
         act.trigger(f"later-{number}", 0)
         act.until_ended(f"later-{number}")

@@ -39,7 +39,7 @@ _ENDED = "('success', 'failed')"
 
 
 class Stormed(Judged, Protocol):
-    """Over what it rages: `tests.fire.rig.Rig` and `tests.cluster.cluster.Cluster` have it."""
+    """Over what it rages: `tests.fire.stack.Stack` and `tests.cluster.cluster.Cluster` have it."""
 
     @property
     def airflow(self) -> Engine:
@@ -124,16 +124,16 @@ class Storm:
 
 
 def storm(
-    rig: Stormed,
+    stack: Stormed,
     campaigns: Sequence[Campaign],
     order: Order,
     killing: Callable[[Agenda, Random], Killing],
     tell: Callable[[str], None],
 ) -> Storm:
-    """Let it rage over a rig whose campaigns have not run yet, and judge them.
+    """Let it rage over a stack whose campaigns have not run yet, and judge them.
 
     Args:
-        rig: with the campaigns loaded.
+        stack: with the campaigns loaded.
         campaigns: all of them are run.
         order: how large.
         killing: makes the one who kills, on this agenda and by these draws.
@@ -142,11 +142,11 @@ def storm(
     random = Random(order.seed)  # noqa: S311 - a seed replays the draws
     agenda = Agenda()
     killer = killing(agenda, random)
-    weather = Weather(rig, agenda, random)
+    weather = Weather(stack, agenda, random)
     wanted = [(campaign, number) for number in range(order.runs_per_campaign) for campaign in campaigns]
-    triggers = _Triggers(rig, agenda, random, wanted, order.requests_per_run, tell)
+    triggers = _Triggers(stack, agenda, random, wanted, order.requests_per_run, tell)
     began = time.monotonic()
-    watched = _Watched(rig, agenda, tell)
+    watched = _Watched(stack, agenda, tell)
     triggers.begin()
     weather.begin()
     killer.begin()
@@ -155,17 +155,17 @@ def storm(
     weather.clear()
     fire_s = time.monotonic() - began
     tell(f"quiet after {fire_s / 60:.1f} min")
-    reached = _quiet(rig, campaigns, tell)
-    failed = _failed_tasks(rig)
+    reached = _quiet(stack, campaigns, tell)
+    failed = _failed_tasks(stack)
     names = {campaign.name for campaign in campaigns}
     return Storm(
         kills=killer.counts,
         faults=weather.counts,
-        runs=_runs(rig, names),
+        runs=_runs(stack, names),
         most_open=watched.most_open,
         failed=[task for task in failed if task.dag_id in names],
         failed_upkeep=[task for task in failed if task.dag_id not in names],
-        judgement=judge(rig, names),
+        judgement=judge(stack, names),
         minutes=(fire_s / 60, (time.monotonic() - began - fire_s) / 60),
         reached_quiet=reached,
     )
@@ -176,14 +176,14 @@ class _Triggers:
 
     def __init__(
         self,
-        rig: Stormed,
+        stack: Stormed,
         agenda: Agenda,
         random: Random,
         wanted: Sequence[tuple[Campaign, int]],
         requests: int,
         tell: Callable[[str], None],
     ) -> None:
-        self._rig = rig
+        self._stack = stack
         self._agenda = agenda
         self._random = random
         self._wanted = list(reversed(wanted))
@@ -198,13 +198,13 @@ class _Triggers:
         self._agenda.later(0, self._grow)
 
     def _grow(self) -> None:
-        self._rig.warehouse.grow(self._wanted[-1][0], self._requests)
+        self._stack.warehouse.grow(self._wanted[-1][0], self._requests)
         self._trigger()
 
     def _trigger(self) -> None:
         campaign, number = self._wanted[-1]
         try:
-            self._rig.api.trigger_as(campaign.name, f"storm-{number}")
+            self._stack.api.trigger_as(campaign.name, f"storm-{number}")
         except (ApiSilentError, RequestRejectedError):
             self._agenda.later(1, self._trigger)
             return
@@ -217,8 +217,8 @@ class _Triggers:
 class _Watched:
     """Looks at the ledger now and then."""
 
-    def __init__(self, rig: Stormed, agenda: Agenda, tell: Callable[[str], None]) -> None:
-        self._rig = rig
+    def __init__(self, stack: Stormed, agenda: Agenda, tell: Callable[[str], None]) -> None:
+        self._stack = stack
         self._agenda = agenda
         self._tell = tell
         self._looks = 0
@@ -230,14 +230,14 @@ class _Watched:
         self._agenda.later(_LOOK_S, self.begin)
 
     def _look(self) -> None:
-        still_open = open_requests(self._rig)
+        still_open = open_requests(self._stack)
         self.most_open = max(self.most_open, still_open)
         self._looks += 1
         if self._looks % 10 == 0:
-            self._tell(f"{still_open} requests open; {_standing(self._rig)}")
+            self._tell(f"{still_open} requests open; {_standing(self._stack)}")
 
 
-def _quiet(rig: Stormed, campaigns: Sequence[Campaign], tell: Callable[[str], None]) -> bool:
+def _quiet(stack: Stormed, campaigns: Sequence[Campaign], tell: Callable[[str], None]) -> bool:
     """Wait until every run has ended and nothing is open; trigger the last runs. Whether it came to that."""
     deadline = time.monotonic() + QUIET_LIMIT_S
     rounds = 0
@@ -245,29 +245,29 @@ def _quiet(rig: Stormed, campaigns: Sequence[Campaign], tell: Callable[[str], No
     moved = time.monotonic()
     while time.monotonic() < deadline:
         time.sleep(_LOOK_S)
-        now = (unfinished := _unfinished(rig, campaigns), still_open := open_requests(rig), _standing(rig))
+        now = (unfinished := _unfinished(stack, campaigns), still_open := open_requests(stack), _standing(stack))
         if now != before:
             before, moved = now, time.monotonic()
             tell(f"{unfinished} runs not ended, {still_open} requests open; {now[2]}")
         is_over = not unfinished and not still_open
-        left = unplanned(rig).intersection(campaign.name for campaign in campaigns)
+        left = unplanned(stack).intersection(campaign.name for campaign in campaigns)
         if is_over and rounds and not left:
             return True
         if rounds < LAST_ROUNDS and (is_over or (not rounds and time.monotonic() - moved > STILL_S)):
             # The first round grows every warehouse; later ones take what a failed run gave back.
-            _trigger_last(rig, campaigns if not rounds else _named(campaigns, left), rounds)
+            _trigger_last(stack, campaigns if not rounds else _named(campaigns, left), rounds)
             rounds += 1
             moved = time.monotonic()
     return False
 
 
-def _trigger_last(rig: Stormed, campaigns: Sequence[Campaign], number: int) -> None:
+def _trigger_last(stack: Stormed, campaigns: Sequence[Campaign], number: int) -> None:
     for campaign in campaigns:
         if not number:
-            rig.warehouse.grow(campaign, LAST_REQUESTS)
+            stack.warehouse.grow(campaign, LAST_REQUESTS)
         for _ in range(60):
             try:
-                rig.api.trigger_as(campaign.name, f"last-{number}")
+                stack.api.trigger_as(campaign.name, f"last-{number}")
                 break
             except ApiSilentError:
                 time.sleep(1)
@@ -277,8 +277,8 @@ def _named(campaigns: Sequence[Campaign], names: set[str]) -> list[Campaign]:
     return [campaign for campaign in campaigns if campaign.name in names]
 
 
-def _unfinished(rig: Stormed, campaigns: Sequence[Campaign]) -> int:
-    with rig.airflow.connect() as conn:
+def _unfinished(stack: Stormed, campaigns: Sequence[Campaign]) -> int:
+    with stack.airflow.connect() as conn:
         return int(
             conn.execute(
                 text(f"SELECT count(*) FROM dag_run WHERE dag_id = ANY(:names) AND state NOT IN {_ENDED}"),  # noqa: S608 - words of this module
@@ -287,15 +287,15 @@ def _unfinished(rig: Stormed, campaigns: Sequence[Campaign]) -> int:
         )
 
 
-def _runs(rig: Stormed, names: set[str]) -> Mapping[str, int]:
-    with rig.airflow.connect() as conn:
+def _runs(stack: Stormed, names: set[str]) -> Mapping[str, int]:
+    with stack.airflow.connect() as conn:
         states = conn.execute(text("SELECT state FROM dag_run WHERE dag_id = ANY(:names)"), {"names": sorted(names)})
         return Counter(states.scalars())
 
 
-def _standing(rig: Stormed) -> str:
+def _standing(stack: Stormed) -> str:
     """How many tasks stand where, those of ended runs left out."""
-    with rig.airflow.connect() as conn:
+    with stack.airflow.connect() as conn:
         rows = conn.execute(
             text(
                 "SELECT t.task_id || ' ' || coalesce(t.state, 'none') AS standing, count(*) AS tasks "  # noqa: S608 - words of this module
@@ -307,22 +307,22 @@ def _standing(rig: Stormed) -> str:
         return ", ".join(f"{row.tasks} {row.standing}" for row in rows)
 
 
-def _failed_tasks(rig: Stormed) -> list[FailedTask]:
-    with rig.airflow.connect() as conn:
+def _failed_tasks(stack: Stormed) -> list[FailedTask]:
+    with stack.airflow.connect() as conn:
         rows = conn.execute(
             text(
                 "SELECT dag_id, run_id, task_id, try_number FROM task_instance WHERE state = 'failed' "
                 "ORDER BY start_date"
             )
         ).all()
-    return [FailedTask(row.dag_id, row.run_id, row.task_id, row.try_number, _last_error(rig, *row)) for row in rows]
+    return [FailedTask(row.dag_id, row.run_id, row.task_id, row.try_number, _last_error(stack, *row)) for row in rows]
 
 
-def _last_error(rig: Stormed, dag_id: str, run_id: str, task_id: str, tries: int) -> str:
+def _last_error(stack: Stormed, dag_id: str, run_id: str, task_id: str, tries: int) -> str:
     """The last error in a task's log; what killed it may have left none."""
     task = TaskRow(task_id=task_id, state="failed", started=None, ended=None, tries=tries)
     try:
-        lines = rig.api.log_lines(dag_id, run_id, task)
+        lines = stack.api.log_lines(dag_id, run_id, task)
     except ApiSilentError:
         return "its log cannot be read"
     errors = [line for line in lines if " ERROR " in f" {line} "]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fire.campaigns import storm_campaigns
 from tests.fire.kills import Killer
-from tests.fire.rig import running_rig
+from tests.fire.stack import running_stack
 from tests.fire.storm import CAMPAIGNS, CHECKER_DELAY_S, Order, storm
 
 KILLS, REQUESTS, SEED = 6, 20, 1
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.skipif(
 
 def test_nobody_is_lost_or_doubled_while_processes_are_killed() -> None:
     campaigns = storm_campaigns(CAMPAIGNS)
-    with running_rig(campaigns, checker_delay_s=CHECKER_DELAY_S) as rig:
-        killing = partial(Killer, rig, kills=KILLS, tell=print)
-        outcome = storm(rig, campaigns, Order(kills=KILLS, requests=REQUESTS, seed=SEED), killing, print)
+    with running_stack(campaigns, checker_delay_s=CHECKER_DELAY_S) as stack:
+        killing = partial(Killer, stack, kills=KILLS, tell=print)
+        outcome = storm(stack, campaigns, Order(kills=KILLS, requests=REQUESTS, seed=SEED), killing, print)
     assert sum(outcome.kills.values()) == KILLS
     assert outcome.judgement.broken == ()
     assert outcome.reached_quiet

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sandbox.faults import FaultKind, Route, When
 from tests.fire.campaigns import Campaign
 from tests.fire.judge import Judgement, judge
-from tests.fire.rig import Rig, Times
+from tests.fire.stack import Stack, Times
 
 REQUESTS: Final = 123
 LOSSY: Final = Campaign("fire_lost", 1, customers_per_request=10)
@@ -66,44 +66,44 @@ class Lost:
         )
 
 
-def third_lost(rig: Rig, seed: int, tell: Callable[[str], None]) -> Lost:
-    """Run the campaign once over a rig in which nothing has run yet, and judge.
+def third_lost(stack: Stack, seed: int, tell: Callable[[str], None]) -> Lost:
+    """Run the campaign once over a stack in which nothing has run yet, and judge.
 
     Args:
-        rig: with `LOSSY` loaded.
+        stack: with `LOSSY` loaded.
         seed: of the losses.
         tell: takes one line for each event.
     """
     random = Random(seed)  # noqa: S311 - a seed replays the draws
     for _ in range(_SENDS):
         loss = random.choice(_LOSSES) if random.random() < 1 / 3 else _NO_LOSS
-        rig.sandbox.post("/_sandbox/faults", json={"route": Route.SUBMIT, **loss}).raise_for_status()
-    rig.warehouse.grow(LOSSY, REQUESTS)
+        stack.sandbox.post("/_sandbox/faults", json={"route": Route.SUBMIT, **loss}).raise_for_status()
+    stack.warehouse.grow(LOSSY, REQUESTS)
     began = time.monotonic()
-    rig.api.trigger_as(LOSSY.name, "lost")
+    stack.api.trigger_as(LOSSY.name, "lost")
     before = ""
-    while time.monotonic() - began < _GIVE_UP_S and _state(rig) not in {"success", "failed"}:
+    while time.monotonic() - began < _GIVE_UP_S and _state(stack) not in {"success", "failed"}:
         time.sleep(_LOOK_S)
-        if (standing := _standing(rig)) != before:
+        if (standing := _standing(stack)) != before:
             before = standing
             tell(standing)
     seconds = time.monotonic() - began
-    calls = {str(route): int(count) for route, count in rig.sandbox.get("/_sandbox/calls").json().items()}
-    return Lost(seconds, _state(rig), _tries(rig), calls, judge(rig))
+    calls = {str(route): int(count) for route, count in stack.sandbox.get("/_sandbox/calls").json().items()}
+    return Lost(seconds, _state(stack), _tries(stack), calls, judge(stack))
 
 
-def _state(rig: Rig) -> str:
-    with rig.airflow.connect() as conn:
+def _state(stack: Stack) -> str:
+    with stack.airflow.connect() as conn:
         found = conn.execute(text("SELECT state FROM dag_run WHERE dag_id = :dag"), {"dag": LOSSY.name})
         return str(found.scalar_one())
 
 
-def _standing(rig: Rig) -> str:
-    with rig.airflow.connect() as conn:
+def _standing(stack: Stack) -> str:
+    with stack.airflow.connect() as conn:
         rows = conn.execute(
             text("SELECT task_id, coalesce(state, 'none') FROM task_instance WHERE dag_id = :dag"), {"dag": LOSSY.name}
         ).all()
-    with rig.ledger.read() as tx:
+    with stack.ledger.read() as tx:
         requests = tx.conn.execute(text("SELECT status, count(*) FROM badge_request GROUP BY status ORDER BY 1")).all()
     return "; ".join(
         (
@@ -113,8 +113,8 @@ def _standing(rig: Rig) -> str:
     )
 
 
-def _tries(rig: Rig) -> Mapping[str, int]:
-    with rig.airflow.connect() as conn:
+def _tries(stack: Stack) -> Mapping[str, int]:
+    with stack.airflow.connect() as conn:
         rows = conn.execute(
             text("SELECT task_id, try_number FROM task_instance WHERE dag_id = :dag"), {"dag": LOSSY.name}
         ).all()

@@ -9,7 +9,7 @@ from random import Random
 from sandbox.faults import FaultKind, Route, When
 from tests.fire.agenda import Agenda
 from tests.fire.judge import Judged
-from tests.fire.rig import HANG_S
+from tests.fire.stack import HANG_S
 
 #: Seconds between two faults, and between two changes of the latency.
 FAULT_PAUSE_S = (2.0, 8.0)
@@ -39,13 +39,13 @@ class Weather:
     """Puts faults into the sandbox until it is told to clear.
 
     Args:
-        rig: whose sandbox it is.
+        stack: whose sandbox it is.
         agenda: on which it stands.
         random: draws faults and times.
     """
 
-    def __init__(self, rig: Judged, agenda: Agenda, random: Random) -> None:
-        self._rig = rig
+    def __init__(self, stack: Judged, agenda: Agenda, random: Random) -> None:
+        self._stack = stack
         self._agenda = agenda
         self._random = random
         self.counts: Counter[str] = Counter()
@@ -57,20 +57,20 @@ class Weather:
 
     def clear(self) -> None:
         """No fault from now on, and no latency."""
-        self._rig.sandbox.delete("/_sandbox/faults").raise_for_status()
-        self._rig.sandbox.patch("/_sandbox/switches", json={"latency_s": 0}).raise_for_status()
+        self._stack.sandbox.delete("/_sandbox/faults").raise_for_status()
+        self._stack.sandbox.patch("/_sandbox/switches", json={"latency_s": 0}).raise_for_status()
 
     def _fault(self) -> None:
         route = self._random.choices(list(_ROUTES), list(_ROUTES.values()))[0]
         kind = self._random.choice(_KINDS)
-        waiting = {fault["route"] for fault in self._rig.sandbox.get("/_sandbox/faults").json()}
+        waiting = {fault["route"] for fault in self._stack.sandbox.get("/_sandbox/faults").json()}
         # A fault waits for a call: while nobody calls they would heap up, and then nothing would succeed.
         if route not in waiting:
-            self._rig.sandbox.post("/_sandbox/faults", json={"route": route, **kind}).raise_for_status()
+            self._stack.sandbox.post("/_sandbox/faults", json={"route": route, **kind}).raise_for_status()
             self.counts[route] += 1
         self._agenda.later(self._random.uniform(*FAULT_PAUSE_S), self._fault)
 
     def _latency(self) -> None:
         latency = {"latency_s": self._random.choice(LATENCIES_S)}
-        self._rig.sandbox.patch("/_sandbox/switches", json=latency).raise_for_status()
+        self._stack.sandbox.patch("/_sandbox/switches", json=latency).raise_for_status()
         self._agenda.later(self._random.uniform(*LATENCY_PAUSE_S), self._latency)

@@ -213,7 +213,7 @@ async def test_between_posts_the_switch_keeps_its_last_word(api: ApiServer, capl
     assert await switch.is_on()
     api.trouble = lambda _: AWAY[0]
     assert await switch.is_on()
-    assert "taken as it was last read (on): Airflow's API server does not answer (HTTP 503)" in caplog.text
+    assert "used as it was last read (on): Airflow's API server does not answer (HTTP 503)" in caplog.text
     api.trouble = lambda _: None
     api.connections["capillary"] = CAPILLARY | {"extra": json.dumps({"organisation_id": "7", "submitting": False})}
     assert not await switch.is_on()

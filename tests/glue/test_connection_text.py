@@ -128,7 +128,7 @@ def test_what_is_said_twice_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, raw: str, field: str, where: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_TYPED", raw)
-    said = f"Connection 'typed', field {field!r}: {where} says it twice, and the last would hold"
+    said = f"Connection 'typed', field {field!r}: {where} gives it twice, and the last one would count"
     assert refused(USERS["platform"][1]) == f"{said}. Leave one of the two out."
 
 
@@ -136,7 +136,7 @@ def test_what_is_said_twice_is_refused_by_name(
 def test_the_extra_of_a_database_says_nothing_twice(monkeypatch: pytest.MonkeyPatch, user: str) -> None:
     extra = '{"sslmode": "verify-full", "sslmode": "disable"}'
     monkeypatch.setenv("AIRFLOW_CONN_TYPED", json.dumps({**POSTGRES, "extra": extra}))
-    assert "field 'sslmode': the extra says it twice" in refused(USERS[user][1])
+    assert "field 'sslmode': the extra gives it twice" in refused(USERS[user][1])
 
 
 @pytest.mark.parametrize("port", ["true", "false", "8443.5", "0.5"])

@@ -112,9 +112,7 @@ def test_a_campaign_that_no_reading_of_the_file_reaches_is_named_with_its_line(
 ) -> None:
     (each,) = found(tmp_path, f"{WORDS}{IMPORT}{source}")
     assert each.campaigns == ("vip",)
-    assert each.sentence.startswith(
-        f"the campaign 'vip' of line {line} makes no DAG, so that Airflow never runs it: it "
-    )
+    assert each.sentence.startswith(f"the campaign 'vip' of line {line} makes no DAG, so Airflow never runs it: it ")
     assert reason in each.sentence
     assert each.remedy.endswith("or delete it")
     assert found(tmp_path, f"{WORDS}{IMPORT}{source}", safe_mode=False) == [each]

@@ -138,7 +138,7 @@ def test_a_proxy_that_is_not_there_is_named(place: Place) -> None:
         assert not good
         assert f"no connection to the proxy 127.0.0.1:{port} (" in said
         assert said.endswith(
-            "Correct the connection's extra proxies, or remove it where the platform is reached without one."
+            "Correct the connection's extra proxies, or remove it if the platform is reached without a proxy."
         )
         assert "pw-of-proxy" not in said
     assert place.sandbox.platform.calls.total() == 0

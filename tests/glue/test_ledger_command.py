@@ -82,7 +82,7 @@ def test_a_new_organisation_is_not_read_back(
 ) -> None:
     assert main(["ledger", "create", "--new-organisation"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith(f"ledger: created at {REVISIONS[-1]}; {account(new_place)} is taken for new, as you say")
+    assert said.startswith(f"ledger: created at {REVISIONS[-1]}; {account(new_place)} is treated as new, as you say")
     assert new_place.sandbox.platform.calls.total() == 0
     reopen(new_place, tmp_path)
     assert stands(new_place).first_day == today(new_place)

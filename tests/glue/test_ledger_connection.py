@@ -167,7 +167,9 @@ def test_a_warehouse_whose_extra_makes_no_address_is_told(
     extra: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     define(monkeypatch, extra)
-    with pytest.raises(ConnectionUnusable, match="Connection 'badge_ledger' of type 'postgres' makes no address"):
+    with pytest.raises(
+        ConnectionUnusable, match="Connection 'badge_ledger' of type 'postgres' does not make a database address"
+    ):
         database_engine_of("badge_ledger")
 
 

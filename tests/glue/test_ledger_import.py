@@ -112,7 +112,7 @@ def test_a_ledger_that_holds_the_keys_under_the_former_address_names_it(
     moved(place)
     assert main(["ledger", "import"]) == 1
     said = capsys.readouterr().err
-    assert said.count(f"stands in this ledger under account '{former}/100458': write '{former}' into") == 3
+    assert said.count(f"is in this ledger under account '{former}/100458': write '{former}' into") == 3
     assert place.statuses() == {"waiting": 3}
     moved(place, account_address=former)
     assert main(["ledger", "import"]) == 0
@@ -223,7 +223,7 @@ def test_a_ledger_that_knows_all_is_left_alone(place: Place, capsys: pytest.Capt
             True,
             (),
             (("cb1.a.1", "old.example/test/7"),),
-            ["cb1.a.1 stands in this ledger under account 'old.example/test/7': write 'old.example/test' into"],
+            ["cb1.a.1 is in this ledger under account 'old.example/test/7': write 'old.example/test' into"],
         ),
         (True, ("by-hand\nledger: all is well",), (), [r"by-hand\nledger: all is well shows neither"]),
     ],

@@ -125,7 +125,10 @@ def test_an_operator_says_what_it_was_given(make: Callable[[], object], said: st
         ({"dry_run": True}, "dry_run: there is no such field. Write live (dry_run=True is live=False, as by default)."),
         ({"note": "x"}, "note: there is no such field. Write nothing: it is a field of the trigger form."),
         ({"timeout": 5}, "timeout: there is no such field. Write deadline."),
-        ({"timezone": "localtime"}, "timezone: what 'localtime' means depends on the machine, and workers would count"),
+        (
+            {"timezone": "localtime"},
+            "timezone: what 'localtime' means depends on the machine, and workers would disagree",
+        ),
         ({"timezone": "posixrules"}, "timezone: what 'posixrules' means depends on the machine"),
         ({"timezone": "Factory"}, "timezone: what 'Factory' means depends on the machine"),
         ({"timezone": "posix/Asia/Kolkata"}, "timezone: what 'posix/Asia/Kolkata' means depends on the machine"),

@@ -261,10 +261,10 @@ def test_stop_says_what_is_stopped_what_may_still_leave_and_how_to_go_on(place: 
         f"  requests of every campaign of {name}:",
         "    1 claimed before and not answered yet: each may still leave for 5 s",
         "    0 in doubt: looked for on the platform, not sent again",
-        "    0 with the checker: may still be approved, and are settled as ever",
+        "    0 with the checker: may still be approved, and are settled as usual",
         "    2 not sent: their runs give them back",
         (
-            "  NOT stopped: accounts that run here for the first time from now on; stop these before with "
+            "  NOT stopped: accounts that run here for the first time from now on; stop these beforehand with "
             "--capillary-conn-id and --even-unknown"
         ),
         f"  to go on: python -m capillary resume --account {name}; it sends nothing by itself",

@@ -179,6 +179,6 @@ def test_where_airflow_does_not_answer_the_report_still_says_that_there_is_no_pl
 
 def test_a_plan_that_succeeded_and_is_gone_is_not_said_to_have_failed() -> None:
     assert "no plan was handed over" in str(PlanMissing(None, planned_by="extract", state="success"))
-    assert "was not run, since a task before it has failed" in str(
+    assert "did not run, because a task before it failed" in str(
         PlanMissing(None, planned_by="extract", state="upstream_failed")
     )

@@ -126,7 +126,7 @@ def test_an_unknown_extra_is_an_error_as_it_is_for_the_hook(engine_with: Any) ->
 
 
 def test_a_parameter_that_is_said_in_two_ways_is_refused(engine_with: Any) -> None:  # noqa: ANN401
-    with pytest.raises(ConnectionInvalid, match="'warehouse', field 'sslmode': the extra says it twice"):
+    with pytest.raises(ConnectionInvalid, match="'warehouse', field 'sslmode': the extra gives it twice"):
         engine_with(sslmode="verify-full", sqlalchemy_query={"sslmode": "disable"})
 
 

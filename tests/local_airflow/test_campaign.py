@@ -11,11 +11,12 @@ import httpx
 import pytest
 from rich.console import Console
 
+from capillary.ledger.reports import RunProgress
 from local_airflow import campaign as campaign_module
 from local_airflow.airflow_api import AirflowApi, ApiSilentError, RunState
 from local_airflow.campaign import CampaignRun
 from local_airflow.errors import CampaignUnavailableError, LocalAirflowError, RunInterruptedError
-from local_airflow.follow import FinishedRun, LiveDisplay, PlainDisplay, RequestCounts, display_for, follow
+from local_airflow.follow import FinishedRun, LiveDisplay, PlainDisplay, display_for, follow
 from local_airflow.home import Home
 from local_airflow.unpaused import pause_again
 from tests.local_airflow.played_airflow import LATER, PlayedAirflow, PlayedRun, quick, report, stages
@@ -25,8 +26,8 @@ def new_console() -> Console:
     return Console(file=io.StringIO(), width=100, record=True, markup=False, highlight=False, soft_wrap=True)
 
 
-def no_counts(dag_id: str, run_id: str) -> RequestCounts:
-    return RequestCounts()
+def no_counts(dag_id: str, run_id: str) -> RunProgress:
+    return RunProgress()
 
 
 def campaign_in(
@@ -264,11 +265,11 @@ def followed(console: Console, display: LiveDisplay | PlainDisplay) -> FinishedR
     )
     counts = iter(
         [
-            RequestCounts(),
-            RequestCounts(requests=3, planned=2, sending=1),
-            RequestCounts(requests=3, waiting=3),
-            RequestCounts(requests=3, waiting=1, decided=1, settled=1),
-            RequestCounts(requests=3, settled=3),
+            RunProgress(),
+            RunProgress(requests=3, planned=2, sending=1),
+            RunProgress(requests=3, waiting=3),
+            RunProgress(requests=3, waiting=1, decided=1, settled=1),
+            RunProgress(requests=3, settled=3),
         ]
     )
     return follow(

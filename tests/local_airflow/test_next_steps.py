@@ -43,7 +43,7 @@ def test_the_sample_ledgers_question_is_answered_by_it(tmp_path: Path) -> None:
         asked, cwd=CHECKOUT, check=False, capture_output=True, text=True, timeout=60
     )
     assert answer.returncode == 0
-    assert "no row of this customer is here" in answer.stderr
+    assert "the ledger has no row of this customer" in answer.stderr
 
 
 def test_an_own_ledger_is_asked_by_its_connection(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def told(folder: Path, campaign: str = "", **environment: str) -> str:
 
 def test_up_names_every_file_and_what_to_write(campaigns: Path) -> None:
     gold, vips = told(campaigns).splitlines()
-    assert gold == "gold.py: 'gold' makes no DAG, so that Airflow never runs it. Write dag = BadgeCampaign(…).dag()."
+    assert gold == "gold.py: 'gold' makes no DAG, so Airflow never runs it. Write dag = BadgeCampaign(…).dag()."
     assert vips.startswith("vips.py: Airflow ignores this file without a warning, because it does not contain both")
     assert vips.endswith('Write them into its docstring, as in """Gold tier: an Airflow DAG.""".')
 

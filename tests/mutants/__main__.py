@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.crashes.yard import scratch
+from tests.crashes.installation_factory import scratch
 
 ROOT: Final = Path(__file__).parents[2]
 MUTMUT: Final = Path(sys.executable).with_name("mutmut")

@@ -406,14 +406,15 @@ async def fail_over(world: World, ledger_file: Path) -> None:
         chance.choice((0.0, 0.2, 20.0)),
     )
     copies: deque[tuple[float, Path]] = deque()
-    number = 0
+    number = copied = 0
     while len(world.wire.posts) < posts or world.now < world.wire.posts[-1].started + later_s:
-        copy = ledger_file.with_suffix(f".{number % _COPIES}")
-        shutil.copyfile(ledger_file, copy)
-        copies.append((world.now, copy))
+        if (commits := world.ledger.commits) != copied:
+            copy = ledger_file.with_suffix(f".{number % _COPIES}")
+            shutil.copyfile(ledger_file, copy)
+            copies.append((world.now, copy))
+            number, copied = number + 1, commits
         while len(copies) > 1 and copies[1][0] < world.now - lost_s:
             copies.popleft()
-        number += 1
         await asyncio.sleep(lost_s / 4)
     _lose(world, ledger_file, copies[0][1], chance)
     world.eligible_rows.clear()

@@ -15,7 +15,7 @@ from capillary.ledger.reports import funnel
 from capillary.ledger.spec import KEY_PREFIX, hash_in
 from capillary.ledger.status import HAS_BADGE, Outcome, RequestStatus
 from tests.simulation.shape import Mode
-from tests.simulation.wire import Word
+from tests.simulation.wire import PostAnswer
 
 if TYPE_CHECKING:
     from sandbox.books import Books
@@ -271,18 +271,23 @@ class BooksCheck:
         """After a failover: who is given back, or not accepted, was told so by an answer to a POST of that request."""
         if self._world.failed_over_at is None:
             return
-        sent = defaultdict[str, list[Word]](list)
+        sent = defaultdict[str, list[PostAnswer]](list)
         for post in self._world.wire.posts:
             if post.started >= self._world.failed_over_at:
-                sent[post.key].append(post.word)
+                sent[post.key].append(post.answer)
         for key, status, tries, not_accepted in self._world.ledger.rows(
             "SELECT q.request_key, q.status, q.tries, count(CASE WHEN e.outcome = 'not_accepted' THEN 1 END) "
             "FROM badge_request q JOIN badge_enrolment e ON e.request_id = q.id GROUP BY q.id"
         ):
             words = sent.get(key)
-            if words and status == RequestStatus.PLANNED and len(words) == tries and words[-1] is not Word.NOT_TAKEN:
+            if (
+                words
+                and status == RequestStatus.PLANNED
+                and len(words) == tries
+                and words[-1] is not PostAnswer.NOT_TAKEN
+            ):
                 self._world.breach("I4", f"{key} counts as unsent, and no answer to it said so")
-            if words and not_accepted and Word.NOT_TAKEN not in words:
+            if words and not_accepted and PostAnswer.NOT_TAKEN not in words:
                 self._world.breach("I3", f"{key} was not accepted, and no answer to it said so")
 
     def _check_sightings(self, platform: list[OnPlatform]) -> None:

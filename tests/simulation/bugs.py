@@ -1,22 +1,17 @@
-"""Planted faults: each breaks one rule of the product, and the invariants must notice.
-
-The product has no switch for them; they replace its functions for as long as a simulation runs.
-"""
+"""Bugs planted in the seeded worlds: each breaks one rule of the product, and the invariants must notice."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from hashlib import sha256
-from types import ModuleType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select, text, update
 
 from capillary.api import badges, calls, request_workflow, response
 from capillary.api import client as api_client
@@ -51,7 +46,7 @@ from capillary.engine import history as engine_history
 from capillary.engine.absence import SEND_WITHIN_S
 from capillary.engine.errors import SubmittingOff
 from capillary.engine.hold import Waits
-from capillary.engine.outcomes import Reading, fold, read_outcomes
+from capillary.engine.outcomes import Reading, read_outcomes
 from capillary.engine.platform_list import DaysRead, ListRead, OnPage
 from capillary.engine.polling import Event
 from capillary.engine.runtime import Runtime
@@ -80,11 +75,9 @@ from capillary.ledger.plan import Order
 from capillary.ledger.plan_id import OpenPlan, PlanId
 from capillary.ledger.request_rows import Claim, ConfirmedAbsence
 from capillary.ledger.schema import (
-    badge_enrolment,
     badge_request,
     badge_result,
     badge_run,
-    badge_sighting,
     badge_stop,
 )
 from capillary.ledger.settle import Ending
@@ -92,43 +85,25 @@ from capillary.ledger.spec import KEY_PREFIX
 from capillary.ledger.staging import Attempt, Staging
 from capillary.ledger.status import Outcome, RequestStatus
 from sandbox.settings import EchoedKey
+from tests.laboratory.planting import Bug, Patch
+from tests.laboratory.transition_bugs import TRANSITION_BUGS
 from tests.simulation import actors
 from tests.simulation.actors import DagRun
 from tests.simulation.shape import Addresses, Campaigns, Mode, Shape
 from tests.simulation.wire import LOOKED_AT_AFTER_S
 
-Patch = tuple[ModuleType | type, str, object]
-
 
 @dataclass(frozen=True, slots=True)
-class Bug:
-    """One planted fault.
+class WorldBug(Bug):
+    """A planted bug that the seeded worlds must notice.
 
     Attributes:
-        rule: what the product does in its place.
-        patches: owner, attribute and replacement.
         needs: worlds in which it can show at all; a search passes the others over.
         shown_by: a seed that showed it; where that does not any more, every seed is tried.
     """
 
-    rule: str
-    patches: Sequence[Patch]
     needs: Callable[[Shape], bool] = lambda _: True
     shown_by: int = 0
-
-
-@contextmanager
-def planted(name: str) -> Iterator[Bug]:
-    """Plant a bug for the length of the block."""
-    bug = BUGS[name]
-    before = [(owner, attribute, owner.__dict__[attribute]) for owner, attribute, _ in bug.patches]
-    for owner, attribute, replacement in bug.patches:
-        setattr(owner, attribute, replacement)
-    try:
-        yield bug
-    finally:
-        for owner, attribute, original in before:
-            setattr(owner, attribute, original)
 
 
 # Sending ----------------------------------------------------------------------------------------------------
@@ -214,13 +189,6 @@ _RECORD: Final = request_rows.record_sighting
 _TAKEN: Final[Callable[[Answer], WorkflowRequest | None]] = api_client._taken
 
 
-def _claim_anything(
-    tx: Transaction, request_id: int, *, badge_run_id: int, sender: str, doubt_after: timedelta
-) -> Claim | None:
-    conditions = [badge_request.c.badge_run_id == badge_run_id]
-    return request_rows._claimed(tx, request_id, conditions, sender, doubt_after, resends=0)
-
-
 def _claim_for_others(
     tx: Transaction, request_id: int, *, badge_run_id: int, sender: str, doubt_after: timedelta
 ) -> Claim | None:
@@ -246,18 +214,6 @@ def _late_release(tx: Transaction, held: Claim, *, reason: str) -> bool:
         .where(badge_request.c.id == held.request_id, badge_request.c.status == RequestStatus.SENDING)
         .values(status=RequestStatus.PLANNED, doubt_from=None, error=reason),
     )
-
-
-def _refuse_doubtful(tx: Transaction, held: Claim, *, code: int | None, reason: str) -> bool:
-    moved = request_rows._moved(
-        tx.conn,
-        update(badge_request)
-        .where(*request_rows._held(held))
-        .values(status=RequestStatus.SETTLED, settled_at=tx.now, error_code=code, error=reason),
-    )
-    if moved:
-        request_rows._settle_all(tx, held.request_id, Outcome.NOT_ACCEPTED, code)
-    return moved
 
 
 def _by_number(_tx: Transaction, plan: PlanId) -> OpenPlan:
@@ -505,39 +461,6 @@ class _EveryCode(Container[object]):
         return isinstance(code, int)
 
 
-def _settle_by_what_came(
-    ledger: Ledger,
-    request_id: int,
-    read: Sequence[WorkflowRequest],
-    listed: Sequence[WorkflowRequest] = (),
-    **_more: object,
-) -> bool:
-    rows = read or listed
-    with ledger.write() as tx:
-        customers = tuple(
-            tx.conn.execute(
-                select(badge_enrolment.c.customer_id).where(badge_enrolment.c.request_id == request_id)
-            ).scalars()
-        )
-        first_seen = tx.conn.execute(
-            select(func.min(badge_sighting.c.terminal_seen_at)).where(badge_sighting.c.request_id == request_id)
-        ).scalar_one()
-        give_up = first_seen is not None and tx.now - first_seen >= settle.OUTPUT_PATIENCE
-        readings = [read_outcomes(row, customers, give_up=give_up) for row in rows]
-        if any(reading.incomplete or reading.echo_differs for reading in readings):
-            return False
-        moved = request_rows._moved(
-            tx.conn,
-            update(badge_request)
-            .where(badge_request.c.id == request_id, badge_request.c.status == RequestStatus.WAITING)
-            .values(status=RequestStatus.SETTLED, settled_at=tx.now),
-        )
-        if moved:
-            ledger_settle._write(tx, request_id, fold([reading.by_customer for reading in readings]))
-            counts.count_outcomes(tx, request_id)
-        return moved
-
-
 _SETTLE: Final = settle._settle
 
 
@@ -639,12 +562,20 @@ def _whatever_was_refused(tx: Transaction, account: str, sender: str, done: Days
 _ADVANCE: Final = ledger_history.advance
 
 
-BUGS: Final[Mapping[str, Bug]] = {
-    "persist-after-send": Bug("the claim is written before the POST", [(Sender, "send", _persist_after_send)]),
-    "release-on-timeout": Bug("no trustworthy answer leaves a doubt", [(Sender, "_doubted", _release_on_timeout)]),
-    "trust-200": Bug("a 200 without a request id proves nothing", [(api_client, "_taken", _trust_200)], shown_by=1),
-    "claim-without-compare": Bug("a claim is a compare-and-set", [(request_rows, "claim", _claim_anything)]),
-    "send-for-others": Bug(
+def _of(name: str) -> tuple[str, Sequence[Patch]]:
+    """Return rule and patches of a bug that other laboratories plant, too."""
+    bug = TRANSITION_BUGS[name]
+    return bug.rule, bug.patches
+
+
+BUGS: Final[Mapping[str, WorldBug]] = {
+    "persist-after-send": WorldBug("the claim is written before the POST", [(Sender, "send", _persist_after_send)]),
+    "release-on-timeout": WorldBug("no trustworthy answer leaves a doubt", [(Sender, "_doubted", _release_on_timeout)]),
+    "trust-200": WorldBug(
+        "a 200 without a request id proves nothing", [(api_client, "_taken", _trust_200)], shown_by=1
+    ),
+    "claim-without-compare": WorldBug(*_of("claim-whatever-the-status")),
+    "send-for-others": WorldBug(
         "only the run that planned a request sends it",
         [
             (request_rows, "claim", _claim_for_others),
@@ -652,59 +583,58 @@ BUGS: Final[Mapping[str, Bug]] = {
         ],
         shown_by=1,
     ),
-    "late-release": Bug(
+    "late-release": WorldBug(
         "a sender releases only its own claim, never a doubtful one",
         [(request_rows, "release", _late_release)],
         lambda shape: shape.freeze >= 0.1,
         shown_by=1303,
     ),
-    "refuse-although-doubtful": Bug(
-        "no refusal counts for a doubtful request",
-        [(request_rows, "refuse", _refuse_doubtful)],
+    "refuse-although-doubtful": WorldBug(
+        *_of("refuse-although-doubtful"),
         lambda shape: shape.fault > 0.2,
         shown_by=95,
     ),
-    "switch-ignored": Bug(
+    "switch-ignored": WorldBug(
         "the switch is asked before every POST",
         [(Sender, "send", _switch_ignored)],
         lambda shape: bool(shape.switch_offs),
         shown_by=34,
     ),
-    "claim-ignores-the-stop": Bug(
+    "claim-ignores-the-stop": WorldBug(
         "a claim looks at the stop",
         [(request_rows, "assert_may_claim", _never)],
         lambda shape: bool(shape.stops),
         shown_by=38,
     ),
-    "account-stop-alone": Bug(
+    "account-stop-alone": WorldBug(
         "a campaign may be stopped by itself",
         [(stops, "_concerns", _whole_account_alone)],
         lambda shape: any(each.occasion is not None for each in shape.stops),
         shown_by=25,
     ),
-    "campaign-stop-alone": Bug(
+    "campaign-stop-alone": WorldBug(
         "a stop of the account stops every campaign of it",
         [(stops, "_concerns", _campaign_alone)],
         lambda shape: any(each.occasion is None for each in shape.stops),
         shown_by=38,
     ),
-    "auto-approval-unnoticed": Bug(
+    "auto-approval-unnoticed": WorldBug(
         "an auto-approval ends the wave",
         [(submit, "_assert_human", _never), (submit, "assert_human_decides", _never)],
         lambda shape: shape.auto_approve,
         shown_by=75,
     ),
-    "no-doubt-wait": Bug(
+    "no-doubt-wait": WorldBug(
         "absence is judged after doubt_from",
         [(submit, "doubt_after", _no_wait), (doubt, "doubt_after", _no_wait)],
         shown_by=55,
     ),
-    "blind-to-lag": Bug(
+    "blind-to-lag": WorldBug(
         "doubt lasts for the list's lag, too",
         [(submit, "doubt_after", _blind_to_lag), (doubt, "doubt_after", _blind_to_lag)],
         shown_by=31,
     ),
-    "altered-key-taken-for-absent": Bug(
+    "altered-key-taken-for-absent": WorldBug(
         "a row whose key was made from ours is ours, and one of our customers holds the doubt",
         [
             (sightings, "carries", _the_key_alone),
@@ -716,256 +646,257 @@ BUGS: Final[Mapping[str, Bug]] = {
         lambda shape: shape.echoed_key is not EchoedKey.AS_SENT,
         shown_by=5,
     ),
-    "one-twin-hides-the-other": Bug(
+    "one-twin-hides-the-other": WorldBug(
         "of twins on one page each is shown",
         [(doubt, "record_rows", _one_of_twins)],
         lambda shape: shape.doubled_posts > 0,
         shown_by=112,
     ),
-    "clock-jump-unnoticed": Bug(
+    "clock-jump-unnoticed": WorldBug(
         "after a clock was set nothing is judged absent for one lag",
         [(scans, "note_clocks", _never)],
         lambda shape: shape.clock_set_by > 0,
         shown_by=1145,
     ),
-    "auto-approval-only-in-the-reply": Bug(
+    "auto-approval-only-in-the-reply": WorldBug(
         "the first accepted request is read once more before others follow",
         [(submit, "_others_may_follow", _several_follow)],
         lambda shape: 0 < shape.approves_after < LOOKED_AT_AFTER_S,
         shown_by=145,
     ),
-    "no-control": Bug("absence needs a control, or an hour", [(doubt, "_may_judge", _no_control)], shown_by=7),
-    "last-page-dropped": Bug(
+    "no-control": WorldBug("absence needs a control, or an hour", [(doubt, "_may_judge", _no_control)], shown_by=7),
+    "last-page-dropped": WorldBug(
         "the list is read to its end",
         [(platform_list, "read_list", _last_page_dropped)],
         shown_by=0,
     ),
-    "too-large-is-the-end": Bug(
+    "too-large-is-the-end": WorldBug(
         "a page that is too large is read again in smaller ones",
         [(platform_list, "_read_pages", _too_large_is_the_end)],
         lambda shape: shape.largest_page > 0,
         shown_by=141,
     ),
-    "unknown-key-ignored": Bug(
+    "unknown-key-ignored": WorldBug(
         "an unknown key of ours stops submitting",
         [(unknown_keys, "note", _never)],
         _restored,
         shown_by=49,
     ),
-    "answer-by-number": Bug(
+    "answer-by-number": WorldBug(
         "an answer is recorded for the key that was sent",
         [(Sender, "_accepted", _accepted_by_number)],
         _fails_over,
         shown_by=1049,
     ),
-    "plan-by-number": Bug(
+    "plan-by-number": WorldBug(
         "a plan is opened by its number and its token",
         [(each, "open_plan", _by_number) for each in (send, before_sending, submit, wait, polling, actors)],
         _fails_over,
         shown_by=211,
     ),
-    "trigger-sends": Bug(
+    "trigger-sends": WorldBug(
         "a trigger never sends",
         [(DagRun, "submit_trigger", _trigger_goes_on)],
         lambda shape: shape.fault >= 0.5,
         shown_by=1,
     ),
-    "timeline-unseen": Bug(
+    "timeline-unseen": WorldBug(
         "after a failover nothing is sent before the list must show what was",
         [(server, "unread_change", _no_change)],
         _fails_over,
         shown_by=19,
     ),
-    "reads-back-30-days": Bug(
+    "reads-back-30-days": WorldBug(
         "a new ledger reads the list as far back as it goes",
         [(ledger_history, "GOES_BACK", timedelta(days=30))],
         _lost,
         shown_by=399,
     ),
-    "lean-list-as-it-is": Bug(
+    "lean-list-as-it-is": WorldBug(
         "rows that show neither key nor customers are read singly",
         [(each, "look_behind", _as_listed) for each in (watch, engine_history, doubt)],
         lambda shape: shape.lean_list,
         shown_by=1019,
     ),
-    "many-days-at-once": Bug(
+    "many-days-at-once": WorldBug(
         "a list of many days is read in parts, since it may be clipped in silence",
         [(platform_list, "_read_many_days", _many_days_at_once)],
         lambda shape: shape.list_days > 0,
         shown_by=287,
     ),
-    "refused-days-taken-as-read": Bug(
+    "refused-days-taken-as-read": WorldBug(
         "days that the platform refuses to list hold everything back",
         [(ledger_history, "advance", _whatever_was_refused)],
         lambda shape: _lost(shape) and shape.list_reaches > 0,
         shown_by=319,
     ),
-    "upgrade-makes-a-ledger": Bug(
+    "upgrade-makes-a-ledger": WorldBug(
         "no migration makes a ledger where one was lost",
         [(migrate, "upgrade", _create_and_upgrade)],
         _lost,
         shown_by=39,
     ),
-    "anybody-judges": Bug(
+    "anybody-judges": WorldBug(
         "another user judges absence beside a control of the same sender alone",
         [(doubt, "_may_judge", _anybody_judges)],
         lambda shape: shape.own_rows_only,
         shown_by=213,
     ),
-    "key-reused": Bug(
+    "key-reused": WorldBug(
         "other content, other key", [(cut, "request_key", _key_of_size), (send, "content_hash", _hash_of_size)]
     ),
-    "open-ones-are-fresh": Bug(
+    "open-ones-are-fresh": WorldBug(
         "a customer with an open enrolment is not planned",
         [(plan, "may_be_planned", _open_ones_may_be_planned)],
         shown_by=2,
     ),
-    "strangers-session": Bug(
+    "strangers-session": WorldBug(
         "a plan sees its own rows, whatever session a pooler gives it",
         [(candidates, "_copy_to_sqlite", _copy_in_a_strangers_session)],
         shown_by=1,
     ),
-    "retry-without-a-look": Bug(
+    "retry-without-a-look": WorldBug(
         "who is unconfirmed is retried only after a look at the badge",
         [(candidates, "_UNCERTAIN", "1 = 0")],
         shown_by=18,
     ),
-    "alive-run-discarded": Bug(
+    "alive-run-discarded": WorldBug(
         "only a dead run's requests are given back", [(plan, "dead_runs", _every_run_is_dead)], shown_by=1
     ),
-    "sent-ones-discarded": Bug(
+    "sent-ones-discarded": WorldBug(
         "what was sent is never given back",
         [(each, "discard_unsent", _discard_what_is_sent) for each in (plan, upkeep, actors)],
         shown_by=22,
     ),
-    "scheme-in-the-account": Bug(
+    "scheme-in-the-account": WorldBug(
         "http and https lead to one account",
         [(PlatformSettings, "account", property(_account_with_scheme))],
         lambda shape: shape.addresses is Addresses.SCHEMES,
         shown_by=4,
     ),
-    "moved-and-planned": Bug(
+    "moved-and-planned": WorldBug(
         "an organisation that is known under another address is not planned for",
         [(ledger_occasion, "_assert_one_address", _never)],
         lambda shape: shape.addresses is Addresses.UNNAMED,
         shown_by=42,
     ),
-    "occasion-of-the-campaign": Bug(
+    "occasion-of-the-campaign": WorldBug(
         "campaigns of one badge that name no occasion share one",
         [(DagRun, "order", _order_on_the_campaigns_name)],
         lambda shape: shape.campaigns is Campaigns.COPIES,
     ),
-    "resend-on-failed-settle": Bug(
+    "resend-on-failed-settle": WorldBug(
         "what waits is never sent again",
         [(settle, "_settle", _resend_on_failed_settle)],
         shown_by=1,
     ),
-    "unread-sighting": Bug(
-        "every sighting is read before settling",
-        [(settle, "_settle", _settle_by_what_came)],
+    "unread-sighting": WorldBug(
+        *_of("settle-with-an-unread-sighting"),
         _broken,
         shown_by=2672,
     ),
-    "counts-of-before-kept": Bug(
+    "counts-of-before-kept": WorldBug(
         "settling again counts again", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken, shown_by=702
     ),
-    "counts-added-up": Bug(
+    "counts-added-up": WorldBug(
         "settling again counts in place of what was counted",
         [(ledger_settle, "count_outcomes", _added_to_before)],
         _broken,
         shown_by=56,
     ),
-    "refusal-uncounted": Bug(
+    "refusal-uncounted": WorldBug(
         "a refused request is counted", [(request_rows, "refuse", _refusal_uncounted)], shown_by=50
     ),
-    "giving-up-uncounted": Bug(
+    "giving-up-uncounted": WorldBug(
         "a request that is given up is counted", [(request_rows, "give_up", _give_up_uncounted)], shown_by=1
     ),
-    "failed-check-is-a-refusal": Bug(
+    "failed-check-is-a-refusal": WorldBug(
         "what the platform took is found, whatever it says of its checks",
         [(api_client, "_taken", _failed_check_refuses)],
         lambda shape: shape.fail_checks,
         shown_by=71,
     ),
-    "found-and-not-dated": Bug(
+    "found-and-not-dated": WorldBug(
         "what a restored ledger finds was sent when the platform made it",
         [(request_rows, "record_sighting", _found_and_not_dated)],
         _restored,
         shown_by=9,
     ),
-    "list-row-gives-up": Bug(
+    "list-row-gives-up": WorldBug(
         "what the list's row leaves unconfirmed is read singly first",
         [(settle, "_settle", _row_gives_up)],
         lambda shape: shape.lean_rows > 0,
         shown_by=27,
     ),
-    "any-code-refuses": Bug(
+    "any-code-refuses": WorldBug(
         "only codes that refuse an enrolment make a customer failed",
         [(outcomes, "LINE_REFUSALS", _EveryCode())],
         lambda shape: shape.odd_codes > 0,
         shown_by=31,
     ),
-    "refusal-beside-an-id": Bug(
+    "refusal-beside-an-id": WorldBug(
         "whoever has an issued id is never failed",
         [(outcomes, "_line", _refused_beside_an_id)],
         lambda shape: shape.odd_codes > 0,
         shown_by=31,
     ),
-    "mid-call-refuses-all": Bug(
+    "mid-call-refuses-all": WorldBug(
         "a call that ends in its middle has refused nobody",
         [(outcomes, "CALL_REFUSALS", {**CALL_REFUSALS, **LINE_REFUSALS})],
         lambda shape: shape.ends_in_mid_call > 0,
         shown_by=33,
     ),
-    "documented-places-alone": Bug(
+    "documented-places-alone": WorldBug(
         "a line that says elsewhere that something went wrong proves no enrolment",
         [(badges, "is_without_trouble", lambda _line: True)],
         lambda shape: shape.misplaced_errors,
         shown_by=73,
     ),
-    "any-word-is-an-id": Bug(
+    "any-word-is-an-id": WorldBug(
         "what a program writes for none is not an issued id",
         [(badges, "issued_id", text_of)],
         lambda shape: shape.lean_rows > 0,
         shown_by=111,
     ),
-    "approved-means-enrolled": Bug("a state proves nothing", [(settle, "read_outcomes", _approved_means_enrolled)]),
-    "missing-means-enrolled": Bug(
+    "approved-means-enrolled": WorldBug(
+        "a state proves nothing", [(settle, "read_outcomes", _approved_means_enrolled)]
+    ),
+    "missing-means-enrolled": WorldBug(
         "who is not listed is unconfirmed",
         [(outcomes, "_NOT_LISTED", Ending(Outcome.ENROLLED))],
         shown_by=8,
     ),
-    "unknown-state-decided": Bug(
+    "unknown-state-decided": WorldBug(
         "unknown states are waiting",
         [(request_workflow, "DECIDED", request_workflow.DECIDED | {"ZoneTask"})],
         lambda shape: shape.extra_node,
         shown_by=4,
     ),
-    "double-pace": Bug(
+    "double-pace": WorldBug(
         "one call budget",
         [(pace, "slot_spacing_s", lambda calls_per_minute: 20.0 / calls_per_minute)],
         lambda shape: shape.real_pace,
         shown_by=10,
     ),
-    "retry-after-of-503-ignored": Bug(
+    "retry-after-of-503-ignored": WorldBug(
         "whatever carries Retry-After is obeyed, for the account",
         [(Calls, "_obey", _only_a_429)],
         lambda shape: shape.asks_for_pauses,
         shown_by=57,
     ),
-    "one-row-costs-the-page": Bug(
+    "one-row-costs-the-page": WorldBug(
         "text is decoded leniently",
         [(response, "read_json", _whole_or_nothing)],
         lambda shape: shape.odd_bytes,
         shown_by=35,
     ),
-    "silence-says-no-enrolment": Bug(
+    "silence-says-no-enrolment": WorldBug(
         "no enrolment must be said",
         [(actors, "parse_issuals", _any_reply_says_it)],
         lambda shape: shape.no_answers > 0,
         shown_by=157,
     ),
-    "ended-is-none": Bug(
+    "ended-is-none": WorldBug(
         "an enrolment that has ended was one",
         [(actors, "has_badge", _only_live_ones_count)],
         lambda shape: shape.short_badge,

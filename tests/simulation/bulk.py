@@ -12,7 +12,8 @@ from itertools import islice
 from multiprocessing.util import Finalize
 from typing import Final
 
-from tests.simulation.bugs import BUGS, planted
+from tests.laboratory.planting import planted
+from tests.simulation.bugs import BUGS
 from tests.simulation.scenario import Simulation, Verdict
 from tests.simulation.shape import draw_shape
 
@@ -35,7 +36,7 @@ def play(seed: int, bug: str | None = None) -> Verdict:
     if not _here:
         gc.freeze()
         _here.append(_open.enter_context(Simulation()))
-    with planted(bug) if bug else nullcontext():
+    with planted(BUGS[bug]) if bug else nullcontext():
         return _here[0].run(seed)
 
 

@@ -21,7 +21,7 @@ from sandbox.faults import Route
 from sandbox.replies import CODES, error_body
 from tests.simulation.platform_side import route_of
 from tests.simulation.processes import CURRENT
-from tests.simulation.wire import Post, Word
+from tests.simulation.wire import Post, PostAnswer
 
 if TYPE_CHECKING:
     from tests.simulation.shape import Shape
@@ -187,7 +187,7 @@ class SimulatedTransport:
             world.note(f"{process.name if process else '?'} sends {post.key} {fate.kind}")
         if fate.kind == "refused connection":
             if post is not None:
-                post.lost, post.word = True, Word.NOT_TAKEN
+                post.lost, post.answer = True, PostAnswer.NOT_TAKEN
             await asyncio.sleep(fate.out_s)
             world.mishaps.crash_point("after a call")
             raise ConnectFailed("no connection to the platform")

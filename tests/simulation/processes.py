@@ -136,12 +136,16 @@ class SimulatedLedger(Ledger):
     The file is the test's alone: once the ledger has asserted its durable settings, waiting for the disk and
     locking between processes are switched off. It serves one world after the other: a ledger for each would compile
     every statement anew.
+
+    Attributes:
+        commits: how many were asked for; between two looks at it, the file is the same where it is the same.
     """
 
     def __init__(self, url: str) -> None:
         super().__init__(url, new=True)
         event.listen(self.engine, "connect", _hurry)
-        event.listen(self.engine, "commit", lambda _: self._mishaps.before_commit())
+        self.commits = 0
+        event.listen(self.engine, "commit", self._before_commit)
         self.engine.dispose()
 
     def serve(self, *, clock: Callable[[], datetime], mishaps: Mishaps) -> None:
@@ -149,6 +153,10 @@ class SimulatedLedger(Ledger):
         self.engine.dispose()
         self._clock = clock
         self._mishaps = mishaps
+
+    def _before_commit(self, _conn: object) -> None:
+        self.commits += 1
+        self._mishaps.before_commit()
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from tests.simulation.bugs import BUGS, planted
+from tests.laboratory.planting import planted
+from tests.simulation.bugs import BUGS
 from tests.simulation.bulk import BUG_SEEDS, cores, found, show
 
 #: A planted function that does not fit its place any more breaks a world, too.
@@ -31,7 +32,7 @@ def test_every_planted_bug_shows(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_pulled_out_again(bug: str) -> None:
     before = [owner.__dict__[attribute] for owner, attribute, _ in BUGS[bug].patches]
-    with planted(bug):
+    with planted(BUGS[bug]):
         now = [owner.__dict__[attribute] for owner, attribute, _ in BUGS[bug].patches]
     after = [owner.__dict__[attribute] for owner, attribute, _ in BUGS[bug].patches]
     assert all(old is not new for old, new in zip(before, now, strict=True))

@@ -36,7 +36,7 @@ _NOT_TAKEN_STATUSES: Final = frozenset({401, 403, 413, 429})
 _NOT_TAKEN_CODES: Final = frozenset({2001, 2008, 4001})
 
 
-class Word(StrEnum):
+class PostAnswer(StrEnum):
     """What a sender was told of a POST."""
 
     NOTHING = "nothing"  #: no answer, or none that can be trusted
@@ -56,12 +56,12 @@ class Post:
     held: bool
     lost: bool = False
     platform_request_id: str | None = None
-    word: Word = Word.NOTHING
+    answer: PostAnswer = PostAnswer.NOTHING
 
     @property
     def on_its_way(self) -> bool:
         """Whether it may still arrive."""
-        return not self.lost and self.platform_request_id is None and self.word is not Word.NOT_TAKEN
+        return not self.lost and self.platform_request_id is None and self.answer is not PostAnswer.NOT_TAKEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +173,9 @@ class Wire:
     def answered(self, post: Post, status: int, codes: frozenset[int], platform_request_id: str | None) -> None:
         """The sender got an answer."""
         if platform_request_id is not None:
-            post.word = Word.TAKEN
+            post.answer = PostAnswer.TAKEN
         elif (status in _NOT_TAKEN_STATUSES or codes & _NOT_TAKEN_CODES) and 809 not in codes:
-            post.word = Word.NOT_TAKEN
+            post.answer = PostAnswer.NOT_TAKEN
 
     # The rules ----------------------------------------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class Wire:
             return
         for earlier in self.posts:
             approved = earlier.platform_request_id in self._world.platform_side.approved_late
-            if approved and earlier.process is post.process and earlier.word is Word.TAKEN:
+            if approved and earlier.process is post.process and earlier.answer is PostAnswer.TAKEN:
                 self._world.breach("auto-approval", f"{post.key} was sent after {earlier.key} was approved by itself")
 
     def _judge_after_loss(self, earlier: Post, post: Post) -> None:
@@ -277,14 +277,14 @@ class Wire:
     def _judge_same_key(self, earlier: Post, post: Post) -> None:
         if earlier.customers != post.customers:
             self._world.breach("I4", f"{post.key} was used again for other customers")
-        if earlier.word is Word.NOT_TAKEN:
+        if earlier.answer is PostAnswer.NOT_TAKEN:
             return
         if self._shape.mode is Mode.STRICT:
             if earlier.platform_request_id is not None:
                 self._world.breach("I4", f"{post.key} was sent again though it stands on the platform")
             if earlier.on_its_way:
                 self._world.breach("I4", f"{post.key} was sent again while it was on its way")
-        elif earlier.word is Word.TAKEN and self._was_written_down(earlier) and not post.held:
+        elif earlier.answer is PostAnswer.TAKEN and self._was_written_down(earlier) and not post.held:
             self._world.breach("I4", f"{post.key} was sent again though the platform had said that it has it")
         if earlier.held or post.held:
             return
@@ -310,7 +310,7 @@ class Wire:
                 return True
             for key in page.keys:
                 # A send that was certainly not taken is none: the plan may have been made anew since.
-                sent = [each.started for each in self._by_key.get(key, ()) if each.word is not Word.NOT_TAKEN]
+                sent = [each.started for each in self._by_key.get(key, ()) if each.answer is not PostAnswer.NOT_TAKEN]
                 if sent and sent[0] > earlier.started + self._shape.post_timeout:
                     return True
                 # The row shows one send of several: the one that it came from.
@@ -321,7 +321,7 @@ class Wire:
 
     def _judge_other_key(self, earlier: Post, post: Post, customer: int) -> None:
         """The same customer under another key: only when nothing of the earlier request can come to life."""
-        if earlier.word is Word.NOT_TAKEN:
+        if earlier.answer is PostAnswer.NOT_TAKEN:
             return
         facts = f"a customer went out under {post.key} while {earlier.key}"
         if earlier.platform_request_id is None:

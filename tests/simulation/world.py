@@ -29,6 +29,7 @@ from capillary.ledger.plan_id import PlanId
 from capillary.ledger.server import Server
 from capillary.ledger.spec import Spec
 from sandbox.settings import CLIENT, MAKER
+from tests.laboratory.rules import Rule
 from tests.simulation.books import BooksCheck
 from tests.simulation.network import Faults, SimulatedTransport
 from tests.simulation.platform_side import SECOND_TILL, PlatformSide
@@ -54,7 +55,7 @@ T = TypeVar("T")
 class Breach:
     """An invariant that does not hold, and when that showed."""
 
-    invariant: str
+    invariant: Rule
     words: str
     at: float
 
@@ -158,7 +159,7 @@ class World:
         """Hash of the whole story: the same for the same seed."""
         return self._digest.hexdigest()
 
-    def breach(self, invariant: str, words: str) -> None:
+    def breach(self, invariant: Rule, words: str) -> None:
         """An invariant does not hold: the world ends.
 
         Raises:

@@ -13,7 +13,7 @@ from capillary.ledger import conditions
 from tests.simulation.shape import HOUR, Shape
 from tests.soak.__main__ import MOST, Soak, growth, month
 
-DAYS: Final = 15
+DAYS: Final = 9
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from sqlalchemy import URL
 from capillary.api.settings import PlatformSettings
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import take_as_read
-from tests.states.playground import START
+from tests.states.one_process import START
 from tests.unit.ledger.conftest import migrated
 
 

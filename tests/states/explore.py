@@ -14,7 +14,7 @@ from typing import Final
 from capillary.ledger.errors import LedgerBroken
 from capillary.ledger.request_rows import MAX_RESENDS
 from tests.states.one_request import CUSTOMERS
-from tests.states.world import APPROVED, PARKED, REJECTED, TWICE, Idle, State, World
+from tests.states.request_model import APPROVED, PARKED, REJECTED, TWICE, Idle, RequestModel, State
 
 #: The only breach that a broken timing assumption may lead to.
 TWINS: Final = "I1 twins: the request was sent while an earlier send of it lives"
@@ -51,13 +51,15 @@ class Explored:
         return said + "".join(f"\n  {kind}: {' → '.join(way)}" for kind, way in self.breaches.items())
 
 
-def explore(world: World, *, stop: Callable[[str], bool] = lambda _: False, most_states: int = 3_000_000) -> Explored:
+def explore(
+    model: RequestModel, *, stop: Callable[[str], bool] = lambda _: False, most_states: int = 3_000_000
+) -> Explored:
     """Visit every state, or end at the first breach that `stop` says is enough.
 
     A state with a breach other than twins is not followed any further.
     """
     begun = time.monotonic()
-    search = _Search(world)
+    search = _Search(model)
     while search.queue and not any(map(stop, search.found.breaches)):
         search.visit(search.queue.popleft())
         if len(search.came_from) > most_states:
@@ -69,7 +71,7 @@ def explore(world: World, *, stop: Callable[[str], bool] = lambda _: False, most
         found.stuck = len(stuck)
         if stuck:
             search.breach("I8 stuck: nothing leads to an end from here", min(stuck), "…")
-    found.calls = world.ledger.calls
+    found.calls = model.ledger.calls
     found.seconds = time.monotonic() - begun
     return found
 
@@ -77,9 +79,9 @@ def explore(world: World, *, stop: Callable[[str], bool] = lambda _: False, most
 class _Search:
     """The states seen so far by number, and how each was reached."""
 
-    def __init__(self, world: World) -> None:
-        first = world.first()
-        self._world = world
+    def __init__(self, model: RequestModel) -> None:
+        first = model.first()
+        self._model = model
         self._numbers = {first: 0}
         self.queue = deque([first])
         self.came_from: list[tuple[int, str]] = [(-1, "")]
@@ -94,7 +96,7 @@ class _Search:
             self.ended.append(number)
             self.found.found_twins += len(state.platform) > 1
         try:
-            steps = list(self._world.steps(state))
+            steps = list(self._model.steps(state))
         except LedgerBroken as error:
             self.breach(f"the ledger broke: {error}", number, "?")
             return

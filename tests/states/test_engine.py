@@ -40,7 +40,7 @@ from capillary.ledger.schema import badge_enrolment, badge_request
 from capillary.ledger.spec import Spec
 from capillary.ledger.status import Outcome
 from sandbox.badges import GOLD_CIRCLE
-from tests.states.playground import Died, Mishap, Playground
+from tests.states.one_process import Died, Mishap, OneProcess
 
 LEASE = timedelta(hours=6)
 CUSTOMERS = st.lists(st.integers(1, 9), min_size=1, max_size=6, unique=True)
@@ -61,7 +61,7 @@ class Game(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="game-"))
         shutil.copy(self.template, self.folder / "ledger.db")
-        self.world = Playground(self.folder)
+        self.world = OneProcess(self.folder)
         self.runs: dict[str, PlanId] = {}
 
     @initialize(customers=CUSTOMERS)

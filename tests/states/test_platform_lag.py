@@ -25,7 +25,7 @@ from capillary.ledger.schema import badge_enrolment
 from capillary.ledger.spec import Spec
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.settings import ListRows
-from tests.states.playground import LAG_S, START, Mishap, Playground
+from tests.states.one_process import LAG_S, START, Mishap, OneProcess
 
 LEASE = timedelta(hours=6)
 CUSTOMERS = range(1, 13)
@@ -35,16 +35,16 @@ LAGS_S = (0, 5, 60, 600, LAG_S)
 
 
 @pytest.fixture
-def world(template: Path, tmp_path: Path) -> Iterator[Playground]:
+def world(template: Path, tmp_path: Path) -> Iterator[OneProcess]:
     folder = tmp_path / "world"
     folder.mkdir()
     shutil.copy(template, folder / "ledger.db")
-    playground = Playground(folder)
-    yield playground
-    playground.close()
+    one_process = OneProcess(folder)
+    yield one_process
+    one_process.close()
 
 
-def submit_all(world: Playground, mishap: Mishap) -> None:
+def submit_all(world: OneProcess, mishap: Mishap) -> None:
     """Plan four requests and submit them; the first one meets the mishap."""
     settings = world.settings
     spec = Spec(settings.account, GOLD_CIRCLE.badge_id, "Loyalty", "42", "1", "2", "3", "4", settings.base_url)
@@ -69,12 +69,12 @@ def submit_all(world: Playground, mishap: Mishap) -> None:
     assert arrived == (3 if mishap is Mishap.LOST else 4)
 
 
-def keys(world: Playground) -> Counter[str | None]:
+def keys(world: OneProcess) -> Counter[str | None]:
     """Count the platform's requests by key."""
     return Counter(request.request_key for request in world.platform.requests())
 
 
-def look(world: Playground, *, until: timedelta, every: timedelta = MINUTE) -> None:
+def look(world: OneProcess, *, until: timedelta, every: timedelta = MINUTE) -> None:
     """Look again and again until so long after the beginning; no key may ever stand twice."""
     while world.now < START + until:
         world.pass_time(every)
@@ -87,7 +87,7 @@ def look(world: Playground, *, until: timedelta, every: timedelta = MINUTE) -> N
 @pytest.mark.parametrize("page_base", [0, 1])
 @pytest.mark.parametrize("lag_s", LAGS_S)
 def test_what_got_no_answer_is_not_sent_again_early(
-    world: Playground, lag_s: float, page_base: int, rows: ListRows, mishap: Mishap
+    world: OneProcess, lag_s: float, page_base: int, rows: ListRows, mishap: Mishap
 ) -> None:
     world.settings = replace(world.settings, page_size=2, page_base=page_base)
     world.platform.switch(list_lag_s=lag_s, page_base=page_base)

@@ -188,7 +188,7 @@ def parse_issuals(
         cluster_timezone: of times without a zone.
 
     Raises:
-        ReplyUnreadable: neither a list nor a count of 0, both contradict each other, or it speaks of another customer
+        ReplyUnreadable: neither a list nor a count of 0, both contradict each other, or it is about another customer
             or badge.
     """
     outer = fields(data)
@@ -207,7 +207,7 @@ def parse_issuals(
     if (count or 0) > len(listed):
         raise ReplyUnreadable(what="enrolments", reason=f"{count} are counted and {len(listed)} listed")
     if not listed and _word(outer.get("issuedStatus")) == "ACTIVE":
-        raise ReplyUnreadable(what="enrolments", reason="it lists none and is active all the same")
+        raise ReplyUnreadable(what="enrolments", reason="it lists none, yet it is active")
     return tuple(
         Issual(
             issue_id=identifier(row.get("issueId")),
@@ -224,11 +224,11 @@ def _assert_about(data: dict[str, object], *, customer_id: int, badge_id: str) -
     """Refuse a reply that names another customer or badge than was asked for; many replies name neither."""
     named = data.get("customerId")
     if named is not None and integer(named) != customer_id:
-        raise ReplyUnreadable(what="enrolments", reason="it speaks of another customer")
+        raise ReplyUnreadable(what="enrolments", reason="it is about another customer")
     _assert_badge(data, badge_id, what="enrolments")
 
 
 def _assert_badge(data: dict[str, object], badge_id: str, *, what: str) -> None:
     for name in ("id", "badgeMetaId"):
         if (named := data.get(name)) is not None and (text(named) or "").casefold() != badge_id.casefold():
-            raise ReplyUnreadable(what=what, reason="it speaks of another badge")
+            raise ReplyUnreadable(what=what, reason="it is about another badge")

@@ -142,7 +142,7 @@ class Client:
             raise refusal
         if taken.request_key is not None and taken.request_key != request.key:
             raise InDoubt(
-                reason="the answer speaks of another request",
+                reason="the answer is about another request",
                 request_key=request.key,
                 http_status=answer.status,
                 trace_id=answer.trace_id,
@@ -290,7 +290,7 @@ class Client:
         if settings.verify is False:
             sentences.append("TLS certificates are NOT verified")
         if settings.sends_in_clear:
-            sentences.append("credentials cross the network IN CLEAR")
+            sentences.append("credentials cross the network UNENCRYPTED")
         if (expires_at := settings.ui_token_expires_at) is not None:
             verb = "expires" if expires_at > self._now() else "EXPIRED"
             sentences.append(f"the UI token {verb} {expires_at:%Y-%m-%d %H:%M} UTC")

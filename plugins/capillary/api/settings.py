@@ -105,8 +105,8 @@ class PlatformSettings:
         if self.sends_in_clear and not self.allow_plain_http:
             raise SettingsInvalid(
                 field="base_url",
-                problem="it is plain http, so that login and password would cross the network in clear",
-                remedy="Write https, or set allow_plain_http to true if a test system takes nothing else",
+                problem="it is plain http, so login and password would cross the network unencrypted",
+                remedy="Write https, or set allow_plain_http to true if a test system accepts nothing else",
             )
 
     def _check_account(self) -> None:

@@ -25,8 +25,8 @@ _FAULTS: Final = {
     20: ("comes from a CA that is not trusted here", _GIVE_THE_CA),
     21: ("comes without the certificates between it and its CA", _GIVE_THE_CA),
     23: ("was revoked", "Ask whoever runs that host"),
-    62: ("is made out for another host", "Check the host in base_url, or have that host's certificate corrected"),
-    64: ("is made out for another host", "Give base_url by its name and not by its IP address"),
+    62: ("is for another host", "Check the host in base_url, or have that host's certificate corrected"),
+    64: ("is for another host", "Give base_url by its name and not by its IP address"),
 }
 #: How OpenSSL finds a CA in a folder: by the hash of its name.
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")

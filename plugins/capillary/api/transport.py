@@ -209,7 +209,7 @@ def _proxy_failed(
     if isinstance(error, aiohttp.ClientConnectorError):
         return ProxyFailed(
             f"no connection to the proxy {_authority(proxy)} ({type(error.os_error).__name__})",
-            remedy="Correct the connection's extra proxies, or remove it where the platform is reached without one",
+            remedy="Correct the connection's extra proxies, or remove it if the platform is reached without a proxy",
         )
     of_login = "the login in the connection's extra proxies" if error.status == 407 else "what it lets through"
     return ProxyFailed(

@@ -25,7 +25,7 @@ NOT_HANDED_ON: Final = {
     "dag_id": "it is the campaign's name",
     "schedule": "it is a field of the campaign",
     "params": "they are the trigger form's",
-    "fail_fast": "report runs whatever became of the others",
+    "fail_fast": "report runs however the other tasks ended",
     "sla_miss_callback": "Airflow 3 has none",
     "render_template_as_native_obj": "the query is text",
     "template_undefined": "a name in the query that nothing gives has to fail",

@@ -206,7 +206,7 @@ class BadgeCampaign(BaseModel):
         start, end = self.dag_args.get("start_date"), self.dag_args.get("end_date")
         if start and end and in_zone(end, self.timezone) < in_zone(start, self.timezone):
             yield WrongField(
-                "dag_args", f"end_date: {end} lies before start_date, and no run would ever start", "Give a later one"
+                "dag_args", f"end_date: {end} is before start_date, and no run would ever start", "Give a later one"
             )
         if not self.dag_args.get("catchup"):
             return

@@ -162,7 +162,7 @@ def own_name(name: str) -> str:
         )
     if _LIKE_SHARED.match(unicodedata.normalize("NFKC", name).casefold().lstrip()):
         raise _wrong_pattern(
-            f"{shown(name)} begins like {SHARED_PREFIX!r}, the name of what all campaigns of a badge share",
+            f"{shown(name)} begins like {SHARED_PREFIX!r}, which names the occasion that campaigns of a badge share",
             "Give another name, or none to share the badge's occasion",
         )
     if reads_like_none(name):
@@ -182,7 +182,7 @@ def zone_of(name: str) -> ZoneInfo:
     if depends_on_machine(name):
         raise OccasionInvalid(
             field="timezone",
-            problem=f"what {shown(name)} means depends on the machine, and workers would count other days",
+            problem=f"what {shown(name)} means depends on the machine, and workers would disagree about the day",
             remedy="Give an IANA name such as Asia/Kolkata",
         )
     try:

@@ -86,7 +86,9 @@ def _assert_cron_meant(expression: str) -> None:
             f"fits: leave out all but five (minute, hour, day, month, day of the week)"
         )
     if _RANDOM.search(expression):
-        raise ValueError(f"{shown(expression)} draws its R again whenever the file is read, and so would never settle")
+        raise ValueError(
+            f"{shown(expression)} draws its R again whenever the file is read, so its times would keep changing"
+        )
     try:
         croniter(expression, datetime.now(UTC)).get_next(datetime)
     except CroniterBadDateError:

@@ -103,7 +103,7 @@ def parsed(query: str, called: str, environment: Environment | None = None) -> s
         raise SqlInvalid(
             f"Airflow renders {called} by Jinja, which cannot read its line {error.lineno}: "
             f"{(error.message or '').rstrip('.')}",
-            "Correct the Jinja; what is none goes between {% raw %} and {% endraw %}, in comments of the SQL, too",
+            "Correct the Jinja; put what is not Jinja between {% raw %} and {% endraw %}, in SQL comments, too",
         ) from None
     # Jinja may close it, or be what is in it.
     if not holds_jinja(query) and (place := open_comment_of(query)) is not None:

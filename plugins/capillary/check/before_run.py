@@ -122,5 +122,5 @@ def _mode(planning: Planning) -> Finding:
     if not isinstance(task, PlanCampaignOperator):
         words = "always a dry run" if task.is_dry_run else "plans"
     else:
-        words = "live" if task.badge_campaign.live else "not live, so that every run is a dry run"
+        words = "live" if task.badge_campaign.live else "not live, so every run is a dry run"
     return Finding(Verdict.OK, planning.where, "", words)

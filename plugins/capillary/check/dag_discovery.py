@@ -147,7 +147,7 @@ def _of_file(
         yield PassedOver(
             file,
             tuple(each.name for each in forgotten if each.name),
-            f"{lost} makes no DAG, so that Airflow never runs it",
+            f"{lost} makes no DAG, so Airflow never runs it",
             "Write dag = BadgeCampaign(…).dag()",
         )
 

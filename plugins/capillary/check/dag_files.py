@@ -205,7 +205,7 @@ def _of_loaded(file: Path, dags: Sequence[DAG], lost: Sequence[PassedOver]) -> I
         )
         yield Finding(Verdict.FAILS, shown(file), "", words)
     for name in forgotten:
-        words = "makes no DAG, so that Airflow never runs it. Write dag = BadgeCampaign(…).dag()"
+        words = "makes no DAG, so Airflow never runs it. Write dag = BadgeCampaign(…).dag()"
         yield Finding(Verdict.FAILS, shown(file), "", f"{name!r} {words}")
     for dag in dags:
         yield from _of_dag(file, dag)

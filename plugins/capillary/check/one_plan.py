@@ -136,7 +136,7 @@ def _query(planning: Planning, answers: Answers) -> Iterator[Finding]:
     yield from _explained(planning.where, "query", look)
     for depth in depths:
         if untold := _UNTOLD[depth]:
-            words = f"{engine.dialect.name} tells {untold} without running it; check --dry-run does run it"
+            words = f"{engine.dialect.name} shows {untold} without running it; check --dry-run runs it"
             yield Finding(Verdict.NOT_CHECKED, planning.where, "query", words)
 
 

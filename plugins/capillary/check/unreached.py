@@ -71,7 +71,7 @@ class Reach:
         if function not in self._anywhere:
             name = function.name
             return self._places[function].never or Unreached(
-                f"stands in the function {name!r} of line {function.lineno}, which nobody calls",
+                f"is in the function {name!r} of line {function.lineno}, which nobody calls",
                 f"Call it at the file's top level, as in dag = {name}(…)",
             )
         return None
@@ -106,7 +106,7 @@ class Reach:
             self._walk(statement, place)
             if isinstance(statement, _ENDS) and place.never is None:
                 word = type(statement).__name__.lower()
-                reason = f"stands after the {word} of line {statement.lineno}"
+                reason = f"is after the {word} of line {statement.lineno}"
                 place = _Place(place.function, place.classes, Unreached(reason, _OUTSIDE))
 
     def _walk(self, node: ast.AST, place: _Place) -> None:

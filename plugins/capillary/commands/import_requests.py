@@ -84,7 +84,7 @@ def _candidates(folder: Path, settings: PlatformSettings, since: date) -> tuple[
     if bag.import_errors:
         broken = ", ".join(sorted(bag.import_errors))
         raise CampaignsUnreadable(
-            f"these files cannot be loaded, so that their requests could not be told: {broken}. Fix them, or move "
+            f"these files cannot be loaded, so their requests cannot be recognised: {broken}. Fix them, or move "
             "them out of the folder"
         )
     candidates: list[Candidate] = []

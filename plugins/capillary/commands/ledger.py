@@ -90,7 +90,7 @@ def _take_as_new(ledger: Ledger, settings: PlatformSettings) -> str:
         if history.history(tx, account, sender).read_at is not None:
             return f"the list of {account} has been read already"
         history.take_as_read(tx, account, sender, since=cluster_day(tx.now, settings))
-        return f"{account} is taken for new, as you say: no request of ours stands there, and its list is not read back"
+        return f"{account} is treated as new, as you say: it has no request of ours, and its list is not read back"
 
 
 def _assert_may_be_foreign(tx: Transaction, account: str, key: str) -> bool:
@@ -100,8 +100,8 @@ def _assert_may_be_foreign(tx: Transaction, account: str, key: str) -> bool:
     is_known_form = has_our_form(key) or key.startswith((KEY_PREFIX, UNREADABLE_ROW))
     if not is_known_form and not stops_now and not holds_doubt:
         raise KeyRefused(
-            f"{on_one_line(key)} is not a key that could be ours, and stops nothing: ours begin with {KEY_PREFIX}, and "
-            "requests that show no key stop by their platform request id"
+            f"{on_one_line(key)} is not a key that could be ours, and does not stop sending: ours begin "
+            f"with {KEY_PREFIX}. For a request that shows no key, give its platform request id"
         )
     if is_held(tx, key):
         raise KeyRefused(f"{on_one_line(key)} is a request of this ledger, and so it is ours: see it in badge_request")

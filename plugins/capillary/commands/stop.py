@@ -233,7 +233,7 @@ def _stop(ledger: Ledger, arguments: argparse.Namespace, by: str) -> tuple[str, 
                 ordered, failures = _order(ledger, [scope], by, arguments.reason)
                 stops, undone = stops + ordered, undone + failures
         notes.append(
-            "NOT stopped: accounts that run here for the first time from now on; stop these before with "
+            "NOT stopped: accounts that run here for the first time from now on; stop these beforehand with "
             "--capillary-conn-id and --even-unknown"
         )
     if not stops:
@@ -339,6 +339,6 @@ def _left(tx: Transaction, scope: Scope) -> list[str]:
         f"requests of {scope}:",
         f"  {left.may_leave} claimed before and not answered yet: each may still leave for {START_WITHIN_S:.0f} s",
         f"  {left.in_doubt} in doubt: looked for on the platform, not sent again",
-        f"  {left.waiting} with the checker: may still be approved, and are settled as ever",
+        f"  {left.waiting} with the checker: may still be approved, and are settled as usual",
         f"  {left.unsent} not sent: their runs give them back",
     ]

@@ -89,7 +89,7 @@ def _repeated(names: Iterable[str]) -> Iterator[str]:
 
 
 def _twice(connection: Connection, name: str, where: str) -> ConnectionInvalid:
-    return _wrong(connection, name, f"{where} says it twice, and the last would hold", "Leave one of the two out")
+    return _wrong(connection, name, f"{where} gives it twice, and the last one would count", "Leave one of the two out")
 
 
 def _wrong(connection: Connection, name: str, problem: str, remedy: str) -> ConnectionInvalid:

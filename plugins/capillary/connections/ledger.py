@@ -76,7 +76,7 @@ def _of_postgresql(connection: Connection, extras: Mapping[str, object]) -> URL:
     host = connection.host or None
     if host is not None and host.startswith("/"):
         if query.setdefault("host", host) != host:
-            raise ParameterRefused("host", "it is given twice, and not the same", "Leave one of the two out")
+            raise ParameterRefused("host", "it is given twice, with different values", "Leave one of the two out")
         host = None
     return ledger_url(
         URL.create(

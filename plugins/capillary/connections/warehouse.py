@@ -73,12 +73,12 @@ def database_engine_of(conn_id: str) -> Engine:
         raise
     except _WRONG_FIELDS as error:
         raise ConnectionUnusable(
-            f"Connection {conn_id!r} of type {connection.conn_type!r} makes no address of a database "
+            f"Connection {conn_id!r} of type {connection.conn_type!r} does not make a database address "
             f"({type(error).__name__}). Correct its fields and its extra, or install that database's driver."
         ) from None
     except Exception as error:  # noqa: BLE001 - a client of the provider's that fetches a token
         kind = LoginRefused if is_login_refused(error) else QueryInterrupted
-        reason = f"connection {conn_id!r} gives no address now ({type(error).__name__})"
+        reason = f"connection {conn_id!r} gives no address at the moment ({type(error).__name__})"
         raise kind(reason=reason, conn_id=conn_id) from None
     engine.update_execution_options(**{CONN_ID_OPTION: conn_id})
     return engine
@@ -151,7 +151,7 @@ def _for_the_engine(hook: DbApiHook, extras: Mapping[str, object]) -> dict[str, 
             raise ConnectionInvalid(
                 conn_id=hook.get_conn_id(),
                 field=name,
-                problem="the extra says it twice, beside sqlalchemy_query and in it, and not the same",
+                problem="the extra gives it twice, in sqlalchemy_query and beside it, with different values",
                 remedy="Leave one of the two out",
             )
     return kept

@@ -81,7 +81,7 @@ def _stopped(matter: Matter, now: datetime) -> Said:
     scope = Scope(matter.account, matter.campaign or "")
     return Said(
         f"{_whose(matter)}: sending is stopped{_since(matter, now)}, by {matter.by}: {matter.reason}",
-        "Nothing is planned or sent; what waits for the checker is read and settled as ever.",
+        "Nothing is planned or sent; what waits for the checker is read and settled as usual.",
         f"When the reason is gone: python -m capillary resume {scope.options}.",
     )
 
@@ -99,7 +99,7 @@ def _distrusted(matter: Matter, _now: datetime) -> Said:
     until = f" until {matter.until:%Y-%m-%d %H:%M} UTC" if matter.until is not None else ""
     return Said(
         f"{_whose(matter)}: the platform's list is not trusted{until}",
-        "It missed a request that a single read found, so that it cannot show that a request in doubt is missing.",
+        "It missed a request that a single read found, so it cannot prove that a request in doubt is missing.",
         "Nothing, if it happens once; if it happens again, tell the platform's support.",
     )
 
@@ -115,7 +115,7 @@ def _list_unread(matter: Matter, now: datetime) -> Said:
 def _unsettled(matter: Matter, now: datetime) -> Said:
     return Said(
         f"{_whose(matter)}: {_many(matter)} decided and not settled{_since(matter, now)}",
-        "The platform has decided, and its answer could not be taken over.",
+        "The platform has decided, and its answer could not be written to the ledger.",
         "Read the log of badge_upkeep's keep_house; it names what does not fit.",
     )
 
@@ -151,9 +151,9 @@ def _failed(matter: Matter, _now: datetime) -> Said:
     else:
         first = retry.left_out[0].to_do
         to_do = f"{first[0].upper()}{first[1:]}."
-    means = f"The run has ended; a retry as things are would take {counted(retry.customers, 'customer')} of them."
+    means = f"The run has ended; a retry now would take {counted(retry.customers, 'customer')} of them."
     if matter.occasion_shared and retry.customers:
-        means += " It also takes whom other runs on the occasion left so; the page of the retry counts both."
+        means += " It also takes the customers of other runs on the occasion; the retry page counts both."
     return Said(
         f"{_whose(matter)}: {counted(matter.customers, 'customer')} without the badge: {', '.join(kinds)}",
         means,

@@ -122,11 +122,10 @@ async def _read_to_the_end(sender: Sender) -> None:
         watched = await watch(sender.ledger, sender.client, sender.runtime, before_sending=True)
         if not watched.reaches_back and watched.refused_before is None:
             raise ListCutShort(
-                "the platform gives no answer to the list of days that this ledger does not know, though it does to "
-                "the newest, so nothing is sent: there may be requests that this ledger does not know. Retry later; "
-                "if this happens again, ask the platform's support to list these days, or say from which day on there "
-                "can be requests: "
-                "python -m capillary ledger import --dags <folder> --since <day>"
+                "the platform does not answer when asked for the days that this ledger does not know, but answers "
+                "for the newest days. Nothing is sent, because there may be requests that this ledger does not know. "
+                "Retry later; if this happens again, ask the platform's support to list these days, or say from "
+                "which day on there can be requests: python -m capillary ledger import --dags <folder> --since <day>"
             )
         if not watched.reaches_back:
             raise HistoryUnread(
@@ -147,9 +146,9 @@ async def _read_to_the_end(sender: Sender) -> None:
             f"the platform's list does not show {counted(misses, 'request')} of ours that a single read shows or "
             "refuses to show, so nothing is sent: requests that this ledger does not know may be hidden, too. Retry "
             "later: a list that lags for longer than visibility_lag_s catches up. If this happens again, ask the "
-            "platform's support which requests are missing from this user's list; two days after a python -m "
+            "platform's support which requests are missing from this user's list. Two days after a python -m "
             "capillary ledger import --dags <folder> "
-            "--since <day> what was sent before it is not asked for any more"
+            "--since <day> the list need not show what was sent before that import"
         )
     raise ListCutShort(
         f"the platform's list of requests was read {LIST_READINGS} times and never to its end (last time "
@@ -157,6 +156,6 @@ async def _read_to_the_end(sender: Sender) -> None:
         "shown may hold requests that this ledger does not know. Retry later; if this happens again, check page_base "
         "and page_size of the "
         f"platform's connection{way_out(read)}. "
-        "Where it shows rows twice at every reading, python -m capillary ledger import --dags <folder> --since <day> "
+        "If it shows rows twice at every reading, python -m capillary ledger import --dags <folder> --since <day> "
         "learns what it holds of ours"
     )

@@ -228,8 +228,8 @@ def _name(ledger: Ledger, doubt: DueDoubt, row: Lookalike) -> None:
     platform_request_id = on_one_line(row.platform_request_id)
     under = "without a key" if row.request_key is None else f"under key {on_one_line(row.request_key)}"
     reason = (
-        f"request {platform_request_id} on the platform ({under}) may be it. First let the import look whether it is: "
-        "python -m capillary ledger import --dags <folder> --since <day>. If somebody else made that one, or it was "
+        f"request {platform_request_id} on the platform ({under}) may be this one. First let the import check: python "
+        "-m capillary ledger import --dags <folder> --since <day>. If somebody else made that request, or it was "
         f"rejected, say so: python -m capillary ledger import --not-ours {shell_word(row.platform_request_id)}"
     )
     with ledger.write() as tx:

@@ -174,7 +174,7 @@ class _Reading:
                 "platform's support to list these days and clear the task, or say from which day on there can be "
                 "requests: python -m capillary ledger import --dags <folder> --since <day>"
             )
-        _LOG.info("the first reading of %s is through, from %s on", self.account, found.first_day)
+        _LOG.info("the first reading of %s is done, from %s on", self.account, found.first_day)
 
     async def _look_at(self, days: Days, today: date) -> _Done | None:
         """Read the days and return what is done; None where they must be read in parts."""
@@ -191,10 +191,10 @@ class _Reading:
             if days.count > 1:
                 return None
             raise ListCutShort(
-                f"the platform gives no answer to the list of {days}, though it does to the newest day "
-                f"({error.reason}), so nothing is sent: there may be requests that this ledger does not know. Retry "
-                "later; if this happens again, ask the platform's support to list these days, or say from which day "
-                "on there can be requests: python -m capillary ledger import --dags <folder> --since <day>"
+                f"the platform does not answer when asked for the list of {days}, but answers for the newest day "
+                f"({error.reason}). Nothing is sent, because there may be requests that this ledger does not know. "
+                "Retry later; if this happens again, ask the platform's support to list these days, or say from "
+                "which day on there can be requests: python -m capillary ledger import --dags <folder> --since <day>"
             ) from error
         except CallRefused as error:
             # Where the newest days are refused as well, it is not the days that the platform refuses.

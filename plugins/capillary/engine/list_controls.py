@@ -64,7 +64,7 @@ async def hidden_ones(
         hidden += not_found
     if hidden:
         _LOG.error(
-            "%s missing from the list of %s, and single reads do not say that they are gone",
+            "%s missing from the list of %s, and single reads do not show that they are gone",
             counted(hidden, "request", "is", "are"),
             client.settings.account,
         )

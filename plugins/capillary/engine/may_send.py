@@ -21,8 +21,8 @@ def assert_none_executed(count: int) -> None:
     if count:
         raise AutoApproved(
             f"the platform executed {counted(count, 'request')} without a human's approval, and no further one was "
-            "sent. Switch auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or let the "
-            "campaign say on_auto_approved='accept'"
+            "sent. Switch auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or set "
+            "on_auto_approved='accept' in the campaign"
         )
 
 
@@ -50,7 +50,7 @@ def _assert_decided_by_human(auto_approved: str | None, account: str) -> None:
         raise AutoApproved(
             f"the platform executed the latest decided request of {account} ({on_one_line(auto_approved)}) without a "
             "human's approval, and nothing more is sent. Switch auto-approval off for ISSUE-BADGE (Member Care, "
-            "Settings, Request workflows) and clear the task, or let the campaign say on_auto_approved='accept'"
+            "Settings, Request workflows) and clear the task, or set on_auto_approved='accept' in the campaign"
         )
 
 
@@ -75,7 +75,7 @@ def assert_nothing_unknown(tx: Transaction, settings: PlatformSettings) -> None:
         dark = sum(not has_our_form(unknown.key) for unknown in found)
         raise LedgerBehind(
             f"the platform shows no key of request {on_one_line(own.key)}"
-            f"{f' and {dark - 1} more' if dark > 1 else ''}: it may be one of ours that this ledger has forgotten, and "
+            f"{f' and {dark - 1} more' if dark > 1 else ''}: it may be one of ours that this ledger has forgotten, so "
             "nothing is sent. Look at it on the checker's page. If it is somebody else's, say so: python -m capillary "
             f"ledger import --not-ours {shell_word(own.key)}. If it may be ours, have it rejected; ledger import lists "
             "all of them"

@@ -293,11 +293,11 @@ async def total_since(client: Client, *, since: date, today: date, request_type:
         try:
             page = await first_page(client, since=since, request_type=request_type)
         except CallRefused as error:
-            _LOG.info("the list is read in parts alone, since the platform refuses it as a whole: %s", error.reason)
+            _LOG.info("the list is read only in parts, because the platform refuses it as a whole: %s", error.reason)
             return None
         except _NO_ANSWER as error:
             await _assert_newest_days_come(client, today, request_type)
-            _LOG.warning("the platform does not answer to the list as a whole: %s", error)
+            _LOG.warning("the platform does not answer when asked for the whole list: %s", error)
         else:
             return page.total_elements
     return None

@@ -30,7 +30,7 @@ _COLON: Final = re.compile(r"(\\*):")
 _LOOKS_LIKE_A_LIST: Final = re.compile(r"^\s*[\[({]|,")
 _NAN: Final = ("its value is not a number (NaN)", "Give a number, or leave the condition out")
 CLOSE_COMMENT: Final = "Close it with */, or write -- for a comment of one line"
-_WRITE_COLON: Final = r"or write \: for a colon that names none"
+_WRITE_COLON: Final = r"or write \: for a colon that starts no name"
 
 
 class ParameterMissing(TerminalError):
@@ -276,7 +276,7 @@ def _of_list(mention: Mention, values: Sequence[object]) -> tuple[str, str] | No
         return "its list holds None, and NULL in NOT IN finds nobody", "Leave None out of the list"
     if mention.use in {Use.AMONG, Use.WITHIN}:
         return (
-            "its value is a list, and stands in IN beside something else",
+            "its value is a list, and is in IN beside something else",
             f"Let it stand alone: IN (:{mention.name})",
         )
     return _of_list_in_in(values, len(parts)) if mention.use is Use.IN else None

@@ -44,13 +44,13 @@ _WORDS: Final[Mapping[Remedy, str]] = MappingProxyType(
     {
         Remedy.NOTHING: "nothing to do: the customer holds the badge already",
         Remedy.LOOK: "look at some of them on the platform, or retry: a retry reads each customer's badge first and "
-        "leaves out who holds it",
+        "leaves out those who hold it",
         Remedy.DATE: "retry on a day inside the badge's own period, or have the period changed on the platform",
         Remedy.DATA: "correct the customer in the warehouse or on the platform first; a retry fails again until then",
         Remedy.CAMPAIGN: "correct the campaign's fields, then retry",
         Remedy.BADGE: "have the badge corrected on the platform, then retry",
         Remedy.ACCESS: "correct the connection, or the access of its user, then retry",
-        Remedy.LATER: "retry: it was a moment's trouble of the platform",
+        Remedy.LATER: "retry: the platform had a short problem",
         Remedy.CHECKER: "read the checker's message, and retry when its reason is gone",
         Remedy.UNKNOWN: "ask the platform's support what it means, then retry",
     }

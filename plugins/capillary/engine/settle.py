@@ -145,7 +145,7 @@ def _settle(
         if request.customers > len(customers):
             if not customers:
                 _LOG.error(
-                    "request %s was seen again, and every customer of it was erased or stands in another request; "
+                    "request %s was seen again, and every customer of it was erased or is in another request; "
                     "nothing is settled. Look at it on the checker's page; if it still waits there, have it rejected",
                     request.key,
                 )
@@ -160,7 +160,8 @@ def _settle(
             return False
         if gone:
             _LOG.warning(
-                "request %s is settled by what carries its key; the platform does not know %s, which stood for it, too",
+                "request %s is settled by the requests that carry its key; the platform does not know %s, which was "
+                "recorded for it, too",
                 request.key,
                 ", ".join(map(on_one_line, sorted(gone))),
             )

@@ -37,7 +37,7 @@ def tell(account: str, states: Iterable[str]) -> None:
     odd = [state for state in states if reads_as_over(state)]
     if odd:
         _LOG.warning(
-            "%s of %s %s in a state that reads as if it were the end (%s) and is none of %s, so %s: ask the platform's "
+            "%s of %s %s in a state whose name sounds final (%s) but is none of %s, so %s: ask the platform's "
             "support whether the request moves on from there",
             counted(len(odd), "request"),
             account,

@@ -51,8 +51,8 @@ def way_out(read: ListRead) -> str:
         return ""
     named = " ".join(f"--not-ours {name}" for name in sorted(read.but_for))
     return (
-        f". All else adds up, but for {counted(len(read.but_for), 'row')} without an id and without a sign of "
-        "whose it is: ask the platform's support to look at them; if none of them is ours, say so: "
+        f". Everything else adds up, except for {counted(len(read.but_for), 'row')} without an id or any sign of whose "
+        "it is. Ask the platform's support to look at them. If none of them is ours, say so: "
         "python -m capillary ledger import "
         f"{named}"
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self, TypeAlias
@@ -78,26 +77,18 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Counts of one run. Customers, unless the name says requests.
+    """What is judged: the counts of one run, and what no count says.
 
-    `planned` = `outcomes` + `open` + `discarded` (planned, never sent, given back to later runs). `left_over`
-    are eligible and not planned by this run: over its cap, or behind its canary. `waiting_reason` says in one
-    clause without full stop why nothing was planned or what holds the open ones up. `known_elsewhere` customers were
-    taken by the other campaigns that `known_through` names.
+    Attributes:
+        funnel: where the run's customers went.
+        deadline_passed: whether the checker's time is over.
+        waiting_reason: one clause without full stop: why nothing was planned, or what holds the open ones up.
+        known_through: the other campaigns that have taken the funnel's `known_elsewhere`; empty: not asked for.
     """
 
-    eligible: int
-    planned: int
-    open: int = 0
-    requests_open: int = 0
-    outcomes: Mapping[Outcome, int] = field(default_factory=dict)
-    auto_approved_requests: int = 0
+    funnel: Funnel
     deadline_passed: bool = False
-    canary: bool = False
-    left_over: int = 0
-    discarded: int = 0
     waiting_reason: str | None = None
-    known_elsewhere: int = 0
     known_through: str = ""
 
 
@@ -118,76 +109,57 @@ class Verdict:
     canary_passed: bool = False
 
 
-def facts_of(
-    funnel: Funnel, *, deadline_passed: bool = False, waiting_reason: str | None = None, known_through: str = ""
-) -> Facts:
-    """Return what a run's funnel says, for `judge`."""
-    return Facts(
-        eligible=funnel.eligible,
-        planned=funnel.planned,
-        open=funnel.open,
-        requests_open=funnel.requests_open,
-        outcomes=funnel.outcomes,
-        auto_approved_requests=funnel.requests_auto_approved,
-        deadline_passed=deadline_passed,
-        canary=funnel.canary,
-        left_over=funnel.over_cap,
-        discarded=funnel.discarded,
-        waiting_reason=waiting_reason,
-        known_elsewhere=funnel.known_elsewhere,
-        known_through=known_through,
-    )
-
-
 def judge(facts: Facts, policy: Policy) -> Verdict:
     """Return the run's verdict. What fails it comes first in the sentence, then what it warns of."""
-    accounted = sum(facts.outcomes.values()) + facts.open + facts.discarded
-    if accounted != facts.planned:
+    funnel = facts.funnel
+    if funnel.accounted != funnel.planned:
         return Verdict(
             passed=False,
-            sentence=f"The ledger does not add up: {facts.planned:,} planned, {accounted:,} accounted for. "
+            sentence=f"The ledger does not add up: {funnel.planned:,} planned, {funnel.accounted:,} accounted for. "
             "Stop sending (python -m capillary stop), and run python -m capillary ledger check --deep.",
         )
-    if facts.planned == 0:
+    if funnel.planned == 0:
         return Verdict(passed=True, sentence=_nothing_planned(facts))
     problems = _unfinished(facts)
     warnings: list[str] = []
-    for finding, sentence in _doubtful_endings(facts, policy):
+    for finding, sentence in _doubtful_endings(funnel, policy):
         if finding is OnFinding.FAIL:
             problems.append(sentence)
         elif finding is OnFinding.WARN:
             warnings.append(f"Warning: {sentence}")
-    sentences = [*(problems or [_ended_well(facts)]), *warnings]
-    proven = not problems and _is_proven(facts)
-    if facts.left_over or (facts.canary and problems):
-        sentences.append(_rest(facts, proven=proven))
+    sentences = [*(problems or [_ended_well(funnel)]), *warnings]
+    proven = not problems and _is_proven(funnel)
+    if funnel.over_cap or (funnel.canary and problems):
+        sentences.append(_rest(funnel, proven=proven))
     return Verdict(
         passed=not problems,
         sentence=" ".join(sentences),
         warned=bool(warnings) and not problems,
-        canary_passed=facts.canary and proven,
+        canary_passed=funnel.canary and proven,
     )
 
 
 def _nothing_planned(facts: Facts) -> str:
+    funnel = facts.funnel
     if facts.waiting_reason:
         return f"Nothing was planned: {facts.waiting_reason}."
-    if facts.left_over:
-        return f"Nothing was planned; {counted(facts.left_over, 'customer')} left for the next run."
-    if facts.eligible == 0:
+    if funnel.over_cap:
+        return f"Nothing was planned; {counted(funnel.over_cap, 'customer')} left for the next run."
+    if funnel.eligible == 0:
         return "Nothing left to do: the query returned nobody."
-    sentence = f"Nothing left to do: none of the {facts.eligible:,} eligible is new on this occasion."
-    if facts.known_elsewhere and facts.known_through:
-        known = counted(facts.known_elsewhere, "customer")
+    sentence = f"Nothing left to do: none of the {funnel.eligible:,} eligible is new on this occasion."
+    if funnel.known_elsewhere and facts.known_through:
+        known = counted(funnel.known_elsewhere, "customer")
         sentence += f" {known}{KNOWN_THROUGH}{facts.known_through}."
     return sentence
 
 
 def _unfinished(facts: Facts) -> list[str]:
+    funnel = facts.funnel
     problems: list[str] = []
-    if facts.open:
+    if funnel.open:
         held = f" ({facts.waiting_reason})" if facts.waiting_reason else ""
-        still = f"{counted(facts.open, 'customer')} in {counted(facts.requests_open, 'request')} still open"
+        still = f"{counted(funnel.open, 'customer')} in {counted(funnel.requests_open, 'request')} still open"
         if facts.deadline_passed:
             problems.append(
                 f"The deadline has passed with {still}{held}: have the checker decide, then clear wait; "
@@ -198,26 +170,26 @@ def _unfinished(facts: Facts) -> list[str]:
                 f"Not finished, {still}{held}: clear the task that failed; it continues from here. Until then "
                 "badge_upkeep settles what is decided."
             )
-    if facts.discarded:
+    if funnel.discarded:
         problems.append(
-            f"{counted(facts.discarded, 'customer')} never sent and given back: fix what stopped submit. The next run "
+            f"{counted(funnel.discarded, 'customer')} never sent and given back: fix what stopped submit. The next run "
             "takes them."
         )
     return problems
 
 
-def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[OnFinding, str]]:
+def _doubtful_endings(funnel: Funnel, policy: Policy) -> list[tuple[OnFinding, str]]:
     """Return what may be a fault, each with what the policy makes of it."""
     endings: list[tuple[OnFinding, str]] = []
-    failures = facts.outcomes.get(Outcome.FAILED, 0) + facts.outcomes.get(Outcome.NOT_ACCEPTED, 0)
-    unconfirmed = facts.outcomes.get(Outcome.UNCONFIRMED, 0)
-    rejected = facts.outcomes.get(Outcome.REJECTED, 0)
-    if facts.auto_approved_requests:
+    failures = funnel.outcomes[Outcome.FAILED] + funnel.outcomes[Outcome.NOT_ACCEPTED]
+    unconfirmed = funnel.outcomes[Outcome.UNCONFIRMED]
+    rejected = funnel.outcomes[Outcome.REJECTED]
+    if funnel.requests_auto_approved:
         endings.append(
             (
                 policy.on_auto_approved,
                 (
-                    f"{counted(facts.auto_approved_requests, 'request')} approved without a human: turn the "
+                    f"{counted(funnel.requests_auto_approved, 'request')} approved without a human: turn the "
                     "auto-approval flag of Issue_badge off in Member Care > Settings > Request workflows, "
                     "or set on_auto_approved."
                 ),
@@ -234,12 +206,12 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[OnFinding, str
             )
         )
     if failures:
-        tolerated = policy.tolerates(failures, facts.planned)
+        tolerated = policy.tolerates(failures, funnel.planned)
         endings.append(
             (
                 OnFinding.WARN if tolerated else OnFinding.FAIL,
                 (
-                    f"{failures:,} of {counted(facts.planned, 'customer')} failed or not accepted"
+                    f"{failures:,} of {counted(funnel.planned, 'customer')} failed or not accepted"
                     f"{', as tolerated' if tolerated else ''}: see the codes in the report, fix the cause, "
                     "then retry outcomes failed and not_accepted."
                 ),
@@ -258,26 +230,26 @@ def _doubtful_endings(facts: Facts, policy: Policy) -> list[tuple[OnFinding, str
     return endings
 
 
-def _ended_well(facts: Facts) -> str:
-    ended = ", ".join(f"{facts.outcomes[outcome]:,} {outcome}" for outcome in Outcome if facts.outcomes.get(outcome, 0))
-    return f"All of {counted(facts.planned, 'customer')} ended: {ended}."
+def _ended_well(funnel: Funnel) -> str:
+    ended = ", ".join(f"{funnel.outcomes[outcome]:,} {outcome}" for outcome in Outcome if funnel.outcomes[outcome])
+    return f"All of {counted(funnel.planned, 'customer')} ended: {ended}."
 
 
-def _is_proven(facts: Facts) -> bool:
+def _is_proven(funnel: Funnel) -> bool:
     """Return whether what this run saw proves its configuration."""
     return (
-        facts.outcomes.get(Outcome.ENROLLED, 0) > 0
-        and not facts.outcomes.get(Outcome.UNCONFIRMED, 0)
-        and not facts.auto_approved_requests
+        funnel.outcomes[Outcome.ENROLLED] > 0
+        and not funnel.outcomes[Outcome.UNCONFIRMED]
+        and not funnel.requests_auto_approved
     )
 
 
-def _rest(facts: Facts, *, proven: bool) -> str:
+def _rest(funnel: Funnel, *, proven: bool) -> str:
     """Say what becomes of those that this run left out."""
-    left = counted(facts.left_over, "customer")
-    if not facts.canary:
+    left = counted(funnel.over_cap, "customer")
+    if not funnel.canary:
         return f"{left} left over the cap for the next run."
     if proven:
         return f"The canary passed: the next run takes the {left} left."
-    behind = f", {left} left behind it" if facts.left_over else ""
+    behind = f", {left} left behind it" if funnel.over_cap else ""
     return f"The configuration is not proven yet: the next run is a canary again{behind}."

@@ -286,7 +286,9 @@ def note_clocks(ledger: Ledger, client: Client) -> None:
     with ledger.write() as tx:
         has_jumped = scans.note_clocks(tx, account, client.platform_now())
     if has_jumped:
-        _LOG.warning("the clock of the ledger or of %s was changed; no request is judged absent for one lag", account)
+        _LOG.warning(
+            "the clock of the ledger or of %s was changed; no request is judged absent for one visibility lag", account
+        )
 
 
 def cluster_day(moment: datetime, settings: PlatformSettings) -> date:

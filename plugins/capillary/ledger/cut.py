@@ -64,8 +64,8 @@ def cut(tx: Transaction, whose: Cut, slices: Iterable[tuple[int, list[int]]], *,
         done_customers += sum(len(each.customers) for each in part)
     if (done_requests, done_customers) != (requests, planned):
         raise LedgerBroken(
-            f"{counted(planned, 'customer')} in {counted(requests, 'request')} were to be planned, it were "
-            f"{done_customers} in {done_requests}; nothing was planned"
+            f"{counted(planned, 'customer')} in {counted(requests, 'request')} were to be planned, but "
+            f"{done_customers} in {done_requests} were; nothing was planned"
         )
 
 

@@ -199,13 +199,13 @@ class Ledger:
         now, tables, commits = conn.execute(_BEGUN).one()
         if self._tables is not None and tables != self._tables:
             raise LedgerUnavailable(
-                "the ledger's tables are others than those that this task has opened: the ledger was restored in the "
+                "the ledger's tables are not those that this task opened: the ledger was restored in the "
                 "meantime, or a pooler gave it a session with another search_path. Nothing was written. Retry the "
                 "task; if it fails again, set search_path for the role and not in a session"
             )
         if commits == "off":
             raise LedgerRefused(
-                "PostgreSQL says synchronous_commit=off in this session, and a lost commit is a customer enrolled "
+                "PostgreSQL says synchronous_commit=off in this session, and a lost commit can enrol a customer "
                 "twice: somebody has set it in a session that a pooler shares. Reconnect the pooler's sessions"
             )
         return self._clock() if self._clock is not None else now.astimezone(UTC)

@@ -88,8 +88,8 @@ def _assert_settled(tx: Transaction, theirs: ColumnElement[bool]) -> None:
     unsettled = sum(status != RequestStatus.SETTLED for status in requests.scalars())
     if unsettled:
         raise ErasureRefused(
-            f"the customer stands in {counted(unsettled, 'request')} not settled, and what became of them must still "
-            "be written down. Nothing was erased; try again when the checker has decided and the requests are settled"
+            f"the customer is in {counted(unsettled, 'request')} not settled, and their outcome must still be written "
+            "down. Nothing was erased; try again when the checker has decided and the requests are settled"
         )
 
 

@@ -76,7 +76,7 @@ def assert_said_once(url: URL) -> None:
     for name, part in _PARTS.items():
         own, other = getattr(url, part), url.query.get(name)
         if own is not None and other is not None and str(own) != other:
-            raise ParameterRefused(name, "it is given twice, and not the same", "Leave one of the two out")
+            raise ParameterRefused(name, "it is given twice, with different values", "Leave one of the two out")
 
 
 def defaults_for(url: URL) -> dict[str, str]:
@@ -127,5 +127,5 @@ def _assert_workable(name: str, value: str) -> None:
         )
     if name == "connect_timeout" and not (value.isascii() and value.isdigit() and int(value) > 0):
         raise ParameterRefused(
-            name, "a host that says nothing would be waited for without end", "Write seconds from 1 upwards"
+            name, "a host that does not answer would be waited for without end", "Write seconds from 1 upwards"
         )

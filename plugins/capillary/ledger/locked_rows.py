@@ -50,8 +50,8 @@ def locked_occasion(
     of_badge = occasion.startswith(SHARED_PREFIX)
     if of_badge and occasion != occasion_of_badge(badge_id):
         raise OccasionTaken(
-            f"occasion {occasion!r} is the shared one of another badge than {badge_id}; give the campaign another "
-            f"occasion, or leave it out for {occasion_of_badge(badge_id)!r}"
+            f"occasion {occasion!r} is the shared occasion of another badge, not of {badge_id}; give the campaign "
+            f"another occasion, or leave it out for {occasion_of_badge(badge_id)!r}"
         )
     insert_unless_there(
         tx, badge_occasion, {"account": account, "occasion": occasion, "badge_id": badge_id, "created_at": tx.now}

@@ -74,7 +74,7 @@ def assert_one_schema(conn: Connection, names: tuple[str, ...] = NAMES) -> None:
     if any(each.temporary for each in schemas):
         found = next(each for each in schemas if each.temporary)
         raise LedgerRefused(
-            f"temporary tables of this session stand before the ledger's: {', '.join(found.names)}. A pooler gave it a "
+            f"temporary tables of this session hide the ledger's: {', '.join(found.names)}. A pooler gave it a "
             "session in which somebody else had made them: reconnect the pooler's sessions, and have it reset them "
             "(server_reset_query)"
         )
@@ -113,7 +113,7 @@ def assert_one_name(conn: Connection) -> None:
     nothing of the other.
 
     Raises:
-        LedgerRefused: the file has several names, is mounted by itself, or lies on a network's filesystem.
+        LedgerRefused: the file has several names, is mounted alone, or lies on a network's filesystem.
     """
     if conn.dialect.name != "sqlite":
         return
@@ -122,8 +122,8 @@ def assert_one_name(conn: Connection) -> None:
     names = os.stat(place).st_nlink  # noqa: PTH116 - as the driver names it
     if names > 1:
         raise LedgerRefused(
-            f"the ledger's SQLite file {place} has {names} names (hard links), and who opens it by another one sees "
-            "nothing of what is written here. Remove the other names: find their place with find -samefile"
+            f"the ledger's SQLite file {place} has {names} names (hard links), and a process that opens it by another "
+            "name does not see what is written here. Remove the other names: find their place with find -samefile"
         )
     mount = _mount_of(Path(place).resolve())
     if mount is None:
@@ -131,12 +131,12 @@ def assert_one_name(conn: Connection) -> None:
     where, kind = mount
     if where == Path(place).resolve():
         raise LedgerRefused(
-            f"the ledger's SQLite file {place} is mounted by itself, and its write-ahead log stays outside: other "
-            "containers see nothing of what is written here. Mount the folder in its place"
+            f"the ledger's SQLite file {place} is mounted alone, and its write-ahead log stays outside: other "
+            "containers do not see what is written here. Mount the folder instead"
         )
     if _OF_SEVERAL_MACHINES.fullmatch(kind):
         raise LedgerRefused(
-            f"the ledger's SQLite file {place} lies on a filesystem that several machines may mount ({kind}), and "
+            f"the ledger's SQLite file {place} is on a filesystem that several machines may mount ({kind}), and "
             "SQLite's write-ahead log works on one machine alone. Put the file on a local disk, or give the ledger "
             "PostgreSQL"
         )

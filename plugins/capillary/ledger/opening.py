@@ -153,7 +153,7 @@ _STATES: Final[dict[str, tuple[_Kind, str, str]]] = {
     ),
     "42P07": (
         LedgerRefused,
-        "holds a table of the ledger's name that is none of its own",
+        "holds another table under the name of one of the ledger's",
         "give the ledger another database or schema",
     ),
     "42P01": (LedgerRefused, "lacks one of the ledger's tables", "restore it from the backup"),
@@ -171,7 +171,7 @@ _STATES: Final[dict[str, tuple[_Kind, str, str]]] = {
 _CODES: Final[dict[int, tuple[_Kind, str, str]]] = {
     sqlite3.SQLITE_ERROR: (
         LedgerRefused,
-        "does not fit: a table of the ledger's name is none of its own, or one is missing",
+        "does not fit: another table has the name of one of the ledger's, or one is missing",
         "give the ledger another file, or restore it from the backup",
     ),
     sqlite3.SQLITE_NOTADB: (LedgerRefused, "cannot be read: it is not a SQLite file", "correct the file's path"),
@@ -188,7 +188,11 @@ _CODES: Final[dict[int, tuple[_Kind, str, str]]] = {
         "give this process's user the rights to the file and its folder",
     ),
     sqlite3.SQLITE_FULL: (LedgerUnavailable, "cannot grow: the disk is full", "make room on the disk"),
-    sqlite3.SQLITE_BUSY: (LedgerUnavailable, "is locked by another process", "try again once that one is through"),
+    sqlite3.SQLITE_BUSY: (
+        LedgerUnavailable,
+        "is locked by another process",
+        "try again when that process has finished",
+    ),
 }
 
 

@@ -34,12 +34,12 @@ class RunProgress:
         settled: every customer has an outcome.
     """
 
-    requests: int
-    planned: int
-    sending: int
-    waiting: int
-    decided: int
-    settled: int
+    requests: int = 0
+    planned: int = 0
+    sending: int = 0
+    waiting: int = 0
+    decided: int = 0
+    settled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,15 @@ class Funnel:
     requests_auto_approved: int
     known_elsewhere: int = 0
 
+    @property
+    def accounted(self) -> int:
+        """Planned customers who ended, are open, or were given back: in a sound ledger, all of them."""
+        return sum(self.outcomes.values()) + self.open + self.discarded
+
     def balances(self) -> bool:
         """Whether every row of the query and every planned customer is accounted for."""
         read = self.invalid + self.duplicates + self.known_before + self.over_cap + self.planned
-        sent = sum(self.outcomes.values()) + self.open + self.discarded
-        return self.eligible == read and self.planned == sent
+        return self.eligible == read and self.planned == self.accounted
 
 
 @dataclass(frozen=True, slots=True)

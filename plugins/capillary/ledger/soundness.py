@@ -258,8 +258,8 @@ def _assert_postgresql_is_durable(settings: dict[str, str]) -> None:
     for setting in ("fsync", "synchronous_commit"):
         if settings[setting] == "off":
             raise LedgerRefused(
-                f"PostgreSQL says {setting}=off: a commit may be lost in a crash, and a lost commit is a customer "
-                f"enrolled twice. Turn {setting} on for the ledger's database or role"
+                f"PostgreSQL says {setting}=off: a commit may be lost in a crash, and a lost commit can enrol a "
+                f"customer twice. Turn {setting} on for the ledger's database or role"
             )
 
 
@@ -299,7 +299,7 @@ def _assert_patient(conn: Connection) -> None:
     for name, seconds in conn.execute(_ASKED_TIMEOUTS).mappings().one().items():
         if seconds is not None and 0 < seconds < LEAST_TIMEOUT_S:
             raise LedgerRefused(
-                f"PostgreSQL says {name}={float(seconds):g} s, in which a large plan cannot end: ALTER ROLE "
+                f"PostgreSQL says {name}={float(seconds):g} s, in which a large plan cannot finish: ALTER ROLE "
                 f"{_quoted(conn, 'current_user')} SET {name} to 0 or to {LEAST_TIMEOUT_S} s or more"
             )
 

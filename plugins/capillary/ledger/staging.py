@@ -56,10 +56,10 @@ class StagingFailed(TransientError):
 
     def __init__(self, error: sqlite3.Error) -> None:
         super().__init__(
-            f"the worker's temporary folder does not take the query's rows ({error}); nothing was planned. It must be "
-            f"writable and have some 50 bytes free for each row: SQLite uses SQLITE_TMPDIR, else TMPDIR, else /var/tmp "
-            f"or /tmp (Python's is {tempfile.gettempdir()}). A pod with a read-only root file system needs an emptyDir "
-            "there"
+            f"the query's rows cannot be written to the worker's temporary folder ({error}); nothing was planned. The "
+            "folder must be writable and have about 50 bytes free for each row. SQLite uses SQLITE_TMPDIR, else "
+            f"TMPDIR, else /var/tmp or /tmp (Python's is {tempfile.gettempdir()}). A pod with a read-only root file "
+            "system needs an emptyDir there"
         )
 
 

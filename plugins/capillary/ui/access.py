@@ -30,7 +30,7 @@ class NothingToSee(HTTPException):
     """The user may read no DAG's runs at all."""
 
     def __init__(self) -> None:
-        super().__init__(status.HTTP_403_FORBIDDEN, "You may read the runs of none of Airflow's DAGs.")
+        super().__init__(status.HTTP_403_FORBIDDEN, "You may not read the runs of any of Airflow's DAGs.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from capillary.ui.rendering import HEADERS, PLACE, STATIC, Addresses, page
 #: What a page says of a status that Airflow or a route has given.
 _TITLES = {
     401: "Log in to Airflow first",
-    403: "Not for you to see",
+    403: "You may not see this",
     404: "Not found",
     405: "Not a page",
     503: "The ledger cannot be read now",

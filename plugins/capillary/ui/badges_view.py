@@ -83,7 +83,7 @@ class MatterShown:
         checker_url: the checker's page, where a human has to decide there; empty elsewhere.
         may_resume: the connection by which this reader may resume; None where they may not, or nothing is stopped.
         may_trigger: whether this reader may start a run of the campaign that submits.
-        worth_retrying: whether a retry as things are would take anybody.
+        worth_retrying: whether a retry now would take anybody.
     """
 
     matter: Matter

@@ -63,7 +63,7 @@ def headline(facts: RunFacts | None, view: RunView | None, report: Mapping[str, 
     if view is None:
         if facts.state == "queued":
             return Headline(
-                Tone.CALM, "Queued", "Airflow has not started it: a paused DAG and too many runs keep it back."
+                Tone.CALM, "Queued", "Airflow has not started it: its DAG is paused, or too many runs are active."
             )
         return Headline(Tone.CALM, _RUNNING, "It has not planned anybody yet.")
     return _under_way(view)
@@ -97,7 +97,7 @@ def _ended(facts: RunFacts | None, view: RunView | None) -> Headline:
     if facts.state == "failed":
         what = "It has planned nobody" if view is None else "Its report has given no verdict"
         return Headline(Tone.BAD, "Failed", f"{what}: read the log of the task that failed.")
-    return Headline(Tone.CALM, "Ended", "Its report is not there, or not for you to read.")
+    return Headline(Tone.CALM, "Ended", "Its report is not there, or you may not read it.")
 
 
 def _under_way(view: RunView) -> Headline:

@@ -39,8 +39,8 @@ def day_of(dag: CampaignDag, facts: RunFacts, occasion: str) -> dict[str, str]:
             if len({pattern.resolve_day(day).name for day in days}) == 1:
                 return {"occasion_day": days[0].isoformat()}
             raise OrderImpossible(
-                "Which occasion this run counted for is not known: it does not say, or you may not read it, and the "
-                f"days around it are of different ones. Trigger {dag.dag_id} by hand, and give Occasion of day."
+                "The occasion of this run is not known: the run does not say, or you may not read it, and the days "
+                f"around it belong to different occasions. Trigger {dag.dag_id} by hand, and give Occasion of day."
             )
         for day in near if told is None else [told, *near]:
             if pattern.resolve_day(day).name == occasion:

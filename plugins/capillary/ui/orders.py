@@ -63,7 +63,7 @@ class Choice:
         value: of its box in the form.
         advice: what is said of it.
         chosen: the person's word, or else what is worth a retry.
-        others: customers whom other runs on the occasion left so, and whom a retry takes, too.
+        others: customers of other runs on the occasion who ended the same way; a retry takes them, too.
     """
 
     value: str
@@ -114,7 +114,7 @@ def assert_live(dag: CampaignDag) -> None:
     """
     if not dag.live:
         raise OrderImpossible(
-            f"{dag.dag_id} is not live, so that every run of it is a dry run. Set live=True in its file first."
+            f"{dag.dag_id} is not live, so every run of it is a dry run. Set live=True in its file first."
         )
 
 
@@ -167,7 +167,7 @@ def retry(
     says = [
         f"Plans up to {customers} again, in a new run of {dag.dag_id}{_whose(taken)}.",
         "It takes those whose last attempt ended so, as far as the query still returns them, and whoever is new.",
-        "They get new requests, which the checker has to decide. Whoever holds the badge by now is left out.",
+        "They get new requests, which the checker has to decide. Customers who already hold the badge are left out.",
     ]
     if refused := sum(each.by_itself for each in on_occasion if each not in taken):
         says.append(
@@ -192,7 +192,7 @@ def rest(dag: CampaignDag, facts: RunFacts, occasion: str, left: LeftNow) -> Ord
     conf = {"dry_run": False, **day_of(dag, facts, occasion)}
     if left.later:
         takes = (
-            f"A new run of {dag.dag_id} takes whoever the query returns that is not planned yet: this run left "
+            f"A new run of {dag.dag_id} takes the customers of the query who are not planned yet: this run left "
             f"{left.by_run:,}, and the last one after it {counted(left.customers, 'customer')}."
         )
     else:

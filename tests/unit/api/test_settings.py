@@ -292,7 +292,7 @@ def test_the_ui_tokens_own_expiry(token: str, expires_at: datetime | None) -> No
 def test_plain_http_is_a_risk_off_this_machine(url: str, in_clear: bool) -> None:
     assert settings(base_url=url, allow_plain_http=True).sends_in_clear is in_clear
     if in_clear:
-        with pytest.raises(SettingsInvalid, match=r"the network in clear.*set allow_plain_http to true") as caught:
+        with pytest.raises(SettingsInvalid, match=r"the network unencrypted.*set allow_plain_http to true") as caught:
             settings(base_url=url)
         assert caught.value.field == "base_url"
     else:

@@ -78,7 +78,7 @@ FAULTS: list[tuple[Callable[[Authority], ssl.SSLContext | None], bool, str]] = [
     ),
     (lambda ca: ca.serve(valid=(-2 * DAY, -DAY)), True, "has expired.*renewed.*clock"),
     (lambda ca: ca.serve(valid=(DAY, 2 * DAY)), True, "is not valid yet.*clock"),
-    (lambda ca: ca.serve(name=x509.DNSName("other.example")), True, "is made out for another host.*its name"),
+    (lambda ca: ca.serve(name=x509.DNSName("other.example")), True, "is for another host.*its name"),
     (lambda ca: old_tls(ca.serve()), True, "have no TLS version or cipher in common"),
     (lambda _: None, True, "have no TLS version or cipher in common.*Check scheme and port"),
 ]

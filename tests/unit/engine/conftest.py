@@ -1,4 +1,4 @@
-"""The desk's ledger: a file, copied from one that was migrated once. It has seen the desk's account long ago."""
+"""A client that answers by script. Its ledger knows its account, and is a copy of a file that was migrated once."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from sqlalchemy import URL
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import take_as_read
-from tests.unit.engine.desk import NOON, Desk
+from tests.unit.engine.scripted_client import NOON, ScriptedClient
 from tests.unit.ledger.conftest import migrated
 
 
 @pytest.fixture(scope="session")
 def _migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("desk") / "ledger.db"
+    path = tmp_path_factory.mktemp("migrated") / "ledger.db"
     migrated(URL.create("sqlite", database=str(path)))
     return path
 
 
 @pytest.fixture
-def desk(_migrated: Path, tmp_path: Path) -> Iterator[Desk]:
+def scripted(_migrated: Path, tmp_path: Path) -> Iterator[ScriptedClient]:
     now = [NOON]
     with Ledger(f"sqlite:///{shutil.copy(_migrated, tmp_path / 'ledger.db')}", clock=lambda: now[0]) as ledger:
-        desk = Desk(ledger, now)
+        scripted = ScriptedClient(ledger, now)
         with ledger.write() as tx:
-            take_as_read(tx, desk.settings.account, desk.settings.sender, since=NOON.date())
-        yield desk
+            take_as_read(tx, scripted.settings.account, scripted.settings.sender, since=NOON.date())
+        yield scripted

@@ -13,35 +13,35 @@ from capillary.engine.submit import submit_run
 from capillary.engine.wait import advance
 from capillary.engine.watch import watch_in_turn
 from capillary.ledger import scans
-from tests.unit.engine.desk import LEASE, Desk, row
+from tests.unit.engine.scripted_client import LEASE, ScriptedClient, row
 
 
-async def decide(desk: Desk, requests: int, *, decided: int) -> None:
+async def decide(scripted: ScriptedClient, requests: int, *, decided: int) -> None:
     """Have requests of one customer each sent, so many of them approved, and the list read by a trigger."""
-    plan = desk.plan(range(1, requests + 1), size=1)
-    await submit_run(desk.sender, desk.plan_id(plan.badge_run_id), lease=LEASE)
-    for number, request in enumerate(desk.requests(), start=1):
+    plan = scripted.plan(range(1, requests + 1), size=1)
+    await submit_run(scripted.sender, scripted.plan_id(plan.badge_run_id), lease=LEASE)
+    for number, request in enumerate(scripted.requests(), start=1):
         shown = row(f"p-{number}", request.request_key)
         if number <= decided:
             line = BulkItem(number, "b" * 24, "ACTIVE", None, failed=False)
             shown = replace(shown, state="approved", human_decided=True, execution=Execution(200, (line,), ()))
-        desk.listed.append(shown)
-    await poll(desk)
+        scripted.listed.append(shown)
+    await poll(scripted)
 
 
-async def poll(desk: Desk) -> None:
-    sender = desk.sender
+async def poll(scripted: ScriptedClient) -> None:
+    sender = scripted.sender
     read = await watch_in_turn(
-        desk.ledger, sender.client, sender.runtime, reader="a trigger", older_than=timedelta(0), settle=False
+        scripted.ledger, sender.client, sender.runtime, reader="a trigger", older_than=timedelta(0), settle=False
     )
     assert read is not None
-    desk.events.clear()
+    scripted.events.clear()
 
 
-async def resume(desk: Desk, fresh: timedelta | None) -> tuple[bool, int]:
+async def resume(scripted: ScriptedClient, fresh: timedelta | None) -> tuple[bool, int]:
     """A worker is called; return whether it read the list, and how many requests it read singly."""
-    await advance(desk.sender, desk.plan_id(1), reader="a worker", lease=LEASE, fresh=fresh)
-    calls = [event.split()[0] for event in desk.events]
+    await advance(scripted.sender, scripted.plan_id(1), reader="a worker", lease=LEASE, fresh=fresh)
+    calls = [event.split()[0] for event in scripted.events]
     return "list" in calls, calls.count("read")
 
 
@@ -56,39 +56,39 @@ async def resume(desk: Desk, fresh: timedelta | None) -> tuple[bool, int]:
     ],
 )
 async def test_a_reading_serves_for_thirty_seconds(
-    desk: Desk, after_s: int, fresh: timedelta | None, calls: tuple[bool, int]
+    scripted: ScriptedClient, after_s: int, fresh: timedelta | None, calls: tuple[bool, int]
 ) -> None:
-    await decide(desk, 3, decided=1)
-    desk.now[0] += timedelta(seconds=after_s)
-    assert await resume(desk, fresh) == calls
-    assert desk.statuses() == ["settled", "waiting", "waiting"]
-    assert desk.outcomes() == {"enrolled": 1, None: 2}
+    await decide(scripted, 3, decided=1)
+    scripted.now[0] += timedelta(seconds=after_s)
+    assert await resume(scripted, fresh) == calls
+    assert scripted.statuses() == ["settled", "waiting", "waiting"]
+    assert scripted.outcomes() == {"enrolled": 1, None: 2}
 
 
-async def test_a_list_that_costs_no_more_calls_than_single_reads_is_read_again(desk: Desk) -> None:
-    await decide(desk, 3, decided=2)
-    assert await resume(desk, FRESH) == (True, 0), "one page in place of two single reads"
-    assert desk.statuses() == ["settled", "settled", "waiting"]
+async def test_a_list_that_costs_no_more_calls_than_single_reads_is_read_again(scripted: ScriptedClient) -> None:
+    await decide(scripted, 3, decided=2)
+    assert await resume(scripted, FRESH) == (True, 0), "one page in place of two single reads"
+    assert scripted.statuses() == ["settled", "settled", "waiting"]
 
 
-async def test_another_users_reading_does_not_serve(desk: Desk) -> None:
-    await decide(desk, 3, decided=1)
-    desk.settings = replace(desk.settings, login="till.two")
-    assert await resume(desk, FRESH) == (True, 0)
+async def test_another_users_reading_does_not_serve(scripted: ScriptedClient) -> None:
+    await decide(scripted, 3, decided=1)
+    scripted.settings = replace(scripted.settings, login="till.two")
+    assert await resume(scripted, FRESH) == (True, 0)
 
 
-async def test_a_reading_that_did_not_come_to_its_end_does_not_serve(desk: Desk) -> None:
-    await decide(desk, 3, decided=1)
-    desk.now[0] += timedelta(seconds=60)
-    desk.cut_short, desk.cut_short_of = 1, "ISSUE-BADGE"
-    await poll(desk)
-    assert await resume(desk, FRESH) == (True, 0)
+async def test_a_reading_that_did_not_come_to_its_end_does_not_serve(scripted: ScriptedClient) -> None:
+    await decide(scripted, 3, decided=1)
+    scripted.now[0] += timedelta(seconds=60)
+    scripted.cut_short, scripted.cut_short_of = 1, "ISSUE-BADGE"
+    await poll(scripted)
+    assert await resume(scripted, FRESH) == (True, 0)
 
 
-async def test_the_reading_that_the_ledger_knows_is_the_triggers(desk: Desk) -> None:
+async def test_the_reading_that_the_ledger_knows_is_the_triggers(scripted: ScriptedClient) -> None:
     """It counts from when it began."""
-    await decide(desk, 1, decided=0)
-    with desk.ledger.read() as tx:
-        reading = scans.whole_reading(tx, desk.settings.account, desk.settings.sender, within=FRESH)
+    await decide(scripted, 1, decided=0)
+    with scripted.ledger.read() as tx:
+        reading = scans.whole_reading(tx, scripted.settings.account, scripted.settings.sender, within=FRESH)
     assert reading is not None
-    assert (reading.begun_at, reading.pages) == (desk.now[0], 1)
+    assert (reading.begun_at, reading.pages) == (scripted.now[0], 1)

@@ -32,7 +32,7 @@ from tests.unit.api.scripted import REQUEST, errors, platform, reply
 ONE, TWO = CUSTOMERS = (900001, 900002)
 
 
-class Word(StrEnum):
+class PostResult(StrEnum):
     """What a POST became."""
 
     ACCEPTED = "accepted"
@@ -45,73 +45,73 @@ class Word(StrEnum):
     IN_DOUBT = "in doubt"
 
 
-_OF_ERROR: dict[type[Exception], Word] = {
-    NotTaken: Word.NOT_TAKEN,
-    RateLimited: Word.LIMITED,
-    Unauthorized: Word.UNAUTHORIZED,
-    RequestRefused: Word.REFUSED,
-    EverythingRefused: Word.EVERYTHING,
-    InDoubt: Word.IN_DOUBT,
+_OF_ERROR: dict[type[Exception], PostResult] = {
+    NotTaken: PostResult.NOT_TAKEN,
+    RateLimited: PostResult.LIMITED,
+    Unauthorized: PostResult.UNAUTHORIZED,
+    RequestRefused: PostResult.REFUSED,
+    EverythingRefused: PostResult.EVERYTHING,
+    InDoubt: PostResult.IN_DOUBT,
 }
 
 HTML = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
 OTHERS = row() | {"details": {"IntouchAPITask-Payload": inner(key="cb1.vip.another")}}
 AUTO = row("approved", IntouchAPITask_Output=bulk(item(ONE), item(TWO)))
 
-POSTS: list[tuple[str, Reply | BaseException, Word]] = [
-    ("parked on the checker", reply(200, {"data": row()}), Word.ACCEPTED),
-    ("201", reply(201, {"data": row()}), Word.ACCEPTED),
-    ("errors null, warnings null", reply(200, {"data": row(), "errors": None, "warnings": None}), Word.ACCEPTED),
-    ("errors []", reply(200, {"data": row(), "errors": []}), Word.ACCEPTED),
-    ("a warning 900", reply(200, {"data": row(), "warnings": [{"code": 900}]}), Word.ACCEPTED),
-    ("a node of a custom workflow", reply(200, {"data": row("ManagerApproval")}), Word.ACCEPTED),
-    ("the id as it is, no UUID", reply(200, {"data": row() | {"requestId": 4711}}), Word.ACCEPTED),
-    ("no details at all", reply(200, {"data": row() | {"details": None}}), Word.ACCEPTED),
-    ("queryParams not echoed, customers a bare number", reply(200, {"data": row()}), Word.ACCEPTED),
-    ("executed by Connect+ or an auto-approval flag", reply(200, {"data": AUTO}), Word.EXECUTED),
-    ("failed at once", reply(200, {"data": row("failed")}), Word.EXECUTED),
-    ("another request's key", reply(200, {"data": OTHERS}), Word.IN_DOUBT),
-    ("4001, authorisation unavailable", reply(503, errors(4001)), Word.NOT_TAKEN),
-    ("no connection", ConnectFailed("no connection"), Word.NOT_TAKEN),
-    ("429", reply(429, errors(429)), Word.LIMITED),
-    ("429 with HTML", reply(429, HTML), Word.LIMITED),
-    ("401", reply(401, errors(401)), Word.UNAUTHORIZED),
-    ("2013, bad credential or identity service", reply(400, errors(2013)), Word.UNAUTHORIZED),
-    ("2008, invalid payload", reply(400, errors(2008)), Word.REFUSED),
-    ("2014 under 200", reply(200, errors(2014)), Word.REFUSED),
-    ("1060, too many", reply(400, errors(1060)), Word.REFUSED),
-    ("413 without a body", reply(413, b""), Word.REFUSED),
-    ("2001, no permission", reply(403, errors(2001)), Word.EVERYTHING),
-    ("2005, organisation", reply(400, {"errors": {"code": "2005", "message": "org"}}), Word.EVERYTHING),
-    ("2021 in a status object", reply(200, {"status": {"code": 2021.0, "success": "false"}}), Word.EVERYTHING),
-    ("4000, access denied", reply(403, errors(4000)), Word.EVERYTHING),
-    ("404 in an envelope", reply(404, errors(404)), Word.EVERYTHING),
-    ("809, the key is known", reply(400, errors(809)), Word.IN_DOUBT),
-    ("2002, completed already", reply(400, errors(2002)), Word.IN_DOUBT),
-    ("2008 beside 809", reply(400, errors(2008, 809)), Word.IN_DOUBT),
-    ("200 and HTML", reply(200, HTML), Word.IN_DOUBT),
-    ("200 and half a JSON", reply(200, b'{"data": {"requestId": "4355e800-e71c'), Word.IN_DOUBT),
-    ("200 and null", reply(200, b"null"), Word.IN_DOUBT),
-    ("200 without an id", reply(200, {"data": row() | {"requestId": " "}}), Word.IN_DOUBT),
-    ("204", reply(204, b""), Word.IN_DOUBT),
-    ("a redirect to a login page", reply(302, b"", Location="https://login.example"), Word.IN_DOUBT),
-    ("500 that names the request", reply(500, {"data": row()}), Word.IN_DOUBT),
-    ("503 without a code", reply(503, HTML), Word.IN_DOUBT),
-    ("520 of the edge", reply(520, HTML), Word.IN_DOUBT),
-    ("a body that ends early", TransportFailed("no whole answer"), Word.IN_DOUBT),
+POSTS: list[tuple[str, Reply | BaseException, PostResult]] = [
+    ("parked on the checker", reply(200, {"data": row()}), PostResult.ACCEPTED),
+    ("201", reply(201, {"data": row()}), PostResult.ACCEPTED),
+    ("errors null, warnings null", reply(200, {"data": row(), "errors": None, "warnings": None}), PostResult.ACCEPTED),
+    ("errors []", reply(200, {"data": row(), "errors": []}), PostResult.ACCEPTED),
+    ("a warning 900", reply(200, {"data": row(), "warnings": [{"code": 900}]}), PostResult.ACCEPTED),
+    ("a node of a custom workflow", reply(200, {"data": row("ManagerApproval")}), PostResult.ACCEPTED),
+    ("the id as it is, no UUID", reply(200, {"data": row() | {"requestId": 4711}}), PostResult.ACCEPTED),
+    ("no details at all", reply(200, {"data": row() | {"details": None}}), PostResult.ACCEPTED),
+    ("queryParams not echoed, customers a bare number", reply(200, {"data": row()}), PostResult.ACCEPTED),
+    ("executed by Connect+ or an auto-approval flag", reply(200, {"data": AUTO}), PostResult.EXECUTED),
+    ("failed at once", reply(200, {"data": row("failed")}), PostResult.EXECUTED),
+    ("another request's key", reply(200, {"data": OTHERS}), PostResult.IN_DOUBT),
+    ("4001, authorisation unavailable", reply(503, errors(4001)), PostResult.NOT_TAKEN),
+    ("no connection", ConnectFailed("no connection"), PostResult.NOT_TAKEN),
+    ("429", reply(429, errors(429)), PostResult.LIMITED),
+    ("429 with HTML", reply(429, HTML), PostResult.LIMITED),
+    ("401", reply(401, errors(401)), PostResult.UNAUTHORIZED),
+    ("2013, bad credential or identity service", reply(400, errors(2013)), PostResult.UNAUTHORIZED),
+    ("2008, invalid payload", reply(400, errors(2008)), PostResult.REFUSED),
+    ("2014 under 200", reply(200, errors(2014)), PostResult.REFUSED),
+    ("1060, too many", reply(400, errors(1060)), PostResult.REFUSED),
+    ("413 without a body", reply(413, b""), PostResult.REFUSED),
+    ("2001, no permission", reply(403, errors(2001)), PostResult.EVERYTHING),
+    ("2005, organisation", reply(400, {"errors": {"code": "2005", "message": "org"}}), PostResult.EVERYTHING),
+    ("2021 in a status object", reply(200, {"status": {"code": 2021.0, "success": "false"}}), PostResult.EVERYTHING),
+    ("4000, access denied", reply(403, errors(4000)), PostResult.EVERYTHING),
+    ("404 in an envelope", reply(404, errors(404)), PostResult.EVERYTHING),
+    ("809, the key is known", reply(400, errors(809)), PostResult.IN_DOUBT),
+    ("2002, completed already", reply(400, errors(2002)), PostResult.IN_DOUBT),
+    ("2008 beside 809", reply(400, errors(2008, 809)), PostResult.IN_DOUBT),
+    ("200 and HTML", reply(200, HTML), PostResult.IN_DOUBT),
+    ("200 and half a JSON", reply(200, b'{"data": {"requestId": "4355e800-e71c'), PostResult.IN_DOUBT),
+    ("200 and null", reply(200, b"null"), PostResult.IN_DOUBT),
+    ("200 without an id", reply(200, {"data": row() | {"requestId": " "}}), PostResult.IN_DOUBT),
+    ("204", reply(204, b""), PostResult.IN_DOUBT),
+    ("a redirect to a login page", reply(302, b"", Location="https://login.example"), PostResult.IN_DOUBT),
+    ("500 that names the request", reply(500, {"data": row()}), PostResult.IN_DOUBT),
+    ("503 without a code", reply(503, HTML), PostResult.IN_DOUBT),
+    ("520 of the edge", reply(520, HTML), PostResult.IN_DOUBT),
+    ("a body that ends early", TransportFailed("no whole answer"), PostResult.IN_DOUBT),
 ]
 
 
-@pytest.mark.parametrize(("answer", "word"), [each[1:] for each in POSTS], ids=[each[0] for each in POSTS])
-async def test_a_post(answer: Reply | BaseException, word: Word) -> None:
+@pytest.mark.parametrize(("answer", "result"), [each[1:] for each in POSTS], ids=[each[0] for each in POSTS])
+async def test_a_post(answer: Reply | BaseException, result: PostResult) -> None:
     wire = platform(answer)
     try:
         taken = await wire.client().submit(REQUEST)
     except tuple(_OF_ERROR) as error:
         said = _OF_ERROR[type(error)]
     else:
-        said = Word.EXECUTED if seen_in(taken).auto_approved else Word.ACCEPTED
-    assert said is word
+        said = PostResult.EXECUTED if seen_in(taken).auto_approved else PostResult.ACCEPTED
+    assert said is result
     assert len(wire.posts) == 1
 
 

@@ -21,7 +21,7 @@ from capillary.engine.runtime import Runtime
 from capillary.ledger import history, scans, unknown_keys
 from capillary.ledger.database import Transaction
 from capillary.ledger.history import GOES_BACK
-from tests.unit.engine.desk import NOON, SETTINGS, Desk, row
+from tests.unit.engine.scripted_client import NOON, SETTINGS, ScriptedClient, row
 
 DAY = timedelta(days=1)
 TODAY = NOON.date()
@@ -36,7 +36,7 @@ REFUSED = CallRefused(what="list of requests", reason="startDate is too old", ht
 class Platform:
     """A list that can be asked for days. `refuses` and `fails` look at the first and the last day asked for."""
 
-    desk: Desk
+    scripted: ScriptedClient
     rows: list[tuple[date, WorkflowRequest]] = field(default_factory=list)
     page_size: int = 2
     asked: list[tuple[date, date | None, int]] = field(default_factory=list)
@@ -111,11 +111,11 @@ class Platform:
     async def read(self, alive: Callable[[Transaction], None] = lambda _: None) -> None:
         async def sleep(seconds: float) -> None:
             self.slept.append(seconds)
-            self.desk.now[0] += timedelta(seconds=seconds)
+            self.scripted.now[0] += timedelta(seconds=seconds)
             self.on_sleep()
 
         runtime = Runtime(sleep=sleep, monotonic=lambda: 0.0, random=Random(1))  # noqa: S311 - no secret
-        await read_history(self.desk.ledger, cast("Client", self), runtime, alive=alive)
+        await read_history(self.scripted.ledger, cast("Client", self), runtime, alive=alive)
 
     def days_shown(self) -> set[date]:
         """Return the days that one of the answered calls asked for."""
@@ -127,25 +127,25 @@ class Platform:
 
 
 @pytest.fixture
-def platform(desk: Desk) -> Platform:
-    """A platform whose account the desk's ledger has never seen."""
-    with desk.ledger.write() as tx:
+def platform(scripted: ScriptedClient) -> Platform:
+    """A platform whose account the client's ledger has never seen."""
+    with scripted.ledger.write() as tx:
         tx.conn.exec_driver_sql("DELETE FROM badge_history")
-    return Platform(desk)
+    return Platform(scripted)
 
 
 def stands(platform: Platform) -> history.History:
-    with platform.desk.ledger.read() as tx:
+    with platform.scripted.ledger.read() as tx:
         return history.history(tx, ACCOUNT, SENDER)
 
 
 def unknown_key(platform: Platform) -> str | None:
-    with platform.desk.ledger.read() as tx:
+    with platform.scripted.ledger.read() as tx:
         return next((each.key for each in unknown_keys.unknown_keys(tx, ACCOUNT)), None)
 
 
 def unknown_keys_of(platform: Platform) -> set[str]:
-    with platform.desk.ledger.read() as tx:
+    with platform.scripted.ledger.read() as tx:
         return {each.key for each in unknown_keys.unknown_keys(tx, ACCOUNT)}
 
 
@@ -207,7 +207,7 @@ async def test_a_list_that_is_refused_as_a_whole_but_not_in_parts_is_read(platfo
 async def test_it_is_read_once_for_ever(platform: Platform) -> None:
     await platform.read()
     platform.asked.clear()
-    platform.desk.now[0] += timedelta(days=400)
+    platform.scripted.now[0] += timedelta(days=400)
     await platform.read()
     assert platform.asked == []
 
@@ -261,7 +261,7 @@ async def test_a_killed_reading_goes_on_where_it_was(platform: Platform) -> None
     assert at is not None
     assert at > killed_at
     platform.asked.clear()
-    platform.desk.now[0] += scans.LEASE  # a killed task keeps the turn for so long
+    platform.scripted.now[0] += scans.LEASE  # a killed task keeps the turn for so long
     await platform.read()
     assert min(first for first, last, _ in platform.asked if last) == at - DAY
     assert (FIRST - DAY, None, 0) in platform.asked, "what it had read does not count for the list as a whole"
@@ -298,9 +298,9 @@ async def test_a_reading_that_ended_in_the_future_is_done_again(
     platform: Platform, ahead: timedelta, *, again: bool
 ) -> None:
     """The clock was ahead then, and nobody knows when it was: a restored ledger sent what was sent after it."""
-    platform.desk.now[0] += ahead
+    platform.scripted.now[0] += ahead
     await platform.read()
-    platform.desk.now[0] -= ahead
+    platform.scripted.now[0] -= ahead
     platform.add(TODAY - 6 * DAY, KEY)
     asked = len(platform.asked)
     await platform.read()
@@ -383,7 +383,7 @@ async def test_what_a_person_called_not_ours_is_not_asked_for_again(platform: Pl
     platform.add(TODAY - 50 * DAY)
     platform.lean, platform.refuses_to_show = True, {"p-1"}
     settings = platform.settings
-    with platform.desk.ledger.write() as tx:
+    with platform.scripted.ledger.write() as tx:
         scans.note_not_ours(tx, settings.account, "p-1", by="a person")
     await platform.read()
     assert (unknown_keys_of(platform), platform.read_singly) == (set(), [])
@@ -430,7 +430,7 @@ async def test_a_day_that_never_gets_an_answer_ends_the_reading_by_name(platform
     bad = TODAY - 100 * DAY
     gone = PlatformUnavailable(what="list", reason="gateway timeout")
     platform.fails = lambda first, last: gone if first <= bad <= (last or TODAY) else None
-    with pytest.raises(ListCutShort, match=r"gives no answer to the list of [0-9-]+.*ledger import --dags"):
+    with pytest.raises(ListCutShort, match=r"does not answer when asked for the list of [0-9-]+.*ledger import --dags"):
         await platform.read()
     assert stands(platform).read_at is None
 
@@ -561,13 +561,13 @@ async def test_a_part_that_is_never_read_to_its_end_is_not_taken_as_read(platfor
 
 
 async def test_another_task_that_reads_is_waited_for(platform: Platform) -> None:
-    with platform.desk.ledger.write() as tx:
+    with platform.scripted.ledger.write() as tx:
         scans.lease(tx, ACCOUNT, by="another", older_than=timedelta(0))
     looks = iter(range(100))
 
     def the_other_is_through() -> None:
         if next(looks) == 3:
-            with platform.desk.ledger.write() as tx:
+            with platform.scripted.ledger.write() as tx:
                 history.take_as_read(tx, ACCOUNT, SENDER, since=TODAY)
 
     platform.on_sleep = the_other_is_through
@@ -578,7 +578,7 @@ async def test_another_task_that_reads_is_waited_for(platform: Platform) -> None
 
 
 async def test_a_reader_that_died_is_followed_by_the_one_who_waits(platform: Platform) -> None:
-    with platform.desk.ledger.write() as tx:
+    with platform.scripted.ledger.write() as tx:
         scans.lease(tx, ACCOUNT, by="dead", older_than=timedelta(0))
     await platform.read()
     assert sum(platform.slept) == pytest.approx(scans.LEASE.total_seconds(), abs=reading._TURN_LOOK_S)
@@ -600,9 +600,9 @@ async def test_a_reading_that_somebody_begins_again_is_read_again(platform: Plat
 
 
 async def test_what_this_ledger_knows_by_now_is_no_unknown_key(platform: Platform) -> None:
-    platform.desk.plan([1, 2, 3])
-    (request,) = platform.desk.requests()
+    platform.scripted.plan([1, 2, 3])
+    (request,) = platform.scripted.requests()
     platform.add(TODAY - 40 * DAY, request.request_key)
     await platform.read()
     assert unknown_key(platform) is None
-    assert platform.desk.statuses() == ["waiting"]
+    assert platform.scripted.statuses() == ["waiting"]

@@ -13,29 +13,29 @@ from capillary.engine.settle import OUTPUT_PATIENCE
 from capillary.engine.submit import submit_run
 from capillary.engine.upkeep import keep_account
 from capillary.engine.wait import advance
-from tests.unit.engine.desk import LEASE, Desk, row
+from tests.unit.engine.scripted_client import LEASE, ScriptedClient, row
 
 LATER = OUTPUT_PATIENCE + timedelta(seconds=1)
 ALL = Execution(200, tuple(BulkItem(n, "b" * 24, "ACTIVE", None, failed=False) for n in (1, 2, 3)), ())
 SOME = Execution(200, (*(ALL.items or ())[:2], BulkItem(3, None, None, 1026, failed=True)), ())
 
 
-async def send(desk: Desk, state: str, execution: Execution | None) -> None:
+async def send(scripted: ScriptedClient, state: str, execution: Execution | None) -> None:
     """Have one request sent that the reply names `p-named`, and decided as `p-1`."""
 
     async def named(request: IssueBadgeRequest) -> WorkflowRequest:
         return row("p-named", request.key)
 
-    plan = desk.plan((1, 2, 3))
-    desk.answers = [named]
-    await submit_run(desk.sender, desk.plan_id(plan.badge_run_id), lease=LEASE)
-    desk.taken = []
-    desk.listed = [replace(row("p-1", desk.requests()[0].request_key, state, human=True), execution=execution)]
+    plan = scripted.plan((1, 2, 3))
+    scripted.answers = [named]
+    await submit_run(scripted.sender, scripted.plan_id(plan.badge_run_id), lease=LEASE)
+    scripted.taken = []
+    scripted.listed = [replace(row("p-1", scripted.requests()[0].request_key, state, human=True), execution=execution)]
 
 
-async def look(desk: Desk, *, after: timedelta = LATER) -> None:
-    desk.now[0] += after
-    await advance(desk.sender, desk.plan_id(1), reader="a worker", lease=LEASE)
+async def look(scripted: ScriptedClient, *, after: timedelta = LATER) -> None:
+    scripted.now[0] += after
+    await advance(scripted.sender, scripted.plan_id(1), reader="a worker", lease=LEASE)
 
 
 @pytest.mark.parametrize(
@@ -49,56 +49,62 @@ async def look(desk: Desk, *, after: timedelta = LATER) -> None:
     ids=["all enrolled", "one refused", "rejected", "failed"],
 )
 async def test_it_is_settled_by_what_carries_its_key_and_only_an_enrolment_counts(
-    desk: Desk, state: str, execution: Execution | None, outcomes: dict[str, int], caplog: pytest.LogCaptureFixture
+    scripted: ScriptedClient,
+    state: str,
+    execution: Execution | None,
+    outcomes: dict[str, int],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Nobody can tell what the other one did, if there ever was one."""
-    await send(desk, state, execution)
-    await look(desk)
-    assert (desk.statuses(), desk.outcomes()) == (["settled"], outcomes)
-    assert "the platform does not know p-named, which stood for it, too" in caplog.text
+    await send(scripted, state, execution)
+    await look(scripted)
+    assert (scripted.statuses(), scripted.outcomes()) == (["settled"], outcomes)
+    assert "the platform does not know p-named, which was recorded for it, too" in caplog.text
 
 
-async def test_the_upkeep_settles_it_as_well(desk: Desk) -> None:
-    await send(desk, "approved", ALL)
-    desk.now[0] += LATER
-    await keep_account(desk.sender, reader="the upkeep")
-    assert desk.outcomes() == {"enrolled": 3}
+async def test_the_upkeep_settles_it_as_well(scripted: ScriptedClient) -> None:
+    await send(scripted, "approved", ALL)
+    scripted.now[0] += LATER
+    await keep_account(scripted.sender, reader="the upkeep")
+    assert scripted.outcomes() == {"enrolled": 3}
 
 
-async def test_it_is_waited_for_as_long_as_it_may_still_show(desk: Desk) -> None:
-    await send(desk, "approved", ALL)
-    await look(desk, after=OUTPUT_PATIENCE - timedelta(minutes=1))
-    assert desk.statuses() == ["waiting"]
-    await look(desk, after=timedelta(minutes=1))
-    assert desk.statuses() == ["settled"]
+async def test_it_is_waited_for_as_long_as_it_may_still_show(scripted: ScriptedClient) -> None:
+    await send(scripted, "approved", ALL)
+    await look(scripted, after=OUTPUT_PATIENCE - timedelta(minutes=1))
+    assert scripted.statuses() == ["waiting"]
+    await look(scripted, after=timedelta(minutes=1))
+    assert scripted.statuses() == ["settled"]
 
 
 @pytest.mark.parametrize("how", ["refused", "unreadable", "there and undecided", "the other one undecided"])
-async def test_without_the_platforms_word_that_there_is_none_it_waits(desk: Desk, how: str) -> None:
-    await send(desk, "approved", ALL)
+async def test_without_the_platforms_word_that_there_is_none_it_waits(scripted: ScriptedClient, how: str) -> None:
+    await send(scripted, "approved", ALL)
     if how == "refused":
-        desk.refused_reads = {"p-named"}
+        scripted.refused_reads = {"p-named"}
     elif how == "unreadable":
-        desk.unreadable_reads = {"p-named"}
+        scripted.unreadable_reads = {"p-named"}
     elif how == "there and undecided":
-        desk.unlisted = [row("p-named", desk.requests()[0].request_key)]
+        scripted.unlisted = [row("p-named", scripted.requests()[0].request_key)]
     else:
-        desk.listed = [replace(each, state="AdminTask", execution=None) for each in desk.listed]
-    await look(desk, after=timedelta(days=1))
-    assert (desk.statuses(), desk.outcomes()) == (["waiting"], {None: 3})
+        scripted.listed = [replace(each, state="AdminTask", execution=None) for each in scripted.listed]
+    await look(scripted, after=timedelta(days=1))
+    assert (scripted.statuses(), scripted.outcomes()) == (["waiting"], {None: 3})
 
 
 @pytest.mark.parametrize("state", ["AdminTask", "rejected", "approved"])
-async def test_one_that_shows_after_all_is_read_before_the_request_is_settled_again(desk: Desk, state: str) -> None:
-    await send(desk, "rejected", None)
-    await look(desk)
-    late = replace(row("p-named", desk.requests()[0].request_key, state, human=state != "AdminTask"), execution=ALL)
-    desk.listed.append(late if state == "approved" else replace(late, execution=None))
-    await keep_account(desk.sender, reader="the upkeep")
+async def test_one_that_shows_after_all_is_read_before_the_request_is_settled_again(
+    scripted: ScriptedClient, state: str
+) -> None:
+    await send(scripted, "rejected", None)
+    await look(scripted)
+    late = replace(row("p-named", scripted.requests()[0].request_key, state, human=state != "AdminTask"), execution=ALL)
+    scripted.listed.append(late if state == "approved" else replace(late, execution=None))
+    await keep_account(scripted.sender, reader="the upkeep")
     ends = {
         "AdminTask": ("waiting", "unconfirmed"),
         "rejected": ("settled", "rejected"),
         "approved": ("settled", "enrolled"),
     }
     status, outcome = ends[state]
-    assert (desk.statuses(), desk.outcomes()) == ([status], {outcome: 3})
+    assert (scripted.statuses(), scripted.outcomes()) == ([status], {outcome: 3})

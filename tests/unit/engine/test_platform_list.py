@@ -22,7 +22,7 @@ from capillary.engine.platform_list import (
     read_every_type,
     read_list,
 )
-from tests.unit.engine.desk import SETTINGS, row
+from tests.unit.engine.scripted_client import SETTINGS, row
 
 
 def page(ids: str, number: int, total: int, *, unreadable: int = 0, pages: int = 2) -> Page:

@@ -18,7 +18,7 @@ from capillary.engine.submit import submit_run
 from capillary.engine.upkeep import keep_account
 from capillary.engine.wait import Advanced, advance
 from capillary.engine.watch import watch_in_turn
-from tests.unit.engine.desk import LEASE, Desk, row
+from tests.unit.engine.scripted_client import LEASE, ScriptedClient, row
 
 CUSTOMERS = (1, 2, 3)
 
@@ -36,17 +36,19 @@ WHOLE = output(*map(line, CUSTOMERS))
 BROKEN = Execution(200, None, ())
 
 
-async def send(desk: Desk, execution: Execution | None, *, whole: Execution | None = None, requests: int = 1) -> None:
+async def send(
+    scripted: ScriptedClient, execution: Execution | None, *, whole: Execution | None = None, requests: int = 1
+) -> None:
     """Have requests of three customers each decided; the list shows one output of each and a single read another."""
     customers = range(1, 3 * requests + 1)
-    planned = desk.plan(customers, "the run")
-    await submit_run(desk.sender, desk.plan_id(planned.badge_run_id), lease=LEASE)
-    for number, request in enumerate(desk.requests(), start=1):
+    planned = scripted.plan(customers, "the run")
+    await submit_run(scripted.sender, scripted.plan_id(planned.badge_run_id), lease=LEASE)
+    for number, request in enumerate(scripted.requests(), start=1):
         shown = replace(row(f"p-{number}", request.request_key, "approved", human=True), customers=None)
-        desk.listed.append(replace(shown, execution=_of(number, execution)))
+        scripted.listed.append(replace(shown, execution=_of(number, execution)))
         if whole is not None:
-            desk.whole[f"p-{number}"] = replace(shown, execution=_of(number, whole))
-    desk.events.clear()
+            scripted.whole[f"p-{number}"] = replace(shown, execution=_of(number, whole))
+    scripted.events.clear()
 
 
 def _of(number: int, execution: Execution | None) -> Execution | None:
@@ -59,15 +61,15 @@ def _of(number: int, execution: Execution | None) -> Execution | None:
     )
 
 
-async def look(desk: Desk, *, after: timedelta = timedelta(0)) -> Advanced:
+async def look(scripted: ScriptedClient, *, after: timedelta = timedelta(0)) -> Advanced:
     """A worker looks."""
-    desk.now[0] += after
-    desk.events.clear()
-    return await advance(desk.sender, desk.plan_id(1), reader="a worker", lease=LEASE)
+    scripted.now[0] += after
+    scripted.events.clear()
+    return await advance(scripted.sender, scripted.plan_id(1), reader="a worker", lease=LEASE)
 
 
-def singly(desk: Desk) -> list[str]:
-    return sorted(event.removeprefix("read ") for event in desk.events if event.startswith("read "))
+def singly(scripted: ScriptedClient) -> list[str]:
+    return sorted(event.removeprefix("read ") for event in scripted.events if event.startswith("read "))
 
 
 @pytest.mark.parametrize(
@@ -79,34 +81,34 @@ def singly(desk: Desk) -> list[str]:
     ids=["all enrolled", "every clear word"],
 )
 async def test_a_whole_list_settles_by_itself_and_costs_no_other_call(
-    desk: Desk, lines: tuple[BulkItem, ...], outcomes: dict[str, int]
+    scripted: ScriptedClient, lines: tuple[BulkItem, ...], outcomes: dict[str, int]
 ) -> None:
-    await send(desk, output(*lines), requests=4)
-    assert (await look(desk)).wait.is_over
-    assert desk.events == ["list"]
-    assert desk.outcomes() == {outcome: 4 * count for outcome, count in outcomes.items()}
+    await send(scripted, output(*lines), requests=4)
+    assert (await look(scripted)).wait.is_over
+    assert scripted.events == ["list"]
+    assert scripted.outcomes() == {outcome: 4 * count for outcome, count in outcomes.items()}
 
 
-async def test_a_rejected_row_settles_by_itself(desk: Desk) -> None:
-    await send(desk, None)
-    desk.listed = [replace(each, state="rejected") for each in desk.listed]
-    assert (await look(desk)).wait.is_over
-    assert desk.events == ["list"]
-    assert desk.outcomes() == {"rejected": 3}
+async def test_a_rejected_row_settles_by_itself(scripted: ScriptedClient) -> None:
+    await send(scripted, None)
+    scripted.listed = [replace(each, state="rejected") for each in scripted.listed]
+    assert (await look(scripted)).wait.is_over
+    assert scripted.events == ["list"]
+    assert scripted.outcomes() == {"rejected": 3}
 
 
-async def test_a_failed_request_that_the_platform_executes_again_is_settled_again(desk: Desk) -> None:
+async def test_a_failed_request_that_the_platform_executes_again_is_settled_again(scripted: ScriptedClient) -> None:
     """Nothing of it was enrolled when it failed; an outcome that was right then is not the last word."""
-    await send(desk, Execution(401, None, (401,)))
-    approved = desk.listed
-    desk.listed = [replace(each, state="failed") for each in approved]
-    assert (await look(desk)).wait.is_over
-    assert desk.outcomes() == {"failed": 3}
-    desk.listed = [replace(each, execution=WHOLE) for each in approved]
-    await keep_account(desk.sender, reader="the upkeep")
-    assert desk.outcomes() == {"enrolled": 3}
-    await keep_account(desk.sender, reader="the upkeep")
-    assert desk.outcomes() == {"enrolled": 3}
+    await send(scripted, Execution(401, None, (401,)))
+    approved = scripted.listed
+    scripted.listed = [replace(each, state="failed") for each in approved]
+    assert (await look(scripted)).wait.is_over
+    assert scripted.outcomes() == {"failed": 3}
+    scripted.listed = [replace(each, execution=WHOLE) for each in approved]
+    await keep_account(scripted.sender, reader="the upkeep")
+    assert scripted.outcomes() == {"enrolled": 3}
+    await keep_account(scripted.sender, reader="the upkeep")
+    assert scripted.outcomes() == {"enrolled": 3}
 
 
 LEAN: list[tuple[str, Execution | None]] = [
@@ -128,131 +130,143 @@ LEAN: list[tuple[str, Execution | None]] = [
 @pytest.mark.parametrize("execution", [each[1] for each in LEAN], ids=[each[0] for each in LEAN])
 @pytest.mark.parametrize("after", [timedelta(0), OUTPUT_PATIENCE, timedelta(days=3)])
 async def test_what_the_list_leaves_out_a_single_read_shows(
-    desk: Desk, execution: Execution | None, after: timedelta
+    scripted: ScriptedClient, execution: Execution | None, after: timedelta
 ) -> None:
-    await send(desk, execution, whole=WHOLE, requests=2)
+    await send(scripted, execution, whole=WHOLE, requests=2)
     await watch_in_turn(
-        desk.ledger, desk.sender.client, desk.sender.runtime, reader="a trigger", older_than=after, settle=False
+        scripted.ledger,
+        scripted.sender.client,
+        scripted.sender.runtime,
+        reader="a trigger",
+        older_than=after,
+        settle=False,
     )
-    assert singly(desk) == [], "a trigger records and reads nothing else"
-    assert (await look(desk, after=after)).wait.is_over
-    assert singly(desk) == ["p-1", "p-2"], "each once"
-    assert desk.outcomes() == {"enrolled": 6}
+    assert singly(scripted) == [], "a trigger records and reads nothing else"
+    assert (await look(scripted, after=after)).wait.is_over
+    assert singly(scripted) == ["p-1", "p-2"], "each once"
+    assert scripted.outcomes() == {"enrolled": 6}
 
 
 @pytest.mark.parametrize("shown", [(), (1,), (1, 2)])
 async def test_a_cut_echo_in_the_list_is_no_alarm(
-    desk: Desk, shown: tuple[int, ...], caplog: pytest.LogCaptureFixture
+    scripted: ScriptedClient, shown: tuple[int, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    await send(desk, WHOLE)
-    desk.whole = {each.platform_request_id: each for each in desk.listed}
-    desk.listed = [replace(each, customers=shown) for each in desk.listed]
-    assert (await look(desk)).wait.is_over
-    assert desk.outcomes() == {"enrolled": 3}
+    await send(scripted, WHOLE)
+    scripted.whole = {each.platform_request_id: each for each in scripted.listed}
+    scripted.listed = [replace(each, customers=shown) for each in scripted.listed]
+    assert (await look(scripted)).wait.is_over
+    assert scripted.outcomes() == {"enrolled": 3}
     assert "other customers" not in caplog.text
 
 
 async def test_other_customers_in_the_list_settle_nothing_whatever_a_single_read_shows(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    scripted: ScriptedClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await send(desk, WHOLE)
-    desk.whole = {each.platform_request_id: each for each in desk.listed}
-    desk.listed = [replace(each, customers=(1, 2, 4)) for each in desk.listed]
-    assert (await look(desk)).wait.decided == 1
-    assert desk.outcomes() == {None: 3}
+    await send(scripted, WHOLE)
+    scripted.whole = {each.platform_request_id: each for each in scripted.listed}
+    scripted.listed = [replace(each, customers=(1, 2, 4)) for each in scripted.listed]
+    assert (await look(scripted)).wait.decided == 1
+    assert scripted.outcomes() == {None: 3}
     assert "other customers under this key" in caplog.text
 
 
-async def test_only_a_single_read_gives_up_and_only_after_a_while(desk: Desk) -> None:
-    await send(desk, None)
-    assert (await look(desk)).wait.decided == 1
-    assert singly(desk) == ["p-1"], "once in a look"
-    assert (await look(desk, after=OUTPUT_PATIENCE - timedelta(seconds=1))).wait.decided == 1
-    assert (await look(desk, after=timedelta(seconds=1))).wait.is_over
-    assert desk.outcomes() == {"unconfirmed": 3}
+async def test_only_a_single_read_gives_up_and_only_after_a_while(scripted: ScriptedClient) -> None:
+    await send(scripted, None)
+    assert (await look(scripted)).wait.decided == 1
+    assert singly(scripted) == ["p-1"], "once in a look"
+    assert (await look(scripted, after=OUTPUT_PATIENCE - timedelta(seconds=1))).wait.decided == 1
+    assert (await look(scripted, after=timedelta(seconds=1))).wait.is_over
+    assert scripted.outcomes() == {"unconfirmed": 3}
 
 
-async def test_without_a_single_read_nobody_is_given_up(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    await send(desk, output(line(1)))
-    desk.refused_reads = {"p-1"}
+async def test_without_a_single_read_nobody_is_given_up(
+    scripted: ScriptedClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    await send(scripted, output(line(1)))
+    scripted.refused_reads = {"p-1"}
     for _ in range(3):
-        assert (await look(desk, after=timedelta(days=2))).wait.decided == 1
-    assert desk.outcomes() == {None: 3}
+        assert (await look(scripted, after=timedelta(days=2))).wait.decided == 1
+    assert scripted.outcomes() == {None: 3}
     assert "refuses to show request p-1" in caplog.text
 
 
-async def test_what_the_list_said_counts_beside_a_poorer_single_read(desk: Desk) -> None:
-    await send(desk, output(line(1), line(2)), whole=None)
+async def test_what_the_list_said_counts_beside_a_poorer_single_read(scripted: ScriptedClient) -> None:
+    await send(scripted, output(line(1), line(2)), whole=None)
     bare: Callable[[WorkflowRequest], WorkflowRequest] = lambda each: replace(each, execution=None)  # noqa: E731
-    desk.whole = {each.platform_request_id: bare(each) for each in desk.listed}
-    assert (await look(desk)).wait.decided == 1, "the output may still come"
-    assert (await look(desk, after=OUTPUT_PATIENCE)).wait.is_over
-    assert desk.outcomes() == {"enrolled": 2, "unconfirmed": 1}
+    scripted.whole = {each.platform_request_id: bare(each) for each in scripted.listed}
+    assert (await look(scripted)).wait.decided == 1, "the output may still come"
+    assert (await look(scripted, after=OUTPUT_PATIENCE)).wait.is_over
+    assert scripted.outcomes() == {"enrolled": 2, "unconfirmed": 1}
 
 
-async def test_a_single_read_that_is_cut_as_well_ends_it(desk: Desk) -> None:
-    await send(desk, output(line(1), line(2)))
-    assert (await look(desk)).wait.is_over
-    assert singly(desk) == ["p-1"]
-    assert desk.outcomes() == {"enrolled": 2, "unconfirmed": 1}
+async def test_a_single_read_that_is_cut_as_well_ends_it(scripted: ScriptedClient) -> None:
+    await send(scripted, output(line(1), line(2)))
+    assert (await look(scripted)).wait.is_over
+    assert singly(scripted) == ["p-1"]
+    assert scripted.outcomes() == {"enrolled": 2, "unconfirmed": 1}
 
 
 async def test_a_look_makes_so_many_single_reads_and_says_that_more_are_left(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (advancing, watching, upkeep):
         monkeypatch.setattr(module, "SINGLE_READS", 2)
-    await send(desk, None, whole=WHOLE, requests=5)
+    await send(scripted, None, whole=WHOLE, requests=5)
     left = []
     for _ in range(3):
-        advanced = await look(desk)
-        assert len(singly(desk)) <= 2
+        advanced = await look(scripted)
+        assert len(singly(scripted)) <= 2
         left.append((advanced.wait.decided, advanced.held_up))
     assert left == [(3, True), (1, True), (0, False)]
-    assert desk.outcomes() == {"enrolled": 15}
+    assert scripted.outcomes() == {"enrolled": 15}
 
 
 async def test_requests_that_no_single_read_settles_do_not_keep_the_others_waiting(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (advancing, watching):
         monkeypatch.setattr(module, "SINGLE_READS", 2)
-    await send(desk, None, whole=WHOLE, requests=5)
-    desk.refused_reads = {"p-1", "p-2", "p-3"}
+    await send(scripted, None, whole=WHOLE, requests=5)
+    scripted.refused_reads = {"p-1", "p-2", "p-3"}
     for _ in range(30):
-        await look(desk)
-    assert desk.outcomes() == {"enrolled": 6, None: 9}
+        await look(scripted)
+    assert scripted.outcomes() == {"enrolled": 6, None: 9}
 
 
-async def test_the_upkeep_reads_singly_what_no_living_run_waits_for(desk: Desk) -> None:
-    await send(desk, None, whole=WHOLE, requests=2)
-    kept = await keep_account(desk.sender, reader="the upkeep")
+async def test_the_upkeep_reads_singly_what_no_living_run_waits_for(scripted: ScriptedClient) -> None:
+    await send(scripted, None, whole=WHOLE, requests=2)
+    kept = await keep_account(scripted.sender, reader="the upkeep")
     assert kept.settled == 2
-    assert singly(desk) == ["p-1", "p-2"]
+    assert singly(scripted) == ["p-1", "p-2"]
 
 
-async def test_a_twin_that_still_waits_costs_no_single_read_in_every_look(desk: Desk) -> None:
-    await send(desk, None, whole=WHOLE)
-    desk.listed.append(row("p-twin", desk.requests()[0].request_key))
+async def test_a_twin_that_still_waits_costs_no_single_read_in_every_look(scripted: ScriptedClient) -> None:
+    await send(scripted, None, whole=WHOLE)
+    scripted.listed.append(row("p-twin", scripted.requests()[0].request_key))
     for _ in range(2):
-        await look(desk)
-        assert singly(desk) == []
-    desk.listed[-1] = replace(desk.listed[-1], state="rejected")
-    assert (await look(desk)).wait.is_over
-    assert singly(desk) == ["p-1", "p-twin"]
-    assert desk.outcomes() == {"enrolled": 3}
+        await look(scripted)
+        assert singly(scripted) == []
+    scripted.listed[-1] = replace(scripted.listed[-1], state="rejected")
+    assert (await look(scripted)).wait.is_over
+    assert singly(scripted) == ["p-1", "p-twin"]
+    assert scripted.outcomes() == {"enrolled": 3}
 
 
 @pytest.mark.parametrize("human", [True, False])
 async def test_details_that_the_list_leaves_out_say_nothing_of_a_human_and_a_single_read_does(
-    desk: Desk, human: bool
+    scripted: ScriptedClient, human: bool
 ) -> None:
-    await send(desk, WHOLE)
-    desk.whole = {each.platform_request_id: replace(each, human_decided=human) for each in desk.listed}
-    desk.listed = [replace(each, request_key=None, execution=None, human_decided=False) for each in desk.listed]
+    await send(scripted, WHOLE)
+    scripted.whole = {each.platform_request_id: replace(each, human_decided=human) for each in scripted.listed}
+    scripted.listed = [replace(each, request_key=None, execution=None, human_decided=False) for each in scripted.listed]
     await watch_in_turn(
-        desk.ledger, desk.sender.client, desk.sender.runtime, reader="a trigger", older_than=timedelta(0), settle=False
+        scripted.ledger,
+        scripted.sender.client,
+        scripted.sender.runtime,
+        reader="a trigger",
+        older_than=timedelta(0),
+        settle=False,
     )
-    assert [each.auto_approved for each in desk.sightings()] == [False]
-    assert (await look(desk)).wait.is_over
-    assert [each.auto_approved for each in desk.sightings()] == [not human]
+    assert [each.auto_approved for each in scripted.sightings()] == [False]
+    assert (await look(scripted)).wait.is_over
+    assert [each.auto_approved for each in scripted.sightings()] == [not human]

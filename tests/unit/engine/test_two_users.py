@@ -17,7 +17,7 @@ from capillary.engine.submit import Submitted, submit_run
 from capillary.engine.upkeep import keep_account
 from capillary.ledger import history, request_rows, scans, unknown_keys
 from capillary.ledger.schema import badge_request
-from tests.unit.engine.desk import LEASE, NOON, SETTINGS, Desk, row
+from tests.unit.engine.scripted_client import LEASE, NOON, SETTINGS, ScriptedClient, row
 
 KEY = "cb1.forgotten.0123456789abcdef0123456789abcdef"
 ONE, TWO = SETTINGS, replace(SETTINGS, login="till.two")
@@ -26,8 +26,8 @@ LONG_AGO = timedelta(days=90)
 
 
 @dataclass
-class OwnRowsDesk(Desk):
-    """A desk whose platform shows each till its own requests alone, from the day that is asked for."""
+class OwnRowsClient(ScriptedClient):
+    """A client whose platform shows each till its own requests alone, from the day that is asked for."""
 
     shown: dict[str, list[WorkflowRequest]] = field(default_factory=dict)
 
@@ -61,41 +61,41 @@ class OwnRowsDesk(Desk):
 
 
 @pytest.fixture
-def two(desk: Desk) -> OwnRowsDesk:
+def two(scripted: ScriptedClient) -> OwnRowsClient:
     """An account of two tills that this ledger has never seen; each has a run to submit."""
-    with desk.ledger.write() as tx:
+    with scripted.ledger.write() as tx:
         tx.conn.exec_driver_sql("DELETE FROM badge_history")
-    two = OwnRowsDesk(desk.ledger, desk.now)
+    two = OwnRowsClient(scripted.ledger, scripted.now)
     two.plan([1], "one")
     two.plan([2], "two")
     return two
 
 
-async def submit(two: OwnRowsDesk, user: object) -> Submitted:
+async def submit(two: OwnRowsClient, user: object) -> Submitted:
     """Submit a till's run with its connection."""
     two.take(user)
     return await submit_run(two.sender, two.plan_id(1 if user is ONE else 2), lease=LEASE)
 
 
-async def stop_by_two(two: OwnRowsDesk) -> None:
+async def stop_by_two(two: OwnRowsClient) -> None:
     """The second till is shown a key that the ledger does not know, and is refused."""
     two.show("till.two", row("p-0", KEY))
     with pytest.raises(LedgerBehind, match=f"^the platform holds request {KEY}, which this ledger does not know: "):
         await submit(two, TWO)
 
 
-def stopped_by(two: OwnRowsDesk) -> list[tuple[str, str]]:
+def stopped_by(two: OwnRowsClient) -> list[tuple[str, str]]:
     with two.ledger.read() as tx:
         return [(each.key, each.sender) for each in unknown_keys.unknown_keys(tx, SETTINGS.account)]
 
 
-async def test_the_first_reading_of_one_user_is_none_of_another(two: OwnRowsDesk) -> None:
+async def test_the_first_reading_of_one_user_is_none_of_another(two: OwnRowsClient) -> None:
     assert (await submit(two, ONE)).counts == {Sent.ACCEPTED: 1}
     await stop_by_two(two)
     assert [post.customers for post in two.posts] == [(1,)]
 
 
-async def test_another_user_is_stopped_too_and_told_whose_connection_helps(two: OwnRowsDesk) -> None:
+async def test_another_user_is_stopped_too_and_told_whose_connection_helps(two: OwnRowsClient) -> None:
     await stop_by_two(two)
     with pytest.raises(LedgerBehind) as caught:
         await submit(two, ONE)
@@ -110,7 +110,7 @@ async def test_another_user_is_stopped_too_and_told_whose_connection_helps(two: 
     assert two.posts == []
 
 
-async def test_the_readings_of_one_user_take_no_key_away_that_another_was_shown(two: OwnRowsDesk) -> None:
+async def test_the_readings_of_one_user_take_no_key_away_that_another_was_shown(two: OwnRowsClient) -> None:
     await stop_by_two(two)
     for _ in range(2):
         for user in (ONE, TWO):
@@ -120,7 +120,7 @@ async def test_the_readings_of_one_user_take_no_key_away_that_another_was_shown(
     assert two.posts == []
 
 
-async def test_the_user_that_was_shown_it_sees_that_it_was_rejected(two: OwnRowsDesk) -> None:
+async def test_the_user_that_was_shown_it_sees_that_it_was_rejected(two: OwnRowsClient) -> None:
     await stop_by_two(two)
     two.shown.clear()
     two.show("till.two", row("p-0", KEY, "rejected"))
@@ -130,7 +130,7 @@ async def test_the_user_that_was_shown_it_sees_that_it_was_rejected(two: OwnRows
     assert (await submit(two, ONE)).counts == {Sent.ACCEPTED: 1}
 
 
-async def test_while_its_user_reads_again_the_key_stops_the_others(two: OwnRowsDesk) -> None:
+async def test_while_its_user_reads_again_the_key_stops_the_others(two: OwnRowsClient) -> None:
     await stop_by_two(two)
     with two.ledger.write() as tx:
         history.read_again(tx, SETTINGS.account, TWO.sender)
@@ -140,7 +140,7 @@ async def test_while_its_user_reads_again_the_key_stops_the_others(two: OwnRowsD
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["imported", "not ours"])
-async def test_whoever_submits_sees_that_the_ledger_knows_the_key_by_now(two: OwnRowsDesk, known: bool) -> None:
+async def test_whoever_submits_sees_that_the_ledger_knows_the_key_by_now(two: OwnRowsClient, known: bool) -> None:
     planned = two.plan([3], "three", campaign="other").badge_run_id
     forgotten = next(each for each in two.requests() if each.badge_run_id == planned)
     with two.ledger.write() as tx:
@@ -156,7 +156,7 @@ async def test_whoever_submits_sees_that_the_ledger_knows_the_key_by_now(two: Ow
     assert stopped_by(two) == []
 
 
-async def imported(two: OwnRowsDesk, user: object, *, since: date) -> Imported:
+async def imported(two: OwnRowsClient, user: object, *, since: date) -> Imported:
     two.take(user)
     return await import_forgotten(
         two.ledger,
@@ -170,7 +170,7 @@ async def imported(two: OwnRowsDesk, user: object, *, since: date) -> Imported:
     )
 
 
-async def test_an_import_is_a_word_for_the_user_of_its_connection(two: OwnRowsDesk) -> None:
+async def test_an_import_is_a_word_for_the_user_of_its_connection(two: OwnRowsClient) -> None:
     with two.ledger.write() as tx:
         unknown_keys.note(tx, SETTINGS.account, TWO.sender, [KEY])
     done = await imported(two, ONE, since=TODAY)
@@ -184,7 +184,7 @@ async def test_an_import_is_a_word_for_the_user_of_its_connection(two: OwnRowsDe
     assert stopped_by(two) == [(KEY, TWO.sender)], "it stands on record, whatever a person says of older days"
 
 
-async def left_in_doubt(two: OwnRowsDesk) -> None:
+async def left_in_doubt(two: OwnRowsClient) -> None:
     sent_at = NOON - timedelta(hours=5)
     two.write(
         update(badge_request)
@@ -203,7 +203,7 @@ async def left_in_doubt(two: OwnRowsDesk) -> None:
         history.take_as_read(tx, SETTINGS.account, ONE.sender, since=TODAY)
 
 
-async def test_nothing_is_sent_again_by_a_user_that_has_not_read_the_list(two: OwnRowsDesk) -> None:
+async def test_nothing_is_sent_again_by_a_user_that_has_not_read_the_list(two: OwnRowsClient) -> None:
     await left_in_doubt(two)
     two.take(TWO)
     assert await resolve_doubt(two.sender) == Resolved(still_in_doubt=1)
@@ -212,7 +212,7 @@ async def test_nothing_is_sent_again_by_a_user_that_has_not_read_the_list(two: O
     assert await resolve_doubt(two.sender) == Resolved(sent_again=1)
 
 
-async def test_upkeep_reads_the_list_with_each_users_connection(two: OwnRowsDesk) -> None:
+async def test_upkeep_reads_the_list_with_each_users_connection(two: OwnRowsClient) -> None:
     await left_in_doubt(two)
     two.show("till.two", row("p-0", KEY))
     two.take(TWO)

@@ -19,13 +19,13 @@ from capillary.engine.submit import submit_run
 from capillary.engine.unreadable_rows import read_damaged
 from capillary.engine.watch import watch
 from capillary.ledger import scans
-from tests.unit.engine.desk import Desk, row
+from tests.unit.engine.scripted_client import ScriptedClient, row
 
 DAY = date(2026, 11, 1)
 NAME = "unreadable:0badcafe"
 
 
-class Damaged(Desk):
+class Damaged(ScriptedClient):
     """A platform whose list has one more row, without an id."""
 
     name = NAME
@@ -46,19 +46,19 @@ class Damaged(Desk):
 
 
 @pytest.fixture
-def damaged(desk: Desk) -> Damaged:
-    return Damaged(desk.ledger, desk.now)
+def damaged(scripted: ScriptedClient) -> Damaged:
+    return Damaged(scripted.ledger, scripted.now)
 
 
-async def submit(desk: Desk) -> dict[Sent, int]:
-    badge_run_id = desk.requests()[0].badge_run_id
-    done = await submit_run(desk.sender, desk.plan_id(badge_run_id), lease=timedelta(hours=6))
+async def submit(scripted: ScriptedClient) -> dict[Sent, int]:
+    badge_run_id = scripted.requests()[0].badge_run_id
+    done = await submit_run(scripted.sender, scripted.plan_id(badge_run_id), lease=timedelta(hours=6))
     return dict(done.counts)
 
 
-def say_it_is_not_ours(desk: Desk, name: str = NAME) -> None:
-    with desk.ledger.write() as tx:
-        scans.note_not_ours(tx, desk.settings.account, name, by="a person")
+def say_it_is_not_ours(scripted: ScriptedClient, name: str = NAME) -> None:
+    with scripted.ledger.write() as tx:
+        scans.note_not_ours(tx, scripted.settings.account, name, by="a person")
 
 
 async def test_a_row_without_an_id_that_is_somebody_elses_stops_nothing(damaged: Damaged) -> None:
@@ -105,36 +105,36 @@ async def test_nothing_in_doubt_is_sent_again_beside_one(damaged: Damaged) -> No
     assert (await resolve_doubt(damaged.sender)).sent_again == 1
 
 
-async def test_a_row_whose_state_is_damaged_is_read_singly_and_settled(desk: Desk) -> None:
-    desk.plan([1])
-    await submit(desk)
-    key = str(desk.requests()[0].request_key)
-    desk.unlisted = [row("p-1", key, "rejected")]
+async def test_a_row_whose_state_is_damaged_is_read_singly_and_settled(scripted: ScriptedClient) -> None:
+    scripted.plan([1])
+    await submit(scripted)
+    key = str(scripted.requests()[0].request_key)
+    scripted.unlisted = [row("p-1", key, "rejected")]
     shown = row("p-1", key, UNREADABLE_STATE)
 
     async def listed(**asked: object) -> Page:
         return Page((shown,), 0, 0, total_pages=1, total_elements=1)
 
-    desk.list_requests = listed  # type: ignore[method-assign]
-    watched = await watch(desk.ledger, cast("Client", desk), desk.sender.runtime)
-    assert (watched.settled, desk.statuses()) == (1, ["settled"])
+    scripted.list_requests = listed  # type: ignore[method-assign]
+    watched = await watch(scripted.ledger, cast("Client", scripted), scripted.sender.runtime)
+    assert (watched.settled, scripted.statuses()) == (1, ["settled"])
 
 
-async def test_one_that_stays_damaged_waits(desk: Desk) -> None:
-    desk.plan([1])
-    await submit(desk)
-    desk.listed = [row("p-1", str(desk.requests()[0].request_key), UNREADABLE_STATE)]
-    watched = await watch(desk.ledger, cast("Client", desk), desk.sender.runtime)
-    assert (watched.read.to_the_end, watched.settled, desk.statuses()) == (True, 0, ["waiting"])
+async def test_one_that_stays_damaged_waits(scripted: ScriptedClient) -> None:
+    scripted.plan([1])
+    await submit(scripted)
+    scripted.listed = [row("p-1", str(scripted.requests()[0].request_key), UNREADABLE_STATE)]
+    watched = await watch(scripted.ledger, cast("Client", scripted), scripted.sender.runtime)
+    assert (watched.read.to_the_end, watched.settled, scripted.statuses()) == (True, 0, ["waiting"])
 
 
-async def test_a_strangers_damaged_state_costs_no_call(desk: Desk) -> None:
+async def test_a_strangers_damaged_state_costs_no_call(scripted: ScriptedClient) -> None:
     rows = (
         row("p-8", "ERP-7", UNREADABLE_STATE),
         replace(row("p-9", None, UNREADABLE_STATE), wraps_issue_bulk=False),
     )
-    assert await read_damaged(cast("Client", desk), rows) == rows
-    assert desk.events == []
+    assert await read_damaged(cast("Client", scripted), rows) == rows
+    assert scripted.events == []
 
 
 async def test_rows_without_an_id_count_as_rows(damaged: Damaged) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from capillary.engine.verdict import Facts, OnFinding, Policy, judge
-from capillary.ledger.status import Outcome
 from capillary.wrong_fields import FieldsInvalid
+from tests.funnels import funnel_of, sound_funnel_of
 
 STRICT = Policy()
 LENIENT = Policy(
@@ -23,13 +23,11 @@ WARNING = Policy(
 )
 
 
-def run(open_: int = 0, discarded: int = 0, **more: Any) -> Facts:  # noqa: ANN401 - counts by name
+def run(
+    *, deadline_passed: bool = False, waiting_reason: str | None = None, known_through: str = "", **counts: int
+) -> Facts:
     """A run whose ledger adds up; outcomes are given by their word."""
-    outcomes = {outcome: more.pop(outcome.value) for outcome in Outcome if outcome.value in more}
-    planned = sum(outcomes.values()) + open_ + discarded
-    return Facts(
-        **{"eligible": planned, "planned": planned, "open": open_, "discarded": discarded, "outcomes": outcomes} | more
-    )
+    return Facts(sound_funnel_of(**counts), deadline_passed, waiting_reason, known_through)
 
 
 @pytest.mark.parametrize(
@@ -37,17 +35,17 @@ def run(open_: int = 0, discarded: int = 0, **more: Any) -> Facts:  # noqa: ANN4
     [
         (run(), STRICT, True, False, "the query returned nobody"),
         (run(eligible=40), STRICT, True, False, "none of the 40 eligible is new"),
-        (run(eligible=40, left_over=1), STRICT, True, False, "Nothing was planned; 1 customer left for the next run."),
+        (run(eligible=40, over_cap=1), STRICT, True, False, "Nothing was planned; 1 customer left for the next run."),
         (run(waiting_reason="a canary is open"), STRICT, True, False, "Nothing was planned: a canary is open."),
         (run(enrolled=3), STRICT, True, False, "All of 3 customers ended: 3 enrolled."),
         (run(enrolled=1), STRICT, True, False, "All of 1 customer ended: 1 enrolled."),
         (run(enrolled=2, already_enrolled=1), STRICT, True, False, "2 enrolled, 1 already_enrolled."),
-        (run(enrolled=3, left_over=5), STRICT, True, False, "5 customers left over the cap for the next run."),
+        (run(enrolled=3, over_cap=5), STRICT, True, False, "5 customers left over the cap for the next run."),
         (run(enrolled=3, deadline_passed=True), STRICT, True, False, "All of 3 customers ended"),
-        (run(3, requests_open=1), STRICT, False, False, "Not finished, 3 customers in 1 request still open: clear"),
-        (run(3, requests_open=2, waiting_reason="the account is paused"), STRICT, False, False, "(the account is paus"),
-        (run(1, requests_open=1, deadline_passed=True), STRICT, False, False, "The deadline has passed with 1 cust"),
-        (run(1, requests_open=1), LENIENT, False, False, "Not finished"),
+        (run(open=3, requests_open=1), STRICT, False, False, "Not finished, 3 customers in 1 request still open: cle"),
+        (run(open=3, requests_open=2, waiting_reason="the account is paused"), STRICT, False, False, "(the account is"),
+        (run(open=1, requests_open=1, deadline_passed=True), STRICT, False, False, "The deadline has passed with 1 cu"),
+        (run(open=1, requests_open=1), LENIENT, False, False, "Not finished"),
         (run(discarded=2), LENIENT, False, False, "2 customers never sent and given back"),
         (run(enrolled=2, failed=1), STRICT, False, False, "1 of 3 customers failed or not accepted: see"),
         (run(enrolled=2, not_accepted=1), STRICT, False, False, "1 of 3 customers failed or not accepted: see"),
@@ -59,17 +57,17 @@ def run(open_: int = 0, discarded: int = 0, **more: Any) -> Facts:  # noqa: ANN4
         (run(enrolled=2, unconfirmed=1), STRICT, False, False, "1 customer unconfirmed: look"),
         (run(enrolled=2, unconfirmed=1), WARNING, True, True, "Warning: 1 customer unconfirmed"),
         (run(enrolled=2, unconfirmed=1), LENIENT, True, False, "2 enrolled, 1 unconfirmed."),
-        (run(enrolled=2, auto_approved_requests=1), STRICT, False, False, "1 request approved without a human: turn"),
-        (run(enrolled=2, auto_approved_requests=2), WARNING, True, True, "Warning: 2 requests approved"),
-        (run(enrolled=2, auto_approved_requests=2), LENIENT, True, False, "All of 2 customers ended"),
+        (run(enrolled=2, requests_auto_approved=1), STRICT, False, False, "1 request approved without a human: turn"),
+        (run(enrolled=2, requests_auto_approved=2), WARNING, True, True, "Warning: 2 requests approved"),
+        (run(enrolled=2, requests_auto_approved=2), LENIENT, True, False, "All of 2 customers ended"),
         (run(enrolled=2, canary=True), STRICT, True, False, "All of 2 customers ended"),
-        (run(enrolled=2, canary=True, left_over=9), STRICT, True, False, "The canary passed: the next run takes the 9"),
-        (run(already_enrolled=2, canary=True, left_over=9), STRICT, True, False, "not proven yet"),
-        (run(enrolled=2, auto_approved_requests=1, canary=True, left_over=9), LENIENT, True, False, "not proven yet"),
-        (run(enrolled=2, unconfirmed=1, canary=True, left_over=9), LENIENT, True, False, "not proven yet"),
-        (run(2, requests_open=1, canary=True, left_over=9), STRICT, False, False, "is a canary again, 9 customers"),
-        (Facts(eligible=3, planned=3, outcomes={Outcome.ENROLLED: 2}), LENIENT, False, False, "3 planned, 2 accounted"),
-        (Facts(eligible=0, planned=0, open=1), LENIENT, False, False, "does not add up: 0 planned, 1 accounted"),
+        (run(enrolled=2, canary=True, over_cap=9), STRICT, True, False, "The canary passed: the next run takes the 9"),
+        (run(already_enrolled=2, canary=True, over_cap=9), STRICT, True, False, "not proven yet"),
+        (run(enrolled=2, requests_auto_approved=1, canary=True, over_cap=9), LENIENT, True, False, "not proven yet"),
+        (run(enrolled=2, unconfirmed=1, canary=True, over_cap=9), LENIENT, True, False, "not proven yet"),
+        (run(open=2, requests_open=1, canary=True, over_cap=9), STRICT, False, False, "is a canary again, 9 customers"),
+        (Facts(funnel_of(eligible=3, planned=3, enrolled=2)), LENIENT, False, False, "3 planned, 2 accounted"),
+        (Facts(funnel_of(open=1)), LENIENT, False, False, "does not add up: 0 planned, 1 accounted"),
     ],
 )
 def test_verdict(facts: Facts, policy: Policy, passed: bool, warned: bool, says: str) -> None:
@@ -83,14 +81,14 @@ def test_verdict(facts: Facts, policy: Policy, passed: bool, warned: bool, says:
 @pytest.mark.parametrize(
     ("facts", "passed"),
     [
-        (run(enrolled=2, canary=True, left_over=9), True),
+        (run(enrolled=2, canary=True, over_cap=9), True),
         (run(enrolled=2, canary=True), True),
-        (run(enrolled=2, left_over=9), False),
-        (run(already_enrolled=2, canary=True, left_over=9), False),
-        (run(enrolled=2, unconfirmed=1, canary=True, left_over=9), False),
-        (run(enrolled=2, auto_approved_requests=1, canary=True, left_over=9), False),
-        (run(enrolled=2, rejected=1, canary=True, left_over=9), True),
-        (run(canary=True, left_over=9, waiting_reason="a canary is open"), False),
+        (run(enrolled=2, over_cap=9), False),
+        (run(already_enrolled=2, canary=True, over_cap=9), False),
+        (run(enrolled=2, unconfirmed=1, canary=True, over_cap=9), False),
+        (run(enrolled=2, requests_auto_approved=1, canary=True, over_cap=9), False),
+        (run(enrolled=2, rejected=1, canary=True, over_cap=9), True),
+        (run(canary=True, over_cap=9, waiting_reason="a canary is open"), False),
     ],
     ids=[
         "rest left",
@@ -108,7 +106,7 @@ def test_a_canary_passed_only_where_it_proved_something(facts: Facts, passed: bo
 
 
 def test_a_failed_canary_did_not_pass() -> None:
-    assert not judge(run(enrolled=2, failed=1, canary=True, left_over=9), STRICT).canary_passed
+    assert not judge(run(enrolled=2, failed=1, canary=True, over_cap=9), STRICT).canary_passed
 
 
 def test_a_warning_comes_after_what_ended() -> None:
@@ -117,7 +115,7 @@ def test_a_warning_comes_after_what_ended() -> None:
 
 
 def test_what_fails_the_run_comes_before_what_it_warns_of() -> None:
-    facts = run(1, requests_open=1, enrolled=1, rejected=1, unconfirmed=1)
+    facts = run(open=1, requests_open=1, enrolled=1, rejected=1, unconfirmed=1)
 
     verdict = judge(facts, Policy(on_unconfirmed=OnFinding.WARN))
 

@@ -52,7 +52,7 @@ from capillary.ledger.settle import Ending, settle
 from capillary.ledger.spec import KEY_PREFIX, request_key
 from capillary.ledger.staging import InvalidRow, staging
 from capillary.ledger.status import Outcome
-from tests.unit.engine.desk import row
+from tests.unit.engine.scripted_client import row
 from tests.unit.ledger.orders import DOUBT, ORDER, SPEC, customers_of, is_empty, plan, requests_of, send
 
 #: Too long for every column, with NUL, with half of a surrogate pair, and all of it.

@@ -91,7 +91,8 @@ def test_a_promoted_standby_is_another_timeline_at_once_and_holds_claims(
     assert look(ledger, clock) is None
     before = told_by(ledger)
     connection = ("--host", socket_of(primary.url), "--port", str(primary.url.port or 5432), "--username", "postgres")
-    run(primary, "pg_basebackup", *connection, "--pgdata", str(folder / "data"), "--write-recovery-conf")
+    copy = ("--pgdata", str(folder / "data"), "--checkpoint", "fast", "--write-recovery-conf")
+    run(primary, "pg_basebackup", *connection, *copy)
     options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c port=5433"
     run(primary, "pg_ctl", "--pgdata", str(folder / "data"), "-o", options, "-l", str(folder / "log"), "-w", "start")
     try:

@@ -90,9 +90,9 @@ def test_a_temporary_table_in_the_session_ends_the_transaction(planned: URL, tab
             with pytest.raises(LedgerRefused, match=f"temporary tables of this session .*: {table}"):
                 assert_one_schema(conn)
         for look in (ledger.write, ledger.read):
-            with pytest.raises(LedgerUnavailable, match="the ledger's tables are others"), look():
+            with pytest.raises(LedgerUnavailable, match="the ledger's tables are not those"), look():
                 raise AssertionError("this must not be reached")
-        with pytest.raises(LedgerUnavailable, match="the ledger's tables are others"):
+        with pytest.raises(LedgerUnavailable, match="the ledger's tables are not those"):
             plan(ledger, range(1, 7), run("third"))
     with Ledger(planned) as ledger:
         known = plan(ledger, range(1, 7), run("third"))
@@ -220,7 +220,7 @@ def test_a_file_that_is_mounted_by_itself_is_refused(
 ) -> None:
     """As `docker run --volume /srv/ledger.db:/data/ledger.db` does: two containers planned fifty customers twice."""
     mounts(tmp_path, monkeypatch, ("/", "overlay"), (str(file), "ext4"))
-    with pytest.raises(LedgerRefused, match=r"is mounted by itself.*Mount the folder in its place"):
+    with pytest.raises(LedgerRefused, match=r"is mounted alone.*Mount the folder instead"):
         Ledger(f"sqlite:///{file}")
 
 
@@ -229,7 +229,7 @@ def test_a_link_to_a_file_that_is_mounted_by_itself_is_refused(
 ) -> None:
     (tmp_path / "link.db").symlink_to(file)
     mounts(tmp_path, monkeypatch, ("/", "overlay"), (str(file), "ext4"))
-    with pytest.raises(LedgerRefused, match="is mounted by itself"):
+    with pytest.raises(LedgerRefused, match="is mounted alone"):
         Ledger(f"sqlite:///{tmp_path / 'link.db'}")
 
 

@@ -38,7 +38,7 @@ from capillary.ledger.request_rows import (
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
 from capillary.ledger.server import told, unread_change
 from capillary.ledger.unknown_keys import UnknownKey, unknown_keys
-from tests.unit.engine.desk import LEASE, SETTINGS, Desk, row
+from tests.unit.engine.scripted_client import LEASE, SETTINGS, ScriptedClient, row
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import DOUBT, ORDER, SPEC, absence, plan, request, requests_of, run, send, snapshot
 from tests.unit.ledger.restore import Backup, back_up, restart_numbers
@@ -61,11 +61,11 @@ def empty(ledger: Ledger) -> Backup:
 
 
 @pytest.fixture
-def desk(ledger: Ledger, clock: Clock) -> Desk:
-    return Desk(ledger, [clock.now])
+def scripted(ledger: Ledger, clock: Clock) -> ScriptedClient:
+    return ScriptedClient(ledger, [clock.now])
 
 
-def of_desk(order: Order) -> Order:
+def of_the_account(order: Order) -> Order:
     return replace(order, spec=replace(SPEC, account=SETTINGS.account))
 
 
@@ -74,7 +74,7 @@ STRANGER: Final = run("stranger", campaign="another", occasion="another")
 
 def plan_stranger(ledger: Ledger) -> Plan:
     """Plan other customers of another campaign, which get the numbers of before."""
-    return plan(ledger, [91, 92, 93], of_desk(STRANGER))
+    return plan(ledger, [91, 92, 93], of_the_account(STRANGER))
 
 
 def sending_stranger(ledger: Ledger) -> Rows:
@@ -87,7 +87,7 @@ def sending_stranger(ledger: Ledger) -> Rows:
 
 def before(ledger: Ledger) -> PlanId:
     """Plan customers 1, 2 and 3 in request 1."""
-    made = plan(ledger, [1, 2, 3], of_desk(ORDER))
+    made = plan(ledger, [1, 2, 3], of_the_account(ORDER))
     assert made.plan_id is not None
     assert (made.badge_run_id, [each.id for each in requests_of(ledger, made)]) == (1, [1])
     return made.plan_id
@@ -178,157 +178,161 @@ def restored_in_mid_call(backup: Backup, then: Callable[[], object], end: object
 
 
 @pytest.mark.parametrize("end", ANSWERS.values(), ids=ANSWERS)
-async def test_no_late_answer_touches_the_stranger_who_has_the_number(desk: Desk, empty: Backup, end: object) -> None:
-    mine, stranger = before(desk.ledger), list[Rows]()
-    desk.answers = [restored_in_mid_call(empty, lambda: stranger.append(sending_stranger(desk.ledger)), end)]
+async def test_no_late_answer_touches_the_stranger_who_has_the_number(
+    scripted: ScriptedClient, empty: Backup, end: object
+) -> None:
+    mine, stranger = before(scripted.ledger), list[Rows]()
+    scripted.answers = [restored_in_mid_call(empty, lambda: stranger.append(sending_stranger(scripted.ledger)), end)]
     kind = EverythingRefused if isinstance(end, EverythingRefused) else PlanUnknown
     with pytest.raises(kind):
-        await submit_run(desk.sender, mine, lease=LEASE)
-    assert [snapshot(desk.ledger)] == stranger
-    assert len(desk.posts) == 1
+        await submit_run(scripted.sender, mine, lease=LEASE)
+    assert [snapshot(scripted.ledger)] == stranger
+    assert len(scripted.posts) == 1
 
 
-async def test_an_acceptance_of_before_is_nobodys_and_stops_submitting(desk: Desk, empty: Backup) -> None:
-    mine, stranger = before(desk.ledger), list[Rows]()
-    key = desk.requests()[0].request_key
-    desk.answers = [restored_in_mid_call(empty, lambda: stranger.append(sending_stranger(desk.ledger)), None)]
+async def test_an_acceptance_of_before_is_nobodys_and_stops_submitting(scripted: ScriptedClient, empty: Backup) -> None:
+    mine, stranger = before(scripted.ledger), list[Rows]()
+    key = scripted.requests()[0].request_key
+    scripted.answers = [restored_in_mid_call(empty, lambda: stranger.append(sending_stranger(scripted.ledger)), None)]
     with pytest.raises(PlanUnknown):
-        await submit_run(desk.sender, mine, lease=LEASE)
-    after = snapshot(desk.ledger)
+        await submit_run(scripted.sender, mine, lease=LEASE)
+    after = snapshot(scripted.ledger)
     left_out: Rows = {"badge_scan": [], "badge_unknown_key": []}
     assert {**after, **left_out} == {**stranger[0], **left_out}
-    with desk.ledger.read() as tx:
+    with scripted.ledger.read() as tx:
         assert unknown_keys(tx, SETTINGS.account) == (UnknownKey(key, SETTINGS.sender),)
-    later = plan(desk.ledger, [71], of_desk(run("later")))
+    later = plan(scripted.ledger, [71], of_the_account(run("later")))
     with pytest.raises(LedgerBehind, match=str(key)):
-        await submit_run(desk.sender, desk.plan_id(later.badge_run_id), lease=LEASE)
-    assert len(desk.posts) == 1
+        await submit_run(scripted.sender, scripted.plan_id(later.badge_run_id), lease=LEASE)
+    assert len(scripted.posts) == 1
 
 
 @pytest.mark.parametrize("number", [1, 2])
 async def test_an_acceptance_of_before_is_the_requests_that_has_its_key_now(
-    desk: Desk, empty: Backup, number: int
+    scripted: ScriptedClient, empty: Backup, number: int
 ) -> None:
-    mine = before(desk.ledger)
-    key = desk.requests()[0].request_key
+    mine = before(scripted.ledger)
+    key = scripted.requests()[0].request_key
 
     def planned_again() -> None:
         if number == 2:
-            sending_stranger(desk.ledger)
-        plan(desk.ledger, [1, 2, 3], of_desk(ORDER))
+            sending_stranger(scripted.ledger)
+        plan(scripted.ledger, [1, 2, 3], of_the_account(ORDER))
 
-    desk.answers = [restored_in_mid_call(empty, planned_again, None)]
+    scripted.answers = [restored_in_mid_call(empty, planned_again, None)]
     with pytest.raises(PlanUnknown):
-        await submit_run(desk.sender, mine, lease=LEASE)
-    (seen,) = desk.sightings()
-    found = request(desk.ledger, number)
+        await submit_run(scripted.sender, mine, lease=LEASE)
+    (seen,) = scripted.sightings()
+    found = request(scripted.ledger, number)
     assert (seen.platform_request_id, seen.request_id) == ("p-late", number)
     assert (found.request_key, found.status) == (key, "waiting")
 
 
-async def test_a_restore_between_two_requests_ends_the_task_with_a_sentence(desk: Desk, empty: Backup) -> None:
-    made = plan(desk.ledger, range(1, 7), of_desk(ORDER))
-    desk.answers = [restored_in_mid_call(empty, lambda: plan_stranger(desk.ledger), None)]
+async def test_a_restore_between_two_requests_ends_the_task_with_a_sentence(
+    scripted: ScriptedClient, empty: Backup
+) -> None:
+    made = plan(scripted.ledger, range(1, 7), of_the_account(ORDER))
+    scripted.answers = [restored_in_mid_call(empty, lambda: plan_stranger(scripted.ledger), None)]
     message = r"^the ledger has no plan 1 \(badge_run.id\): .* Clear the task that plans"
     assert made.plan_id is not None
     with pytest.raises(PlanUnknown, match=message):
-        await submit_run(desk.sender, made.plan_id, lease=LEASE)
-    assert (len(desk.posts), desk.statuses()) == (1, ["planned"])
+        await submit_run(scripted.sender, made.plan_id, lease=LEASE)
+    assert (len(scripted.posts), scripted.statuses()) == (1, ["planned"])
 
 
 @pytest.fixture
-def in_mid_reading(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[], object]]]:
+def in_mid_reading(scripted: ScriptedClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[], object]]]:
     """What happens while the platform's list is under way to its reader, once for each reading."""
     happens: list[Callable[[], object]] = []
-    read = Desk.list_requests
+    read = ScriptedClient.list_requests
 
-    async def list_requests(self: Desk, **options: Any) -> object:  # noqa: ANN401 - those of `list_requests`
+    async def list_requests(self: ScriptedClient, **options: Any) -> object:  # noqa: ANN401 - those of `list_requests`
         page = await read(self, **options)
         if happens:
             happens.pop(0)()
         return page
 
-    monkeypatch.setattr(Desk, "list_requests", list_requests)
+    monkeypatch.setattr(ScriptedClient, "list_requests", list_requests)
     yield happens
     assert happens == []
 
 
 @pytest.mark.parametrize("resends", [0, 2])
 async def test_a_doubt_of_before_is_not_judged_for_the_stranger(
-    desk: Desk, clock: Clock, empty: Backup, in_mid_reading: list[Callable[[], object]], resends: int
+    scripted: ScriptedClient, clock: Clock, empty: Backup, in_mid_reading: list[Callable[[], object]], resends: int
 ) -> None:
-    before(desk.ledger)
-    send(desk.ledger, 1)
-    desk.write(badge_request.update().values(sender=SETTINGS.sender, resends=resends))
+    before(scripted.ledger)
+    send(scripted.ledger, 1)
+    scripted.write(badge_request.update().values(sender=SETTINGS.sender, resends=resends))
     since = clock.now
     clock.advance(hours=2)
     stranger = list[Rows]()
 
     def restored() -> None:
         empty.put_back()
-        sending_stranger(desk.ledger)
+        sending_stranger(scripted.ledger)
         # As if it had been sent when the request of before was.
         doubt = {"last_sent_at": since, "doubt_from": since + DOUBT, "sender": SETTINGS.sender, "resends": resends}
-        desk.write(badge_request.update().values(first_sent_at=since, **doubt))
-        stranger.append(snapshot(desk.ledger))
+        scripted.write(badge_request.update().values(first_sent_at=since, **doubt))
+        stranger.append(snapshot(scripted.ledger))
 
     in_mid_reading.append(restored)
-    await resolve_doubt(desk.sender)
-    now = snapshot(desk.ledger)
+    await resolve_doubt(scripted.sender)
+    now = snapshot(scripted.ledger)
     # On PostgreSQL who asks for a claim writes down which server answered.
     assert [{**now, "badge_server": []}] == stranger
-    assert desk.posts == []
+    assert scripted.posts == []
 
 
 async def test_a_stranger_is_no_control_for_a_doubt_of_before(
-    desk: Desk, clock: Clock, empty: Backup, in_mid_reading: list[Callable[[], object]]
+    scripted: ScriptedClient, clock: Clock, empty: Backup, in_mid_reading: list[Callable[[], object]]
 ) -> None:
     """The reading showed request 2 of before; it is the stranger's number by now, who was sent later."""
-    plan(desk.ledger, [1], of_desk(ORDER))
-    send(desk.ledger, 1)
-    desk.write(badge_request.update().values(sender=SETTINGS.sender))
-    backup = back_up(desk.ledger)
-    other = plan(desk.ledger, [5], of_desk(run("control")))
-    desk.listed = [row("p-2", desk.requests()[1].request_key)]
-    assert [each.id for each in requests_of(desk.ledger, other)] == [2]
+    plan(scripted.ledger, [1], of_the_account(ORDER))
+    send(scripted.ledger, 1)
+    scripted.write(badge_request.update().values(sender=SETTINGS.sender))
+    backup = back_up(scripted.ledger)
+    other = plan(scripted.ledger, [5], of_the_account(run("control")))
+    scripted.listed = [row("p-2", scripted.requests()[1].request_key)]
+    assert [each.id for each in requests_of(scripted.ledger, other)] == [2]
     clock.advance(minutes=10)
 
     def restored() -> None:
         backup.put_back()
-        plan_stranger(desk.ledger)
-        send(desk.ledger, 2)
+        plan_stranger(scripted.ledger)
+        send(scripted.ledger, 2)
 
     in_mid_reading.append(restored)
-    assert (await resolve_doubt(desk.sender)).sent_again == 0
-    assert desk.posts == []
+    assert (await resolve_doubt(scripted.sender)).sent_again == 0
+    assert scripted.posts == []
 
 
 @pytest.mark.parametrize("stranger", [True, False])
 async def test_what_was_read_for_a_request_of_before_settles_nobody(
-    desk: Desk, empty: Backup, monkeypatch: pytest.MonkeyPatch, stranger: bool
+    scripted: ScriptedClient, empty: Backup, monkeypatch: pytest.MonkeyPatch, stranger: bool
 ) -> None:
-    before(desk.ledger)
-    send(desk.ledger, 1)
-    decided = row("p-1", desk.requests()[0].request_key, "rejected", human=True)
-    with desk.ledger.write() as tx:
+    before(scripted.ledger)
+    send(scripted.ledger, 1)
+    decided = row("p-1", scripted.requests()[0].request_key, "rejected", human=True)
+    with scripted.ledger.write() as tx:
         record_rows(tx, SETTINGS.account, SETTINGS.sender, [decided])
     then = list[Rows]()
 
-    async def read_request(_: Desk, __: str) -> WorkflowRequest:
+    async def read_request(_: ScriptedClient, __: str) -> WorkflowRequest:
         empty.put_back()
         if stranger:
-            plan_stranger(desk.ledger)
-            send(desk.ledger, 1)
-            key = desk.requests()[0].request_key
-            with desk.ledger.write() as tx:
+            plan_stranger(scripted.ledger)
+            send(scripted.ledger, 1)
+            key = scripted.requests()[0].request_key
+            with scripted.ledger.write() as tx:
                 record_rows(tx, SETTINGS.account, SETTINGS.sender, [row("p-2", key, "approved", human=True)])
-        then.append(snapshot(desk.ledger))
+        then.append(snapshot(scripted.ledger))
         return decided
 
-    monkeypatch.setattr(Desk, "read_request", read_request)
-    sender = desk.sender
-    assert await settle_by_reading(desk.ledger, sender.client, sender.runtime, [1]) == 0
-    assert [snapshot(desk.ledger)] == then
+    monkeypatch.setattr(ScriptedClient, "read_request", read_request)
+    sender = scripted.sender
+    assert await settle_by_reading(scripted.ledger, sender.client, sender.runtime, [1]) == 0
+    assert [snapshot(scripted.ledger)] == then
 
 
 # Plans ------------------------------------------------------------------------------------------------------
@@ -354,19 +358,19 @@ async def _open(sender: Sender, mine: PlanId) -> None:
 @pytest.mark.parametrize("act", [_submit, _wait, _trigger, _open])
 @pytest.mark.parametrize("lost", ["everything", "the token"])
 async def test_a_plan_is_opened_by_nobody_who_has_the_number_alone(
-    desk: Desk, empty: Backup, act: Callable[[Sender, PlanId], Awaitable[None]], lost: str
+    scripted: ScriptedClient, empty: Backup, act: Callable[[Sender, PlanId], Awaitable[None]], lost: str
 ) -> None:
-    mine = before(desk.ledger)
+    mine = before(scripted.ledger)
     if lost == "everything":
         empty.put_back()
-        plan_stranger(desk.ledger)
+        plan_stranger(scripted.ledger)
     else:
         mine = PlanId(mine.badge_run_id, "0" * 32)
-    now = snapshot(desk.ledger)
+    now = snapshot(scripted.ledger)
     with pytest.raises(PlanUnknown, match="no plan 1 "):
-        await act(desk.sender, mine)
-    assert snapshot(desk.ledger) == now
-    assert desk.events == []
+        await act(scripted.sender, mine)
+    assert snapshot(scripted.ledger) == now
+    assert scripted.events == []
 
 
 def test_every_plan_has_a_token_of_its_own_and_keeps_it(ledger: Ledger) -> None:

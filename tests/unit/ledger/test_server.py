@@ -31,7 +31,7 @@ from capillary.ledger.migrate import upgrade
 from capillary.ledger.request_rows import Claim
 from capillary.ledger.schema import badge_request, badge_run, badge_server
 from capillary.ledger.server import Change, Server, told, unread_change
-from tests.unit.engine.desk import LEASE, SETTINGS, Desk, row
+from tests.unit.engine.scripted_client import LEASE, SETTINGS, ScriptedClient, row
 from tests.unit.ledger.conftest import Clock, EmptyDatabase, migrated
 from tests.unit.ledger.orders import ORDER, SPEC, plan
 
@@ -132,9 +132,8 @@ def test_the_check_says_what_the_server_refuses_to_tell(ledger: Ledger, capsys: 
         theirs = ledger.url.set(username="may_not_ask").render_as_string(hide_password=False)
         assert main(["ledger", "check", "--url", theirs]) == 0
         assert capsys.readouterr().out.endswith(
-            ", as the code needs it; the server does not tell its system identifier: a failover or a restore may pass "
-            "unseen, so let nothing be submitted after one for post_timeout_s + visibility_lag_s (16 minutes by "
-            "default)\n"
+            ", as the code needs it; the server does not tell its system identifier, so a failover or a restore may go "
+            "unnoticed. After one, submit nothing for post_timeout_s + visibility_lag_s (16 minutes by default)\n"
         )
     finally:
         with ledger.write() as tx:
@@ -250,33 +249,35 @@ def test_a_clock_set_back_makes_the_wait_begin_again_and_not_last_for_ever(ledge
 
 
 @pytest.fixture
-def desk(ledger: Ledger, clock: Clock) -> Desk:
+def scripted(ledger: Ledger, clock: Clock) -> ScriptedClient:
     """A sender whose sleep moves the ledger's clock on, on a server that was asked before."""
     look(ledger, clock.now)
-    made = Desk(ledger, [clock.now])
+    made = ScriptedClient(ledger, [clock.now])
     with ledger.write() as tx:
         take_as_read(tx, made.settings.account, made.settings.sender, since=clock.now.date())
     return made
 
 
-def sleeping(desk: Desk, clock: Clock, meanwhile: Callable[[], object] = lambda: None) -> Sender:
+def sleeping(scripted: ScriptedClient, clock: Clock, meanwhile: Callable[[], object] = lambda: None) -> Sender:
     async def sleep(seconds: float) -> None:
-        desk.events.append(f"sleep {seconds:.3f}")
+        scripted.events.append(f"sleep {seconds:.3f}")
         clock.advance(seconds=seconds)
         meanwhile()
 
-    runtime = Runtime(sleep=sleep, monotonic=lambda: desk.second, random=Random(1))  # noqa: S311 - no secret
-    return replace(desk.sender, runtime=runtime)
+    runtime = Runtime(sleep=sleep, monotonic=lambda: scripted.second, random=Random(1))  # noqa: S311 - no secret
+    return replace(scripted.sender, runtime=runtime)
 
 
-def words(desk: Desk) -> list[str]:
-    return [event.split()[0] for event in desk.events]
+def words(scripted: ScriptedClient) -> list[str]:
+    return [event.split()[0] for event in scripted.events]
 
 
-async def submitted(sender: Sender, desk: Desk, clock: Clock, badge_run_id: int | None) -> tuple[Submitted, int]:
+async def submitted(
+    sender: Sender, scripted: ScriptedClient, clock: Clock, badge_run_id: int | None
+) -> tuple[Submitted, int]:
     """Submit as a task does: it comes back with what it waits for, and is called again then. Returns how often."""
     for times in range(9):
-        sent = await submit_run(sender, desk.plan_id(badge_run_id), lease=LEASE)
+        sent = await submit_run(sender, scripted.plan_id(badge_run_id), lease=LEASE)
         if sent.waits is None:
             return sent, times
         assert sent.waits.until is not None
@@ -286,124 +287,130 @@ async def submitted(sender: Sender, desk: Desk, clock: Clock, badge_run_id: int 
 
 @changes
 async def test_submit_waits_reads_the_list_again_and_then_sends(
-    desk: Desk, clock: Clock, before: dict[str, str]
+    scripted: ScriptedClient, clock: Clock, before: dict[str, str]
 ) -> None:
-    made, begun = desk.plan([1]), clock.now
-    change(desk.ledger, **before)
-    assert await submitted(sleeping(desk, clock), desk, clock, made.badge_run_id) == (
+    made, begun = scripted.plan([1]), clock.now
+    change(scripted.ledger, **before)
+    assert await submitted(sleeping(scripted, clock), scripted, clock, made.badge_run_id) == (
         Submitted({Sent.ACCEPTED: 1}, 0),
         1,
     )
     look_and_claim = ["list", "list", "clear", "asked"]
-    assert words(desk) == [*look_and_claim, *look_and_claim, "sleep", *look_and_claim, "post"]
+    assert words(scripted) == [*look_and_claim, *look_and_claim, "sleep", *look_and_claim, "post"]
     assert timedelta(0) < clock.now - begun - DOUBT < timedelta(seconds=0.01)
-    assert begun + DOUBT + LEASE < desk.alive_until(made.badge_run_id) <= clock.now + LEASE
+    assert begun + DOUBT + LEASE < scripted.alive_until(made.badge_run_id) <= clock.now + LEASE
 
 
-async def test_a_short_rest_of_the_wait_is_slept_within_the_task(desk: Desk, clock: Clock) -> None:
-    made = desk.plan([1])
-    change(desk.ledger, timeline="000000FE")
-    look(desk.ledger, clock.now)
+async def test_a_short_rest_of_the_wait_is_slept_within_the_task(scripted: ScriptedClient, clock: Clock) -> None:
+    made = scripted.plan([1])
+    change(scripted.ledger, timeline="000000FE")
+    look(scripted.ledger, clock.now)
     clock.advance(seconds=DOUBT.total_seconds() - 59)
-    assert await submitted(sleeping(desk, clock), desk, clock, made.badge_run_id) == (
+    assert await submitted(sleeping(scripted, clock), scripted, clock, made.badge_run_id) == (
         Submitted({Sent.ACCEPTED: 1}, 0),
         0,
     )
-    assert words(desk).count("sleep") == 1
+    assert words(scripted).count("sleep") == 1
 
 
-async def test_what_the_lost_commits_had_sent_stops_submitting_once_the_list_shows_it(desk: Desk, clock: Clock) -> None:
-    made = desk.plan([1])
-    change(desk.ledger, timeline="000000FE")
+async def test_what_the_lost_commits_had_sent_stops_submitting_once_the_list_shows_it(
+    scripted: ScriptedClient, clock: Clock
+) -> None:
+    made = scripted.plan([1])
+    change(scripted.ledger, timeline="000000FE")
     key = "cb1.spring.0123456789abcdef0123456789abcdef"
 
     def shown() -> None:
-        if not desk.listed:
-            desk.listed.append(row("p-lost", key))
+        if not scripted.listed:
+            scripted.listed.append(row("p-lost", key))
 
     with pytest.raises(LedgerBehind, match=key):
-        await submitted(sleeping(desk, clock, shown), desk, clock, made.badge_run_id)
-    assert (desk.posts, desk.statuses()) == ([], ["planned"])
+        await submitted(sleeping(scripted, clock, shown), scripted, clock, made.badge_run_id)
+    assert (scripted.posts, scripted.statuses()) == ([], ["planned"])
 
 
-async def test_a_sender_that_slept_through_the_whole_wait_reads_the_list_again(desk: Desk, clock: Clock) -> None:
+async def test_a_sender_that_slept_through_the_whole_wait_reads_the_list_again(
+    scripted: ScriptedClient, clock: Clock
+) -> None:
     """Others found the change and waited; this one's reading is from before it."""
-    made = desk.plan([1, 2, 3, 4])
+    made = scripted.plan([1, 2, 3, 4])
 
     async def changed_and_over(request: IssueBadgeRequest) -> WorkflowRequest:
-        change(desk.ledger, timeline="000000FE")
-        look(desk.ledger, clock.now)
+        change(scripted.ledger, timeline="000000FE")
+        look(scripted.ledger, clock.now)
         clock.advance(hours=1)
         return row("p-1", request.key)
 
-    desk.answers = [changed_and_over]
-    assert (await submit_run(sleeping(desk, clock), desk.plan_id(made.badge_run_id), lease=LEASE)).counts == {
+    scripted.answers = [changed_and_over]
+    assert (await submit_run(sleeping(scripted, clock), scripted.plan_id(made.badge_run_id), lease=LEASE)).counts == {
         Sent.ACCEPTED: 2
     }
     look_and_claim = ["list", "list", "clear", "asked"]
-    assert words(desk) == [*look_and_claim, "post", "sleep", "read", "clear", "asked", *look_and_claim, "post"]
+    assert words(scripted) == [*look_and_claim, "post", "sleep", "read", "clear", "asked", *look_and_claim, "post"]
 
 
-async def test_a_plan_that_is_gone_ends_the_wait(desk: Desk, clock: Clock) -> None:
-    made = desk.plan([1])
-    change(desk.ledger, timeline="000000FE")
+async def test_a_plan_that_is_gone_ends_the_wait(scripted: ScriptedClient, clock: Clock) -> None:
+    made = scripted.plan([1])
+    change(scripted.ledger, timeline="000000FE")
 
     def gone() -> None:
-        desk.write(update(badge_run).values(token="0" * 32))
+        scripted.write(update(badge_run).values(token="0" * 32))
 
     with pytest.raises(PlanUnknown):
-        await submitted(sleeping(desk, clock, gone), desk, clock, made.badge_run_id)
-    assert words(desk).count("sleep") == 1
+        await submitted(sleeping(scripted, clock, gone), scripted, clock, made.badge_run_id)
+    assert words(scripted).count("sleep") == 1
 
 
 async def test_an_auto_approval_beside_a_change_ends_the_task_and_is_not_waited_over(
-    desk: Desk, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of one batch the first was executed without a human, the second met the change."""
-    made = desk.plan(range(1, 10))
-    desk.answers = [row("p-1", None), row("p-2", None, "approved")]
+    made = scripted.plan(range(1, 10))
+    scripted.answers = [row("p-1", None), row("p-2", None, "approved")]
     claimed, asked = Sender._claimed, list[object]()
 
     def changed_before_the_third(self: Sender, claim: ClaimOne, list_read_at: datetime) -> Claim | Change | None:
         asked.append(claim)
         if len(asked) == 3:
-            change(desk.ledger, timeline="000000FE")
+            change(scripted.ledger, timeline="000000FE")
         return claimed(self, claim, list_read_at)
 
     monkeypatch.setattr(Sender, "_claimed", changed_before_the_third)
     with pytest.raises(AutoApproved):
-        await submit_run(sleeping(desk, clock), desk.plan_id(made.badge_run_id), lease=LEASE)
-    assert words(desk).count("sleep") == 1, "the look after the first acceptance alone"
-    assert len(kept(desk.ledger)) == 1
+        await submit_run(sleeping(scripted, clock), scripted.plan_id(made.badge_run_id), lease=LEASE)
+    assert words(scripted).count("sleep") == 1, "the look after the first acceptance alone"
+    assert len(kept(scripted.ledger)) == 1
 
 
-async def _resolve(sender: Sender, _: Desk) -> None:
+async def _resolve(sender: Sender, _: ScriptedClient) -> None:
     with pytest.raises(ServerChanged):
         await resolve_doubt(sender)
 
 
-async def _wait(sender: Sender, desk: Desk) -> None:
-    assert (await advance(sender, desk.plan_id(desk.requests()[0].badge_run_id), reader="t", lease=LEASE)).wait.in_doubt
+async def _wait(sender: Sender, scripted: ScriptedClient) -> None:
+    assert (
+        await advance(sender, scripted.plan_id(scripted.requests()[0].badge_run_id), reader="t", lease=LEASE)
+    ).wait.in_doubt
 
 
-async def _upkeep(sender: Sender, _: Desk) -> None:
+async def _upkeep(sender: Sender, _: ScriptedClient) -> None:
     await keep_account(sender, reader="upkeep")
 
 
 @pytest.mark.parametrize("act", [_resolve, _wait, _upkeep])
 async def test_nothing_is_sent_again_on_a_reading_from_before_the_change_shows(
-    desk: Desk, clock: Clock, act: Callable[[Sender, Desk], Awaitable[None]]
+    scripted: ScriptedClient, clock: Clock, act: Callable[[Sender, ScriptedClient], Awaitable[None]]
 ) -> None:
-    plan(desk.ledger, [1], replace(ORDER, spec=replace(SPEC, account=SETTINGS.account)))
+    plan(scripted.ledger, [1], replace(ORDER, spec=replace(SPEC, account=SETTINGS.account)))
     sent = {"status": "sending", "tries": 1, "sender": SETTINGS.sender, "doubt_from": clock.now}
-    desk.write(update(badge_request).values(first_sent_at=clock.now, last_sent_at=clock.now, **sent))
+    scripted.write(update(badge_request).values(first_sent_at=clock.now, last_sent_at=clock.now, **sent))
     clock.advance(hours=2)
-    change(desk.ledger, timeline="000000FE")
-    await act(sleeping(desk, clock), desk)
-    assert (desk.posts, desk.statuses()) == ([], ["sending"])
+    change(scripted.ledger, timeline="000000FE")
+    await act(sleeping(scripted, clock), scripted)
+    assert (scripted.posts, scripted.statuses()) == ([], ["sending"])
     clock.now += DOUBT + JUST
-    await resolve_doubt(sleeping(desk, clock))
-    assert (len(desk.posts), desk.statuses()) == (1, ["waiting"])
+    await resolve_doubt(sleeping(scripted, clock))
+    assert (len(scripted.posts), scripted.statuses()) == (1, ["waiting"])
 
 
 def test_the_sentence_says_since_when_until_when_and_that_nothing_is_to_do(ledger: Ledger, clock: Clock) -> None:
@@ -421,7 +428,7 @@ def test_the_sentence_says_since_when_until_when_and_that_nothing_is_to_do(ledge
     )
 
 
-async def test_on_a_server_that_did_not_change_nothing_waits(desk: Desk, clock: Clock) -> None:
-    made = desk.plan([1], "other run")
-    await submit_run(sleeping(desk, clock), desk.plan_id(made.badge_run_id), lease=LEASE)
-    assert "sleep" not in words(desk)
+async def test_on_a_server_that_did_not_change_nothing_waits(scripted: ScriptedClient, clock: Clock) -> None:
+    made = scripted.plan([1], "other run")
+    await submit_run(sleeping(scripted, clock), scripted.plan_id(made.badge_run_id), lease=LEASE)
+    assert "sleep" not in words(scripted)

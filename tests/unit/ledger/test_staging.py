@@ -57,7 +57,7 @@ def test_a_disk_that_takes_nothing_is_named_before_the_query_runs(ledger: Ledger
         asked.append("the warehouse")
         yield [1]
 
-    taken = pytest.raises(StagingFailed, match="temporary folder does not take the query's rows")
+    taken = pytest.raises(StagingFailed, match="query's rows cannot be written to the worker's temporary folder")
     with taken as caught, no_file_above(PROBE_BYTES // 2):
         plan_rows(ledger, batches(), ORDER)
     assert "SQLITE_TMPDIR" in str(caught.value)

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from capillary.ledger.reports import Funnel
-from capillary.ledger.status import Outcome
 from capillary.ui.funnel_picture import bar, counts_of, picture
+from tests.funnels import funnel_of
 
-
-def funnel(**counts: int) -> Funnel:
-    outcomes = {outcome: counts.pop(str(outcome), 0) for outcome in Outcome}
-    names = ("eligible", "invalid", "duplicates", "known_before", "over_cap", "planned", "discarded", "open")
-    given = dict.fromkeys(names, 0) | counts
-    return Funnel(canary=False, outcomes=outcomes, requests=1, requests_open=0, requests_auto_approved=0, **given)
-
-
-WHOLE = funnel(
+WHOLE = funnel_of(
     eligible=1_000_000,
     invalid=1,
     duplicates=2,
@@ -55,23 +46,23 @@ def test_the_planned_stand_first_so_that_they_flow_straight_down() -> None:
 
 
 def test_a_step_is_said_as_an_equation() -> None:
-    small = picture(counts_of(funnel(eligible=12, known_before=2, planned=10, enrolled=9, failed=1)))
+    small = picture(counts_of(funnel_of(eligible=12, known_before=2, planned=10, enrolled=9, failed=1)))
     assert small.read.sentence == "12 rows of the query = 10 planned + 2 known before"
     assert small.ended is not None
     assert small.ended.sentence == "10 planned = 9 enrolled + 1 failed"
 
 
 def test_a_funnel_that_does_not_add_up_is_found() -> None:
-    assert not picture(counts_of(funnel(eligible=12, planned=10, enrolled=9))).read.adds_up
+    assert not picture(counts_of(funnel_of(eligible=12, planned=10, enrolled=9))).read.adds_up
 
 
 def test_nobody_has_gone_anywhere_in_a_dry_run_or_where_nobody_was_planned() -> None:
     assert picture({"eligible": 5, "planned": 5}, dry_run=True).ended is None
-    assert picture(counts_of(funnel(eligible=5, known_before=5))).ended is None
+    assert picture(counts_of(funnel_of(eligible=5, known_before=5))).ended is None
 
 
 def test_a_run_without_rows_has_no_parts() -> None:
-    drawn = picture(counts_of(funnel()))
+    drawn = picture(counts_of(funnel_of()))
     assert drawn.read.parts == ()
     assert drawn.read.sentence == "0 rows of the query = 0"
 

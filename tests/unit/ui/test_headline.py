@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from capillary.ledger.answers import PlannedRun
-from capillary.ledger.reports import Funnel
 from capillary.ledger.run_page import PlanView, RunView
 from capillary.ledger.run_wait import RunWait
-from capillary.ledger.status import Outcome
 from capillary.ui.airflow_facts import RunFacts
 from capillary.ui.headline import headline
+from tests.funnels import funnel_of
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
@@ -36,15 +35,7 @@ def view(**counts: int) -> RunView:
         undecided_since=NOON,
         **given,
     )
-    customers = ("eligible", "invalid", "duplicates", "known_before", "over_cap", "planned", "discarded", "open")
-    funnel = Funnel(
-        canary=False,
-        outcomes=dict.fromkeys(Outcome, 0),
-        requests=0,
-        requests_open=0,
-        requests_auto_approved=0,
-        **dict.fromkeys(customers, 0),
-    )
+    funnel = funnel_of()
     planned = PlannedRun(NOON, "d", "o", "a", "c", "d", "r", "t", None, funnel)
     plan = PlanView(badge_run_id=1, planned=planned, wait=wait, failures=(), canary=None, alive_until=NOON)
     return RunView(dag_id="d", run_id="r", plans=(plan,), funnel=funnel, failures=(), requests=(), requests_before=0)

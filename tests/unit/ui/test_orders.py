@@ -201,7 +201,7 @@ def test_the_rest_is_what_is_left_now() -> None:
     )
     later = LeftNow(by_run=500, customers=200, later=True, canary=False, proven=True)
     assert rest(DAG, RUN, "badge:a1", later).says[0] == (
-        "A new run of gold_tier takes whoever the query returns that is not planned yet: this run left 500, and the "
+        "A new run of gold_tier takes the customers of the query who are not planned yet: this run left 500, and the "
         "last one after it 200 customers."
     )
 
@@ -235,7 +235,7 @@ def test_a_dry_run_is_carried_out_on_the_occasion_that_it_counted_for(
 
 def test_an_occasion_that_nobody_knows_is_not_carried_out() -> None:
     moment = datetime(2026, 10, 31, 20, 0, tzinfo=UTC)
-    with pytest.raises(OrderImpossible, match="Which occasion this run counted for is not known"):
+    with pytest.raises(OrderImpossible, match="The occasion of this run is not known"):
         carry_out(MONTHLY, replace(RUN, moment=moment), "", planned=3, requests=1)
     with pytest.raises(OrderImpossible, match="No day near this run is of its occasion 'old 2026-10'"):
         carry_out(MONTHLY, replace(RUN, moment=moment), "old 2026-10", planned=3, requests=1)

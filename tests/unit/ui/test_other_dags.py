@@ -18,6 +18,7 @@ from capillary.ledger.stops import Scope, order_stop
 from capillary.plan_preview import PREVIEW
 from capillary.ui.airflow_facts import EXTRACT, REPORT
 from capillary.ui.other_dags import for_reader
+from tests.funnels import sound_funnel_of
 from tests.unit.ledger.orders import SPEC, plan, requests_of, run, see, send
 from tests.unit.ui.run_pages import DRY, PASSED, TEN, Airflow, asked, ended
 
@@ -29,19 +30,18 @@ OWN: Final = OpenCanary("spring", "manual__2026-11-26T10:00:00+00:00", None)
 
 
 def held_by(canary: OpenCanary) -> str:
-    facts = Facts(eligible=20, planned=0, canary=True, left_over=20, waiting_reason=canary.sentence())
+    facts = Facts(sound_funnel_of(over_cap=20, canary=True), waiting_reason=canary.sentence())
     return judge(facts, Policy()).sentence
 
 
 def late_by(canary: OpenCanary) -> str:
-    facts = Facts(
-        eligible=2, planned=2, open=2, requests_open=1, deadline_passed=True, waiting_reason=canary.sentence()
-    )
+    funnel = sound_funnel_of(open=2, requests_open=1)
+    facts = Facts(funnel, deadline_passed=True, waiting_reason=canary.sentence())
     return judge(facts, Policy()).sentence
 
 
 def known_through(names: str) -> str:
-    return judge(Facts(eligible=9, planned=0, known_elsewhere=7, known_through=names), Policy()).sentence
+    return judge(Facts(sound_funnel_of(eligible=9, known_elsewhere=7), known_through=names), Policy()).sentence
 
 
 @pytest.mark.parametrize("said", [held_by, late_by])

@@ -39,7 +39,7 @@ async def test_nothing_is_offered_of_a_campaign_that_is_not_live(ledger: Ledger,
     airflow.dag = replace(DAG, live=False)
     shown = await airflow.page("runs")
     assert "Retry the failed…" not in shown
-    assert "spring is not live, so that every run of it is a dry run" in shown
+    assert "spring is not live, so every run of it is a dry run" in shown
     for action in ("retry", "rest", "carry-out"):
         assert "Set live=True in its file first" in await airflow.page(f"confirm/{action}")
 
