@@ -35,9 +35,9 @@ def two_accounts(ledger: Ledger) -> None:
 async def test_each_account_has_its_own_funnel_and_failures(airflow: Airflow) -> None:
     airflow.told = {REPORT: PASSED}
     shown = await airflow.page("runs")
-    assert headings(shown, "Where everybody went") == [
-        f"Where everybody went: {HERE}",
-        f"Where everybody went: {THERE}",
+    assert headings(shown, "Where the customers went") == [
+        f"Where the customers went: {HERE}",
+        f"Where the customers went: {THERE}",
     ]
     assert headings(shown, "Without the badge") == [
         f"Without the badge, by code: {HERE}",
@@ -87,7 +87,7 @@ async def test_the_sum_of_mapped_tasks_names_them(ledger: Ledger, airflow: Airfl
     ended(ledger, run("first", task_id="extract[0]", **TEN), range(1, 3))
     ended(ledger, run("first", task_id="extract[1]", **TEN), range(3, 6))
     shown = await airflow.page("runs")
-    assert headings(shown, "Where everybody went") == ["Where everybody went"]
+    assert headings(shown, "Where the customers went") == ["Where the customers went"]
     assert "The sum of what 2 tasks have planned: extract[0], extract[1]." in shown
     assert re.findall(r'aria-label="(\d+) rows of the query', shown) == ["5"]
     assert shown.count("task extract[0]") == 1 + 2
@@ -98,7 +98,7 @@ async def test_two_occasions_of_one_account_are_not_added(ledger: Ledger, airflo
     ended(ledger, run("first", task_id="a", **TEN), range(1, 3))
     ended(ledger, run("first", task_id="b", occasion="Winter", **TEN), range(1, 4))
     shown = await airflow.page("runs")
-    assert [each.partition(": ")[2] for each in headings(shown, "Where everybody went")] == [
+    assert [each.partition(": ")[2] for each in headings(shown, "Where the customers went")] == [
         f"Spring 2026 on {SPEC.account}",
         f"Winter on {SPEC.account}",
     ]
@@ -108,7 +108,7 @@ async def test_one_plan_is_shown_without_a_word_of_parts(ledger: Ledger, airflow
     ended(ledger, run("first", note="by hand", **TEN), range(1, 3))
     airflow.told = {REPORT: PASSED}
     shown = await airflow.page("runs")
-    assert headings(shown, "Where everybody went") == ["Where everybody went"]
+    assert headings(shown, "Where the customers went") == ["Where the customers went"]
     assert "Planned for" not in shown
     assert "parts stand under" not in shown
     assert "An earlier run" not in shown
