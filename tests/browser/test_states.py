@@ -42,7 +42,7 @@ WINDOWS: Final[tuple[tuple[int, Theme], ...]] = ((1280, "light"), (1024, "dark")
 OTHER: Final = "an.other.platform.example/9000000042"
 #: Page, what stands behind its #, and what it says where it is drawn.
 PAGES: Final = {
-    "two-accounts": ("runs/spring/accounts", "", f"Where everybody went: Spring 2026 on {OTHER}"),
+    "two-accounts": ("runs/spring/accounts", "", f"Where the customers went: Spring 2026 on {OTHER}"),
     "two-accounts-wait": ("runs/spring/wait", "", "1 request is not sent yet."),
     "deleted": ("runs/spring/deleted", "", "A run of this id was deleted in Airflow"),
     "mapped": ("runs/spring/mapped", "", "The sum of what 12 tasks have planned"),
@@ -50,7 +50,7 @@ PAGES: Final = {
     "long-lists-on": ("runs/spring/long", "requests-{fifth}", "24 requests, here 6 to 10 of them"),
     "retry": ("confirm/retry/spring/mapped", "", "of other runs on the occasion"),
     "retry-of-two": ("confirm/retry/spring/accounts", "", "This run planned for several occasions"),
-    "badges": ("badges", "", "It also takes whom other runs on the occasion left so"),
+    "badges": ("badges", "", "It also takes the customers of other runs on the occasion"),
     "unknown-run": ("runs/spring/unknown", "", "Neither Airflow nor the ledger knows"),
     "no-place": ("runs/spring/long", "x", "is not a place in the list"),
     "no-file": ("static/none.js", "", "Nothing of the badge pages is at this address."),
