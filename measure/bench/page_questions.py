@@ -27,9 +27,9 @@ def _ask(order: dict[str, Any]) -> Mapping[str, object]:
         with ledger.read() as tx:
             _assert_right(tx, runs=runs, per_run=per_run, size=size)
         middle = runs // 2
-        of_middle = (f"campaign_{middle % 10}", f"run {middle}")
+        of_middle = (f"campaign_{middle % 10}", f"run_{middle}")
         deep = Place(1 + middle * per_run - per_run // 4, 0)
-        waiting = (f"campaign_{runs % 10}", f"run {runs}")
+        waiting = (f"campaign_{runs % 10}", f"run_{runs}")
         customer = FIRST_CUSTOMER + runs * per_run * size // 2
         questions: dict[str, Callable[[Transaction], object]] = {
             "attention": attention,
@@ -57,7 +57,7 @@ def _assert_right(tx: Transaction, *, runs: int, per_run: int, size: int) -> Non
     waiting = [each for each in attention(tx) if each.kind is Kind.WAITING]
     if [(each.requests, each.customers) for each in waiting] != [(per_run, per_run * size)]:
         raise RuntimeError(f"{per_run} requests should wait, and {waiting} do")
-    view = run(tx, f"campaign_{(runs // 2) % 10}", f"run {runs // 2}")
+    view = run(tx, f"campaign_{(runs // 2) % 10}", f"run_{runs // 2}")
     if view is None or not view.funnel.balances() or len(view.requests) != per_run:
         raise RuntimeError("the run in the middle does not add up")
     if len(customer_history(tx, FIRST_CUSTOMER + runs * per_run * size // 2)) != 1:

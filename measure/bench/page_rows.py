@@ -129,7 +129,7 @@ def _run(tx: Transaction, number: int, runs: int, customers: int, *, of: int | N
         "campaign": f"campaign_{like % CAMPAIGNS}",
         "token": f"{number:032x}",
         "dag_id": f"campaign_{like % CAMPAIGNS}",
-        "run_id": f"run {number}",
+        "run_id": f"run_{number}",
         "task_id": "extract_eligible_customers",
         "capillary_conn_id": "capillary",
         "occasion_id": 1 + (like - 1) % OCCASIONS,

@@ -1,4 +1,4 @@
-"""`pages`: what the pages of the Airflow UI read, of 100,000 requests and ten million enrolments."""
+"""`pages`: the pages of the Airflow UI, of 100,000 requests and ten million enrolments: what they read, and whole."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from measure.bench.figures import Figure, Part
 from measure.bench.measured import environment, run
+from measure.bench.page_requests import airflow_environment
 from measure.bench.surroundings import Database
 
 RUNS: Final = 500
@@ -29,21 +30,29 @@ def measure(database: Database, folder: Path, *, say: Say) -> Part:
     """
     requests = RUNS * REQUESTS_PER_RUN
     say(f"fill, {requests:,} requests and {requests * CUSTOMERS_PER_REQUEST:,} enrolments; then read the pages")
-    order = {
-        "url": database.url.render_as_string(hide_password=False),
+    size = {
         "runs": RUNS,
         "requests_per_run": REQUESTS_PER_RUN,
         "customers_per_request": CUSTOMERS_PER_REQUEST,
     }
     told = run(
         "measure.bench.page_questions",
-        order,
+        {"url": database.url.render_as_string(hide_password=False), **size},
         environment=environment(folder, **database.environment),
         folder=folder,
         name="pages",
     )
+    say("start Airflow's API application and ask it for whole pages")
+    whole = run(
+        "measure.bench.page_requests",
+        size,
+        environment=airflow_environment(folder, database),
+        folder=folder,
+        name="requests",
+    )
     title = f"pages, {database.name}: {requests:,} requests, {requests * CUSTOMERS_PER_REQUEST:,} enrolments"
-    return Part(title, _figures(told.said))
+    bound = PAGE_BOUND_MS if database.name == "postgresql" else None
+    return Part(title, [*_figures(told.said), *_whole_pages(whole.said, bound)])
 
 
 def _figures(said: Mapping[str, float]) -> list[Figure]:
@@ -60,4 +69,18 @@ def _figures(said: Mapping[str, float]) -> list[Figure]:
         Figure("Customer", said["customer_ms"], "ms", most, note=again),
         Figure("Customer, unknown", said["nobody_ms"], "ms", most, note=again),
         Figure("filling the ledger", said["fill_s"], "s"),
+    ]
+
+
+def _whole_pages(said: Mapping[str, float], bound: int | None) -> list[Figure]:
+    again = f"p95 of {said['repeats']:.0f}; through Airflow's application, for a user who is logged in"
+    return [
+        Figure(f"{words}, whole page", said[f"{name}_ms"], "ms", bound, note=again)
+        for name, words in (
+            ("badges", "Badges"),
+            ("run", "Run, ended"),
+            ("run_waiting", "Run, waiting"),
+            ("customer", "Customer"),
+            ("retry", "Retry the failed"),
+        )
     ]

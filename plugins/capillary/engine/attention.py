@@ -151,9 +151,12 @@ def _failed(matter: Matter, _now: datetime) -> Said:
     else:
         first = retry.left_out[0].to_do
         to_do = f"{first[0].upper()}{first[1:]}."
+    means = f"The run has ended; a retry now would take {counted(retry.customers, 'customer')} of them."
+    if matter.occasion_shared and retry.customers:
+        means += " It also takes the customers of other runs on the occasion; the retry page counts both."
     return Said(
         f"{_whose(matter)}: {counted(matter.customers, 'customer')} without the badge: {', '.join(kinds)}",
-        f"The run has ended; a retry now would take {counted(retry.customers, 'customer')} of them.",
+        means,
         to_do,
     )
 

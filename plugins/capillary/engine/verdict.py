@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Self, TypeAlias
+from typing import Annotated, Any, Final, Self, TypeAlias
 
 from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, PlainValidator, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -14,6 +14,9 @@ from capillary.counted import counted
 from capillary.ledger.reports import Funnel
 from capillary.ledger.status import Outcome
 from capillary.wrong_fields import explained, fields_of, shown
+
+#: Behind it a sentence names campaigns, to its end.
+KNOWN_THROUGH: Final = " known through other campaigns of the badge: "
 
 
 class OnFinding(StrEnum):
@@ -147,7 +150,7 @@ def _nothing_planned(facts: Facts) -> str:
     sentence = f"Nothing left to do: none of the {funnel.eligible:,} eligible is new on this occasion."
     if funnel.known_elsewhere and facts.known_through:
         known = counted(funnel.known_elsewhere, "customer")
-        sentence += f" {known} known through other campaigns of the badge: {facts.known_through}."
+        sentence += f" {known}{KNOWN_THROUGH}{facts.known_through}."
     return sentence
 
 

@@ -13,15 +13,15 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, case, func, select
+from sqlalchemy import ColumnElement, Row, case, exists, func, select
 
 from capillary.ledger.auto_approval import latest_auto_approved
 from capillary.ledger.canary import UNNAMED
 from capillary.ledger.conditions import has_undecided, is_open, is_seen, planned_by
 from capillary.ledger.database import Transaction
 from capillary.ledger.left_over import left_over
-from capillary.ledger.outstanding import outstanding
-from capillary.ledger.reports import FailureCount
+from capillary.ledger.outstanding import Outstanding, outstanding
+from capillary.ledger.reports import FailureCount, sum_of_failures
 from capillary.ledger.scans import DISTRUST
 from capillary.ledger.schema import (
     badge_request,
@@ -81,6 +81,7 @@ class Matter:
         until: when it ends by itself: the deadline of the earliest, or when the list is trusted again.
         by, reason: who stopped, and why; of a waiting canary, which one and since when.
         failures: customers without the badge, by outcome and code, the most first.
+        occasion_shared: other runs have asked for customers on the same occasion: a retry takes what they left, too.
         failed_checks: of the requests, those that did not pass the platform's own checks.
     """
 
@@ -98,6 +99,7 @@ class Matter:
     by: str | None = None
     reason: str | None = None
     failures: tuple[FailureCount, ...] = ()
+    occasion_shared: bool = False
     failed_checks: int = 0
 
 
@@ -335,20 +337,39 @@ def _matter(kind: Kind, runs: list[Row[Any]], dag_ids: tuple[str, ...]) -> Matte
 
 
 def _failed(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterator[Matter]:
-    for run in outstanding(tx):
-        if of is not None and run.dag_id not in of:
-            continue
+    by_run = defaultdict[tuple[str, str, str, str, int], list[Outstanding]](list)
+    for plan in outstanding(tx):
+        if of is None or plan.dag_id in of:
+            by_run[plan.account, plan.campaign, plan.dag_id, plan.run_id, plan.occasion_id].append(plan)
+    shared = _on_shared_occasions(tx, [plan.badge_run_id for plans in by_run.values() for plan in plans])
+    for (account, campaign, dag_id, run_id, _), plans in by_run.items():
+        failures = sum_of_failures(plan.failures for plan in plans)
         yield Matter(
             kind=Kind.FAILED,
-            account=run.account,
-            campaign=run.campaign,
-            dag_ids=dags.get((run.account, run.campaign), ()),
-            dag_id=run.dag_id,
-            run_id=run.run_id,
-            customers=sum(each.customers for each in run.failures),
-            since=run.planned_at,
-            failures=run.failures,
+            account=account,
+            campaign=campaign,
+            dag_ids=dags.get((account, campaign), ()),
+            dag_id=dag_id,
+            run_id=run_id,
+            customers=sum(each.customers for each in failures),
+            since=min(plan.planned_at for plan in plans),
+            failures=failures,
+            occasion_shared=any(plan.badge_run_id in shared for plan in plans),
         )
+
+
+def _on_shared_occasions(tx: Transaction, plans: Collection[int]) -> frozenset[int]:
+    """Return those of these plans on whose occasion another run holds customers."""
+    other = badge_run.alias("other")
+    found = select(badge_run.c.id).where(
+        badge_run.c.id.in_(plans),
+        exists().where(
+            other.c.occasion_id == badge_run.c.occasion_id,
+            other.c.planned > other.c.discarded,
+            (other.c.dag_id != badge_run.c.dag_id) | (other.c.run_id != badge_run.c.run_id),
+        ),
+    )
+    return frozenset(tx.conn.execute(found).scalars())
 
 
 def _canaries(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterator[Matter]:

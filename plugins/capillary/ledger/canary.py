@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -38,6 +40,17 @@ SETTLED_SINCE: Final = "the canary was not decided when this run planned; it is 
 
 #: Where whoever looks may not read the canary's DAG.
 UNNAMED: Final = "the canary of another DAG of this account is not decided yet"
+
+#: What `OpenCanary.sentence` says, wherever it stands.
+_NAMED: Final = re.compile(
+    r"the canary of (?P<dag_id>.+?), run .+, (?:sent \d{4}-\d\d-\d\d \d\d:\d\d UTC|not sent yet), is not decided yet",
+    re.DOTALL,
+)
+
+
+def without_foreign_name(words: str, dag_ids: Collection[str]) -> str:
+    """Return what was said of a run, a canary of other DAGs than these told without its name."""
+    return _NAMED.sub(lambda found: found[0] if found["dag_id"] in dag_ids else UNNAMED, words)
 
 
 def open_canary(tx: Transaction, badge_run_id: OpenPlan) -> OpenCanary | None:

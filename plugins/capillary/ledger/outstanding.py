@@ -33,6 +33,7 @@ class Outstanding:
         badge_run_id: of the ledger.
         account, campaign, dag_id, run_id: whose it is.
         planned_at: when it planned.
+        occasion_id: of the ledger; what it planned for.
         failures: customers without the badge, by outcome and code, the most first; never empty.
     """
 
@@ -42,6 +43,7 @@ class Outstanding:
     dag_id: str
     run_id: str
     planned_at: datetime
+    occasion_id: int
     failures: tuple[FailureCount, ...]
 
 
@@ -69,6 +71,7 @@ def outstanding(
             rows[badge_run_id].dag_id,
             rows[badge_run_id].run_id,
             rows[badge_run_id].planned_at,
+            rows[badge_run_id].occasion_id,
             most_first(
                 FailureCount(Outcome(outcome), code, customers)
                 for (run, outcome, code), customers in left.items()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Row, Select, case, func, select
+from sqlalchemy import Row, Select, case, func, select, tuple_
 
 from capillary.ledger.answers import PlannedRun, planned_run
 from capillary.ledger.canary import OpenCanary, open_canary
 from capillary.ledger.conditions import has_undecided, is_open, planned_by
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.reports import FailureCount, Funnel, ended_of
+from capillary.ledger.reports import FailureCount, Funnel, ended_of, sum_of, sum_of_failures
 from capillary.ledger.scans import DISTRUST
 from capillary.ledger.schema import badge_occasion, badge_pace, badge_request, badge_run, badge_scan
 from capillary.ledger.status import RequestStatus
@@ -26,7 +27,7 @@ class CampaignLine:
     """One campaign of an account, as one DAG plans it.
 
     Attributes:
-        last: its last run that planned, with its funnel: eligible, planned, open and outcomes.
+        last: its last run that planned, with the funnel of all that its tasks planned on this account.
         failures: of that run, by outcome and code.
         canary: what that run waited for, if it planned nobody behind a canary that is not decided yet; its green says
             nothing else.
@@ -63,6 +64,7 @@ class AccountLine:
         distrusted_at: when it last missed a request; None if never.
         next_slot_at: when the next call may be made; far ahead means many callers.
         blocked_until: the platform answered 429, and nobody calls before; None while nothing is blocked.
+        last_block_ended_at: when the last such time was over; None if there was none, or it is not over.
         stop: of the whole account; None while it is not stopped.
     """
 
@@ -76,6 +78,7 @@ class AccountLine:
     distrusted_at: datetime | None
     next_slot_at: datetime | None
     blocked_until: datetime | None
+    last_block_ended_at: datetime | None
     stop: Stop | None
 
 
@@ -90,18 +93,23 @@ def campaigns(tx: Transaction, of: Collection[str] | None = None) -> tuple[Campa
     latest = (
         select(func.max(columns.id)).where(planned_by(of)).group_by(columns.account, columns.campaign, columns.dag_id)
     )
+    last = select(columns.account, columns.campaign, columns.dag_id, columns.run_id).where(columns.id.in_(latest))
     rows = tx.conn.execute(
         select(badge_run, badge_occasion.c.occasion)
         .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
-        .where(columns.id.in_(latest))
-        .order_by(columns.account, columns.campaign, columns.dag_id)
+        .where(tuple_(columns.account, columns.campaign, columns.dag_id, columns.run_id).in_(last))
+        .order_by(columns.account, columns.campaign, columns.dag_id, columns.id)
     ).all()
     still_open = {(row.account, row.campaign, row.dag_id): row for row in tx.conn.execute(_open_by_campaign())}
     stops = in_force(tx)
     ended = ended_of(tx, rows)
-    return tuple(
-        _line(tx, row, *ended[row.id], still_open.get((row.account, row.campaign, row.dag_id)), stops) for row in rows
-    )
+    by_scope = groupby(rows, key=lambda row: (row.account, row.campaign, row.dag_id))
+    return tuple(_line(tx, list(plans), ended, still_open.get(scope), stops) for scope, plans in by_scope)
+
+
+def campaigns_of(tx: Transaction, dag_ids: Collection[str]) -> frozenset[str]:
+    """Return the names of the campaigns that these DAGs have planned for."""
+    return frozenset(tx.conn.execute(select(badge_run.c.campaign).where(planned_by(dag_ids)).distinct()).scalars())
 
 
 def accounts(tx: Transaction, of: Collection[str] | None = None) -> tuple[AccountLine, ...]:
@@ -157,17 +165,18 @@ def _open_by_campaign() -> Select[Any]:
 
 def _line(
     tx: Transaction,
-    run: Row[Any],
-    counts: Funnel,
-    failing: tuple[FailureCount, ...],
+    plans: Sequence[Row[Any]],
+    ended: Mapping[int, tuple[Funnel, tuple[FailureCount, ...]]],
     still_open: Row[Any] | None,
     stops: tuple[Stop, ...],
 ) -> CampaignLine:
-    behind = run.canary and not run.planned and run.over_cap
+    """Return the line of one run's plans, in their order."""
+    run = plans[-1]
+    behind = next((each for each in plans if each.canary and not each.planned and each.over_cap), None)
     return CampaignLine(
-        last=planned_run(run, counts),
-        failures=failing,
-        canary=open_canary(tx, OpenPlan(run.id)) if behind else None,
+        last=planned_run(run, sum_of([ended[each.id][0] for each in plans])),
+        failures=sum_of_failures(ended[each.id][1] for each in plans),
+        canary=open_canary(tx, OpenPlan(behind.id)) if behind else None,
         requests_unsent=still_open.unsent if still_open else 0,
         requests_in_doubt=still_open.in_doubt if still_open else 0,
         requests_undecided=still_open.undecided if still_open else 0,
@@ -202,5 +211,6 @@ def _account(
         distrusted_at=distrusted,
         next_slot_at=paced.next_slot_at if paced else None,
         blocked_until=blocked if blocked is not None and blocked > tx.now else None,
+        last_block_ended_at=blocked if blocked is not None and blocked <= tx.now else None,
         stop=stop,
     )

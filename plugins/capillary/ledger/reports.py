@@ -214,6 +214,28 @@ def most_first(failures: Iterable[FailureCount]) -> tuple[FailureCount, ...]:
     )
 
 
+def sum_of(funnels: Sequence[Funnel]) -> Funnel:
+    """Return the sum of several funnels; it balances where each of them does."""
+    counts = {
+        name: sum(getattr(each, name) for each in funnels)
+        for name in (
+            *("eligible", "invalid", "duplicates", "known_before", "known_elsewhere", "over_cap", "planned"),
+            *("discarded", "open", "requests", "requests_open", "requests_auto_approved"),
+        )
+    }
+    outcomes = {outcome: sum(each.outcomes[outcome] for each in funnels) for outcome in Outcome}
+    return Funnel(canary=any(each.canary for each in funnels), outcomes=outcomes, **counts)
+
+
+def sum_of_failures(parts: Iterable[tuple[FailureCount, ...]]) -> tuple[FailureCount, ...]:
+    """Return the sum of several plans' failures, the most first."""
+    found: dict[tuple[Outcome, int | None], int] = {}
+    for each in (each for part in parts for each in part):
+        ending = (each.outcome, each.error_code)
+        found[ending] = found.get(ending, 0) + each.customers
+    return most_first(FailureCount(*ending, customers) for ending, customers in found.items())
+
+
 def _requests_of(ids: Sequence[int]) -> Select[Any]:
     unattended = is_seen().where(badge_sighting.c.auto_approved)
     return (

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, Select, exists, literal, select, tuple_
+from sqlalchemy import Row, Select, exists, func, literal, select, tuple_
 
 from capillary.ledger.answers import PlannedRun, joined, planned_run
 from capillary.ledger.canary import OpenCanary, open_canary
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.reports import FailureCount, Funnel, ended_of, most_first
+from capillary.ledger.reports import FailureCount, Funnel, ended_of, sum_of, sum_of_failures
 from capillary.ledger.run_wait import RunWait, run_wait
 from capillary.ledger.schema import (
     badge_enrolment,
@@ -60,7 +60,8 @@ class RequestLine:
     """One request of the run.
 
     Attributes:
-        request_id: the ledger's number; `after` of the next page is made of `task_id` and this.
+        request_id: the ledger's number, and `after` of the next page.
+        badge_run_id: of the plan that it belongs to.
         request_key: sent as the inner `requestId`.
         task_id: the task that planned it.
         connection: Airflow's connection of the platform, for the address of the checker's queue.
@@ -76,6 +77,7 @@ class RequestLine:
     """
 
     request_id: int
+    badge_run_id: int
     request_key: str
     task_id: str
     connection: str
@@ -107,7 +109,10 @@ class RequestLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanView:
-    """What one task of the run planned; a run has more than one where a task is mapped.
+    """What one task of the run planned.
+
+    A run has more than one where a task is mapped, where several tasks plan, and where its id was used on several
+    accounts: by two Airflows, or before and after the connection was changed.
 
     Attributes:
         badge_run_id: the ledger's number of the plan.
@@ -133,10 +138,10 @@ class RunView:
     Attributes:
         dag_id, run_id: of Airflow.
         plans: one for each task that planned, in their order; never empty.
-        funnel: the sum of theirs.
+        funnel: the sum of theirs, whatever account and occasion they are of.
         failures: the sum of theirs, the most first.
-        requests: the first of them; `requests_of` has the others.
-        has_more: whether there are others.
+        requests: a page of them.
+        requests_before: how many stand on the pages before.
     """
 
     dag_id: str
@@ -145,7 +150,12 @@ class RunView:
     funnel: Funnel
     failures: tuple[FailureCount, ...]
     requests: tuple[RequestLine, ...]
-    has_more: bool
+    requests_before: int
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are requests on pages after this one."""
+        return self.requests_before + len(self.requests) < self.funnel.requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +164,8 @@ class FailedCustomer:
 
     Attributes:
         customer_id: the platform's id.
+        badge_run_id: of the plan that asked for it.
+        account, occasion, task_id: of that plan.
         outcome: how this attempt ended.
         code: the platform's word on the customer, or else on the whole request; None where it named none.
         checker_message: what the checker wrote; None where nothing.
@@ -164,6 +176,10 @@ class FailedCustomer:
     """
 
     customer_id: int
+    badge_run_id: int
+    account: str
+    occasion: str
+    task_id: str
     outcome: Outcome
     code: int | None
     checker_message: str | None
@@ -181,22 +197,29 @@ class Place(NamedTuple):
     customer_id: int
 
 
-def run(tx: Transaction, dag_id: str, run_id: str, *, requests: int = REQUESTS_SHOWN) -> RunView | None:
-    """Return a DAG run, or None where the ledger knows no plan of it: a dry run, or one that has not planned yet."""
+def run(tx: Transaction, dag_id: str, run_id: str, *, after: int = 0, requests: int = REQUESTS_SHOWN) -> RunView | None:
+    """Return a DAG run, or None where the ledger knows no plan of it: a dry run, or one that has not planned yet.
+
+    Args:
+        tx: the transaction.
+        dag_id: of Airflow.
+        run_id: the same.
+        after: `request_id` of the last request of the page before; 0: the first page.
+        requests: most of a page.
+    """
     rows = _plans(tx, dag_id, run_id)
     if not rows:
         return None
     ended = ended_of(tx, rows)
     plans = tuple(_plan_view(tx, row, *ended[row.id]) for row in rows)
-    lines = tuple(requests_of(tx, plans, limit=requests + 1))
     return RunView(
         dag_id=dag_id,
         run_id=run_id,
         plans=plans,
         funnel=sum_of([each.planned.funnel for each in plans]),
-        failures=_summed([each.failures for each in plans]),
-        requests=lines[:requests],
-        has_more=len(lines) > requests,
+        failures=sum_of_failures([each.failures for each in plans]),
+        requests=tuple(requests_of(tx, plans, after=after, limit=requests)),
+        requests_before=_requests_up_to(tx, plans, after) if after else 0,
     )
 
 
@@ -223,6 +246,7 @@ def requests_of(
         planned, sightings = by_id[row.badge_run_id], seen.get(row.id, ())
         yield RequestLine(
             request_id=row.id,
+            badge_run_id=row.badge_run_id,
             request_key=row.request_key,
             task_id=planned.task_id,
             connection=planned.connection,
@@ -242,6 +266,14 @@ def requests_of(
         )
 
 
+def _requests_up_to(tx: Transaction, plans: Sequence[PlanView], last: int) -> int:
+    request = badge_request.c
+    counted: int = tx.conn.execute(
+        select(func.count()).where(request.badge_run_id.in_([plan.badge_run_id for plan in plans]), request.id <= last)
+    ).scalar_one()
+    return counted
+
+
 def failed_customers_of(
     tx: Transaction, dag_id: str, run_id: str, *, after: Place | None = None, limit: int = CUSTOMERS_SHOWN
 ) -> tuple[FailedCustomer, ...]:
@@ -259,6 +291,10 @@ def failed_customers_of(
     return tuple(
         FailedCustomer(
             customer_id=row.customer_id,
+            badge_run_id=row.badge_run_id,
+            account=row.account,
+            occasion=row.occasion,
+            task_id=row.task_id,
             outcome=Outcome(row.outcome),
             code=row.request_code if row.error_code is None else row.error_code,
             checker_message=joined(each.checker_message for each in seen.get(row.request_id, ())) or None,
@@ -278,19 +314,6 @@ def every_failed_customer(tx: Transaction, dag_id: str, run_id: str) -> Iterator
     while part := failed_customers_of(tx, dag_id, run_id, after=after, limit=_PART):
         yield from part
         after = part[-1].place
-
-
-def sum_of(funnels: Sequence[Funnel]) -> Funnel:
-    """Return the sum of several funnels; it balances where each of them does."""
-    counts = {
-        name: sum(getattr(each, name) for each in funnels)
-        for name in (
-            *("eligible", "invalid", "duplicates", "known_before", "known_elsewhere", "over_cap", "planned"),
-            *("discarded", "open", "requests", "requests_open", "requests_auto_approved"),
-        )
-    }
-    outcomes = {outcome: sum(each.outcomes[outcome] for each in funnels) for outcome in Outcome}
-    return Funnel(canary=any(each.canary for each in funnels), outcomes=outcomes, **counts)
 
 
 def _plans(tx: Transaction, dag_id: str, run_id: str) -> Sequence[Row[Any]]:
@@ -315,14 +338,6 @@ def _plan_view(tx: Transaction, row: Row[Any], counts: Funnel, failing: tuple[Fa
     )
 
 
-def _summed(parts: Sequence[tuple[FailureCount, ...]]) -> tuple[FailureCount, ...]:
-    found: dict[tuple[Outcome, int | None], int] = {}
-    for each in (each for part in parts for each in part):
-        ending = (each.outcome, each.error_code)
-        found[ending] = found.get(ending, 0) + each.customers
-    return most_first(FailureCount(*ending, customers) for ending, customers in found.items())
-
-
 def _failed(dag_id: str, run_id: str, after: Place | None, limit: int) -> Select[Any]:
     enrolment, later = badge_enrolment.c, badge_enrolment.alias("later")
     asked_again = exists().where(
@@ -338,12 +353,18 @@ def _failed(dag_id: str, run_id: str, after: Place | None, limit: int) -> Select
     statement = (
         select(
             badge_enrolment,
+            badge_run.c.account,
+            badge_run.c.task_id,
+            badge_occasion.c.occasion,
+            badge_request.c.badge_run_id,
             badge_request.c.request_key,
             badge_request.c.error,
             badge_request.c.error_code.label("request_code"),
             asked_again.label("asked_again"),
         )
         .join(badge_request, badge_request.c.id == enrolment.request_id)
+        .join(badge_run, badge_run.c.id == badge_request.c.badge_run_id)
+        .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
         .where(badge_request.c.badge_run_id.in_(of_run), counted, enrolment.outcome.in_(_WITHOUT_BADGE))
         .order_by(enrolment.request_id, enrolment.customer_id)
         .limit(limit)

@@ -14,9 +14,11 @@ that gathers, and a template that shows.
 - ``run_routes``: one run, its failed customers as CSV, and what may be ordered about it
 - ``failed_csv``: the rows of that file, in which no cell becomes a formula
 - ``run_view``: what the page of a run shows
+- ``run_parts``: a run of several accounts or occasions, part by part
 - ``plan_view``: what a dry run shows
 - ``stop_routes``: *Stop sending* and *Resume*
 - ``report_view``: what a run's own report tells, as far as it is understood
+- ``other_dags``: a report without the names that its reader may not see
 - ``orders``: what a person may order, as one call of Airflow's own API
 - ``order_day``: the day of the trigger form that names a run's occasion
 - ``airflow_facts``: campaigns and runs in Airflow's own database

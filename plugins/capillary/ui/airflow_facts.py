@@ -72,6 +72,7 @@ class RunFacts:
         by: the user who triggered it; None where nobody did.
         moment: the logical date or, where there is none, when it was to start.
         started_at, ended_at: None while it has not.
+        made_at: when Airflow made it, which a clear does not change; None of a run of an older Airflow.
         conf: what it was told, as it was given.
         note: Airflow's own note of the run.
     """
@@ -86,6 +87,7 @@ class RunFacts:
     ended_at: datetime | None
     conf: Mapping[str, Any] = field(default_factory=dict)
     note: str | None = None
+    made_at: datetime | None = None
 
     @property
     def is_over(self) -> bool:
@@ -212,4 +214,5 @@ def _run(row: DagRun) -> RunFacts:
         ended_at=row.end_date,
         conf=row.conf if isinstance(row.conf, Mapping) else {},
         note=row.note,
+        made_at=row.created_at,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, HTTPException, Request
@@ -14,14 +14,22 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from capillary.errors import CapillaryError
 from capillary.ui import badges_routes, run_routes, stop_routes
 from capillary.ui.reading import LedgerReader
-from capillary.ui.rendering import HEADERS, STATIC, Addresses, page
+from capillary.ui.rendering import HEADERS, PLACE, STATIC, Addresses, page
 
 #: What a page says of a status that Airflow or a route has given.
 _TITLES = {
     401: "Log in to Airflow first",
     403: "You may not see this",
     404: "Not found",
+    405: "Not a page",
     503: "The ledger cannot be read now",
+}
+
+
+#: What the framework says of an address in a word or two → what a person reads.
+_SENTENCES = {
+    (404, "Not Found"): "Nothing of the badge pages is at this address.",
+    (405, "Method Not Allowed"): "A button of a page asks this address to do something. It shows nothing by itself.",
 }
 
 
@@ -72,7 +80,8 @@ async def _unreadable(request: Request, error: Exception) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException | StarletteHTTPException)  # noqa: S101 - for the type
-    return _said(request, error.status_code, str(error.detail))
+    status, detail = error.status_code, str(error.detail)
+    return _said(request, status, _SENTENCES.get((status, detail), detail))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -91,7 +100,30 @@ def _said(request: Request, status: int, sentence: str) -> Response:
     if request.method != "GET":
         return JSONResponse({"detail": sentence}, status, headers=dict(HEADERS))
     title = _TITLES.get(status, "This did not work")
+    ways = tuple(_ways(request, status))
     # A ledger that is away comes back by itself, and so does its page.
     return page(
-        request, "notice.html", status=status, renew_s=10 if status == 503 else 0, title=title, sentence=sentence
+        request,
+        "notice.html",
+        status=status,
+        renew_s=10 if status == 503 else 0,
+        title=title,
+        sentence=sentence,
+        ways=ways,
     )
+
+
+def _ways(request: Request, status: int) -> Iterator[tuple[str, str]]:
+    """Yield where a person may go from here: words and address, the nearest first."""
+    address = Addresses.of(request)
+    if status == 401:
+        yield "Log in", address.airflow("api", "v2", "auth", "login", next=request.url.path)
+        return
+    dag_id, run_id = (request.path_params.get(name) for name in ("dag_id", "run_id"))
+    if dag_id and run_id and status in {404, 422}:
+        if request.headers.get(PLACE) or status == 422:
+            yield "See the run", address.run(dag_id, run_id)
+        yield "See the DAG", address.airflow("dags", dag_id)
+    if request.scope.get("path", "").removeprefix(request.scope.get("root_path", "")) != "/badges":
+        yield "Badges", address.page("badges")
+    yield "Airflow", address.airflow("")

@@ -32,6 +32,7 @@ from capillary.ui.airflow_facts import (
 from capillary.ui.errors import RowUnreadable
 from capillary.ui.funnel_picture import Step, bar, counts_of
 from capillary.ui.headline import Headline, Tone, headline
+from capillary.ui.other_dags import for_reader
 from capillary.ui.reading import LedgerReader, legible
 from capillary.ui.run_view import checker_url
 
@@ -141,12 +142,14 @@ class BadgesShown:
     Attributes:
         matters, campaigns, accounts: its parts.
         left_out: parts that cannot be read, in sentences.
+        now: by the ledger's clock.
     """
 
     matters: tuple[MatterShown, ...]
     campaigns: tuple[CampaignShown, ...]
     accounts: tuple[AccountShown, ...]
     left_out: tuple[str, ...]
+    now: datetime
 
 
 @dataclass(slots=True)
@@ -182,6 +185,7 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
         campaigns=_campaigns(dags, looked.lines, reader),
         accounts=tuple(_account(each, reader) for each in looked.accounts),
         left_out=looked.left_out,
+        now=looked.now,
     )
 
 
@@ -243,10 +247,15 @@ def _campaigns(
     by_dag = defaultdict[str, list[CampaignLine]](list)
     for line in sorted(lines, key=lambda each: each.last.planned_at, reverse=True):
         by_dag[line.last.dag_id].append(line)
-    names = sorted({*dags, *by_dag})
-    runs = last_runs(names)
+    dag_ids = sorted({*dags, *by_dag})
+    runs = last_runs(dag_ids)
     may_read = [run for run in runs.values() if run.is_over and reader.may_read_xcoms(run.dag_id)]
-    reports = returned([(run.dag_id, run.run_id) for run in may_read], REPORT)
+    names = {line.last.campaign for line in lines}
+    reports = {
+        run: for_reader(told, dag_ids=reader.dag_ids, campaigns=names)
+        for run, told in returned([(run.dag_id, run.run_id) for run in may_read], REPORT).items()
+        if isinstance(told, Mapping)
+    }
     return tuple(
         _campaign(
             name,
@@ -256,7 +265,7 @@ def _campaigns(
             reports,
             account=line.last.account if line and len({each.last.account for each in by_dag[name]}) > 1 else "",
         )
-        for name in names
+        for name in dag_ids
         for nth, line in enumerate(by_dag.get(name) or [None])
     )
 
@@ -266,7 +275,7 @@ def _campaign(
     dag: CampaignDag | None,
     line: CampaignLine | None,
     last: RunFacts | None,
-    reports: Mapping[tuple[str, str], Any],
+    reports: Mapping[tuple[str, str], Mapping[str, Any] | None],
     *,
     account: str,
 ) -> CampaignShown:
@@ -285,9 +294,9 @@ def _campaign(
     )
 
 
-def _headline(last: RunFacts, line: CampaignLine | None, report: object) -> Headline:
+def _headline(last: RunFacts, line: CampaignLine | None, report: Mapping[str, Any] | None) -> Headline:
     if last.is_over or line is None or line.last.run_id != last.run_id:
-        return headline(last, None, report if isinstance(report, Mapping) else None)
+        return headline(last, None, report)
     if line.requests_undecided:
         return Headline(Tone.WAIT, "Waits for the checker", "")
     in_doubt = counted(line.requests_in_doubt, "request", "is", "are")

@@ -19,6 +19,9 @@ _COLUMNS: Final = (
     "request_key",
     "platform_request_ids",
     "asked_again",
+    "account",
+    "occasion",
+    "task_id",
 )
 #: The first line of the file.
 HEADER: Final = ",".join(_COLUMNS) + "\n"

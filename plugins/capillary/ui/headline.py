@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
 from capillary.counted import counted
 from capillary.ledger.run_page import RunView
+from capillary.ledger.run_wait import RunWait
 from capillary.ui.airflow_facts import RunFacts
+from capillary.ui.run_parts import by_part
 
 
 class Tone(StrEnum):
@@ -35,6 +37,15 @@ class Headline:
 _WARNED: Final = "Warning: "
 
 
+_WAITS: Final = "Waits for the checker"
+_IN_DOUBT: Final = "In doubt"
+_SUBMITTING: Final = "Submitting"
+_SETTLING: Final = "Settling"
+_RUNNING: Final = "Running"
+#: What a person has to know first, of parts of a run that stand differently.
+_FIRST: Final = (_WAITS, _IN_DOUBT, _SUBMITTING, _SETTLING, _RUNNING)
+
+
 def headline(facts: RunFacts | None, view: RunView | None, report: Mapping[str, Any] | None) -> Headline:
     """Return a run in one sentence.
 
@@ -45,7 +56,7 @@ def headline(facts: RunFacts | None, view: RunView | None, report: Mapping[str, 
     """
     over = facts is None or facts.is_over
     if over and report is not None:
-        return _verdict(report)
+        return _with_parts(_verdict(report), view)
     if over:
         return _ended(facts, view)
     assert facts is not None  # noqa: S101 - for the type: without facts it is over
@@ -54,8 +65,17 @@ def headline(facts: RunFacts | None, view: RunView | None, report: Mapping[str, 
             return Headline(
                 Tone.CALM, "Queued", "Airflow has not started it: its DAG is paused, or too many runs are active."
             )
-        return Headline(Tone.CALM, "Running", "It has not planned anybody yet.")
+        return Headline(Tone.CALM, _RUNNING, "It has not planned anybody yet.")
     return _under_way(view)
+
+
+def _with_parts(verdict: Headline, view: RunView | None) -> Headline:
+    """Say of a run that has planned for several accounts or occasions that its report speaks of one plan."""
+    parts = by_part(view) if view else {}
+    if len(parts) < 2:
+        return verdict
+    more = f"This is what its task report says of one plan; {len(parts)} parts stand under this run's id, each below."
+    return replace(verdict, sentence=f"{verdict.sentence} {more}")
 
 
 def _verdict(report: Mapping[str, Any]) -> Headline:
@@ -81,7 +101,15 @@ def _ended(facts: RunFacts | None, view: RunView | None) -> Headline:
 
 
 def _under_way(view: RunView) -> Headline:
-    waits = [plan.wait for plan in view.plans]
+    """Return how a run stands: of several parts, that which a person has to know first, and each in a sentence."""
+    stands = {name: _stands([plan.wait for plan in plans]) for name, plans in by_part(view).items()}
+    if len(stands) == 1:
+        return next(iter(stands.values()))
+    first = min(stands.values(), key=lambda each: _FIRST.index(each.word))
+    return replace(first, sentence=" ".join(f"{name}: {each.sentence}" for name, each in stands.items()))
+
+
+def _stands(waits: Sequence[RunWait]) -> Headline:
     undecided = sum(each.undecided for each in waits)
     if undecided:
         customers = sum(each.undecided_customers for each in waits)
@@ -90,17 +118,16 @@ def _under_way(view: RunView) -> Headline:
             f"{counted(customers, 'customer')} in {counted(undecided, 'request')} {verb} for the checker. Nobody is "
             "enrolled before a human has decided on the platform."
         )
-        return Headline(Tone.WAIT, "Waits for the checker", sentence)
+        return Headline(Tone.WAIT, _WAITS, sentence)
     in_doubt = sum(each.in_doubt for each in waits)
     unsent = sum(each.unsent for each in waits)
     decided = sum(each.decided for each in waits)
     if in_doubt and not unsent:
         sentence = f"{counted(in_doubt, 'request', 'is', 'are')} being sent, or in doubt: sent without a clear answer."
-        return Headline(Tone.WARN, "In doubt", sentence)
+        return Headline(Tone.WARN, _IN_DOUBT, sentence)
     if unsent or in_doubt:
-        return Headline(Tone.CALM, "Submitting", f"{counted(unsent, 'request', 'is', 'are')} not sent yet.")
+        return Headline(Tone.CALM, _SUBMITTING, f"{counted(unsent, 'request', 'is', 'are')} not sent yet.")
     if decided:
-        return Headline(
-            Tone.CALM, "Settling", f"{counted(decided, 'request', 'is', 'are')} decided and not settled yet."
-        )
-    return Headline(Tone.CALM, "Running", "Every request is settled; the report comes next.")
+        sentence = f"{counted(decided, 'request', 'is', 'are')} decided and not settled yet."
+        return Headline(Tone.CALM, _SETTLING, sentence)
+    return Headline(Tone.CALM, _RUNNING, "Every request is settled; the report comes next.")

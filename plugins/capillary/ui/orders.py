@@ -63,11 +63,13 @@ class Choice:
         value: of its box in the form.
         advice: what is said of it.
         chosen: the person's word, or else what is worth a retry.
+        others: customers of other runs on the occasion who ended the same way; a retry takes them, too.
     """
 
     value: str
     advice: Advice
     chosen: bool
+    others: int = 0
 
     @property
     def unnameable(self) -> str:
@@ -83,15 +85,23 @@ def value_of(failure: FailureCount) -> str:
     return f"{failure.outcome}:{code_word(failure.error_code)}"
 
 
-def choices(failures: Iterable[FailureCount], taken: Collection[str] | None) -> tuple[Choice, ...]:
+def choices(
+    failures: Iterable[FailureCount], taken: Collection[str] | None, on_occasion: Iterable[Retryable] = ()
+) -> tuple[Choice, ...]:
     """Return every kind of failure, once; chosen are those that a person named or, where nobody did, worth a retry."""
+    others = {(each.outcome, each.error_code): each.customers - each.of_run for each in on_occasion}
     customers = Counter[tuple[Outcome, int | None]]()
     for each in failures:
         customers[each.outcome, each.error_code] += each.customers
     kinds = most_first(FailureCount(*ending, number) for ending, number in customers.items())
     left = {value_of(each.failure) for each in retry_of(kinds).left_out}
     return tuple(
-        Choice(value := value_of(each), advice(each), value not in left if taken is None else value in taken)
+        Choice(
+            value := value_of(each),
+            advice(each),
+            value not in left if taken is None else value in taken,
+            others.get((each.outcome, each.error_code), 0),
+        )
         for each in kinds
     )
 

@@ -51,7 +51,9 @@ class Addresses:
     @classmethod
     def of(cls, request: Request) -> Addresses:
         """Return the addresses as this request's server has them."""
-        return cls(str(request.scope.get("root_path", "")).removesuffix(PREFIX))
+        scope = request.scope
+        # Airflow's own path, which Starlette notes where it mounts an application; `root_path` grows with every mount.
+        return cls(str(scope.get("app_root_path", scope.get("root_path", ""))))
 
     def page(self, *parts: str, **query: object) -> str:
         """Return the address of one of our pages; a value of None is left out."""

@@ -14,7 +14,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from capillary.errors import CapillaryError
 from capillary.ledger.database import Transaction
-from capillary.ledger.run_page import CUSTOMERS_SHOWN, Place, failed_customers_of
+from capillary.ledger.run_page import Place, failed_customers_of
 from capillary.ui.access import Reader, ReaderDep
 from capillary.ui.airflow_facts import CampaignDag, RunFacts
 from capillary.ui.failed_csv import HEADER, broken_off, rows_of
@@ -33,7 +33,7 @@ from capillary.ui.orders import (
 )
 from capillary.ui.reading import LedgerReader
 from capillary.ui.rendering import Addresses, PlaceDep, page, protect
-from capillary.ui.run_view import RunShown, shown_run
+from capillary.ui.run_view import AT_BEGIN, Places, RunShown, shown_run
 from capillary.ui.state_words import of_request
 
 ROUTER: Final = APIRouter()
@@ -44,20 +44,20 @@ _RENEW_OVER_S: Final = 60
 _PART: Final = 5_000
 #: A file that was begun waits so long for a place, seconds: it must not break off.
 _PATIENCE_S: Final = 30.0
-#: Where a page of customers ends: two numbers.
-_PLACE: Final = re.compile(r"([0-9]{1,19})-([0-9]{1,19})", re.ASCII)
+#: Where a page of customers ends: two numbers. Where one of requests ends: a word and a number.
+_CUSTOMERS: Final = re.compile(r"([0-9]{1,19})-([0-9]{1,19})", re.ASCII)
+_REQUESTS: Final = re.compile(r"requests-([0-9]{1,19})", re.ASCII)
 #: The ledger's columns of numbers end there.
 _LARGEST: Final = 2**63 - 1
 
 
 @ROUTER.get("/runs/{dag_id}/{run_id}")
 async def run_page(request: Request, reader: ReaderDep, dag_id: str, run_id: str, after: PlaceDep) -> Response:
-    """Show what became of a run; `after` is where the page before of its customers has ended."""
-    place = _place(after)
-    shown = await _shown(request, reader, dag_id, run_id, place)
-    renew_s = 0 if place else _RENEW_OVER_S if shown.facts is None or shown.facts.is_over else _RENEW_S
-    more = shown.failed[-1].place if len(shown.failed) == CUSTOMERS_SHOWN else None
-    return page(request, "run.html", renew_s=renew_s, run=shown, after=after, more=more, of_request=of_request)
+    """Show what became of a run; `after` is where the page before of its customers, or requests, has ended."""
+    at = _places(after)
+    shown = await _shown(request, reader, dag_id, run_id, at)
+    renew_s = 0 if after else _RENEW_OVER_S if shown.facts is None or shown.facts.is_over else _RENEW_S
+    return page(request, "run.html", renew_s=renew_s, run=shown, after=at.customers, of_request=of_request)
 
 
 @ROUTER.get("/runs/{dag_id}/{run_id}/failed.csv")
@@ -80,8 +80,10 @@ async def confirm(
     take: Annotated[list[str] | None, Query()] = None,
 ) -> Response:
     """Say what an order would send to Airflow; the person's own browser sends it from there."""
-    shown = await _shown(request, reader, dag_id, run_id, None)
-    kinds = choices(shown.left, take) if action is Action.RETRY else ()
+    shown = await _shown(request, reader, dag_id, run_id, AT_BEGIN)
+    # Of several accounts or occasions nothing is ordered at once, so nothing is added up, either.
+    one = action is Action.RETRY and len(shown.occasions) < 2
+    kinds = choices(shown.left, take, shown.on_occasion) if one else ()
     order, why = await asyncio.to_thread(_ordered, action, shown, kinds, reader)  # it asks Airflow's database
     address = Addresses.of(request)
     return page(
@@ -97,9 +99,9 @@ async def confirm(
     )
 
 
-async def _shown(request: Request, reader: Reader, dag_id: str, run_id: str, after: Place | None) -> RunShown:
+async def _shown(request: Request, reader: Reader, dag_id: str, run_id: str, at: Places) -> RunShown:
     ledger: LedgerReader = request.app.state.ledger
-    shown = await ledger.run(partial(shown_run, ledger, reader, dag_id, run_id, after=after))
+    shown = await ledger.run(partial(shown_run, ledger, reader, dag_id, run_id, at=at))
     if not shown.exists:
         said = f"Neither Airflow nor the ledger knows a run {run_id!r} of {dag_id!r}."
         raise HTTPException(status.HTTP_404_NOT_FOUND, said)
@@ -145,14 +147,12 @@ _NOT_NOW: Final = {
 }
 
 
-def _place(after: str) -> Place | None:
-    if not after:
-        return None
-    found = _PLACE.fullmatch(after)
-    place = Place(*map(int, found.groups())) if found else None
-    if place is None or max(place) > _LARGEST:
+def _places(after: str) -> Places:
+    customers, requests = _CUSTOMERS.fullmatch(after), _REQUESTS.fullmatch(after)
+    numbers = [int(each) for found in (customers, requests) if found for each in found.groups()]
+    if (after and not numbers) or max(numbers, default=0) > _LARGEST:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"{after[:50]!r} is not a place in the list.")
-    return place
+    return Places(customers=Place(*numbers) if customers else None, requests=numbers[0] if requests else 0)
 
 
 def _part(tx: Transaction, dag_id: str, run_id: str, after: Place | None) -> tuple[str, Place | None]:

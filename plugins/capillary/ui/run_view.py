@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
 from capillary.counted import counted
-from capillary.engine.remedies import Advice, advice
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Transaction
 from capillary.ledger.left_over import LeftNow, left_now
 from capillary.ledger.outstanding import outstanding
+from capillary.ledger.overview import campaigns_of
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.retryable import Retryable, retryable
-from capillary.ledger.run_page import FailedCustomer, Place, RunView, failed_customers_of, run
+from capillary.ledger.run_page import (
+    CUSTOMERS_SHOWN,
+    REQUESTS_SHOWN,
+    FailedCustomer,
+    Place,
+    RunView,
+    failed_customers_of,
+    run,
+)
 from capillary.ui.access import Reader
 from capillary.ui.airflow_facts import (
     EXTRACT,
@@ -29,13 +37,31 @@ from capillary.ui.airflow_facts import (
     returned,
     run_facts,
 )
-from capillary.ui.funnel_picture import FunnelPicture, counts_of, picture
+from capillary.ui.funnel_picture import FunnelPicture, picture
 from capillary.ui.headline import Headline, headline
 from capillary.ui.order_day import OrderImpossible
 from capillary.ui.orders import Action, assert_live, choices, only_occasion, retry
+from capillary.ui.other_dags import for_reader
 from capillary.ui.plan_view import PlanShown, occasion_of, shown_plan
 from capillary.ui.reading import LedgerReader
 from capillary.ui.report_view import ReportShown, shown_report
+from capillary.ui.run_parts import PartShown, is_of_deleted, parts_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the pages of a run's lists begin.
+
+    Attributes:
+        customers: after which customer; None: at the first one.
+        requests: after which request; 0: at the first one.
+    """
+
+    customers: Place | None = None
+    requests: int = 0
+
+
+AT_BEGIN: Final = Places()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +77,16 @@ class RunShown:
         occasions: that it planned for, or counted for; several where its tasks did; empty where nobody knows.
         plan: what a dry run has told of the plan; None of another run, or where nothing was told.
         headline: the run in one sentence.
-        picture: its funnel; None where there are no counts yet.
-        failures: what became of those without the badge, each with its meaning and remedy.
+        picture: the funnel that a dry run, or a run which the ledger does not know, has told; None of any other.
+        parts: what it has planned, each account and occasion by itself; empty where it has planned nothing.
         left: of these failures, what nobody has asked for again since.
         on_occasion: those that a retry may take, whichever run on its occasion asked for them.
         left_now: what is left now of the customers that it left for a later run; None where it has planned nothing.
         failed: a page of the customers themselves.
+        more: where the next page of them begins; None: there is none.
         actions: what this reader may order.
         orders_say: what an order would come to, or why there is none, a sentence each.
         deadline: until when a human may decide; None where nothing waits, or nobody knows.
-        checker_url: the checker's page; empty where the connection names none.
     """
 
     dag_id: str
@@ -73,15 +99,15 @@ class RunShown:
     plan: PlanShown | None
     headline: Headline
     picture: FunnelPicture | None
-    failures: tuple[Advice, ...]
+    parts: tuple[PartShown, ...]
     left: tuple[FailureCount, ...]
     on_occasion: tuple[Retryable, ...]
     left_now: LeftNow | None
     failed: tuple[FailedCustomer, ...]
+    more: Place | None
     actions: tuple[Action, ...]
     orders_say: tuple[str, ...]
     deadline: datetime | None
-    checker_url: str
 
     @property
     def exists(self) -> bool:
@@ -90,8 +116,36 @@ class RunShown:
 
     @property
     def is_dry(self) -> bool:
-        """Whether it has only counted."""
-        return self.view is None and self.report is not None and self.report.dry_run
+        """Whether it has only counted; what a deleted run of the same id has planned is not its own."""
+        return _is_dry(self.view, self.facts, self.report)
+
+    @property
+    def part_of(self) -> Mapping[int, PartShown]:
+        """The part of each plan, by `badge_run.id`."""
+        return {plan: part for part in self.parts for plan in part.plans}
+
+    @property
+    def names_parts(self) -> bool:
+        """Whether a row has to say which plan it is of."""
+        return len(self.part_of) > 1
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether anybody ended without the badge."""
+        return any(part.failures for part in self.parts)
+
+    @property
+    def without_badge(self) -> int:
+        """How many enrolments ended without the badge."""
+        return sum(each.failure.customers for part in self.parts for each in part.failures)
+
+    @property
+    def checkers(self) -> tuple[tuple[str, str], ...]:
+        """The checkers' pages on which something of it waits: the name of the part, empty of a single one, and URL."""
+        waits = [part for part in self.parts if part.waits and part.checker_url]
+        if len({part.checker_url for part in waits}) < 2:
+            return tuple(("", part.checker_url) for part in waits[:1])
+        return tuple((part.name, part.checker_url) for part in waits)
 
     @property
     def occasion(self) -> str:
@@ -116,31 +170,37 @@ class RunShown:
         return f"None is left: {planned} planned, and {funnel.discarded:,} of them given back unsent."
 
 
-def shown_run(
-    ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *, after: Place | None = None
-) -> RunShown:
+def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *, at: Places = AT_BEGIN) -> RunShown:
     """Return a run as it is shown; runs in a reader's thread.
+
+    Args:
+        ledger: the ledger.
+        reader: who looks.
+        dag_id: of Airflow.
+        run_id: the same.
+        at: where the pages of its customers and requests begin.
 
     Raises:
         CapillaryError: the ledger cannot be read, and why.
     """
     facts = run_facts(dag_id, run_id)
     dag = campaign_dags({dag_id}).get(dag_id)
-    known = ledger.look(partial(_of_ledger, dag_id=dag_id, run_id=run_id, after=after))
+    known = ledger.look(partial(_of_ledger, dag_id=dag_id, run_id=run_id, at=at, dag_ids=reader.dag_ids))
     view = known.view
     told: Mapping[str, Any] | None = None
     plan = until = None
     occasion = ""
     if facts is not None and reader.may_read_xcoms(dag_id):
         until = deadlines([(dag_id, run_id)]).get((dag_id, run_id)) if _waits(facts, view) else None
-        told = _mapping(returned([(dag_id, run_id)], REPORT).get((dag_id, run_id)))
+        report_told = _mapping(returned([(dag_id, run_id)], REPORT).get((dag_id, run_id)))
+        told = for_reader(report_told, dag_ids=reader.dag_ids, campaigns=known.campaigns)
         output = _mapping(returned([(dag_id, run_id)], EXTRACT).get((dag_id, run_id)))
         plan, occasion = shown_plan(output), occasion_of(output)
     report = shown_report(told)
-    occasions = _occasions(view) if view else (occasion,) if occasion else ()
-    actions = _actions(reader, dag, facts, report, known)
-    counts = _counts(view, report)
-    connection = view.plans[-1].planned.connection if view else dag.connection if dag else None
+    dry = _is_dry(view, facts, report)
+    occasions = _occasions(view) if view and not dry else (occasion,) if occasion else ()
+    actions = _actions(reader, dag, facts, report, known, dry=dry)
+    counts = report.funnel if report and (view is None or dry) else {}
     return RunShown(
         dag_id=dag_id,
         run_id=run_id,
@@ -151,16 +211,16 @@ def shown_run(
         occasions=occasions,
         plan=plan,
         headline=headline(facts, view, told),
-        picture=picture(counts, dry_run=view is None) if counts else None,
-        failures=tuple(map(advice, view.failures)) if view else (),
+        picture=picture(counts, dry_run=True) if counts else None,
+        parts=parts_of(view, facts, checker_url) if view else (),
         left=known.left,
         on_occasion=known.on_occasion,
         left_now=known.left_now,
         failed=known.failed,
+        more=known.more,
         actions=actions,
         orders_say=tuple(_orders_say(reader, dag, facts, actions, occasions, known)),
         deadline=until,
-        checker_url=checker_url(connection) if connection else "",
     )
 
 
@@ -174,47 +234,63 @@ def checker_url(conn_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the ledger knows of a run."""
+    """What the ledger knows of a run, and which campaigns its reader may see."""
 
     view: RunView | None
     left: tuple[FailureCount, ...] = ()
     on_occasion: tuple[Retryable, ...] = ()
     left_now: LeftNow | None = None
     failed: tuple[FailedCustomer, ...] = ()
+    more: Place | None = None
+    campaigns: frozenset[str] = frozenset()
 
 
-def _of_ledger(tx: Transaction, *, dag_id: str, run_id: str, after: Place | None) -> _Known:
-    view = run(tx, dag_id, run_id)
+def _of_ledger(tx: Transaction, *, dag_id: str, run_id: str, at: Places, dag_ids: frozenset[str]) -> _Known:
+    view = run(tx, dag_id, run_id, after=at.requests, requests=REQUESTS_SHOWN)
+    known = _Known(view, campaigns=campaigns_of(tx, dag_ids))
     if view is None:
-        return _Known(None)
+        return known
     plans = {plan.badge_run_id for plan in view.plans}
-    rest = left_now(tx, plans)
+    known = replace(known, left_now=left_now(tx, plans))
     if not view.failures:
-        return _Known(view, left_now=rest)
+        return known
     left = tuple(failure for each in outstanding(tx, of=plans) for failure in each.failures)
-    whom = retryable(tx, plans) if left else ()
-    return _Known(view, left, whom, rest, failed_customers_of(tx, dag_id, run_id, after=after))
-
-
-def _occasions(view: RunView) -> tuple[str, ...]:
-    """Return the occasions of a run's plans; of one name on two accounts they are two."""
-    return tuple(
-        name for _, name in dict.fromkeys((plan.planned.account, plan.planned.occasion) for plan in view.plans)
+    failed = failed_customers_of(tx, dag_id, run_id, after=at.customers, limit=CUSTOMERS_SHOWN + 1)
+    return replace(
+        known,
+        left=left,
+        on_occasion=retryable(tx, plans) if left else (),
+        failed=failed[:CUSTOMERS_SHOWN],
+        more=failed[CUSTOMERS_SHOWN - 1].place if len(failed) > CUSTOMERS_SHOWN else None,
     )
 
 
-def _counts(view: RunView | None, report: ReportShown | None) -> Mapping[str, int]:
-    if view is not None:
-        return counts_of(view.funnel)
-    return report.funnel if report else {}
+def _occasions(view: RunView) -> tuple[str, ...]:
+    """Return the occasions of a run's plans; of one name on two accounts they are two, and named so."""
+    pairs = dict.fromkeys((plan.planned.account, plan.planned.occasion) for plan in view.plans)
+    several = len({account for account, _ in pairs}) > 1
+    return tuple(f"{occasion} on {account}" if several else occasion for account, occasion in pairs)
+
+
+def _is_dry(view: RunView | None, facts: RunFacts | None, report: ReportShown | None) -> bool:
+    own = view is not None and any(not is_of_deleted(plan, facts) for plan in view.plans)
+    return not own and report is not None and report.dry_run
 
 
 def _actions(
-    reader: Reader, dag: CampaignDag | None, facts: RunFacts | None, report: ReportShown | None, known: _Known
+    reader: Reader,
+    dag: CampaignDag | None,
+    facts: RunFacts | None,
+    report: ReportShown | None,
+    known: _Known,
+    *,
+    dry: bool,
 ) -> tuple[Action, ...]:
     if dag is None or facts is None:
         return ()
     found = []
+    if dry:  # what the ledger knows is of a deleted run with the same id
+        known = _Known(None)
     if _waits(facts, known.view):
         found += [Action.LOOK_NOW] if reader.may_clear(dag.dag_id) else []
     if dag.live and reader.may_trigger(dag.dag_id):

@@ -89,6 +89,12 @@ def test_failures_tell_their_codes_and_what_a_retry_would_take() -> None:
         "spring: 19 customers without the badge: 10 failed (816), 5 failed (1039), 3 rejected, 1 other kind"
     )
     assert said.means.endswith("a retry now would take 6 customers of them.")
+    shared = said_of(matter(Kind.FAILED, customers=19, failures=failures, occasion_shared=True), NOW)
+    assert shared.means == (
+        f"{said.means} It also takes the customers of other runs on the occasion; the retry page counts both."
+    )
+    checker = said_of(matter(Kind.FAILED, customers=3, failures=failures[2:3], occasion_shared=True), NOW)
+    assert checker.means.endswith("a retry now would take 0 customers of them."), "and nobody else"
     alone = said_of(matter(Kind.FAILED, customers=10, failures=failures[:1]), NOW)
     assert alone.to_do == "Retry on a day inside the badge's own period, or have the period changed on the platform."
 

@@ -14,7 +14,7 @@ from capillary.ledger.erase import erase
 from capillary.ledger.outstanding import outstanding
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.request_rows import Seen, record_sighting, refuse
-from capillary.ledger.schema import badge_scan
+from capillary.ledger.schema import badge_run, badge_scan
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.status import Outcome
 from capillary.ledger.stops import Scope, resume, stop
@@ -271,6 +271,29 @@ def test_an_ended_run_tells_its_failures_by_outcome_and_code(ledger: Ledger, clo
             FailureCount(Outcome.UNCONFIRMED, None, 1),
         ),
     )
+
+
+def test_the_tasks_of_a_run_are_one_matter_for_each_occasion(ledger: Ledger) -> None:
+    for task, occasion, customers in (("a", "Spring", (1, 2)), ("b", "Spring", (3,)), ("c", "Winter", (1,))):
+        (request,) = requests_of(ledger, plan(ledger, customers, run("first", task_id=task, occasion=occasion)))
+        end(ledger, request.id, dict.fromkeys(customers, Ending(Outcome.FAILED, error_code=816)))
+    winter, spring = sorted(matters(ledger, Kind.FAILED), key=lambda each: each.customers)
+    assert spring.failures == (FailureCount(Outcome.FAILED, 816, 3),)
+    assert winter.failures == (FailureCount(Outcome.FAILED, 816, 1),)
+    assert not spring.occasion_shared, "the other task is of the same run"
+
+
+def test_a_failed_run_says_whether_others_are_on_its_occasion(ledger: Ledger) -> None:
+    (request,) = requests_of(ledger, plan(ledger, [1]))
+    settle_as(ledger, request.id, Outcome.FAILED)
+    plan(ledger, [2], run("elsewhere", occasion="Winter"))
+    (nobody,) = requests_of(ledger, plan(ledger, [1, 3], run("again")))
+    with ledger.write() as tx:
+        tx.conn.execute(update(badge_run).where(badge_run.c.run_id == "again").values(discarded=1))
+    assert nobody.customers == 1, "the first was asked for before"
+    assert [each.occasion_shared for each in matters(ledger, Kind.FAILED)] == [False]
+    plan(ledger, [4], run("another"))
+    assert [each.occasion_shared for each in matters(ledger, Kind.FAILED)] == [True]
 
 
 def test_what_was_asked_for_again_has_left_its_run_and_stands_with_the_retry(ledger: Ledger, clock: Clock) -> None:

@@ -66,6 +66,18 @@ def test_a_campaign_shows_its_last_run_and_what_is_open_of_all_its_runs(ledger: 
     assert (line.canary, line.stops) == (None, ())
 
 
+def test_the_last_run_counts_what_all_its_tasks_planned_on_the_account(ledger: Ledger) -> None:
+    plan(ledger, range(1, 3), run("earlier"))
+    for number, customers in enumerate((range(10, 13), range(13, 15))):
+        (request,) = requests_of(ledger, plan(ledger, customers, run("mapped", task_id=f"extract[{number}]")))
+        settle_as(ledger, request.id, Outcome.FAILED)
+    plan(ledger, range(20, 24), run("mapped", spec=replace(SPEC, account="zz.example/1")))
+    ours, other = lines(ledger)
+    assert (ours.last.run_id, ours.last.funnel.planned, ours.last.funnel.requests) == ("mapped", 5, 2)
+    assert ours.failures == (FailureCount(Outcome.FAILED, None, 5),)
+    assert (other.last.account, other.last.funnel.planned, other.failures) == ("zz.example/1", 4, ())
+
+
 def test_campaigns_come_by_account_and_name_each_with_its_stops(ledger: Ledger) -> None:
     plan(ledger, [1])
     plan(ledger, [1], run("a", campaign="autumn", dag_id="autumn", occasion="Autumn"))
@@ -118,6 +130,7 @@ def test_an_account_shows_pace_readings_trust_and_stop(ledger: Ledger, clock: Cl
         distrusted_at=None,
         next_slot_at=begun + timedelta(seconds=1.1),
         blocked_until=begun + timedelta(seconds=30),
+        last_block_ended_at=None,
         stop=whole,
     )
     assert (read.account, read.dag_ids, read.trusted, read.distrusted_at, read.stop) == (
@@ -125,7 +138,9 @@ def test_an_account_shows_pace_readings_trust_and_stop(ledger: Ledger, clock: Cl
         None,
     )
     clock.advance(seconds=30)
-    assert of_accounts(ledger)[0].blocked_until is None
+    over = of_accounts(ledger)[0]
+    assert (over.blocked_until, over.last_block_ended_at) == (None, begun + timedelta(seconds=30))
+    assert of_accounts(ledger)[1].last_block_ended_at is None
     clock.advance(days=1)
     assert of_accounts(ledger)[1].trusted
 

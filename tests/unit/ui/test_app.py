@@ -67,6 +67,6 @@ async def test_a_page_below_a_path_of_airflows_leads_below_it() -> None:
     app = FastAPI(root_path="/airflow")
     inner = app_that(NoConnection("badge_ledger"))
     app.mount("/capillary", inner)
-    reply = await asked(app, "/capillary/customer")
+    reply = await asked(app, "/airflow/capillary/customer")
     assert 'src="/airflow/capillary/static/shell.js"' in reply.text
     assert 'action="/airflow/capillary/customer"' in reply.text

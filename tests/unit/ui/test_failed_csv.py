@@ -21,6 +21,10 @@ from tests.unit.ledger.orders import ORDER, plan, requests_of, settle_as
 def customer(message: str | None) -> FailedCustomer:
     return FailedCustomer(
         customer_id=7,
+        badge_run_id=1,
+        account="platform.example/100",
+        occasion="Spring",
+        task_id="extract",
         outcome=Outcome.REJECTED,
         code=None,
         checker_message=message,

@@ -38,7 +38,7 @@ def view(**counts: int) -> RunView:
     funnel = funnel_of()
     planned = PlannedRun(NOON, "d", "o", "a", "c", "d", "r", "t", None, funnel)
     plan = PlanView(badge_run_id=1, planned=planned, wait=wait, failures=(), canary=None, alive_until=NOON)
-    return RunView(dag_id="d", run_id="r", plans=(plan,), funnel=funnel, failures=(), requests=(), has_more=False)
+    return RunView(dag_id="d", run_id="r", plans=(plan,), funnel=funnel, failures=(), requests=(), requests_before=0)
 
 
 @pytest.mark.parametrize(

@@ -2,122 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
-from html import unescape
-from pathlib import Path
-from typing import Any, Final
 
-import httpx
 import pytest
-from sqlalchemy import URL, delete, update
+from sqlalchemy import delete, update
 
 from capillary.ledger.attention import Kind, Matter
 from capillary.ledger.database import Ledger
-from capillary.ledger.migrate import create
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.status import Outcome
 from capillary.plan_preview import PREVIEW
-from capillary.ui import badges_view, run_view
-from capillary.ui.access import reader
-from capillary.ui.airflow_facts import EXTRACT, REPORT, CampaignDag, RunFacts
-from capillary.ui.app import pages
-from capillary.ui.reading import LedgerReader
+from capillary.ui import badges_view
+from capillary.ui.airflow_facts import EXTRACT, REPORT, CampaignDag
 from tests.unit.ledger.orders import ORDER, customers_of, plan, requests_of, run, see, send
-from tests.unit.ledger.test_attention import end
-
-DAG: Final = CampaignDag(
-    dag_id="spring",
-    paused=False,
-    broken=False,
-    live=True,
-    fields=frozenset({"dry_run", "retry_outcomes", "retry_codes", "note"}),
-    schedule=None,
-    next_run_at=None,
-    occasion="Spring 2026",
-    connection="capillary",
-)
-MONTHLY: Final = replace(DAG, fields=DAG.fields | {"occasion_day"}, occasion="Spring {month}")
-FACTS: Final = RunFacts(
-    dag_id="spring",
-    run_id="first",
-    state="success",
-    run_type="manual",
-    by="ada",
-    moment=datetime(2026, 10, 15, 6, 0, tzinfo=UTC),
-    started_at=None,
-    ended_at=None,
-)
-PASSED: Final = {"verdict": "pass", "sentence": "Done."}
-DRY: Final = PASSED | {"dry_run": True, "requests": 2, "left_over": 0, "funnel": {"eligible": 30, "planned": 30}}
-TEN: Final[dict[str, Any]] = {"customers_per_request": 10}
-
-
-class Ada:
-    """A reader who may do everything."""
-
-    dag_ids = frozenset({"spring"})
-
-    def may_trigger(self, _dag_id: str) -> bool:
-        return True
-
-    may_clear = may_read_xcoms = may_trigger
-
-
-class Airflow:
-    """What Airflow knows of the run."""
-
-    def __init__(self, url: URL) -> None:
-        self.dag, self.facts = DAG, FACTS
-        self.told: dict[str, Any] = {}
-        self.app = pages(LedgerReader(lambda: url))
-        self.app.dependency_overrides[reader] = Ada
-
-    def returned(self, runs: list[tuple[str, str]], task: str) -> dict[tuple[str, str], Any]:
-        return {runs[0]: self.told[task]} if task in self.told else {}
-
-    async def page(self, path: str, run_id: str = "first") -> str:
-        self.facts = replace(self.facts, run_id=run_id)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://airflow") as client:
-            reply = await client.get(f"/{path}/spring/{run_id}")
-        assert reply.status_code == 200, reply.text
-        return unescape(reply.text)
-
-    async def conf(self, action: str, run_id: str = "first") -> dict[str, Any]:
-        found = re.search(r'data-body="(.*?)" data-then', await self.page(f"confirm/{action}", run_id), re.DOTALL)
-        assert found, "there is no order"
-        conf: dict[str, Any] = json.loads(found[1])["conf"]
-        return conf
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", new=True, check_schema=False) as made:
-        create(made.engine)
-        yield made
-
-
-@pytest.fixture
-def airflow(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Airflow:
-    made = Airflow(ledger.engine.url)
-    monkeypatch.setattr(run_view, "campaign_dags", lambda _ids: {"spring": made.dag})
-    monkeypatch.setattr(run_view, "run_facts", lambda _dag, _run: made.facts)
-    monkeypatch.setattr(run_view, "returned", made.returned)
-    monkeypatch.setattr(run_view, "deadlines", lambda _runs: {})
-    monkeypatch.setattr(run_view, "checker_url", lambda _conn: "")
-    return made
-
-
-def ended(ledger: Ledger, order: Any, customers: range, code: int | None = 500) -> int | None:  # noqa: ANN401 - an order
-    planned = plan(ledger, customers, order)
-    (request,) = requests_of(ledger, planned)
-    end(ledger, request.id, dict.fromkeys(customers, Ending(Outcome.FAILED, error_code=code)))
-    return planned.badge_run_id
+from tests.unit.ui.run_pages import DAG, DRY, FACTS, MONTHLY, PASSED, TEN, Ada, Airflow, ended
 
 
 async def test_a_retry_says_whose_the_customers_are(ledger: Ledger, airflow: Airflow) -> None:
@@ -126,6 +27,9 @@ async def test_a_retry_says_whose_the_customers_are(ledger: Ledger, airflow: Air
     said = "lans up to 6 customers again, in a new run of spring: 2 of this run, and 4 of other runs on its occasion"
     assert f"P{said}" in await airflow.page("confirm/retry")
     assert f"Retry the failed: p{said}" in await airflow.page("runs")
+    assert "2 customers failed, code 500</b>, and 4 of other runs on the occasion:" in await airflow.page(
+        "confirm/retry"
+    )
 
 
 async def test_nothing_is_offered_of_a_campaign_that_is_not_live(ledger: Ledger, airflow: Airflow) -> None:

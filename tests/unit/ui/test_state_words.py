@@ -32,6 +32,7 @@ REJECTED, STRANGE = sighting("rejected", decided=True), sighting("withdrawn", de
 def line(status: RequestStatus, *sightings: Sighting, error: str | None = None) -> RequestLine:
     return RequestLine(
         request_id=1,
+        badge_run_id=1,
         request_key="k",
         task_id="t",
         connection="c",

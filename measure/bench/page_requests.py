@@ -1,0 +1,150 @@
+"""How long whole pages take in Airflow's own API application: `python -m measure.bench.page_requests ORDER ANSWER`.
+
+The application is Airflow's, with its auth manager, its middleware and a metadata database; the user is logged in, and
+reads the ledger that `bench.page_questions` has filled. Requests come one after the other, in this process: no socket
+and no browser is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from local_airflow.environment import build_environment
+from local_airflow.home import Home
+from measure.bench.measured import answer
+from measure.bench.page_rows import BETWEEN_RUNS, CAMPAIGNS, FIRST_CUSTOMER
+from measure.bench.surroundings import Database
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+REPEATS: Final = 40
+USER: Final = "ada"
+#: As the pages' module sends what stands behind the # of an address.
+_PLACE: Final = "X-Badge-Place"
+_CAMPAIGN: Final = """
+from capillary.campaign import BadgeCampaign, Entity
+
+dag = BadgeCampaign(
+    name="{name}",
+    sql="SELECT 1 AS customer_id",
+    badge_id="a1b2c3d4e5f60718293a4b5c",
+    owner_type="Loyalty",
+    reference_id="134",
+    entity=Entity(till_id="50001", store_id="7001", zone_id="601", concept_id="501"),
+    schedule=None,
+    live=True,
+).dag()
+"""
+
+
+def airflow_environment(folder: Path, database: Database) -> dict[str, str]:
+    """Return the environment of an Airflow of its own, which knows this ledger and the campaigns that it names."""
+    home, dags = Home(folder / "airflow_of_pages"), folder / "dags_of_pages"
+    home.create()
+    dags.mkdir()
+    for name in _campaigns():
+        (dags / f"{name}.py").write_text(_CAMPAIGN.format(name=name))
+    passwords = home.directory / "passwords.json"
+    passwords.write_text(json.dumps({USER: USER}))
+    user = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+    # Nobody listens on a port: the application is called in its process.
+    made = build_environment(user, home=home, secrets=home.secrets(), dags_folder=dags, api_port=1, sandbox_port=1)
+    return {
+        **made,
+        "AIRFLOW_CONN_BADGE_LEDGER": json.dumps(dict(database.connection)),
+        "AIRFLOW__CORE__DAG_DISCOVERY_SAFE_MODE": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        **database.environment,
+    }
+
+
+def _campaigns() -> list[str]:
+    return [f"campaign_{number}" for number in range(CAMPAIGNS)]
+
+
+def _ask(order: dict[str, Any]) -> Mapping[str, object]:
+    for command in (("db", "migrate"), ("dags", "reserialize")):
+        subprocess.run([sys.executable, "-m", "airflow", *command], check=True)  # noqa: S603 - our own interpreter
+    _add_runs(order["runs"])
+    from airflow.api_fastapi.app import create_app  # noqa: PLC0415 - it reads the database that was made just now
+
+    return asyncio.run(_pages(create_app(), **order))
+
+
+def _add_runs(runs: int) -> None:
+    """Write what Airflow would know of the ledger's runs."""
+    from airflow.models import DagRun  # noqa: PLC0415 - it needs the database
+    from airflow.utils.session import create_session  # noqa: PLC0415 - as above
+    from airflow.utils.state import DagRunState  # noqa: PLC0415 - as above
+    from airflow.utils.types import DagRunType  # noqa: PLC0415 - as above
+
+    now = datetime.now(UTC)
+    with create_session() as session:
+        for number in range(1, runs + 1):
+            began = now - (runs - number) * BETWEEN_RUNS
+            session.add(
+                DagRun(
+                    dag_id=f"campaign_{number % CAMPAIGNS}",
+                    run_id=f"run_{number}",
+                    run_type=DagRunType.MANUAL,
+                    run_after=began,
+                    logical_date=None,
+                    start_date=began,
+                    conf={},
+                    state=DagRunState.RUNNING if number == runs else DagRunState.SUCCESS,
+                )
+            )
+
+
+async def _pages(app: FastAPI, *, runs: int, requests_per_run: int, customers_per_request: int) -> Mapping[str, object]:
+    middle, customers = runs // 2, runs * requests_per_run * customers_per_request
+    ended = f"campaign_{middle % CAMPAIGNS}/run_{middle}"
+    waiting = f"campaign_{runs % CAMPAIGNS}/run_{runs}"
+    customer = str(FIRST_CUSTOMER + customers // 2)
+    # name → address, what stands behind its #, and what the page says where it is the right one
+    asked = {
+        "badges": ("badges", "", "the most urgent first"),
+        "run": (f"runs/{ended}", "", "Where everybody went"),
+        "run_waiting": (f"runs/{waiting}", "", "wait for the checker"),
+        "customer": ("customer", customer, "1 attempt"),
+        "retry": (f"confirm/retry/{ended}", "", "Whom to retry"),
+    }
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=60) as client:
+        reply = await client.post("/auth/token", json={"username": USER, "password": USER})
+        client.headers["Authorization"] = f"Bearer {reply.raise_for_status().json()['access_token']}"
+        found: dict[str, object] = {"repeats": REPEATS}
+        for name, (path, place, says) in asked.items():
+            found[f"{name}_ms"] = await _p95_ms(client, f"/capillary/{path}", {_PLACE: place}, says)
+        return found
+
+
+async def _p95_ms(client: httpx.AsyncClient, path: str, headers: Mapping[str, str], says: str) -> float:
+    taken = []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        reply = await client.get(path, headers=dict(headers))
+        taken.append((time.perf_counter() - begun) * 1000)
+        if reply.status_code != httpx.codes.OK or says not in reply.text:
+            raise RuntimeError(
+                f"{path} answered {reply.status_code}, and not the page that says {says!r}: {reply.text}"
+            )
+    return sorted(taken)[int(REPEATS * 0.95) - 1]
+
+
+if __name__ == "__main__":
+    answer(_ask)

@@ -1,0 +1,38 @@
+"""What stands at the foot of the page Badges of an account: its pace, the next call, and pauses that were asked for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+
+from capillary.ledger import pace
+from capillary.ledger.database import Ledger
+from capillary.ledger.schema import badge_pace
+from tests.unit.ledger.orders import SPEC, plan
+from tests.unit.ui.run_pages import Airflow, asked
+
+
+async def test_an_account_says_when_it_may_be_called_and_whether_it_was_told_to_pause(
+    ledger: Ledger, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def card() -> str:
+        return (await asked(airflow, monkeypatch, "badges", {"spring"})).partition('class="foot"')[2]
+
+    plan(ledger, [1])
+    shown = await card()
+    assert "nobody has called yet" in shown
+    assert "none so far" in shown
+    with ledger.write() as tx:
+        pace.take_slot(tx, SPEC.account, calls_per_minute=1)
+        pace.block(tx, SPEC.account, seconds=60)
+    shown = await card()
+    assert "its turn comes" in shown
+    assert "nobody calls until" in shown
+    with ledger.write() as tx:
+        before = tx.now - timedelta(hours=1)
+        tx.conn.execute(update(badge_pace).values(next_slot_at=before, blocked_until=before))
+    shown = await card()
+    assert "at once; none was made since" in shown
+    assert "not now; the last pause ended" in shown
