@@ -163,6 +163,59 @@ def test_what_airflow_alone_knows_is_a_matter_for_a_person(server: ApiServer) ->
     assert "monthly_streak" not in ask(server, "vic", "GET", "/badges").text, "its file is gone"
 
 
+def test_a_run_that_failed_before_planning_is_a_matter_with_its_reason(server: ApiServer) -> None:
+    """As a task of ours leaves it: its reason as an XCom, itself failed, and its run."""
+    why, run, task = "Stopped: sending is stopped by ann", "dry", "extract_eligible_customers"
+    address = f"/api/v2/dags/new_arrivals/dagRuns/{run}"
+    ada = server.client("ada")
+    ada.post("/api/v2/dags/new_arrivals/dagRuns", json={"dag_run_id": run, "logical_date": None}).raise_for_status()
+    entry = {"key": "failure", "value": why, "map_index": -1}
+    ada.post(f"{address}/taskInstances/{task}/xcomEntries", json=entry).raise_for_status()
+    ada.patch(f"{address}/taskInstances/{task}", json={"new_state": "failed"}).raise_for_status()
+    ada.patch(address, json={"state": "failed"}).raise_for_status()
+    link = f'href="/dags/new_arrivals/runs/{run}/tasks/{task}"'
+    for user in (NARROW, "vic"):
+        text = ask(server, user, "GET", "/badges").text
+        assert f"new_arrivals: the last run failed in {task}" in text
+        assert why in text
+        assert link in text
+        page = ask(server, user, "GET", f"/runs/new_arrivals/{run}").text
+        assert f"Task {task}: {why}." in page
+        assert link in page
+    ada.patch(address, json={"state": "success"}).raise_for_status()
+    assert "the last run failed" not in ask(server, "vic", "GET", "/badges").text
+
+
+def test_a_file_that_does_not_load_is_a_matter_for_whoever_airflow_shows_it_to(server: ApiServer) -> None:
+    noted = [
+        (1, "silver.py", '  File "silver.py", line 1\n    BadgeCampaign(…)\nCampaignInvalid: reference_id: Give text'),
+        (2, "gold_tier.py", "KeyError: 'gold'"),
+        (3, "badge_upkeep.py", "KeyError: 'not a campaign'"),
+        (4, "gone.py", "KeyError: 'on no host'"),
+    ]
+    with closing(sqlite3.connect(server.airflow_db)) as airflow, airflow:
+        [bundle] = {row[0] for row in airflow.execute("SELECT bundle_name FROM dag")}
+        rows = [(each, file, bundle, trace) for each, file, trace in noted]
+        airflow.executemany(
+            "INSERT INTO import_error (id, filename, bundle_name, stacktrace) VALUES (?, ?, ?, ?)", rows
+        )
+        airflow.execute("UPDATE dag SET has_import_errors = 1 WHERE dag_id = 'gold_tier'")
+    try:
+        wide, narrow = (unescape(ask(server, user, "GET", "/badges").text) for user in ("vic", NARROW))
+    finally:
+        with closing(sqlite3.connect(server.airflow_db)) as airflow, airflow:
+            airflow.execute("DELETE FROM import_error")
+            airflow.execute("UPDATE dag SET has_import_errors = 0 WHERE dag_id = 'gold_tier'")
+    assert "silver.py does not load" in wide
+    assert "CampaignInvalid: reference_id: Give text. Airflow has no DAG of this file" in wide
+    assert "gone.py does not load" in wide, "nobody can tell that it is none of ours"
+    assert "gold_tier: the campaign's file (gold_tier.py) does not load" in wide
+    assert "KeyError: 'gold'." in wide
+    assert "not a campaign" not in wide
+    assert "gold" not in narrow
+    assert "silver.py does not load" in narrow, "Airflow shows them its error, too"
+
+
 def test_a_customer_is_shown_in_the_campaigns_that_its_reader_may_see(server: ApiServer) -> None:
     assert "gold_tier" in ask(server, "vic", "GET", "/customer", headers=at(FAILED)).text
     assert "gold_tier" not in ask(server, NARROW, "GET", "/customer", headers=at(FAILED)).text

@@ -77,7 +77,10 @@ def form_fields(*, live: bool, canary: bool, recurs: bool) -> dict[str, Param]:
     day = Param(
         None,
         title="Occasion of day",
-        description="A day in the campaign's time zone: plan its occasion in place of the run's own.",
+        description=(
+            "A day in the campaign's time zone: plan its occasion in place of the run's own. Your browser leaves out a "
+            "day that does not exist, such as 31 February, without a word: the run is then for its own day."
+        ),
         type=["string", "null"],
         format="date",
     )
@@ -85,7 +88,11 @@ def form_fields(*, live: bool, canary: bool, recurs: bool) -> dict[str, Param]:
         "dry_run": Param(
             not live,
             title="Dry run",
-            description="Count who would be planned, write nothing. A campaign that is not live is always a dry run.",
+            description=(
+                "Count who would be planned, write nothing. A campaign that is not live is always a dry run. "
+                "Triggering turns a paused DAG on, and its schedule with it, unless you take that tick away below: "
+                "then the run waits until the DAG is on."
+            ),
             type="boolean",
         ),
         **({"occasion_day": day} if recurs else {}),
@@ -135,7 +142,7 @@ def form_fields(*, live: bool, canary: bool, recurs: bool) -> dict[str, Param]:
             title="Note for the ledger",
             description=(
                 "Your words about this run, kept in the ledger; no customer ids, please. The run's header shows "
-                "Airflow's own Dag Run Note, which stands below."
+                "Airflow's own Dag Run Note, under Advanced Options below."
             ),
             type=["string", "null"],
             format="multiline",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
 from capillary.counted import counted
-from capillary.engine.remedies import retry_of
+from capillary.engine.remedies import Advice, retry_of
 from capillary.ledger.attention import Kind, Matter
+from capillary.ledger.reports import FailureCount
 from capillary.ledger.stops import Scope
 
 #: Outcomes with their codes that the title of failures names; the others are counted.
@@ -32,9 +33,16 @@ class Said:
     to_do: str
 
 
-def said_of(matter: Matter, now: datetime) -> Said:
-    """Return a matter in words; ages are counted up to `now`."""
-    return _WORDS[matter.kind](matter, now)
+def said_of(matter: Matter, now: datetime, *, on_page: bool = False) -> Said:
+    """Return a matter in words.
+
+    Args:
+        matter: of the ledger, or of Airflow.
+        now: up to when ages are counted.
+        on_page: it is read where a button does what a command does elsewhere.
+    """
+    said = _WORDS[matter.kind](matter, now)
+    return replace(said, to_do=_BY_BUTTON.get(matter.kind, said.to_do)) if on_page else said
 
 
 def age(span: timedelta) -> str:
@@ -47,7 +55,10 @@ def age(span: timedelta) -> str:
 
 
 def _since(matter: Matter, now: datetime) -> str:
-    return f", {age(now - matter.since)}" if matter.since is not None else ""
+    """Return the age of a matter; one of less than a minute goes without."""
+    if matter.since is None or now - matter.since < timedelta(minutes=1):
+        return ""
+    return f", {age(now - matter.since)}"
 
 
 def _whose(matter: Matter) -> str:
@@ -140,18 +151,16 @@ def _waiting(matter: Matter, now: datetime) -> Said:
 
 def _failed(matter: Matter, _now: datetime) -> Said:
     retry = retry_of(matter.failures)
-    kinds = [
-        f"{each.customers:,} {each.outcome}{'' if each.error_code is None else f' ({each.error_code})'}"
-        for each in matter.failures
-    ]
+    kinds = list(map(_kind, matter.failures))
     if len(kinds) > _KINDS_NAMED:
         kinds = [*kinds[:_KINDS_NAMED], counted(len(kinds) - _KINDS_NAMED, "other kind")]
     if retry.customers:
         to_do = "Fix the causes by their codes, on the run's page, then retry the failed there."
     else:
-        first = retry.left_out[0].to_do
-        to_do = f"{first[0].upper()}{first[1:]}."
+        to_do = _by_remedy(retry.left_out)
     means = f"The run has ended; a retry now would take {counted(retry.customers, 'customer')} of them."
+    if not retry.customers:
+        means = "The run has ended; a retry takes none of them unless you choose them."
     if matter.occasion_shared and retry.customers:
         means += " It also takes the customers of other runs on the occasion; the retry page counts both."
     return Said(
@@ -159,6 +168,22 @@ def _failed(matter: Matter, _now: datetime) -> Said:
         means,
         to_do,
     )
+
+
+def _by_remedy(left_out: Sequence[Advice]) -> str:
+    """Return what has to happen, once for all kinds that need the same; where they differ, with their outcomes."""
+    whose: dict[str, list[str]] = {}
+    for each in left_out:
+        whose.setdefault(each.to_do, []).append(_kind(each.failure))
+    if len(whose) == 1:
+        (only,) = whose
+        return f"{only[0].upper()}{only[1:]}."
+    return " ".join(f"{', '.join(kinds)}: {to_do}." for to_do, kinds in whose.items())
+
+
+def _kind(failure: FailureCount) -> str:
+    code = "" if failure.error_code is None else f" ({failure.error_code})"
+    return f"{failure.customers:,} {failure.outcome}{code}"
 
 
 def _canary_waits(matter: Matter, _now: datetime) -> Said:
@@ -183,7 +208,7 @@ def _file_broken(matter: Matter, _now: datetime) -> Said:
         if matter.campaign
         else "Airflow has no DAG of this file, and begins no run of it."
     )
-    named = f"{matter.campaign}: the campaign's file" if matter.campaign else matter.file
+    named = f"{matter.campaign}: the campaign's file" if matter.campaign else matter.file or "a campaign's file"
     name = f" ({matter.file})" if matter.campaign and matter.file else ""
     return Said(
         f"{named}{name} does not load",
@@ -222,6 +247,10 @@ def _paused(matter: Matter, _now: datetime) -> Said:
     )
 
 
+#: What to do where a page has a button for it.
+_BY_BUTTON: Final[Mapping[Kind, str]] = MappingProxyType(
+    {Kind.STOPPED: "Resume when the reason is gone. That takes the right to edit the platform's connection."}
+)
 _WORDS: Final[Mapping[Kind, Callable[[Matter, datetime], Said]]] = MappingProxyType(
     {
         Kind.UNKNOWN_KEY: _unknown_key,

@@ -17,8 +17,8 @@ from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.reports import FailureCount, Funnel, ended_of, sum_of, sum_of_failures
 from capillary.ledger.scans import DISTRUST
-from capillary.ledger.schema import badge_occasion, badge_pace, badge_request, badge_run, badge_scan
-from capillary.ledger.status import RequestStatus
+from capillary.ledger.schema import badge_occasion, badge_pace, badge_request, badge_result, badge_run, badge_scan
+from capillary.ledger.status import Outcome, RequestStatus
 from capillary.ledger.stops import Stop, in_force
 
 
@@ -28,6 +28,7 @@ class CampaignLine:
 
     Attributes:
         last: its last run that planned, with the funnel of all that its tasks planned on this account.
+        holders: customers who hold the badge by all runs of the campaign on that run's occasion.
         failures: of that run, by outcome and code.
         canary: what that run waited for, if it planned nobody behind a canary that is not decided yet; its green says
             nothing else.
@@ -38,6 +39,7 @@ class CampaignLine:
     """
 
     last: PlannedRun
+    holders: int
     failures: tuple[FailureCount, ...]
     canary: OpenCanary | None
     requests_unsent: int
@@ -103,8 +105,9 @@ def campaigns(tx: Transaction, of: Collection[str] | None = None) -> tuple[Campa
     still_open = {(row.account, row.campaign, row.dag_id): row for row in tx.conn.execute(_open_by_campaign())}
     stops = in_force(tx)
     ended = ended_of(tx, rows)
+    holders = _holders(tx, {row.occasion_id for row in rows})
     by_scope = groupby(rows, key=lambda row: (row.account, row.campaign, row.dag_id))
-    return tuple(_line(tx, list(plans), ended, still_open.get(scope), stops) for scope, plans in by_scope)
+    return tuple(_line(tx, list(plans), ended, still_open.get(scope), stops, holders) for scope, plans in by_scope)
 
 
 def campaigns_of(tx: Transaction, dag_ids: Collection[str]) -> frozenset[str]:
@@ -142,6 +145,27 @@ def accounts(tx: Transaction, of: Collection[str] | None = None) -> tuple[Accoun
     )
 
 
+def _holders(tx: Transaction, occasions: Collection[int]) -> dict[tuple[str, str, str, int], int]:
+    """Return how many customers hold the badge, by account, campaign, DAG and occasion."""
+    rows = tx.conn.execute(
+        select(
+            badge_run.c.account,
+            badge_run.c.campaign,
+            badge_run.c.dag_id,
+            badge_run.c.occasion_id,
+            func.sum(badge_result.c.customers),
+        )
+        .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
+        .join(badge_result, badge_result.c.request_id == badge_request.c.id)
+        .where(
+            badge_run.c.occasion_id.in_(occasions),
+            badge_result.c.outcome.in_((Outcome.ENROLLED, Outcome.ALREADY_ENROLLED)),
+        )
+        .group_by(badge_run.c.account, badge_run.c.campaign, badge_run.c.dag_id, badge_run.c.occasion_id)
+    )
+    return {(account, campaign, dag_id, occasion): int(held) for account, campaign, dag_id, occasion, held in rows}
+
+
 def _open_by_campaign() -> Select[Any]:
     status = badge_request.c.status
     undecided = (status == RequestStatus.WAITING) & has_undecided()
@@ -169,12 +193,17 @@ def _line(
     ended: Mapping[int, tuple[Funnel, tuple[FailureCount, ...]]],
     still_open: Row[Any] | None,
     stops: tuple[Stop, ...],
+    holders: Mapping[tuple[str, str, str, int], int],
 ) -> CampaignLine:
     """Return the line of one run's plans, in their order."""
     run = plans[-1]
     behind = next((each for each in plans if each.canary and not each.planned and each.over_cap), None)
     return CampaignLine(
         last=planned_run(run, sum_of([ended[each.id][0] for each in plans])),
+        holders=sum(
+            holders.get((run.account, run.campaign, run.dag_id, occasion), 0)
+            for occasion in {each.occasion_id for each in plans}
+        ),
         failures=sum_of_failures(ended[each.id][1] for each in plans),
         canary=open_canary(tx, OpenPlan(behind.id)) if behind else None,
         requests_unsent=still_open.unsent if still_open else 0,

@@ -25,6 +25,7 @@ that gathers, and a template that shows.
 - ``failed_tasks``: the task that made a run fail, and its reason
 - ``failed_runs``: runs that failed and that nothing since has made good
 - ``import_errors``: files of the DAGs folder that do not load
+- ``page_words``: a verdict without shell commands
 - ``headline``: a run in one sentence
 - ``state_words``: where a request or an attempt stands, in words
 - ``funnel_picture``: the funnel as a picture whose steps add up

@@ -17,6 +17,7 @@ from capillary.hooks import CapillaryHook
 from capillary.ledger.attention import LONG_UNKEPT, Kind, Matter, attention, by_urgency, with_deadlines
 from capillary.ledger.database import Transaction
 from capillary.ledger.overview import AccountLine, CampaignLine, accounts, campaigns
+from capillary.ledger.status import Outcome
 from capillary.ui import failed_runs, import_errors
 from capillary.ui.access import Reader
 from capillary.ui.airflow_facts import (
@@ -29,6 +30,7 @@ from capillary.ui.airflow_facts import (
     kept_at,
     last_runs,
     returned,
+    states_of,
 )
 from capillary.ui.errors import RowUnreadable
 from capillary.ui.failed_runs import Failures
@@ -69,10 +71,28 @@ _TAGS: Final[Mapping[Kind, str]] = {
     Kind.LIST_UNREAD: "List not read",
     Kind.UNSETTLED: "Not settled",
     Kind.WAITING: "Checker",
-    Kind.FAILED: "Failed",
+    Kind.FAILED: "No badge",
     Kind.CANARY_WAITS: "Canary waits",
     Kind.CANARY_PASSED: "Canary passed",
     Kind.PAUSED: "Paused",
+}
+
+
+#: What happened at `Matter.since`.
+_SINCE: Final[Mapping[Kind, str]] = {
+    Kind.UNKNOWN_KEY: "seen",
+    Kind.AUTO_APPROVED: "approved",
+    Kind.STOPPED: "stopped",
+    Kind.IN_DOUBT: "sent",
+    Kind.DISTRUSTED: "missed",
+    Kind.KEEPING_LATE: "last ended",
+    Kind.LIST_UNREAD: "last read",
+    Kind.UNSETTLED: "decided",
+    Kind.WAITING: "sent",
+    Kind.RUN_FAILED: "ended",
+    Kind.FAILED: "planned",
+    Kind.CANARY_WAITS: "planned",
+    Kind.CANARY_PASSED: "planned",
 }
 
 
@@ -86,6 +106,9 @@ class MatterShown:
         tone, tag: how urgent, and its kind in two words.
         run: dag_id and run_id of the run to look at first; None without one, or where the reader may not see it.
         log: where Airflow shows the log of the task that failed, below the address of its run; empty without one.
+        since: what happened at the matter's moment, in a word or two.
+        read_at: when the platform's list was last read, of what waits to be decided; None elsewhere.
+        may_look: whether this reader may have the list read now, for a run that waits.
         checker_url: the checker's page, where a human has to decide there; empty elsewhere.
         may_resume: the connection by which this reader may resume; None where they may not, or nothing is stopped.
         may_trigger: whether this reader may start a run of the campaign that submits.
@@ -98,6 +121,9 @@ class MatterShown:
     tag: str
     run: tuple[str, str] | None
     log: tuple[str, ...]
+    since: str
+    read_at: datetime | None
+    may_look: bool
     checker_url: str
     may_resume: str | None
     may_trigger: bool
@@ -130,6 +156,11 @@ class CampaignShown:
     bar: Step | None
     counts: Mapping[str, int]
 
+    @property
+    def holders_of_run(self) -> int:
+        """How many hold the badge by the run that the numbers are of."""
+        return self.counts.get(Outcome.ENROLLED, 0) + self.counts.get(Outcome.ALREADY_ENROLLED, 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountShown:
@@ -157,6 +188,11 @@ class BadgesShown:
     accounts: tuple[AccountShown, ...]
     left_out: tuple[str, ...]
     now: datetime
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there are campaigns, and none of them has planned or run yet."""
+        return bool(self.campaigns) and not any(each.line or each.last for each in self.campaigns)
 
 
 @dataclass(slots=True)
@@ -192,9 +228,17 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
     told = {(each.dag_id, each.run_id) for each in visible if each.dag_id and each.run_id}
     visible += failed_runs.matters_of(failures, reader, names, told=told)
     matters = by_urgency([*visible, *_of_airflow(dags, reader, looked.now)])
+    read_at = {each.account: each.read_at for each in looked.accounts}
+    states = states_of({(each.dag_id, each.run_id) for each in matters if each.dag_id and each.run_id})
     return BadgesShown(
         matters=tuple(
-            _matter(each, reader, looked.now, connections.get(each.account, ()), dags, failures) for each in matters
+            _standing(
+                _matter(each, reader, looked.now, connections.get(each.account, ()), dags, failures),
+                states.get((each.dag_id or "", each.run_id or ""), ""),
+                reader,
+                read_at.get(each.account),
+            )
+            for each in matters
         ),
         campaigns=_campaigns(dags, looked.lines, reader, runs, failures),
         accounts=tuple(_account(each, reader) for each in looked.accounts),
@@ -248,16 +292,30 @@ def _matter(
     asks_checker = matter.kind in {Kind.WAITING, Kind.CANARY_WAITS} and connection is not None
     return MatterShown(
         matter=matter,
-        said=said_of(matter, now),
+        said=said_of(matter, now, on_page=True),
         tone=_TONES[matter.kind],
         tag=_TAGS[matter.kind],
         run=(matter.dag_id, matter.run_id) if matter.dag_id and matter.run_id else None,
         log=task.log if task else (),
+        since=_SINCE.get(matter.kind, ""),
+        read_at=None,
+        may_look=False,
         checker_url=checker_url(connection) if asks_checker and connection else "",
         may_resume=reader.may_stop_any(connections) if matter.kind is Kind.STOPPED else None,
         may_trigger=dag is not None and dag.live and reader.may_trigger(dag.dag_id),
         worth_retrying=retry_of(matter.failures).customers > 0,
     )
+
+
+def _standing(shown: MatterShown, state: str, reader: Reader, read_at: datetime | None) -> MatterShown:
+    """Return a matter with what the state of its run in Airflow adds."""
+    kind, dag_id = shown.matter.kind, shown.matter.dag_id
+    if kind is Kind.FAILED and state == "success":  # the campaign's policy lets them pass
+        return replace(shown, tone=Tone.WARN)
+    if kind is Kind.WAITING:
+        may_look = state == "running" and dag_id is not None and reader.may_clear(dag_id)
+        return replace(shown, read_at=read_at, may_look=may_look)
+    return shown
 
 
 def _campaigns(

@@ -13,6 +13,7 @@ from capillary.ui.access import Reader
 from capillary.ui.airflow_facts import REPORT, CampaignDag, RunFacts, recent_runs, returned
 from capillary.ui.failed_tasks import FailedTask, failed_tasks
 from capillary.ui.other_dags import for_reader, told_to
+from capillary.ui.page_words import for_a_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +106,4 @@ def _sentence(report: object, reader: Reader, campaigns: Collection[str]) -> str
         return ""
     told: Mapping[str, Any] = for_reader(report, dag_ids=reader.dag_ids, campaigns=campaigns) or {}
     said = told.get("sentence")
-    return said if isinstance(said, str) else ""
+    return for_a_page(said) if isinstance(said, str) else ""

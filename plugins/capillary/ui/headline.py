@@ -12,6 +12,7 @@ from capillary.ledger.run_page import RunView
 from capillary.ledger.run_wait import RunWait
 from capillary.ui.airflow_facts import RunFacts
 from capillary.ui.failed_tasks import FailedTask
+from capillary.ui.page_words import for_a_page
 from capillary.ui.run_parts import by_part
 
 
@@ -91,7 +92,7 @@ def _with_parts(verdict: Headline, view: RunView | None) -> Headline:
 
 
 def _verdict(report: Mapping[str, Any]) -> Headline:
-    sentence = str(report.get("sentence", ""))
+    sentence = for_a_page(str(report.get("sentence", "")))
     if report.get("verdict") != "pass":
         return Headline(Tone.BAD, _FAILED, sentence)
     if report.get("dry_run"):
@@ -131,6 +132,7 @@ def _under_way(view: RunView) -> Headline:
 
 def _stands(waits: Sequence[RunWait]) -> Headline:
     undecided = sum(each.undecided for each in waits)
+    decided = sum(each.decided for each in waits)
     if undecided:
         customers = sum(each.undecided_customers for each in waits)
         verb = "waits" if customers == 1 else "wait"
@@ -138,10 +140,12 @@ def _stands(waits: Sequence[RunWait]) -> Headline:
             f"{counted(customers, 'customer')} in {counted(undecided, 'request')} {verb} for the checker. Nobody is "
             "enrolled before a human has decided on the platform."
         )
+        if decided:
+            verb = counted(decided, "more request", "is", "are")
+            sentence += f" {verb} decided; their customers are open until the list is read next."
         return Headline(Tone.WAIT, _WAITS, sentence)
     in_doubt = sum(each.in_doubt for each in waits)
     unsent = sum(each.unsent for each in waits)
-    decided = sum(each.decided for each in waits)
     if in_doubt and not unsent:
         sentence = f"{counted(in_doubt, 'request', 'is', 'are')} being sent, or in doubt: sent without a clear answer."
         return Headline(Tone.WARN, _IN_DOUBT, sentence)

@@ -24,7 +24,7 @@ from capillary.ui.airflow_facts import CampaignDag
 #: Whatever a file calls it, this is what makes a campaign; a DAG of a person's own imports the package.
 _OURS: Final = re.compile(rb"BadgeCampaign|\bcapillary\b")
 #: The last of a traceback's frames, with the lines that show the code.
-_FRAMES: Final = re.compile(r".*^ +File \".*?\n(?: .*\n)*", re.DOTALL | re.MULTILINE)
+_FRAMES: Final = re.compile(r"(?s:.*)^ +File \".*\n(?: .*\n)*", re.MULTILINE)
 _MODULE: Final = re.compile(r"^(?:\w+\.)+(?=\w+(?::|$))")
 _LONGEST: Final = 600
 

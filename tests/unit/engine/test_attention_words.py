@@ -94,7 +94,7 @@ def test_failures_tell_their_codes_and_what_a_retry_would_take() -> None:
         f"{said.means} It also takes the customers of other runs on the occasion; the retry page counts both."
     )
     checker = said_of(matter(Kind.FAILED, customers=3, failures=failures[2:3], occasion_shared=True), NOW)
-    assert checker.means.endswith("a retry now would take 0 customers of them."), "and nobody else"
+    assert checker.means.endswith("a retry takes none of them unless you choose them."), "and nobody else"
     alone = said_of(matter(Kind.FAILED, customers=10, failures=failures[:1]), NOW)
     assert alone.to_do == "Retry on a day inside the badge's own period, or have the period changed on the platform."
 
@@ -112,3 +112,36 @@ def test_housekeeping_that_never_ran_says_so() -> None:
     assert said_of(Matter(kind=Kind.KEEPING_LATE), NOW).title == "badge_upkeep has not ended well yet"
     late = Matter(kind=Kind.KEEPING_LATE, since=NOW - timedelta(hours=3))
     assert said_of(late, NOW).title == "badge_upkeep has not ended well, 3 h 0 min"
+
+
+def test_a_page_has_a_button_where_a_log_has_a_command() -> None:
+    said = said_of(matter(Kind.STOPPED), NOW, on_page=True)
+    assert said.to_do.startswith("Resume when the reason is gone.")
+    assert said.title == said_of(matter(Kind.STOPPED), NOW).title
+    for kind in set(Kind) - {Kind.UNKNOWN_KEY}:  # what the ledger has forgotten only a command writes back
+        assert "python -m" not in said_of(matter(kind), NOW, on_page=True).to_do
+
+
+def test_kinds_that_need_different_things_are_told_apart() -> None:
+    failures = (FailureCount(Outcome.REJECTED, None, 217), FailureCount(Outcome.FAILED, 1026, 9))
+    said = said_of(matter(Kind.FAILED, customers=226, failures=failures), NOW)
+    assert said.means == "The run has ended; a retry takes none of them unless you choose them."
+    assert said.to_do == (
+        "217 rejected: read the checker's message, and retry when its reason is gone. 9 failed (1026): correct the "
+        "customer in the warehouse or on the platform first; a retry fails again until then."
+    )
+    alike = (FailureCount(Outcome.FAILED, 1026, 9), FailureCount(Outcome.FAILED, 1028, 1))
+    assert said_of(matter(Kind.FAILED, failures=alike), NOW).to_do.startswith("Correct the customer in the warehouse")
+
+
+def test_an_age_of_less_than_a_minute_goes_without() -> None:
+    since = NOW - timedelta(seconds=59)
+    assert said_of(matter(Kind.WAITING, since=since), NOW).title.endswith("waiting for the checker")
+    assert said_of(matter(Kind.RUN_FAILED, since=since), NOW).title == "spring: the last run failed"
+
+
+def test_a_failed_run_tells_its_task_and_its_reason() -> None:
+    said = said_of(matter(Kind.RUN_FAILED, task="submit", reason="Stopped: by ann"), NOW)
+    assert said.title == "spring: the last run failed in submit, 5 h 10 min"
+    assert said.means == "Stopped: by ann."
+    assert said_of(matter(Kind.RUN_FAILED, reason=""), NOW).means.startswith("Airflow kept no reason of it")

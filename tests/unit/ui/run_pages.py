@@ -72,6 +72,7 @@ class Airflow:
         self.dag, self.facts = DAG, FACTS
         self.told: dict[str, Any] = {}
         self.failed: FailedTask | None = None
+        self.has_run = True
         self.app = pages(LedgerReader(lambda: url))
         self.app.dependency_overrides[reader] = Ada
 
@@ -128,12 +129,17 @@ async def asked(airflow: Airflow, monkeypatch: pytest.MonkeyPatch, path: str, da
     user: Any = object()
     airflow.app.dependency_overrides[reader] = lambda: Una(user, frozenset(dag_ids))
     monkeypatch.setattr(badges_view, "campaign_dags", lambda _ids: {"spring": airflow.dag})
-    monkeypatch.setattr(badges_view, "last_runs", lambda _ids: {"spring": replace(FACTS, run_id="held")})
+    monkeypatch.setattr(
+        badges_view,
+        "last_runs",
+        lambda _ids: {"spring": replace(airflow.facts, run_id="held")} if airflow.has_run else {},
+    )
     monkeypatch.setattr(badges_view, "returned", lambda runs, task, *_: airflow.returned(runs, task))
     monkeypatch.setattr(failed_runs, "recent_runs", lambda _ids: {"spring": [replace(airflow.facts, run_id="held")]})
     monkeypatch.setattr(failed_runs, "failed_tasks", airflow.failed_tasks)
     monkeypatch.setattr(failed_runs, "returned", lambda runs, task, *_: airflow.returned(runs, task) if runs else {})
     monkeypatch.setattr(import_errors, "broken_files", lambda _reader: ())
+    monkeypatch.setattr(badges_view, "states_of", lambda runs: dict.fromkeys(runs, airflow.facts.state))
     monkeypatch.setattr(badges_view, "deadlines", lambda _runs: {})
     monkeypatch.setattr(badges_view, "checker_url", lambda _conn: "")
     page, _, place = path.partition("#")

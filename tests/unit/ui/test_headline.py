@@ -96,3 +96,10 @@ def test_a_run_without_a_report(state: str, *, planned: bool, word: str) -> None
 
 def test_a_run_that_was_deleted_in_airflow_is_the_ledgers_still() -> None:
     assert headline(None, view(settled=1), None).word == "Deleted in Airflow"
+
+
+def test_what_is_decided_beside_what_waits_is_said_too() -> None:
+    said = headline(facts("running"), view(undecided=1, undecided_customers=500, decided=2), None)
+    assert said.word == "Waits for the checker"
+    assert said.sentence.startswith("500 customers in 1 request wait for the checker.")
+    assert said.sentence.endswith("2 more requests are decided; their customers are open until the list is read next.")
