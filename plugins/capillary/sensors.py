@@ -53,9 +53,9 @@ _BACKSTOP: Final = timedelta(minutes=10)
 class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
     """Wait until every request of a run has left `AdminTask` and every customer of it has an outcome.
 
-    Looks once, then defers; `mode="reschedule"` (or `deferrable=False`) where there is no triggerer. Whenever it
-    resumes it settles what is decided and resolves what is in doubt. Clear it at any time: it reads the ledger
-    and goes on from there. A ledger of another version, as in an update, or one that was moved is looked at again for a
+    It looks once, then defers. Use `mode="reschedule"` (or `deferrable=False`) if there is no triggerer. Whenever it
+    resumes, it settles what is decided and resolves what is in doubt. Clear it at any time: it reads the ledger and
+    continues from there. A ledger of another version, as in an update, or one that was moved is looked at again for a
     day, without a retry. Returns the plan's reference with the customers by outcome, or fails with the
     verdict's sentence.
 
@@ -65,11 +65,11 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         timeout: how long a human may take, counted from the first request sent; a timedelta or seconds, at most 365
             days, default 7 days. Clearing does not start it again.
         poll_interval_s: seconds between the first polls, 10 to 3,600, growing to 15 minutes; default 60.
-        settle_every: how often a part that is decided is settled while the rest waits; a timedelta above 0, default 15
+        settle_every: how often decided requests are settled while the others wait; a timedelta above 0, default 15
             minutes.
         deferrable: wait in the triggerer. Default True.
-        soft_fail: Airflow's: skip where the task would fail without a retry, as by its verdict or at its deadline.
-        retries: default 3: a resumed task can be failed by no fault of its own.
+        soft_fail: Airflow's: skip if the task would fail without a retry, as by its verdict or at its deadline.
+        retries: default 3: Airflow may fail a resumed task that did nothing wrong.
         capillary_conn_id, ledger_conn_id: Airflow connections.
 
     Raises:

@@ -1,6 +1,6 @@
 """The triggers of submit and of the sensor: they poll while nobody holds a worker, and never send anything.
 
-What they poll for, and how, is `capillary.engine.polling`'s; here it gets Airflow's connections and events.
+`capillary.engine.polling` decides what they poll for, and how; this module adds Airflow's connections and events.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from capillary.wiring import platform_client, runtime_of
 class _PlanTrigger(BaseTrigger):
     """What the triggers have in common: they hold references and counts, no ids of customers, no secrets.
 
-    Of all triggers of an account one at a time reads the platform's list, for all of them; the others read the
-    ledger. Restarted elsewhere a trigger begins again.
+    One trigger at a time reads the platform's list, for all triggers of the account; the others read the ledger. A
+    trigger that is restarted elsewhere begins again.
     """
 
     #: Arguments, as Airflow keeps them.
@@ -81,7 +81,7 @@ class SubmitTrigger(_PlanTrigger):
         badge_run_id, token: the plan, `badge_run.id` and `badge_run.token`.
         capillary_conn_id, ledger_conn_id: Airflow connections.
         until: ISO time with zone at which a worker is called in any case; empty: once the list was read to its end.
-        may_end_early: whether to call one as soon as another request may go out.
+        may_end_early: whether to call a worker as soon as another request may go out.
         in_flight: most requests under way at once.
     """
 

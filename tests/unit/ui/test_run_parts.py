@@ -63,6 +63,9 @@ async def test_the_file_names_account_and_occasion_of_every_customer(airflow: Ai
 
 @pytest.mark.usefixtures("two_accounts")
 async def test_nothing_is_ordered_for_two_accounts_at_once(airflow: Airflow) -> None:
+    run_page = await airflow.page("runs")
+    assert "Retry the failed…" not in run_page
+    assert f"This run planned for several occasions ({HERE}, {THERE})" in run_page
     shown = await airflow.page("confirm/retry")
     assert f"This run planned for several occasions ({HERE}, {THERE})" in shown
     assert 'name="take" value="f' not in shown, "their failures are not added up"
