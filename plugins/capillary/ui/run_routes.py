@@ -33,7 +33,7 @@ from capillary.ui.orders import (
 )
 from capillary.ui.reading import LedgerReader
 from capillary.ui.rendering import Addresses, PlaceDep, page, protect
-from capillary.ui.run_view import AT_BEGIN, Places, RunShown, shown_run
+from capillary.ui.run_view import AT_BEGIN, FOR_ONE_OCCASION, Places, RunShown, shown_run
 from capillary.ui.state_words import of_request
 
 ROUTER: Final = APIRouter()
@@ -119,6 +119,8 @@ def _ordered(action: Action, shown: RunShown, kinds: Sequence[Choice], reader: R
     try:
         if action is not Action.LOOK_NOW:
             assert_live(shown.dag)
+        if action in FOR_ONE_OCCASION:
+            only_occasion(shown.occasions)
         if action not in shown.actions:
             return None, _NOT_NOW[action]
         return _order(action, shown.dag, shown.facts, shown, kinds), ""
