@@ -189,7 +189,7 @@ def sending_is_stopped_and_resumed(airflow: RunningAirflow, ada: Screen) -> None
     ada.press("Stop sending")
     ada.says("sending is stopped", "by ada in Airflow: The list of customers is wrong.", "stopped")
     ada.press("Resume")
-    ada.says("Nothing is sent by this alone")
+    ada.says("This alone sends nothing")
     ada.press("Resume")
     ada.says("sending")
     ada.says_not("sending is stopped")
