@@ -77,7 +77,7 @@ class Airflow:
         self.app.dependency_overrides[reader] = Ada
 
     def returned(self, runs: list[tuple[str, str]], task: str) -> dict[tuple[str, str], Any]:
-        return {runs[0]: self.told[task]} if task in self.told else {}
+        return {runs[0]: self.told[task]} if runs and task in self.told else {}
 
     def failed_tasks(self, runs: list[tuple[str, str]], **_: object) -> dict[tuple[str, str], FailedTask]:
         return {runs[0]: self.failed} if runs and self.failed else {}
@@ -137,7 +137,7 @@ async def asked(airflow: Airflow, monkeypatch: pytest.MonkeyPatch, path: str, da
     monkeypatch.setattr(badges_view, "returned", lambda runs, task, *_: airflow.returned(runs, task))
     monkeypatch.setattr(failed_runs, "recent_runs", lambda _ids: {"spring": [replace(airflow.facts, run_id="held")]})
     monkeypatch.setattr(failed_runs, "failed_tasks", airflow.failed_tasks)
-    monkeypatch.setattr(failed_runs, "returned", lambda runs, task, *_: airflow.returned(runs, task) if runs else {})
+    monkeypatch.setattr(failed_runs, "returned", lambda runs, task, *_: airflow.returned(runs, task))
     monkeypatch.setattr(import_errors, "broken_files", lambda _reader: ())
     monkeypatch.setattr(badges_view, "states_of", lambda runs: dict.fromkeys(runs, airflow.facts.state))
     monkeypatch.setattr(badges_view, "deadlines", lambda _runs: {})

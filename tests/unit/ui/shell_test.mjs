@@ -54,5 +54,12 @@ said.place = placeOfTheBar();
 said.again = placeOfTheBar();
 globalThis.location.href = "https://airflow.example/plugin/badges/customer#1000042";
 await view.show("https://airflow.example/capillary/customer#1000042");
+said.renewed = [[0, false], [1_000, true], [59_000, true], [61_000, true]].map(([late, aimed]) => {
+  const list = { querySelector: (what) => (aimed && what === "[data-steady]:hover" ? {} : null), querySelectorAll: () => [] };
+  let shown = false;
+  const of = { root: { ...root, ...list }, renewAt: Date.now() - late, address: "x", show: () => (shown = true) };
+  View.prototype.tick.call(Object.setPrototypeOf(of, View.prototype));
+  return shown;
+});
 console.log(JSON.stringify(said));
 process.exit(0);

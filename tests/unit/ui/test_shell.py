@@ -68,3 +68,7 @@ def test_the_bar_loses_the_customers_id_and_the_history_keeps_it(said: dict[str,
 def test_who_must_log_in_again_is_sent_back_without_the_customers_id(said: dict[str, Any]) -> None:
     assert said["fetched"] == [["https://airflow.example/capillary/customer", "1000042"]]
     assert said["login"].endswith("?next=https%3A%2F%2Fairflow.example%2Fplugin%2Fbadges%2Fcustomer")
+
+
+def test_a_list_that_somebody_points_at_keeps_its_rows_for_a_minute(said: dict[str, Any]) -> None:
+    assert said["renewed"] == [True, False, False, True]

@@ -11,6 +11,8 @@ const PAGE = "/plugin/badges";
 const TAB = "/plugin/badges_run";
 const RUN = /^runs\/([^/]+)\/([^/]+)$/;
 const SLOW_MS = 300;
+/** So long a list that somebody points at is not renewed after its time, ms. */
+const AIMED_MS = 60_000;
 
 /** A customer's id stands in no log, and servers log addresses: it stands behind their #, and is sent in this header.
  *
@@ -191,7 +193,7 @@ class View {
 
   tick() {
     this.tellAges();
-    if (Date.now() < this.renewAt || document.hidden || this.isWritten()) return;
+    if (Date.now() < this.renewAt || document.hidden || this.isWritten() || this.isAimedAt()) return;
     this.renewAt = Infinity;
     this.show(this.address, { renewal: true });
   }
@@ -200,6 +202,11 @@ class View {
   isWritten() {
     const typed = [...this.root.querySelectorAll("input, textarea")].some((each) => each.value !== each.defaultValue);
     return typed || ["INPUT", "TEXTAREA"].includes(this.focused()?.tagName);
+  }
+
+  /** Whether somebody points at a list whose rows may change places: they keep them, for a minute at most. */
+  isAimedAt() {
+    return Date.now() < this.renewAt + AIMED_MS && this.root.querySelector("[data-steady]:hover") !== null;
   }
 
   stale(is) {
