@@ -11,6 +11,7 @@ that gathers, and a template that shows.
 - ``rendering``: templates, addresses, and the headers of every page
 - ``badges_routes``: the page Badges, and one customer
 - ``badges_view``: what the page Badges shows, from the ledger and from Airflow
+- ``matters_view``: one thing that needs a person, in words, and what its reader may do
 - ``run_routes``: one run, its failed customers as CSV, and what may be ordered about it
 - ``failed_csv``: the rows of that file, in which no cell becomes a formula
 - ``run_view``: what the page of a run shows

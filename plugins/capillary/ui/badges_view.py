@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from capillary.counted import counted
-from capillary.engine.attention import Said, said_of
-from capillary.engine.remedies import retry_of
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
 from capillary.ledger.attention import LONG_UNKEPT, Kind, Matter, attention, by_urgency, with_deadlines
@@ -37,97 +35,9 @@ from capillary.ui.failed_runs import Failures
 from capillary.ui.failed_tasks import FailedTask
 from capillary.ui.funnel_picture import Step, bar, counts_of
 from capillary.ui.headline import Headline, Tone, headline
+from capillary.ui.matters_view import MatterShown, shown_matter, standing
 from capillary.ui.other_dags import for_reader
 from capillary.ui.reading import LedgerReader, legible
-from capillary.ui.run_view import checker_url
-
-#: How urgent each kind is, in a colour that says nothing alone.
-_TONES: Final[Mapping[Kind, Tone]] = {
-    Kind.UNKNOWN_KEY: Tone.BAD,
-    Kind.AUTO_APPROVED: Tone.BAD,
-    Kind.STOPPED: Tone.BAD,
-    Kind.FILE_BROKEN: Tone.BAD,
-    Kind.RUN_FAILED: Tone.BAD,
-    Kind.IN_DOUBT: Tone.WARN,
-    Kind.DISTRUSTED: Tone.WARN,
-    Kind.KEEPING_LATE: Tone.WARN,
-    Kind.LIST_UNREAD: Tone.WARN,
-    Kind.UNSETTLED: Tone.WARN,
-    Kind.WAITING: Tone.WAIT,
-    Kind.FAILED: Tone.BAD,
-    Kind.CANARY_WAITS: Tone.WARN,
-    Kind.CANARY_PASSED: Tone.GOOD,
-    Kind.PAUSED: Tone.CALM,
-}
-_TAGS: Final[Mapping[Kind, str]] = {
-    Kind.UNKNOWN_KEY: "Unknown request",
-    Kind.AUTO_APPROVED: "Auto-approved",
-    Kind.STOPPED: "Stopped",
-    Kind.FILE_BROKEN: "File broken",
-    Kind.RUN_FAILED: "Run failed",
-    Kind.IN_DOUBT: "In doubt",
-    Kind.DISTRUSTED: "List not trusted",
-    Kind.KEEPING_LATE: "No housekeeping",
-    Kind.LIST_UNREAD: "List not read",
-    Kind.UNSETTLED: "Not settled",
-    Kind.WAITING: "Checker",
-    Kind.FAILED: "No badge",
-    Kind.CANARY_WAITS: "Canary waits",
-    Kind.CANARY_PASSED: "Canary passed",
-    Kind.PAUSED: "Paused",
-}
-
-
-#: What happened at `Matter.since`.
-_SINCE: Final[Mapping[Kind, str]] = {
-    Kind.UNKNOWN_KEY: "seen",
-    Kind.AUTO_APPROVED: "approved",
-    Kind.STOPPED: "stopped",
-    Kind.IN_DOUBT: "sent",
-    Kind.DISTRUSTED: "missed",
-    Kind.KEEPING_LATE: "last ended",
-    Kind.LIST_UNREAD: "last read",
-    Kind.UNSETTLED: "decided",
-    Kind.WAITING: "sent",
-    Kind.RUN_FAILED: "ended",
-    Kind.FAILED: "planned",
-    Kind.CANARY_WAITS: "planned",
-    Kind.CANARY_PASSED: "planned",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MatterShown:
-    """One thing that needs a person, in words.
-
-    Attributes:
-        matter: what the ledger or Airflow knows.
-        said: the words.
-        tone, tag: how urgent, and its kind in two words.
-        run: dag_id and run_id of the run to look at first; None without one, or where the reader may not see it.
-        log: where Airflow shows the log of the task that failed, below the address of its run; empty without one.
-        since: what happened at the matter's moment, in a word or two.
-        read_at: when the platform's list was last read, of what waits to be decided; None elsewhere.
-        may_look: whether this reader may have the list read now, for a run that waits.
-        checker_url: the checker's page, where a human has to decide there; empty elsewhere.
-        may_resume: the connection by which this reader may resume; None where they may not, or nothing is stopped.
-        may_trigger: whether this reader may start a run of the campaign that submits.
-        worth_retrying: whether a retry now would take anybody.
-    """
-
-    matter: Matter
-    said: Said
-    tone: Tone
-    tag: str
-    run: tuple[str, str] | None
-    log: tuple[str, ...]
-    since: str
-    read_at: datetime | None
-    may_look: bool
-    checker_url: str
-    may_resume: str | None
-    may_trigger: bool
-    worth_retrying: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,8 +142,8 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
     states = states_of({(each.dag_id, each.run_id) for each in matters if each.dag_id and each.run_id})
     return BadgesShown(
         matters=tuple(
-            _standing(
-                _matter(each, reader, looked.now, connections.get(each.account, ()), dags, failures),
+            standing(
+                shown_matter(each, reader, looked.now, connections.get(each.account, ()), dags, failures),
                 states.get((each.dag_id or "", each.run_id or ""), ""),
                 reader,
                 read_at.get(each.account),
@@ -273,49 +183,6 @@ def _of_airflow(dags: Mapping[str, CampaignDag], reader: Reader, now: datetime) 
         last = kept_at()
         if last is None or last < now - LONG_UNKEPT:
             yield Matter(kind=Kind.KEEPING_LATE, dag_ids=(UPKEEP,), since=last)
-
-
-def _matter(
-    matter: Matter,
-    reader: Reader,
-    now: datetime,
-    connections: Sequence[str],
-    dags: Mapping[str, CampaignDag],
-    failures: Failures,
-) -> MatterShown:
-    visible = matter.dag_id is not None and matter.run_id is not None and matter.dag_id in reader.dag_ids
-    if not visible:
-        matter = replace(matter, dag_id=None, run_id=None)
-    dag = dags.get(matter.dag_id or "")
-    connection = matter.connection or next(iter(connections), None)
-    task = failures.tasks.get((matter.dag_id or "", matter.run_id or "")) if matter.kind is Kind.RUN_FAILED else None
-    asks_checker = matter.kind in {Kind.WAITING, Kind.CANARY_WAITS} and connection is not None
-    return MatterShown(
-        matter=matter,
-        said=said_of(matter, now, on_page=True),
-        tone=_TONES[matter.kind],
-        tag=_TAGS[matter.kind],
-        run=(matter.dag_id, matter.run_id) if matter.dag_id and matter.run_id else None,
-        log=task.log if task else (),
-        since=_SINCE.get(matter.kind, ""),
-        read_at=None,
-        may_look=False,
-        checker_url=checker_url(connection) if asks_checker and connection else "",
-        may_resume=reader.may_stop_any(connections) if matter.kind is Kind.STOPPED else None,
-        may_trigger=dag is not None and dag.live and reader.may_trigger(dag.dag_id),
-        worth_retrying=retry_of(matter.failures).customers > 0,
-    )
-
-
-def _standing(shown: MatterShown, state: str, reader: Reader, read_at: datetime | None) -> MatterShown:
-    """Return a matter with what the state of its run in Airflow adds."""
-    kind, dag_id = shown.matter.kind, shown.matter.dag_id
-    if kind is Kind.FAILED and state == "success":  # the campaign's policy lets them pass
-        return replace(shown, tone=Tone.WARN)
-    if kind is Kind.WAITING:
-        may_look = state == "running" and dag_id is not None and reader.may_clear(dag_id)
-        return replace(shown, read_at=read_at, may_look=may_look)
-    return shown
 
 
 def _campaigns(

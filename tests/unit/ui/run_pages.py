@@ -17,7 +17,7 @@ from sqlalchemy import URL
 from capillary.ledger.database import Ledger
 from capillary.ledger.settle import Ending
 from capillary.ledger.status import Outcome
-from capillary.ui import badges_view, failed_runs, import_errors
+from capillary.ui import badges_view, failed_runs, import_errors, matters_view
 from capillary.ui.access import Reader, reader
 from capillary.ui.airflow_facts import CampaignDag, RunFacts
 from capillary.ui.app import pages
@@ -141,7 +141,7 @@ async def asked(airflow: Airflow, monkeypatch: pytest.MonkeyPatch, path: str, da
     monkeypatch.setattr(import_errors, "broken_files", lambda _reader: ())
     monkeypatch.setattr(badges_view, "states_of", lambda runs: dict.fromkeys(runs, airflow.facts.state))
     monkeypatch.setattr(badges_view, "deadlines", lambda _runs: {})
-    monkeypatch.setattr(badges_view, "checker_url", lambda _conn: "")
+    monkeypatch.setattr(matters_view, "checker_url", lambda _conn: "")
     page, _, place = path.partition("#")
     transport = httpx.ASGITransport(airflow.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://airflow") as client:

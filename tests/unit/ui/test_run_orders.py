@@ -15,9 +15,9 @@ from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.status import Outcome
 from capillary.plan_preview import PREVIEW
-from capillary.ui import badges_view
 from capillary.ui.airflow_facts import EXTRACT, REPORT, CampaignDag
 from capillary.ui.failed_runs import Failures
+from capillary.ui.matters_view import shown_matter
 from tests.unit.ledger.orders import ORDER, customers_of, plan, requests_of, run, see, send
 from tests.unit.ui.run_pages import DAG, DRY, FACTS, MONTHLY, PASSED, TEN, Ada, Airflow, ended
 
@@ -87,7 +87,8 @@ def test_badges_offers_an_order_where_a_run_of_the_campaign_submits(dag: Campaig
     matter = Matter(
         kind=Kind.FAILED, campaign="spring", dag_id="spring", run_id="first", failures=failures, customers=2
     )
-    shown = badges_view._matter(matter, Ada(), FACTS.moment, (), {"spring": dag} if dag else {}, Failures({}, {}))  # type: ignore[arg-type]
+    dags = {"spring": dag} if dag else {}
+    shown = shown_matter(matter, Ada(), FACTS.moment, (), dags, Failures({}, {}))  # type: ignore[arg-type]
     assert shown.may_trigger is offered
 
 
