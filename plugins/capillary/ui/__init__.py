@@ -20,6 +20,7 @@ that gathers, and a template that shows.
 - ``report_view``: what a run's own report tells, as far as it is understood
 - ``other_dags``: a report without the names that its reader may not see
 - ``orders``: what a person may order, as one call of Airflow's own API
+- ``hindrances``: what stands in the way of a run that submits
 - ``order_day``: the day of the trigger form that names a run's occasion
 - ``airflow_facts``: campaigns and runs in Airflow's own database
 - ``headline``: a run in one sentence

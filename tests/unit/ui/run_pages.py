@@ -14,6 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import URL
 
+from capillary.api.settings import PlatformSettings
 from capillary.ledger.database import Ledger
 from capillary.ledger.settle import Ending
 from capillary.ledger.status import Outcome
@@ -70,6 +71,8 @@ class Airflow:
     def __init__(self, url: URL) -> None:
         self.dag, self.facts = DAG, FACTS
         self.told: dict[str, Any] = {}
+        self.waits: str | None = "deferred"
+        self.platform: PlatformSettings | None = None
         self.app = pages(LedgerReader(lambda: url))
         self.app.dependency_overrides[reader] = Ada
 
