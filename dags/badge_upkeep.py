@@ -6,8 +6,8 @@ requests in doubt are looked for and, when their absence is confirmed, sent agai
 customers whose requests were never sent are given back to the next run. The ledger's schema is migrated first; a
 ledger that is missing is never made: `migrate_ledger` fails, and says what to do.
 
-It is safe to clear, to trigger by hand and to pause; while it is paused, nothing is lost and nothing moves. If
-`keep_house` fails, the error in its log names the account and what to do.
+You may clear it, trigger it by hand and pause it at any time. While it is paused, nothing is lost, and what has no
+living run waits. If `keep_house` fails, the error in its log names the account and what to do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from capillary.upkeep import BadgeUpkeepOperator, MigrateLedgerOperator
 with DAG(
     dag_id="badge_upkeep",
     schedule="@hourly",
-    is_paused_upon_creation=False,  # what a failed run left would lie until somebody thought of it
+    is_paused_upon_creation=False,  # otherwise nothing would finish what a failed run left
     start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it as UTC
     catchup=False,
     max_active_runs=1,

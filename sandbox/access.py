@@ -85,9 +85,9 @@ class Access:
                 return ok({"data": {"accessToken": token, "ttlSeconds": settings.token_ttl_s}, "errors": None})
         raise PlatformError(401, "key or secret is wrong.")
 
-    def ui_token(self, username: str, *, ttl_s: int = UI_SESSION_S) -> str:
+    def ui_token(self, username: str) -> str:
         """The token that a user gets who logs in to the platform's pages."""
-        return self._signed(self._till(username).username, "ui", ttl_s)
+        return self._signed(self._till(username).username, "ui", UI_SESSION_S)
 
     def checker(self) -> Actor:
         """The checker behind the sandbox's own page and its automatic checker."""

@@ -57,10 +57,6 @@ def line_of(row: RequestRow, *, badge: Badge | None, origin: Origin | None, zone
     )
 
 
-def _outcome(row: RequestRow) -> str:
-    return "nobody was enrolled" if row.enrolled is None else f"{row.enrolled:,} enrolled, {row.refused:,} refused"
-
-
 def counted(number: int, noun: str) -> str:
     """A number and its noun: 1 customer, 1,200 customers."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

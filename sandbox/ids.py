@@ -8,7 +8,6 @@ from uuid import UUID
 
 GREGORIAN_TO_UNIX_TICKS = 0x01B21DD213814000  # RFC 9562, section 5.1: 100 ns steps between the two epochs
 TICKS_PER_S = 10_000_000
-PLACES_PER_CALL = 1 << 24
 
 
 class RequestIds:

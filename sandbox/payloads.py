@@ -24,7 +24,6 @@ REQUEST_TYPES = (
 )
 ISSUE_BULK_PATH = "/api_gateway/v1/badges/badgeMeta/customer/issueBulk"
 TASK = "IntouchAPITask-Payload"
-ENTITY_FIELDS = ("tillId", "storeId", "zoneId", "conceptId")
 APPROVED, REJECTED = "approved", "rejected"
 
 

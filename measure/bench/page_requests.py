@@ -115,13 +115,13 @@ async def _pages(app: FastAPI, *, runs: int, requests_per_run: int, customers_pe
     ended = f"campaign_{middle % CAMPAIGNS}/run_{middle}"
     waiting = f"campaign_{runs % CAMPAIGNS}/run_{runs}"
     customer = str(FIRST_CUSTOMER + customers // 2)
-    # name → address, what stands behind its #, and what the page says where it is the right one
+    # name → address, what stands behind its #, and what the page holds where it is the right one
     asked = {
-        "badges": ("badges", "", "the most urgent first"),
-        "run": (f"runs/{ended}", "", "Where everybody went"),
-        "run_waiting": (f"runs/{waiting}", "", "wait for the checker"),
-        "customer": ("customer", customer, "1 attempt"),
-        "retry": (f"confirm/retry/{ended}", "", "Whom to retry"),
+        "badges": ("badges", "", 'class="matters"'),
+        "run": (f"runs/{ended}", "", 'id="part-1-h"'),
+        "run_waiting": (f"runs/{waiting}", "", 'class="funnel"'),
+        "customer": ("customer", customer, "<time datetime"),
+        "retry": (f"confirm/retry/{ended}", "", 'name="take"'),
     }
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=60) as client:

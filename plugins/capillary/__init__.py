@@ -17,7 +17,7 @@ What Airflow imports:
 
 - ``hooks``: connections, for Airflow's form and for DAGs
 - ``wiring``: what a task opens
-- ``airflow_errors``: our errors in Airflow's terms
+- ``airflow_errors``: errors of these modules, and all errors in Airflow's terms
 - ``arguments``: what operators take
 - ``missing_value``: texts that a template makes of a missing value
 - ``default_args``: misspelt names in them

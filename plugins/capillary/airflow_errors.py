@@ -1,15 +1,59 @@
-"""The project's errors in Airflow's terms: what is retried, and what fails at once."""
+"""The glue's own errors, and every error of the project in Airflow's terms: what is retried, what fails at once.
+
+Which of them a retry may end is what they stand under; in brackets the module of one that is raised there alone::
+
+    CapillaryError
+      TerminalError
+        FieldsInvalid
+          ArgumentInvalid (checked_operator)
+        PlanMissing
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Final
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy.exc import IntegrityError
 
-from capillary.errors import CapillaryError, TransientError, named
+from capillary.errors import CapillaryError, TerminalError, TransientError, named
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
+
+#: State of the task that plans → why there is no plan.
+_NOT_PLANNED: Final[Mapping[str, str]] = MappingProxyType(
+    {"failed": "has failed", "upstream_failed": "did not run, because a task before it failed"}
+)
+
+
+class PlanMissing(TerminalError):
+    """A task was given no plan, or something that is none.
+
+    Args:
+        given: what was handed over.
+        planned_by: the task that plans.
+        state: Airflow's word for how that task ended; empty where it is not known.
+    """
+
+    def __init__(self, given: object, *, planned_by: str = "", state: str = "") -> None:
+        if state in _NOT_PLANNED:
+            said = (
+                f"nothing was planned: the task {planned_by} {_NOT_PLANNED[state]}. Read its log and correct what it "
+                f"names; then clear {planned_by} and the tasks after it"
+            )
+        elif isinstance(given, Sequence) and not isinstance(given, str | bytes):
+            said = (
+                f"a mapped task's plans ({len(given)}) were handed over in place of one. Map this task, too: "
+                ".partial(…).expand(plan=….output)"
+            )
+        else:
+            said = (
+                f"no plan was handed over ({type(given).__name__}): the task that plans has failed, or its XCom was "
+                "cleared. Look at its log, then clear it and what follows"
+            )
+        super().__init__(said)
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from airflow.sdk import XComArg
 from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
+from capillary.airflow_errors import PlanMissing
 from capillary.counted import counted
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan import plan_of_run
-from capillary.plan_reference import PlanMissing, PlanReference
+from capillary.plan_reference import PlanReference
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

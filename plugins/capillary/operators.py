@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
-from capillary.airflow_errors import airflow_failures
+from capillary.airflow_errors import PlanMissing, airflow_failures
 from capillary.arguments import InlineArguments, QueryArguments, ReportArguments, SendingArguments
 from capillary.base_operator import RUN_LEASE, PlanningOperator, planning_defaults
 from capillary.checked_operator import CheckedOperator, given_to
@@ -31,7 +31,7 @@ from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.status import Outcome
 from capillary.lost_xcom import plan_of_context, planning_task_of
 from capillary.plan_preview import PREVIEW
-from capillary.plan_reference import PlanMissing, PlanReference, nothing_to_do
+from capillary.plan_reference import PlanReference, nothing_to_do
 from capillary.templating.query import QueryTemplate
 from capillary.triggers import SubmitTrigger, said_by
 from capillary.wiring import open_ledger, open_sender
@@ -51,17 +51,17 @@ _WHILE_AWAY: Final = timedelta(minutes=1)
 class PlanBadgesOperator(QueryTemplate, PlanningOperator):
     """Plan the customers that a query finds: stream, validate, judge the guards, commit last.
 
-    Returns a reference to the plan and its counts (`capillary.plan_reference.PlanReference`). Run again, it
-    keeps its plan once anything of it was sent, and plans again before that.
+    Returns a reference to the plan and its counts (`capillary.plan_reference.PlanReference`). If the task runs again,
+    it keeps its plan if a part of it was sent; otherwise it plans again.
 
     Args:
-        sql: one SELECT with a column `customer_id`, or the name of a `.sql` file beside the DAG. Values belong
-            into `parameters`, which are bound (`:name`); Jinja would write them into the SQL.
+        sql: one SELECT with a column `customer_id`, or the name of a `.sql` file beside the DAG. Put values into
+            `parameters`, which are bound (`:name`); Jinja would write them into the SQL.
         parameters: values for the SQL's `:name`. Default: none.
         occasion: the one time at which a customer may get this badge, at most 200 characters. Default: one time only,
             on the occasion `badge:<badge_id>` that all campaigns of the badge share.
         badge_id: 24 hex digits.
-        owner_type: the module on whose behalf, such as `Loyalty`.
+        owner_type: the module on whose behalf the badge is issued, such as `Loyalty`.
         reference_id: the owner's id within that module.
         entity: till, store, zone and concept on whose behalf the request is made.
         campaign: default: the DAG's id.
@@ -74,11 +74,11 @@ class PlanBadgesOperator(QueryTemplate, PlanningOperator):
             unconfirmed.
         retry_codes: of those, only customers whose last attempt ended with one of these codes of the platform; `none`
             stands for an ending without a code. Default: whatever the code.
-        guards: what makes a plan be refused (`capillary.ledger.plan.Guards`).
-        override_guards: a person looked, and lets the plan pass.
+        guards: when a plan is refused (`capillary.ledger.plan.Guards`).
+        override_guards: True lets the plan pass, because a person has looked at the customers.
         dry_run: count everything, write nothing, submit nothing.
         note: a person's words about this run, at most 4,000 characters, kept in the ledger.
-        preflight: look at the badge first: it exists, is active, live and in its time. Default True.
+        preflight: check the badge first: it exists, is active and live, and is within its dates. Default True.
         capillary_conn_id, warehouse_conn_id, ledger_conn_id: Airflow connections.
 
     Raises:
@@ -131,20 +131,20 @@ class PlanBadgesOperator(QueryTemplate, PlanningOperator):
 class IssueBadgeOperator(PlanningOperator):
     """Submit ISSUE-BADGE requests to the maker-checker workflow: each planned request once.
 
-    Either `plan`, or `customers` with the arguments of `PlanBadgesOperator` (all but `sql`). Run again after
-    any end it goes on from where the ledger stands: what was sent is never sent again while in doubt. Waiting is not
-    a failure: while doubt keeps the rest back, or the platform is away after something was accepted, it defers and goes
-    on by itself. A retry is used where a try came no step forward, so give it some. What a person has stopped
-    (`python -m capillary stop`) ends it at once, or within a minute or two while deferred, and what it had not sent is
+    Give either `plan`, or `customers` with the arguments of `PlanBadgesOperator` (all but `sql`). However the task
+    ended, it continues from the ledger when it runs again: what was sent is never sent again while in doubt. Waiting is
+    not a failure. While doubt holds the rest back, or the platform is away after something was accepted, the task
+    defers and continues by itself. It uses a retry only when a try made no progress, so give it some. A stop
+    (`python -m capillary stop`) ends it at once, or within a minute or two while deferred. What it had not sent is then
     given back.
 
-    Returns the plan's reference and counts. Skips itself when nothing was planned; a part of a mapped task succeeds.
+    Returns the plan's reference and counts. It is skipped if nothing was planned; a part of a mapped task succeeds.
 
     Args:
-        plan: output of a `PlanBadgesOperator`. The arguments of planning are refused beside it.
-        customers: a list of up to 1,000 platform customer ids, without a query. Not templated: what is rendered, the UI
-            shows.
-        on_auto_approved: `fail` ends after the first request when the platform executed it without a human;
+        plan: output of a `PlanBadgesOperator`. With it, planning arguments are refused.
+        customers: a list of up to 1,000 platform customer ids, without a query. Not templated, because the UI shows
+            what is rendered.
+        on_auto_approved: `fail` ends after the first request that the platform executed without a human;
             `warn` and `accept` go on. An `OnFinding` or its text.
         in_flight: most requests under way at once, and most in doubt before the rest waits; 1 to 64, default 8.
         deferrable: wait in the triggerer. Default True; False where there is none: the task is rescheduled.
@@ -298,10 +298,10 @@ def _later(waits: Waits, *, most: timedelta) -> datetime:
 
 
 class ReportBadgesOperator(CheckedOperator):
-    """Say how a run ended: verdict, funnel, failures by code. Fails with the verdict.
+    """Report how a run ended: verdict, funnel, failures by code. It fails if the verdict is a failure.
 
     What was planned and never sent is given back, so that a later run may take it. The report is the task's
-    `return_value`, also when it fails.
+    `return_value`, also when the task fails.
 
     Args:
         plan: output of a `PlanBadgesOperator`.
@@ -338,7 +338,7 @@ class ReportBadgesOperator(CheckedOperator):
         """Return the report of a passing run."""
         with airflow_failures():
             reference = self._handed_over(context)
-            self.read_arguments(ReportArguments)
+            self.read_arguments(ReportArguments, {"plan": reference.to_xcom()})
             plan = reference.plan_id
             verdict, counts, named = self._dry(reference) if plan is None else self._judge(reference, plan)
         report = _report(reference, verdict, counts, named)
@@ -373,7 +373,7 @@ class ReportBadgesOperator(CheckedOperator):
     def _handed_over(self, context: Context) -> PlanReference:
         if self.plan is None and self.planned_by is not None:
             with open_ledger(self.ledger_conn_id) as ledger:
-                self.plan = plan_of_context(context, ledger, planned_by=self.planned_by).to_xcom()
+                return plan_of_context(context, ledger, planned_by=self.planned_by)
         return PlanReference.parse(self.plan)
 
     def _judge(self, reference: PlanReference, plan: PlanId) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:

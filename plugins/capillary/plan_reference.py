@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, fields
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from airflow.sdk.exceptions import AirflowSkipException
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from capillary.airflow_errors import PlanMissing
 from capillary.counted import counted
-from capillary.errors import TerminalError
 from capillary.ledger.plan import Plan
 from capillary.ledger.plan_id import PlanId
 
@@ -22,40 +21,6 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger("capillary.plan")
 _Count: TypeAlias = Annotated[int, Field(ge=0)]
-
-
-#: State of the task that plans → why there is no plan.
-_NOT_PLANNED: Final[Mapping[str, str]] = MappingProxyType(
-    {"failed": "has failed", "upstream_failed": "did not run, because a task before it failed"}
-)
-
-
-class PlanMissing(TerminalError):
-    """A task was given no plan, or something that is none.
-
-    Args:
-        given: what was handed over.
-        planned_by: the task that plans.
-        state: Airflow's word for how that task ended; empty where it is not known.
-    """
-
-    def __init__(self, given: object, *, planned_by: str = "", state: str = "") -> None:
-        if state in _NOT_PLANNED:
-            said = (
-                f"nothing was planned: the task {planned_by} {_NOT_PLANNED[state]}. Read its log and correct what it "
-                f"names; then clear {planned_by} and the tasks after it"
-            )
-        elif isinstance(given, Sequence) and not isinstance(given, str | bytes):
-            said = (
-                f"a mapped task's plans ({len(given)}) were handed over in place of one. Map this task, too: "
-                ".partial(…).expand(plan=….output)"
-            )
-        else:
-            said = (
-                f"no plan was handed over ({type(given).__name__}): the task that plans has failed, or its XCom was "
-                "cleared. Look at its log, then clear it and what follows"
-            )
-        super().__init__(said)
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(strict=True))

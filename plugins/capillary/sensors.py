@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import (
     AirflowFailException,
@@ -37,7 +38,7 @@ from capillary.ledger_changes import LEDGER_CHANGES, LONGEST, look_again_at
 from capillary.links import CheckerPageLink
 from capillary.lost_xcom import plan_of_context, planning_task_of
 from capillary.plan_reference import PlanReference, nothing_to_do
-from capillary.triggers import BadgeRequestTrigger, PauseTrigger, said_by
+from capillary.triggers import BadgeRequestTrigger, said_by
 from capillary.wiring import open_ledger, open_sender
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ _BACKSTOP: Final = timedelta(minutes=10)
 class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
     """Wait until every request of a run has left `AdminTask` and every customer of it has an outcome.
 
-    Looks once, then defers; `mode="reschedule"` (or `deferrable=False`) where there is no triggerer. Whenever it
-    resumes it settles what is decided and resolves what is in doubt. Clear it at any time: it reads the ledger
-    and goes on from there. A ledger of another version, as in an update, or one that was moved is looked at again for a
+    It looks once, then defers. Use `mode="reschedule"` (or `deferrable=False`) if there is no triggerer. Whenever it
+    resumes, it settles what is decided and resolves what is in doubt. Clear it at any time: it reads the ledger and
+    continues from there. A ledger of another version, as in an update, or one that was moved is looked at again for a
     day, without a retry. Returns the plan's reference with the customers by outcome, or fails with the
     verdict's sentence.
 
@@ -64,11 +65,11 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         timeout: how long a human may take, counted from the first request sent; a timedelta or seconds, at most 365
             days, default 7 days. Clearing does not start it again.
         poll_interval_s: seconds between the first polls, 10 to 3,600, growing to 15 minutes; default 60.
-        settle_every: how often a part that is decided is settled while the rest waits; a timedelta above 0, default 15
+        settle_every: how often decided requests are settled while the others wait; a timedelta above 0, default 15
             minutes.
         deferrable: wait in the triggerer. Default True.
-        soft_fail: Airflow's: skip where the task would fail without a retry, as by its verdict or at its deadline.
-        retries: default 3: a resumed task can be failed by no fault of its own.
+        soft_fail: Airflow's: skip if the task would fail without a retry, as by its verdict or at its deadline.
+        retries: default 3: Airflow may fail a resumed task that did nothing wrong.
         capillary_conn_id, ledger_conn_id: Airflow connections.
 
     Raises:
@@ -177,15 +178,14 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
 
         Args:
             context: Airflow's.
-            event: the trigger's.
+            event: the trigger's; its moment, where the ledger was being changed.
             reference: the plan, used where the XCom is gone. A task that was deferred by an older version has none.
             changes_since: since when the ledger could not be read for an update or a move, in ISO with zone.
         """
         self.plan = reference if self.plan is None else self.plan
-        has_read = said_by(event) is Event.WORK
-        if changes_since is None:
-            return self._go_on(context, fresh=FRESH if has_read else None)
-        return self._go_on(context, changes_since=datetime.fromisoformat(changes_since))
+        if changes_since is not None:
+            return self._go_on(context, changes_since=datetime.fromisoformat(changes_since))
+        return self._go_on(context, fresh=FRESH if said_by(event) is Event.WORK else None)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once; done when every customer has an outcome."""
@@ -217,7 +217,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
     def _look_later(self, error: CapillaryError, *, since: datetime) -> NoReturn:
         at = look_again_at(error, since=since, first_s=self.poll_interval_s)
         self.defer(
-            trigger=PauseTrigger(until=at.isoformat()),
+            trigger=DateTimeTrigger(moment=at),
             method_name="execute_complete",
             kwargs={
                 "reference": None if self.plan is None else PlanReference.parse(self.plan).to_xcom(),

@@ -1,15 +1,14 @@
-"""The triggers of submit and of the sensor: they wait while nobody holds a worker, and never send anything.
+"""The triggers of submit and of the sensor: they poll while nobody holds a worker, and never send anything.
 
-What they poll for, and how, is `capillary.engine.polling`'s; here it gets Airflow's connections and events.
+`capillary.engine.polling` decides what they poll for, and how; this module adds Airflow's connections and events.
 """
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from abc import abstractmethod
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowException
@@ -27,8 +26,8 @@ from capillary.wiring import platform_client, runtime_of
 class _PlanTrigger(BaseTrigger):
     """What the triggers have in common: they hold references and counts, no ids of customers, no secrets.
 
-    Of all triggers of an account one at a time reads the platform's list, for all of them; the others read the
-    ledger. Restarted elsewhere a trigger begins again.
+    One trigger at a time reads the platform's list, for all triggers of the account; the others read the ledger. A
+    trigger that is restarted elsewhere begins again.
     """
 
     #: Arguments, as Airflow keeps them.
@@ -82,7 +81,7 @@ class SubmitTrigger(_PlanTrigger):
         badge_run_id, token: the plan, `badge_run.id` and `badge_run.token`.
         capillary_conn_id, ledger_conn_id: Airflow connections.
         until: ISO time with zone at which a worker is called in any case; empty: once the list was read to its end.
-        may_end_early: whether to call one as soon as another request may go out.
+        may_end_early: whether to call a worker as soon as another request may go out.
         in_flight: most requests under way at once.
     """
 
@@ -173,28 +172,6 @@ class BadgeRequestTrigger(_PlanTrigger):
             ended=self.ended,
             doubt_due=self.doubt_due,
         )
-
-
-class PauseTrigger(BaseTrigger):
-    """Call a worker at a moment, and ask nobody until then. Restarted elsewhere it keeps the moment.
-
-    Args:
-        until: ISO time with zone.
-    """
-
-    def __init__(self, *, until: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # Airflow's own
-        self.until = until
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what Airflow needs to make this trigger again."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {"until": self.until}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Sleep, and call a worker."""
-        left = datetime.fromisoformat(self.until) - datetime.now(UTC)
-        await asyncio.sleep(max(left.total_seconds(), 0))
-        yield TriggerEvent({"status": Event.WORK.value})  # type: ignore[no-untyped-call] # Airflow's own
 
 
 def said_by(event: object) -> Event:

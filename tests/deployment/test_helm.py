@@ -44,7 +44,7 @@ def test_every_key_was_looked_up_in_the_chart_and_differs_from_its_default(file:
 
 
 #: JSON's words for types, and what YAML makes of them.
-TYPES: dict[str, type] = {"string": str, "integer": int, "array": list, "object": dict}
+TYPES: dict[str, type] = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict}
 SCHEMA: dict[str, Any] = yaml.safe_load((CHECKOUT / "tests" / "deployment" / "helm-schema.yaml").read_text())
 
 
@@ -65,10 +65,26 @@ def test_values_have_the_types_of_the_charts_schema(file: str) -> None:
     assert wrong_types(yaml.safe_load((FOLDER / file).read_text()), SCHEMA) == []
 
 
+def test_every_setting_is_a_value_that_the_charts_schema_takes() -> None:
+    found = [
+        (section, option, value) for section, options in VALUES["config"].items() for option, value in options.items()
+    ]
+    assert len(found) >= 7
+    assert [each for each in found if type(each[2]) not in {bool, int, float, str}] == []
+
+
 def test_a_value_of_another_type_is_noticed() -> None:
     """A version without quotes is a number, and Helm refuses it; true is no number."""
     given = {"airflowVersion": 3.3, "workers": {"replicas": True, "extraVolumes": {}}, "data": None, "scheduler": {}}
-    assert wrong_types(given, SCHEMA) == ["airflowVersion", "workers.replicas", "workers.extraVolumes", "data"]
+    given |= {"redis": {"enabled": "false"}, "secret": {}}
+    assert wrong_types(given, SCHEMA) == [
+        "airflowVersion",
+        "workers.replicas",
+        "workers.extraVolumes",
+        "data",
+        "redis.enabled",
+        "secret",
+    ]
 
 
 def test_what_was_read_in_the_schema_is_set() -> None:
@@ -80,7 +96,8 @@ def test_what_was_read_in_the_schema_is_set() -> None:
             if isinstance(value, dict):
                 yield from keys(value, f"{path}.{key}")
 
-    assert {*keys(SCHEMA)} <= {*keys(VALUES)}
+    said = {key for file in FILES for key in keys(yaml.safe_load((FOLDER / file).read_text()))}
+    assert {*keys(SCHEMA)} <= said
 
 
 def test_a_key_that_the_chart_has_not_is_noticed() -> None:

@@ -20,6 +20,7 @@ from tests.postgresql import Server, ServerMissing, running_server
 
 ROOT: Final = Path(__file__).parents[2]
 SECTION: Final = (ROOT / "docs" / "deployment.md").read_text().partition("## Into an Airflow that already runs\n")[2]
+UNINSTALL: Final = (ROOT / "docs" / "deployment.md").read_text().partition("## Uninstall\n")[2].partition("\n## ")[0]
 [COMMANDS] = re.findall(r"```sh\n(.*?)```", SECTION, flags=re.DOTALL)
 UV: Final = Path(sys.executable).with_name("uv")
 
@@ -99,11 +100,19 @@ def run(command: str, environment: dict[str, str], folder: Path) -> subprocess.C
     )
 
 
-def test_the_section_is_run_by_its_letter(environment: dict[str, str], checkout: Path) -> None:
-    install, ledger, pool, copy, check = COMMANDS.strip().splitlines()
+@pytest.fixture(scope="module")
+def installed(environment: dict[str, str], checkout: Path) -> dict[str, str]:
+    """The environment of an Airflow with the package."""
+    install, *_ = COMMANDS.strip().splitlines()
     done = run(install, environment, checkout)
     assert done.returncode == 0, done.stderr
     shutil.rmtree(checkout / "plugins")  # what runs now is what was installed
+    return environment
+
+
+def test_the_section_is_run_by_its_letter(installed: dict[str, str], checkout: Path) -> None:
+    environment = installed
+    _, ledger, pool, copy, check = COMMANDS.strip().splitlines()
     done = run(ledger, environment, checkout)
     assert (done.returncode, "created at" in done.stdout) == (0, True), done.stdout + done.stderr
     done = run(f"airflow db migrate\n{pool}", environment, checkout)
@@ -120,6 +129,56 @@ def test_the_section_is_run_by_its_letter(environment: dict[str, str], checkout:
     assert "no connection to 127.0.0.1:9" in wrong
     assert "ok: connection 'badge_ledger'" in done.stdout
     assert "ok: connection 'warehouse'" in done.stdout
+
+
+def tables_of(server: Server) -> list[str]:
+    """The ledger's tables and views in the server's first database."""
+    address = server.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    asked = "SELECT relname FROM pg_class WHERE relname LIKE 'badge%' AND relkind IN ('r', 'v', 'S')"
+    done = subprocess.run(  # noqa: S603 - our own
+        [server.psql, address, "--tuples-only", "--no-align", "--command", asked],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.split()
+
+
+def test_the_section_on_uninstalling_is_run_by_its_letter(
+    installed: dict[str, str], checkout: Path, server: Server
+) -> None:
+    """After what the manual installed: the campaign, its connections and its ledger go, and Airflow goes on."""
+    [commands] = re.findall(r"```sh\n(.*?)```", UNINSTALL, flags=re.DOTALL)
+    _, ledger, pool, copy, _ = COMMANDS.strip().splitlines()
+    address = server.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    own = {name: value for name, value in installed.items() if not name.startswith("AIRFLOW_CONN_")}
+    own |= {"LEDGER": address, "PATH": f"{server.psql.parent}:{own['PATH']}"}
+    adding = [
+        f"airflow connections add {name} --conn-json '{installed[f'AIRFLOW_CONN_{name.upper()}']}'"
+        for name in ("capillary", "warehouse", "badge_ledger")
+    ]
+    before = ["airflow db migrate", *adding, ledger, pool, copy, "airflow dags reserialize"]
+    done = run("\n".join(before), own, checkout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(tables_of(server)) > 20
+    stop, waiting, *dags, connection, unpooled, uninstall, drop = commands.strip().splitlines()
+    done = run(stop, own, checkout)
+    assert (done.returncode, "stopped" in done.stdout) == (0, True), done.stdout + done.stderr
+    done = run(waiting, own, checkout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    shutil.rmtree(Path(own["AIRFLOW_HOME"]) / "dags")
+    (Path(own["AIRFLOW_HOME"]) / "dags").mkdir()
+    assert len(dags) == 2
+    for command in (*dags, connection, unpooled, uninstall, drop):
+        done = run(command, own, checkout)
+        assert done.returncode == 0, command + done.stdout + done.stderr
+    assert tables_of(server) == []
+    left = run("airflow dags list; airflow connections list; airflow pools list; airflow providers list", own, checkout)
+    assert left.returncode == 0, left.stderr
+    assert "default_pool" in left.stdout
+    for name in ("gold_tier", "badge_upkeep", "airflow-provider-capillary", "Tasks that call"):
+        assert name not in left.stdout
+    assert run("python -c 'import capillary'", own, checkout).returncode == 1
 
 
 def test_without_the_extra_the_ledger_says_what_to_install(environment: dict[str, str], checkout: Path) -> None:

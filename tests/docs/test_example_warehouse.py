@@ -50,7 +50,7 @@ def test_the_customer_whom_the_readme_asks_for_is_in_the_canary_and_known_to_the
         customers = list(connection.scalars(text(query)))
     assert int(asked) in customers[:10]
     unknown_every = SandboxOptions(None).unknown_every
-    assert f"every customer whose id {unknown_every} does not divide" in README
+    assert f"every customer whose id is not divisible by {unknown_every}" in README
     assert all(customer % unknown_every for customer in customers[:10]), "the canary would tolerate no failure"
     unknown = [customer for customer in customers if customer % unknown_every == 0]
     assert unknown, "the README says that the second run fails for them"

@@ -25,6 +25,7 @@ from capillary.ledger.schema import badge_enrolment, badge_pace, badge_request, 
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.server import RunningSandbox, running_sandbox
 from sandbox.settings import SandboxSettings
+from tests.postgresql import ServerMissing, running_server
 
 Check = Callable[..., tuple[int, list[str], str]]
 #: A line of Airflow's log.
@@ -146,6 +147,23 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         place.connect("warehouse", conn_type="sqlite", host=f"{tmp_path}/warehouse.db")
         place.customers(*range(1_001, 1_121))
         yield place
+
+
+@pytest.fixture
+def new_ledger(place: Place) -> Iterator[dict[str, object]]:
+    """What the connection of an empty PostgreSQL says."""
+    try:
+        with running_server() as server:
+            facts: dict[str, object] = {
+                "conn_type": "postgres",
+                "login": server.url.username,
+                "schema": server.url.database,
+                "extra": {"host": str(server.url.query["host"])},
+            }
+            place.connect("new_ledger", **facts)
+            yield facts
+    except ServerMissing as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import pytest
 from airflow.sdk import DAG, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from capillary.airflow_errors import PlanMissing
 from capillary.errors import TerminalError
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
-from capillary.plan_reference import PlanMissing, PlanReference
+from capillary.plan_reference import PlanReference
 from capillary.sensors import BadgeRequestSensor
 from tests.glue.conftest import BADGE, SQL, Place
 

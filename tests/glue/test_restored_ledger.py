@@ -10,12 +10,12 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from sqlalchemy import insert, select
 
-from capillary.airflow_errors import airflow_failures
+from capillary.airflow_errors import PlanMissing, airflow_failures
 from capillary.engine import polling
 from capillary.ledger.plan_id import PlanId
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
-from capillary.plan_reference import PlanMissing, PlanReference
+from capillary.plan_reference import PlanReference
 from capillary.sensors import BadgeRequestSensor
 from capillary.triggers import BadgeRequestTrigger
 from tests.glue.conftest import BADGE, SQL, Place

@@ -24,7 +24,6 @@ from capillary.sensors import BadgeRequestSensor
 from capillary.triggers import BadgeRequestTrigger
 from capillary.upkeep import BadgeUpkeepOperator, MigrateLedgerOperator
 from tests.glue.conftest import BADGE, SQL, Place
-from tests.postgresql import ServerMissing, running_server
 from tests.second_migration import SECOND, SecondRelease
 
 
@@ -197,23 +196,6 @@ def test_the_command_upgrades_while_runs_wait(
 
 
 # The ledger moves ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def new_ledger(place: Place) -> Iterator[dict[str, object]]:
-    """What the connection of an empty PostgreSQL says."""
-    try:
-        with running_server() as server:
-            facts: dict[str, object] = {
-                "conn_type": "postgres",
-                "login": server.url.username,
-                "schema": server.url.database,
-                "extra": {"host": str(server.url.query["host"])},
-            }
-            place.connect("new_ledger", **facts)
-            yield facts
-    except ServerMissing as error:
-        pytest.skip(str(error))
 
 
 @pytest.mark.usefixtures("_quick")

@@ -11,9 +11,9 @@ import pytest
 from airflow.sdk import DAG, TaskInstanceState
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from capillary.airflow_errors import PlanMissing
 from capillary.engine import polling
 from capillary.operators import PlanBadgesOperator, ReportBadgesOperator
-from capillary.plan_reference import PlanMissing
 from capillary.sensors import DEADLINE, BadgeRequestSensor
 from tests.glue.conftest import BADGE, SQL, Place
 from tests.glue.test_sensors import deferred, fire, quick, sensor, submitted

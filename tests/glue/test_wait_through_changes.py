@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow.sdk.serde import deserialize, serialize
 
@@ -19,7 +20,7 @@ from capillary.ledger.moved import Moved, Target, mark_moved
 from capillary.ledger_changes import LONGEST
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.sensors import BadgeRequestSensor
-from capillary.triggers import BadgeRequestTrigger, PauseTrigger
+from capillary.triggers import BadgeRequestTrigger
 from capillary.upkeep import MigrateLedgerOperator
 from tests.glue.conftest import BADGE, SQL, Place
 from tests.second_migration import SECOND, SecondRelease
@@ -89,8 +90,8 @@ def deferral_of(task: Callable[[], object]) -> TaskDeferred:
 
 
 def paused_s(deferral: TaskDeferred) -> float:
-    assert isinstance(deferral.trigger, PauseTrigger)
-    return (datetime.fromisoformat(deferral.trigger.until) - datetime.now(UTC)).total_seconds()
+    assert isinstance(deferral.trigger, DateTimeTrigger)
+    return deferral.trigger.moment.timestamp() - datetime.now(UTC).timestamp()
 
 
 def test_a_resumed_wait_looks_again_until_the_change_is_over(
@@ -153,9 +154,7 @@ def test_it_looks_less_and_less_often(
     release.install()
     since = datetime.now(UTC) - waited
     sensor = wait(submitted, poll_interval_s=first_s)
-    again = deferral_of(
-        lambda: sensor.execute_complete(place.context(), {"status": "work"}, changes_since=since.isoformat())
-    )
+    again = deferral_of(lambda: sensor.execute_complete(place.context(), since, changes_since=since.isoformat()))
     assert paused_s(again) == pytest.approx(pause_s, abs=5)
     assert again.kwargs is not None
     assert again.kwargs["changes_since"] == since.isoformat()
@@ -170,7 +169,7 @@ def test_after_a_day_it_fails_with_what_to_do_and_goes_on_when_cleared(
     begin()
     since = (datetime.now(UTC) - LONGEST).isoformat()
     with pytest.raises(AirflowFailException, match=rf"^{said}.*looked again for 24 h.*clear this task") as failure:
-        wait(submitted).execute_complete(place.context(), {"status": "work"}, changes_since=since)
+        wait(submitted).execute_complete(place.context(), since, changes_since=since)
     assert "badge_upkeep settles them" in str(failure.value)
     with pytest.raises(AirflowSkipException, match="looked again for 24 h"):
         wait(submitted, soft_fail=True).resume_execution(
@@ -236,14 +235,20 @@ def test_what_no_update_ends_is_not_waited_for(place: Place, submitted: dict[str
         wait(submitted).execute_complete(place.context(), {"status": "work"})
 
 
-def test_the_pause_ends_at_its_moment_wherever_the_trigger_runs() -> None:
-    async def fired(trigger: PauseTrigger) -> object:
-        async with asyncio.timeout(5):
+def test_the_pause_ends_at_its_moment_and_its_event_resumes_the_wait(
+    place: Place, submitted: dict[str, Any], change: tuple[Change, Change, str]
+) -> None:
+    async def fired(trigger: DateTimeTrigger) -> object:
+        async with asyncio.timeout(20):
             return (await anext(trigger.run())).payload
 
-    soon = (datetime.now(UTC) + timedelta(seconds=0.2)).isoformat()
-    path, kwargs = PauseTrigger(until=soon).serialize()
-    assert path == "capillary.triggers.PauseTrigger"
-    assert asyncio.run(fired(PauseTrigger(**kwargs))) == {"status": "work"}
-    assert datetime.now(UTC) >= datetime.fromisoformat(soon)
-    assert asyncio.run(fired(PauseTrigger(until="2026-01-01T00:00:00+00:00"))) == {"status": "work"}
+    soon = datetime.now(UTC) + timedelta(seconds=0.2)
+    _path, kwargs = DateTimeTrigger(moment=soon).serialize()
+    event = asyncio.run(fired(DateTimeTrigger(**kwargs)))
+    assert datetime.now(UTC) >= soon
+    begin, _end, _said = change
+    begin()
+    since = datetime.now(UTC).isoformat()
+    again = deferral_of(lambda: wait(submitted).execute_complete(place.context(), event, changes_since=since))
+    assert again.kwargs is not None
+    assert again.kwargs["changes_since"] == since

@@ -48,7 +48,7 @@ from capillary.ledger.schema import badge_enrolment, badge_run, metadata
 from capillary.ledger.spec import Spec
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.server import running_sandbox
-from tests.integration.conftest import LEASE, House, ShiftedClock
+from tests.laboratory.engine_on_sandbox import LEASE, EngineOnSandbox, ShiftedClock
 from tests.unit.ledger.conftest import empty_database, postgresql_server  # noqa: F401 - fixtures
 
 
@@ -145,7 +145,7 @@ def breaks(engine: Engine, breaker: Breaker) -> None:
     event.listen(engine, "connect", hurry)
 
 
-Houses = Callable[[], AbstractContextManager[House]]
+Houses = Callable[[], AbstractContextManager[EngineOnSandbox]]
 
 
 class Task(StrEnum):
@@ -159,19 +159,19 @@ class Task(StrEnum):
 
 
 @asynccontextmanager
-async def sender_of(house: House) -> AsyncIterator[Sender]:
+async def sender_of(sandboxed: EngineOnSandbox) -> AsyncIterator[Sender]:
     """A sender whose waiting moves the ledger's clock on: a reader that died keeps its turn for five minutes."""
 
     async def sleep(seconds: float) -> None:
-        house.clock.shift += timedelta(seconds=seconds)
+        sandboxed.clock.shift += timedelta(seconds=seconds)
         await asyncio.sleep(0)
 
     def monotonic() -> float:
-        return house.clock.shift.total_seconds()
+        return sandboxed.clock.shift.total_seconds()
 
     runtime = Runtime(sleep=sleep, monotonic=monotonic)
-    settings = house.settings
-    pace = LedgerPace(house.ledger, settings.account, calls_per_minute=settings.calls_per_minute, runtime=runtime)
+    settings = sandboxed.settings
+    pace = LedgerPace(sandboxed.ledger, settings.account, calls_per_minute=settings.calls_per_minute, runtime=runtime)
     client = Client(
         settings,
         transport=AiohttpTransport(connect_timeout_s=settings.connect_timeout_s, connections=4),
@@ -185,7 +185,7 @@ async def sender_of(house: House) -> AsyncIterator[Sender]:
         return True
 
     async with client:
-        yield Sender(house.ledger, client, runtime, may_submit)
+        yield Sender(sandboxed.ledger, client, runtime, may_submit)
 
 
 #: What no ledger has.
@@ -196,13 +196,13 @@ NOT_PLANNED: Final = PlanId(0, "not planned yet")
 class Campaign:
     """One run of a campaign, task by task: four customers in two requests."""
 
-    house: House
+    sandboxed: EngineOnSandbox
     plan: PlanId = NOT_PLANNED
     customers: range = range(700_001, 700_005)
 
     def run(self, task: Task) -> None:
         """Run a task as its operator does, with its errors in Airflow's terms."""
-        self.house.ledger.engine.dispose()  # every task is a process of its own
+        self.sandboxed.ledger.engine.dispose()  # every task is a process of its own
         with airflow_failures():
             if task is Task.PLAN:
                 self._plan()
@@ -212,7 +212,7 @@ class Campaign:
                 asyncio.run(self._online(task))
 
     def _plan(self) -> None:
-        spec = Spec(self.house.settings.account, GOLD_CIRCLE.badge_id, "Loyalty", "42", "1", "2", "3", "4", "")
+        spec = Spec(self.sandboxed.settings.account, GOLD_CIRCLE.badge_id, "Loyalty", "42", "1", "2", "3", "4", "")
         order = Order(
             dag_id="gold",
             run_id="run",
@@ -220,11 +220,11 @@ class Campaign:
             capillary_conn_id="capillary",
             campaign="gold",
             occasion="gold",
-            spec=replace(spec, hostname=self.house.settings.base_url),
+            spec=replace(spec, hostname=self.sandboxed.settings.base_url),
             customers_per_request=2,
             canary=False,
         )
-        plan = plan_rows(self.house.ledger, [list(self.customers[:3]), list(self.customers[3:])], order)
+        plan = plan_rows(self.sandboxed.ledger, [list(self.customers[:3]), list(self.customers[3:])], order)
         assert plan.plan_id is not None
         assert plan.planned == 4
         self.plan = plan.plan_id
@@ -232,8 +232,8 @@ class Campaign:
 
     def _read_all_but_three_parts(self) -> None:
         """Each part of the account's first reading is a commit like the next: three of them break like sixty."""
-        settings = self.house.settings
-        with self.house.ledger.write() as tx:
+        settings = self.sandboxed.settings
+        with self.sandboxed.ledger.write() as tx:
             today = cluster_day(tx.now, settings)
             begun = history.begin(tx, settings.account, settings.sender, today=today)
             assert begun.next_day is not None
@@ -241,13 +241,13 @@ class Campaign:
             assert history.advance(tx, settings.account, settings.sender, done, refused=False)
 
     def _report(self) -> None:
-        with self.house.ledger.write() as tx:
+        with self.sandboxed.ledger.write() as tx:
             badge_run_id = open_plan(tx, self.plan)
             discard_unsent(tx, badge_run_ids=[badge_run_id])
             funnel(tx, badge_run_id)
 
     async def _online(self, task: Task) -> None:
-        async with sender_of(self.house) as sender:
+        async with sender_of(self.sandboxed) as sender:
             if task is Task.SUBMIT:
                 waits = (await submit_run(self._hasty(sender), self.plan, lease=LEASE)).waits
                 if waits is not None:  # after a step forward what broke is waited for, and no retry is used
@@ -261,26 +261,26 @@ class Campaign:
         """A sleep within the task moves the ledger's clock on, and takes no time."""
 
         async def sleep(seconds: float) -> None:
-            self.house.clock.shift += timedelta(seconds=seconds)
+            self.sandboxed.clock.shift += timedelta(seconds=seconds)
 
         def monotonic() -> float:
-            return time.monotonic() + self.house.clock.shift.total_seconds()
+            return time.monotonic() + self.sandboxed.clock.shift.total_seconds()
 
         return replace(sender, runtime=replace(sender.runtime, sleep=sleep, monotonic=monotonic))
 
     def resolve_doubt(self) -> None:
         """A claim whose commit was not told is in doubt though nothing was sent: it is sent once the doubt is over."""
-        if len(self.house.sandbox.platform.requests()) < 2:
-            self.house.clock.shift += timedelta(hours=2)
+        if len(self.sandboxed.sandbox.platform.requests()) < 2:
+            self.sandboxed.clock.shift += timedelta(hours=2)
             self.run(Task.WAIT)
-            self.house.sandbox.approve_all()
+            self.sandboxed.sandbox.approve_all()
             self.run(Task.WAIT)
 
     def assert_ended_well(self) -> None:
         """Everybody in one request on the platform, enrolled on its word, and counted."""
         for customer in self.customers:
-            assert len(self.house.requests_of(customer)) == 1
-        with self.house.ledger.read() as tx:
+            assert len(self.sandboxed.requests_of(customer)) == 1
+        with self.sandboxed.ledger.read() as tx:
             counts = funnel(tx, open_plan(tx, self.plan))
             runs = tx.conn.execute(select(badge_run.c.id)).all()
             rows = tx.conn.execute(
@@ -315,12 +315,12 @@ def failed_in_passing(campaign: Campaign, task: Task) -> bool:
 
 
 def play(houses: Houses, broken: Task, fault: Fault, *, step: int) -> int:
-    """Break one task at every `step`-th commit of it, each time in a new house; return how often it broke."""
+    """Break one task at every `step`-th commit of it, each time on a new sandbox; return how often it broke."""
     for times in count():
         breaker = Breaker()
-        with houses() as house:
-            breaks(house.ledger.engine, breaker)
-            campaign = Campaign(house)
+        with houses() as sandboxed:
+            breaks(sandboxed.ledger.engine, breaker)
+            campaign = Campaign(sandboxed)
             for task in tasks_with(broken):
                 if task is broken:
                     breaker.fault, breaker.at = fault, times * step
@@ -329,7 +329,7 @@ def play(houses: Houses, broken: Task, fault: Fault, *, step: int) -> int:
                     breaker.at = -1
                 campaign.run(task)  # of the broken one, the retry
                 if task is Task.SUBMIT:
-                    house.sandbox.approve_all()
+                    sandboxed.sandbox.approve_all()
             campaign.resolve_doubt()
             campaign.assert_ended_well()
         if not failed:
@@ -348,10 +348,10 @@ def houses_on_sqlite(tmp_path: Path) -> Houses:
         create(empty.engine)
 
     @contextmanager
-    def new() -> Iterator[House]:
+    def new() -> Iterator[EngineOnSandbox]:
         shutil.copy(template, tmp_path / "ledger.db")
-        with house_on(f"sqlite:///{tmp_path}/ledger.db") as house:
-            yield house
+        with house_on(f"sqlite:///{tmp_path}/ledger.db") as sandboxed:
+            yield sandboxed
         for left in tmp_path.glob("ledger.db*"):
             left.unlink()
 
@@ -365,23 +365,23 @@ def houses_on_postgresql(empty_database: Callable[[str], URL]) -> Houses:  # noq
         create(empty.engine)
 
     @contextmanager
-    def new() -> Iterator[House]:
-        with house_on(url) as house:
-            with house.ledger.write() as tx:
+    def new() -> Iterator[EngineOnSandbox]:
+        with house_on(url) as sandboxed:
+            with sandboxed.ledger.write() as tx:
                 for table in reversed(metadata.sorted_tables):
                     tx.conn.execute(table.delete())
-            yield house
+            yield sandboxed
 
     return new
 
 
 @contextmanager
-def house_on(url: str | URL) -> Iterator[House]:
+def house_on(url: str | URL) -> Iterator[EngineOnSandbox]:
     clock = ShiftedClock()
     # Both clocks go on with what is slept: one that jumps by itself holds every doubt for a lag.
     of_platform = running_sandbox(clock=lambda: clock().timestamp())
     with of_platform as sandbox, Ledger(url, clock=clock) as ledger:
-        yield House(ledger, sandbox, settings_of(sandbox.url), clock)
+        yield EngineOnSandbox(ledger, sandbox, settings_of(sandbox.url), clock)
 
 
 @pytest.mark.parametrize("fault", list(_CODES), ids=lambda fault: fault.name.lower())
@@ -416,17 +416,19 @@ def settings_of(url: str) -> PlatformSettings:
 
 @pytest.mark.parametrize("batch", ["requests", "enrolments"])
 @pytest.mark.parametrize("fault", [Fault.DISK_FULL, Fault.GONE])
-def test_a_database_that_breaks_while_a_plan_is_written_is_named(house: House, fault: Fault, batch: str) -> None:
+def test_a_database_that_breaks_while_a_plan_is_written_is_named(
+    sandboxed: EngineOnSandbox, fault: Fault, batch: str
+) -> None:
     breaker = Breaker(fault, at_batch=["requests", "enrolments"].index(batch))
-    breaks(house.ledger.engine, breaker)
-    campaign = Campaign(house)
+    breaks(sandboxed.ledger.engine, breaker)
+    campaign = Campaign(sandboxed)
     with pytest.raises(AirflowException, match="lost the connection to the ledger's database") as caught:
         campaign.run(Task.PLAN)
     assert breaker.at_batch < 0
     assert not isinstance(caught.value, AirflowFailException)
     for task in tasks_with(Task.PLAN):
         campaign.run(task)
-        house.sandbox.approve_all()
+        sandboxed.sandbox.approve_all()
     campaign.assert_ended_well()
 
 
@@ -434,7 +436,7 @@ def test_postgresqls_words_about_copied_rows_hold_no_customer(houses_on_postgres
     beyond = 2**63  # stands for any row at which the server stops
 
     def copy() -> None:
-        with houses_on_postgresql() as house, airflow_failures(), house.ledger.write() as tx:
+        with houses_on_postgresql() as sandboxed, airflow_failures(), sandboxed.ledger.write() as tx:
             copy_in(
                 tx.conn, "badge_enrolment (occasion_id, customer_id, attempt, request_id)", [f"1\t{beyond}\t1\t1\n"]
             )

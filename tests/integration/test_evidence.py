@@ -14,81 +14,83 @@ from capillary.engine.errors import AutoApproved, LedgerBehind
 from capillary.engine.submit import submit_run
 from sandbox.faults import FaultKind, Route
 from sandbox.settings import MAKER, EchoedKey
-from tests.integration.conftest import LEASE, House
 from tests.integration.test_adoption import bring_back, emptied, gold, outcomes, settle, submit
+from tests.laboratory.engine_on_sandbox import LEASE, EngineOnSandbox
 from tests.sandbox.calling import basic, submission
 
 altered = pytest.mark.parametrize("kind", [kind for kind in EchoedKey if kind is not EchoedKey.AS_SENT])
 
 
-def held_by(house: House, customers: range) -> Counter[int]:
+def held_by(sandboxed: EngineOnSandbox, customers: range) -> Counter[int]:
     """Count the requests on the platform's books that hold a customer."""
-    held = Counter(each for request in house.sandbox.platform.requests() for each in request.customers)
+    held = Counter(each for request in sandboxed.sandbox.platform.requests() for each in request.customers)
     return Counter({customer: held[customer] for customer in customers if held[customer]})
 
 
-def make_by_hand(house: House, customers: list[int]) -> None:
-    """Make a request for customers and the badge of the house, as somebody in Member Care does."""
-    platform = house.sandbox.platform
+def make_by_hand(sandboxed: EngineOnSandbox, customers: list[int]) -> None:
+    """Make a request for customers and the badge of the engine, as somebody in Member Care does."""
+    platform = sandboxed.sandbox.platform
     maker = {"authorization": basic(MAKER)}
     platform.workflow.create(platform.access.workflow_caller(maker), "ISSUE-BADGE", submission("REF-77", customers))
 
 
 @altered
-async def test_under_an_altered_echo_everybody_is_sent_once_and_settled(house: House, kind: EchoedKey) -> None:
-    house.sandbox.switch(echoed_key=kind)
-    house.sandbox.fault(Route.SUBMIT, FaultKind.DROP)
+async def test_under_an_altered_echo_everybody_is_sent_once_and_settled(
+    sandboxed: EngineOnSandbox, kind: EchoedKey
+) -> None:
+    sandboxed.sandbox.switch(echoed_key=kind)
+    sandboxed.sandbox.fault(Route.SUBMIT, FaultKind.DROP)
     customers = range(1, 101)
-    await submit(house, house.plan(customers))
-    house.clock.shift += WITHOUT_CONTROL + timedelta(hours=1)
-    async with house.sender() as sender:
+    await submit(sandboxed, sandboxed.plan(customers))
+    sandboxed.clock.shift += WITHOUT_CONTROL + timedelta(hours=1)
+    async with sandboxed.sender() as sender:
         await resolve_doubt(sender)  # submit has found it by itself, where it had more to send
-    await settle(house)
-    assert set(held_by(house, customers).values()) == {1}
-    assert outcomes(house) == {"enrolled": 100}
+    await settle(sandboxed)
+    assert set(held_by(sandboxed, customers).values()) == {1}
+    assert outcomes(sandboxed) == {"enrolled": 100}
 
 
 @pytest.mark.parametrize("kind", [EchoedKey.UPPER, EchoedKey.PREFIXED, EchoedKey.DASHES, EchoedKey.CUT])
 async def test_a_ledger_that_forgot_stops_at_an_altered_key_and_learns_it_by_an_import(
-    house: House, tmp_path: Path, kind: EchoedKey
+    sandboxed: EngineOnSandbox, tmp_path: Path, kind: EchoedKey
 ) -> None:
     customers = range(11, 111)
-    await submit(house, house.plan(customers))
-    emptied(house, tmp_path)
-    house.sandbox.switch(echoed_key=kind)
+    await submit(sandboxed, sandboxed.plan(customers))
+    emptied(sandboxed, tmp_path)
+    sandboxed.sandbox.switch(echoed_key=kind)
     with pytest.raises(LedgerBehind):
         # The warehouse has grown, so that no slice of the new plan is one of the old.
-        await submit(house, house.plan(range(1, 161), run="again"))
-    imported = await bring_back(house, gold(house))
+        await submit(sandboxed, sandboxed.plan(range(1, 161), run="again"))
+    imported = await bring_back(sandboxed, gold(sandboxed))
     assert (imported.requests, imported.customers, imported.is_complete) == (2, 100, True)
-    await settle(house)
-    assert set(held_by(house, customers).values()) == {1}
-    assert outcomes(house) == {"enrolled": 100}
+    await settle(sandboxed)
+    assert set(held_by(sandboxed, customers).values()) == {1}
+    assert outcomes(sandboxed) == {"enrolled": 100}
 
 
-async def test_a_strangers_request_for_one_of_the_customers_holds_the_doubt(house: House) -> None:
-    house.sandbox.fault(Route.SUBMIT, FaultKind.HTML, when="before")
-    plan = house.plan(range(1, 11))
-    await submit(house, plan)
-    make_by_hand(house, [3])
-    house.clock.shift += WITHOUT_CONTROL + timedelta(hours=1)
-    async with house.sender() as sender:
+async def test_a_strangers_request_for_one_of_the_customers_holds_the_doubt(sandboxed: EngineOnSandbox) -> None:
+    sandboxed.sandbox.fault(Route.SUBMIT, FaultKind.HTML, when="before")
+    plan = sandboxed.plan(range(1, 11))
+    await submit(sandboxed, plan)
+    make_by_hand(sandboxed, [3])
+    sandboxed.clock.shift += WITHOUT_CONTROL + timedelta(hours=1)
+    async with sandboxed.sender() as sender:
         assert (await resolve_doubt(sender)).still_in_doubt == 1
-    assert held_by(house, range(1, 11)) == {3: 1}
+    assert held_by(sandboxed, range(1, 11)) == {3: 1}
 
 
 @pytest.mark.parametrize("stop", [True, False])
 async def test_approval_by_itself_just_after_the_reply_stops_before_the_second_request(
-    house: House, stop: bool
+    sandboxed: EngineOnSandbox, stop: bool
 ) -> None:
-    house.sandbox.switch(auto_approve_after_s=0.1)
-    plan = house.plan(range(1, 201), size=20)
+    sandboxed.sandbox.switch(auto_approve_after_s=0.1)
+    plan = sandboxed.plan(range(1, 201), size=20)
     assert plan.badge_run_id is not None
-    async with house.sender() as sender:
-        submitting = submit_run(sender, house.plan_id(plan.badge_run_id), lease=LEASE, stop_on_auto_approval=stop)
+    async with sandboxed.sender() as sender:
+        submitting = submit_run(sender, sandboxed.plan_id(plan.badge_run_id), lease=LEASE, stop_on_auto_approval=stop)
         if stop:
             with pytest.raises(AutoApproved):
                 await submitting
         else:
             await submitting
-    assert len(house.sandbox.platform.requests()) == (1 if stop else 10)
+    assert len(sandboxed.sandbox.platform.requests()) == (1 if stop else 10)

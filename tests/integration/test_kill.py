@@ -11,43 +11,43 @@ from pathlib import Path
 
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch
-from tests.integration.conftest import LEASE, House
+from tests.laboratory.engine_on_sandbox import LEASE, EngineOnSandbox
 
 ROOT = Path(__file__).parents[2]
 CUSTOMERS = range(1, 401)
 
 
-async def finish(house: House, badge_run_id: int) -> None:
-    async with house.sender() as sender:
-        await submit_run(sender, house.plan_id(badge_run_id), lease=LEASE)
+async def finish(sandboxed: EngineOnSandbox, badge_run_id: int) -> None:
+    async with sandboxed.sender() as sender:
+        await submit_run(sender, sandboxed.plan_id(badge_run_id), lease=LEASE)
         await watch(sender.ledger, sender.client, sender.runtime)
 
 
-def test_a_killed_sender_leaves_nobody_twice_and_nobody_behind(house: House) -> None:
-    plan = house.plan(CUSTOMERS, size=20)
+def test_a_killed_sender_leaves_nobody_twice_and_nobody_behind(sandboxed: EngineOnSandbox) -> None:
+    plan = sandboxed.plan(CUSTOMERS, size=20)
     assert plan.badge_run_id is not None
     # The first request is accepted and goes alone; then eight are under way at once.
-    house.sandbox.switch(latency_s=0.05)
+    sandboxed.sandbox.switch(latency_s=0.05)
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
         [
             sys.executable,
             str(Path(__file__).with_name("dying_sender.py")),
-            house.ledger.url.render_as_string(hide_password=False),
-            house.sandbox.url,
+            sandboxed.ledger.url.render_as_string(hide_password=False),
+            sandboxed.sandbox.url,
             str(plan.badge_run_id),
             str(plan.token),
         ],
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'plugins'}{os.pathsep}{ROOT}"},
     )
     deadline = time.monotonic() + 30
-    while len(house.sandbox.platform.requests()) < 5:
+    while len(sandboxed.sandbox.platform.requests()) < 5:
         assert process.poll() is None, "the sender ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.001)
     process.kill()
     process.wait()
-    assert 5 <= len(house.sandbox.platform.requests()) < plan.requests
+    assert 5 <= len(sandboxed.sandbox.platform.requests()) < plan.requests
 
-    asyncio.run(finish(house, plan.badge_run_id))
-    held = [customer for request in house.sandbox.platform.requests() for customer in request.customers]
+    asyncio.run(finish(sandboxed, plan.badge_run_id))
+    held = [customer for request in sandboxed.sandbox.platform.requests() for customer in request.customers]
     assert sorted(held) == list(CUSTOMERS)

@@ -32,7 +32,7 @@ from capillary.ledger.staging import staging
 from capillary.triggers import BadgeRequestTrigger
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.faults import Route
-from tests.integration.conftest import LEASE, House
+from tests.laboratory.engine_on_sandbox import LEASE, EngineOnSandbox
 
 RUNS = 6
 PAGE_SIZE = 50
@@ -42,16 +42,16 @@ SHORTEST_GAP = timedelta(seconds=0.8 * 0.9 * INTERVAL_S)
 
 
 @pytest.fixture
-def airflow(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def airflow(sandboxed: EngineOnSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections as a triggerer has them; all pauses are one short interval."""
     platform = {
         "conn_type": "capillary",
-        "host": house.sandbox.url,
-        "login": house.settings.login,
-        "password": house.settings.password,
+        "host": sandboxed.sandbox.url,
+        "login": sandboxed.settings.login,
+        "password": sandboxed.settings.password,
         "extra": {"organisation_id": "100458", "calls_per_minute": 60_000, "page_size": PAGE_SIZE},
     }
-    ledger = {"conn_type": "sqlite", "host": house.ledger.url.database}
+    ledger = {"conn_type": "sqlite", "host": sandboxed.ledger.url.database}
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "client")
     monkeypatch.setenv("AIRFLOW_CONN_CAPILLARY", json.dumps(platform))
     monkeypatch.setenv("AIRFLOW_CONN_BADGE_LEDGER", json.dumps(ledger))
@@ -67,9 +67,11 @@ def readings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[int]]:
     return lambda: [int(found[1]) for record in caplog.records if (found := said.match(record.getMessage()))]
 
 
-def planned(house: House, customers: range, *, campaign: str, run: str) -> int:
+def planned(sandboxed: EngineOnSandbox, customers: range, *, campaign: str, run: str) -> int:
     """Plan one request for every customer; return the run's id."""
-    spec = Spec(house.settings.account, GOLD_CIRCLE.badge_id, "Loyalty", "42", "1", "2", "3", "4", house.sandbox.url)
+    spec = Spec(
+        sandboxed.settings.account, GOLD_CIRCLE.badge_id, "Loyalty", "42", "1", "2", "3", "4", sandboxed.sandbox.url
+    )
     order = Order(
         dag_id=campaign,
         run_id=run,
@@ -84,26 +86,26 @@ def planned(house: House, customers: range, *, campaign: str, run: str) -> int:
     )
     with staging() as stage:
         stage.add(list(enumerate(customers, start=1)), [])
-        plan = commit_plan(house.ledger, stage, order)
+        plan = commit_plan(sandboxed.ledger, stage, order)
     assert plan.badge_run_id is not None
     return plan.badge_run_id
 
 
-async def submitted(house: House, *, runs: int, requests: int) -> list[int]:
+async def submitted(sandboxed: EngineOnSandbox, *, runs: int, requests: int) -> list[int]:
     """Let runs of two campaigns overlap, each with its requests on the platform."""
     ids = [
         planned(
-            house,
+            sandboxed,
             range(1 + run * requests, 1 + (run + 1) * requests),
             campaign=f"campaign {run % 2}",
             run=f"run {run}",
         )
         for run in range(runs)
     ]
-    with house.ledger.read() as tx:
+    with sandboxed.ledger.read() as tx:
         open_requests = tx.conn.execute(select(badge_request.c.id, badge_request.c.badge_run_id)).all()
         bodies = [body_of(tx, row.id) for row in open_requests]
-    async with house.sender() as sender:
+    async with sandboxed.sender() as sender:
         client = sender.client
         taken = [
             answer
@@ -112,7 +114,7 @@ async def submitted(house: House, *, runs: int, requests: int) -> list[int]:
                 *(client.submit(body) for body in bodies[start : start + IN_FLIGHT] if body is not None)
             )
         ]
-    with house.ledger.write() as tx:  # one commit in place of one for each claim and each answer
+    with sandboxed.ledger.write() as tx:  # one commit in place of one for each claim and each answer
         for row, answer in zip(open_requests, taken, strict=True):
             assert claim(tx, row.id, badge_run_id=row.badge_run_id, sender="till", doubt_after=LEASE)
             record_sighting(tx, row.id, seen_in(answer))
@@ -144,9 +146,13 @@ async def first_event(waiting: BadgeRequestTrigger) -> object:
 
 
 @asynccontextmanager
-async def waiting(house: House, badge_run_ids: Sequence[int]) -> AsyncIterator[list[asyncio.Task[object]]]:
+async def waiting(
+    sandboxed: EngineOnSandbox, badge_run_ids: Sequence[int]
+) -> AsyncIterator[list[asyncio.Task[object]]]:
     """Run the triggers in this loop; whoever still waits at the end is cancelled."""
-    tasks = [asyncio.create_task(first_event(trigger(house.plan_id(badge_run_id)))) for badge_run_id in badge_run_ids]
+    tasks = [
+        asyncio.create_task(first_event(trigger(sandboxed.plan_id(badge_run_id)))) for badge_run_id in badge_run_ids
+    ]
     try:
         yield tasks
     finally:
@@ -176,14 +182,14 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def list_reads(house: House) -> list[float]:
+def list_reads(sandboxed: EngineOnSandbox) -> list[float]:
     """When each call of the list arrived at the platform."""
-    return [arrival.at for arrival in house.sandbox.platform.arrivals if arrival.route is Route.LIST]
+    return [arrival.at for arrival in sandboxed.sandbox.platform.arrivals if arrival.route is Route.LIST]
 
 
-def recorded(house: House) -> dict[int, int]:
+def recorded(sandboxed: EngineOnSandbox) -> dict[int, int]:
     """Requests by run of which the ledger knows that they are decided."""
-    with house.ledger.read() as tx:
+    with sandboxed.ledger.read() as tx:
         rows = tx.conn.execute(
             select(badge_request.c.badge_run_id, func.count())
             .join(badge_sighting, badge_sighting.c.request_id == badge_request.c.id)
@@ -194,66 +200,66 @@ def recorded(house: House) -> dict[int, int]:
 
 
 async def test_one_reader_an_interval_reads_for_all(
-    house: House, airflow: None, readings: Callable[[], list[int]], turns: list[datetime]
+    sandboxed: EngineOnSandbox, airflow: None, readings: Callable[[], list[int]], turns: list[datetime]
 ) -> None:
     each = 42
-    runs = await submitted(house, runs=RUNS, requests=each)
-    before, known = len(list_reads(house)), len(readings())
-    async with waiting(house, runs) as tasks:
+    runs = await submitted(sandboxed, runs=RUNS, requests=each)
+    before, known = len(list_reads(sandboxed)), len(readings())
+    async with waiting(sandboxed, runs) as tasks:
         await until(lambda: len(readings()) - known >= 2)
         assert not any(task.done() for task in tasks), "nothing is decided yet"
-        house.sandbox.approve_all()
+        sandboxed.sandbox.approve_all()
         events = await asyncio.wait_for(asyncio.gather(*tasks), 10)
-    pages, arrived = readings()[known:], list_reads(house)[before:]
+    pages, arrived = readings()[known:], list_reads(sandboxed)[before:]
     assert events == [{"status": "work"}] * RUNS
-    assert recorded(house) == dict.fromkeys(runs, each), "one reader records for everybody"
+    assert recorded(sandboxed) == dict.fromkeys(runs, each), "one reader records for everybody"
     assert max(pages) <= ceil(RUNS * each / PAGE_SIZE) + 1
     assert len(arrived) == sum(pages), "nobody else read the list"
     assert len(turns) == len(pages)
     assert min(later - earlier for earlier, later in pairwise(turns)) >= SHORTEST_GAP
 
 
-async def died_in_mid_read(house: House, badge_run_id: int) -> datetime:
+async def died_in_mid_read(sandboxed: EngineOnSandbox, badge_run_id: int) -> datetime:
     """Let a trigger be cancelled between two pages; return until when its turn lasts."""
-    before = len(list_reads(house))
-    async with waiting(house, [badge_run_id]):
-        await until(lambda: len(list_reads(house)) - before >= 2)
-    assert len(list_reads(house)) - before < 3, "it should have died in mid-read"
-    with house.ledger.read() as tx:
+    before = len(list_reads(sandboxed))
+    async with waiting(sandboxed, [badge_run_id]):
+        await until(lambda: len(list_reads(sandboxed)) - before >= 2)
+    assert len(list_reads(sandboxed)) - before < 3, "it should have died in mid-read"
+    with sandboxed.ledger.read() as tx:
         until_when: datetime = tx.conn.execute(select(badge_scan.c.leased_until)).scalar_one()
     return until_when
 
 
 async def test_a_killed_readers_turn_is_taken_over_after_its_lease(
-    house: House, airflow: None, monkeypatch: pytest.MonkeyPatch
+    sandboxed: EngineOnSandbox, airflow: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scans, "LEASE", timedelta(seconds=0.6))
-    runs = await submitted(house, runs=2, requests=55)
-    house.sandbox.approve_all()
-    house.sandbox.switch(latency_s=0.05)
+    runs = await submitted(sandboxed, runs=2, requests=55)
+    sandboxed.sandbox.approve_all()
+    sandboxed.sandbox.switch(latency_s=0.05)
     with monkeypatch.context() as killed:
         killed.setattr(scans, "finish", lambda *_, **__: None)  # the dead give nothing back
-        leased_until = await died_in_mid_read(house, runs[0])
+        leased_until = await died_in_mid_read(sandboxed, runs[0])
     assert leased_until > datetime.now(UTC)
-    before = len(list_reads(house))
-    house.sandbox.switch(latency_s=0.0)
-    async with waiting(house, runs[1:]) as tasks:
+    before = len(list_reads(sandboxed))
+    sandboxed.sandbox.switch(latency_s=0.0)
+    async with waiting(sandboxed, runs[1:]) as tasks:
         assert await asyncio.wait_for(tasks[0], 10) == {"status": "work"}
-    arrived = list_reads(house)[before:]
+    arrived = list_reads(sandboxed)[before:]
     assert arrived[0] >= leased_until.timestamp(), "nobody reads while the turn is somebody's"
     assert len(arrived) == 3
-    assert recorded(house) == dict.fromkeys(runs, 55)
+    assert recorded(sandboxed) == dict.fromkeys(runs, 55)
 
 
-async def test_a_cancelled_reader_gives_its_turn_back(house: House, airflow: None) -> None:
-    runs = await submitted(house, runs=2, requests=55)
-    house.sandbox.approve_all()
-    house.sandbox.switch(latency_s=0.05)
-    leased_until = await died_in_mid_read(house, runs[0])
+async def test_a_cancelled_reader_gives_its_turn_back(sandboxed: EngineOnSandbox, airflow: None) -> None:
+    runs = await submitted(sandboxed, runs=2, requests=55)
+    sandboxed.sandbox.approve_all()
+    sandboxed.sandbox.switch(latency_s=0.05)
+    leased_until = await died_in_mid_read(sandboxed, runs[0])
     assert leased_until <= datetime.now(UTC)
-    with house.ledger.write() as tx:
+    with sandboxed.ledger.write() as tx:
         tx.conn.execute(update(badge_scan).values(read_at=tx.now - timedelta(minutes=1)))
-    house.sandbox.switch(latency_s=0.0)
-    async with waiting(house, runs[1:]) as tasks:
+    sandboxed.sandbox.switch(latency_s=0.0)
+    async with waiting(sandboxed, runs[1:]) as tasks:
         assert await asyncio.wait_for(tasks[0], 10) == {"status": "work"}
-    assert recorded(house) == dict.fromkeys(runs, 55)
+    assert recorded(sandboxed) == dict.fromkeys(runs, 55)

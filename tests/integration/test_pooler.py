@@ -27,8 +27,8 @@ from capillary.ledger.plan_id import PlanId
 from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_run, metadata
 from capillary.ledger.spec import Spec
 from sandbox.server import running_sandbox
-from tests.integration.conftest import LEASE, House, ShiftedClock
 from tests.integration.test_database_faults import settings_of
+from tests.laboratory.engine_on_sandbox import LEASE, EngineOnSandbox, ShiftedClock
 from tests.pooler import SESSIONS, pooler_or_skip, running_pooler
 from tests.unit.ledger.conftest import empty_database, postgresql_server  # noqa: F401 - fixtures
 
@@ -149,13 +149,13 @@ def test_two_campaigns_at_once_never_mix(pooled_url: URL) -> None:
 async def test_a_run_goes_from_plan_to_outcome(pooled_url: URL) -> None:
     clock = ShiftedClock()
     with running_sandbox() as sandbox, Ledger(pooled_url, clock=clock) as ledger:
-        house = House(ledger, sandbox, settings_of(sandbox.url), clock)
-        first = house.plan(range(1, 8), size=2, run="first")
-        async with house.sender() as sender:
+        sandboxed = EngineOnSandbox(ledger, sandbox, settings_of(sandbox.url), clock)
+        first = sandboxed.plan(range(1, 8), size=2, run="first")
+        async with sandboxed.sender() as sender:
             await submit_run(sender, plan_id(first), lease=LEASE)
             sandbox.approve_all()
             await advance(sender, plan_id(first), reader="task", lease=LEASE)
-            second = house.plan(range(1, 10), size=2, run="second")
+            second = sandboxed.plan(range(1, 10), size=2, run="second")
             assert (second.known_before, second.planned) == (7, 2)
             await submit_run(sender, plan_id(second), lease=LEASE)
             sandbox.approve_all()
@@ -164,7 +164,7 @@ async def test_a_run_goes_from_plan_to_outcome(pooled_url: URL) -> None:
         with ledger.read() as tx:
             outcomes = tx.conn.execute(select(badge_enrolment.c.customer_id, badge_enrolment.c.outcome)).all()
         assert sorted((row.customer_id, row.outcome) for row in outcomes) == [(n, "enrolled") for n in range(1, 10)]
-        assert [len(house.requests_of(customer)) for customer in range(1, 10)] == [1] * 9
+        assert [len(sandboxed.requests_of(customer)) for customer in range(1, 10)] == [1] * 9
 
 
 def test_no_session_keeps_anything(pooled_url: URL) -> None:

@@ -18,56 +18,58 @@ from capillary.engine.watch import watch, watch_in_turn
 from capillary.ledger import scans
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_sighting
 from sandbox.faults import FaultKind, Route
-from tests.integration.conftest import LEASE, House
+from tests.laboratory.engine_on_sandbox import LEASE, EngineOnSandbox
 
 
-async def submitted(house: House, customers: range = range(1, 101)) -> None:
-    plan = house.plan(customers)
+async def submitted(sandboxed: EngineOnSandbox, customers: range = range(1, 101)) -> None:
+    plan = sandboxed.plan(customers)
     assert plan.badge_run_id is not None
-    async with house.sender() as sender:
-        await submit_run(sender, house.plan_id(plan.badge_run_id), lease=LEASE)
+    async with sandboxed.sender() as sender:
+        await submit_run(sender, sandboxed.plan_id(plan.badge_run_id), lease=LEASE)
 
 
-def states(house: House) -> list[str]:
-    with house.ledger.read() as tx:
+def states(sandboxed: EngineOnSandbox) -> list[str]:
+    with sandboxed.ledger.read() as tx:
         return list(tx.conn.execute(select(badge_sighting.c.state).order_by(badge_sighting.c.state)).scalars())
 
 
-def state(house: House) -> scans.ScanState:
-    with house.ledger.read() as tx:
-        return scans.state(tx, house.settings.account)
+def state(sandboxed: EngineOnSandbox) -> scans.ScanState:
+    with sandboxed.ledger.read() as tx:
+        return scans.state(tx, sandboxed.settings.account)
 
 
-async def test_readers_take_turns(house: House) -> None:
-    await submitted(house)
-    async with house.sender() as sender:
+async def test_readers_take_turns(sandboxed: EngineOnSandbox) -> None:
+    await submitted(sandboxed)
+    async with sandboxed.sender() as sender:
         look = (sender.ledger, sender.client, sender.runtime)
         minute = timedelta(minutes=1)
-        with house.ledger.write() as tx:
-            assert scans.lease(tx, house.settings.account, by="another", older_than=timedelta(0))
+        with sandboxed.ledger.write() as tx:
+            assert scans.lease(tx, sandboxed.settings.account, by="another", older_than=timedelta(0))
         assert await watch_in_turn(*look, reader="me", older_than=timedelta(0), settle=False) is None
-        with house.ledger.write() as tx:
-            scans.finish(tx, house.settings.account, by="another")
+        with sandboxed.ledger.write() as tx:
+            scans.finish(tx, sandboxed.settings.account, by="another")
         assert await watch_in_turn(*look, reader="me", older_than=minute, settle=False) is None, "read of late"
         assert await watch_in_turn(*look, reader="me", older_than=timedelta(0), settle=False) is not None
 
 
-async def test_a_reader_that_died_loses_its_turn_after_a_while(house: House) -> None:
-    await submitted(house)
-    with house.ledger.write() as tx:
-        scans.lease(tx, house.settings.account, by="dead", older_than=timedelta(0))
-    house.clock.shift = scans.LEASE + timedelta(seconds=1)
-    async with house.sender() as sender:
+async def test_a_reader_that_died_loses_its_turn_after_a_while(sandboxed: EngineOnSandbox) -> None:
+    await submitted(sandboxed)
+    with sandboxed.ledger.write() as tx:
+        scans.lease(tx, sandboxed.settings.account, by="dead", older_than=timedelta(0))
+    sandboxed.clock.shift = scans.LEASE + timedelta(seconds=1)
+    async with sandboxed.sender() as sender:
         look = (sender.ledger, sender.client, sender.runtime)
         assert await watch_in_turn(*look, reader="me", older_than=timedelta(0), settle=False) is not None
-        with house.ledger.write() as tx:
-            scans.renew(tx, house.settings.account, by="dead")
-            assert scans.lease(tx, house.settings.account, by="third", older_than=timedelta(0))
+        with sandboxed.ledger.write() as tx:
+            scans.renew(tx, sandboxed.settings.account, by="dead")
+            assert scans.lease(tx, sandboxed.settings.account, by="third", older_than=timedelta(0))
 
 
-async def test_a_turn_is_given_back_when_reading_fails(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    await submitted(house)
-    async with house.sender() as sender:
+async def test_a_turn_is_given_back_when_reading_fails(
+    sandboxed: EngineOnSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await submitted(sandboxed)
+    async with sandboxed.sender() as sender:
         look = (sender.ledger, sender.client, sender.runtime)
         with monkeypatch.context() as patch:
             patch.setattr(Client, "list_requests", lambda *_, **__: 1 / 0)
@@ -76,100 +78,102 @@ async def test_a_turn_is_given_back_when_reading_fails(house: House, monkeypatch
         assert await watch_in_turn(*look, reader="you", older_than=timedelta(0), settle=False) is not None
 
 
-async def test_a_list_that_hides_requests_is_distrusted_and_they_are_read_singly(house: House) -> None:
-    await submitted(house)
-    house.sandbox.approve_all()
-    house.clock.shift = timedelta(minutes=1)
-    house.sandbox.switch(list_rows="hides")
-    async with house.sender() as sender:
+async def test_a_list_that_hides_requests_is_distrusted_and_they_are_read_singly(sandboxed: EngineOnSandbox) -> None:
+    await submitted(sandboxed)
+    sandboxed.sandbox.approve_all()
+    sandboxed.clock.shift = timedelta(minutes=1)
+    sandboxed.sandbox.switch(list_rows="hides")
+    async with sandboxed.sender() as sender:
         watched = await watch(sender.ledger, sender.client, sender.runtime)
     assert (watched.missed, watched.settled) == (1, 2)
-    assert states(house) == ["approved", "approved"]
-    assert not state(house).trusted
-    house.clock.shift += scans.DISTRUST
-    assert state(house).trusted
+    assert states(sandboxed) == ["approved", "approved"]
+    assert not state(sandboxed).trusted
+    sandboxed.clock.shift += scans.DISTRUST
+    assert state(sandboxed).trusted
 
 
-async def test_a_row_without_its_details_is_known_by_the_platforms_id(house: House) -> None:
-    await submitted(house)
-    house.sandbox.approve_all()
-    async with house.sender() as sender:
-        page = await sender.client.list_requests(page=0, start_date=house.clock().date() - timedelta(days=1))
+async def test_a_row_without_its_details_is_known_by_the_platforms_id(sandboxed: EngineOnSandbox) -> None:
+    await submitted(sandboxed)
+    sandboxed.sandbox.approve_all()
+    async with sandboxed.sender() as sender:
+        page = await sender.client.list_requests(page=0, start_date=sandboxed.clock().date() - timedelta(days=1))
     bare: list[WorkflowRequest] = [replace(row, request_key=None, customers=None, execution=None) for row in page.rows]
-    with house.ledger.write() as tx:
-        recorded = record_rows(tx, house.settings.account, house.settings.sender, bare)
+    with sandboxed.ledger.write() as tx:
+        recorded = record_rows(tx, sandboxed.settings.account, sandboxed.settings.sender, bare)
     assert (len(recorded.rows), recorded.new, recorded.unknown_key) == (2, 0, None)
-    assert states(house) == ["approved", "approved"]
+    assert states(sandboxed) == ["approved", "approved"]
 
 
-async def test_a_new_account_submits_where_the_list_takes_30_days_at_most(house: House) -> None:
-    house.sandbox.switch(list_range_days=30)
-    await submitted(house)
-    assert states(house) == ["AdminTask", "AdminTask"]
+async def test_a_new_account_submits_where_the_list_takes_30_days_at_most(sandboxed: EngineOnSandbox) -> None:
+    sandboxed.sandbox.switch(list_range_days=30)
+    await submitted(sandboxed)
+    assert states(sandboxed) == ["AdminTask", "AdminTask"]
 
 
-async def test_an_account_that_was_quiet_for_40_days_goes_on_there(house: House) -> None:
-    house.clock.shift = -timedelta(days=40)
-    await submitted(house)
-    house.clock.shift = timedelta()
-    house.sandbox.switch(list_range_days=30)
-    house.sandbox.approve_all()
-    async with house.sender() as sender:
+async def test_an_account_that_was_quiet_for_40_days_goes_on_there(sandboxed: EngineOnSandbox) -> None:
+    sandboxed.clock.shift = -timedelta(days=40)
+    await submitted(sandboxed)
+    sandboxed.clock.shift = timedelta()
+    sandboxed.sandbox.switch(list_range_days=30)
+    sandboxed.sandbox.approve_all()
+    async with sandboxed.sender() as sender:
         watched = await watch(sender.ledger, sender.client, sender.runtime)
     assert (watched.read.to_the_end, watched.reaches_back, watched.settled) == (True, True, 2)
-    second = house.plan(range(101, 151), run="second")
+    second = sandboxed.plan(range(101, 151), run="second")
     assert second.plan_id is not None
-    async with house.sender() as sender:
+    async with sandboxed.sender() as sender:
         await submit_run(sender, second.plan_id, lease=LEASE)
-    assert len(house.sandbox.platform.requests()) == 3
+    assert len(sandboxed.sandbox.platform.requests()) == 3
 
 
-async def test_what_waits_from_before_the_days_that_are_listed_is_read_singly(house: House) -> None:
-    house.clock.shift = -timedelta(days=100)
-    await submitted(house)
-    house.clock.shift = timedelta()
-    house.sandbox.approve_all()
-    house.sandbox.switch(list_reaches_days=90, list_lag_s=3_600)
-    async with house.sender() as sender:
+async def test_what_waits_from_before_the_days_that_are_listed_is_read_singly(sandboxed: EngineOnSandbox) -> None:
+    sandboxed.clock.shift = -timedelta(days=100)
+    await submitted(sandboxed)
+    sandboxed.clock.shift = timedelta()
+    sandboxed.sandbox.approve_all()
+    sandboxed.sandbox.switch(list_reaches_days=90, list_lag_s=3_600)
+    async with sandboxed.sender() as sender:
         watched = await watch(sender.ledger, sender.client, sender.runtime)
-    assert (watched.settled, watched.missed, state(house).trusted) == (2, 0, True)
+    assert (watched.settled, watched.missed, state(sandboxed).trusted) == (2, 0, True)
 
 
 async def test_totals_of_one_page_hide_nothing_and_nothing_is_sent(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    sandboxed: EngineOnSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A restored ledger has forgotten the newest request, which stands behind a full page."""
     monkeypatch.setattr("capillary.engine.history._PAUSE_S", 0.01)
-    house.settings = replace(house.settings, page_size=2)
-    await submitted(house, range(1, 151))
-    with house.ledger.write() as tx:
+    sandboxed.settings = replace(sandboxed.settings, page_size=2)
+    await submitted(sandboxed, range(1, 151))
+    with sandboxed.ledger.write() as tx:
         tx.conn.execute(badge_sighting.delete().where(badge_sighting.c.request_id == 3))
         tx.conn.execute(badge_enrolment.delete().where(badge_enrolment.c.request_id == 3))
         assert tx.conn.execute(badge_request.delete().where(badge_request.c.id == 3)).rowcount == 1
-    house.sandbox.switch(list_totals="page")
-    async with house.sender() as sender:
+    sandboxed.sandbox.switch(list_totals="page")
+    async with sandboxed.sender() as sender:
         watched = await watch(sender.ledger, sender.client, sender.runtime)
     assert (watched.read.rows, watched.read.to_the_end) == (3, False)
-    assert watched.unknown_key == house.sandbox.platform.requests()[-1].request_key
-    second = house.plan(range(101, 151), run="second")
+    assert watched.unknown_key == sandboxed.sandbox.platform.requests()[-1].request_key
+    second = sandboxed.plan(range(101, 151), run="second")
     assert second.plan_id is not None
-    async with house.sender() as sender:
+    async with sandboxed.sender() as sender:
         with pytest.raises(ListCutShort):
             await submit_run(sender, second.plan_id, lease=LEASE)
-    assert len(house.sandbox.platform.requests()) == 3
+    assert len(sandboxed.sandbox.platform.requests()) == 3
 
 
 @pytest.mark.parametrize(("status", "code"), [(404, None), (403, 4000)], ids=["no such page", "not yours"])
-async def test_a_single_read_that_is_refused_leaves_the_others(house: House, status: int, code: int | None) -> None:
-    await submitted(house)
-    house.sandbox.approve_all()
-    house.clock.shift = timedelta(minutes=1)
-    house.sandbox.switch(list_lag_s=3_600)
-    house.sandbox.fault(Route.GET, FaultKind.STATUS, status=status, code=code)
-    async with house.sender() as sender:
+async def test_a_single_read_that_is_refused_leaves_the_others(
+    sandboxed: EngineOnSandbox, status: int, code: int | None
+) -> None:
+    await submitted(sandboxed)
+    sandboxed.sandbox.approve_all()
+    sandboxed.clock.shift = timedelta(minutes=1)
+    sandboxed.sandbox.switch(list_lag_s=3_600)
+    sandboxed.sandbox.fault(Route.GET, FaultKind.STATUS, status=status, code=code)
+    async with sandboxed.sender() as sender:
         watched = await watch(sender.ledger, sender.client, sender.runtime)
-        assert (watched.settled, states(house)) == (1, ["AdminTask", "approved"])
-        house.sandbox.fault(Route.GET, FaultKind.STATUS, status=status, code=code)
+        assert (watched.settled, states(sandboxed)) == (1, ["AdminTask", "approved"])
+        sandboxed.sandbox.fault(Route.GET, FaultKind.STATUS, status=status, code=code)
         assert await settle_by_reading(sender.ledger, sender.client, sender.runtime, [1, 2]) == 0
-        house.sandbox.switch(list_lag_s=0)
+        sandboxed.sandbox.switch(list_lag_s=0)
         assert (await watch(sender.ledger, sender.client, sender.runtime)).settled == 1

@@ -8,8 +8,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from html import unescape
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import httpx
 import pytest
@@ -165,7 +166,8 @@ def test_what_airflow_alone_knows_is_a_matter_for_a_person(server: ApiServer) ->
 def test_a_customer_is_shown_in_the_campaigns_that_its_reader_may_see(server: ApiServer) -> None:
     assert "gold_tier" in ask(server, "vic", "GET", "/customer", headers=at(FAILED)).text
     assert "gold_tier" not in ask(server, NARROW, "GET", "/customer", headers=at(FAILED)).text
-    assert "Nothing ever happened" in ask(server, NARROW, "GET", "/customer", headers=at(FAILED)).text
+    unseen = ask(server, NARROW, "GET", "/customer", headers=at(FAILED)).text
+    assert "No campaign that you may see has planned this customer" in unseen
     assert THEIRS in ask(server, NARROW, "GET", "/customer", headers=at(OTHERS)).text
 
 
@@ -229,6 +231,18 @@ def test_a_run_that_nobody_knows_is_not_found(server: ApiServer) -> None:
     assert ask(server, "ada", "GET", "/runs/none/none").status_code == 403, "whether there is such a DAG is not told"
     assert ask(server, "ada", "GET", f"/runs/gold_tier/{RUN}", headers=at("x")).status_code == 404
     assert ask(server, "ada", "GET", f"/confirm/delete/gold_tier/{RUN}").status_code == 422
+    missing = ask(server, None, "GET", "/static/none.js")
+    assert (missing.status_code, 'href="/capillary/badges"' in missing.text) == (404, True)
+    assert 'src="/capillary/static/shell.js"' in missing.text
+
+
+def test_who_logs_in_by_an_error_page_comes_back_to_the_page(server: ApiServer) -> None:
+    said = ask(server, None, "GET", "/badges").text
+    link = re.search(r'href="([^"]*/auth/login[^"]*)"', said)
+    assert link is not None
+    reply = server.client(None).get(unescape(link[1]))
+    assert reply.status_code == 307
+    assert parse_qs(urlsplit(reply.headers["location"]).query)["next"] == ["/capillary/badges"]
 
 
 @pytest.mark.parametrize(

@@ -15,18 +15,33 @@ import pytest
 import capillary
 from capillary.errors import CapillaryError
 
-ROOMS = ("api", "campaign", "connections", "engine", "ledger", "ui")
 FOLDER = Path(next(iter(capillary.__path__)))
+#: Of no room: every room may raise what stands there, and the roots are in `capillary.errors`.
+PLAIN = ("counted", "errors", "missing_value", "visible_text", "wrong_fields", "zone_names")
+#: The glue's modules beside its folders. Their errors stand in `airflow_errors`: the name `errors` is the roots'.
+GLUE = "the glue"
+#: Rooms that draw a tree → the module that it stands in.
+TREES = {
+    **{room: f"capillary.{room}.errors" for room in ("api", "campaign", "connections", "engine", "ledger", "ui")},
+    GLUE: "capillary.airflow_errors",
+}
+#: Rooms in which each error is raised by one module alone, and stands there.
+WITHOUT_TREE = ("check", "commands", "templating")
 
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
 
 
 def modules(room: str) -> list[ModuleType]:
-    """Return the room's modules, `errors` first."""
-    names = [each.name for each in pkgutil.iter_modules([str(FOLDER / room)])]
-    return [
-        importlib.import_module(f"capillary.{room}.{name}") for name in sorted(names, key=lambda each: each != "errors")
-    ]
+    """Return the room's modules, that of the tree first."""
+    if room == GLUE:
+        packages = [
+            f"capillary.{each.name}"
+            for each in pkgutil.iter_modules([str(FOLDER)])
+            if not each.ispkg and each.name not in {*PLAIN, "__main__"}
+        ]
+    else:
+        packages = [f"capillary.{room}.{each.name}" for each in pkgutil.iter_modules([str(FOLDER / room)])]
+    return [importlib.import_module(name) for name in sorted(packages, key=lambda each: each != TREES.get(room))]
 
 
 def own_errors(module: ModuleType) -> list[type[CapillaryError]]:
@@ -53,8 +68,8 @@ def drawn(room: str) -> str:
     kept = {base for base in above if base.__name__[0] != "_"}
 
     def lines(error: type[CapillaryError], depth: int) -> Iterator[str]:
-        place = error.__module__.removeprefix(f"capillary.{room}.")
-        outside = error in found and place != "errors"
+        place = error.__module__.rpartition(".")[2]
+        outside = error in found and error.__module__ != TREES[room]
         yield f"{'  ' * depth}{error.__name__}{f' ({place})' if outside else ''}"
         under = [each for each in kept if each is not CapillaryError and parent(each) is error]
         for each in sorted(under, key=lambda each: each.__name__):
@@ -63,9 +78,9 @@ def drawn(room: str) -> str:
     return "\n".join(lines(CapillaryError, 2))
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", TREES)
 def test_the_tree_at_the_top_is_that_of_the_classes(room: str) -> None:
-    errors = importlib.import_module(f"capillary.{room}.errors")
+    errors = importlib.import_module(TREES[room])
     assert drawn(room) in (errors.__doc__ or ""), drawn(room)
 
 
@@ -74,9 +89,15 @@ def called(tree: ast.AST) -> set[str]:
     return {each.func.id for each in ast.walk(tree) if isinstance(each, ast.Call) and isinstance(each.func, ast.Name)}
 
 
-@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_is_looked_at() -> None:
+    rooms = {each.name for each in pkgutil.iter_modules([str(FOLDER)]) if each.ispkg}
+    assert rooms == {*TREES, *WITHOUT_TREE} - {GLUE}
+
+
+@pytest.mark.parametrize("room", [*TREES, *WITHOUT_TREE])
 def test_what_stands_elsewhere_is_raised_there_alone(room: str) -> None:
-    elsewhere = {error.__name__: module for module in modules(room)[1:] for error in own_errors(module)}
+    others = modules(room)[1:] if room in TREES else modules(room)
+    elsewhere = {error.__name__: module for module in others for error in own_errors(module)}
     raised = {
         (name, path.relative_to(FOLDER).as_posix())
         for path in FOLDER.rglob("*.py")

@@ -71,7 +71,7 @@ class _Known(TypedDict, total=False):
 
 
 class _Answered(CapillaryError):
-    """A call came to no good end; what is not known of the answer is None."""
+    """A call failed; what is not known of the answer is None."""
 
     verdict: ClassVar[str]
     remedy: ClassVar[str]
@@ -159,7 +159,7 @@ class RequestRefused(_Post, TerminalError):
 
 
 class EverythingRefused(_Post, TerminalError):
-    """The platform would refuse every request of this account: stop the wave; the request stays unsent."""
+    """The platform would refuse every request of this account: sending stops, and the request stays unsent."""
 
     verdict = "was refused, and every other would be"
     remedy = "Correct the connection, the permissions or the workflow on the platform, then clear submit"

@@ -1,6 +1,6 @@
 """What is wrong with a campaign, and what to give instead.
 
-Which of them a retry may end is what they stand under; in brackets the module of one that is raised there alone::
+The class above each error says whether a retry may help; brackets name the module of an error that only it raises::
 
     CapillaryError
       TerminalError

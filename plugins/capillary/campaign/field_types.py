@@ -1,7 +1,7 @@
 """The types of what people give: shared by campaigns, operators and the trigger form.
 
-Each is strict, since a value that is taken for another may send: no text is a number, no number a boolean, no text a
-list. A type's description says what to give instead; an error ends with it.
+Each is strict, because a value that is taken for another may send: a text is not a number, a number not a boolean, a
+text not a list. A type's description says what to give instead; an error ends with it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The fields of a campaign: what each takes, and what is said of what it does not take."""
+"""The fields of a campaign: what each takes, and what an error says about anything else."""
 
 from __future__ import annotations
 

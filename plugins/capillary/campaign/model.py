@@ -1,4 +1,4 @@
-"""A campaign: which customers, which badge, on whose behalf, when, under which limits; and the DAG it makes."""
+"""A campaign: which customers, which badge, on whose behalf, when, within which limits; and the DAG it makes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _OPERATORS_NAMES: Final = {
 
 
 class BadgeCampaign(BaseModel):
-    """One campaign. `dag()` makes its DAG; the file that names it holds both, and its docstring is the manual.
+    """One campaign. `dag()` makes its DAG. The DAG file holds both, and its docstring is the manual in the UI.
 
     Raises:
         CampaignInvalid: fields are wrong; every one of them is named, with what to give instead.

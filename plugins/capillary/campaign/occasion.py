@@ -36,7 +36,7 @@ class Token(StrEnum):
 
 
 class OccasionInvalid(TerminalError, ValueError):
-    """A pattern, zone or day gives no occasion; names the field, what is wrong with it, and what fixes it."""
+    """A pattern, zone or day does not give an occasion; the message names the field, the problem and the fix."""
 
     def __init__(self, *, field: str, problem: str, remedy: str) -> None:
         self.field = field

@@ -1,4 +1,4 @@
-"""The schedule of a campaign: what Airflow takes, less what nobody means, such as a run each second or none ever."""
+"""The schedule of a campaign: what Airflow takes, except what nobody wants, such as a run each second or none ever."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def checked_schedule(schedule: object) -> object:
     """Return a schedule that Airflow takes and that fires, but not each second.
 
     Raises:
-        ValueError: it is none.
+        ValueError: Airflow does not take it, or it fires each second or never.
     """
     if isinstance(schedule, str) and schedule != "@once":
         try:

@@ -26,7 +26,7 @@ Folder: TypeAlias = Path | zipfile.Path
 
 
 def names_a_file(sql: str) -> bool:
-    """Return whether it is the name of a file and no query: a query has a blank in it."""
+    """Return whether this is the name of a file and not a query: a query has a blank in it."""
     return sql.strip().endswith(SUFFIX) and not any(map(str.isspace, sql.strip()))
 
 

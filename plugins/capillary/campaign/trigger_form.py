@@ -19,7 +19,7 @@ SECTION: Final = "Retry, canary, guards, note"
 
 
 class TriggerForm(BaseModel):
-    """What a person may say about one run; the names are those of the DAG's params."""
+    """What a person may set for one run; the names are those of the DAG's params."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

@@ -57,6 +57,7 @@ In reading order:
 - ``erase``: one customer taken out
 - ``copy_target``: which database a ledger is copied into, and what stands there
 - ``copy_refused``: why it is not copied there
+- ``unfit_rows``: rows that PostgreSQL would alter
 - ``moved``: the mark of a SQLite ledger that was copied
 - ``move``: from SQLite into PostgreSQL, whole or not at all
 """

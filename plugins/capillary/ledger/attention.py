@@ -59,8 +59,6 @@ class Kind(StrEnum):
     PAUSED = "paused"  #: a live campaign's DAG is paused; Airflow knows
 
 
-#: Kinds that Airflow knows of, and the ledger does not: whoever asks Airflow makes these matters.
-OF_AIRFLOW: Final = frozenset({Kind.FILE_BROKEN, Kind.KEEPING_LATE, Kind.PAUSED})
 _URGENCY: Final = {kind: place for place, kind in enumerate(Kind)}
 _FAR: Final = datetime.max.replace(tzinfo=UTC)
 

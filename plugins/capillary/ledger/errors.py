@@ -43,7 +43,7 @@ class SchemaBehind(TerminalError):
 
 
 class SchemaDiffers(TransientError):
-    """The ledger's tables are of another version than the code, as while an update is rolled out: it passes."""
+    """The ledger's tables have another version than the code, as during an update. It passes."""
 
 
 class LedgerMoved(TransientError):
@@ -59,7 +59,7 @@ class LedgerMoved(TransientError):
 
 
 class CopyRefused(TerminalError):
-    """The ledger cannot be copied as things stand. Nothing was copied."""
+    """The ledger cannot be copied now. Nothing was copied."""
 
 
 class ValueUnfit(TerminalError):
@@ -67,7 +67,7 @@ class ValueUnfit(TerminalError):
 
 
 class LedgerMissing(TerminalError):
-    """There is no ledger where one is looked for. Nothing but `ledger create` makes one."""
+    """There is no ledger in this database. Only a person makes one: `ledger create`, or `ledger copy`."""
 
     def __init__(self, seen: str) -> None:
         super().__init__(
@@ -122,7 +122,7 @@ class RequestGone(TransientError, LookupError):
 
 
 class LedgerBroken(CapillaryError):
-    """A count that must hold does not. The transaction was rolled back."""
+    """A count in the ledger is wrong. The transaction was rolled back."""
 
 
 class ParameterRefused(LedgerRefused):

@@ -37,6 +37,7 @@ from capillary.ledger.revision import assert_schema_current, current_revision
 from capillary.ledger.schema import badge_request, badge_run, badge_server, metadata
 from capillary.ledger.soundness import assert_keys, assert_rights, lift_limits
 from capillary.ledger.status import RequestStatus
+from capillary.ledger.unfit_rows import assert_fit, is_undecodable, row_unfit
 
 #: How far the two databases' clocks may be apart: what one began to wait for is over by the other.
 CLOCKS_APART: Final = timedelta(seconds=60)
@@ -205,23 +206,25 @@ def _assert_nothing_in_flight(old: Transaction) -> None:
 
 def _copy(old: Connection, new: Connection, table: Table) -> int:
     """Copy all rows of one table and return how many."""
-    rows = old.execute(select(table), execution_options={"yield_per": _ROWS_AT_ONCE})
+    assert_fit(old, table)
     columns = ", ".join(new.dialect.identifier_preparer.quote(column.name) for column in table.columns)
     raw: Any = new.connection.driver_connection
     driver: Any = new.dialect.loaded_dbapi
     unfit = (driver.DataError, driver.IntegrityError, ValueError, TypeError)
     copied = 0
     try:
+        rows = old.execute(select(table), execution_options={"yield_per": _ROWS_AT_ONCE})
         with raw.cursor() as cursor, cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
                 copied += 1
     except unfit as error:  # its text quotes the row
-        raise CopyRefused(
-            f"a row of {table.name} does not fit PostgreSQL ({type(error).__name__}): it was not written by this "
-            "project. Correct it in the old ledger"
-        ) from None
-    except driver.Error as error:
+        raise row_unfit(table, type(error).__name__) from None
+    except DATABASE_ERRORS as error:
+        if is_undecodable(error):
+            raise row_unfit(table, "a text is not UTF-8") from None
+        if not isinstance(error, driver.Error):
+            raise
         raise LedgerUnavailable(
             f"lost the connection to the new database while {table.name} was copied ({type(error).__name__}); nothing "
             "was copied. Run the command again"
@@ -233,7 +236,9 @@ def _copy(old: Connection, new: Connection, table: Table) -> int:
 def _given(old: Connection) -> Iterator[tuple[Table, Column[Any], int]]:
     """Yield the tables whose rows are numbered, the column, and the last number that was given."""
     given: dict[str, int] = {
-        row.name: row.seq for row in old.execute(text("SELECT name, seq FROM sqlite_sequence")) if row.seq
+        row.name: row.seq
+        for row in old.execute(text("SELECT name, seq FROM sqlite_sequence"))
+        if isinstance(row.seq, int)
     }
     for table in TABLES:
         if (column := table.autoincrement_column) is None:

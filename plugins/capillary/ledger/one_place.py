@@ -168,7 +168,7 @@ def _last_number(conn: Connection, sequence: str) -> int:
 def _behind_on_sqlite(conn: Connection) -> list[str]:
     there = conn.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").first()
     rows = conn.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all() if there else ()
-    given: dict[str, int] = {row.name: row.seq for row in rows}
+    given: dict[str, int] = {row.name: row.seq for row in rows if isinstance(row.seq, int)}
     behind = []
     for name in _NEVER_AGAIN:
         newest = conn.exec_driver_sql(f"SELECT max(id) FROM {name}").scalar_one()  # noqa: S608 - a name of our own

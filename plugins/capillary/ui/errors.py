@@ -25,7 +25,7 @@ class LedgerSilent(TransientError):
 
 
 class NoConnection(TerminalError):
-    """The API server has no connection to the ledger, whatever the workers have."""
+    """The API server knows no connection to the ledger; the workers may know one."""
 
     def __init__(self, conn_id: str) -> None:
         super().__init__(

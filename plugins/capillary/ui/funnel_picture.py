@@ -55,11 +55,6 @@ class Step:
     parts: tuple[Part, ...]
 
     @property
-    def adds_up(self) -> bool:
-        """Whether the parts are the whole."""
-        return sum(part.customers for part in self.parts) == self.customers
-
-    @property
     def sentence(self) -> str:
         """Return the step as an equation in words."""
         said = " + ".join(f"{part.customers:,} {part.words}" for part in self.parts)

@@ -74,7 +74,8 @@ def _with_parts(verdict: Headline, view: RunView | None) -> Headline:
     parts = by_part(view) if view else {}
     if len(parts) < 2:
         return verdict
-    more = f"This is what its task report says of one plan; {len(parts)} parts stand under this run's id, each below."
+    stand = counted(len(parts), "part", "stands", "stand")
+    more = f"This is what its task report says of one plan; {stand} under this run's id, each below."
     return replace(verdict, sentence=f"{verdict.sentence} {more}")
 
 

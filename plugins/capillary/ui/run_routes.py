@@ -36,7 +36,7 @@ from capillary.ui.orders import (
 )
 from capillary.ui.reading import LedgerReader
 from capillary.ui.rendering import Addresses, PlaceDep, page, protect
-from capillary.ui.run_view import AT_BEGIN, Places, RunShown, shown_run
+from capillary.ui.run_view import AT_BEGIN, FOR_ONE_OCCASION, Places, RunShown, shown_run
 from capillary.ui.state_words import of_request
 
 ROUTER: Final = APIRouter()
@@ -127,6 +127,8 @@ def _ordered(action: Action, shown: RunShown, kinds: Sequence[Choice], reader: R
             assert_live(shown.dag)
             if shown.hindrances.refuses:
                 return None, " ".join(shown.hindrances.refuses), _REFUSED
+        if action in FOR_ONE_OCCASION:
+            only_occasion(shown.occasions)
         if action not in shown.actions:
             return None, _NOT_NOW[action], _REFUSED
         return _order(action, shown.dag, shown.facts, shown, kinds), "", action.words

@@ -241,7 +241,8 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
         failed=known.failed,
         more=known.more,
         hindrances=known.hindrances,
-        actions=actions,
+        # What is ordered is for one occasion; why it is not offered of several is said.
+        actions=tuple(each for each in actions if each not in FOR_ONE_OCCASION or len(occasions) < 2),
         orders_say=(*held_back, *_orders_say(reader, dag, facts, actions, occasions, known)),
         deadline=until,
     )
@@ -363,6 +364,8 @@ def _orders_say(
         yield str(error)
 
 
+#: Orders that make a run for the occasion of this one.
+FOR_ONE_OCCASION: Final = frozenset({Action.RETRY, Action.REST})
 #: Said of a retry that would take nobody as things are.
 _CHOOSE: Final = "Retry the failed: takes none of them by itself; choose the kinds on its page."
 

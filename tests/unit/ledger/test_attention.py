@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import update
 
 from capillary.ledger import scans, unknown_keys
-from capillary.ledger.attention import OF_AIRFLOW, Kind, Matter, attention, by_urgency, with_deadlines
+from capillary.ledger.attention import Kind, Matter, attention, by_urgency, with_deadlines
 from capillary.ledger.database import Ledger
 from capillary.ledger.erase import erase
 from capillary.ledger.outstanding import outstanding
@@ -412,10 +412,6 @@ def test_what_waits_gets_its_deadline_from_airflow_and_the_soonest_comes_first(l
     soon, late = clock.now + timedelta(hours=1), clock.now + timedelta(days=1)
     found = with_deadlines(matters(ledger), {("spring", "r"): late, ("autumn", "r"): soon, ("autumn", "x"): late})
     assert [(each.campaign, each.until) for each in found] == [("autumn", soon), ("spring", late), ("winter", None)]
-
-
-def test_what_airflow_alone_knows_is_named_apart() -> None:
-    assert {Kind.FILE_BROKEN, Kind.KEEPING_LATE, Kind.PAUSED} == OF_AIRFLOW
 
 
 def of_dag(ledger: Ledger, dag_id: str) -> list[Matter]:

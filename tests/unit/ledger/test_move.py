@@ -330,6 +330,18 @@ def test_clocks_that_are_apart_are_refused(source: Ledger, target_url: URL, cloc
         ("badge_run", "note", "'a' || char(0) || 'b'"),
         ("badge_sighting", "state", f"'{'x' * 65}'"),
         ("badge_run", "planned_at", "'yesterday'"),
+        ("badge_run", "planned_at", "1700000000"),
+        ("badge_history", "first_day", "'2026-02-30'"),
+        ("badge_request", "answered_id", "CAST(x'ff61' AS TEXT)"),
+        ("badge_request", "answered_id", "CAST(x'eda080' AS TEXT)"),  # half of a pair
+        # PostgreSQL would take what follows, and alter it.
+        ("badge_run", "note", "x'616263'"),
+        ("badge_not_ours", "said_by", "x''"),
+        ("badge_scan", "whole_pages", "1.5"),
+        ("badge_run", "canary", "2"),
+        ("badge_unknown_key", "unseen", "'true'"),
+        ("badge_stop", "reason", "x'00'"),
+        ("badge_sighting", "maker_id", f"'1{' ' * 20}'"),
     ],
 )
 def test_a_row_that_postgresql_does_not_take_is_named_by_its_table(

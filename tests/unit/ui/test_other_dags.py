@@ -137,7 +137,7 @@ async def test_no_page_of_a_reader_of_one_dag_names_another(
     assert {path for path, text in pages.items() if SECRET in text} == set()
     assert said in pages[on]
     assert f"it waits: {UNNAMED}." in pages["badges"]
-    assert "Nothing ever happened to this customer" in pages["customer#5"]
+    assert "No campaign that you may see has planned this customer" in pages["customer#5"]
     assert shared.engine.url.database
 
 

@@ -63,6 +63,9 @@ async def test_the_file_names_account_and_occasion_of_every_customer(airflow: Ai
 
 @pytest.mark.usefixtures("two_accounts")
 async def test_nothing_is_ordered_for_two_accounts_at_once(airflow: Airflow) -> None:
+    run_page = await airflow.page("runs")
+    assert "Retry the failed…" not in run_page
+    assert f"This run planned for several occasions ({HERE}, {THERE})" in run_page
     shown = await airflow.page("confirm/retry")
     assert f"This run planned for several occasions ({HERE}, {THERE})" in shown
     assert 'name="take" value="f' not in shown, "their failures are not added up"
@@ -84,7 +87,7 @@ async def test_the_sum_of_mapped_tasks_names_them(ledger: Ledger, airflow: Airfl
     ended(ledger, run("first", task_id="extract[0]", **TEN), range(1, 3))
     ended(ledger, run("first", task_id="extract[1]", **TEN), range(3, 6))
     shown = await airflow.page("runs")
-    assert headings(shown, "Where the customers went") == ["Where everybody went"]
+    assert headings(shown, "Where the customers went") == ["Where the customers went"]
     assert "The sum of what 2 tasks have planned: extract[0], extract[1]." in shown
     assert re.findall(r'aria-label="(\d+) rows of the query', shown) == ["5"]
     assert shown.count("task extract[0]") == 1 + 2
@@ -105,7 +108,7 @@ async def test_one_plan_is_shown_without_a_word_of_parts(ledger: Ledger, airflow
     ended(ledger, run("first", note="by hand", **TEN), range(1, 3))
     airflow.told = {REPORT: PASSED}
     shown = await airflow.page("runs")
-    assert headings(shown, "Where the customers went") == ["Where everybody went"]
+    assert headings(shown, "Where the customers went") == ["Where the customers went"]
     assert "Planned for" not in shown
     assert "parts stand under" not in shown
     assert "An earlier run" not in shown

@@ -247,8 +247,16 @@ class View {
 
   follow(event) {
     const link = event.target.closest?.("a[href]");
-    if (!link || !this.navigate || event.defaultPrevented || event.button !== 0 || link.target === "_blank") return;
+    if (!link || event.defaultPrevented || event.button !== 0 || link.target === "_blank") return;
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey || link.hasAttribute("download")) return;
+    if (!this.navigate) {
+      // This very page without what stands behind its #: a browser would reload it, and keep the place of its entry.
+      if (link.href !== split(location.href)[0]) return;
+      event.preventDefault();
+      history.pushState(null, "", link.href);
+      this.show(link.href);
+      return;
+    }
     if (!isPage(link.href)) {
       event.preventDefault();
       return;
