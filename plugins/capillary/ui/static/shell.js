@@ -197,6 +197,8 @@ class View {
       form.querySelector("button[type=submit]").disabled = changed || this.leaves || this.sends;
       const said = form.querySelector("[data-changed]");
       if (said) said.hidden = !changed;
+      const scriptless = form.querySelector("[data-scriptless]");
+      if (scriptless) scriptless.hidden = true;
     }
   }
 
