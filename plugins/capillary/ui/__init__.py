@@ -25,6 +25,7 @@ that gathers, and a template that shows.
 - ``airflow_facts``: campaigns and runs in Airflow's own database
 - ``headline``: a run in one sentence
 - ``state_words``: where a request or an attempt stands, in words
+- ``since_words``: what became since of customers without the badge, in words
 - ``funnel_picture``: the funnel as a picture whose steps add up
 
 In `templates/` is the HTML. In `static/` are the style sheet, the icon, and `shell.js`, the one module that shows the

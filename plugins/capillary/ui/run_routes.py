@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, HTTPException, Query, Request, status
 from fastapi.responses import Response, StreamingResponse
 
+from capillary.engine.remedies import meaning_of
 from capillary.errors import CapillaryError
 from capillary.ledger.database import Transaction
 from capillary.ledger.run_page import Place, failed_customers_of
@@ -37,6 +38,7 @@ from capillary.ui.orders import (
 from capillary.ui.reading import LedgerReader
 from capillary.ui.rendering import Addresses, PlaceDep, page, protect
 from capillary.ui.run_view import AT_BEGIN, FOR_ONE_OCCASION, Places, RunShown, shown_run
+from capillary.ui.since_words import since_of
 from capillary.ui.state_words import of_request
 
 ROUTER: Final = APIRouter()
@@ -60,7 +62,16 @@ async def run_page(request: Request, reader: ReaderDep, dag_id: str, run_id: str
     at = _places(after)
     shown = await _shown(request, reader, dag_id, run_id, at)
     renew_s = 0 if after else _RENEW_OVER_S if shown.facts is None or shown.facts.is_over else _RENEW_S
-    return page(request, "run.html", renew_s=renew_s, run=shown, after=at.customers, of_request=of_request)
+    return page(
+        request,
+        "run.html",
+        renew_s=renew_s,
+        run=shown,
+        after=at.customers,
+        of_request=of_request,
+        since_of=since_of,
+        meaning_of=meaning_of,
+    )
 
 
 @ROUTER.get("/runs/{dag_id}/{run_id}/failed.csv")

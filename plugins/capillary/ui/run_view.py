@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -27,8 +27,11 @@ from capillary.ledger.run_page import (
     Place,
     RunView,
     failed_customers_of,
+    failed_customers_up_to,
     run,
 )
+from capillary.ledger.since_then import since_then
+from capillary.ledger.status import Outcome
 from capillary.ui.access import Reader
 from capillary.ui.airflow_facts import (
     EXTRACT,
@@ -68,6 +71,8 @@ class Places:
 
 
 AT_BEGIN: Final = Places()
+#: Of so many customers without the badge a page also counts what became since: it reads a row for each.
+_SINCE_AT_MOST: Final = 50_000
 #: Most different messages of checkers that a retry's page repeats.
 _WORDS_SHOWN: Final = 5
 
@@ -91,6 +96,7 @@ class RunShown:
         on_occasion: those that a retry may take, whichever run on its occasion asked for them.
         left_now: what is left now of the customers that it left for a later run; None where it has planned nothing.
         failed: a page of the customers themselves.
+        failed_before: how many of them stand on the pages before.
         more: where the next page of them begins; None: there is none.
         hindrances: what stands in the way of a run that submits.
         actions: what this reader may order.
@@ -113,6 +119,7 @@ class RunShown:
     on_occasion: tuple[Retryable, ...]
     left_now: LeftNow | None
     failed: tuple[FailedCustomer, ...]
+    failed_before: int
     more: Place | None
     hindrances: Hindrances
     actions: tuple[Action, ...]
@@ -234,11 +241,12 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
         plan=plan,
         headline=headline(facts, view, told),
         picture=picture(counts, dry_run=True) if counts else None,
-        parts=parts_of(view, facts, checker_url) if view else (),
+        parts=parts_of(view, facts, checker_url, known.since) if view else (),
         left=known.left,
         on_occasion=known.on_occasion,
         left_now=known.left_now,
         failed=known.failed,
+        failed_before=known.failed_before,
         more=known.more,
         hindrances=known.hindrances,
         # What is ordered is for one occasion; why it is not offered of several is said.
@@ -265,6 +273,8 @@ class _Known:
     on_occasion: tuple[Retryable, ...] = ()
     left_now: LeftNow | None = None
     failed: tuple[FailedCustomer, ...] = ()
+    failed_before: int = 0
+    since: Mapping[int, Mapping[Outcome | None, int]] = field(default_factory=dict)
     more: Place | None = None
     hindrances: Hindrances = NONE
     campaigns: frozenset[str] = frozenset()
@@ -288,9 +298,12 @@ def _of_ledger(
         return known
     left = tuple(failure for each in outstanding(tx, of=plans) for failure in each.failures)
     failed = failed_customers_of(tx, dag_id, run_id, after=at.customers, limit=CUSTOMERS_SHOWN + 1)
+    few = sum(each.customers for each in view.failures) <= _SINCE_AT_MOST
     return replace(
         known,
         left=left,
+        failed_before=failed_customers_up_to(tx, dag_id, run_id, at.customers) if at.customers else 0,
+        since=since_then(tx, plans) if few else {},
         on_occasion=retryable(tx, plans) if left else (),
         failed=failed[:CUSTOMERS_SHOWN],
         more=failed[CUSTOMERS_SHOWN - 1].place if len(failed) > CUSTOMERS_SHOWN else None,

@@ -25,6 +25,8 @@ function withinAirflow(href) {
     const rest = url.pathname.slice(HERE.pathname.length);
     if (rest.startsWith("static/") || rest.endsWith(".csv")) return null;
     const run = RUN.exec(rest);
+    // Airflow's own header of a run leaves a phone no room for a tab: there the page stands alone.
+    if (run && isNarrow()) return null;
     if (run) return `/dags/${run[1]}/runs/${run[2]}${TAB}${url.search}${url.hash}`;
     return `${PAGE}${rest === "badges" ? "" : `/${rest}`}${url.search}${url.hash}`;
   }
@@ -32,6 +34,11 @@ function withinAirflow(href) {
   const rest = url.pathname.slice(AIRFLOW.pathname.length);
   // "//host" would be another host for whoever opens it.
   return /^(\/|(api|auth|ui)\/)/.test(rest) ? null : `/${rest}${url.search}${url.hash}`;
+}
+
+/** Whether the window is as narrow as the style sheet's phone. */
+function isNarrow() {
+  return globalThis.matchMedia?.("(max-width: 48rem)").matches ?? false;
 }
 
 /** The address of a place in Airflow's UI. "./" before it: a colon or a slash in it is no scheme and no host. */
@@ -493,6 +500,9 @@ function Badges({ dagId, runId }) {
   useEffect(() => {
     if (hash) navigate({ pathname, search }, { replace: true, state: { ...state, badgePlace: hash.slice(1) } });
   }, [hash]);
+  useEffect(() => {
+    if (runId && isNarrow()) location.replace(address);
+  }, []);
   useEffect(() => {
     const root = holder.current.shadowRoot ?? holder.current.attachShadow({ mode: "open" });
     root.replaceChildren();
