@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -82,7 +82,7 @@ class MatterShown:
         run: dag_id and run_id of the run to look at first; None without one, or where the reader may not see it.
         checker_url: the checker's page, where a human has to decide there; empty elsewhere.
         may_resume: the connection by which this reader may resume; None where they may not, or nothing is stopped.
-        may_trigger: whether this reader may start a run of the campaign that submits.
+        may_trigger: whether this reader may start a run of the campaign that submits, and nothing is in its way.
         worth_retrying: whether a retry now would take anybody.
     """
 
@@ -179,9 +179,12 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
         if each.kind is Kind.WAITING and each.dag_id and each.run_id and reader.may_read_xcoms(each.dag_id)
     ]
     visible = [*with_deadlines(visible, deadlines(waiting))]
+    stopped = frozenset((each.account, each.campaign) for each in looked.matters if each.kind is Kind.STOPPED)
     matters = by_urgency([*visible, *_of_airflow(dags, reader, looked.now)])
     return BadgesShown(
-        matters=tuple(_matter(each, reader, looked.now, connections.get(each.account, ()), dags) for each in matters),
+        matters=tuple(
+            _matter(each, reader, looked.now, connections.get(each.account, ()), dags, stopped) for each in matters
+        ),
         campaigns=_campaigns(dags, looked.lines, reader),
         accounts=tuple(_account(each, reader) for each in looked.accounts),
         left_out=looked.left_out,
@@ -220,13 +223,21 @@ def _of_airflow(dags: Mapping[str, CampaignDag], reader: Reader, now: datetime) 
 
 
 def _matter(
-    matter: Matter, reader: Reader, now: datetime, connections: Sequence[str], dags: Mapping[str, CampaignDag]
+    matter: Matter,
+    reader: Reader,
+    now: datetime,
+    connections: Sequence[str],
+    dags: Mapping[str, CampaignDag],
+    stopped: Collection[tuple[str | None, str | None]] = (),
 ) -> MatterShown:
     visible = matter.dag_id is not None and matter.run_id is not None and matter.dag_id in reader.dag_ids
     if not visible:
         matter = replace(matter, dag_id=None, run_id=None)
     dag = dags.get(matter.dag_id or "")
     connection = matter.connection or next(iter(connections), None)
+    # Its page would refuse the order as long as this stands in the way.
+    held_back = (matter.account, None) in stopped or (matter.account, matter.campaign) in stopped
+    may_run = dag is not None and dag.live and not dag.broken and not held_back
     asks_checker = matter.kind in {Kind.WAITING, Kind.CANARY_WAITS} and connection is not None
     return MatterShown(
         matter=matter,
@@ -236,7 +247,7 @@ def _matter(
         run=(matter.dag_id, matter.run_id) if matter.dag_id and matter.run_id else None,
         checker_url=checker_url(connection) if asks_checker and connection else "",
         may_resume=reader.may_stop_any(connections) if matter.kind is Kind.STOPPED else None,
-        may_trigger=dag is not None and dag.live and reader.may_trigger(dag.dag_id),
+        may_trigger=dag is not None and may_run and reader.may_trigger(dag.dag_id),
         worth_retrying=retry_of(matter.failures).customers > 0,
     )
 

@@ -17,7 +17,7 @@ from capillary.ledger.schema import badge_stop
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.status import Outcome
 from capillary.ledger.stops import Scope, order_stop
-from capillary.ui import run_routes
+from capillary.ui import rendering, run_routes
 from tests.unit.ledger.orders import SPEC, customers_of, plan, requests_of, run, send
 from tests.unit.ui.browsing import browsing
 from tests.unit.ui.run_pages import DAG, TEN, Airflow, ended
@@ -162,7 +162,7 @@ async def test_a_dag_is_turned_on_after_its_run_is_made_and_not_where_it_is_refu
 async def test_a_page_that_renews_itself_leaves_a_ticked_box_alone(
     ledger: Ledger, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_routes, "page", partial(run_routes.page, renew_s=1))
+    monkeypatch.setattr(run_routes, "page", partial(rendering.page, renew_s=1))
     async with browsing(airflow) as (page, sent):
         await page.goto(RETRY)
         ended(ledger, run("third", **TEN), range(11, 13))

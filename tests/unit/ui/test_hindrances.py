@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from capillary.ledger.attention import Kind, Matter
 from capillary.ledger.database import Ledger
+from capillary.ledger.reports import FailureCount
+from capillary.ledger.status import Outcome
 from capillary.ledger.stops import Scope, order_stop, resume
 from capillary.ledger.unknown_keys import note
-from capillary.ui.airflow_facts import REPORT
+from capillary.ui import badges_view
+from capillary.ui.airflow_facts import REPORT, CampaignDag
 from tests.unit.api.scripted import settings
 from tests.unit.ledger.orders import SPEC, plan, requests_of, run, see, send
-from tests.unit.ui.run_pages import DAG, DRY, PASSED, TEN, Airflow, ended
+from tests.unit.ui.run_pages import DAG, DRY, FACTS, PASSED, TEN, Ada, Airflow, ended
 
 OTHER = "elsewhere.example/9"
 
@@ -121,3 +126,25 @@ async def test_no_look_is_offered_while_what_is_decided_is_being_settled(ledger:
     assert "Look now…" not in shown
     airflow.waits = "up_for_retry"
     assert "Look now…" in await airflow.page("runs"), "it has broken off, and tries again only later"
+
+
+@pytest.mark.parametrize(
+    ("stopped", "dag", "offered"),
+    [
+        ((), DAG, True),
+        (((SPEC.account, None),), DAG, False),
+        (((SPEC.account, "spring"),), DAG, False),
+        (((SPEC.account, "winter"), (OTHER, None)), DAG, True),
+        ((), replace(DAG, broken=True), False),
+    ],
+    ids=["free", "account", "campaign", "others", "broken"],
+)
+def test_badges_offers_no_run_that_its_page_would_refuse(
+    stopped: tuple[tuple[str, str | None], ...], dag: CampaignDag, *, offered: bool
+) -> None:
+    for kind in (Kind.FAILED, Kind.CANARY_PASSED):
+        whose: dict[str, Any] = {"account": SPEC.account, "campaign": "spring", "dag_id": "spring", "run_id": "first"}
+        matter = Matter(kind=kind, failures=(FailureCount(Outcome.FAILED, 500, 2),), customers=2, **whose)
+        reader: Any = Ada()
+        shown = badges_view._matter(matter, reader, FACTS.moment, (), {"spring": dag}, stopped)
+        assert shown.may_trigger is offered
