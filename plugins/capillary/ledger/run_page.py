@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, Select, exists, func, literal, select, tuple_
+from sqlalchemy import Row, Select, Subquery, exists, func, literal, select, tuple_
 
 from capillary.ledger.answers import PlannedRun, joined, planned_run
 from capillary.ledger.canary import OpenCanary, open_canary
@@ -364,8 +364,30 @@ def _plan_view(tx: Transaction, row: Row[Any], counts: Funnel, failing: tuple[Fa
 
 
 def _failed(dag_id: str, run_id: str, after: Place | None, limit: int) -> Select[Any]:
-    enrolment, last, again = badge_enrolment.c, badge_enrolment.alias("last"), badge_request.alias("again")
-    newest = newest_after(badge_enrolment)
+    """Return the statement of a page, with the last attempt that followed each: looked for on this page alone."""
+    page, last, again = _page(dag_id, run_id, after, limit), badge_enrolment.alias("last"), badge_request.alias("again")
+    followed = (
+        (last.c.occasion_id == page.c.occasion_id)
+        & (last.c.customer_id == page.c.customer_id)
+        & (last.c.attempt == newest_after(page))
+    )
+    return (
+        select(
+            page,
+            last.c.attempt.label("last_attempt"),
+            last.c.outcome.label("last_outcome"),
+            last.c.error_code.label("last_code"),
+            again.c.error_code.label("last_request_code"),
+        )
+        .select_from(page)
+        .outerjoin(last, followed)
+        .outerjoin(again, again.c.id == last.c.request_id)
+        .order_by(page.c.request_id, page.c.customer_id)
+    )
+
+
+def _page(dag_id: str, run_id: str, after: Place | None, limit: int) -> Subquery:
+    enrolment = badge_enrolment.c
     of_run = select(badge_run.c.id).where(badge_run.c.dag_id == dag_id, badge_run.c.run_id == run_id)
     # Requests whose counts say that nobody failed are not opened.
     counted = exists().where(
@@ -381,19 +403,7 @@ def _failed(dag_id: str, run_id: str, after: Place | None, limit: int) -> Select
             badge_request.c.request_key,
             badge_request.c.error,
             badge_request.c.error_code.label("request_code"),
-            last.c.attempt.label("last_attempt"),
-            last.c.outcome.label("last_outcome"),
-            last.c.error_code.label("last_code"),
-            again.c.error_code.label("last_request_code"),
         )
-        .select_from(badge_enrolment)
-        .outerjoin(
-            last,
-            (last.c.occasion_id == enrolment.occasion_id)
-            & (last.c.customer_id == enrolment.customer_id)
-            & (last.c.attempt == newest),
-        )
-        .outerjoin(again, again.c.id == last.c.request_id)
         .join(badge_request, badge_request.c.id == enrolment.request_id)
         .join(badge_run, badge_run.c.id == badge_request.c.badge_run_id)
         .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
@@ -403,7 +413,7 @@ def _failed(dag_id: str, run_id: str, after: Place | None, limit: int) -> Select
     )
     if after is not None:
         statement = statement.where(tuple_(enrolment.request_id, enrolment.customer_id) > tuple_(*map(literal, after)))
-    return statement
+    return statement.subquery("page")
 
 
 def _sightings(tx: Transaction, request_ids: Sequence[int]) -> dict[int, tuple[Sighting, ...]]:

@@ -221,11 +221,11 @@ def _campaign(model: DagModel, data: Mapping[str, Any], plan: Mapping[str, Any])
         next_run_at=None if model.is_paused else model.next_dagrun_create_after,
         occasion=str(plan.get("occasion") or ""),
         connection=str(plan.get("capillary_conn_id") or "capillary"),
-        **_limits(str(data["dag"].get("doc_md") or "")),
+        **limits_of(str(data["dag"].get("doc_md") or "")),
     )
 
 
-def _limits(doc: str) -> dict[str, int]:
+def limits_of(doc: str) -> dict[str, int]:
     """Return the limits that the table of facts on a campaign's DAG names (`capillary.campaign.dag`)."""
     row = _AT_MOST.search(doc)
     return {name.replace(" ", "_"): int(most) for name, most in _LIMIT.findall(row[1] if row else "")}
