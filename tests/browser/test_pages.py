@@ -174,7 +174,7 @@ def the_rejected_are_retried(rig: Rig, ada: Screen) -> None:
 def a_customer_is_looked_up(ada: Screen) -> None:
     failed = _runs(ada, "gold_tier")[1]
     ada.open_run("gold_tier", failed)
-    ada.says("200 of these", "got the badge by a later run", "1 to 100 of")
+    ada.says("Since then", "got the badge by a later run", "1 to 100 of")
     ada.press("The next customers")
     ada.says("101 to 200 of")
     ada.press("The first customers")

@@ -1,4 +1,4 @@
-"""What became since of customers that ended without the badge in a run: the last attempt that followed, if any."""
+"""What became since of customers who ended without the badge in a run: the last attempt that followed, if any."""
 
 from __future__ import annotations
 

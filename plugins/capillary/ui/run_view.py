@@ -388,7 +388,7 @@ _SLEEPS: Final = frozenset({TaskInstanceState.DEFERRED, TaskInstanceState.UP_FOR
 
 
 def _may_look(facts: RunFacts, view: RunView | None) -> bool:
-    """Return whether a look at once would tell more: a human has yet to decide, or `wait` has broken off."""
+    """Return whether a look at once would tell more: a human has yet to decide, or the try of `wait` was cut short."""
     if facts.is_over or view is None:
         return False
     state = task_state(facts.dag_id, facts.run_id, WAIT)

@@ -1,4 +1,4 @@
-"""What became since of customers whom a run left without the badge, in words."""
+"""What became since of customers who ended without the badge, in words."""
 
 from __future__ import annotations
 
