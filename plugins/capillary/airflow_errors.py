@@ -51,7 +51,7 @@ class PlanMissing(TerminalError):
         else:
             said = (
                 f"no plan was handed over ({type(given).__name__}): the task that plans has failed, or its XCom was "
-                "cleared. Look at its log, then clear it and what follows"
+                "cleared. Look at its log, then clear it and the tasks after it"
             )
         super().__init__(said)
 

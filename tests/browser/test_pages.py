@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.rig import Rig, running_rig, until
+from tests.browser.running_airflow import RunningAirflow, running_airflow, until
 from tests.browser.screen import Screen, window
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -27,9 +27,9 @@ WORDS = "Not this <b>store</b>'s customers."
 
 
 @pytest.fixture(scope="module")
-def rig() -> Iterator[Rig]:
-    with running_rig() as rig:
-        yield rig
+def airflow() -> Iterator[RunningAirflow]:
+    with running_airflow() as airflow:
+        yield airflow
 
 
 @pytest.fixture(scope="module")
@@ -46,22 +46,22 @@ def picture(name: str) -> Path | None:
     return Path(folder, f"{name}.png") if folder else None
 
 
-def test_one_day_of_a_campaign(rig: Rig, browser: Browser) -> None:
-    with window(browser, rig.url, "ada") as ada:
+def test_one_day_of_a_campaign(airflow: RunningAirflow, browser: Browser) -> None:
+    with window(browser, airflow.url, "ada") as ada:
         an_overview_of_what_never_ran(ada)
         a_dry_run_by_the_form(ada)
-        it_is_carried_out(rig, ada)
-        it_waits_and_the_checker_approves(rig, ada)
-        the_rest_is_taken_and_one_request_rejected(rig, ada)
+        it_is_carried_out(airflow, ada)
+        it_waits_and_the_checker_approves(airflow, ada)
+        the_rest_is_taken_and_one_request_rejected(airflow, ada)
         what_the_checker_said_stands_on_the_run(ada)
-        the_rejected_are_retried(rig, ada)
+        the_rejected_are_retried(airflow, ada)
         a_customer_is_looked_up(ada)
-        sending_is_stopped_and_resumed(rig, ada)
+        sending_is_stopped_and_resumed(airflow, ada)
         it_turns_dark_without_a_reload(ada)
-    a_viewer_sees_and_orders_nothing(rig, browser)
-    nobody_sees_anything(rig, browser)
-    it_fits_a_small_window_and_a_phone(rig, browser)
-    it_stands_without_airflows_ui(rig, browser)
+    a_viewer_sees_and_orders_nothing(airflow, browser)
+    nobody_sees_anything(airflow, browser)
+    it_fits_a_small_window_and_a_phone(airflow, browser)
+    it_stands_without_airflows_ui(airflow, browser)
 
 
 def an_overview_of_what_never_ran(ada: Screen) -> None:
@@ -85,7 +85,7 @@ def a_dry_run_by_the_form(ada: Screen) -> None:
     ada.shoot(picture("dry-run"))
 
 
-def it_is_carried_out(rig: Rig, ada: Screen) -> None:
+def it_is_carried_out(airflow: RunningAirflow, ada: Screen) -> None:
     dry = ada.run_id
     ada.press("Carry out")
     ada.says("submits 10 customers in 1 request", '"dry_run": false')
@@ -94,22 +94,22 @@ def it_is_carried_out(rig: Rig, ada: Screen) -> None:
     ada.press("Submit them now")
     ada.page.wait_for_url(re.compile(r"/dags/gold_tier/runs/.*/plugin/badges_run"))
     assert ada.run_id != dry
-    run = rig.get(f"/api/v2/dags/gold_tier/dagRuns/{ada.run_id}")
+    run = airflow.get(f"/api/v2/dags/gold_tier/dagRuns/{ada.run_id}")
     assert run["note"] == "The first ten, by hand."
     assert run["triggering_user_name"] == "ada"
     assert (run["conf"]["dry_run"], run["conf"]["note"]) == (False, "The first ten, by hand.")
 
 
-def it_waits_and_the_checker_approves(rig: Rig, ada: Screen) -> None:
+def it_waits_and_the_checker_approves(airflow: RunningAirflow, ada: Screen) -> None:
     ada.says("Waits for the checker", "10 customers in 1 request wait for the checker", "The first ten, by hand.")
     assert ada.faults() == []
     ada.shoot(picture("run-waiting"))
     link = ada.main.get_by_role("link", name="Checker").first
-    assert link.get_attribute("href") == rig.checker
+    assert link.get_attribute("href") == airflow.checker
     ada.press("Look now")
     ada.says("Clears the task wait")
     assert ada.faults() == []
-    ada.decide(rig.checker, "Approve", "Fine.")
+    ada.decide(airflow.checker, "Approve", "Fine.")
     ada.press("Look now")
     ada.says("Passed", "The canary passed: the next run takes the 1,217 customers left", "“Fine.”")
     picture_says = ada.main.locator("svg.funnel").get_attribute("aria-label")
@@ -119,14 +119,14 @@ def it_waits_and_the_checker_approves(rig: Rig, ada: Screen) -> None:
     assert sum(int(each.split()[0].replace(",", "")) for each in planned.split(" + ")) == 10
 
 
-def the_rest_is_taken_and_one_request_rejected(rig: Rig, ada: Screen) -> None:
+def the_rest_is_taken_and_one_request_rejected(airflow: RunningAirflow, ada: Screen) -> None:
     ada.press("Take the rest now")
     ada.says("takes the 1,217 customers that this one left")
     ada.press("Take them now")
     ada.page.wait_for_url(re.compile(r"/dags/gold_tier/runs/.*/plugin/badges_run"))
     ada.says("in 7 requests wait for the checker")
-    ada.decide(rig.checker, "Reject", WORDS)
-    ada.approve_all(rig.checker)
+    ada.decide(airflow.checker, "Reject", WORDS)
+    ada.approve_all(airflow.checker)
 
 
 def what_the_checker_said_stands_on_the_run(ada: Screen) -> None:
@@ -146,7 +146,7 @@ def what_the_checker_said_stands_on_the_run(ada: Screen) -> None:
     ada.shoot(picture("badges"))
 
 
-def the_rejected_are_retried(rig: Rig, ada: Screen) -> None:
+def the_rejected_are_retried(airflow: RunningAirflow, ada: Screen) -> None:
     ada.press("Retry the failed")
     ada.says("Choose at least one kind of failure.", "200 customers rejected, code none")
     ada.main.get_by_label("200 customers rejected").check()
@@ -167,7 +167,7 @@ def the_rejected_are_retried(rig: Rig, ada: Screen) -> None:
     ada.press("Retry them now")
     ada.page.wait_for_url(re.compile(r"/dags/gold_tier/runs/.*/plugin/badges_run"))
     ada.says("200 customers in 1 request wait for the checker", "attempt 2")
-    ada.decide(rig.checker, "Approve", "Approved.")
+    ada.decide(airflow.checker, "Approve", "Approved.")
     ada.says("All of 200 customers ended")
 
 
@@ -198,7 +198,7 @@ def a_customer_is_looked_up(ada: Screen) -> None:
     ada.says("No campaign that you may see has planned this customer")
 
 
-def sending_is_stopped_and_resumed(rig: Rig, ada: Screen) -> None:
+def sending_is_stopped_and_resumed(airflow: RunningAirflow, ada: Screen) -> None:
     ada.open("/plugin/badges")
     ada.press("Stop sending")
     ada.says("No process sends another request")
@@ -212,7 +212,7 @@ def sending_is_stopped_and_resumed(rig: Rig, ada: Screen) -> None:
     ada.press("Resume")
     ada.says("sending")
     ada.says_not("sending is stopped")
-    log = rig.get("/api/v2/eventLogs?event=badges.stop")["event_logs"]
+    log = airflow.get("/api/v2/eventLogs?event=badges.stop")["event_logs"]
     assert [(each["owner"], "The list of customers is wrong." in each["extra"]) for each in log] == [("ada", True)]
 
 
@@ -230,8 +230,8 @@ def it_turns_dark_without_a_reload(ada: Screen) -> None:
     ada.shoot(picture("badges-dark"))
 
 
-def a_viewer_sees_and_orders_nothing(rig: Rig, browser: Browser) -> None:
-    with window(browser, rig.url, "vic") as vic:
+def a_viewer_sees_and_orders_nothing(airflow: RunningAirflow, browser: Browser) -> None:
+    with window(browser, airflow.url, "vic") as vic:
         vic.open("/plugin/badges")
         vic.says("gold_tier", "customers without the badge")
         vic.says_not("Retry the failed", "Stop sending", "Take the rest")
@@ -240,42 +240,42 @@ def a_viewer_sees_and_orders_nothing(rig: Rig, browser: Browser) -> None:
         vic.says("You may not see this", "Airflow does not let you start runs of gold_tier.")
 
 
-def nobody_sees_anything(rig: Rig, browser: Browser) -> None:
-    with window(browser, rig.url, None) as nobody:
-        reply = nobody.page.goto(f"{rig.url}/capillary/badges")
+def nobody_sees_anything(airflow: RunningAirflow, browser: Browser) -> None:
+    with window(browser, airflow.url, None) as nobody:
+        reply = nobody.page.goto(f"{airflow.url}/capillary/badges")
         assert reply is not None
         assert reply.status == 401
         nobody.says("Log in to Airflow first")
         nobody.says_not("gold_tier")
-        nobody.page.goto(f"{rig.url}/plugin/badges")
+        nobody.page.goto(f"{airflow.url}/plugin/badges")
         expect(nobody.page.locator("input[name=password]")).to_be_visible()
 
 
-def it_fits_a_small_window_and_a_phone(rig: Rig, browser: Browser) -> None:
+def it_fits_a_small_window_and_a_phone(airflow: RunningAirflow, browser: Browser) -> None:
     for width in (1024, 390):
-        with window(browser, rig.url, "ada", width=width) as ada:
+        with window(browser, airflow.url, "ada", width=width) as ada:
             for path in ("/plugin/badges", "/plugin/badges/customer#7"):
                 ada.open(path)
                 assert not ada.overflows(), (path, width)
-            ada.page.goto(f"{rig.url}/dags/gold_tier/runs/{_runs(ada, 'gold_tier')[1]}/plugin/badges_run")
+            ada.page.goto(f"{airflow.url}/dags/gold_tier/runs/{_runs(ada, 'gold_tier')[1]}/plugin/badges_run")
             if width < 768:  # Airflow's own header leaves a tab no room there
-                ada.page.wait_for_url(f"{rig.url}/capillary/runs/**")
+                ada.page.wait_for_url(f"{airflow.url}/capillary/runs/**")
             ada.says("Requests", "All as CSV")
             assert not ada.overflows(), width
-            ada.page.goto(f"{rig.url}/capillary/badges")
+            ada.page.goto(f"{airflow.url}/capillary/badges")
             ada.says("Campaigns")
             assert not ada.overflows(), width
 
 
-def it_stands_without_airflows_ui(rig: Rig, browser: Browser) -> None:
-    with window(browser, rig.url, "ada", theme="dark") as ada:
+def it_stands_without_airflows_ui(airflow: RunningAirflow, browser: Browser) -> None:
+    with window(browser, airflow.url, "ada", theme="dark") as ada:
         ada.page.add_init_script("Object.defineProperty(globalThis, 'ReactRouterDOM', {get: () => undefined})")
-        ada.page.goto(f"{rig.url}/plugin/badges")
-        ada.page.wait_for_url(f"{rig.url}/capillary/badges")
+        ada.page.goto(f"{airflow.url}/plugin/badges")
+        ada.page.wait_for_url(f"{airflow.url}/capillary/badges")
         ada.says("Campaigns")
         assert ada.faults() == []
         ada.main.get_by_role("link", name=re.compile(r"ago$")).first.click()
-        ada.page.wait_for_url(f"{rig.url}/capillary/runs/**")
+        ada.page.wait_for_url(f"{airflow.url}/capillary/runs/**")
         ada.says("Where the customers went")
         assert ada.faults() == []
         ada.errors.clear()  # Airflow's own UI, which misses its router

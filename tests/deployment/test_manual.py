@@ -67,7 +67,7 @@ def test_what_a_lost_worker_costs_is_what_the_settings_say() -> None:
     } == defaults
     timeout = int(said["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"])
     assert f"taken for lost {timeout} seconds after" in MANUAL
-    assert f"missing heartbeat, {timeout} seconds in `docker-compose.yml`" in RUNBOOK
+    assert f"missing heartbeat after {timeout} seconds with `docker-compose.yml`" in RUNBOOK
     assert f"`stop_grace_period` of `airflow-worker` | {worker['stop_grace_period']} |" in MANUAL
 
 

@@ -15,7 +15,7 @@ import pytest
 from capillary.api.settings import PlatformSettings
 from capillary.base_operator import RUN_LEASE
 from capillary.campaign import BadgeCampaign
-from capillary.engine.absence import SEND_WITHIN_S, WITHOUT_CONTROL
+from capillary.engine.absence import WITHOUT_CONTROL
 from capillary.engine.list_controls import CONTROLS
 from capillary.engine.platform_list import LOOK_BACK
 from capillary.engine.polling import QUIET_S
@@ -87,14 +87,14 @@ def hours(span: timedelta) -> str:
         f"at most {MAX_RESENDS}, so three sends",
         f"`post_timeout_s`, {DEFAULTS['post_timeout_s']:.0f} seconds by default",
         f"`visibility_lag_s`, {DEFAULTS['visibility_lag_s'] / 60:.0f} minutes by default",
-        f"`doubt_from` = claim + {SEND_WITHIN_S:.0f} s + `post_timeout_s` + `visibility_lag_s`",
+        f"`doubt_from` = claim + {START_WITHIN_S:.0f} s + `post_timeout_s` + `visibility_lag_s`",
         f"starts within {START_WITHIN_S:.0f} seconds of the slot",
-        f"a read within {SLOT_GRACE_S:.0f} second, a POST within {SLOT_GRACE_S + START_WITHIN_S:.0f}",
+        f"a read up to {SLOT_GRACE_S:.0f} second later, a POST up to {SLOT_GRACE_S + START_WITHIN_S:.0f}",
         f"read again {LOOK_AFTER_S:.0f} seconds later",
         f"{hours(WITHOUT_CONTROL)} after `doubt_from`",
         f"in the last {hours(DISTRUST)}",
         f"{hours(RUN_LEASE)} after the last one the run counts as dead",
-        f"up to {CONTROLS} are read singly",
+        f"Up to {CONTROLS} of the missing ones are read",
         f"{ {4: 'four'}[2 * LOOK_BACK.days] } days before the first send",
         f"stays here for up to {OUTPUT_PATIENCE / timedelta(minutes=1):.0f} minutes",
         f"deadline of `wait` ({BadgeCampaign.model_fields['deadline'].default.days} days by default)",
@@ -108,7 +108,7 @@ def test_a_number_is_the_codes(said: str) -> None:
 
 
 def test_with_the_defaults_doubt_may_be_judged_when_the_page_says() -> None:
-    seconds = SEND_WITHIN_S + DEFAULTS["post_timeout_s"] + DEFAULTS["visibility_lag_s"]
+    seconds = START_WITHIN_S + DEFAULTS["post_timeout_s"] + DEFAULTS["visibility_lag_s"]
     assert f"{seconds // 60:.0f} minutes and {seconds % 60:.0f} seconds after the claim" in TEXT
 
 

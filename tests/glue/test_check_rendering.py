@@ -110,7 +110,7 @@ def test_a_template_that_a_run_renders_is_no_fault(place: Place, folder: Path, c
         ),
         (
             hand("a", pool="'small'"),
-            "pool 'small': Airflow's database is not available here: see that the pool stands under",
+            "pool 'small': Airflow's database is not available here: see that the pool is under",
         ),
         (
             f"{MORE}{campaign('a')}Variable.get('tier')\n",

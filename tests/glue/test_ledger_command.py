@@ -95,7 +95,7 @@ def test_the_word_may_be_given_later_and_is_for_one_account(place: Place, capsys
     assert main(["ledger", "create", "--new-organisation", "--capillary-conn-id", "other"]) == 0
     said = capsys.readouterr().out
     assert "there already" in said
-    assert "/7 is taken for new" in said
+    assert "/7 is treated as new" in said
     assert stands(place).read_at is None
 
 

@@ -160,7 +160,7 @@ def test_a_report_after_a_typing_error_in_the_form_says_that_planning_has_failed
 
     assert report_of(place, ask) == (
         "PlanMissing: nothing was planned: the task extract has failed. Read its log and correct what it names; then "
-        "clear extract and what follows"
+        "clear extract and the tasks after it"
     )
     assert [each["task_ids"] for each in asked] == [["extract"]]
 

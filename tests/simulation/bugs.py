@@ -30,10 +30,10 @@ from capillary.engine import (
     before_sending,
     doubt,
     lookalikes,
+    next_batch,
     outcomes,
     platform_list,
     polling,
-    room,
     send,
     settle,
     sightings,
@@ -43,7 +43,6 @@ from capillary.engine import (
     watch,
 )
 from capillary.engine import history as engine_history
-from capillary.engine.absence import SEND_WITHIN_S
 from capillary.engine.errors import SubmittingOff
 from capillary.engine.hold import Waits
 from capillary.engine.outcomes import Reading, read_outcomes
@@ -71,6 +70,7 @@ from capillary.ledger import settle as ledger_settle
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.doubts import DueDoubt
 from capillary.ledger.history import Days
+from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.plan import Order
 from capillary.ledger.plan_id import OpenPlan, PlanId
 from capillary.ledger.request_rows import Claim, ConfirmedAbsence
@@ -249,7 +249,7 @@ def _no_wait(_settings: object) -> timedelta:
 
 
 def _blind_to_lag(settings: Any) -> timedelta:  # noqa: ANN401 - PlatformSettings
-    return timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s)
+    return timedelta(seconds=START_WITHIN_S + settings.post_timeout_s)
 
 
 def _no_control(in_doubt: DueDoubt, begun: datetime, _controls: object, settings: Any) -> bool:  # noqa: ANN401 - PlatformSettings
@@ -579,7 +579,7 @@ BUGS: Final[Mapping[str, WorldBug]] = {
         "only the run that planned a request sends it",
         [
             (request_rows, "claim", _claim_for_others),
-            *((each, "planned_requests", _planned_by_anybody) for each in (room, before_sending, submit)),
+            *((each, "planned_requests", _planned_by_anybody) for each in (next_batch, before_sending, submit)),
         ],
         shown_by=1,
     ),

@@ -137,7 +137,7 @@ def _of_file(
             yield PassedOver(
                 file,
                 (each.name,) if each.name else (),
-                f"the campaign {f'{each.name!r} ' if each.name else ''}of line {each.line} makes no DAG, so that "
+                f"the campaign {f'{each.name!r} ' if each.name else ''}of line {each.line} makes no DAG, so "
                 f"Airflow never runs it: it {each.never.reason}",
                 f"{each.never.remedy}; or delete it",
             )

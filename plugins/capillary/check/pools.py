@@ -33,7 +33,7 @@ def pool_findings(file: Path, dag: DAG, pools: Mapping[str, int] | None) -> Iter
         who = f"{'task' if len(task_ids) == 1 else 'tasks'} {', '.join(task_ids)}"
         if pools is None:
             if pool != _OF_AIRFLOW:
-                words = "Airflow's database is not available here: see that the pool stands under Admin, Pools"
+                words = "Airflow's database is not available here: see that the pool is under Admin, Pools"
                 yield Finding(Verdict.NOT_CHECKED, where, f"pool {pool!r}", words)
         elif pool not in pools:
             close = difflib.get_close_matches(pool, pools, n=1)

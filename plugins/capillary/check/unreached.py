@@ -130,7 +130,7 @@ class Reach:
             return _Place(place.function, (*place.classes, node.name), place.never)
         if place.never is None and (word := _never_taken(node, field)):
             line = getattr(node, "lineno", 0)
-            return _Place(place.function, place.classes, Unreached(f"stands under {word!r} of line {line}", _OUTSIDE))
+            return _Place(place.function, place.classes, Unreached(f"is under {word!r} of line {line}", _OUTSIDE))
         return place
 
 

@@ -2,10 +2,15 @@
 
 Clock, sleep and randomness come from outside (``runtime``).
 
-In reading order:
+In reading order.
+
+What all of it uses:
 
 - ``runtime``: time, chance and threads
 - ``errors``: why the engine stops
+
+From the warehouse to a plan:
+
 - ``warehouse``: stream the campaign's query
 - ``query_parameters``: the values of its names
 - ``sql_tokens``: where the names stand
@@ -18,14 +23,20 @@ In reading order:
 - ``preflight``: can this badge be enrolled for now
 - ``second_attempt``: whether a customer may be asked for again
 - ``plan``: from rows to a plan
+
+Sending:
+
 - ``pace``: the account's call budget
 - ``submit``: send what one run planned
 - ``send``: one request, one POST: pace, credential, body, claim, send
 - ``may_send``: whether a run may send at all
-- ``room``: how many requests while others are in doubt
+- ``next_batch``: how many requests may go out while others are in doubt
 - ``hold``: what submit does while doubt holds it back
 - ``second_look``: look again at what was just accepted
 - ``before_sending``: the reading before the first send
+
+Reading the platform's list:
+
 - ``history``: an account's first reading
 - ``platform_list``: read the platform's list to its end
 - ``watch``: one reading for the whole account
@@ -36,16 +47,28 @@ In reading order:
 - ``unreadable_rows``: rows that are damaged
 - ``keyless``: rows that show customers and no key
 - ``single_read``: read one request by its id
+
+What is in doubt:
+
 - ``absence``: when absence may be judged
 - ``doubt``: what was sent and never answered
 - ``lookalikes``: rows that may be a request in doubt
 - ``answered``: the request that an unusable reply named
+
+Outcomes:
+
 - ``settle``: a reply becomes outcomes
 - ``outcomes``: what a decided request says of every customer: the rule for `unconfirmed`
+
+Waiting and housekeeping:
+
 - ``polling``: when the list is read, and a worker called
 - ``wait``: what a worker does when a wait resumes
 - ``upkeep``: whatever has no living run
 - ``import_requests``: a ledger learns what it has forgotten
+
+What people are told:
+
 - ``verdict``: pass or fail of a run, in words
 - ``remedies``: what a person does about failures, by outcome and code
 - ``attention``: what a matter that needs a person means, and the one thing to do

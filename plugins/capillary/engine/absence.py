@@ -8,13 +8,10 @@ from typing import Final
 from capillary.api.settings import PlatformSettings
 from capillary.ledger.pace import START_WITHIN_S
 
-#: From the taking of its slot, and so from the claim, to the start of the POST, seconds. Doubt is judged on the
-#: assumption that a POST starts by then; a process that was frozen longer gives its claim back.
-SEND_WITHIN_S: Final = START_WITHIN_S
 #: Without a control, absence is judged by a reading begun so long after ``doubt_from``.
 WITHOUT_CONTROL: Final = timedelta(hours=1)
 
 
 def doubt_after(settings: PlatformSettings) -> timedelta:
     """Return how long after a claim absence may be judged: the send, its timeout, the list's lag; 965 s by default."""
-    return timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s + settings.visibility_lag_s)
+    return timedelta(seconds=START_WITHIN_S + settings.post_timeout_s + settings.visibility_lag_s)

@@ -27,7 +27,7 @@ from capillary.api.client import Client
 from capillary.api.outside_text import on_one_line, shell_word
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
-from capillary.engine.absence import SEND_WITHIN_S, WITHOUT_CONTROL, doubt_after
+from capillary.engine.absence import WITHOUT_CONTROL, doubt_after
 from capillary.engine.answered import Named, Whose, look_up
 from capillary.engine.lean_list import look_behind
 from capillary.engine.list_controls import hidden_ones
@@ -44,6 +44,7 @@ from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.doubts import DueDoubt, due_doubts
 from capillary.ledger.errors import Stopped
 from capillary.ledger.history import history
+from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.request_rows import ConfirmedAbsence
 from capillary.ledger.sends import sends_of
 from capillary.ledger.unknown_keys import unknown_keys
@@ -250,7 +251,7 @@ def _may_judge(doubt: DueDoubt, begun: datetime, controls: _Controls, settings: 
     is_its_sender = doubt.sender == settings.sender
     control_sent_at = controls.newest if is_its_sender else controls.newest_by_sender.get(doubt.sender)
     # Whatever arrived of the send in doubt had arrived by then; the control was not even sent before.
-    arrived_by = doubt.last_sent_at + timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s)
+    arrived_by = doubt.last_sent_at + timedelta(seconds=START_WITHIN_S + settings.post_timeout_s)
     if control_sent_at is not None and control_sent_at > arrived_by:
         return True
     return is_its_sender and begun > doubt.doubt_from + WITHOUT_CONTROL

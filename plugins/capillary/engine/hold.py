@@ -12,7 +12,7 @@ from typing import Final
 
 from capillary.counted import counted
 from capillary.engine.doubt import Resolved, resolve_doubt
-from capillary.engine.room import Room
+from capillary.engine.next_batch import NextBatch
 from capillary.engine.send import Sender
 from capillary.engine.watch import watch_in_turn
 
@@ -50,7 +50,7 @@ class Hold:
         self._pause_s = _FIRST_PAUSE_S
         self._has_looked = False
 
-    def is_due(self, here: Room) -> bool:
+    def is_due(self, here: NextBatch) -> bool:
         """Return whether to look again before anything more goes out."""
         return not here.batch or (here.is_narrow and not self._has_looked)
 
@@ -60,7 +60,7 @@ class Hold:
         if accepted:
             self._begun_s, self._pause_s = None, _FIRST_PAUSE_S
 
-    def leaves(self, here: Room) -> Waits | None:
+    def leaves(self, here: NextBatch) -> Waits | None:
         """Return what to wait for elsewhere, or None as long as it is waited for here."""
         if here.batch or self._waited_s() < IN_TASK_S or _left_s(here) <= WORTH_LEAVING_S:
             return None
@@ -72,7 +72,7 @@ class Hold:
             may_end_early=True,
         )
 
-    async def look(self, here: Room, *, stop_on_auto_approval: bool) -> Resolved:
+    async def look(self, here: NextBatch, *, stop_on_auto_approval: bool) -> Resolved:
         """Wait a little, then read the list: find what shows by now, and send again what is confirmed absent."""
         self._waited_s()
         pause_s = min(self._pause_s, _left_s(here) + 0.001)
@@ -98,5 +98,5 @@ class Hold:
         return now_s - self._begun_s
 
 
-def _left_s(here: Room) -> float:
+def _left_s(here: NextBatch) -> float:
     return float("inf") if here.until is None else (here.until - here.now).total_seconds()

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from capillary.api.client import Client
 from capillary.api.settings import PlatformSettings
-from capillary.engine.room import room
+from capillary.engine.next_batch import next_batch
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import assert_account
 from capillary.engine.watch import watch_in_turn
@@ -225,7 +225,7 @@ class SubmitWait:
         if not self.may_end_early:
             return False
         # Something is accepted or not: no more than one would go out at once.
-        here = room(tx, open_plan(tx, self.plan), settings, in_flight=self.in_flight, width=self.in_flight)
+        here = next_batch(tx, open_plan(tx, self.plan), settings, in_flight=self.in_flight, width=self.in_flight)
         return not here.wanted or (bool(here.batch) and not here.is_narrow)
 
     def left_s(self) -> float:

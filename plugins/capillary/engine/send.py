@@ -1,7 +1,7 @@
 """One request, one POST. The order is the promise: pace, credential, body, claim, send.
 
 Whatever could take long or fail without having sent anything comes before the claim; the POST starts within
-`SEND_WITHIN_S` seconds of its slot in the account's pace or not at all. What was claimed and not clearly
+`START_WITHIN_S` seconds of its slot in the account's pace or not at all. What was claimed and not clearly
 answered stays ``sending`` and is in doubt. Why in this order: docs/design.md, "Pace, claim, send".
 """
 
@@ -18,13 +18,14 @@ from capillary.api.client import Client
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import Entity, IssueBadgeRequest, RequestState, WorkflowRequest
-from capillary.engine.absence import SEND_WITHIN_S, doubt_after
+from capillary.engine.absence import doubt_after
 from capillary.engine.answered import Named, look_up
 from capillary.engine.errors import BodyChanged, ServerChanged, SubmittingOff, WrongAccount
 from capillary.engine.runtime import Runtime
 from capillary.engine.sightings import answers_for, record_accepted, seen_in
 from capillary.ledger import request_rows, server
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.plan_id import PlanId, account_of, open_plan
 from capillary.ledger.request_content import content_of, customers_of
 from capillary.ledger.request_rows import Claim
@@ -108,7 +109,7 @@ class Sender:
             return Sending(Sent.ELSEWHERE)
         if isinstance(held, server.Change):
             raise ServerChanged(held)
-        held_up = self.runtime.monotonic() - begun > SEND_WITHIN_S
+        held_up = self.runtime.monotonic() - begun > START_WITHIN_S
         if held_up or held.key != body.key:
             why = "the sender was held up before it sent" if held_up else "the request has been planned again"
             return await self._not_taken(held, NotTaken(reason=why))

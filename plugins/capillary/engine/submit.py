@@ -31,7 +31,7 @@ from capillary.engine.errors import (
 )
 from capillary.engine.hold import IN_TASK_S, Hold, Waits
 from capillary.engine.may_send import assert_human_decides, assert_may_send, assert_none_executed
-from capillary.engine.room import Room, has_waited_too_long, room
+from capillary.engine.next_batch import NextBatch, has_waited_too_long, next_batch
 from capillary.engine.second_look import LOOKS, Looks
 from capillary.engine.send import Sender, Sending, Sent, assert_account
 from capillary.errors import CapillaryError, TransientError
@@ -225,11 +225,11 @@ async def _send_planned(
     """Send what is planned, in order, until none is left or doubt keeps the rest back for long."""
     not_taken_in_a_row, width = 0, 1
 
-    def next_requests() -> Room:
+    def next_requests() -> NextBatch:
         with sender.ledger.write() as tx:
             badge_run_id = open_plan(tx, plan)
             request_rows.keep_alive(tx, badge_run_id, lease=terms.lease)
-            here = room(tx, badge_run_id, sender.client.settings, in_flight=terms.in_flight, width=width)
+            here = next_batch(tx, badge_run_id, sender.client.settings, in_flight=terms.in_flight, width=width)
             if here.wanted:
                 assert_may_send(tx, sender.client.settings)
                 if terms.stop_on_auto_approval:
@@ -306,7 +306,7 @@ async def _send_batch(
     return sendings
 
 
-def _assert_worth_waiting(sender: Sender, plan: PlanId, terms: _Terms, here: Room) -> None:
+def _assert_worth_waiting(sender: Sender, plan: PlanId, terms: _Terms, here: NextBatch) -> None:
     """Raise where nothing was accepted for longer than any judging takes, or where no reading can judge any more."""
     settings = sender.client.settings
     with sender.ledger.read() as tx:

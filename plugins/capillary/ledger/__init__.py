@@ -1,11 +1,16 @@
 """The ledger: which customer was sent where, and how it ended. Every query of its tables. No Airflow.
 
-In reading order:
+In reading order.
+
+What a row is:
 
 - ``schema``: the tables
 - ``status``: the words in their columns
 - ``bounds``: what a column holds
 - ``errors``: what the ledger refuses
+
+Opening a ledger:
+
 - ``database``: a connection that can be trusted
 - ``opening``: why a ledger cannot be opened
 - ``soundness``: whether a database can keep the promises
@@ -13,9 +18,15 @@ In reading order:
 - ``server``: which server it is: a failover or a restore
 - ``libpq``: parameters of a PostgreSQL connection
 - ``startup_options``: settings that a pooler may drop
+
+Its version:
+
 - ``migrate``: make the tables, or bring them up to date
 - ``revision``: which version the code needs
 - ``upsert``: INSERT that lets a row be, on both databases
+
+Planning:
+
 - ``spec``: the frozen configuration, and the request key
 - ``locked_rows``: occasion and spec, found or made, and locked
 - ``staging``: rows of the query, in a file of the task's own
@@ -25,6 +36,9 @@ In reading order:
 - ``cut``: requests with exactly their customers
 - ``canary``: which canary a run waits for
 - ``plan_id``: which plan a task acts for
+
+A request, from planned to settled:
+
 - ``request_rows``: every change of a request
 - ``request_content``: what a request was planned with
 - ``sends``: when requests were sent
@@ -34,6 +48,9 @@ In reading order:
 - ``settle``: every customer gets an outcome
 - ``counts``: outcomes, counted once
 - ``conditions``: conditions that several queries share
+
+What holds an account back:
+
 - ``stops``: the emergency stop
 - ``auto_approval``: what the platform executed without a human
 - ``pace``: the account's call budget
@@ -41,9 +58,15 @@ In reading order:
 - ``history``: an account's first reading
 - ``unknown_keys``: keys that the ledger does not know
 - ``import_requests``: write back what the ledger has forgotten
+
+Runs: what they wait for and how they end:
+
 - ``runs``: what is open, whoever planned it
 - ``run_wait``: what one run waits for
 - ``reports``: how far one run is, and its funnel
+
+What people ask:
+
 - ``questions``: the daily questions
 - ``answers``: what is asked in them, and the rows of their answers
 - ``retried``: attempts that a later one followed
@@ -54,6 +77,9 @@ In reading order:
 - ``overview``: every campaign and every account at a glance
 - ``since_then``: what became since of customers who ended without the badge
 - ``run_page``: one run, its requests and its failed customers
+
+Care: check, erase, move:
+
 - ``check``: the ledger held against itself
 - ``erase``: one customer taken out
 - ``copy_target``: which database a ledger is copied into, and what stands there

@@ -20,7 +20,8 @@ from capillary.ledger.upsert import insert_unless_there
 
 #: A slot may be taken this long after its time, seconds.
 SLOT_GRACE_S: Final = 1.0
-#: From there a call starts within this, seconds: a request is claimed in between.
+#: From there a call starts within this, seconds: a request is claimed in between. Doubt is judged on the assumption
+#: that a POST starts by then. That is asked just before it; a process that was frozen before gives its claim back.
 START_WITHIN_S: Final = 5.0
 _WINDOW_S: Final = 60.0
 #: A slot or block later than this, or than so many waiting callers explain, is from before the clock was set back.

@@ -11,13 +11,14 @@ from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, NotTaken
 from capillary.api.request_workflow import WorkflowRequest
-from capillary.engine.absence import SEND_WITHIN_S, WITHOUT_CONTROL, doubt_after
+from capillary.engine.absence import WITHOUT_CONTROL, doubt_after
 from capillary.engine.doubt import Resolved, resolve_doubt
 from capillary.engine.platform_list import LOOK_BACK
 from capillary.engine.second_look import LOOK_AFTER_S
 from capillary.engine.sightings import record_rows
 from capillary.engine.submit import submit_run
 from capillary.ledger import history, scans, stops
+from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.schema import badge_request, badge_run
 from capillary.ledger.stops import Scope
 from tests.unit.engine.scripted_client import LEASE, NOON, SETTINGS, ScriptedClient, row
@@ -25,7 +26,7 @@ from tests.unit.engine.scripted_client import LEASE, NOON, SETTINGS, ScriptedCli
 #: From a send until its absence may be judged.
 DOUBT = doubt_after(SETTINGS)
 #: From a send until everything that will arrive of it has arrived.
-CALL = timedelta(seconds=SEND_WITHIN_S + SETTINGS.post_timeout_s)
+CALL = timedelta(seconds=START_WITHIN_S + SETTINGS.post_timeout_s)
 JUST = timedelta(microseconds=1)
 
 

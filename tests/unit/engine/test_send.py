@@ -10,12 +10,13 @@ from sqlalchemy import delete, update
 
 from capillary.api.errors import EverythingRefused, InDoubt, NotTaken, RequestRefused
 from capillary.api.request_workflow import Entity, IssueBadgeRequest, WorkflowRequest
-from capillary.engine.absence import SEND_WITHIN_S, doubt_after
+from capillary.engine.absence import doubt_after
 from capillary.engine.errors import BodyChanged, SubmittingOff, WrongAccount
 from capillary.engine.send import Sender, Sending, Sent, assert_account, body_of
 from capillary.ledger import request_rows
 from capillary.ledger.database import Transaction
 from capillary.ledger.errors import PlanUnknown
+from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.request_rows import Claim
 from capillary.ledger.schema import badge_enrolment, badge_request
@@ -114,12 +115,12 @@ async def test_a_request_that_somebody_else_claimed_is_elsewhere(scripted: Scrip
 
 async def test_a_claim_that_took_as_long_as_it_may_is_sent(scripted: ScriptedClient) -> None:
     scripted.plan([1])
-    assert await send(scripted, claim_takes_s=SEND_WITHIN_S) == Sending(Sent.ACCEPTED)
+    assert await send(scripted, claim_takes_s=START_WITHIN_S) == Sending(Sent.ACCEPTED)
 
 
 async def test_a_sender_that_was_held_up_gives_its_claim_back(scripted: ScriptedClient) -> None:
     scripted.plan([1])
-    sending = await send(scripted, claim_takes_s=SEND_WITHIN_S + 0.001)
+    sending = await send(scripted, claim_takes_s=START_WITHIN_S + 0.001)
     assert (sending.sent, sending.auto_approved) == (Sent.NOT_TAKEN, False)
     assert isinstance(sending.not_taken, NotTaken)
     assert sending.not_taken.reason == "the sender was held up before it sent"
@@ -134,11 +135,11 @@ async def test_the_time_runs_from_the_slot_and_not_from_the_claim(
     body = Sender._body
 
     def slow_body(self: Sender, request_id: int) -> IssueBadgeRequest | None:
-        scripted.second += SEND_WITHIN_S / 2 + 0.001
+        scripted.second += START_WITHIN_S / 2 + 0.001
         return body(self, request_id)
 
     monkeypatch.setattr(Sender, "_body", slow_body)
-    sending = await send(scripted, claim_takes_s=SEND_WITHIN_S / 2)
+    sending = await send(scripted, claim_takes_s=START_WITHIN_S / 2)
     assert (sending.sent, scripted.posts) == (Sent.NOT_TAKEN, [])
 
 

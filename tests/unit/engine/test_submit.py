@@ -13,7 +13,6 @@ from sqlalchemy import update
 
 from capillary.api.errors import InDoubt, NotTaken, PlatformUnavailable, RequestRefused, Unauthorized
 from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
-from capillary.engine.absence import SEND_WITHIN_S
 from capillary.engine.before_sending import LIST_READINGS
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, WrongAccount
@@ -24,6 +23,7 @@ from capillary.engine.sightings import record_rows
 from capillary.engine.submit import IN_FLIGHT, NOT_TAKEN_IN_A_ROW, Submitted, submit_run
 from capillary.ledger import history, scans, stops, unknown_keys
 from capillary.ledger.errors import PlanUnknown, Stopped
+from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.schema import badge_occasion, badge_request
 from capillary.ledger.stops import Scope
 from tests.unit.engine.scripted_client import LEASE, NOON, SETTINGS, ScriptedClient, row
@@ -660,7 +660,7 @@ async def test_what_an_earlier_try_left_in_doubt_is_found_first(scripted: Script
 
 # Too much doubt ---------------------------------------------------------------------------------------------
 
-CALL_S = SEND_WITHIN_S + SETTINGS.post_timeout_s
+CALL_S = START_WITHIN_S + SETTINGS.post_timeout_s
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from sqlalchemy import URL, select
 
 from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.transport import Reply
-from capillary.engine.absence import SEND_WITHIN_S, doubt_after
+from capillary.engine.absence import doubt_after
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.platform_list import LOOK_BACK
 from capillary.engine.runtime import Runtime
@@ -28,7 +28,7 @@ from capillary.engine.watch import cluster_day, watch
 from capillary.ledger import pace, scans
 from capillary.ledger.database import Ledger
 from capillary.ledger.history import take_as_read
-from capillary.ledger.pace import slot_spacing_s
+from capillary.ledger.pace import START_WITHIN_S, slot_spacing_s
 from capillary.ledger.request_rows import claim, resend
 from capillary.ledger.schema import badge_request
 from tests.unit.api.documented import decided, inner, page, row
@@ -123,7 +123,7 @@ def test_the_senders_clock_does_not_matter(ledger: Ledger, clock: Clock, planned
     sent(ledger, planned)
     row = request(ledger, planned)
     assert row.first_sent_at == clock.now
-    assert row.doubt_from == clock.now + timedelta(seconds=SEND_WITHIN_S + 60 + 900)
+    assert row.doubt_from == clock.now + timedelta(seconds=START_WITHIN_S + 60 + 900)
 
 
 ZONES = ["UTC", "Asia/Kolkata", "Europe/London", "America/New_York", "Australia/Lord_Howe", "Pacific/Kiritimati"]

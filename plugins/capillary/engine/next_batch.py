@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from capillary.api.settings import PlatformSettings
-from capillary.engine.absence import SEND_WITHIN_S, WITHOUT_CONTROL, doubt_after
+from capillary.engine.absence import WITHOUT_CONTROL, doubt_after
 from capillary.ledger.database import Transaction
 from capillary.ledger.doubts import own_doubts
+from capillary.ledger.pace import START_WITHIN_S
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.runs import planned_requests
 from capillary.ledger.sightings import last_seen_at
@@ -25,7 +26,7 @@ _MORE_THAN_A_CONTROL: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class NextBatch:
     """What may go out now. Times are the ledger's.
 
     Attributes:
@@ -50,7 +51,9 @@ class Room:
         return self.in_doubt > 0 and len(self.batch) < min(_MORE_THAN_A_CONTROL, self.wanted)
 
 
-def room(tx: Transaction, badge_run_id: OpenPlan, settings: PlatformSettings, *, in_flight: int, width: int) -> Room:
+def next_batch(
+    tx: Transaction, badge_run_id: OpenPlan, settings: PlatformSettings, *, in_flight: int, width: int
+) -> NextBatch:
     """Return what may go out now.
 
     Args:
@@ -73,7 +76,7 @@ def room(tx: Transaction, badge_run_id: OpenPlan, settings: PlatformSettings, *,
     moments = [each.doubt_from for each in doubts] + [each.doubt_from + WITHOUT_CONTROL for each in doubts]
     if places >= 1:
         moments.append(arrived_at)
-    return Room(
+    return NextBatch(
         batch=tuple(batch),
         wanted=min(width, len(planned)),
         in_doubt=len(doubts),
@@ -99,4 +102,4 @@ def has_waited_too_long(
 
 
 def _arrives_within(settings: PlatformSettings) -> timedelta:
-    return timedelta(seconds=SEND_WITHIN_S + settings.post_timeout_s)
+    return timedelta(seconds=START_WITHIN_S + settings.post_timeout_s)

@@ -33,8 +33,8 @@ CUSTOMERS: Final = 5_000
 LIMIT_S: Final = 90.0
 
 
-class Rig:
-    """A whole Airflow. Made by `running_rig`.
+class RunningAirflow:
+    """A whole Airflow. Made by `running_airflow`.
 
     Attributes:
         url: of Airflow's UI.
@@ -149,14 +149,14 @@ def _write_campaigns(folder: Path) -> None:
 
 
 @contextmanager
-def running_rig(directory: Path | None = None) -> Iterator[Rig]:
+def running_airflow(directory: Path | None = None) -> Iterator[RunningAirflow]:
     """Start everything, and end it all with the block."""
     folder = directory or Path(tempfile.mkdtemp(prefix="browser-"))
-    rig = Rig(Home(folder / "airflow"))
+    airflow = RunningAirflow(Home(folder / "airflow"))
     try:
-        rig.start()
-        yield rig
+        airflow.start()
+        yield airflow
     finally:
-        rig.stop()
+        airflow.stop()
         if directory is None:
             shutil.rmtree(folder, ignore_errors=True)
