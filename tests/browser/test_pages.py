@@ -88,7 +88,7 @@ def a_dry_run_by_the_form(ada: Screen) -> None:
 def it_is_carried_out(airflow: RunningAirflow, ada: Screen) -> None:
     dry = ada.run_id
     ada.press("Carry out")
-    ada.says("submits 10 customers in 1 request", '"dry_run": false')
+    ada.says("submits 10 customers in 1 request", "It is a canary: 10 of 1,227 customers.", '"dry_run": false')
     assert ada.faults() == []
     ada.main.locator("textarea").fill("The first ten, by hand.")
     ada.press("Submit them now")
@@ -121,7 +121,7 @@ def it_waits_and_the_checker_approves(airflow: RunningAirflow, ada: Screen) -> N
 
 def the_rest_is_taken_and_one_request_rejected(airflow: RunningAirflow, ada: Screen) -> None:
     ada.press("Take the rest now")
-    ada.says("takes the 1,217 customers that this one left")
+    ada.says("takes the 1,217 customers that this one left", "That makes 7 requests")
     ada.press("Take them now")
     ada.page.wait_for_url(re.compile(r"/dags/gold_tier/runs/.*/plugin/badges_run"))
     ada.says("in 7 requests wait for the checker")

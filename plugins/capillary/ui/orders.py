@@ -208,9 +208,9 @@ def retry(
 def new_ones(left: LeftNow | None) -> str:
     """Say how many customers a run takes who were never asked for: of new rows of the query only a dry run knows."""
     if left is None or not left.customers:
-        known = "none of them are known"
+        known = "none is known now"
     else:
-        known = f"{left.customers:,} of them are known, left by the last run of the campaign"
+        known = f"{left.customers:,} are known, left by the last run of the campaign"
     return (
         f"Whoever of the query was never asked for comes along, as in every run: {known}. A dry run counts those that "
         "the query has found since."

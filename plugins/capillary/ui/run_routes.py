@@ -109,7 +109,7 @@ async def confirm(
         why=why,
         kinds=kinds,
         checkers_words=shown.checkers_words,
-        comes_along=f"A retry takes them all: it cannot be narrowed to this run. {new_ones(shown.left_now)}",
+        new=new_ones(shown.left_now),
         body=json.dumps(order.body, indent=2) if order else "",
         post=address.airflow(*order.path) if order else "",
         then=f"{address.page('runs', dag_id)}/{{run}}" if order and order.makes_run else address.run(dag_id, run_id),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from capillary.counted import counted
 from capillary.engine.remedies import code_word
 from capillary.ledger.run_page import FailedCustomer
 from capillary.ledger.status import HAS_BADGE, Outcome
@@ -41,6 +40,10 @@ def _since(customers: int, ended: Mapping[Outcome | None, int]) -> Iterator[str]
         if outcome is not None and outcome not in HAS_BADGE:
             yield f"{number:,} ended again as {outcome.replace('_', ' ')}"
     if waiting := ended.get(None):
-        yield f"{counted(waiting, 'other', 'was', 'were')} asked for again and not ended yet"
+        yield f"{waiting:,} {_were(waiting)} asked for again without an end yet"
     if rest := customers - sum(ended.values()):
-        yield f"{rest:,} {'was' if rest == 1 else 'were'} not asked for again"
+        yield f"{rest:,} {_were(rest)} not asked for again"
+
+
+def _were(customers: int) -> str:
+    return "was" if customers == 1 else "were"

@@ -87,6 +87,22 @@ async def test_a_box_that_the_browser_has_changed_without_a_word_is_seen_before_
 
 
 @pytest.mark.usefixtures("two_kinds")
+async def test_a_box_that_is_changed_while_the_page_is_asked_for_again_keeps_it_from_being_sent(
+    airflow: Airflow,
+) -> None:
+    async with browsing(airflow) as (page, sent):
+        await page.goto(RETRY)
+        sent.answers.clear()
+        await sending(page).click()
+        await expect(sending(page)).to_be_disabled()
+        await box(page, "2 customers rejected").check()
+        sent.answers.set()
+        await expect(page.get_by_text("Nothing was sent: the boxes were changed meanwhile.")).to_be_visible()
+        await expect(sending(page)).to_be_disabled()
+    assert sent == []
+
+
+@pytest.mark.usefixtures("two_kinds")
 async def test_after_back_and_reload_the_page_says_what_it_would_send(airflow: Airflow) -> None:
     async with browsing(airflow) as (page, sent):
         await page.goto(RETRY)

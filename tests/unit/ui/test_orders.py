@@ -285,6 +285,6 @@ def test_the_rest_says_how_many_requests_it_makes_and_a_canary_of_how_many_it_is
 def test_a_retry_says_how_many_new_customers_come_along() -> None:
     order = retry(DAG, RUN, "x", choices((PASSES,), None), of_run(PASSES), new_ones(left(1_217)))
     assert order.says[2] == (
-        "Whoever of the query was never asked for comes along, as in every run: 1,217 of them are known, left by the "
-        "last run of the campaign. A dry run counts those that the query has found since."
+        "Whoever of the query was never asked for comes along, as in every run: 1,217 are known, left by the last "
+        "run of the campaign. A dry run counts those that the query has found since."
     )

@@ -35,8 +35,8 @@ async def test_the_page_of_an_old_run_tells_how_its_retry_ended(ledger: Ledger, 
         assert since_then(tx, [planned]) == {planned: {Outcome.ENROLLED: 2, Outcome.FAILED: 2, None: 1}}
     shown = await airflow.page("runs")
     assert (
-        "Since then 2 of these 7 got the badge by a later run, 2 ended again as failed, 1 other was asked for again "
-        "and not ended yet, 2 were not asked for again."
+        "Since then 2 of these 7 got the badge by a later run, 2 ended again as failed, 1 was asked for again "
+        "without an end yet, 2 were not asked for again."
     ) in shown
     rows = {int(row["customer_id"]): row["since_then"] for row in await airflow.csv()}
     assert rows == {

@@ -295,10 +295,12 @@ class View {
     this.weigh();
     try {
       if (form.hasAttribute("data-recheck") && !(await this.isAsDrawn(form))) return;
+      if (this.isRedrawn()) throw new Error("Nothing was sent: the boxes were changed meanwhile.");
+      const turnsOn = form.querySelector("input[data-unpause]:checked")?.dataset.unpause;
       const answer = await post(form);
       // As Airflow writes a run's id into an address, and knows its tabs by it.
       const run = encodeURIComponent(answer.dag_run_id ?? "").replaceAll("%3A", ":").replaceAll("%2B", "+");
-      await unpause(form, answer.dag_run_id);
+      if (turnsOn) await unpause(turnsOn, answer.dag_run_id);
       this.go(form.dataset.then.replace("{run}", run));
     } catch (error) {
       said.textContent = error.message;
@@ -358,12 +360,10 @@ async function post(form) {
   return call("POST", form.dataset.post, body);
 }
 
-/** Turns the run's DAG on, where that is ticked: after the run is made, since a refused order must not leave it on. */
-async function unpause(form, run) {
-  const box = form.querySelector("input[data-unpause]:checked");
-  if (!box) return;
+/** Turns the DAG of a run on that is made by now: a refused order must not leave it on. */
+async function unpause(address, run) {
   try {
-    await call("PATCH", box.dataset.unpause, { is_paused: false });
+    await call("PATCH", address, { is_paused: false });
   } catch (error) {
     const said = new Error(`The run ${run} is made, and waits: its DAG could not be turned on. ${error.message}`);
     throw Object.assign(said, { done: true });
