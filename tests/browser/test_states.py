@@ -56,7 +56,7 @@ PAGES: Final = {
     "no-file": ("static/none.js", "", "Nothing of the badge pages is at this address."),
     "no-page": ("stop/capillary", "", "A button of a page asks this address to do something."),
     "nobody": ("nobody/badges", "", "Log in to Airflow first"),
-    "nothing-to-see": ("nothing/badges", "", "You may read the runs of none"),
+    "nothing-to-see": ("nothing/badges", "", "You may not read the runs of any"),
 }
 
 
