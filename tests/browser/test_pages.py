@@ -88,7 +88,7 @@ def a_dry_run_by_the_form(ada: Screen) -> None:
 def it_is_carried_out(airflow: RunningAirflow, ada: Screen) -> None:
     dry = ada.run_id
     ada.press("Carry out")
-    ada.says("submits 10 customers in 1 request", '"dry_run": false')
+    ada.says("submits 10 customers in 1 request", "It is a canary: 10 of 1,227 customers.", '"dry_run": false')
     assert ada.faults() == []
     ada.main.locator("textarea").fill("The first ten, by hand.")
     ada.press("Submit them now")
@@ -121,7 +121,7 @@ def it_waits_and_the_checker_approves(airflow: RunningAirflow, ada: Screen) -> N
 
 def the_rest_is_taken_and_one_request_rejected(airflow: RunningAirflow, ada: Screen) -> None:
     ada.press("Take the rest now")
-    ada.says("takes the 1,217 customers that this one left")
+    ada.says("takes the 1,217 customers that this one left", "That makes 7 requests")
     ada.press("Take them now")
     ada.page.wait_for_url(re.compile(r"/dags/gold_tier/runs/.*/plugin/badges_run"))
     ada.says("in 7 requests wait for the checker")
@@ -150,9 +150,20 @@ def the_rejected_are_retried(airflow: RunningAirflow, ada: Screen) -> None:
     ada.press("Retry the failed")
     ada.says("Choose at least one kind of failure.", "200 customers rejected, code none")
     ada.main.get_by_label("200 customers rejected").check()
+    send = ada.main.get_by_role("button", name="Retry them now")
     ada.press("Choose these")
-    ada.says("Plans up to 200 customers again", '"retry_outcomes"')
+    ada.says("Plans up to 200 customers again", '"retry_outcomes"', f"“{WORDS}”")
     assert ada.faults() == []
+    expect(send).to_be_enabled()
+    ada.main.get_by_label("200 customers rejected").uncheck()
+    expect(send).to_be_disabled()
+    ada.says("The boxes above were changed")
+    ada.main.get_by_label("200 customers rejected").check()
+    expect(send).to_be_enabled()
+    ada.page.go_back()
+    ada.says("Choose at least one kind of failure.")
+    ada.page.go_forward()
+    ada.says("Plans up to 200 customers again")
     ada.press("Retry them now")
     ada.page.wait_for_url(re.compile(r"/dags/gold_tier/runs/.*/plugin/badges_run"))
     ada.says("200 customers in 1 request wait for the checker", "attempt 2")
@@ -163,9 +174,16 @@ def the_rejected_are_retried(airflow: RunningAirflow, ada: Screen) -> None:
 def a_customer_is_looked_up(ada: Screen) -> None:
     failed = _runs(ada, "gold_tier")[1]
     ada.open_run("gold_tier", failed)
-    ada.says("asked for again")
-    row = ada.main.get_by_role("row", name="rejected").filter(has_text="asked for again").first
+    ada.says("Since then", "got the badge by a later run", "1 to 100 of")
+    ada.press("The next customers")
+    ada.says("101 to 200 of")
+    ada.press("The first customers")
+    ada.says("1 to 100 of")
+    row = ada.main.get_by_role("row", name="rejected").filter(has_text="enrolled by a later run").first
     customer = row.get_by_role("link").inner_text()
+    row.get_by_role("link").click()
+    ada.page.wait_for_url("**/plugin/badges/customer")
+    ada.says(f"Customer {customer}", "2 attempts")
     ada.main.get_by_label("Customer id").fill(customer)
     ada.press("Look up")
     ada.page.wait_for_url("**/plugin/badges/customer")
@@ -188,8 +206,9 @@ def sending_is_stopped_and_resumed(airflow: RunningAirflow, ada: Screen) -> None
     ada.main.get_by_label("Reason").fill("The list of customers is wrong.")
     ada.press("Stop sending")
     ada.says("sending is stopped", "by ada in Airflow: The list of customers is wrong.", "stopped")
+    assert ada.main.get_by_role("link", name="Take the rest now").count() == 0
     ada.press("Resume")
-    ada.says("This alone sends nothing")
+    ada.says("ada in Airflow", "The list of customers is wrong.", "This alone sends nothing")
     ada.press("Resume")
     ada.says("sending")
     ada.says_not("sending is stopped")
@@ -238,7 +257,10 @@ def it_fits_a_small_window_and_a_phone(airflow: RunningAirflow, browser: Browser
             for path in ("/plugin/badges", "/plugin/badges/customer#7"):
                 ada.open(path)
                 assert not ada.overflows(), (path, width)
-            ada.open_run("gold_tier", _runs(ada, "gold_tier")[1])
+            ada.page.goto(f"{airflow.url}/dags/gold_tier/runs/{_runs(ada, 'gold_tier')[1]}/plugin/badges_run")
+            if width < 768:  # Airflow's own header leaves a tab no room there
+                ada.page.wait_for_url(f"{airflow.url}/capillary/runs/**")
+            ada.says("Requests", "All as CSV")
             assert not ada.overflows(), width
             ada.page.goto(f"{airflow.url}/capillary/badges")
             ada.says("Campaigns")

@@ -25,7 +25,7 @@ from sqlalchemy import update
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
 from capillary.ledger.schema import badge_run
-from capillary.ui import badges_view, run_view
+from capillary.ui import badges_view, hindrances, run_view
 from capillary.ui.access import NothingToSee, reader
 from capillary.ui.airflow_facts import REPORT
 from capillary.ui.app import pages
@@ -56,7 +56,7 @@ PAGES: Final = {
     "no-file": ("static/none.js", "", "Nothing of the badge pages is at this address."),
     "no-page": ("stop/capillary", "", "A button of a page asks this address to do something."),
     "nobody": ("nobody/badges", "", "Log in to Airflow first"),
-    "nothing-to-see": ("nothing/badges", "", "You may read the runs of none"),
+    "nothing-to-see": ("nothing/badges", "", "You may not read the runs of any"),
 }
 
 
@@ -110,6 +110,8 @@ def places(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) 
             patch.setattr(view, "deadlines", lambda _runs: {})
             patch.setattr(view, "checker_url", lambda _conn: "http://checker.example/")
         patch.setattr(run_view, "run_facts", facts)
+        patch.setattr(run_view, "task_state", lambda *_: airflow.waits)
+        patch.setattr(hindrances, "platform_of", lambda _conn: None)
         patch.setattr(run_view, "REQUESTS_SHOWN", 5)
         patch.setattr(badges_view, "last_runs", lambda _ids: {"spring": FACTS})
         whole = FastAPI()

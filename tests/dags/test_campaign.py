@@ -36,6 +36,7 @@ from capillary.campaign.dag import PlanCampaignOperator
 from capillary.campaign.dag_arguments import NOT_HANDED_ON
 from capillary.errors import TerminalError
 from capillary.ledger.status import HAS_BADGE, RETRYABLE, Outcome
+from capillary.ui.airflow_facts import limits_of
 
 #: Airflow's own, while it reads plugins/capillary/.airflowignore.
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
@@ -286,6 +287,14 @@ def test_a_copy_of_a_campaign_under_another_name_has_its_occasion_and_the_doc_sa
     assert "`vip {month}`, in Asia/Kolkata |" in (own.dag().doc_md or "")
     shared = campaign(occasion="vip", shared_occasion=True)
     assert "`vip`, one time only, shared with other campaigns |" in (shared.dag().doc_md or "")
+
+
+def test_the_pages_find_the_limits_of_a_campaign_in_what_airflow_keeps_of_its_dag() -> None:
+    kept = DagSerialization.serialize_dag(campaign(customers_per_request=200, customer_cap=1_000).dag())
+    assert limits_of(kept["doc_md"]) == {"customers_per_request": 200, "customer_cap": 1_000}
+    kept = DagSerialization.serialize_dag(campaign(customers_per_request=7).dag())
+    assert limits_of(kept["doc_md"]) == {"customers_per_request": 7}
+    assert limits_of("Other words: customers per request 9.") == {}
 
 
 def test_an_occasion_is_kept_in_composed_letters() -> None:

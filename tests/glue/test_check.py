@@ -249,7 +249,7 @@ def test_a_query_on_a_database_that_tells_nothing_is_not_checked(
     code, lines, _ = check(folder)
     assert code == 0
     assert any(
-        line.startswith("not checked: ") and "query: oracle tells nothing of a query without running it" in line
+        line.startswith("not checked: ") and "query: oracle shows nothing of a query without running it" in line
         for line in lines
     )
     assert not any("query with its" in line for line in lines)

@@ -504,7 +504,7 @@ def test_an_extra_that_is_no_object_is_refused(extra: str) -> None:
 )
 def test_credentials_in_clear_are_refused_unless_they_are_meant(own: dict[str, Any], extra: dict[str, object]) -> None:
     found = refusal(extra, **own)
-    assert (found.field, "in clear" in found.problem, "allow_plain_http" in found.remedy) == ("host", True, True)
+    assert (found.field, "unencrypted" in found.problem, "allow_plain_http" in found.remedy) == ("host", True, True)
     assert read({**extra, "allow_plain_http": True}, **own).sends_in_clear
 
 

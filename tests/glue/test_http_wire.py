@@ -193,7 +193,7 @@ def test_nothing_is_sent_in_clear_unless_it_is_meant(place: Place) -> None:
     assert place.rows() == 0
     connect(place, outside, allow_plain_http=True)
     good, said = the_test()
-    assert (good, "IN CLEAR" in said) == (True, True), said
+    assert (good, "UNENCRYPTED" in said) == (True, True), said
 
 
 def test_a_redirect_is_not_followed(place: Place) -> None:

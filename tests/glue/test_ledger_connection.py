@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from airflow.providers.postgres.hooks.postgres import PostgresHook
@@ -215,8 +215,14 @@ def planned() -> dict[str, object]:
     return {"badge_run_id": 1, "canary": False, "waits_for_canary": False, **counts, **known, "token": "0" * 32}
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("task", TASKS)
+#: A wait looks at a newer ledger again in place of failing: test_wait_through_changes.py.
+_WAITS_ON: Final = {("wait", "future"), ("poke", "future")}
+
+
+_CASES: Final = [(task, way) for task in TASKS for way in WAYS if (task, way) not in _WAITS_ON]
+
+
+@pytest.mark.parametrize(("task", "way"), _CASES)
 def test_every_task_says_in_one_sentence_why_the_ledger_cannot_be_opened(
     place: Place, task: str, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -178,7 +178,7 @@ def test_tasks_that_do_not_tell_what_they_planned_are_named_and_the_others_tried
     assert "not tried: task 'other' of DAG 'by_hand': Task 'other', argument 'occasion': 'badge:111" in said
     assert said.count("not tried:") == 4, "a mapped task that is given plans has no badge of its own"
     assert "has the values of that run as plain text" in said
-    assert all(f"{key} cannot be told" in said for key in place.request_keys())
+    assert all(f"{key} cannot be recognised" in said for key in place.request_keys())
 
     (forgotten / "vip.txt").rename(campaign)
     assert main(["ledger", "import", "--dags", str(forgotten)]) == 0

@@ -337,7 +337,14 @@ def test_a_stop_is_in_the_ledger_and_in_airflows_audit_log(server: ApiServer) ->
     assert "The list is wrong." in page
     assert "Resume…" not in page
     assert "Resume…" in ask(server, "olga", "GET", "/badges").text
+    resume = f"/confirm/resume/capillary?account={SPEC.account}"
+    said = ask(server, "ada", "GET", resume).text
+    assert "The stop that olga in Airflow ordered ends" in said
+    assert "Its reason: The list is wrong." in said
     assert ask(server, "olga", "POST", "/resume/capillary", json=ACCOUNT).json()["detail"].startswith("resumed")
+    said = ask(server, "ada", "GET", resume).text
+    assert "or somebody has resumed it since" in said
+    assert "data-post=" not in said
     assert stopped(server) == []
     assert ask(server, "olga", "POST", "/resume/capillary", json=ACCOUNT).json()["detail"] == "nothing was stopped"
     log = server.client("ada").get("/api/v2/eventLogs?limit=100&order_by=-event_log_id").json()["event_logs"]

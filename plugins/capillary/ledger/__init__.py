@@ -75,6 +75,7 @@ What people ask:
 - ``left_over``: which campaigns a canary holds, and what is left behind a run
 - ``attention``: what needs a person now
 - ``overview``: every campaign and every account at a glance
+- ``since_then``: what became since of customers who ended without the badge
 - ``run_page``: one run, its requests and its failed customers
 
 Care: check, erase, move:

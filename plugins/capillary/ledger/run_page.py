@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, Select, exists, func, literal, select, tuple_
+from sqlalchemy import Row, Select, Subquery, exists, func, literal, select, tuple_
 
 from capillary.ledger.answers import PlannedRun, joined, planned_run
 from capillary.ledger.canary import OpenCanary, open_canary
@@ -23,6 +23,7 @@ from capillary.ledger.schema import (
     badge_run,
     badge_sighting,
 )
+from capillary.ledger.since_then import newest_after
 from capillary.ledger.status import HAS_BADGE, Outcome, RequestStatus
 
 #: Requests of a page, and customers of a page.
@@ -172,6 +173,7 @@ class FailedCustomer:
         request_error: why the request was not accepted, or what is wrong with it.
         request_key, platform_request_ids: under which the platform knows the request.
         asked_again: whether a later attempt was planned.
+        last_outcome, last_code: how the last of them ended; None while it has not, and without a code.
         place: where the next page begins, if this is the last of its page.
     """
 
@@ -187,6 +189,8 @@ class FailedCustomer:
     request_key: str
     platform_request_ids: str
     asked_again: bool
+    last_outcome: Outcome | None
+    last_code: int | None
     place: Place
 
 
@@ -301,11 +305,32 @@ def failed_customers_of(
             request_error=row.error,
             request_key=row.request_key,
             platform_request_ids=joined(each.platform_request_id for each in seen.get(row.request_id, ())),
-            asked_again=row.asked_again,
+            asked_again=row.last_attempt is not None,
+            last_outcome=Outcome(row.last_outcome) if row.last_outcome else None,
+            last_code=row.last_request_code if row.last_code is None else row.last_code,
             place=Place(row.request_id, row.customer_id),
         )
         for row in rows
     )
+
+
+def failed_customers_up_to(tx: Transaction, dag_id: str, run_id: str, place: Place) -> int:
+    """Return how many of them stand before the end of a page: from the kept counts, but for the page's own request."""
+    of_run = select(badge_run.c.id).where(badge_run.c.dag_id == dag_id, badge_run.c.run_id == run_id)
+    before = select(func.coalesce(func.sum(badge_result.c.customers - badge_result.c.without_row), 0)).where(
+        badge_result.c.request_id.in_(
+            select(badge_request.c.id).where(
+                badge_request.c.badge_run_id.in_(of_run), badge_request.c.id < place.request_id
+            )
+        ),
+        badge_result.c.outcome.in_(_WITHOUT_BADGE),
+    )
+    within = select(func.count()).where(
+        badge_enrolment.c.request_id == place.request_id,
+        badge_enrolment.c.customer_id <= place.customer_id,
+        badge_enrolment.c.outcome.in_(_WITHOUT_BADGE),
+    )
+    return int(tx.conn.execute(before).scalar_one()) + int(tx.conn.execute(within).scalar_one())
 
 
 def every_failed_customer(tx: Transaction, dag_id: str, run_id: str) -> Iterator[FailedCustomer]:
@@ -339,12 +364,30 @@ def _plan_view(tx: Transaction, row: Row[Any], counts: Funnel, failing: tuple[Fa
 
 
 def _failed(dag_id: str, run_id: str, after: Place | None, limit: int) -> Select[Any]:
-    enrolment, later = badge_enrolment.c, badge_enrolment.alias("later")
-    asked_again = exists().where(
-        later.c.occasion_id == enrolment.occasion_id,
-        later.c.customer_id == enrolment.customer_id,
-        later.c.attempt > enrolment.attempt,
+    """Return the statement of a page, with the last attempt that followed each: looked for on this page alone."""
+    page, last, again = _page(dag_id, run_id, after, limit), badge_enrolment.alias("last"), badge_request.alias("again")
+    followed = (
+        (last.c.occasion_id == page.c.occasion_id)
+        & (last.c.customer_id == page.c.customer_id)
+        & (last.c.attempt == newest_after(page))
     )
+    return (
+        select(
+            page,
+            last.c.attempt.label("last_attempt"),
+            last.c.outcome.label("last_outcome"),
+            last.c.error_code.label("last_code"),
+            again.c.error_code.label("last_request_code"),
+        )
+        .select_from(page)
+        .outerjoin(last, followed)
+        .outerjoin(again, again.c.id == last.c.request_id)
+        .order_by(page.c.request_id, page.c.customer_id)
+    )
+
+
+def _page(dag_id: str, run_id: str, after: Place | None, limit: int) -> Subquery:
+    enrolment = badge_enrolment.c
     of_run = select(badge_run.c.id).where(badge_run.c.dag_id == dag_id, badge_run.c.run_id == run_id)
     # Requests whose counts say that nobody failed are not opened.
     counted = exists().where(
@@ -360,7 +403,6 @@ def _failed(dag_id: str, run_id: str, after: Place | None, limit: int) -> Select
             badge_request.c.request_key,
             badge_request.c.error,
             badge_request.c.error_code.label("request_code"),
-            asked_again.label("asked_again"),
         )
         .join(badge_request, badge_request.c.id == enrolment.request_id)
         .join(badge_run, badge_run.c.id == badge_request.c.badge_run_id)
@@ -371,7 +413,7 @@ def _failed(dag_id: str, run_id: str, after: Place | None, limit: int) -> Select
     )
     if after is not None:
         statement = statement.where(tuple_(enrolment.request_id, enrolment.customer_id) > tuple_(*map(literal, after)))
-    return statement
+    return statement.subquery("page")
 
 
 def _sightings(tx: Transaction, request_ids: Sequence[int]) -> dict[int, tuple[Sighting, ...]]:

@@ -21,6 +21,7 @@ that gathers, and a template that shows.
 - ``report_view``: what a run's own report tells, as far as it is understood
 - ``other_dags``: a report without the names that its reader may not see
 - ``orders``: what a person may order, as one call of Airflow's own API
+- ``hindrances``: what stands in the way of a run that submits
 - ``order_day``: the day of the trigger form that names a run's occasion
 - ``airflow_facts``: campaigns and runs in Airflow's own database
 - ``failed_tasks``: the task that made a run fail, and its reason
@@ -29,6 +30,7 @@ that gathers, and a template that shows.
 - ``page_words``: a verdict without shell commands
 - ``headline``: a run in one sentence
 - ``state_words``: where a request or an attempt stands, in words
+- ``since_words``: what became since of customers without the badge, in words
 - ``funnel_picture``: the funnel as a picture whose steps add up
 
 In `templates/` is the HTML. In `static/` are the style sheet, the icon, and `shell.js`, the one module that shows the

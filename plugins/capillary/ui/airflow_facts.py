@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any, Final
 from airflow.models import DagRun
 from airflow.models.dag import DagModel, DagTag
 from airflow.models.serialized_dag import SerializedDagModel
+from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
@@ -32,6 +34,9 @@ EXTRACT: Final = "extract_eligible_customers"
 REPORT: Final = "report"
 #: So many runs of a DAG are recent: as many dry runs may come after one that failed.
 _RECENT: Final = 20
+#: The limits of a campaign, on its DAG's own page: its fields are in no other thing that Airflow keeps.
+_AT_MOST: Final = re.compile(r"^\| at most \| (.*) \|$", re.MULTILINE)
+_LIMIT: Final = re.compile(r"(customers per request|customer cap) ([0-9]{1,9})", re.ASCII)
 #: Waits for the checker; cleared, it looks at once.
 WAIT: Final = "wait"
 
@@ -50,6 +55,7 @@ class CampaignDag:
         next_run_at: None while it is paused or has no schedule.
         occasion: the pattern of its occasion.
         connection: Airflow's connection of the platform.
+        customers_per_request, customer_cap: of the campaign, as its DAG's own page says them; None where it does not.
     """
 
     dag_id: str
@@ -61,6 +67,8 @@ class CampaignDag:
     next_run_at: datetime | None
     occasion: str
     connection: str
+    customers_per_request: int | None = None
+    customer_cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +135,20 @@ def run_facts(dag_id: str, run_id: str) -> RunFacts | None:
             .options(joinedload(DagRun.dag_run_note))
         )
         return None if row is None else _run(row)
+
+
+def task_state(dag_id: str, run_id: str, task_id: str) -> str | None:
+    """Return Airflow's word for where a task of a run is; None where it has not come so far."""
+    with create_session() as session:
+        state: str | None = session.scalar(
+            select(TaskInstance.state).where(
+                TaskInstance.dag_id == dag_id,
+                TaskInstance.run_id == run_id,
+                TaskInstance.task_id == task_id,
+                TaskInstance.map_index == -1,
+            )
+        )
+        return state
 
 
 def last_runs(dag_ids: Collection[str]) -> dict[str, RunFacts]:
@@ -230,7 +252,14 @@ def _campaign(model: DagModel, data: Mapping[str, Any], plan: Mapping[str, Any])
         next_run_at=None if model.is_paused else model.next_dagrun_create_after,
         occasion=str(plan.get("occasion") or ""),
         connection=str(plan.get("capillary_conn_id") or "capillary"),
+        **limits_of(str(data["dag"].get("doc_md") or "")),
     )
+
+
+def limits_of(doc: str) -> dict[str, int]:
+    """Return the limits that the table of facts on a campaign's DAG names (`capillary.campaign.dag`)."""
+    row = _AT_MOST.search(doc)
+    return {name.replace(" ", "_"): int(most) for name, most in _LIMIT.findall(row[1] if row else "")}
 
 
 def _run(row: DagRun) -> RunFacts:

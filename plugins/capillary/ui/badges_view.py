@@ -137,13 +137,14 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
     failures = failed_runs.failures_of(dags, runs.values(), reader, names)
     told = {(each.dag_id, each.run_id) for each in visible if each.dag_id and each.run_id}
     visible += failed_runs.matters_of(failures, reader, names, told=told)
+    stopped = frozenset((each.account, each.campaign) for each in looked.matters if each.kind is Kind.STOPPED)
     matters = by_urgency([*visible, *_of_airflow(dags, reader, looked.now)])
     read_at = {each.account: each.read_at for each in looked.accounts}
     states = states_of({(each.dag_id, each.run_id) for each in matters if each.dag_id and each.run_id})
     return BadgesShown(
         matters=tuple(
             standing(
-                shown_matter(each, reader, looked.now, connections.get(each.account, ()), dags, failures),
+                shown_matter(each, reader, looked.now, connections.get(each.account, ()), dags, failures, stopped),
                 states.get((each.dag_id or "", each.run_id or ""), ""),
                 reader,
                 read_at.get(each.account),

@@ -8,7 +8,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from capillary.engine.remedies import advice
+from capillary.ledger.reports import FailureCount
 from capillary.ledger.run_page import FailedCustomer
+from capillary.ui.since_words import since_of
 
 _COLUMNS: Final = (
     "customer_id",
@@ -22,6 +25,9 @@ _COLUMNS: Final = (
     "account",
     "occasion",
     "task_id",
+    "meaning",
+    "to_do",
+    "since_then",
 )
 #: The first line of the file.
 HEADER: Final = ",".join(_COLUMNS) + "\n"
@@ -33,7 +39,13 @@ _FORMULA: Final = re.compile(rf"(^|[;,|\t\r\n])([\s\x00-\x20\u200b\ufeff\"']*)(?
 
 def rows_of(customers: Iterable[FailedCustomer]) -> str:
     """Return a row for each."""
-    return _written([getattr(each, name) for name in _COLUMNS] for each in customers)
+    return _written([_told(each).get(name, getattr(each, name, None)) for name in _COLUMNS] for each in customers)
+
+
+def _told(customer: FailedCustomer) -> dict[str, str]:
+    """Return what is said of a customer beside what the ledger holds."""
+    said = advice(FailureCount(customer.outcome, customer.code, 1))
+    return {"meaning": said.meaning, "to_do": said.to_do, "since_then": since_of(customer)}
 
 
 def broken_off(why: str) -> str:

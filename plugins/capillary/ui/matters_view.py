@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -86,7 +86,7 @@ class MatterShown:
         may_look: whether this reader may have the list read now, for a run that waits.
         checker_url: the checker's page, where a human has to decide there; empty elsewhere.
         may_resume: the connection by which this reader may resume; None where they may not, or nothing is stopped.
-        may_trigger: whether this reader may start a run of the campaign that submits.
+        may_trigger: whether this reader may start a run of the campaign that submits, and nothing is in its way.
         worth_retrying: whether a retry now would take anybody.
     """
 
@@ -112,6 +112,7 @@ def shown_matter(
     connections: Sequence[str],
     dags: Mapping[str, CampaignDag],
     failures: Failures,
+    stopped: Collection[tuple[str | None, str | None]] = (),
 ) -> MatterShown:
     """Return a matter as it is shown; what the state of its run adds comes with `standing`.
 
@@ -122,6 +123,7 @@ def shown_matter(
         connections: of its account, the last used first.
         dags: the campaigns.
         failures: of their runs.
+        stopped: account and campaign of each stop; None: the whole account.
     """
     visible = matter.dag_id is not None and matter.run_id is not None and matter.dag_id in reader.dag_ids
     if not visible:
@@ -129,6 +131,9 @@ def shown_matter(
     dag = dags.get(matter.dag_id or "")
     connection = matter.connection or next(iter(connections), None)
     task = failures.tasks.get((matter.dag_id or "", matter.run_id or "")) if matter.kind is Kind.RUN_FAILED else None
+    # Its page would refuse the order as long as this stands in the way.
+    held_back = (matter.account, None) in stopped or (matter.account, matter.campaign) in stopped
+    may_run = dag is not None and dag.live and not dag.broken and not held_back
     asks_checker = matter.kind in {Kind.WAITING, Kind.CANARY_WAITS} and connection is not None
     return MatterShown(
         matter=matter,
@@ -142,7 +147,7 @@ def shown_matter(
         may_look=False,
         checker_url=checker_url(connection) if asks_checker and connection else "",
         may_resume=reader.may_stop_any(connections) if matter.kind is Kind.STOPPED else None,
-        may_trigger=dag is not None and dag.live and reader.may_trigger(dag.dag_id),
+        may_trigger=dag is not None and may_run and reader.may_trigger(dag.dag_id),
         worth_retrying=retry_of(matter.failures).customers > 0,
     )
 

@@ -33,21 +33,36 @@ class Action(StrEnum):
     CARRY_OUT = "carry-out"  #: what a dry run has counted, in earnest
     LOOK_NOW = "look-now"  #: have `wait` look at the platform at once
 
+    @property
+    def words(self) -> str:
+        """Return what it does, as a page's title."""
+        return _TITLES[self]
+
+
+_TITLES: Final = {
+    Action.RETRY: "Retry the failed",
+    Action.REST: "Take the rest now",
+    Action.CARRY_OUT: "Carry out",
+    Action.LOOK_NOW: "Look now",
+}
+
+
+class NothingChosen(OrderImpossible):
+    """No kind of failure is ticked, so that nobody would be retried: a question, and no refusal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """One call of Airflow's API, and what it comes to in words.
 
     Attributes:
-        title: what it does, as the page's title.
-        button: the same, on the button.
+        button: what it does, on the button.
         says: what will happen, a sentence each.
         path: of the call, below Airflow's own.
         body: its JSON.
         makes_run: it makes a run, which takes a note and to which the page then leads.
     """
 
-    title: str
     button: str
     says: tuple[str, ...]
     path: tuple[str, ...]
@@ -133,7 +148,12 @@ def only_occasion(occasions: Collection[str]) -> str:
 
 
 def retry(
-    dag: CampaignDag, facts: RunFacts, occasion: str, kinds: Sequence[Choice], on_occasion: Sequence[Retryable]
+    dag: CampaignDag,
+    facts: RunFacts,
+    occasion: str,
+    kinds: Sequence[Choice],
+    on_occasion: Sequence[Retryable],
+    new: str = "",
 ) -> Order:
     """Return the order to plan again those who ended so.
 
@@ -143,14 +163,16 @@ def retry(
         occasion: of the run.
         kinds: the run's failures, and which of them are chosen.
         on_occasion: those that a retry may take, whichever run of the occasion asked for them.
+        new: how many customers come along who were never asked for (`new_ones`).
 
     Raises:
-        OrderImpossible: the campaign is not live, nothing was chosen, a code cannot be named, or the run's occasion.
+        NothingChosen: nothing was chosen.
+        OrderImpossible: the campaign is not live, a code cannot be named, or the run's occasion.
     """
     assert_live(dag)
     chosen = {(each.advice.failure.outcome, each.advice.failure.error_code) for each in kinds if each.chosen}
     if not chosen:
-        raise OrderImpossible("Choose at least one kind of failure.")
+        raise NothingChosen("Choose at least one kind of failure.")
     outcomes = {outcome for outcome, _ in chosen}
     conf: dict[str, Any] = {
         "dry_run": False,
@@ -166,7 +188,8 @@ def retry(
     customers = counted(sum(each.customers for each in taken), "customer")
     says = [
         f"Plans up to {customers} again, in a new run of {dag.dag_id}{_whose(taken)}.",
-        "It takes those whose last attempt ended so, as far as the query still returns them, and whoever is new.",
+        "It takes those whose last attempt ended so, as far as the query still returns them.",
+        *([new] if new else []),
         "They get new requests, which the checker has to decide. Customers who already hold the badge are left out.",
     ]
     if refused := sum(each.by_itself for each in on_occasion if each not in taken):
@@ -179,7 +202,19 @@ def retry(
             + ", ".join(f"{each.outcome} {code_word(each.error_code)}" for each in beside)
             + "."
         )
-    return _run_order(dag, conf, title="Retry the failed", button="Retry them now", says=says)
+    return _run_order(dag, conf, button="Retry them now", says=says)
+
+
+def new_ones(left: LeftNow | None) -> str:
+    """Say how many customers a run takes who were never asked for: of new rows of the query only a dry run knows."""
+    if left is None or not left.customers:
+        known = "none is known now"
+    else:
+        known = f"{left.customers:,} are known, left by the last run of the campaign"
+    return (
+        f"Whoever of the query was never asked for comes along, as in every run: {known}. A dry run counts those that "
+        "the query has found since."
+    )
 
 
 def rest(dag: CampaignDag, facts: RunFacts, occasion: str, left: LeftNow) -> Order:
@@ -203,12 +238,20 @@ def rest(dag: CampaignDag, facts: RunFacts, occasion: str, left: LeftNow) -> Ord
     says = [
         takes,
         "The query is asked again, and the campaign's own cap holds.",
-        "The checker has to decide its requests.",
+        _approvals(dag, left.customers),
     ]
-    return _run_order(dag, conf, title="Take the rest now", button="Take them now", says=says)
+    return _run_order(dag, conf, button="Take them now", says=says)
 
 
-def carry_out(dag: CampaignDag, facts: RunFacts, occasion: str, planned: int, requests: int | None) -> Order:
+def carry_out(
+    dag: CampaignDag,
+    facts: RunFacts,
+    occasion: str,
+    planned: int,
+    requests: int | None,
+    *,
+    canary_of: int | None = None,
+) -> Order:
     """Return the order to do in earnest what a dry run has counted, on the occasion that it counted for.
 
     Args:
@@ -217,6 +260,7 @@ def carry_out(dag: CampaignDag, facts: RunFacts, occasion: str, planned: int, re
         occasion: that it has counted for; empty where nobody knows.
         planned: customers.
         requests: of them; None where nobody knows.
+        canary_of: of how many customers this is only a canary; None where it is none.
 
     Raises:
         OrderImpossible: the campaign is not live, or the occasion cannot be named.
@@ -231,19 +275,37 @@ def carry_out(dag: CampaignDag, facts: RunFacts, occasion: str, planned: int, re
         "The query is asked again, so that the numbers may differ from the dry run's.",
         "The checker has to decide each request before anybody is enrolled.",
     ]
+    if canary_of is not None and canary_of > planned:
+        says.insert(
+            1,
+            f"It is a canary: {planned:,} of {counted(canary_of, 'customer')}. The other {canary_of - planned:,} are "
+            "left for the next run, once a human has approved it and somebody was enrolled.",
+        )
     if "occasion_day" in conf:
         says.insert(1, f"It plans for the dry run's occasion, that of {conf['occasion_day']}.")
-    return _run_order(dag, conf, title="Carry out", button="Submit them now", says=says)
+    return _run_order(dag, conf, button="Submit them now", says=says)
+
+
+def _approvals(dag: CampaignDag, customers: int) -> str:
+    """Say in how many requests so many customers come to the checker."""
+    if dag.customers_per_request is None:
+        return "The checker has to decide its requests."
+    taken = customers if dag.customer_cap is None else min(customers, dag.customer_cap)
+    capped = f" of at most {counted(taken, 'customer')}" if taken < customers else ""
+    requests = -(-taken // dag.customers_per_request)
+    return (
+        f"That makes {counted(requests, 'request')}{capped}, as far as the query returns the same customers. The "
+        "checker has to decide each of them."
+    )
 
 
 def look_now(facts: RunFacts) -> Order:
     """Return the order to look at the platform at once."""
     return Order(
-        title="Look now",
         button="Look now",
         says=(
             f"Clears the task {WAIT} of this run: it reads the platform's list at once, and settles what is decided.",
-            "Nothing is sent, and the deadline begins again.",
+            "Nothing is sent. The deadline stays as it is.",
         ),
         path=("api", "v2", "dags", facts.dag_id, "clearTaskInstances"),
         body={
@@ -252,14 +314,14 @@ def look_now(facts: RunFacts) -> Order:
             "task_ids": [WAIT],
             "only_failed": False,
             "include_downstream": True,
+            "prevent_running_task": True,  # it looks at this moment: broken off, it would wait for its next try
         },
         makes_run=False,
     )
 
 
-def _run_order(dag: CampaignDag, conf: Mapping[str, Any], *, title: str, button: str, says: Sequence[str]) -> Order:
+def _run_order(dag: CampaignDag, conf: Mapping[str, Any], *, button: str, says: Sequence[str]) -> Order:
     return Order(
-        title=title,
         button=button,
         says=tuple(says),
         path=("api", "v2", "dags", dag.dag_id, "dagRuns"),

@@ -7,6 +7,7 @@ again under the same id finds the plan of the deleted one, and this says so.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,8 +17,10 @@ from capillary.counted import counted
 from capillary.engine.remedies import Advice, advice
 from capillary.ledger.reports import Funnel, sum_of, sum_of_failures
 from capillary.ledger.run_page import PlanView, RunView
+from capillary.ledger.status import Outcome
 from capillary.ui.airflow_facts import RunFacts
 from capillary.ui.funnel_picture import FunnelPicture, counts_of, picture
+from capillary.ui.since_words import since_sentence
 
 #: The clocks of the two databases may differ by so much.
 _SLACK: Final = timedelta(minutes=1)
@@ -40,6 +43,7 @@ class PartShown:
         funnel: the sum of its tasks'.
         picture: the funnel as a picture.
         failures: what became of those without the badge, each with its meaning and remedy.
+        since: what became of them since, in a sentence; empty where nobody was asked for again.
         waits: a human has yet to decide something of it.
         checker_url: the checker's page; empty where its connection names none.
     """
@@ -55,19 +59,26 @@ class PartShown:
     funnel: Funnel
     picture: FunnelPicture
     failures: tuple[Advice, ...]
+    since: str
     waits: bool
     checker_url: str
 
 
-def parts_of(view: RunView, facts: RunFacts | None, checker_url: Callable[[str], str]) -> tuple[PartShown, ...]:
+def parts_of(
+    view: RunView,
+    facts: RunFacts | None,
+    checker_url: Callable[[str], str],
+    since: Mapping[int, Mapping[Outcome | None, int]],
+) -> tuple[PartShown, ...]:
     """Return the parts of a run in the order in which they were planned.
 
     Args:
         view: what the ledger knows.
         facts: what Airflow knows; None where the run was deleted there.
         checker_url: returns the checker's page of a connection.
+        since: plan → how the last attempts ended that followed those without the badge.
     """
-    return tuple(_part(name, plans, facts, checker_url) for name, plans in by_part(view).items())
+    return tuple(_part(name, plans, facts, checker_url, since) for name, plans in by_part(view).items())
 
 
 def by_part(view: RunView) -> dict[str, list[PlanView]]:
@@ -85,10 +96,20 @@ def is_of_deleted(plan: PlanView, facts: RunFacts | None) -> bool:
     return made_at is not None and plan.planned.planned_at < made_at - _SLACK
 
 
-def _part(name: str, plans: Sequence[PlanView], facts: RunFacts | None, checker_url: Callable[[str], str]) -> PartShown:
+def _part(
+    name: str,
+    plans: Sequence[PlanView],
+    facts: RunFacts | None,
+    checker_url: Callable[[str], str],
+    since: Mapping[int, Mapping[Outcome | None, int]],
+) -> PartShown:
     first, last = plans[0].planned, plans[-1].planned
     several = len(plans) > 1
     funnel = sum_of([each.planned.funnel for each in plans])
+    failures = sum_of_failures(each.failures for each in plans)
+    became = Counter[Outcome | None]()
+    for each in plans:
+        became.update(since.get(each.badge_run_id, {}))
     return PartShown(
         account=first.account,
         occasion=first.occasion,
@@ -100,7 +121,8 @@ def _part(name: str, plans: Sequence[PlanView], facts: RunFacts | None, checker_
         of_deleted=any(is_of_deleted(each, facts) for each in plans),
         funnel=funnel,
         picture=picture(counts_of(funnel)),
-        failures=tuple(map(advice, sum_of_failures(each.failures for each in plans))),
+        failures=tuple(map(advice, failures)),
+        since=since_sentence(sum(each.customers for each in failures), became),
         waits=any(each.wait.undecided for each in plans),
         checker_url=checker_url(last.connection),
     )

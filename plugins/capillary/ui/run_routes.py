@@ -6,12 +6,14 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Final
 
 from fastapi import APIRouter, HTTPException, Query, Request, status
 from fastapi.responses import Response, StreamingResponse
 
+from capillary.engine.remedies import meaning_of
 from capillary.errors import CapillaryError
 from capillary.ledger.database import Transaction
 from capillary.ledger.run_page import Place, failed_customers_of
@@ -22,11 +24,13 @@ from capillary.ui.order_day import OrderImpossible
 from capillary.ui.orders import (
     Action,
     Choice,
+    NothingChosen,
     Order,
     assert_live,
     carry_out,
     choices,
     look_now,
+    new_ones,
     only_occasion,
     rest,
     retry,
@@ -34,6 +38,7 @@ from capillary.ui.orders import (
 from capillary.ui.reading import LedgerReader
 from capillary.ui.rendering import Addresses, PlaceDep, page, protect
 from capillary.ui.run_view import AT_BEGIN, FOR_ONE_OCCASION, Places, RunShown, shown_run
+from capillary.ui.since_words import since_of
 from capillary.ui.state_words import of_request
 
 ROUTER: Final = APIRouter()
@@ -57,7 +62,16 @@ async def run_page(request: Request, reader: ReaderDep, dag_id: str, run_id: str
     at = _places(after)
     shown = await _shown(request, reader, dag_id, run_id, at)
     renew_s = 0 if after else _RENEW_OVER_S if shown.facts is None or shown.facts.is_over else _RENEW_S
-    return page(request, "run.html", renew_s=renew_s, run=shown, after=at.customers, of_request=of_request)
+    return page(
+        request,
+        "run.html",
+        renew_s=renew_s,
+        run=shown,
+        after=at.customers,
+        of_request=of_request,
+        since_of=since_of,
+        meaning_of=meaning_of,
+    )
 
 
 @ROUTER.get("/runs/{dag_id}/{run_id}/failed.csv")
@@ -84,15 +98,18 @@ async def confirm(
     # Of several accounts or occasions nothing is ordered at once, so nothing is added up, either.
     one = action is Action.RETRY and len(shown.occasions) < 2
     kinds = choices(shown.left, take, shown.on_occasion) if one else ()
-    order, why = await asyncio.to_thread(_ordered, action, shown, kinds, reader)  # it asks Airflow's database
+    order, why, title = await asyncio.to_thread(_ordered, action, shown, kinds, reader)  # it asks Airflow's database
     address = Addresses.of(request)
     return page(
         request,
         "confirm.html",
+        title=title,
         run=shown,
         order=order,
         why=why,
         kinds=kinds,
+        checkers_words=shown.checkers_words,
+        new=new_ones(shown.left_now),
         body=json.dumps(order.body, indent=2) if order else "",
         post=address.airflow(*order.path) if order else "",
         then=f"{address.page('runs', dag_id)}/{{run}}" if order and order.makes_run else address.run(dag_id, run_id),
@@ -108,44 +125,62 @@ async def _shown(request: Request, reader: Reader, dag_id: str, run_id: str, at:
     return shown
 
 
-def _ordered(action: Action, shown: RunShown, kinds: Sequence[Choice], reader: Reader) -> tuple[Order | None, str]:
-    """Return the order, or why there is none. 403 for a reader who may not give it."""
+def _ordered(action: Action, shown: RunShown, kinds: Sequence[Choice], reader: Reader) -> tuple[Order | None, str, str]:
+    """Return the order, or why there is none, and the page's title. 403 for a reader who may not give it."""
     may = reader.may_clear(shown.dag_id) if action is Action.LOOK_NOW else reader.may_trigger(shown.dag_id)
     if not may:
         verb = "clear tasks" if action is Action.LOOK_NOW else "start runs"
         raise HTTPException(status.HTTP_403_FORBIDDEN, f"Airflow does not let you {verb} of {shown.dag_id}.")
     if shown.dag is None or shown.facts is None:
-        return None, "Airflow does not know this run, or its DAG is not a campaign's any more."
+        return None, "Airflow does not know this run, or its DAG is not a campaign's any more.", _REFUSED
     try:
         if action is not Action.LOOK_NOW:
             assert_live(shown.dag)
+            if shown.hindrances.refuses:
+                return None, " ".join(shown.hindrances.refuses), _REFUSED
         if action in FOR_ONE_OCCASION:
             only_occasion(shown.occasions)
         if action not in shown.actions:
-            return None, _NOT_NOW[action]
-        return _order(action, shown.dag, shown.facts, shown, kinds), ""
+            return None, _NOT_NOW[action], _REFUSED
+        return _order(action, shown.dag, shown.facts, shown, kinds), "", action.words
+    except NothingChosen as error:
+        return None, f"{error} {_NOT_BY_ITSELF}", action.words
     except OrderImpossible as error:
-        return None, str(error)
+        return None, str(error), _REFUSED
 
 
 def _order(action: Action, dag: CampaignDag, facts: RunFacts, shown: RunShown, kinds: Sequence[Choice]) -> Order:
     if action is Action.LOOK_NOW:
         return look_now(facts)
+    order = _submits(action, dag, facts, shown, kinds)
+    return replace(order, says=(*shown.hindrances.warns, *order.says))
+
+
+def _submits(action: Action, dag: CampaignDag, facts: RunFacts, shown: RunShown, kinds: Sequence[Choice]) -> Order:
     occasion = only_occasion(shown.occasions)
     if action is Action.RETRY:
-        return retry(dag, facts, occasion, kinds, shown.on_occasion)
+        return retry(dag, facts, occasion, kinds, shown.on_occasion, new_ones(shown.left_now))
     if action is Action.REST and shown.left_now is not None:
         return rest(dag, facts, occasion, shown.left_now)
-    if action is Action.CARRY_OUT and shown.report is not None and shown.report.planned:
-        return carry_out(dag, facts, occasion, shown.report.planned, shown.report.requests)
+    report = shown.report
+    if action is Action.CARRY_OUT and report is not None and report.planned:
+        of = report.planned + (report.left_over or 0) if report.canary else None
+        return carry_out(dag, facts, occasion, report.planned, report.requests, canary_of=of)
     raise OrderImpossible(_NOT_NOW[action])
 
 
+#: The title of a page on which nothing can be ordered.
+_REFUSED: Final = "Not now"
+#: Why a page may have no box ticked: it is a question, and no refusal.
+_NOT_BY_ITSELF: Final = (
+    "Tick it above, and press Choose these. What needs something else first is never ticked by itself: beside each box "
+    "stands what."
+)
 _NOT_NOW: Final = {
     Action.RETRY: "Nobody of this run is left to be retried: nobody failed, or they were asked for again since.",
     Action.REST: "The last run of the campaign on this occasion has left nobody, or a canary holds them back.",
     Action.CARRY_OUT: "This is not a dry run that would plan somebody.",
-    Action.LOOK_NOW: "This run does not wait for the checker any more.",
+    Action.LOOK_NOW: "Nothing of this run waits for the checker, or its task wait looks by itself at this moment.",
 }
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
+from airflow.utils.state import TaskInstanceState
+
+from capillary.api.request_workflow import RequestState
 from capillary.counted import counted
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
@@ -24,22 +27,28 @@ from capillary.ledger.run_page import (
     Place,
     RunView,
     failed_customers_of,
+    failed_customers_up_to,
     run,
 )
+from capillary.ledger.since_then import since_then
+from capillary.ledger.status import Outcome
 from capillary.ui.access import Reader
 from capillary.ui.airflow_facts import (
     EXTRACT,
     REPORT,
+    WAIT,
     CampaignDag,
     RunFacts,
     campaign_dags,
     deadlines,
     returned,
     run_facts,
+    task_state,
 )
 from capillary.ui.failed_tasks import FailedTask, failed_tasks
 from capillary.ui.funnel_picture import FunnelPicture, picture
 from capillary.ui.headline import Headline, headline
+from capillary.ui.hindrances import NONE, Hindrances, hindrances
 from capillary.ui.order_day import OrderImpossible
 from capillary.ui.orders import Action, assert_live, choices, only_occasion, retry
 from capillary.ui.other_dags import for_reader, told_to
@@ -63,6 +72,10 @@ class Places:
 
 
 AT_BEGIN: Final = Places()
+#: Of so many customers without the badge a page also counts what became since: it reads a row for each.
+_SINCE_AT_MOST: Final = 50_000
+#: Most different messages of checkers that a retry's page repeats.
+_WORDS_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +98,9 @@ class RunShown:
         on_occasion: those that a retry may take, whichever run on its occasion asked for them.
         left_now: what is left now of the customers that it left for a later run; None where it has planned nothing.
         failed: a page of the customers themselves.
+        failed_before: how many of them stand on the pages before.
         more: where the next page of them begins; None: there is none.
+        hindrances: what stands in the way of a run that submits.
         actions: what this reader may order.
         orders_say: what an order would come to, or why there is none, a sentence each.
         deadline: until when a human may decide; None where nothing waits, or nobody knows.
@@ -107,7 +122,9 @@ class RunShown:
     on_occasion: tuple[Retryable, ...]
     left_now: LeftNow | None
     failed: tuple[FailedCustomer, ...]
+    failed_before: int
     more: Place | None
+    hindrances: Hindrances
     actions: tuple[Action, ...]
     orders_say: tuple[str, ...]
     deadline: datetime | None
@@ -151,6 +168,16 @@ class RunShown:
         return tuple((part.name, part.checker_url) for part in waits)
 
     @property
+    def checkers_words(self) -> tuple[str, ...]:
+        """What the checkers wrote who rejected some of it, each once, the first few."""
+        if self.view is None:
+            return ()
+        rejected = (
+            each for line in self.view.requests for each in line.sightings if each.state == RequestState.REJECTED
+        )
+        return tuple(dict.fromkeys(each.checker_message for each in rejected if each.checker_message))[:_WORDS_SHOWN]
+
+    @property
     def occasion(self) -> str:
         """The occasion that it planned for, or counted for; empty where nobody knows."""
         return ", ".join(self.occasions)
@@ -188,7 +215,7 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
     """
     facts = run_facts(dag_id, run_id)
     dag = campaign_dags({dag_id}).get(dag_id)
-    known = ledger.look(partial(_of_ledger, dag_id=dag_id, run_id=run_id, at=at, dag_ids=reader.dag_ids))
+    known = ledger.look(partial(_of_ledger, dag_id=dag_id, run_id=run_id, at=at, dag_ids=reader.dag_ids, dag=dag))
     view = known.view
     told: Mapping[str, Any] | None = None
     plan = until = None
@@ -203,7 +230,9 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
     failed = _failed_task(reader, facts, known)
     dry = _is_dry(view, facts, report)
     occasions = _occasions(view) if view and not dry else (occasion,) if occasion else ()
-    actions = _actions(reader, dag, facts, report, known, dry=dry)
+    wanted = _actions(reader, dag, facts, report, known, dry=dry)
+    actions = tuple(each for each in wanted if each is Action.LOOK_NOW or not known.hindrances.refuses)
+    held_back = () if actions == wanted else known.hindrances.refuses
     counts = report.funnel if report and (view is None or dry) else {}
     return RunShown(
         dag_id=dag_id,
@@ -217,15 +246,17 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
         failed_task=failed,
         headline=headline(facts, view, told, failed),
         picture=picture(counts, dry_run=True) if counts else None,
-        parts=parts_of(view, facts, checker_url) if view else (),
+        parts=parts_of(view, facts, checker_url, known.since) if view else (),
         left=known.left,
         on_occasion=known.on_occasion,
         left_now=known.left_now,
         failed=known.failed,
+        failed_before=known.failed_before,
         more=known.more,
+        hindrances=known.hindrances,
         # What is ordered is for one occasion; why it is not offered of several is said.
         actions=tuple(each for each in actions if each not in FOR_ONE_OCCASION or len(occasions) < 2),
-        orders_say=tuple(_orders_say(reader, dag, facts, actions, occasions, known)),
+        orders_say=(*held_back, *_orders_say(reader, dag, facts, actions, occasions, known)),
         deadline=until,
     )
 
@@ -247,13 +278,23 @@ class _Known:
     on_occasion: tuple[Retryable, ...] = ()
     left_now: LeftNow | None = None
     failed: tuple[FailedCustomer, ...] = ()
+    failed_before: int = 0
+    since: Mapping[int, Mapping[Outcome | None, int]] = field(default_factory=dict)
     more: Place | None = None
+    hindrances: Hindrances = NONE
     campaigns: frozenset[str] = frozenset()
 
 
-def _of_ledger(tx: Transaction, *, dag_id: str, run_id: str, at: Places, dag_ids: frozenset[str]) -> _Known:
+def _of_ledger(
+    tx: Transaction, *, dag_id: str, run_id: str, at: Places, dag_ids: frozenset[str], dag: CampaignDag | None
+) -> _Known:
     view = run(tx, dag_id, run_id, after=at.requests, requests=REQUESTS_SHOWN)
-    known = _Known(view, campaigns=campaigns_of(tx, dag_ids))
+    accounts = frozenset(plan.planned.account for plan in view.plans) if view else frozenset[str]()
+    known = _Known(
+        view,
+        hindrances=NONE if dag is None else hindrances(tx, dag, accounts),
+        campaigns=campaigns_of(tx, dag_ids),
+    )
     if view is None:
         return known
     plans = {plan.badge_run_id for plan in view.plans}
@@ -262,9 +303,12 @@ def _of_ledger(tx: Transaction, *, dag_id: str, run_id: str, at: Places, dag_ids
         return known
     left = tuple(failure for each in outstanding(tx, of=plans) for failure in each.failures)
     failed = failed_customers_of(tx, dag_id, run_id, after=at.customers, limit=CUSTOMERS_SHOWN + 1)
+    few = sum(each.customers for each in view.failures) <= _SINCE_AT_MOST
     return replace(
         known,
         left=left,
+        failed_before=failed_customers_up_to(tx, dag_id, run_id, at.customers) if at.customers else 0,
+        since=since_then(tx, plans) if few else {},
         on_occasion=retryable(tx, plans) if left else (),
         failed=failed[:CUSTOMERS_SHOWN],
         more=failed[CUSTOMERS_SHOWN - 1].place if len(failed) > CUSTOMERS_SHOWN else None,
@@ -304,9 +348,9 @@ def _actions(
         return ()
     found = []
     if dry:  # what the ledger knows is of a deleted run with the same id
-        known = _Known(None)
-    if _waits(facts, known.view):
-        found += [Action.LOOK_NOW] if reader.may_clear(dag.dag_id) else []
+        known = replace(known, view=None, left=(), left_now=None)
+    if _may_look(facts, known.view) and reader.may_clear(dag.dag_id):
+        found.append(Action.LOOK_NOW)
     if dag.live and reader.may_trigger(dag.dag_id):
         found += [Action.RETRY] if known.left else []
         passed = facts.is_over and report is not None and report.passed
@@ -350,6 +394,19 @@ def _orders_say(
 FOR_ONE_OCCASION: Final = frozenset({Action.RETRY, Action.REST})
 #: Said of a retry that would take nobody as things are.
 _CHOOSE: Final = "Retry the failed: takes none of them by itself; choose the kinds on its page."
+
+
+#: `wait` sleeps in these states; in any other one it looks already, and a clear would break that off.
+_SLEEPS: Final = frozenset({TaskInstanceState.DEFERRED, TaskInstanceState.UP_FOR_RESCHEDULE})
+
+
+def _may_look(facts: RunFacts, view: RunView | None) -> bool:
+    """Return whether a look at once would tell more: a human has yet to decide, or the try of `wait` was cut short."""
+    if facts.is_over or view is None:
+        return False
+    state = task_state(facts.dag_id, facts.run_id, WAIT)
+    undecided = any(plan.wait.undecided for plan in view.plans)
+    return (undecided and state in _SLEEPS) or state == TaskInstanceState.UP_FOR_RETRY
 
 
 def _waits(facts: RunFacts | None, view: RunView | None) -> bool:

@@ -18,13 +18,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from capillary.errors import CapillaryError
-from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
-from capillary.ledger.stops import Scope, Stop, await_claims, connections_of, order_stop, resume
+from capillary.ledger.stops import Scope, Stop, await_claims, connections_of, in_force, order_stop, resume
 from capillary.ui.access import FromHereDep, LoggedAsSentDep, Reader, ReaderDep
 from capillary.ui.errors import LedgerSilent
+from capillary.ui.hindrances import platform_of
 from capillary.ui.reading import LedgerReader
 from capillary.ui.rendering import HEADERS, page
 
@@ -100,9 +99,17 @@ async def confirm_resume(
     account: Annotated[str, Query()],
     campaign: Annotated[str, Query()] = "",
 ) -> Response:
-    """Say what resuming does."""
+    """Say who has stopped it and why, and what resuming does."""
     await _assert_may_edit(reader, connection_id)
-    return page(request, "resume.html", scope=Scope(account, campaign), conn_id=connection_id)
+    scope = Scope(account, campaign)
+
+    def stopped(ledger: Ledger) -> Stop | None:
+        _assert_of(ledger, connection_id, account)
+        with ledger.read() as tx:
+            return next((each for each in in_force(tx) if each.scope == scope), None)
+
+    stop = await _asked(request, stopped, within_s=_WITHIN_S)
+    return page(request, "resume.html", scope=scope, stop=stop, conn_id=connection_id)
 
 
 @ROUTER.post(
@@ -117,9 +124,9 @@ async def stop_account(request: Request, reader: ReaderDep, connection_id: str, 
         _assert_of(ledger, connection_id, order.account)
         return order_stop(ledger, scope, by=_author(reader), reason=order.reason)
 
-    done = await _changed(request, work, within_s=_WITHIN_S)
+    done = await _asked(request, work, within_s=_WITHIN_S)
     try:
-        await _changed(request, lambda ledger: await_claims(ledger, scope), within_s=_CLAIMS_S)
+        await _asked(request, lambda ledger: await_claims(ledger, scope), within_s=_CLAIMS_S)
     except LedgerSilent:
         return _said(f"stopped {done}. A claim that began before is still open: its request may yet be sent.")
     return _said(f"stopped {done}")
@@ -136,7 +143,7 @@ async def resume_account(request: Request, reader: ReaderDep, connection_id: str
         _assert_of(ledger, connection_id, order.account)
         return resume(ledger, Scope(order.account, order.campaign), by=_author(reader))
 
-    released = await _changed(request, work, within_s=_WITHIN_S)
+    released = await _asked(request, work, within_s=_WITHIN_S)
     return _said("nothing was stopped" if released is None else f"resumed {released.scope}")
 
 
@@ -156,11 +163,8 @@ def _author(reader: Reader) -> str:
 
 def _assert_of(ledger: Ledger, conn_id: str, account: str) -> None:
     """Refuse an account that this connection does not lead to: the right to edit it says nothing of another (404)."""
-    try:
-        leads_to = CapillaryHook(conn_id).get_settings().account
-    except CapillaryError:
-        leads_to = None
-    if leads_to == account:
+    platform = platform_of(conn_id)
+    if platform is not None and platform.account == account:
         return
     with ledger.read() as tx:
         if conn_id in connections_of(tx, account):
@@ -171,8 +175,8 @@ def _assert_of(ledger: Ledger, conn_id: str, account: str) -> None:
     )
 
 
-async def _changed(request: Request, work: Callable[[Ledger], _T], *, within_s: float) -> _T:
-    """Change the ledger in a thread of the stops', whatever else is wrong with its schema.
+async def _asked(request: Request, work: Callable[[Ledger], _T], *, within_s: float) -> _T:
+    """Ask the ledger, or change it, in a thread of the stops', whatever else is wrong with its schema.
 
     Raises:
         LedgerSilent: it has not answered in time; it may do so later.

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import URL
 
+from capillary.api.settings import PlatformSettings
 from capillary.ledger.database import Ledger
 from capillary.ledger.settle import Ending
 from capillary.ledger.status import Outcome
@@ -73,6 +74,8 @@ class Airflow:
         self.told: dict[str, Any] = {}
         self.failed: FailedTask | None = None
         self.has_run = True
+        self.waits: str | None = "deferred"
+        self.platform: PlatformSettings | None = None
         self.app = pages(LedgerReader(lambda: url))
         self.app.dependency_overrides[reader] = Ada
 

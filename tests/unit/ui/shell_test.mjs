@@ -41,10 +41,14 @@ const root = { addEventListener() {}, querySelector: () => null, querySelectorAl
 const navigated = [];
 const view = new View(root, { scrolls: {}, navigate: (path) => navigated.push(path) });
 clearInterval(view.clock);
-const asked = links.map((link) => link.href);
 view.wire();
 said.wired = links.map((link) => link.href);
-for (const href of asked) {
+// What a person clicks is the address that the link has by now.
+for (const href of said.wired) {
+  if (href === null) {
+    said.shown.push([true, null]); // a link without an address is none, and nothing follows it
+    continue;
+  }
   let prevented = false;
   const before = navigated.length;
   view.follow({ target: { closest: () => ({ href, hasAttribute: () => false }) }, button: 0, preventDefault: () => (prevented = true) });

@@ -32,6 +32,8 @@ def customer(message: str | None) -> FailedCustomer:
         request_key="key",
         platform_request_ids="p-1",
         asked_again=True,
+        last_outcome=None,
+        last_code=None,
         place=Place(1, 7),
     )
 

@@ -72,13 +72,13 @@ async def test_the_list_of_customers_says_how_many_there_are(
     for request in requests[:-1]:
         settle_as(ledger, request.id, Outcome.FAILED)
     shown = await airflow.page("runs")
-    assert "9 on this page, of 27 customers without the badge" in shown
+    assert "1 to 9 of 27 customers without the badge" in shown
     assert "All so far as CSV" in shown, "the last request may fail, too"
-    for last in (False, True):
+    for first, last in ((10, False), (19, True)):
         following = re.search(r"#(\d+-\d+)", shown)
         assert following is not None
         shown = await airflow.page("runs", at=following[1])
-        assert "9 on this page, of 27 customers without the badge" in shown
+        assert f"{first} to {first + 8} of 27 customers without the badge" in shown
         assert ("The next customers" in shown) is not last
     settle_as(ledger, requests[-1].id, Outcome.ENROLLED)
     assert "All as CSV" in await airflow.page("runs")

@@ -16,7 +16,7 @@ from capillary.ledger.retryable import Retryable
 from capillary.ledger.status import Outcome
 from capillary.ui.airflow_facts import CampaignDag, RunFacts
 from capillary.ui.order_day import OrderImpossible
-from capillary.ui.orders import carry_out, choices, look_now, only_occasion, rest, retry
+from capillary.ui.orders import carry_out, choices, look_now, new_ones, only_occasion, rest, retry
 
 DAG = CampaignDag(
     dag_id="gold_tier",
@@ -259,3 +259,32 @@ def test_a_look_clears_wait_and_sends_nothing() -> None:
     order = look_now(RUN)
     assert order.path == ("api", "v2", "dags", "gold_tier", "clearTaskInstances")
     assert (order.body["task_ids"], order.body["dag_run_id"], order.makes_run) == (["wait"], "manual__1", False)
+    assert order.body["prevent_running_task"] is True, "a look that is under way is not broken off"
+    assert order.says[-1] == "Nothing is sent. The deadline stays as it is."
+
+
+def test_the_rest_says_how_many_requests_it_makes_and_a_canary_of_how_many_it_is_one() -> None:
+    dag = replace(DAG, customers_per_request=200)
+    assert rest(dag, RUN, "badge:a1", left(1_217)).says[-1] == (
+        "That makes 7 requests, as far as the query returns the same customers. The checker has to decide each of them."
+    )
+    assert (
+        rest(replace(dag, customer_cap=300), RUN, "badge:a1", left(1_217))
+        .says[-1]
+        .startswith("That makes 2 requests of at most 300 customers, as far as")
+    )
+    assert rest(DAG, RUN, "badge:a1", left(1_217)).says[-1] == "The checker has to decide its requests."
+    says = carry_out(DAG, RUN, "badge:a1", planned=10, requests=1, canary_of=1_227).says
+    assert says[1] == (
+        "It is a canary: 10 of 1,227 customers. The other 1,217 are left for the next run, once a human has approved "
+        "it and somebody was enrolled."
+    )
+    assert not any("canary" in each for each in carry_out(DAG, RUN, "", planned=10, requests=1, canary_of=10).says)
+
+
+def test_a_retry_says_how_many_new_customers_come_along() -> None:
+    order = retry(DAG, RUN, "x", choices((PASSES,), None), of_run(PASSES), new_ones(left(1_217)))
+    assert order.says[2] == (
+        "Whoever of the query was never asked for comes along, as in every run: 1,217 are known, left by the last "
+        "run of the campaign. A dry run counts those that the query has found since."
+    )

@@ -11,6 +11,7 @@ from sqlalchemy import delete, update
 from capillary.ledger.attention import Kind, Matter
 from capillary.ledger.database import Ledger
 from capillary.ledger.reports import FailureCount
+from capillary.ledger.request_rows import Seen, record_sighting
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.status import Outcome
@@ -28,9 +29,10 @@ async def test_a_retry_says_whose_the_customers_are(ledger: Ledger, airflow: Air
     said = "lans up to 6 customers again, in a new run of spring: 2 of this run, and 4 of other runs on its occasion"
     assert f"P{said}" in await airflow.page("confirm/retry")
     assert f"Retry the failed: p{said}" in await airflow.page("runs")
-    assert "2 customers failed, code 500</b>, and 4 of other runs on the occasion:" in await airflow.page(
-        "confirm/retry"
-    )
+    shown = await airflow.page("confirm/retry")
+    assert "2 customers failed, code 500</b>, and <b>4 of other runs</b> on the occasion, who come along:" in shown
+    assert "A retry takes those of other runs, too: it cannot be narrowed to this run." in shown
+    assert shown.count("comes along, as in every run: none is known now. A dry run counts those") == 1
 
 
 async def test_nothing_is_offered_of_a_campaign_that_is_not_live(ledger: Ledger, airflow: Airflow) -> None:
@@ -51,6 +53,22 @@ async def test_a_code_that_the_form_refuses_is_not_preselected_and_said(ledger: 
     assert 'value="failed:-5">' in shown
     assert "The trigger form takes no code below 1" in shown
     assert "Choose at least one kind" in shown
+
+
+async def test_a_page_without_a_ticked_box_asks_and_does_not_refuse(ledger: Ledger, airflow: Airflow) -> None:
+    """What only a person may ask for again is not ticked: the checker's own words stand beside its box."""
+    (request,) = requests_of(ledger, plan(ledger, range(1, 4), run("first", **TEN)))
+    send(ledger, request.id)
+    words = Seen("p-1", "rejected", decided=True, auto_approved=False, checker_message="Not <b>these</b>.")
+    with ledger.write() as tx:
+        record_sighting(tx, request.id, words)
+        endings = dict.fromkeys(range(1, 4), Ending(Outcome.REJECTED))
+        assert settle(tx, request.id, sightings_read=["p-1"], endings=endings)
+    shown = await airflow.page("confirm/retry")
+    assert '<h1 tabindex="-1">Retry the failed</h1>' in shown
+    assert "Not now" not in shown
+    assert "Choose at least one kind of failure. Tick it above, and press Choose these." in shown
+    assert "“Not <b>these</b>.”" in shown, "unescaped by the test: the page itself escapes it"
 
 
 async def test_mapped_tasks_of_one_occasion_are_one_line_and_of_several_are_refused(

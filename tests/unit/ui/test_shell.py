@@ -30,6 +30,14 @@ LINKS: dict[str, tuple[str | None, str | None]] = {
         "https://airflow.example/plugin/badges/customer#7",
         "/plugin/badges/customer#7",
     ),
+    "https://airflow.example/capillary/runs/gold_tier/r1#4-1000042": (
+        "https://airflow.example/dags/gold_tier/runs/r1/plugin/badges_run#4-1000042",
+        "/dags/gold_tier/runs/r1/plugin/badges_run#4-1000042",
+    ),
+    "https://airflow.example/capillary/confirm/retry/gold_tier/r1?take=-&take=failed%3A500": (
+        "https://airflow.example/plugin/badges/confirm/retry/gold_tier/r1?take=-&take=failed%3A500",
+        "/plugin/badges/confirm/retry/gold_tier/r1?take=-&take=failed%3A500",
+    ),
     "https://checker.example/queue": ("https://checker.example/queue", None),
     "javascript:alert(1)": (None, None),
     "data:text/html,x": (None, None),

@@ -27,13 +27,20 @@ function withinAirflow(href) {
     const rest = url.pathname.slice(HERE.pathname.length);
     if (rest.startsWith("static/") || rest.endsWith(".csv")) return null;
     const run = RUN.exec(rest);
+    // Airflow's own header of a run leaves a phone no room for a tab: there the page stands alone.
+    if (run && isNarrow()) return null;
     if (run) return `/dags/${run[1]}/runs/${run[2]}${TAB}${url.search}${url.hash}`;
     return `${PAGE}${rest === "badges" ? "" : `/${rest}`}${url.search}${url.hash}`;
   }
   if (!url.href.startsWith(AIRFLOW.href)) return null;
   const rest = url.pathname.slice(AIRFLOW.pathname.length);
   // "//host" would be another host for whoever opens it.
-  return /^(\/|(api|auth|ui)\/)/.test(rest) ? null : `/${rest}${url.search}`;
+  return /^(\/|(api|auth|ui)\/)/.test(rest) ? null : `/${rest}${url.search}${url.hash}`;
+}
+
+/** Whether the window is as narrow as the style sheet's phone. */
+function isNarrow() {
+  return globalThis.matchMedia?.("(max-width: 48rem)").matches ?? false;
 }
 
 /** The address of a place in Airflow's UI. "./" before it: a colon or a slash in it is no scheme and no host. */
@@ -77,8 +84,13 @@ class View {
     this.onClick = (event) => this.follow(event);
     this.onSubmit = (event) => this.send(event);
     this.onZone = () => this.tellTimes();
+    this.onChange = () => this.weigh();
+    this.leaves = false;
+    this.sends = false;
     root.addEventListener("click", this.onClick);
     root.addEventListener("submit", this.onSubmit);
+    root.addEventListener("input", this.onChange);
+    root.addEventListener("change", this.onChange);
     globalThis.addEventListener("storage", this.onZone);
     globalThis.addEventListener("local-storage", this.onZone);
     this.clock = setInterval(() => this.tick(), 1000);
@@ -90,6 +102,8 @@ class View {
     this.asked += 1;
     this.root.removeEventListener("click", this.onClick);
     this.root.removeEventListener("submit", this.onSubmit);
+    this.root.removeEventListener("input", this.onChange);
+    this.root.removeEventListener("change", this.onChange);
     globalThis.removeEventListener("storage", this.onZone);
     globalThis.removeEventListener("local-storage", this.onZone);
   }
@@ -104,6 +118,8 @@ class View {
     const here = () => this.show(placeOfTheBar());
     globalThis.addEventListener("hashchange", here);
     globalThis.addEventListener("popstate", here);
+    // The browser keeps what was ticked before *Back*, or the whole page as it was left.
+    globalThis.addEventListener("pageshow", (event) => (event.persisted ? here() : this.weigh()));
     this.address = placeOfTheBar();
     if (this.address.includes("#")) this.show(this.address);
   }
@@ -111,21 +127,16 @@ class View {
   async show(address, { renewal = false } = {}) {
     const asked = (this.asked += 1);
     const slow = renewal ? 0 : setTimeout(() => this.main()?.setAttribute("aria-busy", "true"), SLOW_MS);
-    let reply;
-    try {
-      const url = new URL(address);
-      const headers = { Accept: "text/html", ...(url.hash ? { [PLACE]: url.hash.slice(1) } : {}) };
-      url.hash = "";
-      reply = await fetch(url, { headers, credentials: "same-origin", cache: "no-store" });
-    } catch {
-      reply = null;
+    if (!renewal) {
+      this.leaves = true;
+      this.renewAt = Infinity; // the page that goes away must not come back
     }
+    this.weigh();
+    const reply = await fetched(address);
     clearTimeout(slow);
     if (asked !== this.asked) return;
     if (reply?.status === 401) {
-      const login = new URL("api/v2/auth/login", AIRFLOW);
-      login.searchParams.set("next", split(location.href)[0]);
-      location.replace(login.href);
+      logIn();
       return;
     }
     const etag = reply?.headers.get("etag") ?? null;
@@ -137,13 +148,13 @@ class View {
     const text = reply === null ? "" : await reply.text();
     if (asked !== this.asked) return;
     this.stale(false);
-    if (renewal && etag !== null && etag === this.etag) {
+    if (renewal && ((etag !== null && etag === this.etag) || this.isWritten())) {
       this.plan();
       return;
     }
     this.etag = etag;
     this.address = address;
-    this.put(new DOMParser().parseFromString(text, "text/html").querySelector("main.page") ?? away(), renewal);
+    this.put(read(text) ?? away(), renewal);
   }
 
   put(main, renewal) {
@@ -154,6 +165,7 @@ class View {
     const fresh = document.importNode(main, true);
     if (before) before.replaceWith(fresh);
     else this.root.append(fresh);
+    if (!renewal) this.leaves = this.sends = false;
     this.wire();
     if (renewal) {
       for (const each of this.root.querySelectorAll("details[id]")) each.open = each.open || open.has(each.id);
@@ -183,7 +195,25 @@ class View {
       }
     }
     this.tellTimes();
+    this.weigh();
     this.plan();
+  }
+
+  /** Lets a form be sent or not: what a page says will happen is true of its boxes as they were when it was drawn. */
+  weigh() {
+    const changed = this.isRedrawn();
+    for (const form of this.root.querySelectorAll("form[data-post]")) {
+      form.querySelector("button[type=submit]").disabled = changed || this.leaves || this.sends;
+      const said = form.querySelector("[data-changed]");
+      if (said) said.hidden = !changed;
+      const scriptless = form.querySelector("[data-scriptless]");
+      if (scriptless) scriptless.hidden = true;
+    }
+  }
+
+  /** Whether the boxes that decide what a page says are not as they were when it was drawn. */
+  isRedrawn() {
+    return [...this.root.querySelectorAll("form[data-redraws] input")].some(isChanged);
   }
 
   plan() {
@@ -200,7 +230,7 @@ class View {
 
   /** Whether somebody is writing: what they write must stay. */
   isWritten() {
-    const typed = [...this.root.querySelectorAll("input, textarea")].some((each) => each.value !== each.defaultValue);
+    const typed = [...this.root.querySelectorAll("input, textarea")].some(isChanged);
     return typed || ["INPUT", "TEXTAREA"].includes(this.focused()?.tagName);
   }
 
@@ -264,19 +294,54 @@ class View {
       return;
     }
     event.preventDefault();
-    const button = form.querySelector("button[type=submit]");
+    this.weigh(); // a browser may have ticked a box without a word
+    if (form.querySelector("button[type=submit]").disabled) return;
     const said = form.querySelector("[role=alert]");
-    button.disabled = true;
     said.textContent = "";
+    this.sends = true;
+    this.weigh();
     try {
+      if (form.hasAttribute("data-recheck") && !(await this.isAsDrawn(form))) return;
+      if (this.isRedrawn()) throw new Error("Nothing was sent: the boxes were changed meanwhile.");
+      const turnsOn = form.querySelector("input[data-unpause]:checked")?.dataset.unpause;
       const answer = await post(form);
       // As Airflow writes a run's id into an address, and knows its tabs by it.
       const run = encodeURIComponent(answer.dag_run_id ?? "").replaceAll("%3A", ":").replaceAll("%2B", "+");
+      if (turnsOn) await unpause(turnsOn, answer.dag_run_id);
       this.go(form.dataset.then.replace("{run}", run));
     } catch (error) {
       said.textContent = error.message;
-      button.disabled = false;
+      this.sends = error.done === true;
+      this.weigh();
     }
+  }
+
+  /** Whether the server would still draw this form so; where not, its new page is put in place of this one. */
+  async isAsDrawn(form) {
+    const asked = this.asked;
+    const reply = await fetched(this.address);
+    const text = reply === null ? "" : await reply.text();
+    if (asked !== this.asked) return false; // another page is on its way
+    if (reply?.status === 401) {
+      logIn();
+      return false;
+    }
+    const now = reply === null || reply.status >= 500 ? null : read(text);
+    if (now === null) throw new Error("Airflow cannot say now whether this still holds. Nothing was sent.");
+    if (order(now) === order(this.main())) return true;
+    const written = new Map([...form.querySelectorAll("[id][data-into]")].map((each) => [each.id, each.value]));
+    this.etag = reply.headers.get("etag");
+    this.put(now, false);
+    for (const [id, value] of written) {
+      const field = this.root.getElementById?.(id);
+      if (field) field.value = value;
+    }
+    const warning = document.createElement("div");
+    warning.className = "notice warn";
+    warning.setAttribute("role", "alert");
+    warning.textContent = "Nothing was sent: things have changed since this page was drawn. This is how they stand now.";
+    this.main().querySelector(".top")?.after(warning);
+    return false;
   }
 
   go(href) {
@@ -299,9 +364,52 @@ async function post(form) {
       names.reduce((inner, name) => (inner[name] ??= {}), body)[last] = value;
     }
   }
-  const first = form.querySelector("input[data-unpause]:checked");
-  if (first) await call("PATCH", first.dataset.unpause, { is_paused: false });
   return call("POST", form.dataset.post, body);
+}
+
+/** Turns the DAG of a run on that is made by now: a refused order must not leave it on. */
+async function unpause(address, run) {
+  try {
+    await call("PATCH", address, { is_paused: false });
+  } catch (error) {
+    const said = new Error(`The run ${run} is made, and waits: its DAG could not be turned on. ${error.message}`);
+    throw Object.assign(said, { done: true });
+  }
+}
+
+/** What a page would order, and what it says of it, as one text. */
+function order(main) {
+  const form = main.querySelector("form[data-post]");
+  if (form === null) return null;
+  const says = form.querySelector("[data-says]")?.textContent ?? "";
+  return JSON.stringify([form.dataset.post, form.dataset.body, form.dataset.then, says.replace(/\s+/g, " ")]);
+}
+
+/** Whether a field is not as it was drawn. */
+function isChanged(field) {
+  return field.type === "checkbox" ? field.checked !== field.defaultChecked : field.value !== field.defaultValue;
+}
+
+/** The answer of a page's server; null: there is none. */
+async function fetched(address) {
+  try {
+    const url = new URL(address);
+    const headers = { Accept: "text/html", ...(url.hash ? { [PLACE]: url.hash.slice(1) } : {}) };
+    url.hash = "";
+    return await fetch(url, { headers, credentials: "same-origin", cache: "no-store" });
+  } catch {
+    return null;
+  }
+}
+
+function read(text) {
+  return new DOMParser().parseFromString(text, "text/html").querySelector("main.page");
+}
+
+function logIn() {
+  const login = new URL("api/v2/auth/login", AIRFLOW);
+  login.searchParams.set("next", split(location.href)[0]);
+  location.replace(login.href);
 }
 
 async function call(method, address, body) {
@@ -399,6 +507,9 @@ function Badges({ dagId, runId }) {
   useEffect(() => {
     if (hash) navigate({ pathname, search }, { replace: true, state: { ...state, badgePlace: hash.slice(1) } });
   }, [hash]);
+  useEffect(() => {
+    if (runId && isNarrow()) location.replace(address);
+  }, []);
   useEffect(() => {
     const root = holder.current.shadowRoot ?? holder.current.attachShadow({ mode: "open" });
     root.replaceChildren();
