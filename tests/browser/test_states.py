@@ -25,7 +25,7 @@ from sqlalchemy import update
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
 from capillary.ledger.schema import badge_run
-from capillary.ui import badges_view, hindrances, run_view
+from capillary.ui import badges_view, hindrances, matters_view, run_view
 from capillary.ui.access import NothingToSee, reader
 from capillary.ui.airflow_facts import REPORT
 from capillary.ui.app import pages
@@ -108,6 +108,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) 
             patch.setattr(view, "campaign_dags", lambda _ids: {"spring": airflow.dag})
             patch.setattr(view, "returned", lambda runs, task, *_: airflow.returned(runs, task) if runs else {})
             patch.setattr(view, "deadlines", lambda _runs: {})
+        for view in (run_view, matters_view):
             patch.setattr(view, "checker_url", lambda _conn: "http://checker.example/")
         patch.setattr(run_view, "run_facts", facts)
         patch.setattr(run_view, "task_state", lambda *_: airflow.waits)

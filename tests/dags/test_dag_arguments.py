@@ -175,7 +175,7 @@ def test_a_default_that_no_task_takes_is_refused(name: str, near: str) -> None:
 
 def test_an_end_before_the_start_is_refused() -> None:
     for start, end in ((DAY, DAY - timedelta(days=1)), (DAY.replace(tzinfo=None), DAY - timedelta(days=2))):
-        with pytest.raises(CampaignInvalid, match=r"end_date: .* lies before start_date"):
+        with pytest.raises(CampaignInvalid, match=r"end_date: .* is before start_date"):
             BadgeCampaign(**GOOD, dag_args={"start_date": start, "end_date": end})
     BadgeCampaign(**GOOD, dag_args={"start_date": DAY, "end_date": DAY})
 

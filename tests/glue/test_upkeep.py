@@ -74,7 +74,7 @@ def test_one_account_that_fails_is_named(place: Place) -> None:
     IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
     place.platform(organisation_id="7")
     with pytest.raises(
-        AirflowException, match=r"/100458: WrongAccount: connection 'capillary' leads to .*/7 by now.*point it back"
+        AirflowException, match=r"/100458: WrongAccount: connection 'capillary' now leads to .*/7, .*point it back"
     ):
         keep(place)
 

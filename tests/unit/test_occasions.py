@@ -160,7 +160,7 @@ def test_a_name_of_ones_own_is_taken_as_it_is(name: str) -> None:
     ],
 )
 def test_a_name_that_could_be_taken_for_a_badges_shared_occasion_is_refused(name: str) -> None:
-    with pytest.raises(OccasionInvalid, match="the name of the occasion that all campaigns of a badge share"):
+    with pytest.raises(OccasionInvalid, match="names the occasion that campaigns of a badge share"):
         own_name(name)
 
 

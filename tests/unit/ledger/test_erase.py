@@ -126,7 +126,7 @@ def test_a_customer_of_a_request_that_is_not_settled_is_refused_and_nothing_is_e
         if status == "waiting":
             see(ledger, again, "p-2")
     before = snapshot(ledger)
-    with pytest.raises(ErasureRefused, match="stands in 1 request not settled, and"):
+    with pytest.raises(ErasureRefused, match="the customer is in 1 request not settled, and"):
         erased(ledger)
     assert snapshot(ledger) == before
 

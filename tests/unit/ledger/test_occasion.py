@@ -240,9 +240,9 @@ def test_another_badge_has_another_shared_occasion_and_cannot_name_this_one(ledg
     plan(ledger, [1], of("gold"))
     other = replace(SPEC, badge_id="0" * 24)
     assert plan(ledger, [1], replace(of("other"), spec=other, occasion=occasion_of_badge("0" * 24))).planned == 1
-    with pytest.raises(OccasionTaken, match="the shared one of another badge"):
+    with pytest.raises(OccasionTaken, match="is the shared occasion of another badge"):
         plan(ledger, [2], replace(of("third"), spec=other))
-    with pytest.raises(OccasionTaken, match="the shared one of another badge"):
+    with pytest.raises(OccasionTaken, match="is the shared occasion of another badge"):
         plan(ledger, [2], replace(of("fourth"), occasion="badge:gold"))
 
 
