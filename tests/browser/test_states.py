@@ -25,7 +25,7 @@ from sqlalchemy import update
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
 from capillary.ledger.schema import badge_run
-from capillary.ui import badges_view, hindrances, matters_view, run_view
+from capillary.ui import badges_view, failed_runs, hindrances, import_errors, matters_view, run_view
 from capillary.ui.access import NothingToSee, reader
 from capillary.ui.airflow_facts import REPORT
 from capillary.ui.app import pages
@@ -115,6 +115,11 @@ def places(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) 
         patch.setattr(hindrances, "platform_of", lambda _conn: None)
         patch.setattr(run_view, "REQUESTS_SHOWN", 5)
         patch.setattr(badges_view, "last_runs", lambda _ids: {"spring": FACTS})
+        patch.setattr(badges_view, "states_of", lambda runs: dict.fromkeys(runs, "success"))
+        patch.setattr(failed_runs, "recent_runs", lambda _ids: {"spring": [FACTS]})
+        patch.setattr(failed_runs, "failed_tasks", airflow.failed_tasks)
+        patch.setattr(failed_runs, "returned", lambda runs, task, *_: airflow.returned(runs, task))
+        patch.setattr(import_errors, "broken_files", lambda _reader: ())
         whole = FastAPI()
         whole.mount("/capillary", airflow.app)
         for name, error in (("nobody", HTTPException(401, "Not authenticated")), ("nothing", NothingToSee())):
