@@ -215,7 +215,7 @@ def test_a_creation_that_fails_leaves_nothing_behind(empty_url: URL) -> None:
     with Ledger(empty_url, new=True) as ledger:
         with ledger.write() as tx:
             tx.conn.execute(text("CREATE TABLE badge_scan (account VARCHAR(1))"))
-        with pytest.raises(LedgerRefused, match="another table (has|under) the name of one of the ledger's"):
+        with pytest.raises(LedgerRefused, match=r"another table (has|under) the name of one of the ledger's"):
             create(ledger.engine)
         with ledger.read() as tx:
             assert inspect(tx.conn).get_table_names() == ["badge_scan"]
