@@ -121,9 +121,11 @@ def _incidents(cluster: Cluster, running: pods.Pods, clock: _Clock) -> Short:
     clock.done("campaigns loaded and unpaused")
 
     worker = _mid_submit(cluster, KILLED, _KILL_ANSWER_S)
+    # Whoever reads the list just then sees those that have arrived; the next ones are sent after their answers.
+    cluster.until(lambda: _in_doubt(cluster) > 0, f"requests of {KILLED.name} are on their way")
+    in_doubt = _in_doubt(cluster)
     worker.container.kill()
     killed_at = datetime.now(UTC)
-    in_doubt = _in_doubt(cluster)
     clock.done(f"{worker.container.name} killed in mid-submit")
 
     # Long before the lost task is tried again, and before any pod: what begins while the server is away ends at once.
