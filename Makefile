@@ -44,12 +44,15 @@ run: $(VENV)/installed ## Run one campaign through real Airflow, from extract to
 up: $(VENV)/installed ## Keep Airflow's UI and the sandbox's checker page running until Ctrl-C
 	@$(BIN)/python -m local_airflow up
 
+# One more than there are cores: many tests wait, for a process, a browser or a timeout.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+
 test: $(VENV)/installed-dev ## Check lint, format, types and spelling, and run the tests
 	@echo '== ruff check' && $(BIN)/ruff check --quiet .
 	@echo '== ruff format --check' && $(BIN)/ruff format --quiet --check .
 	@echo '== mypy' && $(BIN)/mypy --no-error-summary .
 	@echo '== codespell' && $(BIN)/codespell
-	@echo '== pytest' && $(BIN)/pytest -q -n auto --dist worksteal
+	@echo '== pytest' && $(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 
 newest: $(VENV)/newest/installed ## Run the unit tests on SQLAlchemy 2.1, in an environment of their own: NEWEST="tests/unit/ledger -x"
 	@$(VENV)/newest/bin/pytest -q -n auto --dist worksteal $(or $(NEWEST),tests/unit)
