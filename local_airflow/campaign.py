@@ -199,9 +199,8 @@ def ledger_counting(url: URL | str) -> Counting:
 
     def count(dag_id: str, run_id: str) -> RunProgress:
         nonlocal known
-        with suppress(
-            SQLAlchemyError, TransientError
-        ):  # a busy ledger is asked again at the next look: this only shows
+        # A busy ledger is asked again at the next look: this only shows.
+        with suppress(SQLAlchemyError, TransientError):
             known = run_progress(url, dag_id, run_id) or RunProgress()
         return known
 

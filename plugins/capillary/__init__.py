@@ -9,6 +9,7 @@ The modules beside them, in reading order. Of no room, imported by all:
 
 - ``errors``: may it be tried again?
 - ``counted``: numbers with what they count
+- ``missing_value``: texts that a template makes of a missing value
 - ``visible_text``: characters that nobody sees
 - ``zone_names``: time zones that mean another one on each machine
 - ``wrong_fields``: one line for each wrong field
@@ -20,7 +21,6 @@ What Airflow imports:
 - ``failure_reason``: why a task failed, for the pages
 - ``airflow_errors``: errors of these modules, and all errors in Airflow's terms
 - ``arguments``: what operators take
-- ``missing_value``: texts that a template makes of a missing value
 - ``default_args``: misspelt names in them
 - ``checked_operator``: arguments are checked before anything is written
 - ``plan_reference``: what one task hands to the next

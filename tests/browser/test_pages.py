@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from tests.browser.running_airflow import RunningAirflow, running_airflow, until
 from tests.browser.screen import Screen, window
+from tests.chromium import needs_chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="there is no Chromium: apt-get install chromium"
-)
+pytestmark = needs_chromium
 #: Why the checker of this day says no.
 WORDS = "Not this <b>store</b>'s customers."
 
@@ -30,15 +27,6 @@ WORDS = "Not this <b>store</b>'s customers."
 def airflow() -> Iterator[RunningAirflow]:
     with running_airflow() as airflow:
         yield airflow
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert CHROMIUM is not None, "there is no Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def picture(name: str) -> Path | None:

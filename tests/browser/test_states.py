@@ -6,7 +6,7 @@ A run of two accounts, one whose id was used before, long lists, a retry on a sh
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -19,25 +19,23 @@ from typing import Any, Final
 import pytest
 import uvicorn
 from fastapi import FastAPI, HTTPException
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect
 from sqlalchemy import update
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
 from capillary.ledger.schema import badge_run
-from capillary.ui import badges_view, failed_runs, hindrances, import_errors, matters_view, run_view
+from capillary.ui import badges_view, failed_runs, import_errors, matters_view, run_view
 from capillary.ui.access import NothingToSee, reader
 from capillary.ui.airflow_facts import REPORT
 from capillary.ui.app import pages
 from local_airflow.ports import LOOPBACK, free_port
 from tests.browser.screen import Theme, window
+from tests.chromium import needs_chromium
 from tests.unit.ledger.orders import SPEC, plan, requests_of, run, see, send
 from tests.unit.ui.run_pages import FACTS, PASSED, TEN, Airflow, Una, ended
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="there is no Chromium: apt-get install chromium"
-)
+pytestmark = needs_chromium
 WINDOWS: Final[tuple[tuple[int, Theme], ...]] = ((1280, "light"), (1024, "dark"), (390, "light"))
 OTHER: Final = "an.other.platform.example/9000000042"
 #: Page, what stands behind its #, and what it says where it is drawn.
@@ -112,7 +110,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) 
             patch.setattr(view, "checker_url", lambda _conn: "http://checker.example/")
         patch.setattr(run_view, "run_facts", facts)
         patch.setattr(run_view, "task_state", lambda *_: airflow.waits)
-        patch.setattr(hindrances, "platform_of", lambda _conn: None)
+        patch.setattr(run_view, "platform_of", lambda _conn: None)
         patch.setattr(run_view, "REQUESTS_SHOWN", 5)
         patch.setattr(badges_view, "last_runs", lambda _ids: {"spring": FACTS})
         patch.setattr(badges_view, "states_of", lambda runs: dict.fromkeys(runs, "success"))
@@ -156,15 +154,6 @@ def served(app: FastAPI) -> Iterator[str]:
         thread.join(timeout=10)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert CHROMIUM is not None, "there is no Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_fits_and_keeps_nobody_out(places: tuple[str, int], browser: Browser, name: str) -> None:
     url, fifth = places
@@ -188,11 +177,15 @@ def test_the_next_requests_and_the_first_ones_are_reached_by_their_buttons(
 ) -> None:
     with window(browser, places[0], None) as screen:
         screen.open("/capillary/runs/spring/long")
-        for said in ("here 1 to 5", "here 6 to 10", "here 11 to 15"):
-            screen.says(said, limit_s=20)
-            screen.press("The next requests")
-        screen.says("here 16 to 20", limit_s=20)
-        screen.press("The first requests")
-        screen.says("here 1 to 5", limit_s=20)
+        shown = []
+        for press in ("The next requests", "The next requests", "The next requests", "The first requests", ""):
+            screen.says("24 requests, here", limit_s=20)
+            shown.append(screen.main.get_by_text(re.compile("24 requests, here")).inner_text())
+            if press:
+                screen.press(press)
+                expect(screen.main).not_to_contain_text(shown[-1], timeout=20_000)
         screen.page.go_back()
-        screen.says("here 16 to 20", limit_s=20)
+        expect(screen.main).not_to_contain_text(shown[-1], timeout=20_000)
+        shown.append(screen.main.get_by_text(re.compile("24 requests, here")).inner_text())
+    ranges = [found for each in shown for found in re.findall("here ([0-9]+ to [0-9]+)", each)]
+    assert ranges == ["1 to 5", "6 to 10", "11 to 15", "16 to 20", "1 to 5", "16 to 20"]

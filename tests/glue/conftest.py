@@ -22,10 +22,12 @@ from capillary.engine.runtime import Runtime
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
 from capillary.ledger.schema import badge_enrolment, badge_pace, badge_request, metadata
+from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from sandbox.badges import GOLD_CIRCLE
 from sandbox.server import RunningSandbox, running_sandbox
 from sandbox.settings import SandboxSettings
 from tests.postgresql import ServerMissing, running_server
+from tests.second_migration import SecondRelease
 
 Check = Callable[..., tuple[int, list[str], str]]
 #: A line of Airflow's log.
@@ -177,6 +179,21 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(wiring, "runtime_of", runtime)
     monkeypatch.setattr(base_operator, "runtime_of", runtime)
+
+
+@pytest.fixture
+def release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SecondRelease:
+    """Installs a release with one more migration, and that of now."""
+    made = tmp_path / "second"
+    made.mkdir()
+    return SecondRelease(monkeypatch, made)
+
+
+@pytest.fixture
+def submitted(place: Place) -> dict[str, Any]:
+    """Three requests with the checker, as `submit` hands them on."""
+    plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context(task_id="extract"))
+    return IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context(task_id="submit"))
 
 
 @pytest.fixture

@@ -33,13 +33,6 @@ from tests.glue.conftest import BADGE, SQL, Place
 
 
 @pytest.fixture
-def submitted(place: Place) -> dict[str, Any]:
-    """Three requests with the checker."""
-    plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context(task_id="extract"))
-    return IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context(task_id="submit"))
-
-
-@pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No quiet time, and polls without a pause to speak of."""
     monkeypatch.setattr(polling, "QUIET_S", 0.01)

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,20 +24,6 @@ from capillary.triggers import BadgeRequestTrigger
 from capillary.upkeep import BadgeUpkeepOperator, MigrateLedgerOperator
 from tests.glue.conftest import BADGE, SQL, Place
 from tests.second_migration import SECOND, SecondRelease
-
-
-@pytest.fixture
-def release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SecondRelease:
-    folder = tmp_path / "second"
-    folder.mkdir()
-    return SecondRelease(monkeypatch, folder)
-
-
-@pytest.fixture
-def submitted(place: Place) -> dict[str, Any]:
-    """Three requests with the checker."""
-    plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context())
-    return IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from capillary.engine import polling
 from capillary.operators import PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import DEADLINE, BadgeRequestSensor
 from tests.glue.conftest import BADGE, SQL, Place
-from tests.glue.test_sensors import deferred, fire, quick, sensor, submitted
+from tests.glue.test_sensors import deferred, fire, quick, sensor
 
-__all__ = ["quick", "submitted"]
+__all__ = ["quick"]
 
 
 class Said(list[str]):

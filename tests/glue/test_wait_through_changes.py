@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,28 +17,13 @@ from airflow.sdk.serde import deserialize, serialize
 
 from capillary.ledger.moved import Moved, Target, mark_moved
 from capillary.ledger_changes import LONGEST
-from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from capillary.triggers import BadgeRequestTrigger
 from capillary.upkeep import MigrateLedgerOperator
-from tests.glue.conftest import BADGE, SQL, Place
+from tests.glue.conftest import Place
 from tests.second_migration import SECOND, SecondRelease
 
 Change = Callable[[], None]
-
-
-@pytest.fixture
-def release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SecondRelease:
-    folder = tmp_path / "second"
-    folder.mkdir()
-    return SecondRelease(monkeypatch, folder)
-
-
-@pytest.fixture
-def submitted(place: Place) -> dict[str, Any]:
-    """Three requests with the checker."""
-    plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context())
-    return IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
 
 
 @pytest.fixture(params=["newer ledger", "newer code", "moved ledger"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -18,12 +16,10 @@ import pytest
 from sandbox import checker
 from sandbox.server import RunningSandbox, running_sandbox
 from sandbox.settings import SandboxSettings
+from tests.chromium import CHROMIUM, needs_chromium
 from tests.sandbox.calling import WORKFLOW, submission
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="there is no Chromium: apt-get install chromium"
-)
+pytestmark = needs_chromium
 KEYS = {"Tab": 9, "Enter": 13}
 START_LIMIT_S = 30.0
 LIMIT_S = 30.0

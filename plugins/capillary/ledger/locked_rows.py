@@ -10,6 +10,8 @@ UPDATE would hold that up for as long as a large plan takes, with the request's 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from typing import Any, Final
 
 from sqlalchemy import Row, exists, select, text
@@ -22,6 +24,8 @@ from capillary.ledger.upsert import insert_unless_there
 
 #: Occasions that begin so belong to a badge, and all campaigns of it share them.
 SHARED_PREFIX: Final = "badge:"
+#: How `OccasionTaken` names the campaign that an occasion belongs to.
+_OWNER: Final = re.compile(r"belongs to campaign (?P<quoted>(['\"]).+?\2)(?=;)", re.DOTALL)
 
 
 def occasion_of_badge(badge_id: str) -> str:
@@ -91,6 +95,14 @@ def locked_spec(tx: Transaction, spec: Spec) -> Row[Any]:
         .where(badge_spec.c.account == spec.account, badge_spec.c.fingerprint == fingerprint)
         .with_for_update(key_share=True)
     ).one()
+
+
+def without_foreign_owner(words: str, campaigns: Collection[str]) -> str:
+    """Return why an occasion was refused, its campaign told without its name where it is none of these."""
+    owner = _OWNER.search(words)
+    if owner is None or owner["quoted"] in map(repr, campaigns):
+        return words
+    return words.replace(f"campaign {owner['quoted']}", "another campaign").replace(owner["quoted"], "it")
 
 
 def _assert_own(tx: Transaction, occasion_id: int, occasion: str, campaign: str) -> None:

@@ -18,7 +18,7 @@ from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.reports import FailureCount, Funnel, ended_of, sum_of, sum_of_failures
 from capillary.ledger.scans import DISTRUST
 from capillary.ledger.schema import badge_occasion, badge_pace, badge_request, badge_result, badge_run, badge_scan
-from capillary.ledger.status import Outcome, RequestStatus
+from capillary.ledger.status import HAS_BADGE, RequestStatus
 from capillary.ledger.stops import Stop, in_force
 
 
@@ -159,7 +159,7 @@ def _holders(tx: Transaction, occasions: Collection[int]) -> dict[tuple[str, str
         .join(badge_result, badge_result.c.request_id == badge_request.c.id)
         .where(
             badge_run.c.occasion_id.in_(occasions),
-            badge_result.c.outcome.in_((Outcome.ENROLLED, Outcome.ALREADY_ENROLLED)),
+            badge_result.c.outcome.in_(HAS_BADGE),
         )
         .group_by(badge_run.c.account, badge_run.c.campaign, badge_run.c.dag_id, badge_run.c.occasion_id)
     )

@@ -24,14 +24,13 @@ from capillary.ledger.schema import (
     badge_sighting,
 )
 from capillary.ledger.since_then import newest_after
-from capillary.ledger.status import HAS_BADGE, Outcome, RequestStatus
+from capillary.ledger.status import RETRYABLE, Outcome, RequestStatus
 
 #: Requests of a page, and customers of a page.
 REQUESTS_SHOWN: Final = 500
 CUSTOMERS_SHOWN: Final = 100
 #: Customers that a stream reads at once.
 _PART: Final = 5_000
-_WITHOUT_BADGE: Final = tuple(sorted(set(Outcome) - HAS_BADGE))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,12 +322,12 @@ def failed_customers_up_to(tx: Transaction, dag_id: str, run_id: str, place: Pla
                 badge_request.c.badge_run_id.in_(of_run), badge_request.c.id < place.request_id
             )
         ),
-        badge_result.c.outcome.in_(_WITHOUT_BADGE),
+        badge_result.c.outcome.in_(RETRYABLE),
     )
     within = select(func.count()).where(
         badge_enrolment.c.request_id == place.request_id,
         badge_enrolment.c.customer_id <= place.customer_id,
-        badge_enrolment.c.outcome.in_(_WITHOUT_BADGE),
+        badge_enrolment.c.outcome.in_(RETRYABLE),
     )
     return int(tx.conn.execute(before).scalar_one()) + int(tx.conn.execute(within).scalar_one())
 
@@ -390,9 +389,7 @@ def _page(dag_id: str, run_id: str, after: Place | None, limit: int) -> Subquery
     enrolment = badge_enrolment.c
     of_run = select(badge_run.c.id).where(badge_run.c.dag_id == dag_id, badge_run.c.run_id == run_id)
     # Requests whose counts say that nobody failed are not opened.
-    counted = exists().where(
-        badge_result.c.request_id == badge_request.c.id, badge_result.c.outcome.in_(_WITHOUT_BADGE)
-    )
+    counted = exists().where(badge_result.c.request_id == badge_request.c.id, badge_result.c.outcome.in_(RETRYABLE))
     statement = (
         select(
             badge_enrolment,
@@ -407,7 +404,7 @@ def _page(dag_id: str, run_id: str, after: Place | None, limit: int) -> Subquery
         .join(badge_request, badge_request.c.id == enrolment.request_id)
         .join(badge_run, badge_run.c.id == badge_request.c.badge_run_id)
         .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
-        .where(badge_request.c.badge_run_id.in_(of_run), counted, enrolment.outcome.in_(_WITHOUT_BADGE))
+        .where(badge_request.c.badge_run_id.in_(of_run), counted, enrolment.outcome.in_(RETRYABLE))
         .order_by(enrolment.request_id, enrolment.customer_id)
         .limit(limit)
     )

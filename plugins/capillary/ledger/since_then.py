@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import FromClause, ScalarSelect, func, select
 
 from capillary.ledger.database import Transaction
 from capillary.ledger.schema import badge_enrolment, badge_request
-from capillary.ledger.status import HAS_BADGE, Outcome
-
-_WITHOUT_BADGE: Final = tuple(sorted(set(Outcome) - HAS_BADGE))
+from capillary.ledger.status import RETRYABLE, Outcome
 
 
 def newest_after(before: FromClause) -> ScalarSelect[Any]:
@@ -50,7 +48,7 @@ def since_then(tx: Transaction, plans: Collection[int]) -> dict[int, Counter[Out
             & (last.c.customer_id == before.c.customer_id)
             & (last.c.attempt == newest_after(before)),
         )
-        .where(badge_request.c.badge_run_id.in_(plans), before.c.outcome.in_(_WITHOUT_BADGE))
+        .where(badge_request.c.badge_run_id.in_(plans), before.c.outcome.in_(RETRYABLE))
         .group_by(badge_request.c.badge_run_id, last.c.outcome)
     )
     found: dict[int, Counter[Outcome | None]] = {}

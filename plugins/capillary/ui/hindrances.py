@@ -40,15 +40,17 @@ def platform_of(conn_id: str) -> PlatformSettings | None:
         return None
 
 
-def hindrances(tx: Transaction, dag: CampaignDag, accounts: frozenset[str]) -> Hindrances:
+def hindrances(
+    tx: Transaction, dag: CampaignDag, platform: PlatformSettings | None, accounts: frozenset[str]
+) -> Hindrances:
     """Return what stands in the way of a run of this campaign.
 
     Args:
         tx: the transaction.
         dag: of the campaign.
+        platform: what its connection says (`platform_of`): asked for before, since a secrets backend may take its time.
         accounts: that its runs have planned for: they count where the connection is not known here.
     """
-    platform = platform_of(dag.connection)
     of = frozenset({platform.account}) if platform else accounts
     return Hindrances(tuple(_refusals(tx, dag, of)), tuple(_warnings(tx, dag, platform, of)))
 

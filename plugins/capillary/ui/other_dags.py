@@ -14,6 +14,7 @@ from typing import Any, Final
 from capillary.counted import counted
 from capillary.engine.verdict import KNOWN_THROUGH
 from capillary.ledger.canary import without_foreign_name
+from capillary.ledger.locked_rows import without_foreign_owner
 from capillary.ui.failed_tasks import FailedTask
 
 #: How `capillary.ledger.plan` counts the campaigns that it does not name.
@@ -41,10 +42,6 @@ def for_reader(
     return {**report, **changed}
 
 
-#: How `capillary.ledger.locked_rows` names the campaign that an occasion belongs to.
-_OWNER: Final = re.compile(r"belongs to campaign (?P<quoted>(['\"]).+?\2)(?=;)", re.DOTALL)
-
-
 def told_to(failed: FailedTask, dag_id: str, *, dag_ids: Collection[str], campaigns: Collection[str]) -> FailedTask:
     """Return why a task failed as its reader may have it.
 
@@ -54,10 +51,7 @@ def told_to(failed: FailedTask, dag_id: str, *, dag_ids: Collection[str], campai
         dag_ids: the DAGs that the reader may read.
         campaigns: those that these DAGs have planned for.
     """
-    said = without_foreign_name(failed.said, dag_ids)
-    owner = _OWNER.search(said)
-    if owner and owner["quoted"] not in map(repr, [*campaigns, dag_id]):
-        said = said.replace(f"campaign {owner['quoted']}", "another campaign").replace(owner["quoted"], "it")
+    said = without_foreign_owner(without_foreign_name(failed.said, dag_ids), [*campaigns, dag_id])
     return replace(failed, said=said)
 
 

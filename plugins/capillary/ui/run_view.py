@@ -11,6 +11,7 @@ from typing import Any, Final
 from airflow.utils.state import TaskInstanceState
 
 from capillary.api.request_workflow import RequestState
+from capillary.api.settings import PlatformSettings
 from capillary.counted import counted
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
@@ -48,7 +49,7 @@ from capillary.ui.airflow_facts import (
 from capillary.ui.failed_tasks import FailedTask, failed_tasks
 from capillary.ui.funnel_picture import FunnelPicture, picture
 from capillary.ui.headline import Headline, headline
-from capillary.ui.hindrances import NONE, Hindrances, hindrances
+from capillary.ui.hindrances import NONE, Hindrances, hindrances, platform_of
 from capillary.ui.order_day import OrderImpossible
 from capillary.ui.orders import Action, assert_live, choices, only_occasion, retry
 from capillary.ui.other_dags import for_reader, told_to
@@ -215,7 +216,10 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
     """
     facts = run_facts(dag_id, run_id)
     dag = campaign_dags({dag_id}).get(dag_id)
-    known = ledger.look(partial(_of_ledger, dag_id=dag_id, run_id=run_id, at=at, dag_ids=reader.dag_ids, dag=dag))
+    platform = None if dag is None else platform_of(dag.connection)
+    known = ledger.look(
+        partial(_of_ledger, dag_id=dag_id, run_id=run_id, at=at, dag_ids=reader.dag_ids, dag=dag, platform=platform)
+    )
     view = known.view
     told: Mapping[str, Any] | None = None
     plan = until = None
@@ -286,13 +290,20 @@ class _Known:
 
 
 def _of_ledger(
-    tx: Transaction, *, dag_id: str, run_id: str, at: Places, dag_ids: frozenset[str], dag: CampaignDag | None
+    tx: Transaction,
+    *,
+    dag_id: str,
+    run_id: str,
+    at: Places,
+    dag_ids: frozenset[str],
+    dag: CampaignDag | None,
+    platform: PlatformSettings | None,
 ) -> _Known:
     view = run(tx, dag_id, run_id, after=at.requests, requests=REQUESTS_SHOWN)
     accounts = frozenset(plan.planned.account for plan in view.plans) if view else frozenset[str]()
     known = _Known(
         view,
-        hindrances=NONE if dag is None else hindrances(tx, dag, accounts),
+        hindrances=NONE if dag is None else hindrances(tx, dag, platform, accounts),
         campaigns=campaigns_of(tx, dag_ids),
     )
     if view is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -15,9 +14,9 @@ import httpx
 import pytest
 from playwright.async_api import Page, Request, Route, async_playwright
 
+from tests.chromium import CHROMIUM, LACKED
 from tests.unit.ui.run_pages import Airflow
 
-CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SITE: Final = "http://airflow.example"
 
 
@@ -43,7 +42,7 @@ async def browsing(airflow: Airflow, *, javascript: bool = True) -> AsyncIterato
     """Yield a browser's page to which our pages are served, and what it sends to Airflow."""
     if CHROMIUM is None:
         assert not os.environ.get("CI"), "CI installs Chromium (.ci/debian)"
-        pytest.skip("there is no Chromium: apt-get install chromium")
+        pytest.skip(LACKED)
     sent = Sent()
     transport = httpx.ASGITransport(airflow.app)
 

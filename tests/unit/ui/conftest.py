@@ -9,7 +9,7 @@ import pytest
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
-from capillary.ui import hindrances, run_view
+from capillary.ui import run_view
 from tests.unit.ledger.conftest import empty_database, postgresql_server
 from tests.unit.ui.run_pages import Airflow
 
@@ -33,5 +33,5 @@ def airflow(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Airflow:
     monkeypatch.setattr(run_view, "failed_tasks", made.failed_tasks)
     monkeypatch.setattr(run_view, "checker_url", lambda _conn: "")
     monkeypatch.setattr(run_view, "task_state", lambda *_: made.waits)
-    monkeypatch.setattr(hindrances, "platform_of", lambda _conn: made.platform)
+    monkeypatch.setattr(run_view, "platform_of", lambda _conn: made.platform)
     return made

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from capillary.errors import named
 from capillary.ledger.database import Ledger
+from capillary.ledger.errors import OccasionTaken
 from capillary.ui.airflow_facts import REPORT, RunFacts
 from capillary.ui.failed_runs import standing_failure
 from capillary.ui.failed_tasks import FailedTask
@@ -100,12 +102,13 @@ async def test_a_run_whose_customers_are_a_matter_is_not_a_second_one(
     assert "the last run failed" not in shown
 
 
-def test_a_campaign_that_the_reader_may_not_see_is_not_named() -> None:
-    said = (
-        "OccasionTaken: occasion 'W' belongs to campaign 'zephyr'; give 'spring' another occasion, or say "
-        "shared_occasion=True if it should skip the customers that 'zephyr' has taken"
-    )
+def test_a_campaign_that_the_reader_may_not_see_is_not_named(ledger: Ledger) -> None:
+    plan(ledger, [1], run("theirs", campaign="zephyr"))
+    with pytest.raises(OccasionTaken) as taken:
+        plan(ledger, [2], run("own"))
+    said = named(taken.value)
     told = told_to(FailedTask("x", said=said), "spring", dag_ids={"spring"}, campaigns={"spring"}).said
+    assert said.count("zephyr") == 2
     assert "zephyr" not in told
     assert "belongs to another campaign; give 'spring' another occasion" in told
     assert told_to(FailedTask("x", said=said), "spring", dag_ids={"spring"}, campaigns={"zephyr"}).said == said
