@@ -63,6 +63,7 @@ class RunningAirflow:
             api_port=api_port,
             sandbox_port=self._sandbox_port,
             metadata_url=metadata.url,
+            schedules=False,  # a campaign's own run, at its hour, would stand beside those that the tests count
         )
         self.environment = environment | {
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
@@ -145,7 +146,7 @@ def _write_campaigns(folder: Path) -> None:
     for name in CAMPAIGNS:
         file = folder / f"{name}.py"
         quick = "    poll_interval_s=10,\n    customers_per_request=200,\n    live="
-        file.write_text(file.read_text().replace("    live=", quick).replace('schedule="0 6 * * *"', "schedule=None"))
+        file.write_text(file.read_text().replace("    live=", quick))
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from tests.cluster.long import long, write_streak
 from tests.cluster.manual import CommandFailed, secrets
 from tests.cluster.memory import Memory
 from tests.cluster.pods import write_campaign as write_pods
-from tests.cluster.short import CAMPAIGNS, SETTINGS, short, write_killed
+from tests.cluster.short import CAMPAIGNS, SETTINGS, short, write_example, write_killed
 from tests.cluster.table import print_long, print_short, print_upkeep
 from tests.cluster.upkeep import CAMPAIGNS as KEPT_CAMPAIGNS
 from tests.cluster.upkeep import upkeep
@@ -126,6 +126,7 @@ def _prepare(folder: Path, form: str) -> None:
         for campaign in CAMPAIGNS:
             campaign.write(built / "dags")
         write_killed(built / "dags")  # over its file
+        write_example(built / "dags")
         write_pods(built / "dags")
     else:
         write_upkeep(built / "dags")

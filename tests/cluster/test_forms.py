@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +13,10 @@ from typing import cast
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
+from local_airflow.home import DAGS
 from tests.cluster import long, manual, pods, short, upkeep
 from tests.cluster.__main__ import main
-from tests.cluster.cluster import SCALE
+from tests.cluster.cluster import EXAMPLE, SCALE
 from tests.cluster.engine import Engine
 from tests.cluster.images import ENTRYPOINTS, ImageMissing, images
 from tests.cluster.kills import WEIGHTS
@@ -43,8 +45,13 @@ def test_the_campaigns_load_and_those_of_pods_go_to_their_queue(tmp_path: Path) 
         campaign.write(tmp_path)
     pods.write_campaign(tmp_path)
     long.write_streak(tmp_path)
+    for file in DAGS.glob(f"{EXAMPLE}.*"):
+        shutil.copy(file, tmp_path)
+    short.write_example(tmp_path)
     bag = DagBag(str(tmp_path))
     assert bag.import_errors == {}
+    by_the_clock = {dag_id for dag_id, dag in bag.dags.items() if dag.schedule is not None}
+    assert by_the_clock == {"cluster_streak"}, "a run that nobody triggered would come at its hour"
     assert {task.queue for task in bag.dags[pods.CAMPAIGN.name].tasks} == {pods.QUEUE}
     assert {task.queue for task in bag.dags[short.KILLED.name].tasks} == {"default"}
     numbers = [campaign.number for campaign in short.CAMPAIGNS]
