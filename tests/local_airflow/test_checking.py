@@ -79,7 +79,10 @@ def test_a_wait_that_is_interrupted_ends(home: Home, processes: Processes) -> No
         check_campaign(processes, dict(os.environ), campaign="x", dags_folder=DAGS, pause=interrupted)
 
 
-def test_make_run_ends_before_anything_is_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_make_run_ends_before_anything_is_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # `make run` is a process of its own, and sets its variables
     home = Home(tmp_path / "home")
     assert main(["run", "--campaign", "nowhere"], home=home) == 2
     said = capsys.readouterr()

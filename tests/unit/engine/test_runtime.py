@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+import capillary
 from capillary.engine.runtime import LEDGER_THREADS, Runtime, in_ledger_thread
 
-PLUGINS = Path(__file__).parents[3] / "plugins"
+#: Where the package is imported from: not `plugins` where `make mutants` changes it.
+PACKAGE = Path(capillary.__file__).parents[1]
 
 
 async def test_calls_run_on_named_threads_of_the_ledgers() -> None:
@@ -141,7 +143,7 @@ assert os.waitpid(child, 0)[1] == 0
 assert asyncio.run(in_ledger_thread(os.getpid)) == os.getpid()
 """
     done = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", script], cwd=PLUGINS, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script], cwd=PACKAGE, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
 
