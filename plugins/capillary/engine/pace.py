@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from capillary.engine.runtime import Runtime
@@ -20,9 +21,11 @@ class LedgerPace:
 
     async def take(self) -> None:
         """Wait for a slot. One that passed unused, or that a 429 fell upon, is dropped for another."""
+        is_another = False
         while True:
             asked_at = self._runtime.monotonic()
-            wait_s = await self._runtime.ledger_call(self._take_slot)
+            wait_s = await self._runtime.ledger_call(partial(self._take_slot, is_another=is_another))
+            is_another = True
             remaining_s = asked_at + wait_s - self._runtime.monotonic()
             if remaining_s > 0:
                 await self._runtime.sleep(remaining_s)
@@ -40,9 +43,10 @@ class LedgerPace:
 
         await self._runtime.ledger_call(write)
 
-    def _take_slot(self) -> float:
+    def _take_slot(self, *, is_another: bool) -> float:
         with self._ledger.write() as tx:
-            return pace.take_slot(tx, self._account, calls_per_minute=self._calls_per_minute)
+            limit = self._calls_per_minute
+            return pace.take_slot(tx, self._account, calls_per_minute=limit, is_another=is_another)
 
     def _is_blocked(self) -> bool:
         with self._ledger.read() as tx:

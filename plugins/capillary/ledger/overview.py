@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from itertools import groupby
 from typing import Any
 
@@ -67,6 +67,9 @@ class AccountLine:
         next_slot_at: when the next call may be made; far ahead means many callers.
         blocked_until: the platform answered 429, and nobody calls before; None while nothing is blocked.
         last_block_ended_at: when the last such time was over; None if there was none, or it is not over.
+        counted_on: the day, UTC, of the two counts that follow; None before the first call.
+        calls: call slots taken on that day.
+        pauses: pauses that the platform asked for on that day.
         stop: of the whole account; None while it is not stopped.
     """
 
@@ -81,6 +84,9 @@ class AccountLine:
     next_slot_at: datetime | None
     blocked_until: datetime | None
     last_block_ended_at: datetime | None
+    counted_on: date | None
+    calls: int
+    pauses: int
     stop: Stop | None
 
 
@@ -241,5 +247,8 @@ def _account(
         next_slot_at=paced.next_slot_at if paced else None,
         blocked_until=blocked if blocked is not None and blocked > tx.now else None,
         last_block_ended_at=blocked if blocked is not None and blocked <= tx.now else None,
+        counted_on=paced.counted_on if paced else None,
+        calls=paced.calls if paced else 0,
+        pauses=paced.pauses if paced else 0,
         stop=stop,
     )

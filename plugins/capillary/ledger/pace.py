@@ -7,7 +7,7 @@ so that no window of 60 s ever holds more calls than the limit, however slow the
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Any, Final
 
@@ -39,8 +39,14 @@ def slot_spacing_s(calls_per_minute: int) -> float:
     return ceil((_WINDOW_S + SLOT_GRACE_S + START_WITHIN_S) * 1e6 / calls_per_minute) / 1e6
 
 
-def take_slot(tx: Transaction, account: str, *, calls_per_minute: int) -> float:
-    """Take the account's next call slot.
+def take_slot(tx: Transaction, account: str, *, calls_per_minute: int, is_another: bool = False) -> float:
+    """Take the account's next call slot, and count the call.
+
+    Args:
+        tx: the transaction.
+        account: whose slot.
+        calls_per_minute: limit of the account.
+        is_another: in place of one that was dropped; its call is counted already.
 
     Returns:
         How long to wait for it, seconds; 0 when it is now.
@@ -53,7 +59,7 @@ def take_slot(tx: Transaction, account: str, *, calls_per_minute: int) -> float:
     tx.conn.execute(
         update(badge_pace)
         .where(badge_pace.c.account == account)
-        .values(next_slot_at=slot + timedelta(seconds=spacing_s))
+        .values(next_slot_at=slot + timedelta(seconds=spacing_s), **_counts(tx, row, calls=0 if is_another else 1))
     )
     return (slot - tx.now).total_seconds()
 
@@ -67,18 +73,24 @@ def is_blocked(tx: Transaction, account: str) -> bool:
 
 
 def block(tx: Transaction, account: str, *, seconds: float) -> None:
-    """The platform answered 429: nobody of the account calls for so long. A longer block stays."""
+    """The platform asked for a pause: nobody of the account calls for so long. A longer block stays. Counted."""
     row = _locked_row(tx, account)
     until = tx.now + timedelta(seconds=seconds)
-    if row.blocked_until is None or row.blocked_until < until:
-        tx.conn.execute(update(badge_pace).where(badge_pace.c.account == account).values(blocked_until=until))
+    if row.blocked_until is not None:
+        until = max(until, row.blocked_until)
+    counts = _counts(tx, row, pauses=1)
+    tx.conn.execute(update(badge_pace).where(badge_pace.c.account == account).values(blocked_until=until, **counts))
+
+
+def _counts(tx: Transaction, row: Row[Any], *, calls: int = 0, pauses: int = 0) -> dict[str, Any]:
+    """Return the day's counts with these added; on the first call of another day they begin at 0."""
+    today = tx.now.astimezone(UTC).date()
+    if row.counted_on == today:
+        calls, pauses = row.calls + calls, row.pauses + pauses
+    return {"counted_on": today, "calls": calls, "pauses": pauses}
 
 
 def _locked_row(tx: Transaction, account: str) -> Row[Any]:
     checked(badge_pace.c.account, "account", account)
     insert_unless_there(tx, badge_pace, {"account": account, "next_slot_at": tx.now})
-    return tx.conn.execute(
-        select(badge_pace.c.next_slot_at, badge_pace.c.blocked_until)
-        .where(badge_pace.c.account == account)
-        .with_for_update()
-    ).one()
+    return tx.conn.execute(select(badge_pace).where(badge_pace.c.account == account).with_for_update()).one()

@@ -250,6 +250,15 @@ badge_pace = Table(
     Column("account", _text(255), primary_key=True),
     Column("next_slot_at", UtcDateTime, nullable=False),
     Column("blocked_until", UtcDateTime, comment="the platform answered 429"),
+    Column("counted_on", Date, comment="the day of both counts, UTC"),
+    Column("calls", Integer, nullable=False, server_default=text("0"), comment="call slots taken on that day"),
+    Column(
+        "pauses",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="pauses asked for on that day: HTTP 429, or Retry-After",
+    ),
 )
 
 badge_scan = Table(

@@ -131,12 +131,16 @@ def test_an_account_shows_pace_readings_trust_and_stop(ledger: Ledger, clock: Cl
         next_slot_at=begun + timedelta(seconds=1.1),
         blocked_until=begun + timedelta(seconds=30),
         last_block_ended_at=None,
+        counted_on=begun.date(),
+        calls=1,
+        pauses=1,
         stop=whole,
     )
     assert (read.account, read.dag_ids, read.trusted, read.distrusted_at, read.stop) == (
         *("read.example/2", (), False, begun),
         None,
     )
+    assert (read.counted_on, read.calls, read.pauses) == (None, 0, 0)
     clock.advance(seconds=30)
     over = of_accounts(ledger)[0]
     assert (over.blocked_until, over.last_block_ended_at) == (None, begun + timedelta(seconds=30))

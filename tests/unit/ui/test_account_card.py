@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -23,13 +24,14 @@ async def test_an_account_says_when_it_may_be_called_and_whether_it_was_told_to_
     plan(ledger, [1])
     shown = await card()
     assert "nobody has called yet" in shown
-    assert "none so far" in shown
+    assert shown.count("none so far") == 2, "neither a call nor a pause"
     with ledger.write() as tx:
         pace.take_slot(tx, SPEC.account, calls_per_minute=1)
         pace.block(tx, SPEC.account, seconds=60)
     shown = await card()
     assert "its turn comes" in shown
     assert "nobody calls until" in shown
+    assert re.search(r"1 on \d{4}-\d\d-\d\d \(UTC\), 1 pause asked for", shown)
     with ledger.write() as tx:
         before = tx.now - timedelta(hours=1)
         tx.conn.execute(update(badge_pace).values(next_slot_at=before, blocked_until=before))
