@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from datetime import date
 from typing import Any
 
@@ -193,6 +194,50 @@ def test_any_other_row_without_an_id_has_a_name_that_tells_nothing(bad: object) 
     (name,) = first.unreadable
     assert name.startswith("unreadable:")
     assert len(name) == 19
+
+
+def names(*rows: str) -> list[str]:
+    """Return the name of each row, written as JSON or as something like it, of a page of its own."""
+    found = []
+    for each in rows:
+        raw = json.dumps(page(GOOD, 0)).replace(", 0]", f", {each}]")
+        (name,) = shown(raw.encode()).unreadable
+        found.append(name)
+    return found
+
+
+BROKEN = ['{"requestId": nul, "userId": 7001}', '{"requestId": nul, "userId": 7002}', '{"requestId": nul}']
+UNNAMED = ['{"requestId": null, "userId": 7001}', '{"requestId": null, "userId": 7002}', '{"requestId": null}']
+
+
+@pytest.mark.parametrize(
+    "rows", [BROKEN, UNNAMED, ["null", "7", '"x"', "[]", "{}"]], ids=["broken", "unnamed", "other"]
+)
+def test_rows_of_other_content_have_other_names(rows: list[str]) -> None:
+    assert len(set(names(*rows))) == len(rows), "a person who knows one of them vouches for that one alone"
+    assert names(*rows) == names(*rows)
+
+
+def test_the_order_of_a_rows_fields_makes_no_other_name() -> None:
+    first, again = names('{"requestId": null, "userId": 7001}', '{"userId": 7001, "requestId": null}')
+    assert first == again
+
+
+@pytest.mark.parametrize("written", ['{"requestId": null, %s}', '{"requestId": nul, %s}'])
+def test_a_name_holds_nothing_of_what_is_echoed_and_all_of_the_rest(written: str) -> None:
+    mine, later, other = names(
+        *(written % each for each in ('"authorization": "Basic YQ=="', '"authorization": "Basic Yg=="', '"b": 1'))
+    )
+    assert mine == later
+    assert mine != other
+
+
+def test_a_row_that_cannot_be_written_has_a_name() -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    (name,) = parse_page(page(GOOD, deep)).unreadable
+    assert name == f"unreadable:{zlib.crc32(b'nothing'):08x}"
 
 
 def test_the_name_does_not_depend_on_the_echoed_credential() -> None:

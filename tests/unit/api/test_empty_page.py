@@ -44,7 +44,7 @@ async def test_a_total_of_0_is_an_empty_list(payload: object) -> None:
     assert read.total_pages in (0, 1)
 
 
-@pytest.mark.parametrize(("number", "pages"), [(2, 2), (3, 2), ("2", 2.0)])
+@pytest.mark.parametrize(("number", "pages"), [(1, 1), (2, 2), (3, 2), ("2", 2.0)])
 def test_0_elements_behind_the_last_page_are_an_empty_page(number: object, pages: object) -> None:
     read = parse_page(listed(None, total=7, pages=pages, here=0, number=number))
     assert (read.rows, read.total_elements) == ((), 7)
@@ -73,6 +73,9 @@ def test_0_elements_behind_the_last_page_are_an_empty_page(number: object, pages
         listed([], total=-1),
         listed([], number=-1),
         listed([], pages="many"),
+        listed([], pages=-1),
+        listed([row()], pages=MISSING, here=1),
+        listed([row()], number=MISSING, here=1),
         listed([], number=0.5),
         listed({}),
         listed({"requests": []}),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,8 +14,12 @@ from capillary.api.request_workflow import (
     DECIDED,
     KEY_LIMIT,
     OWNER_TYPES,
+    STATE_LIMIT,
+    USER_ID_LIMIT,
     Entity,
     RequestState,
+    created_at_of,
+    id_in,
     is_decided,
     normalise_owner_type,
     parse_page,
@@ -238,6 +242,14 @@ def test_a_time_that_cannot_be_is_no_time(moment: datetime, *, is_told: bool) ->
     assert parse_request(row() | {"requestId": platform_id}).created_at == (moment if is_told else None)
 
 
+def test_a_time_is_told_to_the_microsecond_before() -> None:
+    """Never after the request was made: an import takes it for the first send."""
+    moment = datetime(2026, 11, 21, 8, 0, 0, 123_456, tzinfo=UTC)
+    ticks = (moment - datetime(1582, 10, 15, tzinfo=UTC)) // timedelta(microseconds=1) * 10 + 9
+    fields = (ticks & 0xFFFFFFFF, ticks >> 32 & 0xFFFF, ticks >> 48 & 0x0FFF, 0x80, 0, 1)
+    assert created_at_of(str(uuid.UUID(fields=fields, version=1))) == moment
+
+
 @pytest.mark.parametrize("length", [61, 64, 65, 100, 100_000])
 def test_a_key_of_any_length_is_read_and_a_cut_one_is_none_of_ours(length: int) -> None:
     key = "cb1." + "x" * (length - 4)
@@ -250,6 +262,19 @@ def test_an_id_that_is_too_long_makes_its_row_unreadable_and_is_counted() -> Non
     """Cut, it could be another request's; a list with such a row proves no absence."""
     read = parse_page(page(row(), row() | {"requestId": "x" * 65}))
     assert (len(read.rows), read.unreadable_rows) == (1, 1)
+
+
+def test_an_id_of_the_longest_length_is_one() -> None:
+    assert id_in(page(row() | {"requestId": "x" * 64})) == "x" * 64
+    assert id_in(page(row() | {"requestId": "x" * 65})) is None
+
+
+def test_a_state_is_cut_in_a_list_as_in_a_single_read() -> None:
+    """None that is cut is a word we know; its column holds so many characters."""
+    long = row() | {"state": "approved" + "x" * STATE_LIMIT}
+    listed = parse_page(page(long)).rows[0].state
+    assert listed == parse_request(long).state
+    assert len(listed) == STATE_LIMIT
 
 
 def test_the_checkers_words_may_be_stored_anywhere() -> None:
@@ -311,6 +336,7 @@ def test_what_helps_a_person_to_find_a_request_is_kept_and_her_name_is_not() -> 
     [
         *((7001, "7001"), ("7001", "7001"), (7001.0, "7001"), (None, None), (True, None), ({}, None), (10**30, None)),
         *(("maker@brand.example", None), ("Tom Sawyer", None), ("", None)),
+        *((10**USER_ID_LIMIT - 1, "9" * USER_ID_LIMIT), (10**USER_ID_LIMIT, None)),
     ],
 )
 def test_a_user_is_kept_as_a_number_or_not_at_all(user: object, kept: str | None) -> None:
@@ -321,6 +347,8 @@ def test_a_user_is_kept_as_a_number_or_not_at_all(user: object, kept: str | None
     ("time", "kept"),
     [
         *((text, text) for text in ("2026-11-23T14:30:00", "2026-11-23T14:30:00Z", "2026-11-23 14:30:00+05:30")),
+        ("2026-11-23T14:30:00.000000+05:30", "2026-11-23T14:30:00.000000+05:30"),
+        ("2026-11-23T14:30:00.0000000+05:30", None),
         *((other, None) for other in (None, 1764000000, "soon", "", "by tom@brand.example", "2026-11-23T14:30:00" * 9)),
     ],
 )
@@ -377,6 +405,7 @@ def test_only_a_decision_shows_a_human(output: object, human: bool) -> None:
         ("/api_gateway/v1/badges/badgeMeta/customer/issueBulk", True),
         ("/api_gateway/v1/badges/badgeMeta/customer/ISSUEBULK/", True),
         ("/api_gateway/v1/badges/customer/earn", False),
+        ("/api_gateway/v1/badges/badgeMeta/customer/issueBulkX", False),
         (None, True),
         ("", True),
         (7, True),

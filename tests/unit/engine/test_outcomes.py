@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from capillary.api.codes import CALL_REFUSALS
 from capillary.api.request_workflow import parse_request
 from capillary.engine.outcomes import fold, read_outcomes
 from capillary.ledger.settle import Ending
@@ -131,6 +132,7 @@ WHOLE: list[tuple[str, str, object, Ending]] = [
     ("known behind unknown", "failed", refusal(7777, 714), doubtful(7777)),
     ("known before unknown", "failed", refusal(714, 7777), doubtful(714)),
     ("two that refuse", "failed", refusal(714, 1054), failed(714)),
+    ("all that refuse", "failed", refusal(*CALL_REFUSALS), failed(next(iter(CALL_REFUSALS)))),
     ("the credential's", "failed", refusal(401, status=401), failed(401)),
     ("a gateway's bare 404", "failed", answer({"code": 404}, 404), doubtful(404)),
     ("a code of another call", "failed", refusal(725), doubtful(725)),
