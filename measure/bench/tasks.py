@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from airflow.sdk import Context
 from airflow.sdk.exceptions import TaskDeferred
 
-from capillary.ledger.plan import Guards
+from capillary.ledger.guards import Guards
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from capillary.sensors import BadgeRequestSensor
 from measure.bench.measured import answer

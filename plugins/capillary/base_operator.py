@@ -21,8 +21,9 @@ from capillary.engine.remedies import code_of
 from capillary.engine.second_attempt import has_badge
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
+from capillary.ledger.guards import Guards
 from capillary.ledger.locked_rows import SHARED_PREFIX, occasion_of_badge
-from capillary.ledger.plan import Guards, Order
+from capillary.ledger.plan import Order
 from capillary.ledger.spec import Spec
 from capillary.ledger.status import Outcome
 from capillary.links import CheckerPageLink

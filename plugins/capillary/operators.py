@@ -74,7 +74,7 @@ class PlanBadgesOperator(QueryTemplate, PlanningOperator):
             unconfirmed.
         retry_codes: of those, only customers whose last attempt ended with one of these codes of the platform; `none`
             stands for an ending without a code. Default: whatever the code.
-        guards: when a plan is refused (`capillary.ledger.plan.Guards`).
+        guards: when a plan is refused (`capillary.ledger.guards.Guards`).
         override_guards: True lets the plan pass, because a person has looked at the customers.
         dry_run: count everything, write nothing, submit nothing.
         note: a person's words about this run, at most 4,000 characters, kept in the ledger.

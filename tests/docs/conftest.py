@@ -12,7 +12,8 @@ from sqlalchemy import select
 
 from capillary.ledger import history, pace, scans, unknown_keys
 from capillary.ledger.database import Ledger
-from capillary.ledger.plan import Guards, Order, commit_plan
+from capillary.ledger.guards import Guards
+from capillary.ledger.plan import Order, commit_plan
 from capillary.ledger.request_rows import Claim, Seen, claim, note_doubt, record_sighting
 from capillary.ledger.schema import badge_request
 from capillary.ledger.settle import Ending, settle

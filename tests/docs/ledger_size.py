@@ -14,8 +14,9 @@ from typing import Final
 from sqlalchemy import select, text
 
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.guards import Guards
 from capillary.ledger.migrate import create
-from capillary.ledger.plan import Guards, Order, commit_plan
+from capillary.ledger.plan import Order, commit_plan
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.request_rows import Seen, claim, record_sighting
 from capillary.ledger.schema import badge_enrolment, badge_request, metadata

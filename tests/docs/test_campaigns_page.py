@@ -27,7 +27,8 @@ from capillary.engine.polling import MAX_POLL_INTERVAL_S, QUIET_S, TOLERATED_FAI
 from capillary.engine.remedies import Remedy, advice, remedy_of
 from capillary.engine.verdict import OnFinding, Policy
 from capillary.ledger.candidates import NOT_ACCEPTED_ATTEMPTS
-from capillary.ledger.plan import CANARY_CUSTOMERS, Guards
+from capillary.ledger.guards import Guards
+from capillary.ledger.plan import CANARY_CUSTOMERS
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.status import HAS_BADGE, RETRYABLE, Outcome
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator

@@ -25,7 +25,7 @@ from capillary.engine.submit import NOT_TAKEN_IN_A_ROW
 from capillary.engine.verdict import Facts, OnFinding, Policy, judge
 from capillary.errors import CapillaryError, TerminalError, TransientError
 from capillary.ledger.database import BUSY_TIMEOUT_S, Ledger
-from capillary.ledger.plan import Guards
+from capillary.ledger.guards import Guards
 from capillary.ledger.status import Outcome, RequestStatus
 from tests.docs.markdown import ROOT, Section, code_of, sections
 from tests.funnels import funnel_of

@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy import create_engine, text
 
-from capillary.ledger.plan import Guards
+from capillary.ledger.guards import Guards
 from capillary.ledger.revision import REVISIONS
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator
 from sandbox.badges import DIRECT, EXPIRED, GOLD_CIRCLE

@@ -34,8 +34,8 @@ from capillary.api.json_fields import fields
 from capillary.api.transport import AiohttpTransport, Reply
 from capillary.engine import polling
 from capillary.ledger.database import Ledger
+from capillary.ledger.guards import Guards
 from capillary.ledger.migrate import create
-from capillary.ledger.plan import Guards
 from capillary.ledger.schema import metadata
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.sensors import BadgeRequestSensor

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from capillary.ledger.guards import GuardReading
 from capillary.ledger.plan import Plan
-from capillary.ledger.preview import GuardReading, LastRun, Preview
+from capillary.ledger.preview import LastRun, Preview
 from capillary.plan_preview import PlanPreview
 from capillary.plan_reference import PlanReference
 from tests.unit.ledger.orders import ORDER

@@ -11,7 +11,8 @@ from sqlalchemy import create_engine, func, select
 from capillary.engine.plan import plan_rows
 from capillary.engine.warehouse import read_rows
 from capillary.ledger.errors import GuardRefused
-from capillary.ledger.plan import Guards, Order
+from capillary.ledger.guards import Guards
+from capillary.ledger.plan import Order
 from capillary.ledger.schema import badge_enrolment, badge_invalid, metadata
 from capillary.ledger.spec import Spec
 from sandbox.badges import GOLD_CIRCLE, NEW_ARRIVAL

@@ -23,7 +23,8 @@ from capillary.engine.sightings import seen_in
 from capillary.engine.submit import IN_FLIGHT
 from capillary.ledger import scans
 from capillary.ledger.database import Transaction
-from capillary.ledger.plan import Guards, Order, commit_plan
+from capillary.ledger.guards import Guards
+from capillary.ledger.plan import Order, commit_plan
 from capillary.ledger.plan_id import PlanId
 from capillary.ledger.request_rows import claim, record_sighting
 from capillary.ledger.schema import badge_request, badge_scan, badge_sighting

@@ -21,8 +21,9 @@ from capillary.engine.upkeep import keep_account
 from capillary.engine.wait import advance
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import LedgerRefused, LedgerUnavailable
+from capillary.ledger.guards import Guards
 from capillary.ledger.migrate import create
-from capillary.ledger.plan import Guards, Order, Plan
+from capillary.ledger.plan import Order, Plan
 from capillary.ledger.plan_id import PlanId
 from capillary.ledger.schema import badge_enrolment, badge_occasion, badge_request, badge_run, metadata
 from capillary.ledger.spec import Spec

@@ -33,8 +33,9 @@ from capillary.engine.wait import Advanced, advance
 from capillary.errors import TerminalError
 from capillary.ledger import migrate
 from capillary.ledger.errors import Stopped
+from capillary.ledger.guards import Guards
 from capillary.ledger.locked_rows import occasion_of_badge
-from capillary.ledger.plan import Guards, Order, Plan
+from capillary.ledger.plan import Order, Plan
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.reports import funnel
 from capillary.ledger.request_rows import discard_unsent

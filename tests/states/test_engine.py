@@ -32,7 +32,8 @@ from capillary.engine.submit import submit_run
 from capillary.engine.upkeep import keep_account
 from capillary.engine.wait import advance
 from capillary.ledger.errors import GuardRefused
-from capillary.ledger.plan import Guards, Order
+from capillary.ledger.guards import Guards
+from capillary.ledger.plan import Order
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.reports import funnel
 from capillary.ledger.request_rows import discard_unsent

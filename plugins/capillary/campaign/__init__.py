@@ -19,7 +19,7 @@ from capillary.campaign.errors import CampaignInvalid, TriggerFormInvalid
 from capillary.campaign.model import BadgeCampaign
 from capillary.campaign.trigger_form import TriggerForm
 from capillary.engine.verdict import OnFinding, Policy
-from capillary.ledger.plan import Guards
+from capillary.ledger.guards import Guards
 
 __all__ = [
     "BadgeCampaign",

@@ -20,8 +20,8 @@ from capillary.campaign.occasion import OCCASION_LIMIT, Occasion, Token, own_nam
 from capillary.engine.remedies import NO_CODE, code_word, may_be_named
 from capillary.engine.verdict import Policy
 from capillary.ledger.bounds import unstorable
+from capillary.ledger.guards import Guards
 from capillary.ledger.locked_rows import SHARED_PREFIX
-from capillary.ledger.plan import Guards
 from capillary.ledger.status import RETRYABLE, Outcome
 from capillary.missing_value import reads_like_none
 from capillary.wrong_fields import FieldsInvalid, FieldValueError, shown

@@ -53,8 +53,8 @@ from capillary.campaign.schedule import ScheduleOrNone
 from capillary.campaign.sql_file import holds_jinja
 from capillary.engine.query_parameters import names_of, problems_of
 from capillary.engine.verdict import Policy
+from capillary.ledger.guards import Guards
 from capillary.ledger.locked_rows import occasion_of_badge
-from capillary.ledger.plan import Guards
 from capillary.wrong_fields import WrongField, meant, shown, wrong_fields
 
 #: What an operator calls a campaign's field, where it is not near.

@@ -31,7 +31,8 @@ Planning:
 - ``locked_rows``: occasion and spec, found or made, and locked
 - ``staging``: rows of the query, in a file of the task's own
 - ``candidates``: which customers an occasion may take
-- ``preview``: how near every guard is, the run before, and a masked sample
+- ``guards``: when a plan is refused
+- ``preview``: what a dry run shows: the guards, the run before, a masked sample
 - ``plan``: customers become requests, in one transaction
 - ``cut``: requests with exactly their customers
 - ``canary``: which canary a run waits for

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, Final, Self, TypeAlias
+from typing import Final
 
-from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, model_validator
-from pydantic.dataclasses import dataclass as checked_dataclass
 from sqlalchemy import Row, delete, exists, func, insert, or_, select
 
 from capillary.counted import counted
@@ -23,57 +21,20 @@ from capillary.ledger.conditions import is_open
 from capillary.ledger.cut import Cut, cut
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import GuardRefused, LedgerBroken
+from capillary.ledger.guards import GuardReading, Guards, guard_readings
 from capillary.ledger.locked_rows import locked_occasion, locked_spec
 from capillary.ledger.plan_id import OpenPlan, PlanId, is_of_run, new_token
-from capillary.ledger.preview import GuardReading, Preview, guard_readings, last_run, sample_of
+from capillary.ledger.preview import Preview, last_run, sample_of
 from capillary.ledger.request_rows import dead_runs, discard_unsent, keep_alive
 from capillary.ledger.schema import badge_invalid, badge_occasion, badge_request, badge_run
 from capillary.ledger.spec import Spec
 from capillary.ledger.staging import Staging, Unclear
 from capillary.ledger.status import Outcome, RequestStatus
-from capillary.wrong_fields import explained, fields_of
 
 #: Customers of a run under a spec that nobody has proven yet.
 CANARY_CUSTOMERS: Final = 10
 #: Other campaigns of an occasion that a plan names; the others are counted.
 NAMED_CAMPAIGNS: Final = 5
-
-
-_Multiple: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-_Requests: TypeAlias = Annotated[int, Field(ge=1)]
-_OFF: Final = "or None to switch the guard off"
-
-
-@checked_dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
-class Guards:
-    """What makes a plan be refused. None switches a guard off.
-
-    Attributes:
-        min_customers: fewest distinct customers the query may find.
-        max_jump: most distinct customers, as a multiple of the campaign's last run.
-        max_drop: largest fall against the campaign's last run, a share from 0 to 1.
-        max_invalid_share: largest share of rows that are not customer ids, 0 to 1.
-        max_requests: most requests (approvals by a human) that one run may need.
-        max_open_requests: most requests of the campaign that may be open at once, this run's included.
-
-    Raises:
-        FieldsInvalid: a guard cannot be used; every one is named.
-    """
-
-    min_customers: Annotated[int, Field(ge=0, description="a whole number of customers, 0 or more")] = 0
-    max_jump: Annotated[_Multiple | None, Field(description=f"a multiple, 0 or more, {_OFF}")] = 10.0
-    max_drop: Annotated[_Share | None, Field(description=f"a share from 0 to 1, {_OFF}")] = None
-    max_invalid_share: Annotated[_Share | None, Field(description=f"a share from 0 to 1, {_OFF}")] = 0.05
-    max_requests: Annotated[_Requests | None, Field(description=f"a whole number of requests, 1 or more, {_OFF}")] = 20
-    max_open_requests: Annotated[
-        _Requests | None, Field(description=f"a whole number of requests, 1 or more, {_OFF}")
-    ] = 100
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _explain(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - pydantic's
-        return explained("Guards(…)", fields_of(cls), lambda: handler(given))
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,12 +278,12 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
     readings = guard_readings(
         tx,
         order.guards,
-        before,
         account=order.spec.account,
         campaign=order.campaign,
         rows=counts.rows,
         invalid=counts.invalid,
         distinct=counts.distinct,
+        last=before.customers if before else 0,
         requests=requests,
     )
     if not order.override_guards:

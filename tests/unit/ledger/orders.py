@@ -10,7 +10,8 @@ from typing import Final
 from sqlalchemy import Row, func, select
 
 from capillary.ledger.database import Ledger
-from capillary.ledger.plan import Guards, Order, Plan, commit_plan, customers_to_read
+from capillary.ledger.guards import Guards
+from capillary.ledger.plan import Order, Plan, commit_plan, customers_to_read
 from capillary.ledger.plan_id import PlanId
 from capillary.ledger.request_rows import Claim, ConfirmedAbsence, Seen, claim, record_sighting
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, metadata

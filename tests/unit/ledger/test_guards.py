@@ -8,7 +8,7 @@ import pytest
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import GuardRefused
-from capillary.ledger.plan import Guards
+from capillary.ledger.guards import Guards
 from capillary.ledger.status import Outcome
 from tests.unit.ledger.orders import NO_GUARDS, ORDER, plan, requests_of, run, settle_as, snapshot
 

@@ -12,7 +12,8 @@ from sqlalchemy import update
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import GuardRefused, LedgerBroken, OccasionTaken
-from capillary.ledger.plan import Guards, commit_plan, customers_to_read
+from capillary.ledger.guards import Guards
+from capillary.ledger.plan import commit_plan, customers_to_read
 from capillary.ledger.request_rows import ConfirmedAbsence, refuse, release, resend
 from capillary.ledger.schema import badge_request
 from capillary.ledger.settle import Ending, settle

@@ -8,8 +8,8 @@ import pytest
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import GuardRefused
-from capillary.ledger.plan import Guards
-from capillary.ledger.preview import GuardReading, LastRun, Preview, masked
+from capillary.ledger.guards import GuardReading, Guards
+from capillary.ledger.preview import LastRun, Preview, masked
 from tests.unit.ledger.conftest import Clock
 from tests.unit.ledger.orders import ORDER, plan, requests_of, run, send, snapshot
 

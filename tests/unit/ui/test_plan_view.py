@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from capillary.ledger.preview import GuardReading, LastRun, Preview
+from capillary.ledger.guards import GuardReading
+from capillary.ledger.preview import LastRun, Preview
 from capillary.plan_preview import PREVIEW, PlanPreview
 from capillary.ui.plan_view import PlanShown, shown_plan
 
