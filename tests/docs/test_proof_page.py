@@ -9,6 +9,8 @@ import pytest
 
 from tests.proof.__main__ import BEGIN, END, PAGE, ROOT, read_records, table
 from tests.proof.proofs import PASSED, PROOFS, last, mutants, rounds
+from tests.simulation.test_worlds import SEEDS
+from tests.soak.test_soak import DAYS
 
 PAGE_TEXT = PAGE.read_text()
 
@@ -19,6 +21,14 @@ def test_the_table_is_the_recorded_one() -> None:
 
 def test_every_proof_was_run() -> None:
     assert sorted(read_records()) == sorted(proof.name for proof in PROOFS)
+
+
+def test_what_is_said_of_shorter_forms_is_what_they_do() -> None:
+    in_test = {proof.name: proof.in_test for proof in PROOFS}
+    seeds = re.search(r"--seeds \$\(or \$\(SEEDS\),(\d+)\)", (ROOT / "Makefile").read_text())
+    assert seeds is not None
+    assert in_test["seeds"] == f"{len(SEEDS)} seeds; CI plays {int(seeds[1]):,}"
+    assert in_test["soak"] == f"{DAYS} days of two campaigns"
 
 
 @pytest.mark.parametrize("word", sorted({word for proof in PROOFS for word in proof.command.split()}))

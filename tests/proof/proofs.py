@@ -75,7 +75,7 @@ PROOFS: Final = (
         "seeded worlds of faults on a virtual clock: crashes at any commit or call, storms, lag, restored ledgers",
         "python -m tests.simulation --seeds 2000",
         last(r"^\d+ seeds in .*$"),
-        "60 seeds; CI plays 2,000",
+        "60 seeds; CI plays 1,000",
     ),
     Proof(
         "bugs",
@@ -88,7 +88,7 @@ PROOFS: Final = (
         "a month of 50 campaigns, every day for a growing crowd, one call in a hundred failing: what each day takes",
         "python -m tests.soak --campaigns 50",
         last(r"^\d+ days, .*$"),
-        "fifteen days of two campaigns",
+        "9 days of two campaigns",
     ),
     Proof(
         "crashes",
