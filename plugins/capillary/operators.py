@@ -25,6 +25,7 @@ from capillary.engine.warehouse import read_rows
 from capillary.hooks import source_past_the_form
 from capillary.ledger.canary import SETTLED_SINCE, open_canary
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.occasion_now import occasion_now
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
 from capillary.ledger.reports import FailureCount, Funnel, failures, funnel
 from capillary.ledger.request_rows import discard_unsent
@@ -383,7 +384,8 @@ class ReportBadgesOperator(CheckedOperator):
             counts = funnel(tx, badge_run_id)
             named = failures(tx, badge_run_id)
             reason = _canary_ahead(tx, badge_run_id) if reference.waits_for_canary else None
-        facts = Facts(counts, waiting_reason=reason, known_through=reference.known_through)
+            occasion = None if counts.planned else occasion_now(tx, badge_run_id)
+        facts = Facts(counts, waiting_reason=reason, known_through=reference.known_through, occasion=occasion)
         return judge(facts, self.policy or Policy()), counts, named
 
     def _dry(self, reference: PlanReference) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:

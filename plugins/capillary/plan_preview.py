@@ -33,7 +33,7 @@ class PlanPreview:
         calls: of the platform, at least: the POSTs, the list's first page and a second look.
         minutes: that the calls take at the account's pace, rounded up; 0 where nothing would be sent.
         calls_per_minute: the account's pace.
-        preview: guards, the run before and the sample.
+        preview: guards, the run before, the sample, and how the occasion stood.
     """
 
     account: str
@@ -70,6 +70,9 @@ class PlanPreview:
         before = values["preview"]["last_run"]
         if before is not None:
             before["planned_at"] = before["planned_at"].isoformat()
+        if (mark := values["preview"]["mark"]) is not None:
+            mark["counted_at"] = mark["counted_at"].isoformat()
+            mark["retry"] = list(mark["retry"])
         values["preview"]["guards"] = list(values["preview"]["guards"])
         values["preview"]["sample"] = list(values["preview"]["sample"])
         return values

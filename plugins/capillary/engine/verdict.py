@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, PlainValidato
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from capillary.counted import counted
+from capillary.ledger.occasion_now import OccasionNow
 from capillary.ledger.reports import Funnel
 from capillary.ledger.status import Outcome
 from capillary.wrong_fields import explained, fields_of, shown
@@ -84,12 +85,14 @@ class Facts:
         deadline_passed: whether the checker's time is over.
         waiting_reason: one clause without full stop: why nothing was planned, or what holds the open ones up.
         known_through: the other campaigns that have taken the funnel's `known_elsewhere`; empty: not asked for.
+        occasion: where the customers of its occasion stand; None: not asked for.
     """
 
     funnel: Funnel
     deadline_passed: bool = False
     waiting_reason: str | None = None
     known_through: str = ""
+    occasion: OccasionNow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +150,32 @@ def _nothing_planned(facts: Facts) -> str:
         return f"Nothing was planned; {counted(funnel.over_cap, 'customer')} left for the next run."
     if funnel.eligible == 0:
         return "Nothing left to do: the query returned nobody."
-    sentence = f"Nothing left to do: none of the {funnel.eligible:,} eligible is new on this occasion."
+    still = _still_without(facts.occasion) if facts.occasion else ""
+    said = "Nothing left to do" if facts.occasion and not still else "Nothing new"
+    sentence = f"{said}: none of the {funnel.eligible:,} eligible is new on this occasion.{still}"
     if funnel.known_elsewhere and facts.known_through:
         known = counted(funnel.known_elsewhere, "customer")
         sentence += f" {known}{KNOWN_THROUGH}{facts.known_through}."
     return sentence
+
+
+def _still_without(occasion: OccasionNow) -> str:
+    """Say who of the occasion does not have the badge, by all its runs; empty where nobody is without it."""
+    stands = [
+        counted(customers, "customer", *verbs)
+        for customers, verbs in (
+            (occasion.waiting, ("waits for the checker", "wait for the checker")),
+            (occasion.on_their_way, ("is on the way to the checker", "are on the way to the checker")),
+            (occasion.decided, ("is decided and not settled yet", "are decided and not settled yet")),
+            (occasion.without_badge, ("ended without the badge", "ended without the badge")),
+        )
+        if customers
+    ]
+    return f" By all runs on it, {_listed(stands)}." if stands else ""
+
+
+def _listed(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
 
 
 def _unfinished(facts: Facts) -> list[str]:

@@ -32,10 +32,11 @@ Planning:
 - ``staging``: rows of the query, in a file of the task's own
 - ``candidates``: which customers an occasion may take
 - ``guards``: when a plan is refused
+- ``canary``: which canary a run waits for
+- ``occasion_mark``: how an occasion stood when a dry run counted, and what has changed since
 - ``preview``: what a dry run shows: the guards, the run before, a masked sample
 - ``plan``: customers become requests, in one transaction
 - ``cut``: requests with exactly their customers
-- ``canary``: which canary a run waits for
 - ``plan_id``: which plan a task acts for
 
 A request, from planned to settled:
@@ -73,6 +74,8 @@ What people ask:
 - ``retried``: attempts that a later one followed
 - ``outstanding``: which runs left customers that nobody has asked for again
 - ``retryable``: which customers a retry on an occasion may take
+- ``occasion_now``: where the customers of an occasion stand
+- ``dag_plans``: which runs of a DAG have planned
 - ``left_over``: which campaigns a canary holds, and what is left behind a run
 - ``attention``: what needs a person now
 - ``overview``: every campaign and every account at a glance

@@ -55,12 +55,23 @@ def without_foreign_name(words: str, dag_ids: Collection[str]) -> str:
 
 def open_canary(tx: Transaction, badge_run_id: OpenPlan) -> OpenCanary | None:
     """Return the canary that keeps this run's customers back; None where nothing is open any more."""
-    spec_id = select(badge_run.c.spec_id).where(badge_run.c.id == badge_run_id).scalar_subquery()
+    spec_id = tx.conn.execute(select(badge_run.c.spec_id).where(badge_run.c.id == badge_run_id)).scalar_one_or_none()
+    return None if spec_id is None else open_canary_of(tx, spec_id, but=badge_run_id)
+
+
+def open_canary_of(tx: Transaction, spec_id: int, *, but: int | None = None) -> OpenCanary | None:
+    """Return the earliest run with an open request under a configuration; None where there is none.
+
+    Args:
+        tx: the transaction.
+        spec_id: of the configuration.
+        but: a plan of which no request is meant.
+    """
     row = tx.conn.execute(
         select(badge_run.c.dag_id, badge_run.c.run_id, func.min(badge_request.c.first_sent_at))
         .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
         .where(badge_request.c.spec_id == spec_id, is_open())
-        .where(badge_run.c.id != badge_run_id)
+        .where(*([badge_run.c.id != but] if but is not None else []))
         .group_by(badge_run.c.id, badge_run.c.dag_id, badge_run.c.run_id)
         .order_by(badge_run.c.id)
         .limit(1)

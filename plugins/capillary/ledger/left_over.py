@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Select, exists, func, select, tuple_
 
-from capillary.ledger.canary import OpenCanary, open_canary
+from capillary.ledger.canary import OpenCanary, open_canary, open_canary_of
 from capillary.ledger.conditions import is_open
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
@@ -46,6 +46,7 @@ class LeftNow:
         later: whether that is a later one.
         canary: whether the last run was held small, as its configuration was not proven.
         proven: whether that configuration is proven now.
+        waits_for: the canary under it that is not decided yet; None where there is none, or it is proven.
     """
 
     by_run: int
@@ -53,6 +54,7 @@ class LeftNow:
     later: bool
     canary: bool
     proven: bool
+    waits_for: OpenCanary | None = None
 
     @property
     def canary_passed(self) -> bool:
@@ -84,6 +86,7 @@ def left_now(tx: Transaction, plans: Collection[int]) -> LeftNow:
     ).all()
     by_run = sum(row.over_cap for row in own)
     later = any(row.id not in plans for row in last)
+    held = [open_canary_of(tx, row.spec_id) for row in last if row.canary and row.proven_at is None]
     return LeftNow(
         by_run=by_run,
         # What a later run took and gave back unsent is left again.
@@ -91,6 +94,7 @@ def left_now(tx: Transaction, plans: Collection[int]) -> LeftNow:
         later=later,
         canary=any(row.canary for row in last),
         proven=all(row.proven_at is not None for row in last),
+        waits_for=next(filter(None, held), None),
     )
 
 

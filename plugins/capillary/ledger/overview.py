@@ -28,8 +28,9 @@ class CampaignLine:
 
     Attributes:
         last: its last run that planned, with the funnel of all that its tasks planned on this account.
-        holders: customers who hold the badge by all runs of the campaign on that run's occasion.
-        failures: of that run, by outcome and code.
+        took: the last one that planned anybody: `last`, an earlier one where that found nobody, or None.
+        holders: customers who hold the badge by all runs of the campaign on the occasion of `took`, or else of `last`.
+        failures: of `last`, by outcome and code.
         canary: what that run waited for, if it planned nobody behind a canary that is not decided yet; its green says
             nothing else.
         requests_unsent, requests_in_doubt, requests_undecided, requests_decided: of all its runs, those not settled.
@@ -39,6 +40,7 @@ class CampaignLine:
     """
 
     last: PlannedRun
+    took: PlannedRun | None
     holders: int
     failures: tuple[FailureCount, ...]
     canary: OpenCanary | None
@@ -98,14 +100,18 @@ def campaigns(tx: Transaction, of: Collection[str] | None = None) -> tuple[Campa
         of: DAGs; what others planned is neither counted nor named. None: all.
     """
     columns = badge_run.c
-    latest = (
-        select(func.max(columns.id)).where(planned_by(of)).group_by(columns.account, columns.campaign, columns.dag_id)
-    )
-    last = select(columns.account, columns.campaign, columns.dag_id, columns.run_id).where(columns.id.in_(latest))
+    took = case((columns.planned > 0, columns.id))
+    newest = tx.conn.execute(
+        select(func.max(columns.id).label("last"), func.max(took).label("took"))
+        .where(planned_by(of))
+        .group_by(columns.account, columns.campaign, columns.dag_id)
+    ).all()
+    latest = {each for row in newest for each in row if each is not None}
+    names = (columns.account, columns.campaign, columns.dag_id, columns.run_id)
     rows = tx.conn.execute(
         select(badge_run, badge_occasion.c.occasion)
         .join(badge_occasion, badge_occasion.c.id == badge_run.c.occasion_id)
-        .where(tuple_(columns.account, columns.campaign, columns.dag_id, columns.run_id).in_(last))
+        .where(tuple_(*names).in_(select(*names).where(columns.id.in_(latest))))
         .order_by(columns.account, columns.campaign, columns.dag_id, columns.id)
     ).all()
     still_open = {(row.account, row.campaign, row.dag_id): row for row in tx.conn.execute(_open_by_campaign())}
@@ -201,16 +207,20 @@ def _line(
     stops: tuple[Stop, ...],
     holders: Mapping[tuple[str, str, str, int], int],
 ) -> CampaignLine:
-    """Return the line of one run's plans, in their order."""
+    """Return the line of a campaign's last run, and of the last that planned anybody: their plans, in their order."""
     run = plans[-1]
-    behind = next((each for each in plans if each.canary and not each.planned and each.over_cap), None)
+    of_last = [each for each in plans if each.run_id == run.run_id]
+    taking = next((each for each in reversed(plans) if each.planned), None)
+    of_took = [each for each in plans if taking is not None and each.run_id == taking.run_id]
+    behind = next((each for each in of_last if each.canary and not each.planned and each.over_cap), None)
     return CampaignLine(
-        last=planned_run(run, sum_of([ended[each.id][0] for each in plans])),
+        last=planned_run(run, sum_of([ended[each.id][0] for each in of_last])),
+        took=planned_run(of_took[-1], sum_of([ended[each.id][0] for each in of_took])) if of_took else None,
         holders=sum(
             holders.get((run.account, run.campaign, run.dag_id, occasion), 0)
-            for occasion in {each.occasion_id for each in plans}
+            for occasion in {each.occasion_id for each in of_took or of_last}
         ),
-        failures=sum_of_failures(ended[each.id][1] for each in plans),
+        failures=sum_of_failures(ended[each.id][1] for each in of_last),
         canary=open_canary(tx, OpenPlan(behind.id)) if behind else None,
         requests_unsent=still_open.unsent if still_open else 0,
         requests_in_doubt=still_open.in_doubt if still_open else 0,

@@ -23,6 +23,7 @@ from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import GuardRefused, LedgerBroken
 from capillary.ledger.guards import GuardReading, Guards, guard_readings
 from capillary.ledger.locked_rows import locked_occasion, locked_spec
+from capillary.ledger.occasion_mark import mark
 from capillary.ledger.plan_id import OpenPlan, PlanId, is_of_run, new_token
 from capillary.ledger.preview import Preview, last_run, sample_of
 from capillary.ledger.request_rows import dead_runs, discard_unsent, keep_alive
@@ -296,6 +297,7 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
             f"{fresh} of them new, {planned} to be planned; nothing was planned"
         )
 
+    stood = mark(tx, occasion_id, spec=order.spec.fingerprint(), canary=canary, retry=order.retry)
     token = new_token(order.airflow_run)
     run_id = tx.conn.execute(
         insert(badge_run)
@@ -342,7 +344,7 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
         requests=requests,
         known_elsewhere=sum(elsewhere.values()),
         known_through=_named(elsewhere),
-        preview=Preview(counts.distinct, readings, before, sample_of(tx, run_id)),
+        preview=Preview(counts.distinct, readings, before, sample_of(tx, run_id), stood),
     )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Row, select
 
 from capillary.ledger.database import Transaction
 from capillary.ledger.guards import GuardReading
+from capillary.ledger.occasion_mark import Mark
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
 
 #: Customers of the sample.
@@ -45,12 +46,14 @@ class Preview:
         guards: those that are on, in the order of `Guards`.
         last_run: the campaign's; None before the first one.
         sample: the first customers that would be sent, masked.
+        mark: how the occasion stood; None where nobody has looked.
     """
 
     customers: int
     guards: tuple[GuardReading, ...]
     last_run: LastRun | None
     sample: tuple[str, ...]
+    mark: Mark | None = None
 
 
 def last_run(tx: Transaction, *, account: str, campaign: str) -> LastRun | None:

@@ -6,9 +6,9 @@ No customer's row is read but those of retries.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from sqlalchemy import func, select
 
@@ -29,6 +29,8 @@ class Retryable:
         customers: of every run on the occasion.
         of_run: the part of them whose last attempt the runs made that were asked about.
         by_itself: the part of them that every plan takes, whatever it is told: refused few times.
+        by_attempt: `customers` by the number of that attempt: a request holds customers of one attempt.
+        by_itself_by_attempt: `by_itself` in the same way.
     """
 
     outcome: Outcome
@@ -36,6 +38,8 @@ class Retryable:
     customers: int
     of_run: int
     by_itself: int = 0
+    by_attempt: Mapping[int, int] = field(default_factory=dict, compare=False)
+    by_itself_by_attempt: Mapping[int, int] = field(default_factory=dict, compare=False)
 
 
 #: badge_run_id, outcome, error_code, attempt
@@ -53,15 +57,24 @@ def retryable(tx: Transaction, plans: Collection[int]) -> tuple[Retryable, ...]:
     on = occasions.all()
     kept = _kept(tx, on)
     left = kept - _retried(tx, on) if kept else kept  # a Counter drops what is not above 0
-    every, own, always = (Counter[tuple[str, int | None]]() for _ in range(3))
+    every, always = (defaultdict[tuple[str, int | None], Counter[int]](Counter) for _ in range(2))
+    own = Counter[tuple[str, int | None]]()
     for (run, outcome, code, attempt), customers in left.items():
-        every[outcome, code] += customers
+        every[outcome, code][attempt] += customers
         own[outcome, code] += customers if run in plans else 0
-        refused = outcome == Outcome.NOT_ACCEPTED and attempt < NOT_ACCEPTED_ATTEMPTS
-        always[outcome, code] += customers if refused else 0
+        if outcome == Outcome.NOT_ACCEPTED and attempt < NOT_ACCEPTED_ATTEMPTS:
+            always[outcome, code][attempt] += customers
     return tuple(
-        Retryable(Outcome(outcome), code, customers, own[outcome, code], always[outcome, code])
-        for (outcome, code), customers in every.most_common()
+        Retryable(
+            Outcome(outcome),
+            code,
+            by_attempt.total(),
+            own[outcome, code],
+            always[outcome, code].total(),
+            dict(by_attempt),
+            dict(always[outcome, code]),
+        )
+        for (outcome, code), by_attempt in sorted(every.items(), key=lambda each: -each[1].total())
     )
 
 

@@ -21,6 +21,10 @@ that gathers, and a template that shows.
 - ``report_view``: what a run's own report tells, as far as it is understood
 - ``other_dags``: a report without the names that its reader may not see
 - ``orders``: what a person may order, as one call of Airflow's own API
+- ``order_requests``: in how many requests an order's customers come to the checker
+- ``not_now``: why an order cannot be given now
+- ``since_count``: what has changed since a dry run has counted
+- ``active_runs``: runs that Airflow has not ended, and an order that was given already
 - ``hindrances``: what stands in the way of a run that submits
 - ``order_day``: the day of the trigger form that names a run's occasion
 - ``airflow_facts``: campaigns and runs in Airflow's own database

@@ -34,6 +34,9 @@ EXTRACT: Final = "extract_eligible_customers"
 REPORT: Final = "report"
 #: So many runs of a DAG are recent: as many dry runs may come after one that failed.
 _RECENT: Final = 20
+#: A DAG run that Airflow has not ended is one of these; of more than so many the oldest are not looked at.
+_NOT_OVER: Final = (DagRunState.QUEUED, DagRunState.RUNNING)
+_NOT_OVER_AT_MOST: Final = 100
 #: The limits of a campaign, on its DAG's own page: its fields are in no other thing that Airflow keeps.
 _AT_MOST: Final = re.compile(r"^\| at most \| (.*) \|$", re.MULTILINE)
 _LIMIT: Final = re.compile(r"(customers per request|customer cap) ([0-9]{1,9})", re.ASCII)
@@ -56,6 +59,7 @@ class CampaignDag:
         occasion: the pattern of its occasion.
         connection: Airflow's connection of the platform.
         customers_per_request, customer_cap: of the campaign, as its DAG's own page says them; None where it does not.
+        defaults: of its trigger form, by field.
     """
 
     dag_id: str
@@ -69,6 +73,7 @@ class CampaignDag:
     connection: str
     customers_per_request: int | None = None
     customer_cap: int | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +140,21 @@ def run_facts(dag_id: str, run_id: str) -> RunFacts | None:
             .options(joinedload(DagRun.dag_run_note))
         )
         return None if row is None else _run(row)
+
+
+def runs_not_over(dag_id: str) -> tuple[tuple[RunFacts, ...], RunFacts | None]:
+    """Return a DAG's queued and running runs, the newest first, and its newest run, over or not."""
+    newest = select(func.max(DagRun.id)).where(DagRun.dag_id == dag_id).scalar_subquery()
+    with create_session() as session:
+        rows = session.scalars(
+            select(DagRun)
+            .where(DagRun.dag_id == dag_id, DagRun.state.in_(_NOT_OVER) | (DagRun.id == newest))
+            .order_by(DagRun.id.desc())
+            .limit(_NOT_OVER_AT_MOST)
+            .options(joinedload(DagRun.dag_run_note))
+        ).all()
+        runs = [_run(row) for row in rows]
+        return tuple(run for run in runs if not run.is_over), runs[0] if runs else None
 
 
 def task_state(dag_id: str, run_id: str, task_id: str) -> str | None:
@@ -252,6 +272,7 @@ def _campaign(model: DagModel, data: Mapping[str, Any], plan: Mapping[str, Any])
         next_run_at=None if model.is_paused else model.next_dagrun_create_after,
         occasion=str(plan.get("occasion") or ""),
         connection=str(plan.get("capillary_conn_id") or "capillary"),
+        defaults=params,
         **limits_of(str(data["dag"].get("doc_md") or "")),
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 from capillary.counted import counted
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
+from capillary.ledger.answers import PlannedRun
 from capillary.ledger.attention import LONG_UNKEPT, Kind, Matter, attention, by_urgency, with_deadlines
 from capillary.ledger.database import Transaction
 from capillary.ledger.overview import AccountLine, CampaignLine, accounts, campaigns
@@ -52,8 +53,9 @@ class CampaignShown:
         account: whose, where the same DAG has planned for several; empty elsewhere.
         last: the last run of its DAG; None without one, and where the DAG has planned for another account since.
         headline: how that run ended, or what it waits for.
-        bar: where the customers of the last run that planned somebody went; None where nobody was.
-        counts: the numbers of that run.
+        counts: the numbers of the last run that planned, if only to find nobody.
+        took: the numbers of the last one that planned somebody; empty where none has.
+        bar: where its customers went; None where nobody was planned.
     """
 
     name: str
@@ -65,11 +67,18 @@ class CampaignShown:
     headline: Headline | None
     bar: Step | None
     counts: Mapping[str, int]
+    took: Mapping[str, int]
 
     @property
     def holders_of_run(self) -> int:
-        """How many hold the badge by the run that the numbers are of."""
-        return self.counts.get(Outcome.ENROLLED, 0) + self.counts.get(Outcome.ALREADY_ENROLLED, 0)
+        """How many hold the badge by the run that the bar is of."""
+        return self.took.get(Outcome.ENROLLED, 0) + self.took.get(Outcome.ALREADY_ENROLLED, 0)
+
+    @property
+    def earlier(self) -> PlannedRun | None:
+        """The run that the bar is of, where that is not the last one of the DAG."""
+        of = self.line and (self.line.took or self.line.last)
+        return of if of and (self.last is None or of.run_id != self.last.run_id) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +239,7 @@ def _campaign(
     account: str,
 ) -> CampaignShown:
     counts = counts_of(line.last.funnel) if line else {}
+    took = counts_of(line.took.funnel) if line and line.took else {}
     report = reports.get((last.dag_id, last.run_id)) if last else None
     failed = failures.tasks.get((last.dag_id, last.run_id)) if last else None
     return CampaignShown(
@@ -240,8 +250,9 @@ def _campaign(
         line=line,
         last=last,
         headline=_headline(last, line, report, failed) if last else None,
-        bar=bar(counts) if counts.get("planned") else None,
+        bar=bar(took) if took else None,
         counts=counts,
+        took=took,
     )
 
 

@@ -21,6 +21,7 @@ from capillary.ledger.retryable import Retryable
 from capillary.ledger.status import RETRYABLE, Outcome
 from capillary.ui.airflow_facts import WAIT, CampaignDag, RunFacts
 from capillary.ui.order_day import OrderImpossible, day_of
+from capillary.ui.order_requests import CANARY_AGAIN, approvals, new_requests, together
 
 _NO_SUCH_CODE: Final = f"The trigger form takes no code below 1 or above {MAX_INTEGER:,}"
 
@@ -31,6 +32,7 @@ class Action(StrEnum):
     RETRY = "retry"  #: plan those again who ended without the badge
     REST = "rest"  #: a run for those that this one left for a later one
     CARRY_OUT = "carry-out"  #: what a dry run has counted, in earnest
+    DRY_RUN = "dry-run"  #: count once more what a dry run has counted
     LOOK_NOW = "look-now"  #: have `wait` look at the platform at once
 
     @property
@@ -43,6 +45,7 @@ _TITLES: Final = {
     Action.RETRY: "Retry the failed",
     Action.REST: "Take the rest now",
     Action.CARRY_OUT: "Carry out",
+    Action.DRY_RUN: "New dry run",
     Action.LOOK_NOW: "Look now",
 }
 
@@ -154,6 +157,7 @@ def retry(
     kinds: Sequence[Choice],
     on_occasion: Sequence[Retryable],
     new: str = "",
+    left: LeftNow | None = None,
 ) -> Order:
     """Return the order to plan again those who ended so.
 
@@ -164,6 +168,7 @@ def retry(
         kinds: the run's failures, and which of them are chosen.
         on_occasion: those that a retry may take, whichever run of the occasion asked for them.
         new: how many customers come along who were never asked for (`new_ones`).
+        left: what is left now of the customers that the run left; None where that is not known.
 
     Raises:
         NothingChosen: nothing was chosen.
@@ -186,11 +191,14 @@ def retry(
         taken = [each for each in taken if each.error_code in codes]
     beside = [each for each in taken if (each.outcome, each.error_code) not in chosen]
     customers = counted(sum(each.customers for each in taken), "customer")
+    is_canary = left is not None and left.canary and not left.proven and dag.defaults.get("canary") is not False
     says = [
         f"Plans up to {customers} again, in a new run of {dag.dag_id}{_whose(taken)}.",
+        *([CANARY_AGAIN] if is_canary else []),
         "It takes those whose last attempt ended so, as far as the query still returns them.",
         *([new] if new else []),
-        "They get new requests, which the checker has to decide. Customers who already hold the badge are left out.",
+        f"{new_requests(dag, together(taken, on_occasion, left), is_canary=is_canary)} Customers who already hold "
+        "the badge are left out.",
     ]
     if refused := sum(each.by_itself for each in on_occasion if each not in taken):
         says.append(
@@ -225,20 +233,15 @@ def rest(dag: CampaignDag, facts: RunFacts, occasion: str, left: LeftNow) -> Ord
     """
     assert_live(dag)
     conf = {"dry_run": False, **day_of(dag, facts, occasion)}
-    if left.later:
-        takes = (
-            f"A new run of {dag.dag_id} takes the customers of the query who are not planned yet: this run left "
-            f"{left.by_run:,}, and the last one after it {counted(left.customers, 'customer')}."
-        )
-    else:
-        takes = (
-            f"A new run of {dag.dag_id} takes the {counted(left.customers, 'customer')} that this one left, as far as "
-            "the query still returns them, and whoever is new."
-        )
+    whose = "a later run of it on this occasion has left" if left.later else "this one left"
+    takes = (
+        f"A new run of {dag.dag_id} takes the {counted(left.customers, 'customer')} that {whose}, as far as the query "
+        "still returns them, and whoever is new."
+    )
     says = [
         takes,
         "The query is asked again, and the campaign's own cap holds.",
-        _approvals(dag, left.customers),
+        approvals(dag, left.customers),
     ]
     return _run_order(dag, conf, button="Take them now", says=says)
 
@@ -272,7 +275,7 @@ def carry_out(
     of_requests = "" if requests is None else f" in {counted(requests, 'request')}"
     says = [
         f"A new run of {dag.dag_id} submits {counted(planned, 'customer')}{of_requests}.",
-        "The query is asked again, so that the numbers may differ from the dry run's.",
+        _ASKED_AGAIN,
         "The checker has to decide each request before anybody is enrolled.",
     ]
     if canary_of is not None and canary_of > planned:
@@ -286,17 +289,27 @@ def carry_out(
     return _run_order(dag, conf, button="Submit them now", says=says)
 
 
-def _approvals(dag: CampaignDag, customers: int) -> str:
-    """Say in how many requests so many customers come to the checker."""
-    if dag.customers_per_request is None:
-        return "The checker has to decide its requests."
-    taken = customers if dag.customer_cap is None else min(customers, dag.customer_cap)
-    capped = f" of at most {counted(taken, 'customer')}" if taken < customers else ""
-    requests = -(-taken // dag.customers_per_request)
-    return (
-        f"That makes {counted(requests, 'request')}{capped}, as far as the query returns the same customers. The "
-        "checker has to decide each of them."
+#: Of the numbers of a dry run: what the ledger can say of them, and what only the warehouse knows.
+_ASKED_AGAIN: Final = (
+    "Since the dry run nobody was planned on its occasion. The query is asked again: who has come into it or left it "
+    "since, the ledger cannot know, so that the numbers may differ."
+)
+
+
+def dry_run_again(dag: CampaignDag, facts: RunFacts, occasion: str) -> Order:
+    """Return the order to count once more what a dry run has counted, on its occasion.
+
+    Raises:
+        OrderImpossible: the occasion cannot be named.
+    """
+    conf = {**{name: value for name, value in facts.conf.items() if name in dag.fields}, "dry_run": True}
+    conf.pop("note", None)
+    conf |= day_of(dag, facts, occasion)
+    says = (
+        f"A new run of {dag.dag_id} counts what a run now would plan, as this one was told.",
+        "It writes nothing into the ledger, and sends nothing.",
     )
+    return _run_order(dag, conf, button="Count now", says=says)
 
 
 def look_now(facts: RunFacts) -> Order:

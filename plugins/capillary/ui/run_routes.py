@@ -20,6 +20,7 @@ from capillary.ledger.run_page import Place, failed_customers_of
 from capillary.ui.access import Reader, ReaderDep
 from capillary.ui.airflow_facts import CampaignDag, RunFacts
 from capillary.ui.failed_csv import HEADER, broken_off, rows_of
+from capillary.ui.not_now import not_now
 from capillary.ui.order_day import OrderImpossible
 from capillary.ui.orders import (
     Action,
@@ -29,6 +30,7 @@ from capillary.ui.orders import (
     assert_live,
     carry_out,
     choices,
+    dry_run_again,
     look_now,
     new_ones,
     only_occasion,
@@ -37,7 +39,7 @@ from capillary.ui.orders import (
 )
 from capillary.ui.reading import LedgerReader
 from capillary.ui.rendering import Addresses, PlaceDep, page, protect
-from capillary.ui.run_view import AT_BEGIN, FOR_ONE_OCCASION, Places, RunShown, shown_run
+from capillary.ui.run_view import AT_BEGIN, FOR_ONE_OCCASION, SUBMITS_NOTHING, Places, RunShown, shown_run
 from capillary.ui.since_words import since_of
 from capillary.ui.state_words import of_request
 
@@ -94,11 +96,15 @@ async def confirm(
     take: Annotated[list[str] | None, Query()] = None,
 ) -> Response:
     """Say what an order would send to Airflow; the person's own browser sends it from there."""
-    shown = await _shown(request, reader, dag_id, run_id, AT_BEGIN)
+    shown = await _shown(request, reader, dag_id, run_id, AT_BEGIN, for_order=True)
     # Of several accounts or occasions nothing is ordered at once, so nothing is added up, either.
     one = action is Action.RETRY and len(shown.occasions) < 2
     kinds = choices(shown.left, take, shown.on_occasion) if one else ()
     order, why, title = await asyncio.to_thread(_ordered, action, shown, kinds, reader)  # it asks Airflow's database
+    given = shown.active.same(shown.dag, order.body["conf"]) if order and order.makes_run and shown.dag else None
+    if given is not None:
+        order, title = None, _REFUSED
+        why = f"This order was given already: {given.run_id} of {dag_id} has the same form, and has not planned yet."
     address = Addresses.of(request)
     return page(
         request,
@@ -107,6 +113,9 @@ async def confirm(
         run=shown,
         order=order,
         why=why,
+        given=given,
+        as_of=shown.active.as_of if order and order.makes_run else "",
+        may_count=action is Action.CARRY_OUT and Action.DRY_RUN in shown.actions,
         kinds=kinds,
         checkers_words=shown.checkers_words,
         new=new_ones(shown.left_now),
@@ -116,9 +125,11 @@ async def confirm(
     )
 
 
-async def _shown(request: Request, reader: Reader, dag_id: str, run_id: str, at: Places) -> RunShown:
+async def _shown(
+    request: Request, reader: Reader, dag_id: str, run_id: str, at: Places, *, for_order: bool = False
+) -> RunShown:
     ledger: LedgerReader = request.app.state.ledger
-    shown = await ledger.run(partial(shown_run, ledger, reader, dag_id, run_id, at=at))
+    shown = await ledger.run(partial(shown_run, ledger, reader, dag_id, run_id, at=at, for_order=for_order))
     if not shown.exists:
         said = f"Neither Airflow nor the ledger knows a run {run_id!r} of {dag_id!r}."
         raise HTTPException(status.HTTP_404_NOT_FOUND, said)
@@ -136,12 +147,12 @@ def _ordered(action: Action, shown: RunShown, kinds: Sequence[Choice], reader: R
     try:
         if action is not Action.LOOK_NOW:
             assert_live(shown.dag)
-            if shown.hindrances.refuses:
-                return None, " ".join(shown.hindrances.refuses), _REFUSED
+        if action not in SUBMITS_NOTHING and shown.hindrances.refuses:
+            return None, " ".join(shown.hindrances.refuses), _REFUSED
         if action in FOR_ONE_OCCASION:
             only_occasion(shown.occasions)
         if action not in shown.actions:
-            return None, _NOT_NOW[action], _REFUSED
+            return None, not_now(action, shown, reader.dag_ids), _REFUSED
         return _order(action, shown.dag, shown.facts, shown, kinds), "", action.words
     except NothingChosen as error:
         return None, f"{error} {_NOT_BY_ITSELF}", action.words
@@ -152,21 +163,27 @@ def _ordered(action: Action, shown: RunShown, kinds: Sequence[Choice], reader: R
 def _order(action: Action, dag: CampaignDag, facts: RunFacts, shown: RunShown, kinds: Sequence[Choice]) -> Order:
     if action is Action.LOOK_NOW:
         return look_now(facts)
+    if action is Action.DRY_RUN:
+        if dag.broken:
+            raise OrderImpossible(" ".join(shown.hindrances.refuses))
+        return dry_run_again(dag, facts, only_occasion(shown.occasions))
     order = _submits(action, dag, facts, shown, kinds)
-    return replace(order, says=(*shown.hindrances.warns, *order.says))
+    return replace(order, says=(*shown.hindrances.warns, *shown.active.says(dag.dag_id), *order.says))
 
 
 def _submits(action: Action, dag: CampaignDag, facts: RunFacts, shown: RunShown, kinds: Sequence[Choice]) -> Order:
     occasion = only_occasion(shown.occasions)
     if action is Action.RETRY:
-        return retry(dag, facts, occasion, kinds, shown.on_occasion, new_ones(shown.left_now))
-    if action is Action.REST and shown.left_now is not None:
+        new = new_ones(shown.left_now)
+        return retry(dag, facts, occasion, kinds, shown.on_occasion, new, shown.left_now)
+    if action is Action.REST:
+        assert shown.left_now is not None  # noqa: S101 - for the type: it is offered by what is left
         return rest(dag, facts, occasion, shown.left_now)
     report = shown.report
-    if action is Action.CARRY_OUT and report is not None and report.planned:
-        of = report.planned + (report.left_over or 0) if report.canary else None
-        return carry_out(dag, facts, occasion, report.planned, report.requests, canary_of=of)
-    raise OrderImpossible(_NOT_NOW[action])
+    assert report is not None  # noqa: S101 - the same
+    assert report.planned  # noqa: S101 - the same
+    of = report.planned + (report.left_over or 0) if report.canary else None
+    return carry_out(dag, facts, occasion, report.planned, report.requests, canary_of=of)
 
 
 #: The title of a page on which nothing can be ordered.
@@ -176,12 +193,6 @@ _NOT_BY_ITSELF: Final = (
     "Tick it above, and press Choose these. What needs something else first is never ticked by itself: beside each box "
     "stands what."
 )
-_NOT_NOW: Final = {
-    Action.RETRY: "Nobody of this run is left to be retried: nobody failed, or they were asked for again since.",
-    Action.REST: "The last run of the campaign on this occasion has left nobody, or a canary holds them back.",
-    Action.CARRY_OUT: "This is not a dry run that would plan somebody.",
-    Action.LOOK_NOW: "Nothing of this run waits for the checker, or its task wait looks by itself at this moment.",
-}
 
 
 def _places(after: str) -> Places:

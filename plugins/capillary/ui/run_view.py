@@ -17,6 +17,7 @@ from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Transaction
 from capillary.ledger.left_over import LeftNow, left_now
+from capillary.ledger.occasion_mark import Mark, SinceMark, since_mark
 from capillary.ledger.outstanding import outstanding
 from capillary.ledger.overview import campaigns_of
 from capillary.ledger.reports import FailureCount
@@ -34,6 +35,7 @@ from capillary.ledger.run_page import (
 from capillary.ledger.since_then import since_then
 from capillary.ledger.status import Outcome
 from capillary.ui.access import Reader
+from capillary.ui.active_runs import NO_RUNS, ActiveRuns, active_runs
 from capillary.ui.airflow_facts import (
     EXTRACT,
     REPORT,
@@ -44,6 +46,7 @@ from capillary.ui.airflow_facts import (
     deadlines,
     returned,
     run_facts,
+    runs_not_over,
     task_state,
 )
 from capillary.ui.failed_tasks import FailedTask, failed_tasks
@@ -57,6 +60,7 @@ from capillary.ui.plan_view import PlanShown, occasion_of, shown_plan
 from capillary.ui.reading import LedgerReader
 from capillary.ui.report_view import ReportShown, shown_report
 from capillary.ui.run_parts import PartShown, is_of_deleted, parts_of
+from capillary.ui.since_count import UNKNOWN, changed_since, mark_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,8 @@ class RunShown:
         report: what its task `report` has returned, for whoever may read that.
         occasions: that it planned for, or counted for; several where its tasks did; empty where nobody knows.
         plan: what a dry run has told of the plan; None of another run, or where nothing was told.
+        counted_at: when a dry run has counted; None where nobody knows.
+        changed: of a dry run that would plan somebody, why its numbers do not hold any more, a sentence each.
         failed_task: the first task of it that failed; None where none has.
         headline: the run in one sentence.
         picture: the funnel that a dry run, or a run which the ledger does not know, has told; None of any other.
@@ -105,6 +111,7 @@ class RunShown:
         actions: what this reader may order.
         orders_say: what an order would come to, or why there is none, a sentence each.
         deadline: until when a human may decide; None where nothing waits, or nobody knows.
+        active: the runs of its DAG that are not over, for the page of an order; elsewhere none.
     """
 
     dag_id: str
@@ -115,6 +122,8 @@ class RunShown:
     report: ReportShown | None
     occasions: tuple[str, ...]
     plan: PlanShown | None
+    counted_at: datetime | None
+    changed: tuple[str, ...]
     failed_task: FailedTask | None
     headline: Headline
     picture: FunnelPicture | None
@@ -129,6 +138,7 @@ class RunShown:
     actions: tuple[Action, ...]
     orders_say: tuple[str, ...]
     deadline: datetime | None
+    active: ActiveRuns
 
     @property
     def exists(self) -> bool:
@@ -201,7 +211,9 @@ class RunShown:
         return f"None is left: {planned} planned, and {funnel.discarded:,} of them given back unsent."
 
 
-def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *, at: Places = AT_BEGIN) -> RunShown:
+def shown_run(
+    ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *, at: Places = AT_BEGIN, for_order: bool = False
+) -> RunShown:
     """Return a run as it is shown; runs in a reader's thread.
 
     Args:
@@ -210,6 +222,7 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
         dag_id: of Airflow.
         run_id: the same.
         at: where the pages of its customers and requests begin.
+        for_order: something may be ordered about it: say also which runs of its DAG are not over.
 
     Raises:
         CapillaryError: the ledger cannot be read, and why.
@@ -217,25 +230,35 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
     facts = run_facts(dag_id, run_id)
     dag = campaign_dags({dag_id}).get(dag_id)
     platform = None if dag is None else platform_of(dag.connection)
+    may_read = facts is not None and reader.may_read_xcoms(dag_id)
+    run_of = (dag_id, run_id)
+    report_told = _mapping(returned([run_of], REPORT).get(run_of)) if may_read else None
+    output = _mapping(returned([run_of], EXTRACT).get(run_of)) if may_read else None
+    mark = mark_of(output)
     known = ledger.look(
-        partial(_of_ledger, dag_id=dag_id, run_id=run_id, at=at, dag_ids=reader.dag_ids, dag=dag, platform=platform)
+        partial(
+            _of_ledger,
+            dag_id=dag_id,
+            run_id=run_id,
+            at=at,
+            dag_ids=reader.dag_ids,
+            dag=dag,
+            platform=platform,
+            mark=mark,
+            not_over=runs_not_over(dag_id) if for_order else None,
+        )
     )
     view = known.view
-    told: Mapping[str, Any] | None = None
-    plan = until = None
-    occasion = ""
-    if facts is not None and reader.may_read_xcoms(dag_id):
-        until = deadlines([(dag_id, run_id)]).get((dag_id, run_id)) if _waits(facts, view) else None
-        report_told = _mapping(returned([(dag_id, run_id)], REPORT).get((dag_id, run_id)))
-        told = for_reader(report_told, dag_ids=reader.dag_ids, campaigns=known.campaigns)
-        output = _mapping(returned([(dag_id, run_id)], EXTRACT).get((dag_id, run_id)))
-        plan, occasion = shown_plan(output), occasion_of(output)
+    until = deadlines([run_of]).get(run_of) if may_read and _waits(facts, view) else None
+    told = for_reader(report_told, dag_ids=reader.dag_ids, campaigns=known.campaigns)
+    plan, occasion = shown_plan(output), occasion_of(output)
     report = shown_report(told)
     failed = _failed_task(reader, facts, known)
     dry = _is_dry(view, facts, report)
     occasions = _occasions(view) if view and not dry else (occasion,) if occasion else ()
-    wanted = _actions(reader, dag, facts, report, known, dry=dry)
-    actions = tuple(each for each in wanted if each is Action.LOOK_NOW or not known.hindrances.refuses)
+    changed = tuple(_changed(report, known.since_mark, reader)) if dry else ()
+    wanted = _actions(reader, dag, facts, report, known, dry=dry, changed=bool(changed))
+    actions = tuple(each for each in wanted if each in SUBMITS_NOTHING or not known.hindrances.refuses)
     held_back = () if actions == wanted else known.hindrances.refuses
     counts = report.funnel if report and (view is None or dry) else {}
     return RunShown(
@@ -247,6 +270,8 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
         report=report,
         occasions=occasions,
         plan=plan,
+        counted_at=mark.counted_at if mark else None,
+        changed=changed,
         failed_task=failed,
         headline=headline(facts, view, told, failed),
         picture=picture(counts, dry_run=True) if counts else None,
@@ -260,8 +285,13 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
         hindrances=known.hindrances,
         # What is ordered is for one occasion; why it is not offered of several is said.
         actions=tuple(each for each in actions if each not in FOR_ONE_OCCASION or len(occasions) < 2),
-        orders_say=(*held_back, *_orders_say(reader, dag, facts, actions, occasions, known)),
+        orders_say=(
+            *held_back,
+            *_orders_say(reader, dag, facts, actions, occasions, known),
+            *(changed if Action.DRY_RUN in actions else ()),
+        ),
         deadline=until,
+        active=known.active,
     )
 
 
@@ -281,6 +311,8 @@ class _Known:
     left: tuple[FailureCount, ...] = ()
     on_occasion: tuple[Retryable, ...] = ()
     left_now: LeftNow | None = None
+    since_mark: SinceMark | None = None
+    active: ActiveRuns = NO_RUNS
     failed: tuple[FailedCustomer, ...] = ()
     failed_before: int = 0
     since: Mapping[int, Mapping[Outcome | None, int]] = field(default_factory=dict)
@@ -298,6 +330,8 @@ def _of_ledger(
     dag_ids: frozenset[str],
     dag: CampaignDag | None,
     platform: PlatformSettings | None,
+    mark: Mark | None,
+    not_over: tuple[tuple[RunFacts, ...], RunFacts | None] | None,
 ) -> _Known:
     view = run(tx, dag_id, run_id, after=at.requests, requests=REQUESTS_SHOWN)
     accounts = frozenset(plan.planned.account for plan in view.plans) if view else frozenset[str]()
@@ -305,6 +339,8 @@ def _of_ledger(
         view,
         hindrances=NONE if dag is None else hindrances(tx, dag, platform, accounts),
         campaigns=campaigns_of(tx, dag_ids),
+        since_mark=None if mark is None else since_mark(tx, mark),
+        active=NO_RUNS if dag is None or not_over is None else active_runs(tx, dag, *not_over),
     )
     if view is None:
         return known
@@ -354,6 +390,7 @@ def _actions(
     known: _Known,
     *,
     dry: bool,
+    changed: bool,
 ) -> tuple[Action, ...]:
     if dag is None or facts is None:
         return ()
@@ -363,11 +400,22 @@ def _actions(
     if _may_look(facts, known.view) and reader.may_clear(dag.dag_id):
         found.append(Action.LOOK_NOW)
     if dag.live and reader.may_trigger(dag.dag_id):
-        found += [Action.RETRY] if known.left else []
+        found += [Action.RETRY] if known.left and not (known.left_now and known.left_now.waits_for) else []
         passed = facts.is_over and report is not None and report.passed
         found += [Action.REST] if facts.is_over and _may_take_rest(known.left_now, passed=passed) else []
-        found += [Action.CARRY_OUT] if passed and report and report.dry_run and report.planned else []
+        if passed and report and report.dry_run and report.planned:
+            found.append(Action.DRY_RUN if changed else Action.CARRY_OUT)
     return tuple(found)
+
+
+def _changed(report: ReportShown | None, since: SinceMark | None, reader: Reader) -> Iterator[str]:
+    """Yield why what a dry run has counted does not hold any more."""
+    if report is None or not report.planned:
+        return
+    if since is None:
+        yield UNKNOWN
+        return
+    yield from changed_since(since, planned=report.planned, left=report.left_over or 0, dag_ids=reader.dag_ids)
 
 
 def _may_take_rest(left: LeftNow | None, *, passed: bool) -> bool:
@@ -403,6 +451,8 @@ def _orders_say(
 
 #: Orders that make a run for the occasion of this one.
 FOR_ONE_OCCASION: Final = frozenset({Action.RETRY, Action.REST})
+#: Orders after which nothing is submitted: a stop does not stand in their way.
+SUBMITS_NOTHING: Final = frozenset({Action.LOOK_NOW, Action.DRY_RUN})
 #: Said of a retry that would take nobody as things are.
 _CHOOSE: Final = "Retry the failed: takes none of them by itself; choose the kinds on its page."
 

@@ -28,6 +28,7 @@ def airflow(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Airflow:
     made = Airflow(ledger.engine.url)
     monkeypatch.setattr(run_view, "campaign_dags", lambda _ids: {"spring": made.dag})
     monkeypatch.setattr(run_view, "run_facts", lambda _dag, _run: made.facts)
+    monkeypatch.setattr(run_view, "runs_not_over", lambda _dag: (made.active, made.newest))
     monkeypatch.setattr(run_view, "returned", made.returned)
     monkeypatch.setattr(run_view, "deadlines", lambda _runs: {})
     monkeypatch.setattr(run_view, "failed_tasks", made.failed_tasks)

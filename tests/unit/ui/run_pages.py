@@ -74,6 +74,8 @@ class Airflow:
         self.told: dict[str, Any] = {}
         self.failed: FailedTask | None = None
         self.has_run = True
+        self.active: tuple[RunFacts, ...] = ()
+        self.newest: RunFacts | None = None
         self.waits: str | None = "deferred"
         self.platform: PlatformSettings | None = None
         self.app = pages(LedgerReader(lambda: url))

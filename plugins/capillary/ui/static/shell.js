@@ -72,6 +72,9 @@ function pageOf(pathname, behind, dagId, runId) {
   return new URL(`${rest || "badges"}${behind}`, HERE).href;
 }
 
+/** What was typed on an order's page that is drawn again for other boxes, and its path; null: nothing. */
+let kept = null;
+
 /** One page on the screen: fetched, renewed while it says so, its times and forms brought to life. */
 class View {
   constructor(root, { scrolls, navigate = null }) {
@@ -166,6 +169,8 @@ class View {
     if (before) before.replaceWith(fresh);
     else this.root.append(fresh);
     if (!renewal) this.leaves = this.sends = false;
+    if (kept !== null && kept.path === new URL(this.address).pathname) this.retype(kept.fields);
+    kept = null;
     this.wire();
     if (renewal) {
       for (const each of this.root.querySelectorAll("details[id]")) each.open = each.open || open.has(each.id);
@@ -202,6 +207,9 @@ class View {
   /** Lets a form be sent or not: what a page says will happen is true of its boxes as they were when it was drawn. */
   weigh() {
     const changed = this.isRedrawn();
+    for (const form of this.root.querySelectorAll("form[data-redraws]")) {
+      if (hasTick(form)) form.querySelector("[role=alert]").textContent = "";
+    }
     for (const form of this.root.querySelectorAll("form[data-post]")) {
       form.querySelector("button[type=submit]").disabled = changed || this.leaves || this.sends;
       const said = form.querySelector("[data-changed]");
@@ -290,7 +298,8 @@ class View {
       const url = new URL(form.action);
       if (form.hasAttribute("data-place")) url.hash = encodeURIComponent(form.querySelector("input").value.trim());
       else url.search = new URLSearchParams(new FormData(form)).toString();
-      this.go(url.href);
+      if (form.hasAttribute("data-redraws")) this.redraw(form, url);
+      else this.go(url.href);
       return;
     }
     event.preventDefault();
@@ -316,6 +325,35 @@ class View {
     }
   }
 
+  /** Draws a page again for the boxes as they are now; what was typed beside them stays. */
+  redraw(form, url) {
+    const said = form.querySelector("[role=alert]");
+    if (!hasTick(form)) {
+      said.textContent = "Choose at least one kind of failure.";
+      return;
+    }
+    kept = { path: url.pathname, fields: this.written() };
+    if (this.navigate) {
+      this.go(url.href);
+      return;
+    }
+    history.pushState(null, "", url.href);
+    this.show(url.href);
+  }
+
+  /** What stands in the fields whose words are sent, by their ids. */
+  written() {
+    return new Map([...this.root.querySelectorAll("[id][data-into]")].map((each) => [each.id, each.value]));
+  }
+
+  /** Puts words back into the fields where they stood. */
+  retype(fields) {
+    for (const [id, value] of fields) {
+      const field = this.root.getElementById?.(id);
+      if (field) field.value = value;
+    }
+  }
+
   /** Whether the server would still draw this form so; where not, its new page is put in place of this one. */
   async isAsDrawn(form) {
     const asked = this.asked;
@@ -329,13 +367,10 @@ class View {
     const now = reply === null || reply.status >= 500 ? null : read(text);
     if (now === null) throw new Error("Airflow cannot say now whether this still holds. Nothing was sent.");
     if (order(now) === order(this.main())) return true;
-    const written = new Map([...form.querySelectorAll("[id][data-into]")].map((each) => [each.id, each.value]));
+    const written = this.written();
     this.etag = reply.headers.get("etag");
     this.put(now, false);
-    for (const [id, value] of written) {
-      const field = this.root.getElementById?.(id);
-      if (field) field.value = value;
-    }
+    this.retype(written);
     const warning = document.createElement("div");
     warning.className = "notice warn";
     warning.setAttribute("role", "alert");
@@ -382,7 +417,13 @@ function order(main) {
   const form = main.querySelector("form[data-post]");
   if (form === null) return null;
   const says = form.querySelector("[data-says]")?.textContent ?? "";
-  return JSON.stringify([form.dataset.post, form.dataset.body, form.dataset.then, says.replace(/\s+/g, " ")]);
+  const terms = ["post", "body", "then", "asOf"].map((name) => form.dataset[name]);
+  return JSON.stringify([...terms, says.replace(/\s+/g, " ")]);
+}
+
+/** Whether a box of a form is ticked. */
+function hasTick(form) {
+  return form.querySelector("input[type=checkbox]:checked") !== null;
 }
 
 /** Whether a field is not as it was drawn. */
