@@ -50,28 +50,25 @@ def _no_retry(shown: RunShown, dag_ids: Collection[str]) -> str:
 
 def _no_rest(shown: RunShown, dag_ids: Collection[str]) -> str:
     left = shown.left_now
-    if left is None or shown.is_dry:
-        return "This run has planned nobody, so it has left nobody, either."
-    if not left.by_run:
-        return "This run has left nobody."
+    if left is None or shown.is_dry or not left.by_run:
+        return "This run has left nobody for a later one."
     if shown.facts is not None and not shown.facts.is_over:
         return _NOT_OVER
     if not left.customers:
         return "The last run of the campaign on this occasion has left nobody."
     if not left.may_be_taken:
-        if left.waits_for:
-            return _held_by(left, dag_ids)
-        return (
-            "A canary holds them back that has not passed: the next run is a canary again, and takes at most "
-            f"{CANARY_CUSTOMERS} customers."
-        )
+        return _held_by(left, dag_ids)
     return "This run has not passed, or you may not read its report. Its page says what to do first."
 
 
 def _held_by(left: LeftNow, dag_ids: Collection[str]) -> str:
-    """Return which canary holds a run back."""
-    canary = "" if left.waits_for is None else without_foreign_name(left.waits_for.sentence(), dag_ids)
-    return f"A canary holds them back: {canary}."
+    """Return which canary holds a run back, or what the next run is where none waits any more."""
+    if left.waits_for is None:
+        return (
+            "A canary holds them back that has not passed: the next run is a canary again, and takes at most "
+            f"{CANARY_CUSTOMERS} customers."
+        )
+    return f"A canary holds them back: {without_foreign_name(left.waits_for.sentence(), dag_ids)}."
 
 
 def _no_look(shown: RunShown) -> str:
@@ -80,5 +77,5 @@ def _no_look(shown: RunShown) -> str:
     if shown.view is None:
         return "This run has planned nobody yet."
     if any(plan.wait.undecided for plan in shown.view.plans):
-        return "The task wait of this run looks by itself at this moment, or has not started yet."
+        return "A human has yet to decide, and its task wait looks by itself at this moment, or is about to."
     return "Nothing of this run waits for the checker."

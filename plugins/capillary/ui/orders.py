@@ -192,13 +192,13 @@ def retry(
     beside = [each for each in taken if (each.outcome, each.error_code) not in chosen]
     customers = counted(sum(each.customers for each in taken), "customer")
     is_canary = left is not None and left.canary and not left.proven and dag.defaults.get("canary") is not False
+    requests = new_requests(dag, together(taken, on_occasion, left), is_canary=is_canary)
     says = [
         f"Plans up to {customers} again, in a new run of {dag.dag_id}{_whose(taken)}.",
         *([CANARY_AGAIN] if is_canary else []),
         "It takes those whose last attempt ended so, as far as the query still returns them.",
         *([new] if new else []),
-        f"{new_requests(dag, together(taken, on_occasion, left), is_canary=is_canary)} Customers who already hold "
-        "the badge are left out.",
+        f"{requests} Customers who already hold the badge are left out.",
     ]
     if refused := sum(each.by_itself for each in on_occasion if each not in taken):
         says.append(
@@ -306,7 +306,7 @@ def dry_run_again(dag: CampaignDag, facts: RunFacts, occasion: str) -> Order:
     conf.pop("note", None)
     conf |= day_of(dag, facts, occasion)
     says = (
-        f"A new run of {dag.dag_id} counts what a run now would plan, as this one was told.",
+        f"Counts, in a new run of {dag.dag_id}, what a run with this one's form would plan now.",
         "It writes nothing into the ledger, and sends nothing.",
     )
     return _run_order(dag, conf, button="Count now", says=says)

@@ -39,7 +39,7 @@ from capillary.ui.orders import (
 )
 from capillary.ui.reading import LedgerReader
 from capillary.ui.rendering import Addresses, PlaceDep, page, protect
-from capillary.ui.run_view import AT_BEGIN, FOR_ONE_OCCASION, SUBMITS_NOTHING, Places, RunShown, shown_run
+from capillary.ui.run_view import AT_BEGIN, FOR_ONE_OCCASION, Places, RunShown, is_held_back, shown_run
 from capillary.ui.since_words import since_of
 from capillary.ui.state_words import of_request
 
@@ -147,7 +147,7 @@ def _ordered(action: Action, shown: RunShown, kinds: Sequence[Choice], reader: R
     try:
         if action is not Action.LOOK_NOW:
             assert_live(shown.dag)
-        if action not in SUBMITS_NOTHING and shown.hindrances.refuses:
+        if shown.hindrances.refuses and is_held_back(action, shown.dag):
             return None, " ".join(shown.hindrances.refuses), _REFUSED
         if action in FOR_ONE_OCCASION:
             only_occasion(shown.occasions)
@@ -164,8 +164,6 @@ def _order(action: Action, dag: CampaignDag, facts: RunFacts, shown: RunShown, k
     if action is Action.LOOK_NOW:
         return look_now(facts)
     if action is Action.DRY_RUN:
-        if dag.broken:
-            raise OrderImpossible(" ".join(shown.hindrances.refuses))
         return dry_run_again(dag, facts, only_occasion(shown.occasions))
     order = _submits(action, dag, facts, shown, kinds)
     return replace(order, says=(*shown.hindrances.warns, *shown.active.says(dag.dag_id), *order.says))

@@ -258,7 +258,7 @@ def shown_run(
     occasions = _occasions(view) if view and not dry else (occasion,) if occasion else ()
     changed = tuple(_changed(report, known.since_mark, reader)) if dry else ()
     wanted = _actions(reader, dag, facts, report, known, dry=dry, changed=bool(changed))
-    actions = tuple(each for each in wanted if each in SUBMITS_NOTHING or not known.hindrances.refuses)
+    actions = tuple(each for each in wanted if not (known.hindrances.refuses and is_held_back(each, dag)))
     held_back = () if actions == wanted else known.hindrances.refuses
     counts = report.funnel if report and (view is None or dry) else {}
     return RunShown(
@@ -451,8 +451,15 @@ def _orders_say(
 
 #: Orders that make a run for the occasion of this one.
 FOR_ONE_OCCASION: Final = frozenset({Action.RETRY, Action.REST})
-#: Orders after which nothing is submitted: a stop does not stand in their way.
-SUBMITS_NOTHING: Final = frozenset({Action.LOOK_NOW, Action.DRY_RUN})
+
+
+def is_held_back(action: Action, dag: CampaignDag | None) -> bool:
+    """Return whether what stands in the way of a run that submits stands in the way of this, too."""
+    if action is Action.DRY_RUN:  # it goes on under a stop
+        return dag is not None and dag.broken
+    return action is not Action.LOOK_NOW
+
+
 #: Said of a retry that would take nobody as things are.
 _CHOOSE: Final = "Retry the failed: takes none of them by itself; choose the kinds on its page."
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from capillary.ledger.canary import OpenCanary
 from capillary.ledger.database import Ledger
 from capillary.ledger.left_over import LeftNow, left_now
 from capillary.ledger.request_rows import refuse
@@ -14,6 +15,7 @@ from capillary.ledger.retryable import Retryable, retryable
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.status import Outcome
 from tests.unit.ledger.orders import ORDER, customers_of, plan, requests_of, run, see, send
+from tests.unit.ledger.orders import request as row_of
 from tests.unit.ledger.test_attention import end
 
 PASSES, DATA = Ending(Outcome.FAILED, error_code=500), Ending(Outcome.FAILED, error_code=1026)
@@ -63,6 +65,19 @@ def test_whoever_was_asked_for_again_is_counted_by_the_last_attempt(ledger: Ledg
     assert plan(ledger, [1, 2, 3], again, dry_run=True).planned == 2
 
 
+def test_a_retry_is_counted_by_the_attempts_that_its_requests_hold(ledger: Ledger) -> None:
+    """A request holds customers of one attempt: 3 of attempt 2 and 2 of attempt 3 come to two requests."""
+    first = plan(ledger, range(1, 6), run("first", **TEN))
+    (request,) = requests_of(ledger, first)
+    end(ledger, request.id, dict.fromkeys(range(1, 6), PASSES))
+    (request,) = requests_of(ledger, plan(ledger, [1, 2], run("second", retry=frozenset({Outcome.FAILED}), **TEN)))
+    end(ledger, request.id, dict.fromkeys((1, 2), PASSES))
+    (found,) = whom(ledger, first.badge_run_id)
+    assert (found.by_attempt, found.by_itself_by_attempt) == ({1: 3, 2: 2}, {})
+    again = plan(ledger, range(1, 6), run("third", retry=frozenset({Outcome.FAILED}), **TEN), dry_run=True)
+    assert (again.planned, again.requests) == (5, 2)
+
+
 def test_who_was_refused_is_taken_by_every_run_until_the_third_time(ledger: Ledger) -> None:
     for attempt, by_itself in ((1, 2), (2, 2), (3, 0)):
         made = plan(ledger, [1, 2], run(f"try {attempt}", **TEN))
@@ -71,7 +86,9 @@ def test_who_was_refused_is_taken_by_every_run_until_the_third_time(ledger: Ledg
         held = send(ledger, request.id)
         with ledger.write() as tx:
             assert refuse(tx, held, code=2008, reason="no")
-        assert whom(ledger, made.badge_run_id) == {Retryable(Outcome.NOT_ACCEPTED, 2008, 2, 2, by_itself)}
+        (found,) = whom(ledger, made.badge_run_id)
+        assert found == Retryable(Outcome.NOT_ACCEPTED, 2008, 2, 2, by_itself)
+        assert found.by_itself_by_attempt == ({attempt: 2} if by_itself else {})
         assert plan(ledger, [1, 2], run("next", **TEN), dry_run=True).planned == by_itself
 
 
@@ -94,7 +111,10 @@ def test_what_a_held_run_left_may_be_taken_once_the_canary_has_passed(ledger: Le
     send(ledger, request.id)
     held = plan(ledger, range(1, 31), run("held", canary=True, **TEN))
     assert (held.planned, held.waits_for_canary) == (0, True)
-    assert left(ledger, held.badge_run_id) == LeftNow(20, 20, later=False, canary=True, proven=False)
+    waits_for = OpenCanary("spring", "canary", row_of(ledger, request.id).first_sent_at)
+    assert left(ledger, held.badge_run_id) == LeftNow(
+        20, 20, later=False, canary=True, proven=False, waits_for=waits_for
+    )
     assert not left(ledger, held.badge_run_id).may_be_taken
     see(ledger, request.id, "p-1")
     end_of = dict.fromkeys(customers_of(ledger, request.id), Ending(Outcome.ENROLLED))

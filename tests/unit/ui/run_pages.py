@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from csv import DictReader
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,11 +17,13 @@ from sqlalchemy import URL
 
 from capillary.api.settings import PlatformSettings
 from capillary.ledger.database import Ledger
+from capillary.ledger.plan import Order
 from capillary.ledger.settle import Ending
 from capillary.ledger.status import Outcome
+from capillary.plan_preview import PREVIEW, PlanPreview
 from capillary.ui import badges_view, failed_runs, import_errors, matters_view
 from capillary.ui.access import Reader, reader
-from capillary.ui.airflow_facts import CampaignDag, RunFacts
+from capillary.ui.airflow_facts import EXTRACT, REPORT, CampaignDag, RunFacts
 from capillary.ui.app import pages
 from capillary.ui.failed_tasks import FailedTask
 from capillary.ui.reading import LedgerReader
@@ -53,6 +56,19 @@ FACTS: Final = RunFacts(
 PASSED: Final = {"verdict": "pass", "sentence": "Done."}
 DRY: Final = PASSED | {"dry_run": True, "requests": 2, "left_over": 0, "funnel": {"eligible": 30, "planned": 30}}
 TEN: Final[dict[str, Any]] = {"customers_per_request": 10}
+
+
+def dry_run(ledger: Ledger, customers: Iterable[int], order: Order) -> dict[str, Any]:
+    """Return what the tasks of a dry run have returned, as Airflow keeps it: by task."""
+    made = plan(ledger, customers, order, dry_run=True)
+    preview = PlanPreview.of(made, order, 60)
+    assert preview is not None
+    counts = {name: getattr(made, name) for name in ("eligible", "known_before", "over_cap", "planned")}
+    report = {"dry_run": True, "canary": made.canary, "requests": made.requests, "left_over": made.over_cap}
+    return {
+        REPORT: PASSED | report | {"funnel": counts},
+        EXTRACT: json.loads(json.dumps({PREVIEW: preview.to_xcom()})),
+    }
 
 
 class Ada:

@@ -201,8 +201,8 @@ def test_the_rest_is_what_is_left_now() -> None:
     )
     later = LeftNow(by_run=500, customers=200, later=True, canary=False, proven=True)
     assert rest(DAG, RUN, "badge:a1", later).says[0] == (
-        "A new run of gold_tier takes the customers of the query who are not planned yet: this run left 500, and the "
-        "last one after it 200 customers."
+        "A new run of gold_tier takes the 200 customers that a later run of it on this occasion has left, as far as the "
+        "query still returns them, and whoever is new."
     )
 
 

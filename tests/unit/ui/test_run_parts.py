@@ -12,10 +12,9 @@ from sqlalchemy import update
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.schema import badge_run
-from capillary.plan_preview import PREVIEW
-from capillary.ui.airflow_facts import EXTRACT, REPORT
+from capillary.ui.airflow_facts import REPORT
 from tests.unit.ledger.orders import SPEC, plan, requests_of, run, see, send
-from tests.unit.ui.run_pages import DRY, PASSED, TEN, Airflow, ended
+from tests.unit.ui.run_pages import PASSED, TEN, Airflow, dry_run, ended
 
 OTHER: Final = "other.example/7"
 HERE, THERE = f"Spring 2026 on {SPEC.account}", f"Spring 2026 on {OTHER}"
@@ -141,7 +140,7 @@ async def test_a_dry_run_made_again_under_the_id_of_a_deleted_run_shows_its_own_
     ended(ledger, run("first", occasion="Winter", **TEN), range(1, 3))
     planned_days_ago(ledger, 2)
     airflow.facts = replace(airflow.facts, made_at=datetime.now(UTC) - timedelta(days=1))
-    airflow.told = {REPORT: DRY, EXTRACT: {PREVIEW: {"occasion": "Spring 2026"}}}
+    airflow.told = dry_run(ledger, range(1, 31), run("first", **(TEN | {"customers_per_request": 15})))
     shown = await airflow.page("runs")
     assert "What a live run would do" in shown
     assert "These are not the numbers of the dry run above." in shown
