@@ -335,6 +335,7 @@ def _of_ledger(
 ) -> _Known:
     view = run(tx, dag_id, run_id, after=at.requests, requests=REQUESTS_SHOWN)
     accounts = frozenset(plan.planned.account for plan in view.plans) if view else frozenset[str]()
+    accounts |= {mark.account} if mark else frozenset()
     known = _Known(
         view,
         hindrances=NONE if dag is None else hindrances(tx, dag, platform, accounts),

@@ -45,6 +45,43 @@ async def test_numbers_of_an_earlier_run_say_so(
     assert "By all its runs on this occasion: 12 customers with the badge." in shown
 
 
+async def test_a_run_that_planned_nobody_stands_beside_the_last_one_that_did(
+    ledger: Ledger, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers are those of the last run; the bar, and who holds the badge, those of the one that planned."""
+    enrolled(ledger, "first", range(1, 4))
+    enrolled(ledger, "earlier", range(1, 11))
+    plan(ledger, range(1, 11), run("held"))
+    shown = await asked(airflow, monkeypatch, "badges", {"spring"})
+    assert '<td class="num" data-name="Planned">0</td>' in shown
+    assert 'Of an earlier run, <a href="/capillary/runs/spring/earlier">planned' in shown
+    assert "nobody was planned" not in shown
+    assert 'class="bar"' in shown.partition("Of an earlier run")[2]
+    assert "By all its runs on this occasion: 10 customers with the badge." in shown
+    with ledger.read() as tx:
+        (line,) = campaigns(tx)
+    assert line.took is not None
+    assert (line.last.run_id, line.last.funnel.planned) == ("held", 0)
+    assert (line.took.run_id, line.took.funnel.planned, line.holders) == ("earlier", 7, 10)
+
+
+def test_a_run_that_planned_nobody_on_a_new_occasion_leaves_the_holders_of_the_old_one(ledger: Ledger) -> None:
+    enrolled(ledger, "first", range(1, 4))
+    plan(ledger, [], run("second", occasion="Winter"))
+    with ledger.read() as tx:
+        (line,) = campaigns(tx)
+    assert line.took is not None
+    assert (line.last.occasion, line.took.occasion, line.holders) == ("Winter", "Spring 2026", 3)
+    assert line.failures == ()
+
+
+def test_a_campaign_that_has_never_planned_anybody_took_nobody(ledger: Ledger) -> None:
+    plan(ledger, [], run("first"))
+    with ledger.read() as tx:
+        (line,) = campaigns(tx)
+    assert (line.took, line.last.run_id, line.holders) == (None, "first", 0)
+
+
 def test_who_holds_the_badge_is_counted_on_the_last_runs_occasion_alone(ledger: Ledger) -> None:
     enrolled(ledger, "first", range(1, 4))
     for request in requests_of(ledger, plan(ledger, range(1, 3), run("other", occasion="Winter"))):

@@ -76,6 +76,44 @@ async def test_what_is_ticked_is_what_is_sent_or_nothing_can_be(airflow: Airflow
 
 
 @pytest.mark.usefixtures("two_kinds")
+async def test_a_note_survives_choosing_and_goes_with_the_order(airflow: Airflow) -> None:
+    async with browsing(airflow) as (page, sent):
+        await page.goto(RETRY)
+        await page.locator("#note").fill("By hand.")
+        await box(page, "2 customers rejected").check()
+        await page.get_by_role("button", name="Choose these").click()
+        await expect(page.get_by_text("Plans up to 7 customers again")).to_be_visible()
+        await expect(page.locator("#note")).to_have_value("By hand.")
+        await page.go_back()
+        await expect(page.get_by_text("Plans up to 5 customers again")).to_be_visible()
+        await expect(page.locator("#note")).to_have_value("")
+        await page.locator("#note").fill("Only these.")
+        await page.get_by_role("button", name="Choose these").click()
+        await expect(sending(page)).to_be_enabled()
+        await sending(page).click()
+        await page.wait_for_url("**/runs/spring/second")
+    assert [(each[2]["note"], each[2]["conf"]["note"]) for each in sent] == [("Only these.", "Only these.")]
+
+
+@pytest.mark.usefixtures("two_kinds")
+async def test_choosing_without_a_tick_says_so_at_the_button(airflow: Airflow) -> None:
+    async with browsing(airflow) as (page, sent):
+        await page.goto(RETRY)
+        await box(page, "5 customers failed").uncheck()
+        asked = sent.asked
+        await page.get_by_role("button", name="Choose these").click()
+        said = page.locator("form[data-redraws]").get_by_role("alert")
+        await expect(said).to_have_text("Choose at least one kind of failure.")
+        await expect(said).to_be_visible()
+        assert sent.asked == asked, "there is nothing to draw"
+        await box(page, "2 customers rejected").check()
+        await expect(said).to_be_hidden()
+        await page.get_by_role("button", name="Choose these").click()
+        await expect(page.get_by_text("Plans up to 2 customers again")).to_be_visible()
+    assert sent == []
+
+
+@pytest.mark.usefixtures("two_kinds")
 async def test_a_box_that_the_browser_has_changed_without_a_word_is_seen_before_sending(airflow: Airflow) -> None:
     async with browsing(airflow) as (page, sent):
         await page.goto(RETRY)

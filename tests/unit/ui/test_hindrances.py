@@ -18,7 +18,7 @@ from capillary.ui.failed_runs import Failures
 from capillary.ui.matters_view import shown_matter
 from tests.unit.api.scripted import settings
 from tests.unit.ledger.orders import SPEC, plan, requests_of, run, see, send
-from tests.unit.ui.run_pages import DAG, DRY, FACTS, PASSED, TEN, Ada, Airflow, ended
+from tests.unit.ui.run_pages import DAG, FACTS, PASSED, TEN, Ada, Airflow, dry_run, ended
 
 OTHER = "elsewhere.example/9"
 
@@ -72,7 +72,7 @@ async def test_no_run_is_ordered_of_a_campaign_whose_file_does_not_load(airflow:
 
 async def test_the_rest_and_a_dry_run_are_held_back_too(ledger: Ledger, airflow: Airflow) -> None:
     airflow.dag = replace(DAG, broken=True)
-    airflow.told = {REPORT: DRY}
+    airflow.told = dry_run(ledger, range(1, 31), run("first", **TEN))
     await assert_held_back(airflow, "The file of spring does not load", "carry-out", "Carry out…")
     plan(ledger, range(1, 11), run("first", cap=2))
     airflow.told = {REPORT: PASSED | {"left_over": 8}}

@@ -16,7 +16,7 @@ from capillary.ledger.retryable import Retryable
 from capillary.ledger.status import Outcome
 from capillary.ui.airflow_facts import CampaignDag, RunFacts
 from capillary.ui.order_day import OrderImpossible
-from capillary.ui.orders import carry_out, choices, look_now, new_ones, only_occasion, rest, retry
+from capillary.ui.orders import carry_out, choices, dry_run_again, look_now, new_ones, only_occasion, rest, retry
 
 DAG = CampaignDag(
     dag_id="gold_tier",
@@ -201,8 +201,8 @@ def test_the_rest_is_what_is_left_now() -> None:
     )
     later = LeftNow(by_run=500, customers=200, later=True, canary=False, proven=True)
     assert rest(DAG, RUN, "badge:a1", later).says[0] == (
-        "A new run of gold_tier takes the 200 customers that a later run of it on this occasion has left, as far as the "
-        "query still returns them, and whoever is new."
+        "A new run of gold_tier takes the 200 customers that a later run of it on this occasion has left, as far as "
+        "the query still returns them, and whoever is new."
     )
 
 
@@ -280,6 +280,71 @@ def test_the_rest_says_how_many_requests_it_makes_and_a_canary_of_how_many_it_is
         "it and somebody was enrolled."
     )
     assert not any("canary" in each for each in carry_out(DAG, RUN, "", planned=10, requests=1, canary_of=10).says)
+
+
+def retryable(by_attempt: dict[int, int]) -> tuple[Retryable, ...]:
+    customers = sum(by_attempt.values())
+    return (Retryable(Outcome.FAILED, 500, customers, customers, by_attempt=by_attempt),)
+
+
+@pytest.mark.parametrize(
+    ("by_attempt", "size", "cap", "left_over", "requests"),
+    [
+        ({1: 7, 2: 3}, 500, None, 0, "2 new requests"),
+        ({1: 7}, 500, None, 0, "1 new request"),
+        ({1: 7}, 3, None, 0, "3 new requests"),
+        ({1: 7}, 500, None, 1_217, "4 new requests"),
+        ({1: 600, 2: 600}, 500, 700, 0, "3 new requests"),
+        ({1: 7, 2: 3}, 500, 1, 0, "1 new request"),
+    ],
+    ids=["of two attempts", "of one", "full ones", "with new ones", "under a cap", "under a tiny cap"],
+)
+def test_a_retry_says_how_many_requests_it_makes(
+    by_attempt: dict[int, int], size: int, cap: int | None, left_over: int, requests: str
+) -> None:
+    dag = replace(DAG, customers_per_request=size, customer_cap=cap)
+    order = retry(dag, RUN, "x", choices((PASSES,), None), retryable(by_attempt), left=left(left_over))
+    assert order.says[-1] == (
+        f"They get up to {requests}, and the checker has to decide each of them. Customers who already hold the badge "
+        "are left out."
+    )
+
+
+def test_a_retry_of_a_dag_that_does_not_tell_its_limits_names_no_number() -> None:
+    order = retry(DAG, RUN, "x", choices((PASSES,), None), retryable({1: 7}))
+    assert order.says[-1].startswith("They get new requests, which the checker has to decide. Customers who")
+
+
+def test_whoever_comes_along_with_a_retry_is_in_its_requests() -> None:
+    """Two not accepted of attempt 2 come along, as in every run: they need a request of their own."""
+    others = Retryable(Outcome.NOT_ACCEPTED, 750, 6, 0, 2, by_attempt={2: 6}, by_itself_by_attempt={2: 2})
+    dag = replace(DAG, customers_per_request=500)
+    order = retry(dag, RUN, "x", choices((PASSES,), None), (*retryable({1: 7}), others))
+    assert any(each.startswith("They get up to 2 new requests, ") for each in order.says)
+
+
+@pytest.mark.parametrize(
+    ("proven", "defaults", "is_canary"), [(False, {}, True), (True, {}, False), (False, {"canary": False}, False)]
+)
+def test_a_retry_under_a_configuration_that_is_not_proven_says_that_it_is_a_canary(
+    defaults: dict[str, Any], *, proven: bool, is_canary: bool
+) -> None:
+    dag = replace(DAG, customers_per_request=3, defaults=defaults)
+    behind = LeftNow(by_run=20, customers=20, later=False, canary=True, proven=proven)
+    order = retry(dag, RUN, "x", choices((PASSES,), None), retryable({1: 7}), left=behind)
+    said = "It is a canary again, since the configuration is not proven: it takes at most 10 customers."
+    assert (said in order.says) is is_canary
+    requests = "4 new requests" if is_canary else "10 new requests"
+    assert any(each.startswith(f"They get up to {requests}, ") for each in order.says)
+
+
+def test_a_new_dry_run_is_told_what_the_old_one_was() -> None:
+    told = {"dry_run": True, "customer_cap": 50, "note": "just looking", "gone": 1}
+    order = dry_run_again(DAG, replace(RUN, conf=told), "badge:a1")
+    assert order.body["conf"] == {"dry_run": True, "customer_cap": 50}
+    assert order.says[-1] == "It writes nothing into the ledger, and sends nothing."
+    again = dry_run_again(MONTHLY, replace(RUN, conf={"dry_run": True}), "streak 2026-11")
+    assert again.body["conf"] == {"dry_run": True, "occasion_day": "2026-11-26"}
 
 
 def test_a_retry_says_how_many_new_customers_come_along() -> None:

@@ -140,7 +140,7 @@ async def test_a_dry_run_made_again_under_the_id_of_a_deleted_run_shows_its_own_
     ended(ledger, run("first", occasion="Winter", **TEN), range(1, 3))
     planned_days_ago(ledger, 2)
     airflow.facts = replace(airflow.facts, made_at=datetime.now(UTC) - timedelta(days=1))
-    airflow.told = dry_run(ledger, range(1, 31), run("first", **(TEN | {"customers_per_request": 15})))
+    airflow.told = dry_run(ledger, range(1, 31), run("dry", **(TEN | {"customers_per_request": 15})))
     shown = await airflow.page("runs")
     assert "What a live run would do" in shown
     assert "These are not the numbers of the dry run above." in shown
