@@ -138,6 +138,18 @@ def test_a_run_that_waits_for_a_canary_says_whose_and_since_when(
     assert (said["waits_for_canary"], said["canary_passed"]) == (False, True)
 
 
+def test_a_run_that_found_nobody_new_says_who_waits_or_ended_without_the_badge(place: Place) -> None:
+    submit(place, plan(place))
+    said = report(place, plan(place, "again"))
+    eligible = said["funnel"]["eligible"]
+    planned = said["funnel"]["known_before"]
+    assert said["verdict"] == "pass"
+    assert said["sentence"] == (
+        f"Nothing new: none of the {eligible} eligible is new on this occasion. By all runs on it, {planned} customers "
+        "wait for the checker."
+    )
+
+
 def test_a_campaign_without_an_occasion_shares_its_badges_and_the_report_says_through_whom(
     place: Place,
 ) -> None:

@@ -150,17 +150,22 @@ def _nothing_planned(facts: Facts) -> str:
         return f"Nothing was planned; {counted(funnel.over_cap, 'customer')} left for the next run."
     if funnel.eligible == 0:
         return "Nothing left to do: the query returned nobody."
-    still = _still_without(facts.occasion) if facts.occasion else ""
-    said = "Nothing left to do" if facts.occasion and not still else "Nothing new"
-    sentence = f"{said}: none of the {funnel.eligible:,} eligible is new on this occasion.{still}"
+    if facts.occasion == OccasionNow():
+        sentence = f"Nothing left to do: none of the {funnel.eligible:,} eligible is new on this occasion."
+    else:
+        sentence = f"Nothing new: none of the {funnel.eligible:,} eligible is new on this occasion."
+    if stands := _without_badge(facts.occasion):
+        sentence += f" By all runs on it, {stands}."
     if funnel.known_elsewhere and facts.known_through:
         known = counted(funnel.known_elsewhere, "customer")
         sentence += f" {known}{KNOWN_THROUGH}{facts.known_through}."
     return sentence
 
 
-def _still_without(occasion: OccasionNow) -> str:
-    """Say who of the occasion does not have the badge, by all its runs; empty where nobody is without it."""
+def _without_badge(occasion: OccasionNow | None) -> str:
+    """Say where those of an occasion stand who do not have the badge; empty where there are none, or nobody asked."""
+    if occasion is None:
+        return ""
     stands = [
         counted(customers, "customer", *verbs)
         for customers, verbs in (
@@ -171,11 +176,7 @@ def _still_without(occasion: OccasionNow) -> str:
         )
         if customers
     ]
-    return f" By all runs on it, {_listed(stands)}." if stands else ""
-
-
-def _listed(parts: list[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
+    return " and ".join([*([", ".join(stands[:-1])] if stands[1:] else []), *stands[-1:]])
 
 
 def _unfinished(facts: Facts) -> list[str]:

@@ -49,9 +49,9 @@ class SinceMark:
         last_run: dag_id and run_id of the last of them; None where nobody was planned.
         given_back: customers who were held then, and were given back unsent.
         ended: customers whose attempt ended since so that the same order may take them again.
-        proven_at: since when the configuration is proven; None: it is not, or the count was no canary's.
+        proven_at: since when the configuration is proven; None: it is not, or the count was not a canary's.
         waits_for: the canary that is not decided yet, so that a run would plan nobody; None: there is none, or the
-            count was no canary's.
+            count was not a canary's.
     """
 
     runs: int = 0

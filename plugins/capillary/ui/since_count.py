@@ -1,4 +1,4 @@
-"""What has changed since a dry run has counted, in sentences: its numbers hold no more, and it is not carried out."""
+"""What has changed since a dry run has counted, in sentences: its numbers do not hold any more."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def changed_since(since: SinceMark, *, planned: int, left: int, dag_ids: Collect
         yield f"{counted(since.ended, 'customer')} ended without the badge since, and may be planned again."
     if since.proven_at is not None and left:
         yield (
-            f"Its configuration is proven since {since.proven_at:%Y-%m-%d %H:%M} UTC: a run now is no canary, and does "
-            f"not stop at {planned:,} of {counted(planned + left, 'customer')}."
+            f"Its configuration is proven since {since.proven_at:%Y-%m-%d %H:%M} UTC: a run now is not a canary, and "
+            f"does not stop at {planned:,} of {counted(planned + left, 'customer')}."
         )
     if since.waits_for is not None:
         said = without_foreign_name(since.waits_for.sentence(), dag_ids)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from capillary.engine.verdict import Facts, OnFinding, Policy, judge
+from capillary.engine.verdict import Facts, OnFinding, Policy, Verdict, judge
+from capillary.ledger.occasion_now import OccasionNow
 from capillary.wrong_fields import FieldsInvalid
 from tests.funnels import funnel_of, sound_funnel_of
 
@@ -28,6 +30,36 @@ def run(
 ) -> Facts:
     """A run whose ledger adds up; outcomes are given by their word."""
     return Facts(sound_funnel_of(**counts), deadline_passed, waiting_reason, known_through)
+
+
+@pytest.mark.parametrize(
+    ("occasion", "begins", "stands"),
+    [
+        (None, "Nothing new", ""),
+        (OccasionNow(), "Nothing left to do", ""),
+        (OccasionNow(waiting=1_217), "Nothing new", "1,217 customers wait for the checker"),
+        (
+            OccasionNow(waiting=1, without_badge=507),
+            "Nothing new",
+            "1 customer waits for the checker and 507 customers ended without the badge",
+        ),
+        (
+            OccasionNow(on_their_way=2, decided=3, without_badge=1),
+            "Nothing new",
+            "2 customers are on the way to the checker, 3 customers are decided and not settled yet and 1 customer ended "
+            + "without the badge",
+        ),
+    ],
+    ids=["not asked for", "everybody has it", "waiting", "two kinds", "three kinds"],
+)
+def test_a_run_that_found_nobody_new_says_who_does_not_have_the_badge(
+    occasion: OccasionNow | None, begins: str, stands: str
+) -> None:
+    facts = replace(run(eligible=1_319, known_before=1_319), occasion=occasion)
+    said = f"{begins}: none of the 1,319 eligible is new on this occasion."
+    assert judge(facts, STRICT) == Verdict(
+        passed=True, sentence=f"{said} By all runs on it, {stands}." if stands else said
+    )
 
 
 @pytest.mark.parametrize(
