@@ -216,6 +216,35 @@ def test_a_file_that_does_not_load_is_a_matter_for_whoever_airflow_shows_it_to(s
     assert "silver.py does not load" in narrow, "Airflow shows them its error, too"
 
 
+def test_an_order_page_names_the_runs_that_airflow_has_not_ended(server: ApiServer) -> None:
+    """As Airflow keeps them: the run itself is queued, and another tab may have given the same order."""
+    path = f"/confirm/retry/gold_tier/{RUN}?take=-&take=rejected%3Anone"
+    runs, ada = "/api/v2/dags/gold_tier/dagRuns", server.client("ada")
+
+    def page() -> tuple[str, str | None]:
+        text = unescape(ask(server, "ada", "GET", path).text)
+        found = re.search(r'data-as-of="([0-9a-f]{16})"', text)
+        return text, found and found[1]
+
+    text, first = page()
+    assert first is not None
+    assert f"has planned already, which is counted here: {RUN}." in text
+    again = {"dry_run": False, "retry_outcomes": ["rejected"], "canary": True, "customer_cap": None, "note": "Ann's."}
+    for run, conf in (("dry", {"dry_run": True}), ("second", again)):
+        ada.post(runs, json={"dag_run_id": run, "logical_date": None, "conf": conf}).raise_for_status()
+        text, as_of = page()
+        given = "This order was given already: second of gold_tier has the same form, and has not planned yet." in text
+        assert given is (run == "second")
+        assert as_of != first, "a run was made since"
+    ada.patch(f"{runs}/second", json={"state": "failed"}).raise_for_status()
+    text, as_of = page()
+    assert "given already" not in text
+    assert as_of not in {None, first}
+    for run in ("dry", "second"):
+        ada.delete(f"{runs}/{run}").raise_for_status()
+    assert page()[1] == first
+
+
 def test_a_customer_is_shown_in_the_campaigns_that_its_reader_may_see(server: ApiServer) -> None:
     assert "gold_tier" in ask(server, "vic", "GET", "/customer", headers=at(FAILED)).text
     assert "gold_tier" not in ask(server, NARROW, "GET", "/customer", headers=at(FAILED)).text
