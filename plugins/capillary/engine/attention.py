@@ -10,7 +10,7 @@ from typing import Final
 
 from capillary.counted import counted
 from capillary.engine.remedies import Advice, retry_of
-from capillary.ledger.attention import Kind, Matter
+from capillary.ledger.matters import Kind, Matter
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.stops import Scope
 

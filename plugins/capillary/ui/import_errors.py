@@ -17,7 +17,7 @@ from airflow.models.errors import ParseImportError
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from capillary.ledger.attention import Kind, Matter
+from capillary.ledger.matters import Kind, Matter
 from capillary.ui.access import Reader
 from capillary.ui.airflow_facts import CampaignDag
 

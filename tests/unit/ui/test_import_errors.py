@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from capillary.engine.attention import said_of
-from capillary.ledger.attention import Kind
+from capillary.ledger.matters import Kind
 from capillary.ui.import_errors import BrokenFile, matters_of, reason_of
 from tests.unit.ui.run_pages import DAG, FACTS
 
