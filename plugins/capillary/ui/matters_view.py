@@ -138,7 +138,7 @@ def shown_matter(
         checker_url=checker_url(connection) if asks_checker and connection else "",
         may_resume=reader.may_stop_any(connections) if matter.kind is Kind.STOPPED else None,
         may_trigger=dag is not None and may_run and reader.may_trigger(dag.dag_id),
-        worth_retrying=retry_of(matter.failures).customers > 0,
+        worth_retrying=retry_of(matter.failures).may_help,
     )
 
 
