@@ -5,7 +5,9 @@ const [source] = process.argv.slice(2);
 const said = { replaced: null, shown: [], fetched: [], gone: [] };
 globalThis.localStorage = { getItem: () => null };
 globalThis.document = { documentElement: { hasAttribute: () => false } };
-globalThis.addEventListener = () => {};
+const heard = {};
+globalThis.addEventListener = (name, act) => (heard[name] = act);
+globalThis.removeEventListener = (name, act) => act === heard[name] && delete heard[name];
 globalThis.location = {
   href: "https://airflow.example/capillary/customer#1000042",
   origin: "https://airflow.example",
@@ -83,6 +85,13 @@ for (const navigate of [(path) => said.gone.push(["navigates", path]), null]) {
     await sender.send({ target: form, preventDefault() {} });
   }
 }
+const kept = new View({ ...root, querySelectorAll: () => [], removeEventListener() {} }, { scrolls: {}, navigate() {} });
+kept.address = "x";
+kept.show = (address) => (said.back = [...(said.back ?? []), address]);
+heard.pageshow({ persisted: false });
+heard.pageshow({ persisted: true });
+kept.close();
+said.back.push(heard.pageshow === undefined);
 const media = { matches: false, addEventListener: (_, act) => (media.act = act), removeEventListener: (_, act) => act === media.act && (media.act = null) };
 globalThis.matchMedia = () => media;
 let left = 0;

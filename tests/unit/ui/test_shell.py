@@ -88,6 +88,10 @@ def test_a_run_that_was_just_made_is_shown_by_a_fresh_airflow(said: dict[str, An
     ]
 
 
+def test_a_page_that_the_browser_kept_as_it_was_left_is_drawn_again(said: dict[str, Any]) -> None:
+    assert said["back"] == ["x", True], "once, where it was kept; and nobody listens when it is closed"
+
+
 def test_the_tab_of_a_run_is_left_each_time_that_the_window_becomes_narrow(said: dict[str, Any]) -> None:
     assert said["narrow"] == [[1, 1, 2], None], "narrow, wide, narrow; and nobody listens when the tab is closed"
 

@@ -94,6 +94,8 @@ class View {
     this.onSubmit = (event) => this.send(event);
     this.onZone = () => this.tellTimes();
     this.onChange = () => this.weigh();
+    // After *Back* a browser may show a page as it was left: an order on it was sent, and it looks as if it never ended.
+    this.onBack = (event) => event.persisted && this.show(this.address);
     this.leaves = false;
     this.sends = false;
     root.addEventListener("click", this.onClick);
@@ -102,6 +104,7 @@ class View {
     root.addEventListener("change", this.onChange);
     globalThis.addEventListener("storage", this.onZone);
     globalThis.addEventListener("local-storage", this.onZone);
+    globalThis.addEventListener("pageshow", this.onBack);
     this.clock = setInterval(() => this.tick(), 1000);
     this.renewAt = Infinity;
   }
@@ -115,6 +118,7 @@ class View {
     this.root.removeEventListener("change", this.onChange);
     globalThis.removeEventListener("storage", this.onZone);
     globalThis.removeEventListener("local-storage", this.onZone);
+    globalThis.removeEventListener("pageshow", this.onBack);
   }
 
   main() {
@@ -127,8 +131,8 @@ class View {
     const here = () => this.show(placeOfTheBar());
     globalThis.addEventListener("hashchange", here);
     globalThis.addEventListener("popstate", here);
-    // The browser keeps what was ticked before *Back*, or the whole page as it was left.
-    globalThis.addEventListener("pageshow", (event) => (event.persisted ? here() : this.weigh()));
+    // The browser keeps what was ticked before *Back*.
+    globalThis.addEventListener("pageshow", () => this.weigh());
     this.address = placeOfTheBar();
     if (this.address.includes("#")) this.show(this.address);
   }
