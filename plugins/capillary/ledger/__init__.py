@@ -77,6 +77,7 @@ What people ask:
 - ``occasion_now``: where the customers of an occasion stand
 - ``dag_plans``: which runs of a DAG have planned
 - ``left_over``: which campaigns a canary holds, and what is left behind a run
+- ``matters``: one thing that needs a person, and the order of several
 - ``attention``: what needs a person now
 - ``overview``: every campaign and every account at a glance
 - ``since_then``: what became since of customers who ended without the badge
