@@ -243,7 +243,7 @@ def _paused(matter: Matter, _now: datetime) -> Said:
     return Said(
         f"{_whose(matter)}: live, and its DAG is paused",
         "No run of it begins; what was sent before is still read and settled.",
-        "Turn the DAG on, or set live=False in its file.",
+        f"Turn the DAG on, or set live=False in its file. {matter.reason or ''}".rstrip(),
     )
 
 

@@ -78,7 +78,8 @@ class Matter:
         requests, customers: how many; 0 where it is not about any.
         since: since when; None where nobody knows.
         until: when it ends by itself: the deadline of the earliest, or when the list is trusted again.
-        by, reason: who stopped, and why; of a waiting canary, which one and since when.
+        by, reason: who stopped, and why; of a waiting canary, which one and since when; of a paused DAG, what starts
+            once it is on.
         failures: customers without the badge, by outcome and code, the most first.
         occasion_shared: other runs have asked for customers on the same occasion: a retry takes what they left, too.
         failed_checks: of the requests, those that did not pass the platform's own checks.

@@ -1,0 +1,34 @@
+"""What starts by itself once a paused DAG is turned on, as Airflow has worked it out when it last read the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from capillary.ui.airflow_facts import CampaignDag
+
+
+def in_utc(moment: datetime) -> str:
+    """Return a moment for a text that no page shows in the reader's zone."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def once_on(dag: CampaignDag, now: datetime, shown: Callable[[datetime], str] = in_utc) -> str:
+    """Return it in a sentence; empty if nothing but a person starts a run.
+
+    Args:
+        dag: paused.
+        now: what was due before starts at once.
+        shown: how a moment is written.
+    """
+    if dag.due_at is None:
+        return "Once it is on, it also runs when its assets are updated." if dag.by_assets else ""
+    if dag.due_at > now:
+        return f"Once it is on, it also runs by its schedule, next at {shown(dag.due_at)}."
+    kind = "live" if dag.live else "a dry run"
+    if dag.catchup:
+        return (
+            f"Once it is on, it makes up for what it has missed: runs of its schedule, {kind}, start at once, the "
+            f"first for {shown(dag.due_at)}."
+        )
+    return f"Once it is on, a run of its schedule, {kind}, starts at once: it was due at {shown(dag.due_at)}."
