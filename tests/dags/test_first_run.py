@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, TypeAlias
 
 import airflow._shared.timezones.timezone as clock
 import pytest
@@ -23,10 +25,12 @@ from pendulum import instance
 
 from capillary.campaign import BadgeCampaign, first_run
 from capillary.campaign.first_run import LATE, begins_at, once_on
+from capillary.campaign.schedule import Schedule
 from tests.dags.test_campaign import campaign
 
 #: Airflow's own, while it reads plugins/capillary/.airflowignore.
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+SetClock: TypeAlias = Callable[[datetime], None]
 TICK: Final = datetime(2026, 11, 27, 6, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
 LONG_AGO: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -52,16 +56,11 @@ MOMENTS: Final = {
 
 
 @pytest.fixture
-def at(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - a function
+def at(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     """Set the clock of Airflow's timetables, and ours."""
 
     def set_clock(now: datetime) -> None:
-        class Clock(datetime):
-            @classmethod
-            def now(cls, tz: Any = None) -> datetime:  # noqa: ANN401 - as datetime's
-                return now.astimezone(tz)
-
-        monkeypatch.setattr(first_run, "datetime", Clock)
+        monkeypatch.setattr(first_run, "datetime", SimpleNamespace(now=now.astimezone))
         for module in (trigger, interval, clock):
             monkeypatch.setattr(module, "utcnow", lambda: instance(now))
 
@@ -84,14 +83,16 @@ def due(made: BadgeCampaign, last: datetime | None = None) -> datetime | None:
 @pytest.mark.parametrize("start", [None, LONG_AGO, TICK], ids=["no start", "start long ago", "start at the tick"])
 @pytest.mark.parametrize("schedule", BY_CRON.values(), ids=BY_CRON)
 @pytest.mark.parametrize("after", MOMENTS.values(), ids=MOMENTS)
-def test_the_first_run_is_the_next_tick(at: Any, after: timedelta, schedule: object, start: datetime | None) -> None:  # noqa: ANN401
+def test_the_first_run_is_the_next_tick(
+    at: SetClock, after: timedelta, schedule: Schedule, start: datetime | None
+) -> None:
     at(TICK + after)
     assert due(campaign(schedule=schedule, dag_args={"start_date": start})) == TICK + DAY
 
 
 @pytest.mark.parametrize("schedule", ["@hourly", "@daily", "@weekly", "*/15 * * * *", "0 22 28-31 * *"])
 @pytest.mark.parametrize("part", [0.01, 0.09, 0.11, 0.99])
-def test_the_part_of_the_interval_does_not_matter(at: Any, schedule: str, part: float) -> None:  # noqa: ANN401
+def test_the_part_of_the_interval_does_not_matter(at: SetClock, schedule: str, part: float) -> None:
     daily = trigger.CronTriggerTimetable(schedule, timezone="UTC")
     before = daily._align_to_prev(instance(TICK))
     after = daily._get_next(before)
@@ -103,8 +104,8 @@ def test_the_part_of_the_interval_does_not_matter(at: Any, schedule: str, part: 
 @pytest.mark.parametrize("schedule", BY_CRON.values(), ids=BY_CRON)
 @pytest.mark.parametrize("late", [timedelta(0), timedelta(seconds=1), LATE])
 def test_a_file_that_is_read_just_after_the_tick_does_not_lose_the_first_run(
-    at: Any,  # noqa: ANN401
-    schedule: object,
+    at: SetClock,
+    schedule: Schedule,
     late: timedelta,
 ) -> None:
     at(TICK + late)
@@ -113,7 +114,7 @@ def test_a_file_that_is_read_just_after_the_tick_does_not_lose_the_first_run(
 
 
 @pytest.mark.parametrize("schedule", BY_CRON.values(), ids=BY_CRON)
-def test_a_first_day_to_come_is_waited_for(at: Any, schedule: object) -> None:  # noqa: ANN401
+def test_a_first_day_to_come_is_waited_for(at: SetClock, schedule: Schedule) -> None:
     at(TICK + timedelta(hours=1))
     made = campaign(schedule=schedule, dag_args={"start_date": TICK + 9 * DAY})
     assert due(made) == TICK + 9 * DAY
@@ -125,8 +126,8 @@ def test_a_first_day_to_come_is_waited_for(at: Any, schedule: object) -> None:  
     ("last", "next_run"), [(TICK, TICK + DAY), (TICK - DAY, TICK), (TICK - 9 * DAY, TICK)], ids=str
 )
 def test_a_dag_that_ran_by_schedule_makes_up_for_the_last_tick_alone(
-    at: Any,  # noqa: ANN401
-    schedule: object,
+    at: SetClock,
+    schedule: Schedule,
     last: datetime,
     next_run: datetime,
 ) -> None:
@@ -138,7 +139,9 @@ def test_a_dag_that_ran_by_schedule_makes_up_for_the_last_tick_alone(
 
 @pytest.mark.parametrize("schedule", BY_CRON.values(), ids=BY_CRON)
 @pytest.mark.parametrize("after", MOMENTS.values(), ids=MOMENTS)
-def test_with_catchup_every_tick_since_the_first_day_is_made(at: Any, after: timedelta, schedule: object) -> None:  # noqa: ANN401
+def test_with_catchup_every_tick_since_the_first_day_is_made(
+    at: SetClock, after: timedelta, schedule: Schedule
+) -> None:
     at(TICK + after)
     arguments = {"catchup": True, "start_date": TICK - 3 * DAY}
     made = campaign(schedule=schedule, occasion="vip {day}", dag_args=arguments)
@@ -162,7 +165,7 @@ def test_with_catchup_every_tick_since_the_first_day_is_made(at: Any, after: tim
     ],
     ids=["once", "span", "delta", "intervals", "at once", "within a day", "span or assets"],
 )
-def test_what_starts_at_once_says_so(at: Any, schedule: object) -> None:  # noqa: ANN401
+def test_what_starts_at_once_says_so(at: SetClock, schedule: Schedule) -> None:
     now = TICK + timedelta(hours=9)
     at(now)
     made = due(campaign(schedule=schedule))
@@ -171,7 +174,7 @@ def test_what_starts_at_once_says_so(at: Any, schedule: object) -> None:  # noqa
     assert once_on(schedule, catchup=False).endswith("and a run of that may start at once.")
 
 
-def test_its_own_start_date_stays_where_it_decides(at: Any) -> None:  # noqa: ANN401
+def test_its_own_start_date_stays_where_it_decides(at: SetClock) -> None:
     """The one run of @once is for its start_date, and so is its occasion."""
     at(TICK)
     assert begins_at("@once", LONG_AGO, catchup=False) == LONG_AGO
@@ -190,11 +193,11 @@ def test_its_own_start_date_stays_where_it_decides(at: Any) -> None:  # noqa: AN
     ],
     ids=["by hand", "asset", "any asset", "assets"],
 )
-def test_without_a_clock_nothing_is_due(at: Any, schedule: object, words: str) -> None:  # noqa: ANN401
+def test_without_a_clock_nothing_is_due(at: SetClock, schedule: Schedule | None, words: str) -> None:
     at(TICK)
     made = campaign(schedule=schedule)
     assert (due(made), once_on(made.schedule, catchup=False)) == (None, words)
-    assert made.dag().params.get_param("dry_run").description.endswith(f"until the DAG is on. {words}".rstrip())
+    assert str(made.dag().params.get_param("dry_run").description).endswith(f"until the DAG is on. {words}".rstrip())
 
 
 def test_the_files_own_timetable_stays_as_it_was() -> None:
@@ -207,7 +210,7 @@ def test_the_files_own_timetable_stays_as_it_was() -> None:
     assert several.timetables[0].run_immediately is False
 
 
-def test_the_first_run_is_for_the_occasion_of_its_tick(at: Any) -> None:  # noqa: ANN401
+def test_the_first_run_is_for_the_occasion_of_its_tick(at: SetClock) -> None:
     """Between the ticks of 31 October and 28 November, and in a zone whose day is another one."""
     at(datetime(2026, 11, 1, 12, tzinfo=UTC))
     made = campaign(schedule="0 1 28-31 * *", occasion="vip {month}", timezone="Asia/Kolkata")
