@@ -15,11 +15,11 @@ _EXPECTED: Final[dict[str, tuple[str, list[int]]]] = {
     "new": ("it also runs by its schedule, next at +22 h", []),
     "new_with_a_first_day": ("it also runs by its schedule, next at +22 h", []),
     "new_half_way": ("it also runs by its schedule, next at +12 h", []),
-    "ran_then_missed_three": ("a run of its schedule, live, starts at once: it was due at -2 h", [-2]),
+    "ran_then_missed_three": ("a live run of its schedule starts at once: it was due at -2 h", [-2]),
     "ran_and_missed_none": ("it also runs by its schedule, next at +22 h", []),
-    "every_day_from_now": ("a run of its schedule, live, starts at once: it was due at +0 h", [0]),
+    "every_day_from_now": ("a live run of its schedule starts at once: it was due at +0 h", [0]),
     "catches_up": (
-        "it makes up for what it has missed: runs of its schedule, live, start at once, the first for -50 h",
+        "live runs of its schedule start at once, one for every time that it has missed since -50 h",
         [-50, -26, -2],
     ),
 }

@@ -25,10 +25,10 @@ def once_on(dag: CampaignDag, now: datetime, shown: Callable[[datetime], str] = 
         return "Once it is on, it also runs when its assets are updated." if dag.by_assets else ""
     if dag.due_at > now:
         return f"Once it is on, it also runs by its schedule, next at {shown(dag.due_at)}."
-    kind = "live" if dag.live else "a dry run"
+    kind = "live" if dag.live else "dry"
     if dag.catchup:
         return (
-            f"Once it is on, it makes up for what it has missed: runs of its schedule, {kind}, start at once, the "
-            f"first for {shown(dag.due_at)}."
+            f"Once it is on, {kind} runs of its schedule start at once, one for every time that it has missed since "
+            f"{shown(dag.due_at)}."
         )
-    return f"Once it is on, a run of its schedule, {kind}, starts at once: it was due at {shown(dag.due_at)}."
+    return f"Once it is on, a {kind} run of its schedule starts at once: it was due at {shown(dag.due_at)}."
