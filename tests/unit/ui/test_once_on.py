@@ -54,14 +54,14 @@ def test_it_is_said_from_what_airflow_has_worked_out(dag: CampaignDag, words: st
 @pytest.mark.parametrize(
     ("dag", "words"),
     [
-        (PAUSED, "Turn the DAG on, or set live=False in its file.<"),
+        (PAUSED, "what was sent before is still read and settled.<"),
         (
             replace(PAUSED, due_at=TICK - timedelta(days=99)),
-            "in its file. Once it is on, a live run of its schedule starts at once: it was due at 2026-08-20",
+            "and settled. Once it is on, a live run of its schedule starts at once: it was due at 2026-08-20",
         ),
         (
             replace(PAUSED, due_at=datetime(2126, 1, 1, 6, tzinfo=UTC)),
-            "set live=False in its file. Once it is on, it also runs by its schedule, next at 2126-01-01 06:00 UTC.",
+            "and settled. Once it is on, it also runs by its schedule, next at 2126-01-01 06:00 UTC.",
         ),
     ],
     ids=["by hand", "missed", "to come"],
