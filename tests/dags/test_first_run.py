@@ -17,6 +17,7 @@ from airflow.sdk import (
     CronTriggerTimetable,
     DeltaTriggerTimetable,
     MultipleCronTriggerTimetable,
+    PartitionedAssetTimetable,
 )
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables import interval, trigger
@@ -171,7 +172,7 @@ def test_what_starts_at_once_says_so(at: SetClock, schedule: Schedule) -> None:
     made = due(campaign(schedule=schedule))
     assert made is not None
     assert made <= now
-    assert once_on(schedule, catchup=False).endswith("and a run of that may start at once.")
+    assert "by its schedule, and a run of that may start at once." in once_on(schedule, catchup=False)
 
 
 def test_its_own_start_date_stays_where_it_decides(at: SetClock) -> None:
@@ -190,14 +191,22 @@ def test_its_own_start_date_stays_where_it_decides(at: SetClock) -> None:
         (Asset("load"), "Once it is on, it also runs when its assets are updated."),
         (Asset("load") | Asset("merge"), "Once it is on, it also runs when its assets are updated."),
         ([Asset("load")], "Once it is on, it also runs when its assets are updated."),
+        (PartitionedAssetTimetable(assets=Asset("load")), "Once it is on, it also runs when its assets are updated."),
     ],
-    ids=["by hand", "asset", "any asset", "assets"],
+    ids=["by hand", "asset", "any asset", "assets", "partitions of an asset"],
 )
 def test_without_a_clock_nothing_is_due(at: SetClock, schedule: Schedule | None, words: str) -> None:
     at(TICK)
     made = campaign(schedule=schedule)
     assert (due(made), once_on(made.schedule, catchup=False)) == (None, words)
     assert str(made.dag().params.get_param("dry_run").description).endswith(f"until the DAG is on. {words}".rstrip())
+
+
+@pytest.mark.parametrize("schedule", BY_CRON.values(), ids=BY_CRON)
+def test_assets_are_named_beside_the_clock_where_both_start_runs(schedule: Schedule) -> None:
+    said = once_on(schedule, catchup=False)
+    assert said.startswith("Once it is on, it also runs by its schedule, from the next time on. ")
+    assert said.endswith("It also runs when its assets are updated.") is isinstance(schedule, AssetOrTimeSchedule)
 
 
 def test_the_files_own_timetable_stays_as_it_was() -> None:

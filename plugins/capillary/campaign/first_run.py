@@ -14,7 +14,8 @@ from typing import Any, Final
 from airflow.sdk import AssetOrTimeSchedule, CronPartitionTimetable, CronTriggerTimetable, MultipleCronTriggerTimetable
 from airflow.sdk.bases.timetable import BaseTimetable
 from airflow.sdk.definitions.asset import BaseAsset
-from airflow.timetables import assets, trigger
+from airflow.sdk.definitions.timetables.assets import AssetTriggeredTimetable
+from airflow.timetables import assets, simple, trigger
 
 from capillary.campaign.schedule import Schedule
 
@@ -28,6 +29,7 @@ _SINGLE: Final = (
     trigger.CronPartitionTimetable,
 )
 _SEVERAL: Final = (MultipleCronTriggerTimetable, trigger.MultipleCronTriggerTimetable)
+_ASSETS: Final = (Collection, BaseAsset, AssetTriggeredTimetable, simple.AssetTriggeredTimetable)
 _OR_ASSETS: Final = (AssetOrTimeSchedule, assets.AssetOrTimeSchedule)
 
 
@@ -52,7 +54,10 @@ def once_on(schedule: Schedule | None, *, catchup: bool) -> str:
     """Say what starts by itself once the DAG is on, in sentences; empty where it has no schedule."""
     if schedule is None:
         return ""
-    if isinstance(schedule, Collection | BaseAsset) and not isinstance(schedule, str):
+    if type(schedule) in _OR_ASSETS:
+        inner: Schedule | None = getattr(schedule, "timetable", None)
+        return f"{once_on(inner, catchup=catchup)} It also runs when its assets are updated."
+    if isinstance(schedule, _ASSETS) and not isinstance(schedule, str):
         return "Once it is on, it also runs when its assets are updated."
     if catchup:
         return "Once it is on, every run of its schedule that it has missed starts at once."

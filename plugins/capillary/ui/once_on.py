@@ -23,12 +23,17 @@ def once_on(dag: CampaignDag, now: datetime, shown: Callable[[datetime], str] = 
     """
     if dag.due_at is None:
         return "Once it is on, it also runs when its assets are updated." if dag.by_assets else ""
-    if dag.due_at > now:
-        return f"Once it is on, it also runs by its schedule, next at {shown(dag.due_at)}."
+    said = _by_schedule(dag, dag.due_at, now, shown)
+    return f"{said} It also runs when its assets are updated." if dag.by_assets else said
+
+
+def _by_schedule(dag: CampaignDag, due_at: datetime, now: datetime, shown: Callable[[datetime], str]) -> str:
+    if due_at > now:
+        return f"Once it is on, it also runs by its schedule, next at {shown(due_at)}."
     kind = "live" if dag.live else "dry"
     if dag.catchup:
         return (
             f"Once it is on, {kind} runs of its schedule start at once, one for every time that it has missed since "
-            f"{shown(dag.due_at)}."
+            f"{shown(due_at)}."
         )
-    return f"Once it is on, a {kind} run of its schedule starts at once: it was due at {shown(dag.due_at)}."
+    return f"Once it is on, a {kind} run of its schedule starts at once: it was due at {shown(due_at)}."

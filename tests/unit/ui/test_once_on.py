@@ -24,6 +24,11 @@ DAILY = replace(PAUSED, due_at=TICK + timedelta(days=1))
     [
         (PAUSED, ""),
         (replace(PAUSED, by_assets=True), "Once it is on, it also runs when its assets are updated."),
+        (
+            replace(DAILY, by_assets=True),
+            "Once it is on, it also runs by its schedule, next at 2026-11-28 06:00 UTC. "
+            "It also runs when its assets are updated.",
+        ),
         (DAILY, "Once it is on, it also runs by its schedule, next at 2026-11-28 06:00 UTC."),
         (
             replace(DAILY, catchup=True),
@@ -45,7 +50,16 @@ DAILY = replace(PAUSED, due_at=TICK + timedelta(days=1))
             ),
         ),
     ],
-    ids=["by hand", "assets", "to come", "catchup, to come", "missed", "due now, not live", "catchup"],
+    ids=[
+        "by hand",
+        "assets",
+        "to come or assets",
+        "to come",
+        "catchup, to come",
+        "missed",
+        "due now, not live",
+        "catchup",
+    ],
 )
 def test_it_is_said_from_what_airflow_has_worked_out(dag: CampaignDag, words: str) -> None:
     assert once_on(dag, NOW) == words
