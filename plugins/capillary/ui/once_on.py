@@ -30,10 +30,10 @@ def once_on(dag: CampaignDag, now: datetime, shown: Callable[[datetime], str] = 
 def _by_schedule(dag: CampaignDag, due_at: datetime, now: datetime, shown: Callable[[datetime], str]) -> str:
     if due_at > now:
         return f"Once it is on, it also runs by its schedule, next at {shown(due_at)}."
-    kind = "live" if dag.live else "dry"
+    one, many = ("a live run", "live runs") if dag.live else ("a dry run", "dry runs")
     if dag.catchup:
         return (
-            f"Once it is on, {kind} runs of its schedule start at once, one for every time that it has missed since "
+            f"Once it is on, {many} of its schedule start at once, one for every time that it has missed since "
             f"{shown(due_at)}."
         )
-    return f"Once it is on, a {kind} run of its schedule starts at once: it was due at {shown(due_at)}."
+    return f"Once it is on, {one} of its schedule starts at once: it was due at {shown(due_at)}."

@@ -27,8 +27,8 @@ DAILY = replace(PAUSED, due_at=TICK + timedelta(days=1))
         (
             replace(DAILY, by_assets=True),
             (
-                "Once it is on, it also runs by its schedule, next at 2026-11-28 06:00 UTC. It also runs when its assets "
-                "are updated."
+                "Once it is on, it also runs by its schedule, next at 2026-11-28 06:00 UTC. It also runs when its "
+                "assets are updated."
             ),
         ),
         (DAILY, "Once it is on, it also runs by its schedule, next at 2026-11-28 06:00 UTC."),
