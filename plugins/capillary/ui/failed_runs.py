@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.utils.state import DagRunState
 
-from capillary.ledger.attention import Kind, Matter
+from capillary.ledger.matters import Kind, Matter
 from capillary.ui.access import Reader
 from capillary.ui.airflow_facts import REPORT, CampaignDag, RunFacts, recent_runs, returned
 from capillary.ui.failed_tasks import FailedTask, failed_tasks

@@ -13,6 +13,7 @@ from airflow.utils.state import TaskInstanceState
 from capillary.api.request_workflow import RequestState
 from capillary.api.settings import PlatformSettings
 from capillary.counted import counted
+from capillary.engine.remedies import retry_of
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Transaction
@@ -159,6 +160,12 @@ class RunShown:
     def without_badge(self) -> int:
         """How many enrolments ended without the badge."""
         return sum(each.failure.customers for part in self.parts for each in part.failures)
+
+    @property
+    def main_action(self) -> Action | None:
+        """What is ordered first, if anything: a retry only where it may help as things are, as on the page Badges."""
+        helpful = (each for each in self.actions if each is not Action.RETRY or retry_of(self.left).may_help)
+        return next(helpful, None)
 
     @property
     def checkers(self) -> tuple[tuple[str, str], ...]:
