@@ -10,9 +10,7 @@ from sqlalchemy import URL
 from capillary.counted import counted
 from capillary.ledger.database import Ledger, ledger_url
 from capillary.ledger.errors import CopyRefused
-from capillary.ledger.migrate import upgrade
-from capillary.ledger.move import Copied, copy_ledger
-from capillary.ledger.moved import moved
+from capillary.ledger.move import Copied, copy_ledger, migrate_if_cut_off
 from capillary.ledger.stops import in_force
 
 
@@ -42,21 +40,13 @@ def run(url: str | URL, arguments: argparse.Namespace, url_of: Callable[[str], s
             "it copies from a SQLite file into PostgreSQL only. PostgreSQL is copied by pg_dump and pg_restore, a "
             "SQLite file by sqlite3's .backup"
         )
-    _migrate_if_cut_off(url)
+    with Ledger(url, check_schema=False, though_moved=True) as source:
+        migrate_if_cut_off(source)
     with Ledger(url, though_moved=True) as source, Ledger(to, new=True) as target:
         copied = copy_ledger(source, target)
     with Ledger(to) as ledger, ledger.read() as tx:
         is_stopped = bool(in_force(tx))
     return _said(copied, is_stopped=is_stopped), True
-
-
-def _migrate_if_cut_off(url: str | URL) -> None:
-    """Migrate a file whose copy was cut off before an update of the code: `ledger upgrade` refuses it."""
-    with Ledger(url, check_schema=False, though_moved=True) as source:
-        with source.read() as tx:
-            mark = moved(tx.conn)
-        if mark is not None and not mark.confirmed:
-            upgrade(source.engine)
 
 
 def _said(copied: Copied, *, is_stopped: bool) -> str:
