@@ -40,6 +40,7 @@ from capillary.ui.failed_tasks import FailedTask
 from capillary.ui.funnel_picture import Step, bar, counts_of
 from capillary.ui.headline import Headline, Tone, headline
 from capillary.ui.matters_view import MatterShown, shown_matter, standing
+from capillary.ui.once_on import once_on
 from capillary.ui.other_dags import for_reader
 from capillary.ui.reading import LedgerReader, legible
 
@@ -192,7 +193,7 @@ def _of_airflow(dags: Mapping[str, CampaignDag], reader: Reader, now: datetime) 
     yield from import_errors.matters_of(import_errors.broken_files(reader), dags)
     for dag in dags.values():
         if dag.live and dag.paused and not dag.broken:
-            yield Matter(kind=Kind.PAUSED, campaign=dag.dag_id, dag_ids=(dag.dag_id,))
+            yield Matter(kind=Kind.PAUSED, campaign=dag.dag_id, dag_ids=(dag.dag_id,), reason=once_on(dag, now))
     if UPKEEP in reader.dag_ids and any(dag.live for dag in dags.values()):
         last = kept_at()
         if last is None or last < now - LONG_UNKEPT:

@@ -16,6 +16,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from capillary.counted import counted
+from capillary.ui.airflow_facts import CampaignDag
+from capillary.ui.once_on import once_on
 
 #: Where Airflow mounts the pages.
 PREFIX: Final = "/capillary"
@@ -127,6 +129,10 @@ def _ago(moment: datetime | None) -> Markup:
     return _when(moment, age=True)
 
 
+def _once_on(dag: CampaignDag) -> Markup:
+    return Markup(once_on(dag, datetime.now(UTC), _when))  # noqa: S704 - our own words and times
+
+
 def _templates() -> Environment:
     made = Environment(
         loader=FileSystemLoader(_FOLDER / "templates"),
@@ -136,7 +142,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": _number, "when": _when, "ago": _ago}
+    made.filters |= {"number": _number, "when": _when, "ago": _ago, "once_on": _once_on}
     made.globals |= {"counted": counted}
     for name in made.list_templates():
         made.get_template(name)  # now, and not from the next version's files
