@@ -36,5 +36,5 @@ def test_every_verdict_about_failures_is_rid_of_its_commands() -> None:
     said = for_a_page(sentence)
     assert "python -m" not in said
     assert "outcome " not in said
-    for words in ("retry the failed and the not accepted", "retry the rejected once", "retry the unconfirmed, which"):
+    for words in ("then retry the failed.", "retry the rejected once", "retry the unconfirmed, which"):
         assert words in said
