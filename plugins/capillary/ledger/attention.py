@@ -84,6 +84,7 @@ class Matter:
         failed_checks: of the requests, those that did not pass the platform's own checks.
         task: the task that failed; None where it is about none, or nobody knows.
         file: what does not load; None where it is about no file, or nobody knows.
+        remedy: what to do now, where more is known than its kind; None elsewhere.
     """
 
     kind: Kind
@@ -104,6 +105,7 @@ class Matter:
     failed_checks: int = 0
     task: str | None = None
     file: str | None = None
+    remedy: str | None = None
 
 
 def attention(tx: Transaction, of: Collection[str] | None = None) -> tuple[Matter, ...]:

@@ -8,11 +8,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from airflow.utils.state import TaskInstanceState
+from airflow.utils.state import DagRunState, TaskInstanceState
 
 from capillary.api.request_workflow import RequestState
 from capillary.api.settings import PlatformSettings
 from capillary.counted import counted
+from capillary.engine.first_reading import first_reading_calls
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Transaction
@@ -31,9 +32,12 @@ from capillary.ledger.run_page import (
     failed_customers_up_to,
     run,
 )
+from capillary.ledger.scans import state
 from capillary.ledger.since_then import since_then
-from capillary.ledger.status import Outcome
+from capillary.ledger.stop_ends import StopEnd, stop_ends
+from capillary.ledger.stops import Scope
 from capillary.ui.access import Reader
+from capillary.ui.aftermath import NOTHING as NOTHING_BECAME
 from capillary.ui.airflow_facts import (
     EXTRACT,
     REPORT,
@@ -42,21 +46,26 @@ from capillary.ui.airflow_facts import (
     RunFacts,
     campaign_dags,
     deadlines,
+    recent_runs,
     returned,
     run_facts,
     task_state,
 )
+from capillary.ui.canary_shown import CanaryShown, shown_canary
+from capillary.ui.failed_now import as_of_now
+from capillary.ui.failed_runs import is_dry, made_good
 from capillary.ui.failed_tasks import FailedTask, failed_tasks
 from capillary.ui.funnel_picture import FunnelPicture, picture
-from capillary.ui.headline import Headline, headline
+from capillary.ui.headline import Beside, Headline, headline
 from capillary.ui.hindrances import NONE, Hindrances, hindrances, platform_of
 from capillary.ui.order_day import OrderImpossible
 from capillary.ui.orders import Action, assert_live, choices, only_occasion, retry
 from capillary.ui.other_dags import for_reader, told_to
 from capillary.ui.plan_view import PlanShown, occasion_of, shown_plan
+from capillary.ui.queued_run import why_not_started
 from capillary.ui.reading import LedgerReader
 from capillary.ui.report_view import ReportShown, shown_report
-from capillary.ui.run_parts import PartShown, is_of_deleted, parts_of
+from capillary.ui.run_parts import Became, PartShown, after_of, by_part, is_of_deleted, parts_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +114,10 @@ class RunShown:
         actions: what this reader may order.
         orders_say: what an order would come to, or why there is none, a sentence each.
         deadline: until when a human may decide; None where nothing waits, or nobody knows.
+        read_at: when the platform's list was last read, for a run that waits; None for any other.
+        canary: which canary held it; None where none did.
+        first_reading: calls, at least, of the account's first reading, which the next run that sends does first; 0:
+            it is done, or nobody here knows.
     """
 
     dag_id: str
@@ -129,6 +142,9 @@ class RunShown:
     actions: tuple[Action, ...]
     orders_say: tuple[str, ...]
     deadline: datetime | None
+    read_at: datetime | None
+    canary: CanaryShown | None
+    first_reading: int
 
     @property
     def exists(self) -> bool:
@@ -159,6 +175,12 @@ class RunShown:
     def without_badge(self) -> int:
         """How many enrolments ended without the badge."""
         return sum(each.failure.customers for part in self.parts for each in part.failures)
+
+    @property
+    def without_badge_now(self) -> int | None:
+        """How many of these are without it now; None where they are too many to look at."""
+        now = [part.without_badge_now for part in self.parts]
+        return None if None in now else sum(filter(None, now))
 
     @property
     def checkers(self) -> tuple[tuple[str, str], ...]:
@@ -231,10 +253,18 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
         output = _mapping(returned([(dag_id, run_id)], EXTRACT).get((dag_id, run_id)))
         plan, occasion = shown_plan(output), occasion_of(output)
     report = shown_report(told)
-    failed = _failed_task(reader, facts, known)
+    failed = _failed_task(reader, facts, dag, known)
     dry = _is_dry(view, facts, report)
+    parts = parts_of(view, facts, checker_url, known.became, told, reader.dag_ids) if view else ()
+    wait = task_state(dag_id, run_id, WAIT) if facts and view and not facts.is_over else None
+    beside = Beside(
+        dry=facts is not None and is_dry(facts, live=_live(dag)),
+        queued=why_not_started(dag_id, run_id) if facts and facts.state == DagRunState.QUEUED else "",
+        looks=_looks(wait, view),
+        after=after_of(parts) if parts and not dry else NOTHING_BECAME,
+    )
     occasions = _occasions(view) if view and not dry else (occasion,) if occasion else ()
-    wanted = _actions(reader, dag, facts, report, known, dry=dry)
+    wanted = _actions(reader, dag, facts, report, known, dry=dry, wait=wait)
     actions = tuple(each for each in wanted if each is Action.LOOK_NOW or not known.hindrances.refuses)
     held_back = () if actions == wanted else known.hindrances.refuses
     counts = report.funnel if report and (view is None or dry) else {}
@@ -248,9 +278,9 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
         occasions=occasions,
         plan=plan,
         failed_task=failed,
-        headline=headline(facts, view, told, failed),
+        headline=headline(facts, view, told, failed, beside),
         picture=picture(counts, dry_run=True) if counts else None,
-        parts=parts_of(view, facts, checker_url, known.since) if view else (),
+        parts=parts,
         left=known.left,
         on_occasion=known.on_occasion,
         left_now=known.left_now,
@@ -262,6 +292,9 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
         actions=tuple(each for each in actions if each not in FOR_ONE_OCCASION or len(occasions) < 2),
         orders_say=(*held_back, *_orders_say(reader, dag, facts, actions, occasions, known)),
         deadline=until,
+        read_at=known.read_at if _waits(facts, view) else None,
+        canary=None if dry else shown_canary(view, told, reader.dag_ids, parts),
+        first_reading=known.first_reading,
     )
 
 
@@ -273,9 +306,12 @@ def checker_url(conn_id: str) -> str:
         return ""
 
 
+_NONE_ASKED_AGAIN: Final = Became(left={}, since={}, left_now={})
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the ledger knows of a run, and which campaigns its reader may see."""
+    """What the ledger knows of a run, what became of every stop, and which campaigns its reader may see."""
 
     view: RunView | None
     left: tuple[FailureCount, ...] = ()
@@ -283,10 +319,13 @@ class _Known:
     left_now: LeftNow | None = None
     failed: tuple[FailedCustomer, ...] = ()
     failed_before: int = 0
-    since: Mapping[int, Mapping[Outcome | None, int]] = field(default_factory=dict)
+    became: Became = _NONE_ASKED_AGAIN
     more: Place | None = None
     hindrances: Hindrances = NONE
     campaigns: frozenset[str] = frozenset()
+    stops: Mapping[Scope, StopEnd] = field(default_factory=dict)
+    read_at: datetime | None = None
+    first_reading: int = 0
 
 
 def _of_ledger(
@@ -305,33 +344,65 @@ def _of_ledger(
         view,
         hindrances=NONE if dag is None else hindrances(tx, dag, platform, accounts),
         campaigns=campaigns_of(tx, dag_ids),
+        stops=stop_ends(tx),
+        first_reading=first_reading_calls(tx, platform) if platform else 0,
     )
     if view is None:
         return known
     plans = {plan.badge_run_id for plan in view.plans}
-    known = replace(known, left_now=left_now(tx, plans))
+    by_name = {name: left_now(tx, {plan.badge_run_id for plan in of_part}) for name, of_part in by_part(view).items()}
+    known = replace(
+        known,
+        left_now=left_now(tx, plans) if len(by_name) > 1 else next(iter(by_name.values())),
+        became=replace(_NONE_ASKED_AGAIN, left_now=by_name),
+        read_at=state(tx, next(iter(accounts))).read_at if len(accounts) == 1 else None,
+    )
     if not view.failures:
         return known
-    left = tuple(failure for each in outstanding(tx, of=plans) for failure in each.failures)
+    by_plan = {each.badge_run_id: each.failures for each in outstanding(tx, of=plans)}
+    left = tuple(failure for failures in by_plan.values() for failure in failures)
     failed = failed_customers_of(tx, dag_id, run_id, after=at.customers, limit=CUSTOMERS_SHOWN + 1)
     few = sum(each.customers for each in view.failures) <= _SINCE_AT_MOST
     return replace(
         known,
         left=left,
         failed_before=failed_customers_up_to(tx, dag_id, run_id, at.customers) if at.customers else 0,
-        since=since_then(tx, plans) if few else {},
+        became=replace(known.became, left=by_plan, since=since_then(tx, plans) if few else None),
         on_occasion=retryable(tx, plans) if left else (),
         failed=failed[:CUSTOMERS_SHOWN],
         more=failed[CUSTOMERS_SHOWN - 1].place if len(failed) > CUSTOMERS_SHOWN else None,
     )
 
 
-def _failed_task(reader: Reader, facts: RunFacts | None, known: _Known) -> FailedTask | None:
+def _failed_task(reader: Reader, facts: RunFacts | None, dag: CampaignDag | None, known: _Known) -> FailedTask | None:
     if facts is None or facts.state != "failed":
         return None
     run_of = (facts.dag_id, facts.run_id)
     failed = failed_tasks([run_of], may_read=reader.may_read_xcoms).get(run_of)
-    return failed and told_to(failed, facts.dag_id, dag_ids=reader.dag_ids, campaigns=known.campaigns)
+    if failed is None:
+        return None
+    told = told_to(failed, facts.dag_id, dag_ids=reader.dag_ids, campaigns=known.campaigns)
+    taken = known.left_now is not None and known.left_now.later
+    given_back = known.view.funnel.discarded if known.view and not taken else 0
+    good = known.view is None and made_good(recent_runs({facts.dag_id}).get(facts.dag_id, []), facts, live=_live(dag))
+    return as_of_now(told, facts.dag_id, known.stops, given_back=given_back, made_good=good)
+
+
+def _live(dag: CampaignDag | None) -> bool:
+    return dag is None or dag.live
+
+
+#: Said of a run that waits for its checker while its task `wait` is in one of these states.
+_LOOKS: Final[Mapping[str, str]] = {
+    TaskInstanceState.SCHEDULED: "Its task wait is about to look at the platform.",
+    TaskInstanceState.QUEUED: "Its task wait is about to look at the platform.",
+    TaskInstanceState.RUNNING: "Its task wait looks at the platform at this moment.",
+}
+
+
+def _looks(wait: str | None, view: RunView | None) -> str:
+    undecided = view is not None and any(plan.wait.undecided for plan in view.plans)
+    return _LOOKS.get(wait or "", "") if undecided else ""
 
 
 def _occasions(view: RunView) -> tuple[str, ...]:
@@ -354,13 +425,14 @@ def _actions(
     known: _Known,
     *,
     dry: bool,
+    wait: str | None,
 ) -> tuple[Action, ...]:
     if dag is None or facts is None:
         return ()
     found = []
     if dry:  # what the ledger knows is of a deleted run with the same id
         known = replace(known, view=None, left=(), left_now=None)
-    if _may_look(facts, known.view) and reader.may_clear(dag.dag_id):
+    if _may_look(facts, known.view, wait) and reader.may_clear(dag.dag_id):
         found.append(Action.LOOK_NOW)
     if dag.live and reader.may_trigger(dag.dag_id):
         found += [Action.RETRY] if known.left else []
@@ -411,13 +483,12 @@ _CHOOSE: Final = "Retry the failed: takes none of them by itself; choose the kin
 _SLEEPS: Final = frozenset({TaskInstanceState.DEFERRED, TaskInstanceState.UP_FOR_RESCHEDULE})
 
 
-def _may_look(facts: RunFacts, view: RunView | None) -> bool:
+def _may_look(facts: RunFacts, view: RunView | None, wait: str | None) -> bool:
     """Return whether a look at once would tell more: a human has yet to decide, or the try of `wait` was cut short."""
     if facts.is_over or view is None:
         return False
-    state = task_state(facts.dag_id, facts.run_id, WAIT)
     undecided = any(plan.wait.undecided for plan in view.plans)
-    return (undecided and state in _SLEEPS) or state == TaskInstanceState.UP_FOR_RETRY
+    return (undecided and wait in _SLEEPS) or wait == TaskInstanceState.UP_FOR_RETRY
 
 
 def _waits(facts: RunFacts | None, view: RunView | None) -> bool:

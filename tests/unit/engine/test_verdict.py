@@ -114,7 +114,11 @@ def test_a_failed_canary_did_not_pass() -> None:
     [
         ({"failed": 1}, "1 of 3 customers failed", "outcome failed"),
         ({"not_accepted": 1}, "1 of 3 customers not accepted", "outcome not_accepted"),
-        ({"failed": 1, "not_accepted": 2}, "3 of 5 customers failed or not accepted", "outcomes failed and not_accepted"),
+        (
+            {"failed": 1, "not_accepted": 2},
+            "3 of 5 customers failed or not accepted",
+            "outcomes failed and not_accepted",
+        ),
     ],
     ids=["failed", "not accepted", "both"],
 )
