@@ -89,7 +89,7 @@ def after(since: Since, report: Mapping[str, Any], dag_ids: frozenset[str]) -> A
     done = aged and over and (rest.done or not (since.left_now.by_run or since.funnel.discarded))
     said = [ended]
     if became:
-        said.append(f"{'Nothing is left to do' if done else 'Since then'}: {', '.join(became)}.")
+        said.append(f"{'Nothing is left to do:' if done else 'Since then'} {', '.join(became)}.")
     if rest.sentence:
         said.append(rest.sentence)
     if aged and left and since.left:

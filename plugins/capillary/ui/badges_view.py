@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -158,7 +158,7 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
             )
             for each in matters
         ),
-        campaigns=_campaigns(dags, looked, reader, runs, failures),
+        campaigns=_campaigns(dags, looked.lines, reader, runs, failures, looked),
         accounts=tuple(_account(each, reader) for each in looked.accounts),
         left_out=looked.left_out,
         now=looked.now,
@@ -196,12 +196,12 @@ def _of_airflow(dags: Mapping[str, CampaignDag], reader: Reader, now: datetime) 
 
 def _campaigns(
     dags: Mapping[str, CampaignDag],
-    looked: _Looked,
+    lines: Sequence[CampaignLine],
     reader: Reader,
     runs: Mapping[str, RunFacts],
     failures: Failures,
+    looked: _Looked,
 ) -> tuple[CampaignShown, ...]:
-    lines = looked.lines
     by_dag = defaultdict[str, list[CampaignLine]](list)
     for line in sorted(lines, key=lambda each: each.last.planned_at, reverse=True):
         by_dag[line.last.dag_id].append(line)

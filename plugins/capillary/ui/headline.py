@@ -69,6 +69,10 @@ _WARNED: Final = "Warning: "
 _NOTHING: Final = Beside()
 _FAILED: Final = "Failed"
 _HELD: Final = "Held by a canary"
+_DELETED: Final = "Deleted in Airflow"
+_ENDED: Final = "Ended"
+#: Of these runs nothing was kept that could be of then.
+_NOT_TOLD: Final = frozenset({_DELETED, _ENDED})
 _WAITS: Final = "Waits for the checker"
 _IN_DOUBT: Final = "In doubt"
 _SUBMITTING: Final = "Submitting"
@@ -125,7 +129,7 @@ def _over(
 
 def _as_of_now(said: Headline, failed: FailedTask | None, after: After) -> Headline:
     """Return it with what became since: what was kept is then told as of the moment when the run ended."""
-    sentence = f"When it ended: {said.sentence}" if after.aged and said.sentence else said.sentence
+    sentence = f"When it ended: {said.sentence}" if after.aged and said.word not in _NOT_TOLD else said.sentence
     now = " ".join(filter(None, (said.now, failed.now if failed else "", after.sentence)))
     if said.word == _HELD and after.held_over:
         return Headline(Tone.CALM if after.done else Tone.WARN, "Was held by a canary", sentence, now)
@@ -157,9 +161,9 @@ def _verdict(report: Mapping[str, Any]) -> Headline:
 
 def _ended(facts: RunFacts | None, view: RunView | None, failed: FailedTask | None, beside: Beside) -> Headline:
     if facts is None:
-        return Headline(Tone.CALM, "Deleted in Airflow", "Airflow does not know this run any more; the ledger does.")
+        return Headline(Tone.CALM, _DELETED, "Airflow does not know this run any more; the ledger does.")
     if facts.state != "failed":
-        return Headline(Tone.CALM, "Ended", "Its report is not there, or you may not read it.")
+        return Headline(Tone.CALM, _ENDED, "Its report is not there, or you may not read it.")
     why = _why(failed) if failed else "No task of it has failed: look at the run in Airflow."
     if view is None:
         what = "A dry run plans nobody" if beside.dry else "It has planned nobody"

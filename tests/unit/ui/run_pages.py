@@ -74,6 +74,8 @@ class Airflow:
         self.told: dict[str, Any] = {}
         self.failed: FailedTask | None = None
         self.has_run = True
+        self.recent: list[RunFacts] = []
+        self.queued = "Airflow starts it in a moment."
         self.waits: str | None = "deferred"
         self.platform: PlatformSettings | None = None
         self.app = pages(LedgerReader(lambda: url))
@@ -141,6 +143,7 @@ async def asked(airflow: Airflow, monkeypatch: pytest.MonkeyPatch, path: str, da
     monkeypatch.setattr(failed_runs, "recent_runs", lambda _ids: {"spring": [replace(airflow.facts, run_id="held")]})
     monkeypatch.setattr(failed_runs, "failed_tasks", airflow.failed_tasks)
     monkeypatch.setattr(failed_runs, "returned", lambda runs, task, *_: airflow.returned(runs, task))
+    monkeypatch.setattr(badges_view, "why_not_started", lambda *_: airflow.queued)
     monkeypatch.setattr(import_errors, "broken_files", lambda _reader: ())
     monkeypatch.setattr(badges_view, "states_of", lambda runs: dict.fromkeys(runs, airflow.facts.state))
     monkeypatch.setattr(badges_view, "deadlines", lambda _runs: {})
