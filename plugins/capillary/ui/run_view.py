@@ -13,7 +13,6 @@ from airflow.utils.state import DagRunState, TaskInstanceState
 from capillary.api.request_workflow import RequestState
 from capillary.api.settings import PlatformSettings
 from capillary.counted import counted
-from capillary.engine.first_reading import first_reading_calls
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Transaction
@@ -32,12 +31,8 @@ from capillary.ledger.run_page import (
     failed_customers_up_to,
     run,
 )
-from capillary.ledger.scans import state
 from capillary.ledger.since_then import since_then
-from capillary.ledger.stop_ends import StopEnd, stop_ends
-from capillary.ledger.stops import Scope
 from capillary.ui.access import Reader
-from capillary.ui.aftermath import NOTHING as NOTHING_BECAME
 from capillary.ui.airflow_facts import (
     EXTRACT,
     REPORT,
@@ -53,10 +48,10 @@ from capillary.ui.airflow_facts import (
 )
 from capillary.ui.canary_shown import CanaryShown, shown_canary
 from capillary.ui.failed_now import as_of_now
-from capillary.ui.failed_runs import is_dry, made_good
+from capillary.ui.failed_runs import made_good
 from capillary.ui.failed_tasks import FailedTask, failed_tasks
 from capillary.ui.funnel_picture import FunnelPicture, picture
-from capillary.ui.headline import Beside, Headline, headline
+from capillary.ui.headline import Headline, headline
 from capillary.ui.hindrances import NONE, Hindrances, hindrances, platform_of
 from capillary.ui.order_day import OrderImpossible
 from capillary.ui.orders import Action, assert_live, choices, only_occasion, retry
@@ -65,7 +60,8 @@ from capillary.ui.plan_view import PlanShown, occasion_of, shown_plan
 from capillary.ui.queued_run import why_not_started
 from capillary.ui.reading import LedgerReader
 from capillary.ui.report_view import ReportShown, shown_report
-from capillary.ui.run_parts import Became, PartShown, after_of, by_part, is_of_deleted, parts_of
+from capillary.ui.run_now import RunNow, beside_of, run_now
+from capillary.ui.run_parts import PartShown, is_of_deleted, parts_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,14 +251,10 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
     report = shown_report(told)
     failed = _failed_task(reader, facts, dag, known)
     dry = _is_dry(view, facts, report)
-    parts = parts_of(view, facts, checker_url, known.became, told, reader.dag_ids) if view else ()
+    parts = parts_of(view, facts, checker_url, known.now.became, told, reader.dag_ids) if view else ()
     wait = task_state(dag_id, run_id, WAIT) if facts and view and not facts.is_over else None
-    beside = Beside(
-        dry=facts is not None and is_dry(facts, live=_live(dag)),
-        queued=why_not_started(dag_id, run_id) if facts and facts.state == DagRunState.QUEUED else "",
-        looks=_looks(wait, view),
-        after=after_of(parts) if parts and not dry else NOTHING_BECAME,
-    )
+    queued = why_not_started(dag_id, run_id) if facts and facts.state == DagRunState.QUEUED else ""
+    beside = beside_of(facts, dag, view, parts, wait=wait, queued=queued, is_of_dry=dry)
     occasions = _occasions(view) if view and not dry else (occasion,) if occasion else ()
     wanted = _actions(reader, dag, facts, report, known, dry=dry, wait=wait)
     actions = tuple(each for each in wanted if each is Action.LOOK_NOW or not known.hindrances.refuses)
@@ -292,9 +284,9 @@ def shown_run(ledger: LedgerReader, reader: Reader, dag_id: str, run_id: str, *,
         actions=tuple(each for each in actions if each not in FOR_ONE_OCCASION or len(occasions) < 2),
         orders_say=(*held_back, *_orders_say(reader, dag, facts, actions, occasions, known)),
         deadline=until,
-        read_at=known.read_at if _waits(facts, view) else None,
+        read_at=known.now.read_at if _waits(facts, view) else None,
         canary=None if dry else shown_canary(view, told, reader.dag_ids, parts),
-        first_reading=known.first_reading,
+        first_reading=known.now.first_reading,
     )
 
 
@@ -306,12 +298,9 @@ def checker_url(conn_id: str) -> str:
         return ""
 
 
-_NONE_ASKED_AGAIN: Final = Became(left={}, since={}, left_now={})
-
-
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the ledger knows of a run, what became of every stop, and which campaigns its reader may see."""
+    """What the ledger knows of a run, and which campaigns its reader may see."""
 
     view: RunView | None
     left: tuple[FailureCount, ...] = ()
@@ -319,13 +308,10 @@ class _Known:
     left_now: LeftNow | None = None
     failed: tuple[FailedCustomer, ...] = ()
     failed_before: int = 0
-    became: Became = _NONE_ASKED_AGAIN
     more: Place | None = None
     hindrances: Hindrances = NONE
     campaigns: frozenset[str] = frozenset()
-    stops: Mapping[Scope, StopEnd] = field(default_factory=dict)
-    read_at: datetime | None = None
-    first_reading: int = 0
+    now: RunNow = field(default_factory=RunNow)
 
 
 def _of_ledger(
@@ -344,19 +330,12 @@ def _of_ledger(
         view,
         hindrances=NONE if dag is None else hindrances(tx, dag, platform, accounts),
         campaigns=campaigns_of(tx, dag_ids),
-        stops=stop_ends(tx),
-        first_reading=first_reading_calls(tx, platform) if platform else 0,
+        now=run_now(tx, view, platform),
     )
     if view is None:
         return known
     plans = {plan.badge_run_id for plan in view.plans}
-    by_name = {name: left_now(tx, {plan.badge_run_id for plan in of_part}) for name, of_part in by_part(view).items()}
-    known = replace(
-        known,
-        left_now=left_now(tx, plans) if len(by_name) > 1 else next(iter(by_name.values())),
-        became=replace(_NONE_ASKED_AGAIN, left_now=by_name),
-        read_at=state(tx, next(iter(accounts))).read_at if len(accounts) == 1 else None,
-    )
+    known = replace(known, left_now=left_now(tx, plans))
     if not view.failures:
         return known
     by_plan = {each.badge_run_id: each.failures for each in outstanding(tx, of=plans)}
@@ -367,7 +346,7 @@ def _of_ledger(
         known,
         left=left,
         failed_before=failed_customers_up_to(tx, dag_id, run_id, at.customers) if at.customers else 0,
-        became=replace(known.became, left=by_plan, since=since_then(tx, plans) if few else None),
+        now=known.now.with_failures(by_plan, since_then(tx, plans) if few else None),
         on_occasion=retryable(tx, plans) if left else (),
         failed=failed[:CUSTOMERS_SHOWN],
         more=failed[CUSTOMERS_SHOWN - 1].place if len(failed) > CUSTOMERS_SHOWN else None,
@@ -384,25 +363,9 @@ def _failed_task(reader: Reader, facts: RunFacts | None, dag: CampaignDag | None
     told = told_to(failed, facts.dag_id, dag_ids=reader.dag_ids, campaigns=known.campaigns)
     taken = known.left_now is not None and known.left_now.later
     given_back = known.view.funnel.discarded if known.view and not taken else 0
-    good = known.view is None and made_good(recent_runs({facts.dag_id}).get(facts.dag_id, []), facts, live=_live(dag))
-    return as_of_now(told, facts.dag_id, known.stops, given_back=given_back, made_good=good)
-
-
-def _live(dag: CampaignDag | None) -> bool:
-    return dag is None or dag.live
-
-
-#: Said of a run that waits for its checker while its task `wait` is in one of these states.
-_LOOKS: Final[Mapping[str, str]] = {
-    TaskInstanceState.SCHEDULED: "Its task wait is about to look at the platform.",
-    TaskInstanceState.QUEUED: "Its task wait is about to look at the platform.",
-    TaskInstanceState.RUNNING: "Its task wait looks at the platform at this moment.",
-}
-
-
-def _looks(wait: str | None, view: RunView | None) -> str:
-    undecided = view is not None and any(plan.wait.undecided for plan in view.plans)
-    return _LOOKS.get(wait or "", "") if undecided else ""
+    live = dag is None or dag.live
+    good = known.view is None and made_good(recent_runs({facts.dag_id}).get(facts.dag_id, []), facts, live=live)
+    return as_of_now(told, facts.dag_id, known.now.stops, given_back=given_back, made_good=good)
 
 
 def _occasions(view: RunView) -> tuple[str, ...]:
