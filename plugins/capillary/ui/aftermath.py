@@ -104,8 +104,8 @@ def after(since: Since, report: Mapping[str, Any], dag_ids: frozenset[str]) -> A
 def ended_since(funnel: Funnel, report: Mapping[str, Any]) -> str:
     """Return how its customers have ended by now, where its report counted otherwise; empty where it did not."""
     told = report.get("funnel")
-    if not isinstance(told, Mapping) or not funnel.planned:
-        return ""
+    if not isinstance(told, Mapping) or not funnel.planned or told.get("planned") != funnel.planned:
+        return ""  # of a run with several plans it counts one
     if all(told.get(str(outcome), 0) == number for outcome, number in funnel.outcomes.items()):
         return ""
     return f"By now {ended_of(funnel)}."

@@ -36,7 +36,8 @@ def _left(line: CampaignLine, own: Iterable[Matter], now: datetime) -> str:
     without = sum(each.customers for each in line.failures)
     if not without or line.last.funnel.requests_open or line.last.planned_at < now - RECENT:
         return ""
-    left = sum(each.customers for each in own if each.kind is Kind.FAILED and each.run_id == line.last.run_id)
+    run = (line.last.dag_id, line.last.run_id)
+    left = sum(each.customers for each in own if each.kind is Kind.FAILED and (each.dag_id, each.run_id) == run)
     if left == without:
         return ""
     return f"Of these {without:,} without the badge {left:,} {'is' if left == 1 else 'are'} left now."

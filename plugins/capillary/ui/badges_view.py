@@ -263,11 +263,11 @@ def _beside(
     report: Mapping[str, Any] | None,
     looked: _Looked,
 ) -> Beside:
-    own = line is not None and line.last.run_id == last.run_id
+    own = line if line and line.last.run_id == last.run_id and not looked.left_out else None
     return Beside(
         dry=failed_runs.is_dry(last, live=dag is None or dag.live),
         queued=why_not_started(last.dag_id, last.run_id) if last.state == "queued" else "",
-        after=after_row(line, looked.matters, report or {}, looked.now) if own and line else NOTHING,
+        after=after_row(own, looked.matters, report or {}, looked.now) if own else NOTHING,
     )
 
 
