@@ -19,7 +19,7 @@ class StopEnd:
 
     Attributes:
         in_force: the one that is in force; None while none is.
-        resumed_at, resumed_by: when the last one before was released, and by whom; None where nobody did.
+        resumed_at, resumed_by: when the last one before was released, and who did that; None where nobody did.
     """
 
     in_force: Stop | None

@@ -150,7 +150,7 @@ def _held(since: Since, left: int, dag_ids: frozenset[str]) -> After:
     """Return what became of the canary that a run was held by, where no later run has planned."""
     if since.canary is not None:
         which = since.canary.sentence() if since.canary.dag_id in dag_ids else UNNAMED
-        return After(f"It is so still: {which}. Have the checker decide it; a run after that takes the {left:,}.")
+        return After(f"It is held still: {which}. Have the checker decide it; a run after that takes the {left:,}.")
     if since.left_now.proven:
         return After(
             f"The canary has passed since: {counted(left, 'customer')} left. {_take(since.left_now)}", aged=True

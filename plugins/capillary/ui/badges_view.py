@@ -278,7 +278,7 @@ def _headline(
     failed: FailedTask | None,
     beside: Beside,
 ) -> Headline:
-    if last.is_over or line is None or line.last.run_id != last.run_id:
+    if last.is_over or last.state == "queued" or line is None or line.last.run_id != last.run_id:
         return headline(last, None, report, failed, beside)
     if line.requests_undecided:
         return Headline(Tone.WAIT, "Waits for the checker", "")

@@ -103,11 +103,12 @@ def headline(
         return _as_of_now(_over(facts, view, report, failed, beside), failed, beside.after)
     assert facts is not None  # noqa: S101 - for the type: without facts it is over
     if view is not None:
-        return replace(_under_way(view), now=beside.looks)
+        again = f"Airflow has it queued. {beside.queued}" if facts.state == "queued" else ""
+        return replace(_under_way(view), now=again or beside.looks)
     if facts.state == "queued":
         return Headline(Tone.CALM, "Queued", beside.queued or "Airflow has not started it.")
     if beside.dry:
-        return Headline(Tone.CALM, _RUNNING, "It counts whom a live run would take. A dry run plans nobody.")
+        return Headline(Tone.CALM, _RUNNING, "It counts the customers of a live run. A dry run plans nobody.")
     return Headline(Tone.CALM, _RUNNING, "It has not planned anybody yet.")
 
 

@@ -149,11 +149,11 @@ async def test_a_held_run_leads_to_the_canary_and_to_the_checker_while_it_waits(
     shown = await airflow.page("runs", "held")
     assert HELD_THEN in notice(shown)
     assert "When it ended" not in shown
-    assert "It is so still: the canary of spring, run canary, sent " in notice(shown)
+    assert "It is held still: the canary of spring, run canary, sent " in notice(shown)
     assert "Have the checker decide it; a run after that takes the 20." in notice(shown)
     assert 'href="/capillary/runs/spring/canary">The canary’s run</a>' in shown
     assert 'href="https://checker.example/queue"' in shown
-    assert "sent <time datetime=" in shown.split("It is so still")[1], "in the user's zone"
+    assert "sent <time datetime=" in shown.split("It is held still")[1], "in the user's zone"
 
 
 async def test_a_held_run_says_that_its_canary_has_passed(
@@ -200,7 +200,7 @@ async def test_a_canary_that_the_reader_may_not_see_is_neither_named_nor_led_to(
     airflow.told = {REPORT: HELD | {"sentence": HELD_THEN.replace("of spring", "of zephyr")}}
     shown = await airflow.page("runs", "held")
     assert "zephyr" not in shown
-    assert "It is so still: the canary of another DAG of this account is not decided yet." in notice(shown)
+    assert "It is held still: the canary of another DAG of this account is not decided yet." in notice(shown)
     assert "The canary’s run" not in shown
 
 

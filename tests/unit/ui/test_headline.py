@@ -114,11 +114,17 @@ def test_a_queued_run_says_the_one_reason_that_is_known() -> None:
     assert headline(facts("queued"), None, None).sentence == "Airflow has not started it."
 
 
+def test_a_run_that_was_cleared_and_is_queued_again_says_both() -> None:
+    queued = Beside(queued="Its DAG is paused.", looks="It looks.")
+    said = headline(facts("queued"), view(undecided=1, undecided_customers=1), None, None, queued)
+    assert (said.word, said.now) == ("Waits for the checker", "Airflow has it queued. Its DAG is paused.")
+
+
 def test_a_dry_run_is_not_told_as_one_that_is_going_to_plan() -> None:
     dry = Beside(dry=True)
     assert headline(facts("running"), None, None).sentence == "It has not planned anybody yet."
     said = headline(facts("running"), None, None, None, dry).sentence
-    assert said == "It counts whom a live run would take. A dry run plans nobody."
+    assert said == "It counts the customers of a live run. A dry run plans nobody."
     failed = FailedTask("extract", said="Odd: no.")
     assert (
         headline(facts("failed"), None, None, failed, dry).sentence == "A dry run plans nobody. Task extract: Odd: no."
