@@ -122,7 +122,7 @@ def test_a_failed_canary_did_not_pass() -> None:
     ],
     ids=["failed", "not accepted", "both"],
 )
-def test_only_the_kinds_that_are_there_are_named(ends: dict[str, int], said: str, retry: str) -> None:
+def test_only_the_kinds_that_are_there_are_named(ends: dict[str, Any], said: str, retry: str) -> None:
     sentence = judge(run(enrolled=2, **ends), STRICT).sentence
     assert sentence == f"{said}: see the codes in the report, fix the cause, then retry {retry}."
 
