@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# `python -m capillary` sets it in its own process; tests call it in theirs.
+os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+
 
 @pytest.fixture(autouse=True)
 def environment_stays() -> Iterator[None]:

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from capillary.ledger.attention import Kind, attention
+from capillary.ledger.attention import attention
 from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.matters import Kind
 from capillary.ledger.overview import accounts, campaigns
 from capillary.ledger.questions import customer_history
 from capillary.ledger.run_page import Place, every_failed_customer, failed_customers_of, run

@@ -206,14 +206,15 @@ def test_a_file_that_does_not_load_is_a_matter_for_whoever_airflow_shows_it_to(s
         with closing(sqlite3.connect(server.airflow_db)) as airflow, airflow:
             airflow.execute("DELETE FROM import_error")
             airflow.execute("UPDATE dag SET has_import_errors = 0 WHERE dag_id = 'gold_tier'")
-    assert "silver.py does not load" in wide
+    assert "silver.py (line 1) does not load" in wide
     assert "CampaignInvalid: reference_id: Give text. Airflow has no DAG of this file" in wide
     assert "gone.py does not load" in wide, "nobody can tell that it is none of ours"
     assert "gold_tier: the campaign's file (gold_tier.py) does not load" in wide
     assert "KeyError: 'gold'." in wide
+    assert "none until its file loads" in wide
     assert "not a campaign" not in wide
     assert "gold" not in narrow
-    assert "silver.py does not load" in narrow, "Airflow shows them its error, too"
+    assert "silver.py (line 1) does not load" in narrow, "Airflow shows them its error, too"
 
 
 def test_a_customer_is_shown_in_the_campaigns_that_its_reader_may_see(server: ApiServer) -> None:

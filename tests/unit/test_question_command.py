@@ -83,7 +83,7 @@ def test_attention_says_what_each_matter_is_and_the_one_thing_to_do(ask: Ask) ->
     assert "Ask the checker to decide, on the checker's page." in out
     (waiting,) = json.loads(ask("attention", "--json")[1])
     assert (waiting["kind"], waiting["requests"], waiting["customers"], waiting["run_id"]) == ("waiting", 1, 1, "r1")
-    assert waiting["since"] == "2026-11-25T06:00:00Z"
+    assert (waiting["since"], waiting["urgency"]) == ("2026-11-25T06:00:00Z", "blue")
     assert json.loads(ask("attention", "--json", "--campaign", "gold")[1]) == [waiting]
 
 

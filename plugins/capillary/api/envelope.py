@@ -69,7 +69,8 @@ def read_envelope(body: object) -> Envelope:
     known = False
     entries: list[object] = []
     for name in ("errors", "error", "status"):
-        if name not in body:
+        # A bare number is the HTTP status once more, as in a gateway's problem details.
+        if name not in body or (name == "status" and not isinstance(body[name], dict | list)):
             continue
         known = True
         value = body[name]

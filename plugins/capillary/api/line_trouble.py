@@ -24,9 +24,9 @@ _WRONG: Final = re.compile(
 )
 #: Names of flags that are false where something went wrong.
 _RIGHT: Final = re.compile(r"succe|^(is|was|has)?(ok|valid|active|issued|enrolled|accepted|processed|done)$")
-#: Names of codes of an end: 200 and its like are good news.
+#: Names of codes of an end: 0, and 200 and its like, are good news.
 _CODE: Final = re.compile(r"^(error|err|fault|result|response|return|http|status|httpstatus)?code$|^httpstatus$")
-_FIRST_BAD_CODE: Final = 300
+_GOOD_CODES: Final = range(200, 300)
 
 
 def is_without_trouble(line: Mapping[str, object]) -> bool:
@@ -58,7 +58,7 @@ def _says_no(value: object) -> bool:
 def _is_bad_code(value: object) -> bool:
     code = integer(value)
     if code is not None:
-        return code < 0 or code >= _FIRST_BAD_CODE
+        return code != 0 and code not in _GOOD_CODES
     return not _says_no(value) and not (isinstance(value, str) and value.strip().lower() in {"ok", "success"})
 
 

@@ -458,9 +458,15 @@ def _row_id(row: object) -> str | None:
 
 
 def _is_foreign(request: dict[str, object]) -> bool:
-    """Whether a row without an id is none of ours all the same."""
+    """Whether a row without an id is none of ours all the same: by its key, its wrapped call, or its type.
+
+    The type counts only where the wrapped call is not shown: the public pages show another one on our requests.
+    """
     key = text(_body(request).get("requestId"))
-    return _request_type(request) not in ("", REQUEST_TYPE) or (key is not None and not key.startswith(OUR_KEYS))
+    if key is not None and not key.startswith(OUR_KEYS):
+        return True
+    wraps = _wraps_issue_bulk(fields(fields(request.get("details")).get(_PAYLOAD)).get("path"))
+    return not wraps if wraps is not None else _request_type(request) not in ("", REQUEST_TYPE)
 
 
 #: Values that are left out of an unreadable row's name: what the echo holds in clear.

@@ -10,7 +10,7 @@ from sqlalchemy import URL
 from capillary.counted import counted
 from capillary.ledger.database import Ledger, ledger_url
 from capillary.ledger.errors import CopyRefused
-from capillary.ledger.move import Copied, copy_ledger
+from capillary.ledger.move import Copied, copy_ledger, migrate_if_cut_off
 from capillary.ledger.stops import in_force
 
 
@@ -40,6 +40,8 @@ def run(url: str | URL, arguments: argparse.Namespace, url_of: Callable[[str], s
             "it copies from a SQLite file into PostgreSQL only. PostgreSQL is copied by pg_dump and pg_restore, a "
             "SQLite file by sqlite3's .backup"
         )
+    with Ledger(url, check_schema=False, though_moved=True) as source:
+        migrate_if_cut_off(source)
     with Ledger(url, though_moved=True) as source, Ledger(to, new=True) as target:
         copied = copy_ledger(source, target)
     with Ledger(to) as ledger, ledger.read() as tx:

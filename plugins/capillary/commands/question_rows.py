@@ -111,6 +111,7 @@ _FUNNEL: Final = (
 #: Of a matter; what it is, means and asks for is said in three more.
 _MATTER: Final = (
     *("kind", "account", "campaign", "dag_id", "run_id", "requests", "customers", "since", "until", "failed_checks"),
+    "urgency",
 )
 
 QUESTIONS: Final = {
@@ -118,7 +119,7 @@ QUESTIONS: Final = {
         help="what needs a person now, the most urgent first: what it is, what it means, the one thing to do",
         answer=_attention,
         columns=("title", "means", "to_do", *_MATTER),
-        table=("title", "means", "to_do", "dag_id", "run_id", "since"),
+        table=("urgency", "title", "means", "to_do", "dag_id", "run_id", "since"),
         nothing="nothing needs anybody",
         for_people=print_blocks,
     ),

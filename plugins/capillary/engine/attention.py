@@ -10,7 +10,7 @@ from typing import Final
 
 from capillary.counted import counted
 from capillary.engine.remedies import Advice, retry_of
-from capillary.ledger.attention import Kind, Matter
+from capillary.ledger.matters import Kind, Matter
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.stops import Scope
 
@@ -220,9 +220,10 @@ def _file_broken(matter: Matter, _now: datetime) -> Said:
         else "Airflow has no DAG of this file, and begins no run of it."
     )
     named = f"{matter.campaign}: the campaign's file" if matter.campaign else matter.file or "a campaign's file"
-    name = f" ({matter.file})" if matter.campaign and matter.file else ""
+    file, line = matter.file if matter.campaign else "", f"line {matter.line}" if matter.line else ""
+    place = ", ".join(filter(None, (file, line)))
     return Said(
-        f"{named}{name} does not load",
+        f"{named} ({place}) does not load" if place else f"{named} does not load",
         f"{_sentence(matter.reason)} {until}" if matter.reason else until,
         "Correct the file. Airflow reads it again by itself.",
     )

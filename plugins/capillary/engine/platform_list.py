@@ -78,6 +78,10 @@ class DaysRead:
         return day - LOOK_BACK >= self.since
 
 
+#: In place of the name of a row that has none, since its page is too large to be read.
+_UNNAMED: Final = ""
+
+
 @dataclass(slots=True)
 class _Pages:
     """What the pages so far add up to."""
@@ -109,7 +113,7 @@ class _Pages:
         self.numbers.add(page.number)
         self.ids.update(row.platform_request_id for row in page.rows)
         self.without_id += without_id
-        self.unreadable |= page.unreadable or ({"unreadable"} if page.unreadable_rows else set())
+        self.unreadable |= page.unreadable or ({_UNNAMED} if page.unreadable_rows else set())
         self.total = page.total_elements
         self.most_on_a_page = max(self.most_on_a_page, found)
         # Totals that count one page, or are capped, end at a full page.
@@ -131,8 +135,9 @@ class _Pages:
     def read(self, calls: int) -> ListRead:
         """Return how the reading went that ends here: whether nothing can have been missed."""
         add_up = self.consistent and self.rows == len(self.ids) + self.without_id == self.total
-        unreadable = frozenset(self.unreadable) if add_up else frozenset[str]()
-        return ListRead(calls, self.rows, to_the_end=add_up and not unreadable, but_for=unreadable)
+        # Nobody can say of a row without a name that it is somebody else's.
+        but_for = frozenset(self.unreadable) if add_up and _UNNAMED not in self.unreadable else frozenset[str]()
+        return ListRead(calls, self.rows, to_the_end=add_up and not self.unreadable, but_for=but_for)
 
 
 async def read_list(

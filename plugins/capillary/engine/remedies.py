@@ -130,6 +130,11 @@ class Retry:
     customers: int
     left_out: tuple[Advice, ...]
 
+    @property
+    def may_help(self) -> bool:
+        """Whether it takes anybody: a retry is what a person is told to do, and not only what they may do."""
+        return self.customers > 0
+
 
 def meaning_of(code: int | None) -> str:
     """Return what a code means, in a short phrase."""

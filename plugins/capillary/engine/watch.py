@@ -21,6 +21,7 @@ from capillary.api.outside_text import on_one_line
 from capillary.api.request_workflow import REQUEST_TYPE, WorkflowRequest, created_at_of
 from capillary.api.settings import PlatformSettings
 from capillary.counted import counted
+from capillary.engine.absence import doubt_after
 from capillary.engine.lean_list import look_behind
 from capillary.engine.list_controls import hidden_ones
 from capillary.engine.platform_list import LOOK_BACK, ListRead, read_days, read_every_type
@@ -287,7 +288,9 @@ def note_clocks(ledger: Ledger, client: Client) -> None:
         has_jumped = scans.note_clocks(tx, account, client.platform_now())
     if has_jumped:
         _LOG.warning(
-            "the clock of the ledger or of %s was changed; no request is judged absent for one visibility lag", account
+            "the clock of the ledger or of %s was changed; no request is judged absent in the next %d minutes",
+            account,
+            -(-doubt_after(client.settings) // timedelta(minutes=1)),
         )
 
 

@@ -75,6 +75,7 @@ What people ask:
 - ``outstanding``: which runs left customers that nobody has asked for again
 - ``retryable``: which customers a retry on an occasion may take
 - ``left_over``: which campaigns a canary holds, and what is left behind a run
+- ``matters``: one thing that needs a person, and the order of several
 - ``attention``: what needs a person now
 - ``overview``: every campaign and every account at a glance
 - ``since_then``: what became since of customers who ended without the badge

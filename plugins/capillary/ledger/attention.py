@@ -6,10 +6,8 @@ What a matter means and what to do about it is said in `capillary.engine.attenti
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from itertools import groupby
 from typing import Any, Final
 
@@ -20,8 +18,9 @@ from capillary.ledger.canary import UNNAMED
 from capillary.ledger.conditions import has_undecided, is_open, is_seen, planned_by
 from capillary.ledger.database import Transaction
 from capillary.ledger.left_over import left_over
+from capillary.ledger.matters import Kind, Matter, by_urgency
 from capillary.ledger.outstanding import Outstanding, outstanding
-from capillary.ledger.reports import FailureCount, sum_of_failures
+from capillary.ledger.reports import sum_of_failures
 from capillary.ledger.scans import DISTRUST
 from capillary.ledger.schema import (
     badge_request,
@@ -38,74 +37,7 @@ from capillary.ledger.stops import WHOLE_ACCOUNT, in_force
 LONG_IN_DOUBT: Final = timedelta(minutes=90)
 #: How long a decided request may stay unsettled, and the list unread: `badge_upkeep` comes every hour.
 LONG_UNKEPT: Final = timedelta(hours=2)
-
-
-class Kind(StrEnum):
-    """What a matter is about, the most urgent first."""
-
-    UNKNOWN_KEY = "unknown_key"  #: the platform holds a key of ours that the ledger does not know
-    AUTO_APPROVED = "auto_approved"  #: the last decided request of the account was executed without a human
-    STOPPED = "stopped"  #: a stop is in force
-    FILE_BROKEN = "file_broken"  #: a file of the DAGs folder does not load; Airflow knows
-    RUN_FAILED = "run_failed"  #: a campaign's last run failed, and no other matter is about that run; Airflow knows
-    IN_DOUBT = "in_doubt"  #: requests that are in doubt for longer than they should be
-    DISTRUSTED = "distrusted"  #: the platform's list has missed a request; it is not trusted for a day
-    KEEPING_LATE = "keeping_late"  #: housekeeping has not run for two hours; Airflow knows
-    LIST_UNREAD = "list_unread"  #: requests are open, and nobody has read the list for two hours
-    UNSETTLED = "unsettled"  #: decided requests that nobody has settled for two hours
-    WAITING = "waiting"  #: requests that wait for the checker
-    FAILED = "failed"  #: a run has ended, and some of its customers ended without the badge
-    CANARY_WAITS = "canary_waits"  #: a run is green only because a canary is not decided yet
-    CANARY_PASSED = "canary_passed"  #: the canary has passed, and the customers behind it are left
-    PAUSED = "paused"  #: a live campaign's DAG is paused; Airflow knows
-
-
-_URGENCY: Final = {kind: place for place, kind in enumerate(Kind)}
 _FAR: Final = datetime.max.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Matter:
-    """One thing that needs a person.
-
-    Attributes:
-        kind: what it is about.
-        account: whose; empty where it is about none.
-        campaign: by name; None where it is about the whole account.
-        dag_ids: every DAG that has planned for the campaign, or for the account where it is about all of it.
-        dag_id, run_id: the run to look at first; None where there is none.
-        connection: Airflow's connection of the platform, for the checker's address; None where it does not matter.
-        requests, customers: how many; 0 where it is not about any.
-        since: since when; None where nobody knows.
-        until: when it ends by itself: the deadline of the earliest, or when the list is trusted again.
-        by, reason: who stopped, and why; of a waiting canary, which one and since when.
-        failures: customers without the badge, by outcome and code, the most first.
-        occasion_shared: other runs have asked for customers on the same occasion: a retry takes what they left, too.
-        failed_checks: of the requests, those that did not pass the platform's own checks.
-        task: the task that failed; None where it is about none, or nobody knows.
-        file: what does not load; None where it is about no file, or nobody knows.
-        remedy: what to do now, where more is known than its kind; None elsewhere.
-    """
-
-    kind: Kind
-    account: str = ""
-    campaign: str | None = None
-    dag_ids: tuple[str, ...] = ()
-    dag_id: str | None = None
-    run_id: str | None = None
-    connection: str | None = None
-    requests: int = 0
-    customers: int = 0
-    since: datetime | None = None
-    until: datetime | None = None
-    by: str | None = None
-    reason: str | None = None
-    failures: tuple[FailureCount, ...] = ()
-    occasion_shared: bool = False
-    failed_checks: int = 0
-    task: str | None = None
-    file: str | None = None
-    remedy: str | None = None
 
 
 def attention(tx: Transaction, of: Collection[str] | None = None) -> tuple[Matter, ...]:
@@ -126,38 +58,6 @@ def attention(tx: Transaction, of: Collection[str] | None = None) -> tuple[Matte
         *_canaries(tx, dags, of),
     ]
     return by_urgency(found)
-
-
-def by_urgency(matters: Iterable[Matter]) -> tuple[Matter, ...]:
-    """Return them in their order: by kind, within it by deadline where one is known, then what has lasted longest."""
-    return tuple(
-        sorted(
-            matters,
-            key=lambda each: (
-                _URGENCY[each.kind],
-                (each.until if each.kind is Kind.WAITING else None) or _FAR,
-                each.since or _FAR,
-                each.account,
-                each.campaign or "",
-            ),
-        )
-    )
-
-
-def with_deadlines(matters: Iterable[Matter], deadlines: Mapping[tuple[str, str], datetime]) -> tuple[Matter, ...]:
-    """Return the matters with the deadline of what waits for the checker; what ends soonest comes first of its kind.
-
-    Args:
-        matters: of `attention`.
-        deadlines: of each DAG id and run id, as `wait` has kept it in Airflow; of runs that are not there nothing is
-            known.
-    """
-    return by_urgency(
-        replace(each, until=deadlines.get((each.dag_id or "", each.run_id or "")))
-        if each.kind is Kind.WAITING
-        else each
-        for each in matters
-    )
 
 
 #: account, campaign → the DAGs that have planned for it; under `WHOLE_ACCOUNT` those of all its campaigns.

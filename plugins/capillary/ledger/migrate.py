@@ -16,7 +16,7 @@ from capillary.ledger.database import Transaction
 from capillary.ledger.opening import explained
 from capillary.ledger.revision import REVISIONS, assert_known, current_revision, ledger_missing
 from capillary.ledger.server import note_first
-from capillary.ledger.soundness import assert_may_create
+from capillary.ledger.soundness import assert_may_create, assert_owns
 
 # Any number will do, as long as two upgrades use the same.
 _ADVISORY_LOCK = 0x63617031
@@ -53,7 +53,7 @@ def upgrade(engine: Engine) -> tuple[str, str]:
     Raises:
         LedgerMissing: there is no ledger. An empty one in place of one that was lost would forget every customer.
         SchemaBehind, SchemaDiffers: the database is at a revision that this code does not know.
-        LedgerRefused: the user may not make tables.
+        LedgerRefused: the user does not own the tables, or may not make any.
         LedgerUnavailable: the connection to the database was lost.
     """
     with alone(engine) as conn:
@@ -61,6 +61,8 @@ def upgrade(engine: Engine) -> tuple[str, str]:
         if before is None:
             raise ledger_missing(conn)
         assert_known(before)
+        if before != REVISIONS[-1]:
+            assert_owns(conn)
         return before, to_newest(conn)
 
 

@@ -29,7 +29,7 @@ from capillary.ledger.copy_refused import assert_no_ledger, assert_not_elsewhere
 from capillary.ledger.copy_target import found_in, target_of
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import CopyRefused, LedgerUnavailable
-from capillary.ledger.migrate import alone, to_newest
+from capillary.ledger.migrate import alone, to_newest, upgrade
 from capillary.ledger.moved import Moved, confirm_moved, mark_moved, moved
 from capillary.ledger.one_place import assert_numbers_ahead, assert_one_schema
 from capillary.ledger.opening import DATABASE_ERRORS, place_of, reason_of
@@ -65,6 +65,21 @@ class Copied:
     rows: Mapping[str, int]
     before: bool = False
     is_mark_in_log: bool = False
+
+
+def migrate_if_cut_off(source: Ledger) -> None:
+    """Migrate a file whose copy was cut off before an update of the code: `ledger upgrade` refuses it.
+
+    Args:
+        source: in SQLite, opened `though_moved` and without a look at its version.
+
+    Raises:
+        LedgerMissing, SchemaBehind, SchemaDiffers: as from `upgrade`.
+    """
+    with source.read() as tx:
+        mark = moved(tx.conn)
+    if mark is not None and not mark.confirmed:
+        upgrade(source.engine)
 
 
 def copy_ledger(source: Ledger, target: Ledger) -> Copied:

@@ -27,6 +27,8 @@ _WINDOW_S: Final = 60.0
 #: A slot or block later than this, or than so many waiting callers explain, is from before the clock was set back.
 _FARTHEST: Final = timedelta(hours=1)
 _QUEUE: Final = 500
+#: Highest number of the columns: a count that is full stays so, and keeps no call back.
+_MOST: Final = 2**31 - 1
 
 
 def slot_spacing_s(calls_per_minute: int) -> float:
@@ -84,10 +86,13 @@ def block(tx: Transaction, account: str, *, seconds: float) -> None:
 
 def _counts(tx: Transaction, row: Row[Any], *, calls: int = 0, pauses: int = 0) -> dict[str, Any]:
     """Return the day's counts with these added; on the first call of another day they begin at 0."""
-    today = tx.now.astimezone(UTC).date()
-    if row.counted_on == today:
+    day = tx.now.astimezone(UTC).date()
+    # Whoever waited for the row over midnight counts on the new day, where a later transaction has begun it.
+    if row.counted_on is not None and day < row.counted_on <= (tx.now + _FARTHEST).astimezone(UTC).date():
+        day = row.counted_on
+    if row.counted_on == day:
         calls, pauses = row.calls + calls, row.pauses + pauses
-    return {"counted_on": today, "calls": calls, "pauses": pauses}
+    return {"counted_on": day, "calls": min(calls, _MOST), "pauses": min(pauses, _MOST)}
 
 
 def _locked_row(tx: Transaction, account: str) -> Row[Any]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, String, column, inspect, select, table
 
-from capillary.ledger.errors import LedgerMissing, SchemaBehind, SchemaDiffers
+from capillary.ledger.errors import LedgerMissing, LedgerRefused, SchemaBehind, SchemaDiffers
 from capillary.ledger.opening import place_of
 
 #: Every revision of `migrations/versions`, oldest first. The code needs the last one.
@@ -22,13 +22,21 @@ UPGRADE_COMMAND: Final = "python -m capillary ledger upgrade"
 
 
 def current_revision(conn: Connection) -> str | None:
-    """Return the revision the database is at, or None when it has no ledger."""
+    """Return the revision the database is at, or None when it has no ledger.
+
+    Raises:
+        LedgerRefused: it is at several: a dump of another version was restored into a ledger.
+    """
     if not inspect(conn).has_table(VERSION_TABLE):
         return None
-    revision: str | None = conn.execute(
-        select(column("version_num", String)).select_from(table(VERSION_TABLE))
-    ).scalar_one_or_none()
-    return revision
+    revisions = conn.execute(select(column("version_num", String)).select_from(table(VERSION_TABLE))).scalars().all()
+    if len(revisions) > 1:
+        raise LedgerRefused(
+            f"the ledger's table {VERSION_TABLE} names several revisions ({', '.join(sorted(revisions))}): a backup of "
+            "another version was restored into a ledger that was there. Restore it into an empty database, or with "
+            "pg_restore --clean --if-exists --single-transaction, and migrate that"
+        )
+    return revisions[0] if revisions else None
 
 
 def assert_schema_current(conn: Connection) -> None:

@@ -44,6 +44,7 @@ class Sighting:
         checker_message: what the checker wrote; None where nothing.
         failed_checks: the platform's own checks that it says failed; empty: none.
         seen_at, decided_at: when it was first seen, and first seen decided; None while undecided.
+        end_time: when it ended, as the platform shows it, in the cluster's time zone; None where it does not.
     """
 
     platform_request_id: str
@@ -53,6 +54,7 @@ class Sighting:
     failed_checks: str
     seen_at: datetime
     decided_at: datetime | None
+    end_time: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ class RequestLine:
         customers: how many.
         status: where it stands in the ledger.
         tries, resends: POSTs so far, and how many of them went out after a doubt.
-        age_s: seconds from the first send to the decision, or to now; None while it was not sent.
+        age_s: seconds from the first send until it was seen decided, or to now; None while it was not sent.
         first_sent_at, doubt_from, settled_at: None while it is not.
         error_code, error: why it was refused, given back or is in doubt.
         sightings: the requests that the platform shows under its key; more than one are twins.
@@ -434,6 +436,7 @@ def _sightings(tx: Transaction, request_ids: Sequence[int]) -> dict[int, tuple[S
             failed_checks=row.failed_checks or "",
             seen_at=row.seen_at,
             decided_at=row.terminal_seen_at,
+            end_time=row.end_time,
         )
         found[row.request_id] = (*found.get(row.request_id, ()), sighting)
     return found

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Index, Row, Table, UniqueConstraint, inspect, text
 
 from capillary.ledger.errors import LedgerRefused, LedgerUnavailable
-from capillary.ledger.revision import assert_schema_current
+from capillary.ledger.revision import UPGRADE_COMMAND, assert_schema_current
 from capillary.ledger.schema import badge_stop, metadata
 
 #: Oldest PostgreSQL that is taken: the oldest that Airflow 3.3 takes. As `server_version_num` has it.
@@ -152,6 +152,22 @@ def assert_may_create(conn: Connection) -> None:
         )
 
 
+def assert_owns(conn: Connection) -> None:
+    """Refuse a user who does not own the ledger's tables: PostgreSQL lets nobody else change them, whatever is granted.
+
+    Raises:
+        LedgerRefused: naming the owner.
+    """
+    if conn.dialect.name == "sqlite":
+        return
+    if owners := conn.execute(_OTHER_OWNERS, {"tables": sorted(metadata.tables)}).scalars().all():
+        raise LedgerRefused(
+            f"the user {_quoted(conn, 'current_user')} does not own the ledger's tables, and only their owner "
+            f"({', '.join(owners)}) may migrate them. Run as that user: {UPGRADE_COMMAND} (--conn-id takes another "
+            "connection)"
+        )
+
+
 def unique_keys() -> frozenset[str]:
     """Return the unique keys that the ledger stands on, each as `table (columns)`."""
     return frozenset(
@@ -225,6 +241,13 @@ _TABLES: Final = text("""
         SELECT NULL WHERE r.id IS NULL OR row_security_active(r.id)
     ) p
     ORDER BY t.name, p.lacks NULLS FIRST
+""")
+
+
+#: Whoever is a member of the owner with INHERIT counts as the owner, as in PostgreSQL's own check.
+_OTHER_OWNERS: Final = text("""
+    SELECT DISTINCT quote_ident(pg_get_userbyid(c.relowner)) FROM unnest(CAST(:tables AS text[])) AS t(name)
+    JOIN pg_class c ON c.oid = to_regclass(quote_ident(t.name)) WHERE NOT pg_has_role(c.relowner, 'USAGE') ORDER BY 1
 """)
 
 

@@ -18,7 +18,7 @@ class Outcome(StrEnum):
     """How an enrolment ended, strongest first. None (NULL) while it is open."""
 
     ENROLLED = "enrolled"  #: the platform listed the customer with an issued id and without an error
-    ALREADY_ENROLLED = "already_enrolled"  #: error 1040, or the badge read showed an active enrolment
+    ALREADY_ENROLLED = "already_enrolled"  #: error 1040: the platform had it already
     UNCONFIRMED = "unconfirmed"  #: nobody can tell from what the platform answered
     FAILED = "failed"  #: the platform named an error for the customer or for the whole call
     REJECTED = "rejected"  #: the checker said no

@@ -25,7 +25,7 @@ from airflow.models.connection import Connection
 from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException, Request, status
 
-from capillary.ledger.attention import Matter
+from capillary.ledger.matters import Matter
 
 #: What a browser leaves out of an address.
 _PORTS: Final = {"http": 80, "https": 443}

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from capillary.counted import counted
-from capillary.ledger.attention import Kind, Matter
+from capillary.ledger.matters import Kind, Matter
 from capillary.ledger.outstanding import RECENT
 from capillary.ledger.overview import CampaignLine
 from capillary.ui.aftermath import NOTHING, After, ended_since

@@ -9,11 +9,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from airflow.utils.state import DagRunState
+
 from capillary.counted import counted
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
-from capillary.ledger.attention import LONG_UNKEPT, Kind, Matter, attention, by_urgency, with_deadlines
+from capillary.ledger.attention import LONG_UNKEPT, attention
 from capillary.ledger.database import Transaction
+from capillary.ledger.matters import Kind, Matter, with_deadlines, with_tolerated
 from capillary.ledger.overview import AccountLine, CampaignLine, accounts, campaigns
 from capillary.ledger.status import Outcome
 from capillary.ledger.stop_ends import StopEnd, stop_ends
@@ -145,9 +148,10 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
     told = {(each.dag_id, each.run_id) for each in visible if each.dag_id and each.run_id}
     visible += failed_runs.matters_of(failures, reader, names, told=told)
     stopped = frozenset((each.account, each.campaign) for each in looked.matters if each.kind is Kind.STOPPED)
-    matters = by_urgency([*visible, *_of_airflow(dags, reader, looked.now)])
+    visible += _of_airflow(dags, reader, looked.now)
     read_at = {each.account: each.read_at for each in looked.accounts}
-    states = states_of({(each.dag_id, each.run_id) for each in matters if each.dag_id and each.run_id})
+    states = states_of({(each.dag_id, each.run_id) for each in visible if each.dag_id and each.run_id})
+    matters = with_tolerated(visible, {run for run, state in states.items() if state == DagRunState.SUCCESS})
     return BadgesShown(
         matters=tuple(
             standing(

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.utils.state import DagRunState
 
-from capillary.ledger.attention import Kind, Matter
+from capillary.ledger.matters import Kind, Matter
 from capillary.ledger.stop_ends import StopEnd
 from capillary.ledger.stops import Scope
 from capillary.ui.access import Reader

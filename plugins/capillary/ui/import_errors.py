@@ -17,7 +17,7 @@ from airflow.models.errors import ParseImportError
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from capillary.ledger.attention import Kind, Matter
+from capillary.ledger.matters import Kind, Matter
 from capillary.ui.access import Reader
 from capillary.ui.airflow_facts import CampaignDag
 
@@ -25,6 +25,8 @@ from capillary.ui.airflow_facts import CampaignDag
 _OURS: Final = re.compile(rb"BadgeCampaign|\bcapillary\b")
 #: The last of a traceback's frames, with the lines that show the code.
 _FRAMES: Final = re.compile(r"(?s:.*)^ +File \".*\n(?: .*\n)*", re.MULTILINE)
+#: One frame; where Python cannot read a file it names the place without a function.
+_FRAME: Final = re.compile(r"^ +File \"(.*)\", line ([0-9]{1,9})(, in .*)?$", re.MULTILINE)
 _MODULE: Final = re.compile(r"^(?:\w+\.)+(?=\w+(?::|$))")
 _LONGEST: Final = 600
 
@@ -37,11 +39,13 @@ class BrokenFile:
         name: below its DAGs folder.
         dag_ids: the DAGs that it made before; none where it never loaded.
         said: what went wrong, without the frames; empty where the reader may not read that.
+        line: the last line of the file that the error names; None where it names none, or likewise.
     """
 
     name: str
     dag_ids: frozenset[str]
     said: str
+    line: int | None = None
 
 
 def broken_files(reader: Reader) -> tuple[BrokenFile, ...]:
@@ -66,8 +70,9 @@ def broken_files(reader: Reader) -> tuple[BrokenFile, ...]:
         dag_ids = made[each.bundle_name, each.filename]
         if not (dag_ids & reader.dag_ids if dag_ids else may_see and _may_be_ours(each)):
             continue
-        said = reason_of(each.stacktrace or "") if may_see and dag_ids <= reader.dag_ids else ""
-        found.append(BrokenFile(each.filename or "a file", frozenset(dag_ids & reader.dag_ids), said))
+        name = each.filename or "a file"
+        told = each.stacktrace or "" if may_see and dag_ids <= reader.dag_ids else ""
+        found.append(BrokenFile(name, frozenset(dag_ids & reader.dag_ids), reason_of(told, name), line_of(told, name)))
     return tuple(found)
 
 
@@ -82,18 +87,38 @@ def matters_of(files: Collection[BrokenFile], dags: Mapping[str, CampaignDag]) -
     for dag in dags.values():
         if dag.broken:
             file = by_dag.get(dag.dag_id)
-            noted: dict[str, Any] = {"file": file.name, "reason": file.said} if file else {}
+            noted: dict[str, Any] = {"file": file.name, "reason": file.said, "line": file.line} if file else {}
             yield Matter(kind=Kind.FILE_BROKEN, campaign=dag.dag_id, dag_ids=(dag.dag_id,), **noted)
     for each in files:
         if not each.dag_ids:
-            yield Matter(kind=Kind.FILE_BROKEN, file=each.name, reason=each.said)
+            yield Matter(kind=Kind.FILE_BROKEN, file=each.name, reason=each.said, line=each.line)
 
 
-def reason_of(stacktrace: str) -> str:
-    """Return what a traceback ends with, on one line and without the error's module."""
+def reason_of(stacktrace: str, name: str) -> str:
+    """Return what a traceback ends with, on one line and without the error's module.
+
+    Where Python cannot read another file than the one that does not load, its name and line stand behind that.
+    """
     ended = _FRAMES.sub("", stacktrace, count=1)
     said = _MODULE.sub("", " ".join(ended.split()))
+    *_, last = ("", "", "in"), *_FRAME.findall(stacktrace)
+    path, line, function = last
+    if not function and not _is_file(path, name):
+        said += f" ({path.rpartition('/')[2]}, line {line})"
     return said if len(said) <= _LONGEST else f"{said[: _LONGEST - 1]}…"
+
+
+def line_of(stacktrace: str, name: str) -> int | None:
+    """Return the last line of a file that a traceback names; None where it names none.
+
+    Airflow keeps the last two frames, as a rule: of an error far below the file they name other files only.
+    """
+    lines = [int(line) for path, line, _ in _FRAME.findall(stacktrace) if _is_file(path, name)]
+    return lines[-1] if lines else None
+
+
+def _is_file(path: str, name: str) -> bool:
+    return path == name or path.endswith(f"/{name}")
 
 
 def _may_be_ours(error: ParseImportError) -> bool:

@@ -9,30 +9,20 @@ from typing import Final
 
 from capillary.engine.attention import Said, said_of
 from capillary.engine.remedies import retry_of
-from capillary.ledger.attention import Kind, Matter
+from capillary.ledger.matters import Kind, Matter, Urgency
 from capillary.ui.access import Reader
 from capillary.ui.airflow_facts import CampaignDag
 from capillary.ui.failed_runs import Failures
 from capillary.ui.headline import Tone
 from capillary.ui.run_view import checker_url
 
-#: How urgent each kind is, in a colour that says nothing alone.
-_TONES: Final[Mapping[Kind, Tone]] = {
-    Kind.UNKNOWN_KEY: Tone.BAD,
-    Kind.AUTO_APPROVED: Tone.BAD,
-    Kind.STOPPED: Tone.BAD,
-    Kind.FILE_BROKEN: Tone.BAD,
-    Kind.RUN_FAILED: Tone.BAD,
-    Kind.IN_DOUBT: Tone.WARN,
-    Kind.DISTRUSTED: Tone.WARN,
-    Kind.KEEPING_LATE: Tone.WARN,
-    Kind.LIST_UNREAD: Tone.WARN,
-    Kind.UNSETTLED: Tone.WARN,
-    Kind.WAITING: Tone.WAIT,
-    Kind.FAILED: Tone.BAD,
-    Kind.CANARY_WAITS: Tone.WARN,
-    Kind.CANARY_PASSED: Tone.GOOD,
-    Kind.PAUSED: Tone.CALM,
+#: The colour of each urgency, which says nothing alone.
+_TONES: Final[Mapping[Urgency, Tone]] = {
+    Urgency.RED: Tone.BAD,
+    Urgency.YELLOW: Tone.WARN,
+    Urgency.BLUE: Tone.WAIT,
+    Urgency.GREEN: Tone.GOOD,
+    Urgency.GREY: Tone.CALM,
 }
 _TAGS: Final[Mapping[Kind, str]] = {
     Kind.UNKNOWN_KEY: "Unknown request",
@@ -56,13 +46,13 @@ _TAGS: Final[Mapping[Kind, str]] = {
 #: What happened at `Matter.since`.
 _SINCE: Final[Mapping[Kind, str]] = {
     Kind.UNKNOWN_KEY: "seen",
-    Kind.AUTO_APPROVED: "approved",
+    Kind.AUTO_APPROVED: "seen approved",
     Kind.STOPPED: "stopped",
     Kind.IN_DOUBT: "sent",
     Kind.DISTRUSTED: "missed",
     Kind.KEEPING_LATE: "last ended",
     Kind.LIST_UNREAD: "last read",
-    Kind.UNSETTLED: "decided",
+    Kind.UNSETTLED: "seen decided",
     Kind.WAITING: "sent",
     Kind.RUN_FAILED: "ended",
     Kind.FAILED: "planned",
@@ -143,7 +133,7 @@ def shown_matter(
     return MatterShown(
         matter=matter,
         said=said_of(matter, now, on_page=True),
-        tone=_TONES[matter.kind],
+        tone=_TONES[matter.urgency],
         tag=_TAGS[matter.kind],
         run=(matter.dag_id, matter.run_id) if matter.dag_id and matter.run_id else None,
         log=task.log if task else (),
@@ -153,16 +143,14 @@ def shown_matter(
         checker_url=checker_url(connection) if asks_checker and connection else "",
         may_resume=reader.may_stop_any(connections) if matter.kind is Kind.STOPPED else None,
         may_trigger=dag is not None and may_run and reader.may_trigger(dag.dag_id),
-        worth_retrying=retry_of(matter.failures).customers > 0,
+        worth_retrying=retry_of(matter.failures).may_help,
     )
 
 
 def standing(shown: MatterShown, state: str, reader: Reader, read_at: datetime | None) -> MatterShown:
     """Return a matter with what the state of its run in Airflow adds."""
-    kind, dag_id = shown.matter.kind, shown.matter.dag_id
-    if kind is Kind.FAILED and state == "success":  # the campaign's policy lets them pass
-        return replace(shown, tone=Tone.WARN)
-    if kind is Kind.WAITING:
-        may_look = state == "running" and dag_id is not None and reader.may_clear(dag_id)
-        return replace(shown, read_at=read_at, may_look=may_look)
-    return shown
+    if shown.matter.kind is not Kind.WAITING:
+        return shown
+    dag_id = shown.matter.dag_id
+    may_look = state == "running" and dag_id is not None and reader.may_clear(dag_id)
+    return replace(shown, read_at=read_at, may_look=may_look)

@@ -13,6 +13,7 @@ from airflow.utils.state import DagRunState, TaskInstanceState
 from capillary.api.request_workflow import RequestState
 from capillary.api.settings import PlatformSettings
 from capillary.counted import counted
+from capillary.engine.remedies import retry_of
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Transaction
@@ -177,6 +178,12 @@ class RunShown:
         """How many of these are without it now; None where they are too many to look at."""
         now = [part.without_badge_now for part in self.parts]
         return None if None in now else sum(filter(None, now))
+
+    @property
+    def main_action(self) -> Action | None:
+        """What is ordered first, if anything: a retry only where it may help as things are, as on the page Badges."""
+        helpful = (each for each in self.actions if each is not Action.RETRY or retry_of(self.left).may_help)
+        return next(helpful, None)
 
     @property
     def checkers(self) -> tuple[tuple[str, str], ...]:

@@ -181,10 +181,18 @@ def test_a_damaged_key_of_somebody_else_stays_somebody_elses() -> None:
 def test_a_row_without_an_id_is_somebody_elses_where_it_says_so() -> None:
     """One row of a stranger must not keep an account from sending forever."""
     nobody = {"requestId": None}
-    of_another_type = row() | nobody | {"requestType": "goodwill-points"}
+    of_another_type = row() | nobody | {"requestType": "goodwill-points", "details": {}}
+    of_another_call = row() | nobody | {"details": {"IntouchAPITask-Payload": {"path": "/v2/points/goodwill"}}}
     with_another_key = row() | nobody | {"details": {"IntouchAPITask-Payload": inner(key="ERP-7")}}
-    read = parse_page(page(GOOD, of_another_type, with_another_key))
-    assert (len(read.rows), read.foreign_rows, read.unreadable_rows) == (1, 2, 0)
+    read = parse_page(page(GOOD, of_another_type, of_another_call, with_another_key))
+    assert (len(read.rows), read.foreign_rows, read.unreadable_rows) == (1, 3, 0)
+
+
+def test_the_type_of_a_row_without_an_id_says_nothing_against_its_wrapped_call() -> None:
+    """The public pages show `customer-status-change` on every request, ours among them."""
+    ours = row() | {"requestId": None, "requestType": "customer-status-change"}
+    read = parse_page(page(GOOD, ours))
+    assert (len(read.rows), read.foreign_rows, read.unreadable_rows) == (1, 0, 1)
 
 
 @pytest.mark.parametrize("bad", [None, "x", 7, [], {}, row() | {"requestId": None}, row() | {"requestId": "x" * 65}])

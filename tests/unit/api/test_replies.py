@@ -233,6 +233,9 @@ def test_the_platforms_words_without_what_they_quote(words: str, shown: str) -> 
         ({"title": "Not allowed", "detail": " "}, "Not allowed"),
         ({"detail": "quota used up", "title": 7}, "quota used up"),
         ({"detail": [{"loc": "body"}], "title": None}, None),
+        ({"type": "about:blank", "title": "Forbidden", "status": 403, "detail": "no route"}, "Forbidden: no route"),
+        ({"title": "Forbidden", "status": "403", "instance": "/x"}, "Forbidden"),
+        ({"status": 403}, None),
         ({"message": "ours", "title": "theirs"}, "ours"),
     ],
 )

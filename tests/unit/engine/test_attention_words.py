@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from capillary.engine.attention import age, said_of
-from capillary.ledger.attention import Kind, Matter
+from capillary.ledger.matters import Kind, Matter
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.status import Outcome
 

@@ -22,6 +22,7 @@ from capillary.engine.platform_list import (
     read_every_type,
     read_list,
 )
+from capillary.engine.unreadable_rows import way_out
 from tests.unit.engine.scripted_client import SETTINGS, row
 
 
@@ -174,6 +175,7 @@ async def test_a_row_that_is_too_large_alone_costs_no_other_and_proves_no_absenc
     platform = Heavy(dict.fromkeys("abcd", 1) | {too_large: 51}, page_size=3)
     found, seen = await read_heavy(platform)
     assert (found.to_the_end, seen) == (False, set("abcd") - {too_large})
+    assert way_out(found) == "", "it has no name by which a person could say that it is somebody else's"
 
 
 # Days -------------------------------------------------------------------------------------------------------

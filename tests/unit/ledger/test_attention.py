@@ -8,9 +8,10 @@ from datetime import timedelta
 from sqlalchemy import update
 
 from capillary.ledger import scans, unknown_keys
-from capillary.ledger.attention import Kind, Matter, attention, by_urgency, with_deadlines
+from capillary.ledger.attention import attention
 from capillary.ledger.database import Ledger
 from capillary.ledger.erase import erase
+from capillary.ledger.matters import Kind, Matter, Urgency, by_urgency, with_deadlines, with_tolerated
 from capillary.ledger.outstanding import outstanding
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.request_rows import Seen, record_sighting, refuse
@@ -386,7 +387,7 @@ def test_a_cap_of_its_own_is_no_canary(ledger: Ledger) -> None:
     assert matters(ledger) == []
 
 
-def test_the_most_urgent_comes_first_and_of_one_kind_the_oldest(ledger: Ledger, clock: Clock) -> None:
+def test_red_comes_before_the_rest_and_of_one_kind_the_oldest(ledger: Ledger, clock: Clock) -> None:
     first, second = requests_of(ledger, plan(ledger, [1, 2, 3, 4]))
     send(ledger, first.id)
     see(ledger, first.id, decided=False)
@@ -395,11 +396,54 @@ def test_the_most_urgent_comes_first_and_of_one_kind_the_oldest(ledger: Ledger, 
     settle_as(ledger, failed.id, Outcome.FAILED)
     clock.advance(minutes=1)
     stop(ledger, Scope(ACCOUNT), by="ann", reason="wrong tier")
-    assert kinds(ledger) == [Kind.STOPPED, Kind.WAITING, Kind.FAILED]
+    assert kinds(ledger) == [Kind.STOPPED, Kind.FAILED, Kind.WAITING]
     made = [Matter(kind=kind, since=clock.now - timedelta(hours=hours)) for kind in Kind for hours in (1, 2)]
     ordered = by_urgency(reversed(made))
     assert [each.kind for each in ordered] == [kind for kind in Kind for _ in range(2)]
     assert [each.since for each in ordered[:2]] == [clock.now - timedelta(hours=2), clock.now - timedelta(hours=1)]
+
+
+def test_every_kind_stands_in_the_place_of_its_colour() -> None:
+    assert {urgency: [kind for kind in Kind if Matter(kind=kind).urgency is urgency] for urgency in Urgency} == {
+        Urgency.RED: [
+            *(Kind.UNKNOWN_KEY, Kind.AUTO_APPROVED, Kind.STOPPED, Kind.FILE_BROKEN, Kind.RUN_FAILED, Kind.FAILED)
+        ],
+        Urgency.YELLOW: [
+            *(Kind.IN_DOUBT, Kind.DISTRUSTED, Kind.KEEPING_LATE, Kind.LIST_UNREAD, Kind.UNSETTLED, Kind.CANARY_WAITS)
+        ],
+        Urgency.BLUE: [Kind.WAITING],
+        Urgency.GREEN: [Kind.CANARY_PASSED],
+        Urgency.GREY: [Kind.PAUSED],
+    }
+
+
+def test_in_a_colour_whole_campaigns_come_first_then_the_most_customers_then_the_oldest(clock: Clock) -> None:
+    hour, old = clock.now - timedelta(hours=1), clock.now - timedelta(days=9)
+    ordered = [
+        Matter(kind=Kind.RUN_FAILED, since=clock.now),
+        Matter(kind=Kind.FAILED, customers=1_003, since=clock.now, campaign="vips"),
+        Matter(kind=Kind.FAILED, customers=7, since=old),
+        Matter(kind=Kind.FAILED, customers=7, since=hour),
+        Matter(kind=Kind.FAILED, customers=7),
+        Matter(kind=Kind.FAILED, customers=6, since=old),
+        Matter(kind=Kind.KEEPING_LATE, since=hour),
+        Matter(kind=Kind.CANARY_WAITS, customers=900, since=hour),
+        Matter(kind=Kind.IN_DOUBT, customers=500, since=clock.now),
+        Matter(kind=Kind.FAILED, customers=3, since=old, campaign="gold", tolerated=True),
+        Matter(kind=Kind.WAITING, customers=1, since=clock.now, until=clock.now + timedelta(hours=1)),
+        Matter(kind=Kind.WAITING, customers=900, since=clock.now),
+        Matter(kind=Kind.WAITING, customers=3, since=old),
+    ]
+    assert by_urgency(reversed(ordered)) == by_urgency(ordered) == tuple(ordered)
+
+
+def test_what_airflow_calls_passed_is_tolerated_and_stands_with_the_yellow() -> None:
+    red = Matter(kind=Kind.FAILED, dag_id="vips", run_id="r", customers=1)
+    passed = Matter(kind=Kind.FAILED, dag_id="gold", run_id="r", customers=900)
+    waits = Matter(kind=Kind.CANARY_WAITS, dag_id="gold", run_id="x", customers=5)
+    found = with_tolerated([passed, waits, red], {("gold", "r"), ("gold", "x")})
+    assert found == (red, replace(passed, tolerated=True), waits)
+    assert [each.urgency for each in found] == [Urgency.RED, Urgency.YELLOW, Urgency.YELLOW]
 
 
 def test_what_waits_gets_its_deadline_from_airflow_and_the_soonest_comes_first(ledger: Ledger, clock: Clock) -> None:

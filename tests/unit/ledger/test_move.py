@@ -42,6 +42,7 @@ from capillary.ledger.schema import (
 )
 from capillary.ledger.status import Outcome
 from capillary.ledger.stops import Scope, in_force, order_stop
+from tests.second_migration import SecondRelease
 from tests.unit.ledger.conftest import Clock, EmptyDatabase, migrated
 from tests.unit.ledger.orders import (
     DOUBT,
@@ -561,6 +562,29 @@ def test_wherever_it_is_killed_the_next_one_copies_all(
         assert rows_in(target_url) == before
     with pytest.raises(LedgerMoved):
         Ledger(real_source.url)
+
+
+def test_a_copy_that_was_cut_off_before_an_update_goes_on_after_it(
+    real_source: Ledger,
+    target_url: URL,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = rows_of(real_source)
+    here, there = address(real_source.url), address(target_url)
+    died = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-c", _KILLED, _DEATHS[-1], here, there], cwd=CHECKOUT / "plugins", check=False, timeout=60
+    )
+    assert died.returncode == 9
+    with SecondRelease(monkeypatch, tmp_path).installed():
+        assert main(["ledger", "upgrade", "--url", here]) == 1, "the file is not to be used"
+        assert "run the same `python -m capillary ledger copy` again" in capsys.readouterr().err
+        assert main(["ledger", "copy", "--url", here, "--to-url", there]) == 0
+        assert "ledger: copied to postgresql" in capsys.readouterr().out
+        assert rows_in(target_url) == before
+        with pytest.raises(LedgerMoved):
+            Ledger(real_source.url)
 
 
 @pytest.mark.parametrize("arrived", [False, True], ids=["the commit was lost", "only its answer was"])

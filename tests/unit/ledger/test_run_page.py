@@ -89,7 +89,7 @@ def test_each_request_shows_where_it_stands_its_age_and_the_checkers_words(ledge
     see(ledger, waiting.id, "p-2", decided=False)
     clock.advance(hours=1)
     with ledger.write() as tx:
-        seen = Seen("p-1", "rejected", decided=True, checker_message="wrong tier <b>")
+        seen = Seen("p-1", "rejected", decided=True, checker_message="wrong tier <b>", end_time="2026-11-27T06:52:53")
         record_sighting(tx, rejected.id, seen)
     decided_at = clock.now
     clock.advance(hours=1)
@@ -105,6 +105,7 @@ def test_each_request_shows_where_it_stands_its_age_and_the_checkers_words(ledge
     )
     assert (one.first_sent_at, one.decided_at, one.settled_at) == (sent_at, decided_at, clock.now)
     assert (one.sightings[0].checker_message, one.sightings[0].platform_request_id) == ("wrong tier <b>", "p-1")
+    assert (one.sightings[0].end_time, two.sightings[0].end_time) == ("2026-11-27T06:52:53", None)
     assert (one.waits_for_checker, one.task_id, one.connection, one.tries) == (
         *(False, "extract", "capillary_default"),
         1,

@@ -24,6 +24,7 @@ from capillary.ledger.revision import REVISIONS, VERSION_TABLE
 from capillary.ledger.schema import metadata
 from capillary.ledger.stops import Scope, resume, stop
 from tests.postgresql import running_server
+from tests.second_migration import SECOND, SecondRelease
 from tests.unit.ledger.conftest import EmptyDatabase, migrated
 
 Sql = Callable[[URL, str], None]
@@ -129,6 +130,51 @@ def test_a_sequence_that_was_forgotten_is_named(database: URL, role: URL) -> Non
 def test_a_user_who_may_not_read_the_schemas_version_is_told(database: URL, role: URL) -> None:
     run_sql(database, f"REVOKE SELECT ON {VERSION_TABLE} FROM {role.username}")  # noqa: S608 - our own words
     assert "does not give its user the rights" in refused(role)
+
+
+@pytest.mark.parametrize("may_create", [False, True])
+def test_who_does_not_own_the_tables_is_told_who_migrates_them(
+    database: URL, role: URL, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, may_create: bool
+) -> None:
+    if may_create:
+        run_sql(database, f"GRANT CREATE ON SCHEMA public TO {role.username}")
+    with (
+        SecondRelease(monkeypatch, tmp_path).installed(),
+        Ledger(role, check_schema=False) as ledger,
+        pytest.raises(LedgerRefused, match=rf"{role.username} does not own .* owner \({database.username}\)"),
+    ):
+        upgrade(ledger.engine)
+    Ledger(role).close()
+
+
+def test_a_member_of_the_tables_owner_may_migrate_them(
+    empty_database: EmptyDatabase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = empty_database("postgresql")
+    owner, member = f"owner_{next(_NUMBERS)}", f"member_{next(_NUMBERS)}"
+    run_sql(url, f"CREATE ROLE {owner} LOGIN", f"GRANT CREATE ON SCHEMA public TO {owner}")
+    run_sql(url, f"CREATE ROLE {member} LOGIN IN ROLE {owner}")
+    migrated(url.set(username=owner))
+    with (
+        SecondRelease(monkeypatch, tmp_path).installed(),
+        Ledger(url.set(username=member), check_schema=False) as ledger,
+    ):
+        assert upgrade(ledger.engine) == (REVISIONS[-1], SECOND)
+    run_sql(url, f"DROP OWNED BY {owner}", f"DROP ROLE {member}", f"DROP ROLE {owner}")
+
+
+def test_a_backup_that_was_restored_into_a_newer_ledger_is_told(
+    empty_url: URL, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrated(empty_url)
+    run_sql(empty_url, f"INSERT INTO {VERSION_TABLE} VALUES ('0000')")  # noqa: S608 - our own words
+    several = f"several revisions (0000, {REVISIONS[-1]})"
+    assert several in refused(empty_url)
+    for command in ("check", "upgrade"):
+        assert main(["ledger", command, "--url", empty_url.render_as_string(hide_password=False)]) == 1
+        assert several in capsys.readouterr().err
+    with Ledger(empty_url, new=True) as ledger, pytest.raises(LedgerRefused, match="several revisions"):
+        create(ledger.engine)
 
 
 def test_rows_that_are_hidden_from_the_user_are_as_good_as_lost(database: URL, role: URL) -> None:

@@ -77,6 +77,7 @@ class Airflow:
         self.recent: list[RunFacts] = []
         self.queued = "Airflow starts it in a moment."
         self.waits: str | None = "deferred"
+        self.states: dict[tuple[str, str], str] = {}
         self.platform: PlatformSettings | None = None
         self.app = pages(LedgerReader(lambda: url))
         self.app.dependency_overrides[reader] = Ada
@@ -86,6 +87,9 @@ class Airflow:
 
     def failed_tasks(self, runs: list[tuple[str, str]], **_: object) -> dict[tuple[str, str], FailedTask]:
         return {runs[0]: self.failed} if runs and self.failed else {}
+
+    def states_of(self, runs: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        return {run: self.states.get(run, self.facts.state) for run in runs}
 
     async def page(self, path: str, run_id: str = "first", *, at: str = "") -> str:
         """Return what a page says; `at`: what stands behind the # of its address."""
@@ -145,7 +149,7 @@ async def asked(airflow: Airflow, monkeypatch: pytest.MonkeyPatch, path: str, da
     monkeypatch.setattr(failed_runs, "returned", lambda runs, task, *_: airflow.returned(runs, task))
     monkeypatch.setattr(badges_view, "why_not_started", lambda *_: airflow.queued)
     monkeypatch.setattr(import_errors, "broken_files", lambda _reader: ())
-    monkeypatch.setattr(badges_view, "states_of", lambda runs: dict.fromkeys(runs, airflow.facts.state))
+    monkeypatch.setattr(badges_view, "states_of", airflow.states_of)
     monkeypatch.setattr(badges_view, "deadlines", lambda _runs: {})
     monkeypatch.setattr(matters_view, "checker_url", lambda _conn: "")
     page, _, place = path.partition("#")

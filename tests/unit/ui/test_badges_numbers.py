@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -31,6 +32,23 @@ async def test_customers_whom_the_policy_lets_pass_are_a_warning_in_both_places(
     shown = await asked(airflow, monkeypatch, "badges", {"spring"})
     assert f'<span class="tag {tone}">' in shown.partition("No badge")[0][-400:]
     assert "planned <time" in shown, "the age of a matter says since when it counts"
+
+
+async def test_what_the_policy_lets_pass_stands_below_what_failed_however_many(
+    ledger: Ledger, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(ledger, run("tolerated"), range(1, 4))
+    ended(ledger, run("failed", occasion="Winter"), range(11, 12))
+    ended(ledger, run("worse", occasion="Autumn"), range(21, 23))
+    airflow.states = {("spring", "tolerated"): "success"}
+    airflow.facts = replace(FACTS, state="failed", ended_at=NOON)
+    shown = await asked(airflow, monkeypatch, "badges", {"spring"})
+    assert re.findall(r'tag (\w+)">.*?spring: ([0-9]) customers? without the badge', shown, re.DOTALL) == [
+        ("bad", "2"),
+        ("bad", "1"),
+        ("warn", "3"),
+    ]
+    assert "the most urgent first: red, then yellow, then blue; in a colour what concerns a whole account" in shown
 
 
 async def test_numbers_of_an_earlier_run_say_so(

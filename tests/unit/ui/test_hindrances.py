@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from capillary.ledger.attention import Kind, Matter
 from capillary.ledger.database import Ledger
+from capillary.ledger.matters import Kind, Matter
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.status import Outcome
 from capillary.ledger.stops import Scope, order_stop, resume

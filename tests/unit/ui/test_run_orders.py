@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import delete, update
 
-from capillary.ledger.attention import Kind, Matter
 from capillary.ledger.database import Ledger
+from capillary.ledger.matters import Kind, Matter
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.request_rows import Seen, record_sighting
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run

@@ -78,5 +78,23 @@ def test_who_must_log_in_again_is_sent_back_without_the_customers_id(said: dict[
     assert said["login"].endswith("?next=https%3A%2F%2Fairflow.example%2Fplugin%2Fbadges%2Fcustomer")
 
 
+def test_a_run_that_was_just_made_is_shown_by_a_fresh_airflow(said: dict[str, Any]) -> None:
+    made = "manual__2026-11-27T06:49:00+00:00"
+    assert said["gone"] == [
+        ["loads", f"https://airflow.example/dags/gold_tier/runs/{made}/plugin/badges_run"],
+        ["navigates", "/dags/gold_tier/runs/r1/plugin/badges_run"],
+        ["loads", f"https://airflow.example/capillary/runs/gold_tier/{made}"],
+        ["loads", "https://airflow.example/capillary/runs/gold_tier/r1"],
+    ]
+
+
+def test_a_page_that_the_browser_kept_as_it_was_left_is_drawn_again(said: dict[str, Any]) -> None:
+    assert said["back"] == ["x", True], "once, where it was kept; and nobody listens when it is closed"
+
+
+def test_the_tab_of_a_run_is_left_each_time_that_the_window_becomes_narrow(said: dict[str, Any]) -> None:
+    assert said["narrow"] == [[1, 1, 2], None], "narrow, wide, narrow; and nobody listens when the tab is closed"
+
+
 def test_a_list_that_somebody_points_at_keeps_its_rows_for_a_minute(said: dict[str, Any]) -> None:
     assert said["renewed"] == [True, False, False, True]

@@ -10,6 +10,8 @@ const AIRFLOW = new URL("..", HERE);
 const PAGE = "/plugin/badges";
 const TAB = "/plugin/badges_run";
 const RUN = /^runs\/([^/]+)\/([^/]+)$/;
+/** A window as narrow as the style sheet's phone. */
+const NARROW = "(max-width: 48rem)";
 const SLOW_MS = 300;
 /** So long a list that somebody points at is not renewed after its time, ms. */
 const AIMED_MS = 60_000;
@@ -38,9 +40,16 @@ function withinAirflow(href) {
   return /^(\/|(api|auth|ui)\/)/.test(rest) ? null : `/${rest}${url.search}${url.hash}`;
 }
 
-/** Whether the window is as narrow as the style sheet's phone. */
 function isNarrow() {
-  return globalThis.matchMedia?.("(max-width: 48rem)").matches ?? false;
+  return globalThis.matchMedia?.(NARROW).matches ?? false;
+}
+
+/** Acts each time that the window becomes narrow; what comes back ends that. */
+function whenNarrow(act) {
+  const narrow = globalThis.matchMedia(NARROW);
+  const changed = () => narrow.matches && act();
+  narrow.addEventListener("change", changed);
+  return () => narrow.removeEventListener("change", changed);
 }
 
 /** The address of a place in Airflow's UI. "./" before it: a colon or a slash in it is no scheme and no host. */
@@ -85,6 +94,8 @@ class View {
     this.onSubmit = (event) => this.send(event);
     this.onZone = () => this.tellTimes();
     this.onChange = () => this.weigh();
+    // After *Back* a browser may show a page as it was left: an order on it was sent, and it looks as if it never ended.
+    this.onBack = (event) => event.persisted && this.show(this.address);
     this.leaves = false;
     this.sends = false;
     root.addEventListener("click", this.onClick);
@@ -93,6 +104,7 @@ class View {
     root.addEventListener("change", this.onChange);
     globalThis.addEventListener("storage", this.onZone);
     globalThis.addEventListener("local-storage", this.onZone);
+    globalThis.addEventListener("pageshow", this.onBack);
     this.clock = setInterval(() => this.tick(), 1000);
     this.renewAt = Infinity;
   }
@@ -106,6 +118,7 @@ class View {
     this.root.removeEventListener("change", this.onChange);
     globalThis.removeEventListener("storage", this.onZone);
     globalThis.removeEventListener("local-storage", this.onZone);
+    globalThis.removeEventListener("pageshow", this.onBack);
   }
 
   main() {
@@ -118,8 +131,8 @@ class View {
     const here = () => this.show(placeOfTheBar());
     globalThis.addEventListener("hashchange", here);
     globalThis.addEventListener("popstate", here);
-    // The browser keeps what was ticked before *Back*, or the whole page as it was left.
-    globalThis.addEventListener("pageshow", (event) => (event.persisted ? here() : this.weigh()));
+    // The browser keeps what was ticked before *Back*.
+    globalThis.addEventListener("pageshow", () => this.weigh());
     this.address = placeOfTheBar();
     if (this.address.includes("#")) this.show(this.address);
   }
@@ -308,7 +321,7 @@ class View {
       // As Airflow writes a run's id into an address, and knows its tabs by it.
       const run = encodeURIComponent(answer.dag_run_id ?? "").replaceAll("%3A", ":").replaceAll("%2B", "+");
       if (turnsOn) await unpause(turnsOn, answer.dag_run_id);
-      this.go(form.dataset.then.replace("{run}", run));
+      this.go(form.dataset.then.replace("{run}", run), { reload: run !== "" });
     } catch (error) {
       said.textContent = error.message;
       this.sends = error.done === true;
@@ -344,11 +357,17 @@ class View {
     return false;
   }
 
-  go(href) {
+  /** Goes to a page. `reload`: Airflow's UI has to ask for everything again.
+   *
+   * For minutes it keeps the runs of each DAG that were looked at. Where the run that it is led to is not among them,
+   * it takes that for an old one, and puts a filter (Run After: To …) over its grid that hides all later runs. */
+  go(href, { reload = false } = {}) {
     const url = new URL(href, location.origin);
     const path = withinAirflow(url.href);
-    if (this.navigate && path !== null) this.navigate(path);
-    else if (isPage(url.href)) location.assign(url.href);
+    if (!this.navigate || path === null) {
+      if (isPage(url.href)) location.assign(url.href);
+    } else if (reload) location.assign(addressOf(path));
+    else this.navigate(path);
   }
 }
 
@@ -508,8 +527,10 @@ function Badges({ dagId, runId }) {
     if (hash) navigate({ pathname, search }, { replace: true, state: { ...state, badgePlace: hash.slice(1) } });
   }, [hash]);
   useEffect(() => {
-    if (runId && isNarrow()) location.replace(address);
-  }, []);
+    if (!runId) return undefined;
+    if (isNarrow()) location.replace(address);
+    return whenNarrow(() => location.assign(address));
+  }, [address]);
   useEffect(() => {
     const root = holder.current.shadowRoot ?? holder.current.attachShadow({ mode: "open" });
     root.replaceChildren();
