@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import airflow
 import pytest
-from airflow.sdk import Param
+from airflow.sdk import Asset, Param
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 
 from capillary.campaign.errors import TriggerFormInvalid
-from capillary.campaign.trigger_form import TriggerForm, form_fields
+from capillary.campaign.schedule import Schedule
+from capillary.campaign.trigger_form import UNPAUSE, TriggerForm, form_fields
 from capillary.ledger.status import RETRYABLE
+from tests.dags.test_campaign import campaign
 
 FORM = form_fields(live=True, canary=True, recurs=True)
 #: What the run's parameters are where nobody said anything.
@@ -53,6 +59,44 @@ def test_a_run_whose_configuration_airflow_keeps_back_is_refused(conf: dict[str,
     assert [line.partition(":")[0] for line in lines] == [f"Trigger form, {name}" for name in named]
     for line in lines:
         assert "Airflow does not pass it on. Turn [core] dag_run_conf_overrides_params on, or trigger" in line
+
+
+def test_the_hint_names_the_tick_as_airflows_own_form_does_and_not_where_it_stands() -> None:
+    """On the form it stands above our fields; where, is Airflow's."""
+    file = Path(airflow.__file__).with_name("ui") / "dist/i18n/locales/en/components.json"
+    words = json.loads(file.read_text(encoding="utf-8"))
+    assert words["triggerDag"]["unpause"].replace("{{dagDisplayName}}", "…") == UNPAUSE
+    hint = str(FORM["dry_run"].description)
+    assert f"unless you clear the tick {UNPAUSE} on this form: then the run waits until the DAG is on." in hint
+    assert not {"above", "below"} & set(hint.split())
+
+
+@pytest.mark.parametrize(
+    ("schedule", "dag_args", "words"),
+    [
+        (
+            "0 6 * * *",
+            {},
+            "it also runs by its schedule, from the next time on. But if it has run",
+        ),
+        ("@once", {}, "it also runs by its schedule, and a run of that may start at once."),
+        (timedelta(days=1), {}, "it also runs by its schedule, and a run of that may start at once."),
+        (
+            "0 6 * * *",
+            {"catchup": True, "start_date": datetime(2026, 11, 1, tzinfo=UTC)},
+            "every run of its schedule that it has missed starts at once.",
+        ),
+        (Asset("load"), {}, "it also runs when its assets are updated."),
+    ],
+    ids=["cron", "once", "span", "catchup", "asset"],
+)
+def test_the_hint_says_what_else_starts(schedule: Schedule, dag_args: dict[str, Any], words: str) -> None:
+    hint = campaign(schedule=schedule, dag_args=dag_args, occasion="vip {day}").dag().params.get_param("dry_run")
+    assert f"until the DAG is on. Once it is on, {words}" in str(hint.description)
+
+
+def test_without_a_schedule_nothing_else_starts() -> None:
+    assert str(campaign().dag().params.get_param("dry_run").description).endswith("the run waits until the DAG is on.")
 
 
 def test_a_list_that_a_person_has_emptied_in_the_ui_is_null_and_means_nothing_given() -> None:

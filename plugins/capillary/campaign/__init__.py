@@ -9,6 +9,7 @@ In reading order:
 - ``dag_arguments``: what is handed on to Airflow's DAG
 - ``sql_file``: the query's text
 - ``schedule``: when it runs
+- ``first_run``: what starts when its DAG is turned on
 - ``occasion``: how often a customer may get the badge
 - ``trigger_form``: what a person tells one run
 - ``dag``: the four tasks

@@ -9,12 +9,13 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Final
 
-from airflow.sdk import DAG, Asset, Context, CronTriggerTimetable, TriggerRule
+from airflow.sdk import DAG, Asset, Context, TriggerRule
 
 from capillary.arguments import CampaignArguments, QueryArguments
 from capillary.campaign.dag_arguments import in_zone
 from capillary.campaign.errors import CampaignInvalid, TriggerFormInvalid
 from capillary.campaign.field_types import entity_of
+from capillary.campaign.first_run import begins_at, once_on, timetable_of
 from capillary.campaign.model import BadgeCampaign
 from capillary.campaign.occasion import ResolvedOccasion
 from capillary.campaign.schedule import Schedule
@@ -35,7 +36,7 @@ def dag_of(campaign: BadgeCampaign) -> DAG:
     lost = [*around_a_campaign(), *of_a_campaign(campaign.dag_args.get("default_args", {}))]
     if lost:
         raise CampaignInvalid(f"{campaign.file.name}, campaign {campaign.name!r}: ", lost)
-    with DAG(schedule=_timetable(campaign), **_arguments(campaign)) as dag:
+    with DAG(schedule=timetable_of(campaign.schedule, campaign.timezone), **_arguments(campaign)) as dag:
         connections = {"capillary_conn_id": campaign.capillary_conn_id, "ledger_conn_id": campaign.ledger_conn_id}
         extract = PlanCampaignOperator(task_id="extract_eligible_customers", badge_campaign=campaign, retries=5)
         submit = IssueBadgeOperator(
@@ -178,24 +179,26 @@ class PlanCampaignOperator(PlanBadgesOperator):
         )
 
 
-def _timetable(campaign: BadgeCampaign) -> Any:  # noqa: ANN401 - Airflow's union of schedules names types of its core
-    if isinstance(campaign.schedule, str) and campaign.schedule != "@once":
-        return CronTriggerTimetable(campaign.schedule, timezone=campaign.timezone)
-    return campaign.schedule
-
-
 def _arguments(campaign: BadgeCampaign) -> dict[str, Any]:
     """Return the arguments of the campaign's DAG: its own, and those that are handed on."""
-    doc, given = campaign.manual, campaign.dag_args
+    doc, given, schedule = campaign.manual, campaign.dag_args, campaign.schedule
+    catchup = bool(given.get("catchup"))
+    moments = {name: in_zone(given[name], campaign.timezone) for name in ("start_date", "end_date") if given.get(name)}
     return {
         "description": doc.partition("\n")[0] or None,
         "catchup": False,
         "max_active_runs": 16,
         **given,
-        **{name: in_zone(given[name], campaign.timezone) for name in ("start_date", "end_date") if given.get(name)},
+        **moments,
+        "start_date": begins_at(schedule, moments.get("start_date"), catchup=catchup),
         "dag_id": campaign.name,
         "tags": sorted({"badges", *given.get("tags", ())}),
-        "params": form_fields(live=campaign.live, canary=campaign.canary, recurs=campaign.when.recurs),
+        "params": form_fields(
+            live=campaign.live,
+            canary=campaign.canary,
+            recurs=campaign.when.recurs,
+            once_on=once_on(schedule, catchup=catchup),
+        ),
         "doc_md": f"{doc}\n\n{_facts(campaign)}",
         "default_args": {
             "retry_delay": timedelta(minutes=1),

@@ -16,6 +16,8 @@ from capillary.wrong_fields import WrongField, shown, wrong_fields
 
 #: Where the form's other fields stand; Airflow's own "Advanced Options" stand below it.
 SECTION: Final = "Retry, canary, guards, note"
+#: Airflow's own tick on the form of a paused DAG, whose id stands where the dots do; it is ticked at first.
+UNPAUSE: Final = "Unpause … on trigger"
 
 
 class TriggerForm(BaseModel):
@@ -72,8 +74,15 @@ def _not_taken_over(params: Mapping[str, object], conf: Mapping[str, object]) ->
             )
 
 
-def form_fields(*, live: bool, canary: bool, recurs: bool) -> dict[str, Param]:
-    """Return the fields of the trigger form: those without a section stand open, the others under `SECTION`."""
+def form_fields(*, live: bool, canary: bool, recurs: bool, once_on: str = "") -> dict[str, Param]:
+    """Return the fields of the trigger form: those without a section stand open, the others under `SECTION`.
+
+    Args:
+        live: whether *Dry run* is off at first.
+        canary: whether *Canary* is on at first.
+        recurs: its occasion has days to choose from.
+        once_on: what else starts when the DAG is turned on, in sentences.
+    """
     day = Param(
         None,
         title="Occasion of day",
@@ -90,9 +99,9 @@ def form_fields(*, live: bool, canary: bool, recurs: bool) -> dict[str, Param]:
             title="Dry run",
             description=(
                 "Count who would be planned, write nothing. A campaign that is not live is always a dry run. "
-                "Triggering turns a paused DAG on, and its schedule with it, unless you take that tick away below: "
-                "then the run waits until the DAG is on."
-            ),
+                f"Triggering turns a paused DAG on, unless you clear the tick {UNPAUSE} on this form: then the run "
+                f"waits until the DAG is on. {once_on}"
+            ).rstrip(),
             type="boolean",
         ),
         **({"occasion_day": day} if recurs else {}),

@@ -252,9 +252,10 @@ def _keeping_late(matter: Matter, now: datetime) -> Said:
 
 
 def _paused(matter: Matter, _now: datetime) -> Said:
+    then = f" {_sentence(matter.reason)}" if matter.reason else ""
     return Said(
         f"{_whose(matter)}: live, and its DAG is paused",
-        "No run of it begins; what was sent before is still read and settled.",
+        f"No run of it begins; what was sent before is still read and settled.{then}",
         "Turn the DAG on, or set live=False in its file.",
     )
 

@@ -80,7 +80,8 @@ class Matter:
         requests, customers: how many; 0 where it is not about any.
         since: since when; None where nobody knows.
         until: when it ends by itself: the deadline of the earliest, or when the list is trusted again.
-        by, reason: who stopped, and why; of a waiting canary, which one and since when.
+        by, reason: who stopped, and why; of a waiting canary, which one and since when; of a paused DAG, what starts
+            once it is on.
         failures: customers without the badge, by outcome and code, the most first.
         tolerated: of failures, the campaign's policy lets them pass; Airflow knows.
         occasion_shared: other runs have asked for customers on the same occasion: a retry takes what they left, too.

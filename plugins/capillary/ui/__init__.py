@@ -24,6 +24,7 @@ that gathers, and a template that shows.
 - ``hindrances``: what stands in the way of a run that submits
 - ``order_day``: the day of the trigger form that names a run's occasion
 - ``airflow_facts``: campaigns and runs in Airflow's own database
+- ``once_on``: what starts by itself once a paused DAG is turned on
 - ``failed_tasks``: the task that made a run fail, and its reason
 - ``failed_runs``: runs that failed and that nothing since has made good
 - ``import_errors``: files of the DAGs folder that do not load

@@ -53,6 +53,9 @@ class CampaignDag:
         fields: names of its trigger form.
         schedule: in Airflow's words; None without one.
         next_run_at: None while it is paused or has no schedule.
+        due_at: when the next run of its schedule is due, paused or not; may have passed. None if there is none.
+        by_assets: an update of its assets starts a run.
+        catchup: every run that its schedule has missed is made.
         occasion: the pattern of its occasion.
         connection: Airflow's connection of the platform.
         customers_per_request, customer_cap: of the campaign, as its DAG's own page says them; None where it does not.
@@ -69,6 +72,9 @@ class CampaignDag:
     connection: str
     customers_per_request: int | None = None
     customer_cap: int | None = None
+    due_at: datetime | None = None
+    by_assets: bool = False
+    catchup: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +256,9 @@ def _campaign(model: DagModel, data: Mapping[str, Any], plan: Mapping[str, Any])
         fields=frozenset(params),
         schedule=model.timetable_description or model.timetable_summary or None,
         next_run_at=None if model.is_paused else model.next_dagrun_create_after,
+        due_at=model.next_dagrun_create_after,
+        by_assets=model.asset_expression is not None,
+        catchup=bool(data["dag"].get("catchup")),
         occasion=str(plan.get("occasion") or ""),
         connection=str(plan.get("capillary_conn_id") or "capillary"),
         **limits_of(str(data["dag"].get("doc_md") or "")),

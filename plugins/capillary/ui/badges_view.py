@@ -43,6 +43,7 @@ from capillary.ui.failed_tasks import FailedTask
 from capillary.ui.funnel_picture import Step, bar, counts_of
 from capillary.ui.headline import Beside, Headline, Tone, headline
 from capillary.ui.matters_view import MatterShown, shown_matter, standing
+from capillary.ui.once_on import once_on
 from capillary.ui.other_dags import for_reader
 from capillary.ui.queued_run import why_not_started
 from capillary.ui.reading import LedgerReader, legible
@@ -191,7 +192,7 @@ def _of_airflow(dags: Mapping[str, CampaignDag], reader: Reader, now: datetime) 
     yield from import_errors.matters_of(import_errors.broken_files(reader), dags)
     for dag in dags.values():
         if dag.live and dag.paused and not dag.broken:
-            yield Matter(kind=Kind.PAUSED, campaign=dag.dag_id, dag_ids=(dag.dag_id,))
+            yield Matter(kind=Kind.PAUSED, campaign=dag.dag_id, dag_ids=(dag.dag_id,), reason=once_on(dag, now))
     if UPKEEP in reader.dag_ids and any(dag.live for dag in dags.values()):
         last = kept_at()
         if last is None or last < now - LONG_UNKEPT:
@@ -271,6 +272,7 @@ def _beside(
     return Beside(
         dry=failed_runs.is_dry(last, live=dag is None or dag.live),
         queued=why_not_started(last.dag_id, last.run_id) if last.state == "queued" else "",
+        once_on=once_on(dag, looked.now) if last.state == "queued" and dag and dag.paused else "",
         after=after_row(own, looked.matters, report or {}, looked.now) if own else NOTHING,
     )
 

@@ -51,12 +51,14 @@ class Beside:
     Attributes:
         dry: it only counts, whatever becomes of it.
         queued: why Airflow has not started it; empty where it has, or nobody knows.
+        once_on: what else starts once its paused DAG is turned on; empty where nothing does.
         looks: what its task `wait` does about the platform's list; empty where it sleeps.
         after: what became of it since it ended.
     """
 
     dry: bool = False
     queued: str = ""
+    once_on: str = ""
     looks: str = ""
     after: After = NOTHING
 
@@ -106,7 +108,7 @@ def headline(
         again = f"Airflow has it queued. {beside.queued}" if facts.state == "queued" else ""
         return replace(_under_way(view), now=again or beside.looks)
     if facts.state == "queued":
-        return Headline(Tone.CALM, "Queued", beside.queued or "Airflow has not started it.")
+        return Headline(Tone.CALM, "Queued", beside.queued or "Airflow has not started it.", beside.once_on)
     if beside.dry:
         return Headline(Tone.CALM, _RUNNING, "It counts the customers of a live run. A dry run plans nobody.")
     return Headline(Tone.CALM, _RUNNING, "It has not planned anybody yet.")

@@ -101,9 +101,7 @@ def why_queued(queue: Queue, now: datetime) -> str:
         f"The file of {queue.dag_id} does not load. Correct it; its import error is on Airflow's page Dags.": (
             queue.broken
         ),
-        "Its DAG is paused. Turn the DAG on, and Airflow starts it; the DAG then also runs by its schedule.": (
-            queue.paused
-        ),
+        "Its DAG is paused. Turn the DAG on, and Airflow starts it.": queue.paused,
         "Its backfill is paused. Let the backfill go on, on the DAG's page in Airflow.": queue.backfill_paused,
         _waits_for(queue.running): 0 < queue.at_most <= len(queue.running),
         "Airflow starts it in a moment.": queue.since is None or now - queue.since < _A_MOMENT,

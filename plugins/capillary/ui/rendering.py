@@ -17,6 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from capillary.counted import counted
+from capillary.ui.airflow_facts import CampaignDag
+from capillary.ui.once_on import once_on
 
 #: Where Airflow mounts the pages.
 PREFIX: Final = "/capillary"
@@ -143,6 +145,10 @@ def _at(said: str) -> Markup:
         return escape(f"{said} UTC")
 
 
+def _once_on(dag: CampaignDag) -> Markup:
+    return Markup(once_on(dag, datetime.now(UTC), _when))  # noqa: S704 - our own words and times
+
+
 def _templates() -> Environment:
     made = Environment(
         loader=FileSystemLoader(_FOLDER / "templates"),
@@ -152,7 +158,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": _number, "when": _when, "ago": _ago, "timed": _timed}
+    made.filters |= {"number": _number, "when": _when, "ago": _ago, "once_on": _once_on, "timed": _timed}
     made.globals |= {"counted": counted}
     for name in made.list_templates():
         made.get_template(name)  # now, and not from the next version's files

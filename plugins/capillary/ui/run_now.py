@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from airflow.utils.state import TaskInstanceState
@@ -23,6 +23,7 @@ from capillary.ui.aftermath import NOTHING
 from capillary.ui.airflow_facts import CampaignDag, RunFacts
 from capillary.ui.failed_runs import is_dry
 from capillary.ui.headline import Beside
+from capillary.ui.once_on import once_on
 from capillary.ui.run_parts import Became, PartShown, after_of, by_part
 
 #: Said of a run that waits for its checker while its task `wait` is in one of these states.
@@ -104,6 +105,7 @@ def beside_of(
     return Beside(
         dry=facts is not None and is_dry(facts, live=dag is None or dag.live),
         queued=queued,
+        once_on=once_on(dag, datetime.now(UTC)) if queued and dag and dag.paused else "",
         looks=_LOOKS.get(wait or "", "") if undecided else "",
         after=after_of(parts) if parts and not is_of_dry else NOTHING,
     )

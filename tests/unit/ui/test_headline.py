@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from capillary.ui.airflow_facts import RunFacts
 from capillary.ui.failed_tasks import FailedTask
 from capillary.ui.headline import Beside, headline
 from tests.funnels import funnel_of
+from tests.unit.ui.run_pages import DAG, FACTS, Airflow
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
@@ -112,6 +114,18 @@ def test_a_queued_run_says_the_one_reason_that_is_known() -> None:
         "Its DAG is paused."
     )
     assert headline(facts("queued"), None, None).sentence == "Airflow has not started it."
+
+
+async def test_a_queued_run_of_a_paused_dag_says_what_else_would_start(airflow: Airflow) -> None:
+    airflow.facts = replace(FACTS, state="queued")
+    airflow.queued = "Its DAG is paused. Turn the DAG on, and Airflow starts it."
+    airflow.dag = replace(DAG, paused=True, due_at=datetime(2126, 1, 1, 6, tzinfo=UTC))
+    said = "it also runs by its schedule, next at <time"
+    shown = await airflow.page("runs")
+    assert airflow.queued in shown
+    assert said in shown
+    airflow.dag = replace(airflow.dag, paused=False)
+    assert said not in await airflow.page("runs")
 
 
 def test_a_run_that_was_cleared_and_is_queued_again_says_both() -> None:

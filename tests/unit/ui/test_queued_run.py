@@ -20,7 +20,7 @@ from capillary.ui.queued_run import Queue, queue_of, why_not_started, why_queued
 
 NOW = datetime(2026, 11, 27, 7, 0, tzinfo=UTC)
 QUEUE = Queue(dag_id="spring", since=NOW - timedelta(minutes=7))
-PAUSED = "Its DAG is paused. Turn the DAG on, and Airflow starts it; the DAG then also runs by its schedule."
+PAUSED = "Its DAG is paused. Turn the DAG on, and Airflow starts it."
 MOMENT = "Airflow starts it in a moment."
 
 
