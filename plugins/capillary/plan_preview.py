@@ -97,7 +97,7 @@ class PlanPreview:
 
 def _difference(customers: int, before: LastRun | None) -> str:
     if before is None:
-        return "the campaign has no run before this one"
+        return "no earlier run to compare with: none has come so far as to plan a customer"
     change = customers - before.customers
     said = "as many as" if not change else f"{abs(change):,} {'more' if change > 0 else 'fewer'} than"
     return (

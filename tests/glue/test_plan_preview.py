@@ -71,7 +71,10 @@ def test_the_difference_to_the_last_run_is_told(customers: int, words: str) -> N
 def test_a_first_run_that_would_send_nothing_says_so() -> None:
     found = preview_of(Preview(0, (), None, ()), requests=0)
     assert (found.calls, found.minutes) == (0, 0)
-    assert list(found.lines()) == ["a live run would send nothing", "the campaign has no run before this one"]
+    assert list(found.lines()) == [
+        "a live run would send nothing",
+        "no earlier run to compare with: none has come so far as to plan a customer",
+    ]
 
 
 def test_what_airflow_keeps_is_plain_and_does_not_disturb_the_reference() -> None:

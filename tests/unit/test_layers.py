@@ -66,6 +66,7 @@ OF_THE_WAREHOUSE: Final = {
     },
     "ui/failed_tasks.py": {"select": "Airflow's own tables", "tuple_": "Airflow's own tables"},
     "ui/import_errors.py": {"select": "Airflow's own tables"},
+    "ui/queued_run.py": {"select": "Airflow's own tables"},
     "ui/reading.py": {"make_url": "the ledger's address, handed on with a shorter patience"},
     "connections/warehouse.py": {
         "create_engine": "the warehouse's connections",

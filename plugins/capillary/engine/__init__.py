@@ -38,6 +38,7 @@ Sending:
 Reading the platform's list:
 
 - ``history``: an account's first reading
+- ``first_reading``: how many calls that takes at least
 - ``platform_list``: read the platform's list to its end
 - ``watch``: one reading for the whole account
 - ``states_in_doubt``: states that read as an end and are none

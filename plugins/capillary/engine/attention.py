@@ -151,13 +151,9 @@ def _waiting(matter: Matter, now: datetime) -> Said:
 
 def _failed(matter: Matter, _now: datetime) -> Said:
     retry = retry_of(matter.failures)
-    kinds = list(map(_kind, matter.failures))
+    kinds = list(map(kind_of, matter.failures))
     if len(kinds) > _KINDS_NAMED:
         kinds = [*kinds[:_KINDS_NAMED], counted(len(kinds) - _KINDS_NAMED, "other kind")]
-    if retry.customers:
-        to_do = "Fix the causes by their codes, on the run's page, then retry the failed there."
-    else:
-        to_do = _by_remedy(retry.left_out)
     means = f"The run has ended; a retry now would take {counted(retry.customers, 'customer')} of them."
     if not retry.customers:
         means = "The run has ended; a retry takes none of them unless you choose them."
@@ -166,22 +162,37 @@ def _failed(matter: Matter, _now: datetime) -> Said:
     return Said(
         f"{_whose(matter)}: {counted(matter.customers, 'customer')} without the badge: {', '.join(kinds)}",
         means,
-        to_do,
+        retry_to_do(matter.failures, ", on the run's page,", " there"),
     )
+
+
+def retry_to_do(failures: Sequence[FailureCount], on_page: str = ",", there: str = "") -> str:
+    """Return the one thing to do about customers without the badge, in a sentence.
+
+    Args:
+        failures: what is left of them.
+        on_page: where the codes are; default: where the sentence stands.
+        there: where the retry is; default: likewise.
+    """
+    retry = retry_of(failures)
+    if retry.customers:
+        return f"Fix the causes by their codes{on_page} then retry the failed{there}."
+    return _by_remedy(retry.left_out)
 
 
 def _by_remedy(left_out: Sequence[Advice]) -> str:
     """Return what has to happen, once for all kinds that need the same; where they differ, with their outcomes."""
     whose: dict[str, list[str]] = {}
     for each in left_out:
-        whose.setdefault(each.to_do, []).append(_kind(each.failure))
+        whose.setdefault(each.to_do, []).append(kind_of(each.failure))
     if len(whose) == 1:
         (only,) = whose
         return f"{only[0].upper()}{only[1:]}."
     return " ".join(f"{', '.join(kinds)}: {to_do}." for to_do, kinds in whose.items())
 
 
-def _kind(failure: FailureCount) -> str:
+def kind_of(failure: FailureCount) -> str:
+    """Return customers who ended alike, with their code in brackets."""
     code = "" if failure.error_code is None else f" ({failure.error_code})"
     return f"{failure.customers:,} {failure.outcome}{code}"
 
@@ -223,7 +234,7 @@ def _run_failed(matter: Matter, now: datetime) -> Said:
     return Said(
         f"{_whose(matter)}: the last run failed{where}{_since(matter, now)}",
         _sentence(matter.reason) if matter.reason else "Airflow kept no reason of it; the task's log has one.",
-        "Correct what failed. Then clear the failed task and the tasks after it, or start a new run.",
+        matter.remedy or "Correct what failed. Then clear the failed task and the tasks after it, or start a new run.",
     )
 
 

@@ -206,7 +206,8 @@ def _unfinished(facts: Facts) -> list[str]:
 def _doubtful_endings(funnel: Funnel, policy: Policy) -> list[tuple[OnFinding, str]]:
     """Return what may be a fault, each with what the policy makes of it."""
     endings: list[tuple[OnFinding, str]] = []
-    failures = funnel.outcomes[Outcome.FAILED] + funnel.outcomes[Outcome.NOT_ACCEPTED]
+    kinds = [each for each in (Outcome.FAILED, Outcome.NOT_ACCEPTED) if funnel.outcomes[each]]
+    failures = sum(funnel.outcomes[each] for each in kinds)
     unconfirmed = funnel.outcomes[Outcome.UNCONFIRMED]
     rejected = funnel.outcomes[Outcome.REJECTED]
     if funnel.requests_auto_approved:
@@ -236,9 +237,10 @@ def _doubtful_endings(funnel: Funnel, policy: Policy) -> list[tuple[OnFinding, s
             (
                 OnFinding.WARN if tolerated else OnFinding.FAIL,
                 (
-                    f"{failures:,} of {counted(funnel.planned, 'customer')} failed or not accepted"
+                    f"{failures:,} of {counted(funnel.planned, 'customer')} "
+                    f"{' or '.join(each.replace('_', ' ') for each in kinds)}"
                     f"{', as tolerated' if tolerated else ''}: see the codes in the report, fix the cause, "
-                    "then retry outcomes failed and not_accepted."
+                    f"then retry outcome{'' if len(kinds) == 1 else 's'} {' and '.join(kinds)}."
                 ),
             )
         )

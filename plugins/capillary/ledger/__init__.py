@@ -54,6 +54,7 @@ A request, from planned to settled:
 What holds an account back:
 
 - ``stops``: the emergency stop
+- ``stop_ends``: which stops are in force now, and who released the others
 - ``auto_approval``: what the platform executed without a human
 - ``pace``: the account's call budget
 - ``scans``: who reads the platform's list, and whether it is trusted

@@ -43,7 +43,8 @@ UNNAMED: Final = "the canary of another DAG of this account is not decided yet"
 
 #: What `OpenCanary.sentence` says, wherever it stands.
 _NAMED: Final = re.compile(
-    r"the canary of (?P<dag_id>.+?), run .+, (?:sent \d{4}-\d\d-\d\d \d\d:\d\d UTC|not sent yet), is not decided yet",
+    r"the canary of (?P<dag_id>.+?), run (?P<run_id>.+), "
+    r"(?:sent \d{4}-\d\d-\d\d \d\d:\d\d UTC|not sent yet), is not decided yet",
     re.DOTALL,
 )
 
@@ -51,6 +52,12 @@ _NAMED: Final = re.compile(
 def without_foreign_name(words: str, dag_ids: Collection[str]) -> str:
     """Return what was said of a run, a canary of other DAGs than these told without its name."""
     return _NAMED.sub(lambda found: found[0] if found["dag_id"] in dag_ids else UNNAMED, words)
+
+
+def named_canary(words: str) -> tuple[str, str] | None:
+    """Return the DAG id and run id of the canary that a run was told to wait for; None where none is named."""
+    found = _NAMED.search(words)
+    return (found["dag_id"], found["run_id"]) if found else None
 
 
 def open_canary(tx: Transaction, badge_run_id: OpenPlan) -> OpenCanary | None:

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, select, update
 from capillary.ledger import unknown_keys
 from capillary.ledger.bounds import checked
 from capillary.ledger.database import Transaction
-from capillary.ledger.scans import ensure
+from capillary.ledger.scans import CLOCK_JUMP, ensure
 from capillary.ledger.schema import badge_history
 from capillary.ledger.upsert import insert_unless_there
 
@@ -73,6 +73,16 @@ def history(tx: Transaction, account: str, sender: str) -> History:
         select(_COLUMNS.first_day, _COLUMNS.next_day, _COLUMNS.unread, _COLUMNS.read_at).where(*_of(account, sender))
     ).one_or_none()
     return History(None, None, None, None) if row is None else History(*row)
+
+
+def days_to_read(tx: Transaction, account: str, sender: str, *, today: date) -> int:
+    """Return how many days this user has still to read before it sends anything; 0: none."""
+    found = history(tx, account, sender)
+    if found.read_at is not None and found.read_at <= tx.now + CLOCK_JUMP:
+        return 0
+    is_over = found.unread is not None and found.next_day is not None and found.next_day > today
+    first = found.first_day if is_over else found.next_day
+    return max((today - (first or today - GOES_BACK)).days + 1, 1)
 
 
 def begin(tx: Transaction, account: str, sender: str, *, today: date) -> History:

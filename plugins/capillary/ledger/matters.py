@@ -89,6 +89,7 @@ class Matter:
         task: the task that failed; None where it is about none, or nobody knows.
         file: what does not load; None where it is about no file, or nobody knows.
         line: the last line of that file that Airflow's error names; None where it names none.
+        remedy: what to do now, where more is known than its kind; None elsewhere.
     """
 
     kind: Kind
@@ -111,6 +112,7 @@ class Matter:
     task: str | None = None
     file: str | None = None
     line: int | None = None
+    remedy: str | None = None
 
     @property
     def urgency(self) -> Urgency:

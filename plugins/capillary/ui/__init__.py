@@ -32,7 +32,13 @@ that gathers, and a template that shows.
 - ``failed_tasks``: the task that made a run fail, and its reason
 - ``failed_runs``: runs that failed and that nothing since has made good
 - ``import_errors``: files of the DAGs folder that do not load
-- ``page_words``: a verdict without shell commands
+- ``page_words``: a log's sentence without what has a button here
+- ``failed_now``: why a task failed, as of now: a stop may have ended since
+- ``queued_run``: why Airflow has not started a run
+- ``run_now``: what is so now of a run that its report cannot know
+- ``aftermath``: what became of a run's customers since it ended, and what to do now
+- ``aftermath_row``: the same for a campaign's row on the page Badges
+- ``canary_shown``: which canary held a run, and where its page leads
 - ``headline``: a run in one sentence
 - ``state_words``: where a request or an attempt stands, in words
 - ``since_words``: what became since of customers without the badge, in words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -20,8 +20,12 @@ from capillary.ledger.database import Transaction
 from capillary.ledger.matters import Kind, Matter, with_deadlines, with_tolerated
 from capillary.ledger.overview import AccountLine, CampaignLine, accounts, campaigns
 from capillary.ledger.status import Outcome
+from capillary.ledger.stop_ends import StopEnd, stop_ends
+from capillary.ledger.stops import Scope
 from capillary.ui import failed_runs, import_errors
 from capillary.ui.access import Reader
+from capillary.ui.aftermath import NOTHING
+from capillary.ui.aftermath_row import after_row
 from capillary.ui.airflow_facts import (
     REPORT,
     UPKEEP,
@@ -38,10 +42,11 @@ from capillary.ui.errors import RowUnreadable
 from capillary.ui.failed_runs import Failures
 from capillary.ui.failed_tasks import FailedTask
 from capillary.ui.funnel_picture import Step, bar, counts_of
-from capillary.ui.headline import Headline, Tone, headline
+from capillary.ui.headline import Beside, Headline, Tone, headline
 from capillary.ui.matters_view import MatterShown, shown_matter, standing
 from capillary.ui.once_on import once_on
 from capillary.ui.other_dags import for_reader
+from capillary.ui.queued_run import why_not_started
 from capillary.ui.reading import LedgerReader, legible
 
 
@@ -126,6 +131,7 @@ class _Looked:
     matters: tuple[Matter, ...] = ()
     lines: tuple[CampaignLine, ...] = ()
     accounts: tuple[AccountLine, ...] = ()
+    stops: Mapping[Scope, StopEnd] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 
 
@@ -147,7 +153,8 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
     visible = [*with_deadlines(visible, deadlines(waiting))]
     names = {line.last.campaign for line in looked.lines}
     runs = last_runs(sorted({*dags, *(line.last.dag_id for line in looked.lines)}))
-    failures = failed_runs.failures_of(dags, runs.values(), reader, names)
+    given_back = {(line.last.dag_id, line.last.run_id): line.last.funnel.discarded for line in looked.lines}
+    failures = failed_runs.failures_of(dags, runs.values(), reader, names, looked.stops, given_back)
     told = {(each.dag_id, each.run_id) for each in visible if each.dag_id and each.run_id}
     visible += failed_runs.matters_of(failures, reader, names, told=told)
     stopped = frozenset((each.account, each.campaign) for each in looked.matters if each.kind is Kind.STOPPED)
@@ -165,7 +172,7 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
             )
             for each in matters
         ),
-        campaigns=_campaigns(dags, looked.lines, reader, runs, failures),
+        campaigns=_campaigns(dags, looked.lines, reader, runs, failures, looked),
         accounts=tuple(_account(each, reader) for each in looked.accounts),
         left_out=looked.left_out,
         now=looked.now,
@@ -178,6 +185,7 @@ def _of_ledger(tx: Transaction, dag_ids: frozenset[str]) -> _Looked:
         "What needs a person now": lambda: setattr(looked, "matters", attention(tx, dag_ids)),
         "Campaigns": lambda: setattr(looked, "lines", campaigns(tx, dag_ids)),
         "Accounts": lambda: setattr(looked, "accounts", accounts(tx, dag_ids)),
+        "Stops": lambda: setattr(looked, "stops", stop_ends(tx)),
     }
     for name, look in parts.items():
         try:
@@ -206,6 +214,7 @@ def _campaigns(
     reader: Reader,
     runs: Mapping[str, RunFacts],
     failures: Failures,
+    looked: _Looked,
 ) -> tuple[CampaignShown, ...]:
     by_dag = defaultdict[str, list[CampaignLine]](list)
     for line in sorted(lines, key=lambda each: each.last.planned_at, reverse=True):
@@ -226,6 +235,7 @@ def _campaigns(
             runs.get(name) if nth == 0 else None,
             reports,
             failures,
+            looked,
             account=line.last.account if line and len({each.last.account for each in by_dag[name]}) > 1 else "",
         )
         for name in dag_ids
@@ -240,6 +250,7 @@ def _campaign(
     last: RunFacts | None,
     reports: Mapping[tuple[str, str], Mapping[str, Any] | None],
     failures: Failures,
+    looked: _Looked,
     *,
     account: str,
 ) -> CampaignShown:
@@ -254,18 +265,38 @@ def _campaign(
         dag=dag,
         line=line,
         last=last,
-        headline=_headline(last, line, report, failed) if last else None,
+        headline=_headline(last, line, report, failed, _beside(last, dag, line, report, looked)) if last else None,
         bar=bar(took) if took else None,
         counts=counts,
         took=took,
     )
 
 
+def _beside(
+    last: RunFacts,
+    dag: CampaignDag | None,
+    line: CampaignLine | None,
+    report: Mapping[str, Any] | None,
+    looked: _Looked,
+) -> Beside:
+    own = line if line and line.last.run_id == last.run_id and not looked.left_out else None
+    return Beside(
+        dry=failed_runs.is_dry(last, live=dag is None or dag.live),
+        queued=why_not_started(last.dag_id, last.run_id) if last.state == "queued" else "",
+        once_on=once_on(dag, looked.now) if last.state == "queued" and dag and dag.paused else "",
+        after=after_row(own, looked.matters, report or {}, looked.now) if own else NOTHING,
+    )
+
+
 def _headline(
-    last: RunFacts, line: CampaignLine | None, report: Mapping[str, Any] | None, failed: FailedTask | None
+    last: RunFacts,
+    line: CampaignLine | None,
+    report: Mapping[str, Any] | None,
+    failed: FailedTask | None,
+    beside: Beside,
 ) -> Headline:
-    if last.is_over or line is None or line.last.run_id != last.run_id:
-        return headline(last, None, report, failed)
+    if last.is_over or last.state == "queued" or line is None or line.last.run_id != last.run_id:
+        return headline(last, None, report, failed, beside)
     if line.requests_undecided:
         return Headline(Tone.WAIT, "Waits for the checker", "")
     in_doubt = counted(line.requests_in_doubt, "request", "is", "are")

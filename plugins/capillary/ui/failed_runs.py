@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 from airflow.utils.state import DagRunState
 
 from capillary.ledger.matters import Kind, Matter
+from capillary.ledger.stop_ends import StopEnd
+from capillary.ledger.stops import Scope
 from capillary.ui.access import Reader
 from capillary.ui.airflow_facts import REPORT, CampaignDag, RunFacts, recent_runs, returned
+from capillary.ui.failed_now import as_of_now
 from capillary.ui.failed_tasks import FailedTask, failed_tasks
 from capillary.ui.other_dags import for_reader, told_to
 from capillary.ui.page_words import for_a_page
@@ -30,7 +34,12 @@ class Failures:
 
 
 def failures_of(
-    dags: Mapping[str, CampaignDag], last: Collection[RunFacts], reader: Reader, campaigns: Collection[str]
+    dags: Mapping[str, CampaignDag],
+    last: Collection[RunFacts],
+    reader: Reader,
+    campaigns: Collection[str],
+    stops: Mapping[Scope, StopEnd],
+    given_back: Mapping[tuple[str, str], int],
 ) -> Failures:
     """Return the failures of campaigns.
 
@@ -39,6 +48,8 @@ def failures_of(
         last: other runs, whose failed task is told where they have one.
         reader: who looks.
         campaigns: whose names the reader may have.
+        stops: what became of every stop.
+        given_back: customers that a campaign's last plan has given back, by DAG id and run id.
     """
     found = {dag_id: standing_failure(runs, live=dags[dag_id].live) for dag_id, runs in recent_runs(dags).items()}
     standing = {dag_id: run for dag_id, run in found.items() if run is not None}
@@ -46,9 +57,10 @@ def failures_of(
     tasks = failed_tasks(
         list(dict.fromkeys((run.dag_id, run.run_id) for run in failed)), may_read=reader.may_read_xcoms
     )
+    told = {run: told_to(task, run[0], dag_ids=reader.dag_ids, campaigns=campaigns) for run, task in tasks.items()}
     return Failures(
         standing,
-        {run: told_to(task, run[0], dag_ids=reader.dag_ids, campaigns=campaigns) for run, task in tasks.items()},
+        {run: as_of_now(task, run[0], stops, given_back=given_back.get(run, 0)) for run, task in told.items()},
     )
 
 
@@ -77,6 +89,7 @@ def matters_of(
             since=runs[run].ended_at,
             reason=(task.said if task else "") or _sentence(verdicts.get(run), reader, campaigns),
             task=task.task_id if task else None,
+            remedy=(task.now if task else "") or None,
         )
 
 
@@ -91,14 +104,32 @@ def standing_failure(newest_first: Sequence[RunFacts], *, live: bool) -> RunFact
     """
     dry_passed = False
     for run in newest_first:
-        is_dry = not live or run.conf.get("dry_run") is True
-        if run.state == DagRunState.FAILED and not (is_dry and dry_passed):
+        counts = is_dry(run, live=live)
+        if run.state == DagRunState.FAILED and not (counts and dry_passed):
             return run
         if run.state == DagRunState.SUCCESS:
-            if not is_dry:
+            if not counts:
                 return None
             dry_passed = True
     return None
+
+
+def is_dry(run: RunFacts, *, live: bool) -> bool:
+    """Return whether a run only counts; live: the campaign submits unless a run says otherwise."""
+    return not live or run.conf.get("dry_run") is True
+
+
+def made_good(newest_first: Sequence[RunFacts], failed: RunFacts, *, live: bool) -> bool:
+    """Return whether a later run has made good what a run failed at.
+
+    Args:
+        newest_first: the newest runs of its DAG; where it is not among them, all are later.
+        failed: the run.
+        live: whether the campaign submits unless a run says otherwise.
+    """
+    of_dry = is_dry(failed, live=live)
+    later = itertools.takewhile(lambda run: run.run_id != failed.run_id, newest_first)
+    return any(run.state == DagRunState.SUCCESS and (of_dry or not is_dry(run, live=live)) for run in later)
 
 
 def _sentence(report: object, reader: Reader, campaigns: Collection[str]) -> str:

@@ -30,11 +30,13 @@ class FailedTask:
         task_id: of Airflow.
         map_index: of a mapped task; -1 of any other.
         said: why, in our error's own sentence; empty where none was kept, or the reader may not read it.
+        now: what has become of that since, and what to do now (`capillary.ui.failed_now`); empty where nothing has.
     """
 
     task_id: str
     map_index: int = _NOT_MAPPED
     said: str = ""
+    now: str = ""
 
     @property
     def log(self) -> tuple[str, ...]:

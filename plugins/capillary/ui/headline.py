@@ -10,6 +10,7 @@ from typing import Any, Final
 from capillary.counted import counted
 from capillary.ledger.run_page import RunView
 from capillary.ledger.run_wait import RunWait
+from capillary.ui.aftermath import NOTHING, After, ended_of
 from capillary.ui.airflow_facts import RunFacts
 from capillary.ui.failed_tasks import FailedTask
 from capillary.ui.page_words import for_a_page
@@ -28,18 +29,52 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """What stands over a run: a word, and a sentence."""
+    """What stands over a run.
+
+    Attributes:
+        tone: how urgent it is.
+        word: how it stands.
+        sentence: the same; of a run that is over, what was kept when it ended.
+        now: what became of that since, and what to do now; empty where the sentence is true as it is.
+    """
 
     tone: Tone
     word: str
     sentence: str
+    now: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What else is known of a run at this moment.
+
+    Attributes:
+        dry: it only counts, whatever becomes of it.
+        queued: why Airflow has not started it; empty where it has, or nobody knows.
+        once_on: what else starts once its paused DAG is turned on; empty where nothing does.
+        looks: what its task `wait` does about the platform's list; empty where it sleeps.
+        after: what became of it since it ended.
+    """
+
+    dry: bool = False
+    queued: str = ""
+    once_on: str = ""
+    looks: str = ""
+    after: After = NOTHING
 
 
 #: How a sentence of a passing run begins that a policy lets pass with a warning (`capillary.engine.verdict`).
 _WARNED: Final = "Warning: "
 
 
+#: Nothing else is known.
+_NOTHING: Final = Beside()
 _FAILED: Final = "Failed"
+_HELD: Final = "Held by a canary"
+_DELETED: Final = "Deleted in Airflow"
+_ENDED: Final = "Ended"
+#: Of these runs nothing was kept that could be of then.
+_NOT_TOLD: Final = frozenset({_DELETED, _ENDED})
 _WAITS: Final = "Waits for the checker"
 _IN_DOUBT: Final = "In doubt"
 _SUBMITTING: Final = "Submitting"
@@ -54,31 +89,54 @@ def headline(
     view: RunView | None,
     report: Mapping[str, Any] | None,
     failed: FailedTask | None = None,
+    beside: Beside = _NOTHING,
 ) -> Headline:
-    """Return a run in one sentence.
+    """Return a run in one sentence, and what became of it since.
 
     Args:
         facts: what Airflow knows of it; None where it was deleted there.
         view: what the ledger knows of it; None where it has planned nothing.
         report: what its task `report` has returned; None where it has not, or its reader may not see that.
         failed: the first task of it that failed; None where none has.
+        beside: what else is known at this moment.
     """
     over = facts is None or facts.is_over
-    if over and report is not None:
-        verdict = _verdict(report)
-        if verdict.word == _FAILED and failed and failed.said:  # the verdict counts, and does not say why
-            verdict = replace(verdict, sentence=f"{verdict.sentence} {_why(failed)}")
-        return _with_parts(verdict, view)
     if over:
-        return _ended(facts, view, failed)
+        return _as_of_now(_over(facts, view, report, failed, beside), failed, beside.after)
     assert facts is not None  # noqa: S101 - for the type: without facts it is over
-    if view is None:
-        if facts.state == "queued":
-            return Headline(
-                Tone.CALM, "Queued", "Airflow has not started it: its DAG is paused, or too many runs are active."
-            )
-        return Headline(Tone.CALM, _RUNNING, "It has not planned anybody yet.")
-    return _under_way(view)
+    if view is not None:
+        again = f"Airflow has it queued. {beside.queued}" if facts.state == "queued" else ""
+        return replace(_under_way(view), now=again or beside.looks)
+    if facts.state == "queued":
+        return Headline(Tone.CALM, "Queued", beside.queued or "Airflow has not started it.", beside.once_on)
+    if beside.dry:
+        return Headline(Tone.CALM, _RUNNING, "It counts the customers of a live run. A dry run plans nobody.")
+    return Headline(Tone.CALM, _RUNNING, "It has not planned anybody yet.")
+
+
+def _over(
+    facts: RunFacts | None,
+    view: RunView | None,
+    report: Mapping[str, Any] | None,
+    failed: FailedTask | None,
+    beside: Beside,
+) -> Headline:
+    """Return what was kept of a run when it ended."""
+    if report is None:
+        return _ended(facts, view, failed, beside)
+    verdict = _verdict(report)
+    if verdict.word == _FAILED and failed and failed.said:  # the verdict counts, and does not say why
+        verdict = replace(verdict, sentence=f"{verdict.sentence} {_why(failed)}")
+    return _with_parts(verdict, view)
+
+
+def _as_of_now(said: Headline, failed: FailedTask | None, after: After) -> Headline:
+    """Return it with what became since: what was kept is then told as of the moment when the run ended."""
+    sentence = f"When it ended: {said.sentence}" if after.aged and said.word not in _NOT_TOLD else said.sentence
+    now = " ".join(filter(None, (said.now, failed.now if failed else "", after.sentence)))
+    if said.word == _HELD and after.held_over:
+        return Headline(Tone.CALM if after.done else Tone.WARN, "Was held by a canary", sentence, now)
+    return replace(said, sentence=sentence, now=now)
 
 
 def _with_parts(verdict: Headline, view: RunView | None) -> Headline:
@@ -98,20 +156,44 @@ def _verdict(report: Mapping[str, Any]) -> Headline:
     if report.get("dry_run"):
         return Headline(Tone.CALM, "Dry run", sentence)
     if report.get("waits_for_canary"):
-        return Headline(Tone.WARN, "Held by a canary", sentence)
+        return Headline(Tone.WARN, _HELD, sentence)
     if _WARNED in sentence:
         return Headline(Tone.WARN, "Passed with a warning", sentence)
     return Headline(Tone.GOOD, "Passed", sentence)
 
 
-def _ended(facts: RunFacts | None, view: RunView | None, failed: FailedTask | None) -> Headline:
+def _ended(facts: RunFacts | None, view: RunView | None, failed: FailedTask | None, beside: Beside) -> Headline:
     if facts is None:
-        return Headline(Tone.CALM, "Deleted in Airflow", "Airflow does not know this run any more; the ledger does.")
-    if facts.state == "failed":
-        what = "It has planned nobody" if view is None else "Its report has given no verdict"
-        why = _why(failed) if failed else "No task of it has failed: look at the run in Airflow."
+        return Headline(Tone.CALM, _DELETED, "Airflow does not know this run any more; the ledger does.")
+    if facts.state != "failed":
+        return Headline(Tone.CALM, _ENDED, "Its report is not there, or you may not read it.")
+    why = _why(failed) if failed else "No task of it has failed: look at the run in Airflow."
+    if view is None:
+        what = "A dry run plans nobody" if beside.dry else "It has planned nobody"
         return Headline(Tone.BAD, _FAILED, f"{what}. {why}")
-    return Headline(Tone.CALM, "Ended", "Its report is not there, or you may not read it.")
+    advised = bool(failed and failed.now) or beside.after.aged
+    now = _unjudged(view, advised=advised)
+    return Headline(Tone.BAD, _FAILED, f"Its report has given no verdict. {why}", now)
+
+
+def _unjudged(view: RunView, *, advised: bool) -> str:
+    """Return how a run stands whose tasks have failed before its report: the ledger goes on without them.
+
+    Args:
+        view: what the ledger knows.
+        advised: what to do now is said already.
+    """
+    funnel = view.funnel
+    if funnel.open:
+        said, to_do = _under_way(view).sentence, "Then clear the task that failed, and those after it."
+    elif any(funnel.outcomes.values()):
+        said, to_do = f"Now {ended_of(funnel)}.", "Clear the task that failed, and those after it: report judges it."
+    elif funnel.discarded:
+        said = f"Now {counted(funnel.discarded, 'customer', 'is', 'are')} given back unsent."
+        to_do = "Correct what failed, then trigger a new run, which takes them."
+    else:
+        return ""
+    return said if advised else f"{said} {to_do}"
 
 
 def _why(failed: FailedTask) -> str:

@@ -94,6 +94,11 @@ class MatterShown:
     may_trigger: bool
     worth_retrying: bool
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether Airflow keeps what it means as a sentence of then, which is shown as it is."""
+        return self.matter.kind in {Kind.RUN_FAILED, Kind.FILE_BROKEN}
+
 
 def shown_matter(
     matter: Matter,

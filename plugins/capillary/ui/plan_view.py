@@ -34,7 +34,7 @@ class PlanShown:
         calls, minutes, calls_per_minute: of the platform, at the account's pace.
         guards: those that are on.
         found: different customers that the query found.
-        before: the same of the campaign's last run; None before the first.
+        before: the same of the campaign's last run that found any; None: none that came to a plan did.
         before_run: dag_id and run_id of that run.
         before_at: when it planned.
         sample: the first customers, masked.
@@ -56,7 +56,7 @@ class PlanShown:
     def difference(self) -> str:
         """Return how the query's customers differ from those of the last run, in words."""
         if self.before is None:
-            return "The campaign has no run before this one."
+            return "No earlier run to compare with: none has come so far as to plan a customer."
         change = self.found - self.before
         if not change:
             return f"As many as in the last run, {self.before:,}."

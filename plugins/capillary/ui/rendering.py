@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from urllib.parse import quote, unquote, urlencode
 from fastapi import Depends, Header, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from capillary.counted import counted
 from capillary.ui.airflow_facts import CampaignDag
@@ -28,6 +29,8 @@ PLACE: Final = "X-Badge-Place"
 #: Airflow's UI writes a run's id into its addresses as it is, and knows its tabs by them.
 _AS_AIRFLOW: Final = "~:+@"
 STATIC: Final = _FOLDER / "static"
+#: How our sentences write a moment (`capillary.ledger.stops`, `capillary.ledger.canary`, `capillary.engine.attention`).
+_MOMENT: Final = re.compile(r"\b(\d{4}-\d\d-\d\d \d\d:\d\d) UTC\b", re.ASCII)
 #: A checker's words and customer ids come from outside: beside the escaping nothing on a page may run or load.
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
@@ -129,6 +132,19 @@ def _ago(moment: datetime | None) -> Markup:
     return _when(moment, age=True)
 
 
+def _timed(sentence: str) -> Markup:
+    """Return a sentence that was made for this page, its moments as the module shows them: in the user's zone."""
+    pieces = _MOMENT.split(sentence)  # text, moment, text, …
+    return Markup("").join(_at(each) if nth % 2 else escape(each) for nth, each in enumerate(pieces))
+
+
+def _at(said: str) -> Markup:
+    try:
+        return _when(datetime.fromisoformat(said).replace(tzinfo=UTC))
+    except ValueError:  # the 31st of February, in somebody's own words
+        return escape(f"{said} UTC")
+
+
 def _once_on(dag: CampaignDag) -> Markup:
     return Markup(once_on(dag, datetime.now(UTC), _when))  # noqa: S704 - our own words and times
 
@@ -142,7 +158,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": _number, "when": _when, "ago": _ago, "once_on": _once_on}
+    made.filters |= {"number": _number, "when": _when, "ago": _ago, "once_on": _once_on, "timed": _timed}
     made.globals |= {"counted": counted}
     for name in made.list_templates():
         made.get_template(name)  # now, and not from the next version's files

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from airflow.utils.state import TaskInstanceState
+from airflow.utils.state import DagRunState, TaskInstanceState
 
 from capillary.api.request_workflow import RequestState
 from capillary.api.settings import PlatformSettings
@@ -34,7 +34,6 @@ from capillary.ledger.run_page import (
     run,
 )
 from capillary.ledger.since_then import since_then
-from capillary.ledger.status import Outcome
 from capillary.ui.access import Reader
 from capillary.ui.active_runs import NO_RUNS, ActiveRuns, active_runs
 from capillary.ui.airflow_facts import (
@@ -45,11 +44,15 @@ from capillary.ui.airflow_facts import (
     RunFacts,
     campaign_dags,
     deadlines,
+    recent_runs,
     returned,
     run_facts,
     runs_not_over,
     task_state,
 )
+from capillary.ui.canary_shown import CanaryShown, shown_canary
+from capillary.ui.failed_now import as_of_now
+from capillary.ui.failed_runs import made_good
 from capillary.ui.failed_tasks import FailedTask, failed_tasks
 from capillary.ui.funnel_picture import FunnelPicture, picture
 from capillary.ui.headline import Headline, headline
@@ -58,8 +61,10 @@ from capillary.ui.order_day import OrderImpossible
 from capillary.ui.orders import Action, assert_live, choices, only_occasion, retry
 from capillary.ui.other_dags import for_reader, told_to
 from capillary.ui.plan_view import PlanShown, occasion_of, shown_plan
+from capillary.ui.queued_run import why_not_started
 from capillary.ui.reading import LedgerReader
 from capillary.ui.report_view import ReportShown, shown_report
+from capillary.ui.run_now import RunNow, beside_of, run_now
 from capillary.ui.run_parts import PartShown, is_of_deleted, parts_of
 from capillary.ui.since_count import UNKNOWN, changed_since, mark_of
 
@@ -113,6 +118,10 @@ class RunShown:
         orders_say: what an order would come to, or why there is none, a sentence each.
         deadline: until when a human may decide; None where nothing waits, or nobody knows.
         active: the runs of its DAG that are not over, for the page of an order; elsewhere none.
+        read_at: when the platform's list was last read, for a run that waits; None for any other.
+        canary: which canary held it; None where none did.
+        first_reading: calls, at least, of the account's first reading, which the next run that sends does first; 0:
+            it is done, or nobody here knows.
     """
 
     dag_id: str
@@ -140,6 +149,9 @@ class RunShown:
     orders_say: tuple[str, ...]
     deadline: datetime | None
     active: ActiveRuns
+    read_at: datetime | None
+    canary: CanaryShown | None
+    first_reading: int
 
     @property
     def exists(self) -> bool:
@@ -170,6 +182,12 @@ class RunShown:
     def without_badge(self) -> int:
         """How many enrolments ended without the badge."""
         return sum(each.failure.customers for part in self.parts for each in part.failures)
+
+    @property
+    def without_badge_now(self) -> int | None:
+        """How many of these are without it now; None where they are too many to look at."""
+        now = [part.without_badge_now for part in self.parts]
+        return None if None in now else sum(filter(None, now))
 
     @property
     def main_action(self) -> Action | None:
@@ -260,11 +278,15 @@ def shown_run(
     told = for_reader(report_told, dag_ids=reader.dag_ids, campaigns=known.campaigns)
     plan, occasion = shown_plan(output), occasion_of(output)
     report = shown_report(told)
-    failed = _failed_task(reader, facts, known)
+    failed = _failed_task(reader, facts, dag, known)
     dry = _is_dry(view, facts, report)
+    parts = parts_of(view, facts, checker_url, known.now.became, told, reader.dag_ids) if view else ()
+    wait = task_state(dag_id, run_id, WAIT) if facts and view and not facts.is_over else None
+    queued = why_not_started(dag_id, run_id) if facts and facts.state == DagRunState.QUEUED else ""
+    beside = beside_of(facts, dag, view, parts, wait=wait, queued=queued, is_of_dry=dry)
     occasions = _occasions(view) if view and not dry else (occasion,) if occasion else ()
     changed = tuple(_changed(report, known.since_mark, reader)) if dry else ()
-    wanted = _actions(reader, dag, facts, report, known, dry=dry, changed=bool(changed))
+    wanted = _actions(reader, dag, facts, report, known, dry=dry, changed=bool(changed), wait=wait)
     actions = tuple(each for each in wanted if not (known.hindrances.refuses and is_held_back(each, dag)))
     held_back = () if actions == wanted else known.hindrances.refuses
     counts = report.funnel if report and (view is None or dry) else {}
@@ -280,9 +302,9 @@ def shown_run(
         counted_at=mark.counted_at if mark else None,
         changed=changed,
         failed_task=failed,
-        headline=headline(facts, view, told, failed),
+        headline=headline(facts, view, told, failed, beside),
         picture=picture(counts, dry_run=True) if counts else None,
-        parts=parts_of(view, facts, checker_url, known.since) if view else (),
+        parts=parts,
         left=known.left,
         on_occasion=known.on_occasion,
         left_now=known.left_now,
@@ -299,6 +321,9 @@ def shown_run(
         ),
         deadline=until,
         active=known.active,
+        read_at=known.now.read_at if _waits(facts, view) else None,
+        canary=None if dry else shown_canary(view, told, reader.dag_ids, parts),
+        first_reading=known.now.first_reading,
     )
 
 
@@ -322,10 +347,10 @@ class _Known:
     active: ActiveRuns = NO_RUNS
     failed: tuple[FailedCustomer, ...] = ()
     failed_before: int = 0
-    since: Mapping[int, Mapping[Outcome | None, int]] = field(default_factory=dict)
     more: Place | None = None
     hindrances: Hindrances = NONE
     campaigns: frozenset[str] = frozenset()
+    now: RunNow = field(default_factory=RunNow)
 
 
 def _of_ledger(
@@ -349,6 +374,7 @@ def _of_ledger(
         campaigns=campaigns_of(tx, dag_ids),
         since_mark=None if mark is None else since_mark(tx, mark),
         active=NO_RUNS if dag is None or not_over is None else active_runs(tx, dag, *not_over),
+        now=run_now(tx, view, platform),
     )
     if view is None:
         return known
@@ -356,26 +382,34 @@ def _of_ledger(
     known = replace(known, left_now=left_now(tx, plans))
     if not view.failures:
         return known
-    left = tuple(failure for each in outstanding(tx, of=plans) for failure in each.failures)
+    by_plan = {each.badge_run_id: each.failures for each in outstanding(tx, of=plans)}
+    left = tuple(failure for failures in by_plan.values() for failure in failures)
     failed = failed_customers_of(tx, dag_id, run_id, after=at.customers, limit=CUSTOMERS_SHOWN + 1)
     few = sum(each.customers for each in view.failures) <= _SINCE_AT_MOST
     return replace(
         known,
         left=left,
         failed_before=failed_customers_up_to(tx, dag_id, run_id, at.customers) if at.customers else 0,
-        since=since_then(tx, plans) if few else {},
+        now=known.now.with_failures(by_plan, since_then(tx, plans) if few else None),
         on_occasion=retryable(tx, plans) if left else (),
         failed=failed[:CUSTOMERS_SHOWN],
         more=failed[CUSTOMERS_SHOWN - 1].place if len(failed) > CUSTOMERS_SHOWN else None,
     )
 
 
-def _failed_task(reader: Reader, facts: RunFacts | None, known: _Known) -> FailedTask | None:
+def _failed_task(reader: Reader, facts: RunFacts | None, dag: CampaignDag | None, known: _Known) -> FailedTask | None:
     if facts is None or facts.state != "failed":
         return None
     run_of = (facts.dag_id, facts.run_id)
     failed = failed_tasks([run_of], may_read=reader.may_read_xcoms).get(run_of)
-    return failed and told_to(failed, facts.dag_id, dag_ids=reader.dag_ids, campaigns=known.campaigns)
+    if failed is None:
+        return None
+    told = told_to(failed, facts.dag_id, dag_ids=reader.dag_ids, campaigns=known.campaigns)
+    taken = known.left_now is not None and known.left_now.later
+    given_back = known.view.funnel.discarded if known.view and not taken else 0
+    live = dag is None or dag.live
+    good = known.view is None and made_good(recent_runs({facts.dag_id}).get(facts.dag_id, []), facts, live=live)
+    return as_of_now(told, facts.dag_id, known.now.stops, given_back=given_back, made_good=good)
 
 
 def _occasions(view: RunView) -> tuple[str, ...]:
@@ -399,13 +433,14 @@ def _actions(
     *,
     dry: bool,
     changed: bool,
+    wait: str | None,
 ) -> tuple[Action, ...]:
     if dag is None or facts is None:
         return ()
     found = []
     if dry:  # what the ledger knows is of a deleted run with the same id
         known = replace(known, view=None, left=(), left_now=None)
-    if _may_look(facts, known.view) and reader.may_clear(dag.dag_id):
+    if _may_look(facts, known.view, wait) and reader.may_clear(dag.dag_id):
         found.append(Action.LOOK_NOW)
     if dag.live and reader.may_trigger(dag.dag_id):
         found += [Action.RETRY] if known.left and not (known.left_now and known.left_now.waits_for) else []
@@ -476,13 +511,12 @@ _CHOOSE: Final = "Retry the failed: takes none of them by itself; choose the kin
 _SLEEPS: Final = frozenset({TaskInstanceState.DEFERRED, TaskInstanceState.UP_FOR_RESCHEDULE})
 
 
-def _may_look(facts: RunFacts, view: RunView | None) -> bool:
+def _may_look(facts: RunFacts, view: RunView | None, wait: str | None) -> bool:
     """Return whether a look at once would tell more: a human has yet to decide, or the try of `wait` was cut short."""
     if facts.is_over or view is None:
         return False
-    state = task_state(facts.dag_id, facts.run_id, WAIT)
     undecided = any(plan.wait.undecided for plan in view.plans)
-    return (undecided and state in _SLEEPS) or state == TaskInstanceState.UP_FOR_RETRY
+    return (undecided and wait in _SLEEPS) or wait == TaskInstanceState.UP_FOR_RETRY
 
 
 def _waits(facts: RunFacts | None, view: RunView | None) -> bool:

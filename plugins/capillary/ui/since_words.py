@@ -22,18 +22,16 @@ def since_of(customer: FailedCustomer) -> str:
     return f"asked for again: {ended}{code}"
 
 
-def since_sentence(customers: int, ended: Mapping[Outcome | None, int]) -> str:
-    """Return what became of all of them in one sentence; empty where nobody was asked for again.
+def since_clauses(customers: int, ended: Mapping[Outcome | None, int]) -> Iterator[str]:
+    """Yield what became of all of them, a clause each; nothing where nobody was asked for again.
 
     Args:
         customers: how many ended without the badge.
         ended: how the last attempt ended that followed, with how many; None: not ended yet.
     """
-    return f"Since then {', '.join(_since(customers, ended))}." if ended else ""
-
-
-def _since(customers: int, ended: Mapping[Outcome | None, int]) -> Iterator[str]:
-    hold = sum(number for outcome, number in ended.items() if outcome in HAS_BADGE)
+    if not ended:
+        return
+    hold = held_since(ended)
     if hold:
         yield f"{hold:,} of these {customers:,} got the badge by a later run"
     for outcome, number in ended.items():
@@ -43,6 +41,11 @@ def _since(customers: int, ended: Mapping[Outcome | None, int]) -> Iterator[str]
         yield f"{waiting:,} {_were(waiting)} asked for again without an end yet"
     if rest := customers - sum(ended.values()):
         yield f"{rest:,} {_were(rest)} not asked for again"
+
+
+def held_since(ended: Mapping[Outcome | None, int]) -> int:
+    """Return how many of them hold the badge by a later run."""
+    return sum(number for outcome, number in ended.items() if outcome in HAS_BADGE)
 
 
 def _were(customers: int) -> str:

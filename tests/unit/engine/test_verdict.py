@@ -81,10 +81,10 @@ def test_a_run_that_found_nobody_new_says_who_does_not_have_the_badge(
         (run(open=1, requests_open=1, deadline_passed=True), STRICT, False, False, "The deadline has passed with 1 cu"),
         (run(open=1, requests_open=1), LENIENT, False, False, "Not finished"),
         (run(discarded=2), LENIENT, False, False, "2 customers never sent and given back"),
-        (run(enrolled=2, failed=1), STRICT, False, False, "1 of 3 customers failed or not accepted: see"),
-        (run(enrolled=2, not_accepted=1), STRICT, False, False, "1 of 3 customers failed or not accepted: see"),
-        (run(enrolled=2, failed=1), WARNING, True, True, "Warning: 1 of 3 customers failed or not accepted, as tol"),
-        (run(failed=1, not_accepted=1), Policy(tolerated_failures=1), False, False, "2 of 2 customers failed"),
+        (run(enrolled=2, failed=1), STRICT, False, False, "1 of 3 customers failed: see"),
+        (run(enrolled=2, not_accepted=1), STRICT, False, False, "1 of 3 customers not accepted: see"),
+        (run(enrolled=2, failed=1), WARNING, True, True, "Warning: 1 of 3 customers failed, as tol"),
+        (run(failed=1, not_accepted=1), Policy(tolerated_failures=1), False, False, "2 of 2 customers failed or not"),
         (run(enrolled=2, rejected=1), STRICT, False, False, "1 customer rejected by the checker: read"),
         (run(enrolled=2, rejected=1), WARNING, True, True, "Warning: 1 customer rejected"),
         (run(enrolled=2, rejected=1), LENIENT, True, False, "All of 3 customers ended: 2 enrolled, 1 rejected."),
@@ -141,6 +141,24 @@ def test_a_canary_passed_only_where_it_proved_something(facts: Facts, passed: bo
 
 def test_a_failed_canary_did_not_pass() -> None:
     assert not judge(run(enrolled=2, failed=1, canary=True, over_cap=9), STRICT).canary_passed
+
+
+@pytest.mark.parametrize(
+    ("ends", "said", "retry"),
+    [
+        ({"failed": 1}, "1 of 3 customers failed", "outcome failed"),
+        ({"not_accepted": 1}, "1 of 3 customers not accepted", "outcome not_accepted"),
+        (
+            {"failed": 1, "not_accepted": 2},
+            "3 of 5 customers failed or not accepted",
+            "outcomes failed and not_accepted",
+        ),
+    ],
+    ids=["failed", "not accepted", "both"],
+)
+def test_only_the_kinds_that_are_there_are_named(ends: dict[str, Any], said: str, retry: str) -> None:
+    sentence = judge(run(enrolled=2, **ends), STRICT).sentence
+    assert sentence == f"{said}: see the codes in the report, fix the cause, then retry {retry}."
 
 
 def test_a_warning_comes_after_what_ended() -> None:

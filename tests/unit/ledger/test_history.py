@@ -141,3 +141,43 @@ def test_one_users_reading_is_none_of_another(ledger: Ledger) -> None:
         assert history.begin(tx, ACCOUNT, OTHER, today=TODAY) == History(FIRST, FIRST, None, None)
         history.read_again(tx, ACCOUNT, OTHER)
     assert stands(ledger).read_at is not None
+
+
+def days_to_read(ledger: Ledger, today: date = TODAY) -> int:
+    with ledger.read() as tx:
+        return history.days_to_read(tx, ACCOUNT, SENDER, today=today)
+
+
+def test_the_days_that_are_still_to_be_read_are_counted(ledger: Ledger) -> None:
+    every = GOES_BACK.days + 1
+    assert days_to_read(ledger) == every, "nobody has begun"
+    begin(ledger)
+    assert days_to_read(ledger) == every
+    assert advance(ledger, FIRST, FIRST + 29 * DAY, refused=False)
+    assert days_to_read(ledger) == every - 30
+    assert advance(ledger, FIRST + 30 * DAY, TODAY, refused=False)
+    assert days_to_read(ledger) == 1, "it is not through before it is finished"
+    finish(ledger)
+    assert days_to_read(ledger) == 0
+    assert days_to_read(ledger, TODAY + DAY) == 0
+
+
+def test_days_that_stayed_unread_are_counted_again(ledger: Ledger) -> None:
+    begin(ledger)
+    assert advance(ledger, FIRST, TODAY, refused=True)
+    finish(ledger)
+    assert days_to_read(ledger) == GOES_BACK.days + 1
+
+
+def test_what_another_user_has_read_counts_for_itself(ledger: Ledger) -> None:
+    with ledger.write() as tx:
+        history.take_as_read(tx, ACCOUNT, OTHER, since=FIRST)
+    assert days_to_read(ledger) == GOES_BACK.days + 1
+
+
+def test_a_reading_that_ended_in_the_future_is_done_again(ledger: Ledger, clock: Clock) -> None:
+    with ledger.write() as tx:
+        history.take_as_read(tx, ACCOUNT, SENDER, since=TODAY - 9 * DAY)
+    assert days_to_read(ledger) == 0
+    clock.advance(hours=-1)
+    assert days_to_read(ledger) == 10

@@ -33,6 +33,8 @@ def airflow(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Airflow:
     monkeypatch.setattr(run_view, "deadlines", lambda _runs: {})
     monkeypatch.setattr(run_view, "failed_tasks", made.failed_tasks)
     monkeypatch.setattr(run_view, "checker_url", lambda _conn: "")
+    monkeypatch.setattr(run_view, "recent_runs", lambda _ids: {"spring": made.recent})
+    monkeypatch.setattr(run_view, "why_not_started", lambda *_: made.queued)
     monkeypatch.setattr(run_view, "task_state", lambda *_: made.waits)
     monkeypatch.setattr(run_view, "platform_of", lambda _conn: made.platform)
     return made

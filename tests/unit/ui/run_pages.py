@@ -92,6 +92,8 @@ class Airflow:
         self.has_run = True
         self.active: tuple[RunFacts, ...] = ()
         self.newest: RunFacts | None = None
+        self.recent: list[RunFacts] = []
+        self.queued = "Airflow starts it in a moment."
         self.waits: str | None = "deferred"
         self.states: dict[tuple[str, str], str] = {}
         self.platform: PlatformSettings | None = None
@@ -163,6 +165,7 @@ async def asked(airflow: Airflow, monkeypatch: pytest.MonkeyPatch, path: str, da
     monkeypatch.setattr(failed_runs, "recent_runs", lambda _ids: {"spring": [replace(airflow.facts, run_id="held")]})
     monkeypatch.setattr(failed_runs, "failed_tasks", airflow.failed_tasks)
     monkeypatch.setattr(failed_runs, "returned", lambda runs, task, *_: airflow.returned(runs, task))
+    monkeypatch.setattr(badges_view, "why_not_started", lambda *_: airflow.queued)
     monkeypatch.setattr(import_errors, "broken_files", lambda _reader: ())
     monkeypatch.setattr(badges_view, "states_of", airflow.states_of)
     monkeypatch.setattr(badges_view, "deadlines", lambda _runs: {})

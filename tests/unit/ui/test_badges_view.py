@@ -55,13 +55,13 @@ def test_a_dag_that_moved_to_another_account_has_a_row_for_each(
         replace(line, last=replace(line.last, planned_at=NOW.replace(day=1 if line.last.run_id == "old" else 2)))
         for line in lines
     )
-    none = Failures({}, {})
-    rows = badges_view._campaigns({}, lines, May(user, frozenset({"spring"})), {"spring": facts}, none)
+    none, looked = Failures({}, {}), badges_view._Looked(NOW)
+    rows = badges_view._campaigns({}, lines, May(user, frozenset({"spring"})), {"spring": facts}, none, looked)
     assert [(row.account, row.counts["planned"], row.last and row.last.run_id) for row in rows] == [
         (SPEC.account, 1, "new"),
         ("zz.old/1", 3, None),
     ]
-    (alone,) = badges_view._campaigns({}, lines[:1], May(user, frozenset({"spring"})), {"spring": facts}, none)
+    (alone,) = badges_view._campaigns({}, lines[:1], May(user, frozenset({"spring"})), {"spring": facts}, none, looked)
     assert alone.account == ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 from capillary.ledger.answers import PlannedRun
 from capillary.ledger.run_page import PlanView, RunView
 from capillary.ledger.run_wait import RunWait
+from capillary.ui.aftermath import After
 from capillary.ui.airflow_facts import RunFacts
-from capillary.ui.headline import headline
+from capillary.ui.failed_tasks import FailedTask
+from capillary.ui.headline import Beside, headline
 from tests.funnels import funnel_of
+from tests.unit.ui.run_pages import DAG, FACTS, Airflow
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
@@ -103,3 +107,85 @@ def test_what_is_decided_beside_what_waits_is_said_too() -> None:
     assert said.word == "Waits for the checker"
     assert said.sentence.startswith("500 customers in 1 request wait for the checker.")
     assert said.sentence.endswith("2 more requests are decided; their customers are open until the list is read next.")
+
+
+def test_a_queued_run_says_the_one_reason_that_is_known() -> None:
+    assert headline(facts("queued"), None, None, None, Beside(queued="Its DAG is paused.")).sentence == (
+        "Its DAG is paused."
+    )
+    assert headline(facts("queued"), None, None).sentence == "Airflow has not started it."
+
+
+async def test_a_queued_run_of_a_paused_dag_says_what_else_would_start(airflow: Airflow) -> None:
+    airflow.facts = replace(FACTS, state="queued")
+    airflow.queued = "Its DAG is paused. Turn the DAG on, and Airflow starts it."
+    airflow.dag = replace(DAG, paused=True, due_at=datetime(2126, 1, 1, 6, tzinfo=UTC))
+    said = "it also runs by its schedule, next at <time"
+    shown = await airflow.page("runs")
+    assert airflow.queued in shown
+    assert said in shown
+    airflow.dag = replace(airflow.dag, paused=False)
+    assert said not in await airflow.page("runs")
+
+
+def test_a_run_that_was_cleared_and_is_queued_again_says_both() -> None:
+    queued = Beside(queued="Its DAG is paused.", looks="It looks.")
+    said = headline(facts("queued"), view(undecided=1, undecided_customers=1), None, None, queued)
+    assert (said.word, said.now) == ("Waits for the checker", "Airflow has it queued. Its DAG is paused.")
+
+
+def test_a_dry_run_is_not_told_as_one_that_is_going_to_plan() -> None:
+    dry = Beside(dry=True)
+    assert headline(facts("running"), None, None).sentence == "It has not planned anybody yet."
+    said = headline(facts("running"), None, None, None, dry).sentence
+    assert said == "It counts the customers of a live run. A dry run plans nobody."
+    failed = FailedTask("extract", said="Odd: no.")
+    assert (
+        headline(facts("failed"), None, None, failed, dry).sentence == "A dry run plans nobody. Task extract: Odd: no."
+    )
+    assert headline(facts("failed"), None, None, failed).sentence.startswith("It has planned nobody. ")
+
+
+def test_a_run_that_waits_says_that_it_looks() -> None:
+    looks = Beside(looks="It looks.")
+    said = headline(facts("running"), view(undecided=1, undecided_customers=1), None, None, looks)
+    assert (said.word, said.now) == ("Waits for the checker", "It looks.")
+
+
+@pytest.mark.parametrize(
+    ("report", "after", "said"),
+    [
+        ({"verdict": "fail", "sentence": "s."}, After(), ("bad", "Failed", "s.", "")),
+        (
+            {"verdict": "fail", "sentence": "s."},
+            After("By now.", aged=True),
+            ("bad", "Failed", "When it ended: s.", "By now."),
+        ),
+        (
+            {"verdict": "pass", "sentence": "s.", "waits_for_canary": True},
+            After("Still so.", aged=False),
+            ("warn", "Held by a canary", "s.", "Still so."),
+        ),
+        (
+            {"verdict": "pass", "sentence": "s.", "waits_for_canary": True},
+            After("Passed.", aged=True, held_over=True),
+            ("warn", "Was held by a canary", "When it ended: s.", "Passed."),
+        ),
+        (
+            {"verdict": "pass", "sentence": "s.", "waits_for_canary": True},
+            After("Taken.", aged=True, held_over=True, done=True),
+            ("calm", "Was held by a canary", "When it ended: s.", "Taken."),
+        ),
+        (
+            None,
+            After("By now.", aged=True),
+            ("calm", "Ended", "Its report is not there, or you may not read it.", "By now."),
+        ),
+    ],
+    ids=["nothing since", "aged", "held still", "held over", "held and taken", "no report"],
+)
+def test_a_verdict_is_of_then_once_something_became(
+    report: dict[str, Any] | None, after: After, said: tuple[str, str, str, str]
+) -> None:
+    found = headline(facts("success"), None, report, None, Beside(after=after))
+    assert (found.tone, found.word, found.sentence, found.now) == said

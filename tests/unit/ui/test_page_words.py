@@ -23,6 +23,14 @@ from tests.funnels import sound_funnel_of
             "Stop sending (python -m capillary stop), and run python -m capillary ledger check --deep.",
             "Stop sending, and run python -m capillary ledger check --deep.",
         ),
+        (
+            "still open (they stay so (failed_checks of `python -m capillary waiting`)): have",
+            "still open (they stay so): have",
+        ),
+        (
+            "say so (python -m capillary ledger import --not-ours x).",
+            "say so (python -m capillary ledger import --not-ours x).",
+        ),
     ],
 )
 def test_a_page_says_it_without_what_it_has_a_button_for(sentence: str, said: str) -> None:
@@ -36,5 +44,5 @@ def test_every_verdict_about_failures_is_rid_of_its_commands() -> None:
     said = for_a_page(sentence)
     assert "python -m" not in said
     assert "outcome " not in said
-    for words in ("retry the failed and the not accepted", "retry the rejected once", "retry the unconfirmed, which"):
+    for words in ("then retry the failed.", "retry the rejected once", "retry the unconfirmed, which"):
         assert words in said

@@ -53,7 +53,7 @@ def test_what_was_told_is_shown() -> None:
 @pytest.mark.parametrize(
     ("before", "said"),
     [
-        (None, "The campaign has no run before this one."),
+        (None, "No earlier run to compare with: none has come so far as to plan a customer."),
         (replace(BEFORE, customers=1_227), "As many as in the last run, 1,227."),
         (BEFORE, "227 more than the 1,000 of the last run."),
         (replace(BEFORE, customers=2_000), "773 fewer than the 2,000 of the last run."),

@@ -43,7 +43,10 @@ async def test_each_account_has_its_own_funnel_and_failures(airflow: Airflow) ->
         f"Without the badge, by code: {THERE}",
     ]
     assert re.findall(r'aria-label="(\d+) rows of the query', shown) == ["3", "5"]
-    assert re.findall(r'data-name="Customers">(\d+)</td><td data-name="Outcome"', shown) == ["3", "5"]
+    assert re.findall(r'data-name="Customers">(\d+)</td><td class="num" data-name="Left now">\1</td>', shown) == [
+        "3",
+        "5",
+    ]
     assert "8 customers" not in shown
     assert "Done. This is what its task report says of one plan; 2 parts stand under this run's id" in shown
     assert shown.count(f'data-name="Planned for">{HERE}') == 1 + 3, "a request and its customers"

@@ -6,7 +6,7 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.settle import Ending
 from capillary.ledger.since_then import since_then
 from capillary.ledger.status import Outcome
-from capillary.ui.since_words import since_sentence
+from capillary.ui.since_words import since_clauses
 from tests.unit.ledger.orders import plan, requests_of, run
 from tests.unit.ledger.test_attention import end
 from tests.unit.ui.run_pages import TEN, Airflow, ended
@@ -53,8 +53,8 @@ async def test_the_page_of_an_old_run_tells_how_its_retry_ended(ledger: Ledger, 
 
 
 def test_nothing_is_said_where_nobody_was_asked_for_again() -> None:
-    assert since_sentence(7, {}) == ""
-    assert since_sentence(1, {Outcome.ENROLLED: 1}) == "Since then 1 of these 1 got the badge by a later run."
+    assert list(since_clauses(7, {})) == []
+    assert list(since_clauses(1, {Outcome.ENROLLED: 1})) == ["1 of these 1 got the badge by a later run"]
 
 
 async def test_the_words_of_a_failure_are_those_of_its_code_and_of_a_rejection_the_checkers(
