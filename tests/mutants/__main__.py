@@ -61,7 +61,7 @@ PARTS: Final[Mapping[str, Part]] = {
     ),
     "submission": Part(
         ("engine/send", "engine/submit", "engine/doubt"),
-        ("unit/engine/test_send.py", "unit/engine/test_submit.py", "unit/engine/test_doubt.py"),
+        ("unit/engine",),
     ),
 }
 

@@ -132,7 +132,7 @@ def _ago(moment: datetime | None) -> Markup:
     return _when(moment, age=True)
 
 
-def _timed(sentence: str) -> Markup:
+def timed(sentence: str) -> Markup:
     """Return a sentence that was made for this page, its moments as the module shows them: in the user's zone."""
     pieces = _MOMENT.split(sentence)  # text, moment, text, …
     return Markup("").join(_at(each) if nth % 2 else escape(each) for nth, each in enumerate(pieces))
@@ -158,7 +158,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": _number, "when": _when, "ago": _ago, "once_on": _once_on, "timed": _timed}
+    made.filters |= {"number": _number, "when": _when, "ago": _ago, "once_on": _once_on, "timed": timed}
     made.globals |= {"counted": counted}
     for name in made.list_templates():
         made.get_template(name)  # now, and not from the next version's files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.status import Outcome
 from capillary.ledger.stops import Scope, order_stop
 from capillary.plan_preview import PREVIEW
+from capillary.ui import rendering
 from capillary.ui.access import reader
 from capillary.ui.airflow_facts import EXTRACT
 from capillary.ui.since_count import UNKNOWN, mark_of
@@ -25,7 +27,8 @@ NEW: str = 'href="/capillary/confirm/dry-run/spring/first"'
 
 
 async def changed(airflow: Airflow, said: str) -> str:
-    """Return the page of *Carry out*, which is not offered for this reason."""
+    """Return the page of *Carry out*, which is not offered for this reason, its moments shown as every other one."""
+    said = unescape(rendering.timed(said))
     run_page = await airflow.page("runs")
     assert "Carry out…" not in run_page
     assert NEW in run_page

@@ -14,7 +14,7 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.stops import Scope, order_stop
 from capillary.plan_preview import PREVIEW
 from capillary.ui.airflow_facts import EXTRACT, REPORT
-from capillary.ui.rendering import _timed
+from capillary.ui.rendering import timed
 from tests.unit.api.scripted import settings
 from tests.unit.ledger.orders import SPEC, plan, requests_of, run, see, send
 from tests.unit.ui.run_pages import DRY, FACTS, PASSED, TEN, Airflow, asked, ended
@@ -36,7 +36,7 @@ NINE = '<time datetime="2026-11-27T06:49:00.000+00:00">2026-11-27 06:49:00 UTC</
     ids=["nothing", "escaped", "one", "two", "no such day", "no moment"],
 )
 def test_a_moment_in_a_sentence_becomes_one_of_the_page(sentence: str, shown: str) -> None:
-    assert str(_timed(sentence)) == shown
+    assert str(timed(sentence)) == shown
 
 
 async def test_sentences_of_this_moment_are_timed_and_kept_ones_say_utc(ledger: Ledger, airflow: Airflow) -> None:
