@@ -66,7 +66,7 @@ async def test_a_dry_run_is_not_carried_out_once_somebody_was_planned(ledger: Le
     send(ledger, canary.id)
     page = await changed(airflow, "The canary of spring, run canary, sent ")
     assert "10 customers were planned on its occasion since, by run canary of spring." in page
-    assert " UTC, is not decided yet: a run now plans nobody." in page
+    assert " UTC</time>, is not decided yet: a run now plans nobody." in page
     (second,) = requests_of(ledger, plan(ledger, range(40, 42), run("second", canary=False, **TEN)))
     settle_as(ledger, second.id, Outcome.ENROLLED)
     page = await changed(airflow, ": a run now is not a canary, and does not stop at 10 of 30 customers.")
