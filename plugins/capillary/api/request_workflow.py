@@ -458,15 +458,15 @@ def _row_id(row: object) -> str | None:
 
 
 def _is_foreign(request: dict[str, object]) -> bool:
-    """Whether a row without an id is none of ours all the same: by its key, its wrapped call, or its type.
+    """Whether a row without an id is none of ours all the same: by its key, or by its type where it shows no key.
 
-    The type counts only where the wrapped call is not shown: the public pages show another one on our requests.
+    The type says nothing beside our wrapped call: the public pages show another type on our requests.
     """
     key = text(_body(request).get("requestId"))
-    if key is not None and not key.startswith(OUR_KEYS):
-        return True
+    if key is not None:
+        return not key.startswith(OUR_KEYS)
     wraps = _wraps_issue_bulk(fields(fields(request.get("details")).get(_PAYLOAD)).get("path"))
-    return not wraps if wraps is not None else _request_type(request) not in ("", REQUEST_TYPE)
+    return not wraps and _request_type(request) not in ("", REQUEST_TYPE)
 
 
 #: Values that are left out of an unreadable row's name: what the echo holds in clear.

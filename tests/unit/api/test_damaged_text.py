@@ -182,16 +182,29 @@ def test_a_row_without_an_id_is_somebody_elses_where_it_says_so() -> None:
     """One row of a stranger must not keep an account from sending forever."""
     nobody = {"requestId": None}
     of_another_type = row() | nobody | {"requestType": "goodwill-points", "details": {}}
-    of_another_call = row() | nobody | {"details": {"IntouchAPITask-Payload": {"path": "/v2/points/goodwill"}}}
+    of_another_call = of_another_type | {"details": {"IntouchAPITask-Payload": {"path": "/v2/points/goodwill"}}}
     with_another_key = row() | nobody | {"details": {"IntouchAPITask-Payload": inner(key="ERP-7")}}
     read = parse_page(page(GOOD, of_another_type, of_another_call, with_another_key))
     assert (len(read.rows), read.foreign_rows, read.unreadable_rows) == (1, 3, 0)
 
 
-def test_the_type_of_a_row_without_an_id_says_nothing_against_its_wrapped_call() -> None:
-    """The public pages show `customer-status-change` on every request, ours among them."""
-    ours = row() | {"requestId": None, "requestType": "customer-status-change"}
-    read = parse_page(page(GOOD, ours))
+ANOTHER_CALL = {"IntouchAPITask-Payload": inner() | {"path": "/v2/points/goodwill"}}
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        # The public pages show this type on every request, ours among them.
+        {"requestType": "customer-status-change"},
+        {"requestType": "customer-status-change", "details": {"IntouchAPITask-Payload": inner() | {"body": {}}}},
+        {"details": ANOTHER_CALL},
+        {"requestType": "customer-status-change", "details": ANOTHER_CALL},
+        {"details": {"IntouchAPITask-Payload": {"path": "/v2/points/goodwill"}}},
+    ],
+    ids=["our key and call", "our call", "our key and type", "our key", "our type"],
+)
+def test_a_row_without_an_id_that_may_be_ours_is_nobody_elses(shown: dict[str, Any]) -> None:
+    read = parse_page(page(GOOD, row() | {"requestId": None} | shown))
     assert (len(read.rows), read.foreign_rows, read.unreadable_rows) == (1, 0, 1)
 
 
