@@ -259,7 +259,7 @@ def shown_run(
     run_of = (dag_id, run_id)
     report_told = _mapping(returned([run_of], REPORT).get(run_of)) if may_read else None
     output = _mapping(returned([run_of], EXTRACT).get(run_of)) if may_read else None
-    mark = mark_of(output)
+    mark = mark_of(output) if report_told and report_told.get("dry_run") is True else None
     known = ledger.look(
         partial(
             _of_ledger,

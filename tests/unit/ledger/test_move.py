@@ -252,6 +252,7 @@ def test_a_request_that_was_found_in_the_meantime_holds_nothing_up(
     send(source, new.id)
     see(source, new.id, "p-new", decided=False)
     copied(source.url, target_url, clock)
+    assert rows_in(target_url) == rows_in(source.url)
 
 
 _ONE_ROW: Final[dict[Table, dict[str, object]]] = {
@@ -486,7 +487,9 @@ def test_the_way_back_is_to_take_the_mark_off(old_url: URL, empty_database: Empt
     with Ledger(old_url, though_moved=True) as ledger, ledger.write() as tx:
         tx.conn.execute(text("DROP TABLE badge_moved"))
     Ledger(old_url).close()
-    copied(old_url, empty_database("postgresql"))
+    again = empty_database("postgresql")
+    copied(old_url, again)
+    assert rows_in(again) == rows_in(old_url)
 
 
 # Cut off ------------------------------------------------------------------------------------------------------

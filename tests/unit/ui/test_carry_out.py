@@ -100,9 +100,11 @@ async def test_who_was_given_back_or_ended_since_is_a_change(ledger: Ledger, air
     airflow.told = dry_run(ledger, range(1, 31), run("first", retry=frozenset({Outcome.FAILED}), **TEN))
     with ledger.write() as tx:
         discard_unsent(tx, badge_run_ids=[before.badge_run_id or 0])  # type: ignore[list-item]
-    await changed(airflow, "3 customers were given back unsent since, and may be planned again.")
+    page = await changed(airflow, "3 customers were given back unsent since, and may be planned again.")
+    assert "ended without the badge since" not in page
     settle_as(ledger, other.id, Outcome.FAILED)
-    await changed(airflow, "2 customers ended without the badge since, and may be planned again.")
+    page = await changed(airflow, "2 customers ended without the badge since, and may be planned again.")
+    assert "3 customers were given back unsent since" in page
 
 
 async def test_what_another_dag_has_planned_is_counted_and_not_named(ledger: Ledger, airflow: Airflow) -> None:
@@ -127,7 +129,8 @@ async def test_a_dry_run_that_does_not_tell_how_things_stood_is_not_carried_out(
 ) -> None:
     airflow.told = dry_run(ledger, range(1, 31), run("first", **TEN))
     del airflow.told[EXTRACT][PREVIEW]["preview"]["mark"]
-    await changed(airflow, UNKNOWN)
+    page = await changed(airflow, UNKNOWN)
+    assert "The dry run counted" not in page, "nobody knows when"
 
 
 @pytest.mark.parametrize(
