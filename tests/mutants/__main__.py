@@ -61,7 +61,13 @@ PARTS: Final[Mapping[str, Part]] = {
     ),
     "submission": Part(
         ("engine/send", "engine/submit", "engine/doubt"),
-        ("unit/engine",),
+        (
+            "unit/engine",
+            # Where the ledger's server or its clock changes under a sender, and where a sender waits.
+            *(f"unit/ledger/test_{name}.py" for name in ("server", "restored", "clocks")),
+            *(f"glue/test_{name}.py" for name in ("submit_waits", "stop")),
+        ),
+        chosen="not postgresql",
     ),
 }
 

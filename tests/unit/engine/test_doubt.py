@@ -559,6 +559,19 @@ async def test_what_was_sent_three_times_is_given_up_under_a_stop_too(scripted: 
     assert scripted.outcomes() == {"unconfirmed": 1}
 
 
+async def test_what_is_known_to_be_another_ones_keeps_no_later_one_from_being_read(scripted: ScriptedClient) -> None:
+    await leave_in_doubt(scripted, 2)
+    for request_id in (1, 2):
+        named = update(badge_request).where(badge_request.c.id == request_id).values(answered_id=f"p-{request_id}")
+        scripted.write(named)
+    with scripted.ledger.write() as tx:
+        scans.note_not_ours(tx, SETTINGS.account, "p-1", by="ann")
+    scripted.unlisted = [row("p-2", key(scripted, 2))]
+    assert await resolve(scripted, after=DOUBT + JUST) == Resolved(found=1, still_in_doubt=1)
+    assert scripted.statuses() == ["sending", "waiting"]
+    assert "read p-1" not in scripted.events
+
+
 # Days that the platform refuses to list ----------------------------------------------------------------------
 
 

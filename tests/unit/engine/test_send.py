@@ -243,6 +243,19 @@ async def test_an_answer_that_is_decided_already_was_decided_by_nobody(
     assert (seen.platform_request_id, seen.state, seen.auto_approved) == ("p-9", state, told)
 
 
+@pytest.mark.parametrize(("state", "told"), [("approved", True), ("AdminTask", False)])
+async def test_what_an_unclear_answer_names_is_read_once_and_an_automatic_approval_shows_there(
+    scripted: ScriptedClient, state: str, told: bool
+) -> None:
+    scripted.plan([1])
+    scripted.unlisted = [row("p-named", scripted.requests()[0].request_key, state)]
+    scripted.answers = [InDoubt(reason="its body was cut off", platform_request_id="p-named")]
+    sending = await send(scripted)
+    assert sending == Sending(Sent.ACCEPTED, auto_approved=told)
+    assert sending.platform_request_id == "p-named", "the second look at it needs this"
+    assert scripted.statuses() == ["waiting"]
+
+
 async def test_rows_that_were_tampered_with_are_not_sent(scripted: ScriptedClient) -> None:
     scripted.plan([1, 2])
     scripted.write(delete(badge_enrolment).where(badge_enrolment.c.customer_id == 2))

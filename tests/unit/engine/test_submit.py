@@ -191,7 +191,20 @@ async def test_other_ends_do_not_stop_the_run(scripted: ScriptedClient) -> None:
     scripted.plan(range(1, 10))
     scripted.answers = [RequestRefused(http_status=400, code=2008, reason="bad"), InDoubt(reason="no answer")]
     assert await submit(scripted) == Submitted({Sent.REFUSED: 1, Sent.IN_DOUBT: 1, Sent.ACCEPTED: 1}, 0)
-    assert scripted.most_at_once == 1, "only what was accepted opens the way"
+    assert scripted.most_at_once == 1, "the last one of a run that has doubts is its control, and goes alone"
+
+
+async def test_requests_go_alone_until_one_is_accepted(scripted: ScriptedClient) -> None:
+    scripted.plan(range(1, 31))
+    at_first = list[int]()
+
+    async def accept(request: IssueBadgeRequest) -> WorkflowRequest:
+        at_first.append(scripted.most_at_once)
+        return row("p-first", request.key)
+
+    scripted.answers = [*[RequestRefused(http_status=400, code=2008, reason="bad")] * 3, accept]
+    assert (await submit(scripted)).counts == {Sent.REFUSED: 3, Sent.ACCEPTED: 7}
+    assert (at_first, scripted.most_at_once) == ([1], 5), "of the last six one is kept back as a control"
 
 
 async def test_an_error_in_one_of_a_batch_cuts_none_of_the_others_off(scripted: ScriptedClient) -> None:
@@ -656,6 +669,30 @@ async def test_what_an_earlier_try_left_in_doubt_is_found_first(scripted: Script
     await submit(scripted, 2)
     assert scripted.statuses() == ["waiting", "waiting", "waiting"]
     assert "p-late" in {each.platform_request_id for each in scripted.sightings()}
+
+
+@pytest.mark.parametrize("progress", ["none", "sent again", "given up"])
+async def test_a_doubt_that_was_resolved_is_a_step_forward_and_what_passes_then_is_waited_for(
+    scripted: ScriptedClient, progress: str
+) -> None:
+    scripted.plan([1])
+    scripted.answers = [InDoubt(reason="no answer")]
+    await submit(scripted)
+    if progress == "given up":
+        scripted.write(update(badge_request).values(resends=2, tries=3))
+    if progress != "none":
+        scripted.now[0] += timedelta(hours=2)
+    later = scripted.plan([2], "later")
+    scripted.answers = [row("p-again", None)] if progress == "sent again" else []
+    scripted.answers += refused_times(NOT_TAKEN_IN_A_ROW)
+    if progress == "none":
+        with pytest.raises(NotTaken):
+            await submit(scripted, later.badge_run_id)
+        return
+    waits = (await submit(scripted, later.badge_run_id)).waits
+    assert waits is not None
+    assert waits.until is None
+    assert "no room 5" in waits.why
 
 
 # Too much doubt ---------------------------------------------------------------------------------------------
