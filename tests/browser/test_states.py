@@ -25,7 +25,7 @@ from sqlalchemy import update
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import create
 from capillary.ledger.schema import badge_run
-from capillary.ui import badges_view, failed_runs, import_errors, matters_view, run_view
+from capillary.ui import badges_view, failed_runs, import_errors, matters_view, run_known, run_view
 from capillary.ui.access import NothingToSee, reader
 from capillary.ui.airflow_facts import REPORT
 from capillary.ui.app import pages
@@ -114,7 +114,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) 
         patch.setattr(run_view, "why_not_started", lambda *_: airflow.queued)
         patch.setattr(run_view, "task_state", lambda *_: airflow.waits)
         patch.setattr(run_view, "platform_of", lambda _conn: None)
-        patch.setattr(run_view, "REQUESTS_SHOWN", 5)
+        patch.setattr(run_known, "REQUESTS_SHOWN", 5)
         patch.setattr(badges_view, "last_runs", lambda _ids: {"spring": FACTS})
         patch.setattr(badges_view, "states_of", lambda runs: dict.fromkeys(runs, "success"))
         patch.setattr(failed_runs, "recent_runs", lambda _ids: {"spring": [FACTS]})

@@ -15,6 +15,8 @@ that gathers, and a template that shows.
 - ``run_routes``: one run, its failed customers as CSV, and what may be ordered about it
 - ``failed_csv``: the rows of that file, in which no cell becomes a formula
 - ``run_view``: what the page of a run shows
+- ``run_known``: what the ledger knows of it
+- ``run_orders``: what may be ordered about it
 - ``run_parts``: a run of several accounts or occasions, part by part
 - ``plan_view``: what a dry run shows
 - ``stop_routes``: *Stop sending* and *Resume*

@@ -39,7 +39,9 @@ from capillary.ui.orders import (
 )
 from capillary.ui.reading import LedgerReader
 from capillary.ui.rendering import Addresses, PlaceDep, page, protect
-from capillary.ui.run_view import AT_BEGIN, FOR_ONE_OCCASION, Places, RunShown, is_held_back, shown_run
+from capillary.ui.run_known import AT_BEGIN, Places
+from capillary.ui.run_orders import FOR_ONE_OCCASION, is_held_back
+from capillary.ui.run_view import RunShown, shown_run
 from capillary.ui.since_words import since_of
 from capillary.ui.state_words import of_request
 

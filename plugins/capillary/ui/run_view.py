@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from airflow.utils.state import DagRunState, TaskInstanceState
+from airflow.utils.state import DagRunState
 
 from capillary.api.request_workflow import RequestState
-from capillary.api.settings import PlatformSettings
 from capillary.counted import counted
 from capillary.engine.remedies import retry_of
 from capillary.errors import CapillaryError
 from capillary.hooks import CapillaryHook
-from capillary.ledger.database import Transaction
-from capillary.ledger.left_over import LeftNow, left_now
-from capillary.ledger.occasion_mark import Mark, SinceMark, since_mark
-from capillary.ledger.outstanding import outstanding
-from capillary.ledger.overview import campaigns_of
+from capillary.ledger.left_over import LeftNow
+from capillary.ledger.occasion_mark import SinceMark
 from capillary.ledger.reports import FailureCount
-from capillary.ledger.retryable import Retryable, retryable
+from capillary.ledger.retryable import Retryable
 from capillary.ledger.run_page import (
-    CUSTOMERS_SHOWN,
-    REQUESTS_SHOWN,
     FailedCustomer,
     Place,
     RunView,
-    failed_customers_of,
-    failed_customers_up_to,
-    run,
 )
-from capillary.ledger.since_then import since_then
 from capillary.ui.access import Reader
-from capillary.ui.active_runs import NO_RUNS, ActiveRuns, active_runs
+from capillary.ui.active_runs import ActiveRuns
 from capillary.ui.airflow_facts import (
     EXTRACT,
     REPORT,
@@ -56,35 +46,19 @@ from capillary.ui.failed_runs import made_good
 from capillary.ui.failed_tasks import FailedTask, failed_tasks
 from capillary.ui.funnel_picture import FunnelPicture, picture
 from capillary.ui.headline import Headline, headline
-from capillary.ui.hindrances import NONE, Hindrances, hindrances, platform_of
-from capillary.ui.order_day import OrderImpossible
-from capillary.ui.orders import Action, assert_live, choices, only_occasion, retry
+from capillary.ui.hindrances import Hindrances, platform_of
+from capillary.ui.orders import Action
 from capillary.ui.other_dags import for_reader, told_to
 from capillary.ui.plan_view import PlanShown, occasion_of, shown_plan
 from capillary.ui.queued_run import why_not_started
 from capillary.ui.reading import LedgerReader
 from capillary.ui.report_view import ReportShown, shown_report
-from capillary.ui.run_now import RunNow, beside_of, run_now
+from capillary.ui.run_known import AT_BEGIN, Known, Places, known_of
+from capillary.ui.run_now import beside_of
+from capillary.ui.run_orders import FOR_ONE_OCCASION, actions_on, is_held_back, orders_say
 from capillary.ui.run_parts import PartShown, is_of_deleted, parts_of
 from capillary.ui.since_count import UNKNOWN, changed_since, mark_of
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """Where the pages of a run's lists begin.
-
-    Attributes:
-        customers: after which customer; None: at the first one.
-        requests: after which request; 0: at the first one.
-    """
-
-    customers: Place | None = None
-    requests: int = 0
-
-
-AT_BEGIN: Final = Places()
-#: Of so many customers without the badge a page also counts what became since: it reads a row for each.
-_SINCE_AT_MOST: Final = 50_000
 #: Most different messages of checkers that a retry's page repeats.
 _WORDS_SHOWN: Final = 5
 
@@ -262,7 +236,7 @@ def shown_run(
     mark = mark_of(output) if report_told and report_told.get("dry_run") is True else None
     known = ledger.look(
         partial(
-            _of_ledger,
+            known_of,
             dag_id=dag_id,
             run_id=run_id,
             at=at,
@@ -286,7 +260,7 @@ def shown_run(
     beside = beside_of(facts, dag, view, parts, wait=wait, queued=queued, is_of_dry=dry)
     occasions = _occasions(view) if view and not dry else (occasion,) if occasion else ()
     changed = tuple(_changed(report, known.since_mark, reader)) if dry else ()
-    wanted = _actions(reader, dag, facts, report, known, dry=dry, changed=bool(changed), wait=wait)
+    wanted = actions_on(reader, dag, facts, report, known, dry=dry, changed=bool(changed), wait=wait)
     actions = tuple(each for each in wanted if not (known.hindrances.refuses and is_held_back(each, dag)))
     held_back = () if actions == wanted else known.hindrances.refuses
     counts = report.funnel if report and (view is None or dry) else {}
@@ -316,7 +290,7 @@ def shown_run(
         actions=tuple(each for each in actions if each not in FOR_ONE_OCCASION or len(occasions) < 2),
         orders_say=(
             *held_back,
-            *_orders_say(reader, dag, facts, actions, occasions, known),
+            *orders_say(reader, dag, facts, actions, occasions, known),
             *(changed if Action.DRY_RUN in actions else ()),
         ),
         deadline=until,
@@ -335,69 +309,7 @@ def checker_url(conn_id: str) -> str:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What the ledger knows of a run, and which campaigns its reader may see."""
-
-    view: RunView | None
-    left: tuple[FailureCount, ...] = ()
-    on_occasion: tuple[Retryable, ...] = ()
-    left_now: LeftNow | None = None
-    since_mark: SinceMark | None = None
-    active: ActiveRuns = NO_RUNS
-    failed: tuple[FailedCustomer, ...] = ()
-    failed_before: int = 0
-    more: Place | None = None
-    hindrances: Hindrances = NONE
-    campaigns: frozenset[str] = frozenset()
-    now: RunNow = field(default_factory=RunNow)
-
-
-def _of_ledger(
-    tx: Transaction,
-    *,
-    dag_id: str,
-    run_id: str,
-    at: Places,
-    dag_ids: frozenset[str],
-    dag: CampaignDag | None,
-    platform: PlatformSettings | None,
-    mark: Mark | None,
-    not_over: tuple[tuple[RunFacts, ...], RunFacts | None] | None,
-) -> _Known:
-    view = run(tx, dag_id, run_id, after=at.requests, requests=REQUESTS_SHOWN)
-    accounts = frozenset(plan.planned.account for plan in view.plans) if view else frozenset[str]()
-    accounts |= {mark.account} if mark else frozenset()
-    known = _Known(
-        view,
-        hindrances=NONE if dag is None else hindrances(tx, dag, platform, accounts),
-        campaigns=campaigns_of(tx, dag_ids),
-        since_mark=None if mark is None else since_mark(tx, mark),
-        active=NO_RUNS if dag is None or not_over is None else active_runs(tx, dag, *not_over),
-        now=run_now(tx, view, platform),
-    )
-    if view is None:
-        return known
-    plans = {plan.badge_run_id for plan in view.plans}
-    known = replace(known, left_now=left_now(tx, plans))
-    if not view.failures:
-        return known
-    by_plan = {each.badge_run_id: each.failures for each in outstanding(tx, of=plans)}
-    left = tuple(failure for failures in by_plan.values() for failure in failures)
-    failed = failed_customers_of(tx, dag_id, run_id, after=at.customers, limit=CUSTOMERS_SHOWN + 1)
-    few = sum(each.customers for each in view.failures) <= _SINCE_AT_MOST
-    return replace(
-        known,
-        left=left,
-        failed_before=failed_customers_up_to(tx, dag_id, run_id, at.customers) if at.customers else 0,
-        now=known.now.with_failures(by_plan, since_then(tx, plans) if few else None),
-        on_occasion=retryable(tx, plans) if left else (),
-        failed=failed[:CUSTOMERS_SHOWN],
-        more=failed[CUSTOMERS_SHOWN - 1].place if len(failed) > CUSTOMERS_SHOWN else None,
-    )
-
-
-def _failed_task(reader: Reader, facts: RunFacts | None, dag: CampaignDag | None, known: _Known) -> FailedTask | None:
+def _failed_task(reader: Reader, facts: RunFacts | None, dag: CampaignDag | None, known: Known) -> FailedTask | None:
     if facts is None or facts.state != "failed":
         return None
     run_of = (facts.dag_id, facts.run_id)
@@ -424,33 +336,6 @@ def _is_dry(view: RunView | None, facts: RunFacts | None, report: ReportShown | 
     return not own and report is not None and report.dry_run
 
 
-def _actions(
-    reader: Reader,
-    dag: CampaignDag | None,
-    facts: RunFacts | None,
-    report: ReportShown | None,
-    known: _Known,
-    *,
-    dry: bool,
-    changed: bool,
-    wait: str | None,
-) -> tuple[Action, ...]:
-    if dag is None or facts is None:
-        return ()
-    found = []
-    if dry:  # what the ledger knows is of a deleted run with the same id
-        known = replace(known, view=None, left=(), left_now=None)
-    if _may_look(facts, known.view, wait) and reader.may_clear(dag.dag_id):
-        found.append(Action.LOOK_NOW)
-    if dag.live and reader.may_trigger(dag.dag_id):
-        found += [Action.RETRY] if known.left and not (known.left_now and known.left_now.waits_for) else []
-        passed = facts.is_over and report is not None and report.passed
-        found += [Action.REST] if facts.is_over and _may_take_rest(known.left_now, passed=passed) else []
-        if passed and report and report.dry_run and report.planned:
-            found.append(Action.DRY_RUN if changed else Action.CARRY_OUT)
-    return tuple(found)
-
-
 def _changed(report: ReportShown | None, since: SinceMark | None, reader: Reader) -> Iterator[str]:
     """Yield why what a dry run has counted does not hold any more."""
     if report is None or not report.planned:
@@ -459,64 +344,6 @@ def _changed(report: ReportShown | None, since: SinceMark | None, reader: Reader
         yield UNKNOWN
         return
     yield from changed_since(since, planned=report.planned, left=report.left_over or 0, dag_ids=reader.dag_ids)
-
-
-def _may_take_rest(left: LeftNow | None, *, passed: bool) -> bool:
-    """Return whether a run now would take what this one left: also behind a canary that has passed since."""
-    return left is not None and left.by_run > 0 and left.may_be_taken and (passed or left.canary_passed)
-
-
-def _orders_say(
-    reader: Reader,
-    dag: CampaignDag | None,
-    facts: RunFacts | None,
-    actions: tuple[Action, ...],
-    occasions: tuple[str, ...],
-    known: _Known,
-) -> Iterator[str]:
-    if dag is None or facts is None or not reader.may_trigger(dag.dag_id):
-        return
-    try:
-        if known.left or (known.left_now and known.left_now.by_run):
-            assert_live(dag)
-        if Action.RETRY in actions:
-            kinds = choices(known.left, None)
-            if any(each.chosen for each in kinds):
-                said = retry(dag, facts, only_occasion(occasions), kinds, known.on_occasion).says[0]
-                yield f"Retry the failed: {said[0].lower()}{said[1:]}"
-            else:
-                yield _CHOOSE
-        elif Action.REST in actions:
-            only_occasion(occasions)
-    except OrderImpossible as error:
-        yield str(error)
-
-
-#: Orders that make a run for the occasion of this one.
-FOR_ONE_OCCASION: Final = frozenset({Action.RETRY, Action.REST})
-
-
-def is_held_back(action: Action, dag: CampaignDag | None) -> bool:
-    """Return whether what stands in the way of a run that submits stands in the way of this, too."""
-    if action is Action.DRY_RUN:  # it goes on under a stop
-        return dag is not None and dag.broken
-    return action is not Action.LOOK_NOW
-
-
-#: Said of a retry that would take nobody as things are.
-_CHOOSE: Final = "Retry the failed: takes none of them by itself; choose the kinds on its page."
-
-
-#: `wait` sleeps in these states; in any other one it looks already, and a clear would break that off.
-_SLEEPS: Final = frozenset({TaskInstanceState.DEFERRED, TaskInstanceState.UP_FOR_RESCHEDULE})
-
-
-def _may_look(facts: RunFacts, view: RunView | None, wait: str | None) -> bool:
-    """Return whether a look at once would tell more: a human has yet to decide, or the try of `wait` was cut short."""
-    if facts.is_over or view is None:
-        return False
-    undecided = any(plan.wait.undecided for plan in view.plans)
-    return (undecided and wait in _SLEEPS) or wait == TaskInstanceState.UP_FOR_RETRY
 
 
 def _waits(facts: RunFacts | None, view: RunView | None) -> bool:

@@ -14,7 +14,7 @@ from capillary.ledger.database import Ledger
 from capillary.ledger.schema import badge_spec
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.status import Outcome
-from capillary.ui import run_view
+from capillary.ui import run_known, run_view
 from capillary.ui.airflow_facts import REPORT
 from tests.unit.ledger.orders import customers_of, plan, requests_of, run, see, send
 from tests.unit.ledger.test_attention import end
@@ -89,7 +89,7 @@ async def test_where_nothing_is_left_that_is_said_and_no_remedy(ledger: Ledger, 
 async def test_of_too_many_to_look_at_the_kept_counts_are_told(
     ledger: Ledger, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_view, "_SINCE_AT_MOST", 6)
+    monkeypatch.setattr(run_known, "_SINCE_AT_MOST", 6)
     ended(ledger, run("first", **TEN), range(1, 8))
     airflow.told = {REPORT: failed_with("7 of 7 customers failed.", failed=7)}
     retried(ledger, "second", range(1, 6), dict.fromkeys(range(1, 6), ENROLLED))

@@ -9,7 +9,7 @@ import pytest
 
 from capillary.ledger.database import Ledger
 from capillary.ledger.status import Outcome
-from capillary.ui import run_routes, run_view
+from capillary.ui import run_known, run_routes
 from tests.unit.ledger.orders import plan, requests_of, run, settle_as
 from tests.unit.ui.run_pages import Airflow
 
@@ -20,7 +20,7 @@ CUSTOMERS: Final = range(1, 31)
 @pytest.fixture
 def ten_requests(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Plan ten requests, of which a page shows four; return their keys."""
-    monkeypatch.setattr(run_view, "REQUESTS_SHOWN", 4)
+    monkeypatch.setattr(run_known, "REQUESTS_SHOWN", 4)
     planned = plan(ledger, CUSTOMERS, run("first"))
     return [str(each.request_key) for each in requests_of(ledger, planned)]
 
@@ -67,7 +67,7 @@ async def test_the_file_of_customers_is_whole_whatever_fits_into_a_part(
 async def test_the_list_of_customers_says_how_many_there_are(
     ledger: Ledger, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_view, "CUSTOMERS_SHOWN", 9)
+    monkeypatch.setattr(run_known, "CUSTOMERS_SHOWN", 9)
     requests = requests_of(ledger, plan(ledger, CUSTOMERS, run("first")))
     for request in requests[:-1]:
         settle_as(ledger, request.id, Outcome.FAILED)
