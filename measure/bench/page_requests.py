@@ -20,10 +20,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from capillary.ledger.database import Ledger
+from capillary.ledger.occasion_mark import mark
+from capillary.ledger.preview import Preview, last_run
+from capillary.ledger.status import Outcome
+from capillary.plan_preview import PREVIEW, PlanPreview
 from local_airflow.environment import build_environment
 from local_airflow.home import Home
 from measure.bench.measured import answer
-from measure.bench.page_rows import BETWEEN_RUNS, CAMPAIGNS, FIRST_CUSTOMER
+from measure.bench.page_rows import ACCOUNTS, BETWEEN_RUNS, CAMPAIGNS, FIRST_CUSTOMER, OCCASIONS
 from measure.bench.surroundings import Database
 
 if TYPE_CHECKING:
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
 
 REPEATS: Final = 40
 USER: Final = "ada"
+#: Its run_id.
+DRY_RUN: Final = "dry"
 #: As the pages' module sends what stands behind the # of an address.
 _PLACE: Final = "X-Badge-Place"
 _CAMPAIGN: Final = """
@@ -79,7 +86,11 @@ def _campaigns() -> list[str]:
 def _ask(order: dict[str, Any]) -> Mapping[str, object]:
     for command in (("db", "migrate"), ("dags", "reserialize")):
         subprocess.run([sys.executable, "-m", "airflow", *command], check=True)  # noqa: S603 - our own interpreter
+    url = order.pop("url")
     _add_runs(order["runs"])
+    _add_dry_run(
+        url, order["runs"], order["requests_per_run"], order["requests_per_run"] * order["customers_per_request"]
+    )
     from airflow.api_fastapi.app import create_app  # noqa: PLC0415 - it reads the database that was made just now
 
     return asyncio.run(_pages(create_app(), **order))
@@ -110,10 +121,76 @@ def _add_runs(runs: int) -> None:
             )
 
 
+def _add_dry_run(url: str, runs: int, requests: int, customers: int) -> None:
+    """Write what Airflow would know of a dry run that counted for the occasion of the newest run, just now."""
+    from airflow.models import DagRun, TaskInstance  # noqa: PLC0415 - as above
+    from airflow.models.dag_version import DagVersion  # noqa: PLC0415 - as above
+    from airflow.models.serialized_dag import SerializedDagModel  # noqa: PLC0415 - as above
+    from airflow.models.xcom import XComModel  # noqa: PLC0415 - as above
+    from airflow.utils.session import create_session  # noqa: PLC0415 - as above
+    from airflow.utils.state import DagRunState, TaskInstanceState  # noqa: PLC0415 - as above
+    from airflow.utils.types import DagRunType  # noqa: PLC0415 - as above
+
+    dag_id, now = f"campaign_{runs % CAMPAIGNS}", datetime.now(UTC)
+    with create_session() as session:
+        session.add(
+            DagRun(
+                dag_id=dag_id,
+                run_id=DRY_RUN,
+                run_type=DagRunType.MANUAL,
+                run_after=now,
+                logical_date=None,
+                start_date=now,
+                conf={"dry_run": True},
+                state=DagRunState.SUCCESS,
+            )
+        )
+        session.flush()
+        dag, version = SerializedDagModel.get_dag(dag_id), DagVersion.get_latest_version(dag_id)
+        assert dag is not None  # noqa: S101 - for the type
+        assert version is not None  # noqa: S101 - the same
+        for task_id, told in _told_by_a_dry_run(url, runs, requests, customers).items():
+            session.add(
+                TaskInstance(
+                    dag.get_task(task_id),
+                    run_id=DRY_RUN,
+                    dag_version_id=version.id,
+                    state=TaskInstanceState.SUCCESS,
+                )
+            )
+            session.flush()
+            XComModel.set("return_value", told, dag_id=dag_id, task_id=task_id, run_id=DRY_RUN, session=session)
+
+
+def _told_by_a_dry_run(url: str, runs: int, requests: int, customers: int) -> Mapping[str, object]:
+    """Return what the tasks of a dry run have returned, by task, as the ledger stands."""
+    from capillary.ui.airflow_facts import EXTRACT, REPORT  # noqa: PLC0415 - it imports Airflow's models
+
+    place = {"account": ACCOUNTS[runs % 2], "campaign": f"campaign_{runs % CAMPAIGNS}"}
+    with Ledger(url) as ledger, ledger.read() as tx:
+        before = last_run(tx, **place)
+        # The ledger's spec is of a canary here: what a dry run of a canary asks for is the most.
+        stands = mark(tx, 1 + (runs - 1) % OCCASIONS, spec="bench", canary=True, retry=[Outcome.FAILED])
+    preview = PlanPreview(
+        **place,
+        occasion=stands.occasion,
+        customers=customers,
+        requests=requests,
+        calls=requests + 2,
+        minutes=4,
+        calls_per_minute=60,
+        preview=Preview(customers=customers, guards=(), last_run=before, sample=(), mark=stands),
+    )
+    funnel = {"eligible": customers, "known_before": 0, "over_cap": 0, "planned": customers}
+    report = {"verdict": "pass", "sentence": "Done.", "dry_run": True, "requests": requests, "left_over": 0}
+    return {EXTRACT: {PREVIEW: json.loads(json.dumps(preview.to_xcom()))}, REPORT: report | {"funnel": funnel}}
+
+
 async def _pages(app: FastAPI, *, runs: int, requests_per_run: int, customers_per_request: int) -> Mapping[str, object]:
     middle, customers = runs // 2, runs * requests_per_run * customers_per_request
     ended = f"campaign_{middle % CAMPAIGNS}/run_{middle}"
     waiting = f"campaign_{runs % CAMPAIGNS}/run_{runs}"
+    dry = f"campaign_{runs % CAMPAIGNS}/{DRY_RUN}"
     customer = str(FIRST_CUSTOMER + customers // 2)
     # name → address, what stands behind its #, and what the page holds where it is the right one
     asked = {
@@ -121,6 +198,8 @@ async def _pages(app: FastAPI, *, runs: int, requests_per_run: int, customers_pe
         "run": (f"runs/{ended}", "", 'id="part-1-h"'),
         "run_waiting": (f"runs/{waiting}", "", 'class="funnel"'),
         "customer": ("customer", customer, "<time datetime"),
+        "dry_run": (f"runs/{dry}", "", "Different customers in the query"),
+        "carry_out": (f"confirm/carry-out/{dry}", "", "data-body="),
         "retry": (f"confirm/retry/{ended}", "", 'name="take"'),
     }
     transport = httpx.ASGITransport(app)

@@ -64,6 +64,8 @@ INSERT INTO badge_result (request_id, outcome, error_code, customers)
 SELECT request_id, outcome, error_code, COUNT(*) FROM badge_enrolment WHERE outcome IS NOT NULL
 GROUP BY request_id, outcome, error_code
 """
+#: The rows above bring their numbers along: the ledger is refused until the next one's is ahead of them.
+_NUMBERED: Final = "SELECT setval(pg_get_serial_sequence('{name}', 'id'), (SELECT MAX(id) FROM {name}))"
 
 
 def fill(ledger: Ledger, *, runs: int, requests_per_run: int, customers_per_request: int) -> None:
@@ -94,6 +96,9 @@ def fill(ledger: Ledger, *, runs: int, requests_per_run: int, customers_per_requ
         tx.conn.execute(text(_RETRY), of_request)
         tx.conn.execute(text(_RETRIED), {"requests": requests, "of_run": runs - 1})
         tx.conn.execute(text(_RESULTS))
+        if not tx.is_sqlite:
+            for name in ("badge_occasion", "badge_request", "badge_run", "badge_spec"):
+                tx.conn.execute(text(_NUMBERED.format(name=name)))
     with ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         if conn.dialect.name == "postgresql":
             conn.exec_driver_sql("VACUUM ANALYZE")  # autovacuum does it within the hour

@@ -45,7 +45,7 @@ def measure(database: Database, folder: Path, *, say: Say) -> Part:
     say("start Airflow's API application and ask it for whole pages")
     whole = run(
         "measure.bench.page_requests",
-        size,
+        {"url": database.url.render_as_string(hide_password=False), **size},
         environment=airflow_environment(folder, database),
         folder=folder,
         name="requests",
@@ -81,6 +81,8 @@ def _whole_pages(said: Mapping[str, float], bound: int | None) -> list[Figure]:
             ("run", "Run, ended"),
             ("run_waiting", "Run, waiting"),
             ("customer", "Customer"),
+            ("dry_run", "Run, dry"),
+            ("carry_out", "Carry out"),
             ("retry", "Retry the failed"),
         )
     ]

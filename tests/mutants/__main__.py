@@ -52,6 +52,7 @@ class Part:
 
 _LEDGER: Final = ("ledger/request_rows", "ledger/settle")
 _LEDGER_TESTS: Final = ("unit/ledger/test_requests.py", "unit/ledger/test_settle.py")
+_SUBMISSION: Final = ("engine/send", "engine/submit", "engine/doubt")
 
 PARTS: Final[Mapping[str, Part]] = {
     "ledger": Part(_LEDGER, _LEDGER_TESTS, chosen="not postgresql"),
@@ -60,14 +61,21 @@ PARTS: Final[Mapping[str, Part]] = {
         ("api/classify", "api/response", "api/request_workflow", "engine/outcomes"), ("unit/api", "unit/engine")
     ),
     "submission": Part(
-        ("engine/send", "engine/submit", "engine/doubt"),
+        _SUBMISSION,
         (
             "unit/engine",
-            # Where the ledger's server or its clock changes under a sender, and where a sender waits.
-            *(f"unit/ledger/test_{name}.py" for name in ("server", "restored", "clocks")),
+            # Where a ledger is restored or its clock is set under a sender, and where a sender waits.
+            *(f"unit/ledger/test_{name}.py" for name in ("restored", "clocks")),
             *(f"glue/test_{name}.py" for name in ("submit_waits", "stop")),
         ),
         chosen="not postgresql",
+    ),
+    # A file has no server that could change.
+    "server": Part(
+        _SUBMISSION,
+        ("unit/ledger/test_server.py",),
+        chosen="postgresql",
+        mutants=("*__catch_up__*", "*__send_all__*", "*ǁsend__*", "*ǁ_claimed__*"),
     ),
 }
 
