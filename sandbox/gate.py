@@ -130,6 +130,8 @@ class Gate:
         made = _Captured()
         if fault.when is When.AFTER:
             await self._app(scope, receive, made.send)
+        elif fault.kind is FaultKind.DROP:
+            await _to_the_end(receive)
         if fault.kind is FaultKind.HANG:
             await _until_gone(receive, fault.seconds)
             await _close(scope, receive, reset=False)
@@ -198,6 +200,12 @@ async def _reply(send: Send, reply: Reply) -> None:
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": encoded})
     await send({"type": "http.response.body", "body": reply.body})
+
+
+async def _to_the_end(receive: Receive) -> None:
+    """Reads a call: closed over what nobody has read, a connection is reset."""
+    while (message := await receive())["type"] == "http.request" and message.get("more_body"):
+        pass
 
 
 async def _until_gone(receive: Receive, seconds: float) -> None:

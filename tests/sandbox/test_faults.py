@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,8 +8,9 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from sandbox.app import sandbox_app
 from sandbox.faults import Fault, FaultError, FaultKind, Route, When
-from sandbox.gate import route_of
+from sandbox.gate import CONNECTION, route_of
 from sandbox.server import RunningSandbox, running_sandbox
 from tests.sandbox.calling import REQUESTS, WORKFLOW, MakeCaller, submission
 
@@ -64,6 +66,35 @@ def test_a_dropped_connection_sends_not_one_byte(line: Line) -> None:
     line.sandbox.fault("submit", "drop")
     with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
         line.submit("not-a-byte")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_dropped_call_is_read_to_its_end_before_the_connection_closes(line: Line, when: str) -> None:
+    """The kernel resets a connection that closes over bytes which nobody has read: of a slow caller's body, say."""
+    platform = line.sandbox.platform
+    body = json.dumps(submission(f"late-{when}", [1])).encode()
+    left: list[dict[str, object]] = [
+        {"type": "http.request", "body": body[:20], "more_body": True},
+        {"type": "http.request", "body": body[20:], "more_body": False},
+        {"type": "http.disconnect"},
+    ]
+    unread_at_close: list[int] = []
+
+    class Transport:
+        def abort(self) -> None:
+            unread_at_close.append(len(left) - 1)
+
+    async def receive() -> dict[str, object]:
+        return left.pop(0)
+
+    async def send(_message: object) -> None:
+        raise AssertionError("a dropped call has no reply")
+
+    headers = [(name.lower().encode(), value.encode()) for name, value in line.client.headers.items()]
+    scope = {"type": "http", "method": "POST", "path": WORKFLOW, "query_string": b"", "headers": headers}
+    line.sandbox.fault("submit", "drop", when=when)
+    await sandbox_app(platform)(scope | {"extensions": {CONNECTION: {"transport": Transport()}}}, receive, send)
+    assert unread_at_close == [0]
 
 
 def test_a_reset_comes_in_the_middle_of_the_body(line: Line) -> None:
