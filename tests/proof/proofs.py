@@ -108,7 +108,7 @@ PROOFS: Final = (
         "races between real processes, eleven kinds, on SQLite and PostgreSQL",
         "python -m tests.crashes --only races --rounds 50",
         rounds,
-        "a round each",
+        "a round each, behind PgBouncer where there is one",
     ),
     Proof(
         "fire",
