@@ -50,10 +50,12 @@ def key(scripted: ScriptedClient, number: int = 1) -> str:
     return found
 
 
-async def add_control(scripted: ScriptedClient, *, after: timedelta) -> None:
+async def add_control(
+    scripted: ScriptedClient, *, after: timedelta, run_id: str = "control", customer: int = 1_000
+) -> None:
     """Have a request of another run accepted so long after `NOON`, and shown by the list from now on."""
     now, scripted.now[0] = scripted.now[0], NOON + after
-    later = scripted.plan([1_000], "control")
+    later = scripted.plan([customer], run_id)
     await submit_run(scripted.sender, scripted.plan_id(later.badge_run_id), lease=LEASE, in_flight=100)
     scripted.listed.append(row(f"p-{scripted.numbered}", scripted.requests()[-1].request_key))
     scripted.now[0] = now
@@ -211,6 +213,32 @@ async def test_another_user_judges_beside_no_other_control(
     assert scripted.posts == []
 
 
+@pytest.mark.parametrize("newest", [0, 1], ids=["newest first", "newest last"])
+async def test_the_newest_control_of_a_sender_counts_for_its_doubts(scripted: ScriptedClient, newest: int) -> None:
+    await left_by_another(scripted, control_of=BEFORE, control_after=CALL)
+    await add_control(scripted, after=CALL, run_id="second", customer=1_001)
+    sent_at = [NOON + CALL, NOON + CALL]
+    sent_at[newest] += JUST
+    for request_id, moment in zip((2, 3), sent_at, strict=True):
+        sends = {"sender": BEFORE, "first_sent_at": moment, "last_sent_at": moment}
+        scripted.write(update(badge_request).where(badge_request.c.id == request_id).values(**sends))
+    assert await resolve(scripted, after=DOUBT + JUST) == Resolved(sent_again=1)
+
+
+@pytest.mark.parametrize("lies_ahead", [2, 3])
+async def test_a_control_that_lies_ahead_shows_nothing_and_hides_no_other(
+    scripted: ScriptedClient, lies_ahead: int
+) -> None:
+    """It was sent before the ledger's clock was set back."""
+    await leave_in_doubt(scripted)
+    await add_control(scripted, after=CALL + JUST)
+    await add_control(scripted, after=CALL + JUST, run_id="second", customer=1_001)
+    ahead = {"first_sent_at": NOON + timedelta(days=1), "last_sent_at": NOON + timedelta(days=1)}
+    scripted.write(update(badge_request).where(badge_request.c.id == lies_ahead).values(**ahead))
+    assert await resolve(scripted, after=DOUBT + JUST) == Resolved(sent_again=1)
+    assert [post.key for post in scripted.posts] == [key(scripted)]
+
+
 async def test_a_control_that_does_not_show_lets_nobody_judge(scripted: ScriptedClient) -> None:
     """This till's list shows its own requests alone."""
     await left_by_another(scripted, control_of=BEFORE, control_after=CALL + JUST)
@@ -269,6 +297,7 @@ AGAIN = row("p-again", None)
         ("p-again", None, AGAIN, timedelta(), True),
         ("p-again", NOON, AGAIN, None, True),
         ("p-again", NOON - timedelta(minutes=1), AGAIN, timedelta(), False),
+        ("p-again", NOON - timedelta(minutes=1) + timedelta(days=1), AGAIN, timedelta(days=1), False),
         ("p-first", MADE, AGAIN, timedelta(), False),
         ("p-again", MADE, None, timedelta(), False),
     ],
@@ -279,6 +308,7 @@ AGAIN = row("p-again", None)
         "made nobody knows when",
         "made by nobody knows whose clock",
         "named again, and made by the first send",
+        "the same by a platform's clock a day ahead",
         "the first send",
         "no reply to the last send",
     ],
@@ -598,13 +628,14 @@ async def test_a_doubt_of_which_a_part_shows_the_key_is_found(scripted: Scripted
     assert await resolve(scripted, after=timedelta(days=40)) == Resolved(found=1)
 
 
-@pytest.mark.parametrize("reaches", [41, 42, 44])
-async def test_only_a_doubt_whose_days_are_all_listed_is_judged(scripted: ScriptedClient, reaches: int) -> None:
+@pytest.mark.parametrize(("reaches", "judged"), [(20, 0), (41, 1), (42, 2), (44, 2)])
+async def test_only_a_doubt_whose_days_are_all_listed_is_judged(
+    scripted: ScriptedClient, reaches: int, judged: int
+) -> None:
     await leave_in_doubt(scripted, 2)
     younger = NOON + timedelta(days=10)
     scripted.write(update(badge_request).where(badge_request.c.id == 2).values(first_sent_at=younger))
     refuse(scripted, today=date(2027, 1, 2), reaches=reaches)
-    judged = 2 if reaches >= 42 else 1
     resolved = await resolve(scripted, after=timedelta(days=40))
     assert resolved == Resolved(sent_again=judged, still_in_doubt=2 - judged)
     assert [post.key for post in scripted.posts] == [key(scripted, number) for number in range(3 - judged, 3)]
