@@ -32,6 +32,8 @@ from measure.bench.page_rows import ACCOUNTS, BETWEEN_RUNS, CAMPAIGNS, FIRST_CUS
 from measure.bench.surroundings import Database
 
 if TYPE_CHECKING:
+    from airflow.models import DagRun
+    from airflow.utils.state import DagRunState
     from fastapi import FastAPI
 
 REPEATS: Final = 40
@@ -98,68 +100,56 @@ def _ask(order: dict[str, Any]) -> Mapping[str, object]:
 
 def _add_runs(runs: int) -> None:
     """Write what Airflow would know of the ledger's runs."""
-    from airflow.models import DagRun  # noqa: PLC0415 - it needs the database
-    from airflow.utils.session import create_session  # noqa: PLC0415 - as above
+    from airflow.utils.session import create_session  # noqa: PLC0415 - it needs the database
     from airflow.utils.state import DagRunState  # noqa: PLC0415 - as above
-    from airflow.utils.types import DagRunType  # noqa: PLC0415 - as above
 
     now = datetime.now(UTC)
     with create_session() as session:
         for number in range(1, runs + 1):
+            state = DagRunState.RUNNING if number == runs else DagRunState.SUCCESS
             began = now - (runs - number) * BETWEEN_RUNS
-            session.add(
-                DagRun(
-                    dag_id=f"campaign_{number % CAMPAIGNS}",
-                    run_id=f"run_{number}",
-                    run_type=DagRunType.MANUAL,
-                    run_after=began,
-                    logical_date=None,
-                    start_date=began,
-                    conf={},
-                    state=DagRunState.RUNNING if number == runs else DagRunState.SUCCESS,
-                )
-            )
+            session.add(_run(f"campaign_{number % CAMPAIGNS}", f"run_{number}", began=began, state=state))
 
 
 def _add_dry_run(url: str, runs: int, requests: int, customers: int) -> None:
     """Write what Airflow would know of a dry run that counted for the occasion of the newest run, just now."""
-    from airflow.models import DagRun, TaskInstance  # noqa: PLC0415 - as above
+    from airflow.models import TaskInstance  # noqa: PLC0415 - it needs the database
     from airflow.models.dag_version import DagVersion  # noqa: PLC0415 - as above
     from airflow.models.serialized_dag import SerializedDagModel  # noqa: PLC0415 - as above
     from airflow.models.xcom import XComModel  # noqa: PLC0415 - as above
     from airflow.utils.session import create_session  # noqa: PLC0415 - as above
     from airflow.utils.state import DagRunState, TaskInstanceState  # noqa: PLC0415 - as above
-    from airflow.utils.types import DagRunType  # noqa: PLC0415 - as above
 
-    dag_id, now = f"campaign_{runs % CAMPAIGNS}", datetime.now(UTC)
+    dag_id, done = f"campaign_{runs % CAMPAIGNS}", TaskInstanceState.SUCCESS
     with create_session() as session:
-        session.add(
-            DagRun(
-                dag_id=dag_id,
-                run_id=DRY_RUN,
-                run_type=DagRunType.MANUAL,
-                run_after=now,
-                logical_date=None,
-                start_date=now,
-                conf={"dry_run": True},
-                state=DagRunState.SUCCESS,
-            )
-        )
+        session.add(_run(dag_id, DRY_RUN, began=datetime.now(UTC), state=DagRunState.SUCCESS, conf={"dry_run": True}))
         session.flush()
         dag, version = SerializedDagModel.get_dag(dag_id), DagVersion.get_latest_version(dag_id)
         assert dag is not None  # noqa: S101 - for the type
         assert version is not None  # noqa: S101 - the same
         for task_id, told in _told_by_a_dry_run(url, runs, requests, customers).items():
-            session.add(
-                TaskInstance(
-                    dag.get_task(task_id),
-                    run_id=DRY_RUN,
-                    dag_version_id=version.id,
-                    state=TaskInstanceState.SUCCESS,
-                )
-            )
+            task = dag.get_task(task_id)
+            session.add(TaskInstance(task, run_id=DRY_RUN, dag_version_id=version.id, state=done))
             session.flush()
             XComModel.set("return_value", told, dag_id=dag_id, task_id=task_id, run_id=DRY_RUN, session=session)
+
+
+def _run(
+    dag_id: str, run_id: str, *, began: datetime, state: DagRunState, conf: Mapping[str, object] | None = None
+) -> DagRun:
+    from airflow.models import DagRun  # noqa: PLC0415 - it needs the database
+    from airflow.utils.types import DagRunType  # noqa: PLC0415 - as above
+
+    return DagRun(
+        dag_id=dag_id,
+        run_id=run_id,
+        run_type=DagRunType.MANUAL,
+        run_after=began,
+        logical_date=None,
+        start_date=began,
+        conf=dict(conf or {}),
+        state=state,
+    )
 
 
 def _told_by_a_dry_run(url: str, runs: int, requests: int, customers: int) -> Mapping[str, object]:
