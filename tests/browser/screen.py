@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from tests.chromium import PATIENCE_MS
+
 #: A run of Airflow takes a while on two cores: seconds until a page must say what is waited for.
 LIMIT_S: Final = 120.0
 #: What axe calls a fault that keeps somebody out.
@@ -32,7 +34,8 @@ class Screen:
         self.url = url
         self.page: Page = context.new_page()
         self.desk: Page = context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.main: Locator = self.page.locator("main.page")

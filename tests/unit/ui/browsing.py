@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.async_api import Page, Request, Route, async_playwright
+from playwright.async_api import Page, Request, Route, async_playwright, expect
 
-from tests.chromium import CHROMIUM, LACKED
+from tests.chromium import CHROMIUM, LACKED, PATIENCE_MS
 from tests.unit.ui.run_pages import Airflow
 
 SITE: Final = "http://airflow.example"
@@ -69,7 +69,8 @@ async def browsing(airflow: Airflow, *, javascript: bool = True) -> AsyncIterato
             context = await browser.new_context(java_script_enabled=javascript, base_url=SITE)
             await context.route("**/*", answer)
             page = await context.new_page()
-            page.set_default_timeout(10_000)
+            page.set_default_timeout(PATIENCE_MS)
+            expect.set_options(timeout=PATIENCE_MS)
             yield page, sent
         finally:
             await browser.close()
