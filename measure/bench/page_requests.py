@@ -88,11 +88,9 @@ def _campaigns() -> list[str]:
 def _ask(order: dict[str, Any]) -> Mapping[str, object]:
     for command in (("db", "migrate"), ("dags", "reserialize")):
         subprocess.run([sys.executable, "-m", "airflow", *command], check=True)  # noqa: S603 - our own interpreter
-    url = order.pop("url")
-    _add_runs(order["runs"])
-    _add_dry_run(
-        url, order["runs"], order["requests_per_run"], order["requests_per_run"] * order["customers_per_request"]
-    )
+    url, runs, requests = order.pop("url"), order["runs"], order["requests_per_run"]
+    _add_runs(runs)
+    _add_dry_run(url, runs, requests, requests * order["customers_per_request"])
     from airflow.api_fastapi.app import create_app  # noqa: PLC0415 - it reads the database that was made just now
 
     return asyncio.run(_pages(create_app(), **order))
@@ -159,7 +157,7 @@ def _told_by_a_dry_run(url: str, runs: int, requests: int, customers: int) -> Ma
     place = {"account": ACCOUNTS[runs % 2], "campaign": f"campaign_{runs % CAMPAIGNS}"}
     with Ledger(url) as ledger, ledger.read() as tx:
         before = last_run(tx, **place)
-        # The ledger's spec is of a canary here: what a dry run of a canary asks for is the most.
+        # As a canary's: its page asks the ledger for the most.
         stands = mark(tx, 1 + (runs - 1) % OCCASIONS, spec="bench", canary=True, retry=[Outcome.FAILED])
     preview = PlanPreview(
         **place,

@@ -2,7 +2,7 @@
 
 The mutants are mutmut's, made in a copy of the project. Log lines and the words of messages are not mutated:
 `tests/docs` holds the messages to the runbook. Prints a table of modules and the mutants that no test killed; the
-exit code is 1 where less than `ENOUGH` of them were killed. Takes about an hour on two cores.
+exit code is 1 where less than `ENOUGH` of them were killed. Takes more than an hour on two cores.
 """
 
 from __future__ import annotations

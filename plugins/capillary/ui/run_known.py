@@ -50,7 +50,15 @@ _SINCE_AT_MOST: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the ledger knows of a run, and which campaigns its reader may see; fields as in `RunShown`."""
+    """What the ledger knows of a run.
+
+    Attributes:
+        since_mark: what has changed since a dry run has counted; None of any other run.
+        campaigns: those that its reader may see.
+        now: what is so now of a run that its report cannot know.
+
+    The others are as in `capillary.ui.run_view.RunShown`.
+    """
 
     view: RunView | None
     left: tuple[FailureCount, ...] = ()
