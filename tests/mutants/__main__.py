@@ -29,6 +29,11 @@ ENOUGH: Final = 0.9
 COPIED: Final = ("tests", "sandbox", "dags", "pyproject.toml")
 #: Lines that are only the words of a message, and log lines.
 WORDS: Final = (r'^\s*f?"[^"]*"\s*$', r"_LOG\.", r"_LOG: Final")
+#: Each mutant's tests begin in a process that has run none: what a whole run leaves behind (closed streams of logs,
+#: Airflow's settings) fails tests of the glue whatever the mutant is, and a mutant that lives would count as killed.
+ISOLATION: Final = "forkserver"
+#: A mutant's tests may take so many times as long as they do without it; then it counts as killed, by the time limit.
+TIMES_AS_LONG: Final = 4
 _RESULT: Final = re.compile(r"^\s*(?P<module>[\w.]+)\.(?P<name>x\S+__mutmut_\d+): (?P<status>.+)$", re.MULTILINE)
 _CAUGHT: Final = frozenset({"killed", "timeout", "caught by type check"})
 
@@ -93,12 +98,14 @@ def main() -> int:
     for name in [asked.only] if asked.only else PARTS:
         folder = scratch(f"mutants-{name}-")
         try:
-            for fate in play(PARTS[name], folder, jobs=asked.jobs, mutants=asked.mutants):
-                # What one part cannot kill another one may: SQLite never comes to a line of PostgreSQL's.
-                if fate.mutant not in fates or fate.is_killed:
-                    fates[fate.mutant] = fate
+            played = play(PARTS[name], folder, jobs=asked.jobs, mutants=asked.mutants)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+        _say(_summary(name, played))
+        for fate in played:
+            # What one part cannot kill another one may: SQLite never comes to a line of PostgreSQL's.
+            if fate.mutant not in fates or fate.is_killed:
+                fates[fate.mutant] = fate
     for fate in fates.values():
         if not fate.is_killed:
             _say(fate.change)
@@ -168,6 +175,8 @@ def _copy(part: Part, folder: Path) -> None:
         + ", ".join(f"'''{pattern}'''" for pattern in WORDS)
         + "]\n"
         + 'also_copy = ["sandbox", "dags"]\n'
+        + f"process_isolation = '{ISOLATION}'\n"
+        + f"timeout_multiplier = {TIMES_AS_LONG}\n"
         + f"pytest_add_cli_args = {['-p', 'no:cacheprovider', '-k', part.chosen]}\n"
         + f"pytest_add_cli_args_test_selection = {[f'tests/{test}' for test in part.tests]}\n"
     )
@@ -177,6 +186,12 @@ def _output(command: Sequence[str], folder: Path) -> str:
     return subprocess.run(  # noqa: S603 - our own words
         command, cwd=folder, stdout=subprocess.PIPE, check=True, text=True
     ).stdout
+
+
+def _summary(part: str, fates: Sequence[Fate]) -> str:
+    late = sum(fate.status == "timeout" for fate in fates)
+    killed = sum(fate.is_killed for fate in fates)
+    return f"{part}: {len(fates)} played, {killed} killed, {late} of them by the time limit"
 
 
 def _table(fates: Iterable[Fate]) -> str:
