@@ -145,7 +145,8 @@ async def submit_run(
             ``capillary.engine.errors``.
         EverythingRefused: the platform would refuse every request.
         ListCutShort, HistoryOpen, SubmittingOff, NotTaken, PlatformUnavailable, and what a database raises: something
-            that passes, and nothing was accepted or found before it.
+            that passes, and before it nothing was accepted or refused, and no doubt resolved. What the reading at the
+            beginning settles by itself does not count.
     """
     account = sender.client.settings.account
     await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, plan, account))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import groupby
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from capillary.ledger.canary import UNNAMED
 from capillary.ledger.conditions import has_undecided, is_open, is_seen, planned_by
 from capillary.ledger.database import Transaction
 from capillary.ledger.left_over import left_over
-from capillary.ledger.matters import Kind, Matter, by_urgency
+from capillary.ledger.matters import FAR, Kind, Matter, by_urgency
 from capillary.ledger.outstanding import Outstanding, outstanding
 from capillary.ledger.reports import sum_of_failures
 from capillary.ledger.scans import DISTRUST
@@ -37,7 +37,6 @@ from capillary.ledger.stops import WHOLE_ACCOUNT, in_force
 LONG_IN_DOUBT: Final = timedelta(minutes=90)
 #: How long a decided request may stay unsettled, and the list unread: `badge_upkeep` comes every hour.
 LONG_UNKEPT: Final = timedelta(hours=2)
-_FAR: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def attention(tx: Transaction, of: Collection[str] | None = None) -> tuple[Matter, ...]:
@@ -225,7 +224,7 @@ def _matter(kind: Kind, runs: list[Row[Any]], dag_ids: tuple[str, ...]) -> Matte
     concerned = [row for row in runs if getattr(row, f"{kind}_requests")]
     if not concerned:
         return None
-    first = min(concerned, key=lambda row: getattr(row, f"{kind}_since") or _FAR)
+    first = min(concerned, key=lambda row: getattr(row, f"{kind}_since") or FAR)
     return Matter(
         kind=kind,
         account=first.account,

@@ -63,7 +63,8 @@ _URGENCY: Final[Mapping[Kind, Urgency]] = MappingProxyType(
 )
 _PLACE_OF_URGENCY: Final = {urgency: place for place, urgency in enumerate(Urgency)}
 _PLACE_OF_KIND: Final = {kind: place for place, kind in enumerate(Kind)}
-_FAR: Final = datetime.max.replace(tzinfo=UTC)
+#: After every moment that a ledger holds.
+FAR: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,9 +136,9 @@ def _place(matter: Matter) -> tuple[object, ...]:
         _PLACE_OF_URGENCY[matter.urgency],
         matter.customers > 0,
         0 if matter.customers else kind,
-        (matter.until if matter.kind is Kind.WAITING else None) or _FAR,
+        (matter.until if matter.kind is Kind.WAITING else None) or FAR,
         -matter.customers,
-        matter.since or _FAR,
+        matter.since or FAR,
         kind,
         matter.account,
         matter.campaign or "",

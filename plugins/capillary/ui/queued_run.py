@@ -96,17 +96,18 @@ def why_not_started(dag_id: str, run_id: str) -> str:
 
 def why_queued(queue: Queue, now: datetime) -> str:
     """Return the one reason in words, and what to do about it: the first of those that hold."""
-    reasons = {
-        f"Airflow has no file of {queue.dag_id} any more. Put it back, or mark this run as failed.": queue.gone,
-        f"The file of {queue.dag_id} does not load. Correct it; its import error is on Airflow's page Dags.": (
-            queue.broken
+    reasons = (
+        (queue.gone, f"Airflow has no file of {queue.dag_id} any more. Put it back, or mark this run as failed."),
+        (
+            queue.broken,
+            f"The file of {queue.dag_id} does not load. Correct it; its import error is on Airflow's page Dags.",
         ),
-        "Its DAG is paused. Turn the DAG on, and Airflow starts it.": queue.paused,
-        "Its backfill is paused. Let the backfill go on, on the DAG's page in Airflow.": queue.backfill_paused,
-        _waits_for(queue.running): 0 < queue.at_most <= len(queue.running),
-        "Airflow starts it in a moment.": queue.since is None or now - queue.since < _A_MOMENT,
-    }
-    if holds := next((words for words, is_so in reasons.items() if is_so), ""):
+        (queue.paused, "Its DAG is paused. Turn the DAG on, and Airflow starts it."),
+        (queue.backfill_paused, "Its backfill is paused. Let the backfill go on, on the DAG's page in Airflow."),
+        (0 < queue.at_most <= len(queue.running), _waits_for(queue.running)),
+        (queue.since is None or now - queue.since < _A_MOMENT, "Airflow starts it in a moment."),
+    )
+    if holds := next((words for is_so, words in reasons if is_so), ""):
         return holds
     waited = age(now - queue.since) if queue.since else ""
     return (
