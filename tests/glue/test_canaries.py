@@ -208,6 +208,8 @@ class Aviary:
             conn.executemany("INSERT INTO vip VALUES (?)", [(row,) for row in rows])
         run_id = f"run {self.runs}"
         arguments: dict[str, Any] = {**BADGE, "occasion": run_id, "customers_per_request": 2}
+        dry = PlanBadgesOperator(task_id="extract", sql=SQL, guards=NO_GUARDS, dry_run=True, **arguments)
+        self._run(dry, f"dry {run_id}")
         operator = PlanBadgesOperator(task_id="extract", sql=SQL, guards=NO_GUARDS, **arguments)
         plan = self._run(operator, run_id) or self._run(operator, run_id)
         self._run(handed(IssueBadgeOperator, plan=plan), run_id)
@@ -360,6 +362,8 @@ def _assert_the_search_is_worth_something(aviary: Aviary, *, oauth: bool) -> Non
     places = {where.split(" ")[0] for where, _ in found.texts}
     assert places >= {"rendered", "XCom", "trigger", "event", "exception", "ledger", "log"}
     assert found.raised >= 5
+    handed_on = [what for where, what in found.texts if where == "XCom"]
+    assert any('"mark": {' in what and '"sample": ["' in what for what in handed_on), "a dry run's"
     assert bool(found.tokens) == oauth
     assert any("capillary.submit" in what for where, what in found.texts if where == "log")
     sent = aviary.place.sent()
