@@ -381,6 +381,32 @@ def test_news_of_a_sighting_touches_that_sighting_alone(
     assert seen(ledger, "request_id", "state")[2] == (twins[1], "AdminTask")
 
 
+@pytest.mark.parametrize(
+    ("news", "opened"),
+    [
+        ("p-2", [0]),  # was seen failed: its own request is read again, and no other one that ended
+        ("p-1", []),  # was approved before; that its twin had failed says nothing of it
+        ("p-3", []),  # another request's
+    ],
+    ids=["failed before", "approved before", "of another request"],
+)
+def test_what_is_approved_later_opens_its_own_request_alone(
+    ledger: Ledger, twins: tuple[int, int], news: str, opened: list[int]
+) -> None:
+    for request_id, states, customers in (
+        (twins[0], {"p-1": "approved", "p-2": "failed"}, (1, 2, 3)),
+        (twins[1], {"p-3": "failed"}, (4, 5, 6)),
+    ):
+        for name, state in states.items():
+            record(ledger, request_id, Seen(name, state, decided=True, approved=state == "approved"))
+        with ledger.write() as tx:
+            endings = dict.fromkeys(customers, Ending(Outcome.FAILED))
+            assert settle(tx, request_id, sightings_read=list(states), endings=endings)
+    assert not record(ledger, twins[0], Seen(news, "approved", decided=True, approved=True))
+    waiting = [n for n, request_id in enumerate(twins) if request(ledger, request_id).status == "waiting"]
+    assert waiting == opened
+
+
 def test_the_checkers_message_is_kept_and_never_lost(ledger: Ledger, planned: int) -> None:
     record(ledger, planned, Seen("p-1", "AdminTask", decided=False, checker_message="wait"))
     assert seen(ledger, "checker_message") == [("wait",)]
