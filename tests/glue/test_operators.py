@@ -264,6 +264,36 @@ def test_auto_approval_stops_before_the_second_request(place: Place) -> None:
     assert place.statuses() == {"waiting": 1}
 
 
+@pytest.mark.parametrize("still_on", [False, True])
+def test_the_run_after_an_auto_approval_sends_once_it_is_cleared_from_its_planning_task_on(
+    place: Place, still_on: bool
+) -> None:
+    place.sandbox.switch(auto_approve=True)
+    first = plan(place, "first")
+    with pytest.raises(AirflowFailException, match="the next run stops, too, and sends once it is cleared"):
+        submit(place, first)
+    with pytest.raises(AirflowFailException):
+        report(place, first)
+    place.sandbox.switch(auto_approve=still_on)
+    second = plan(place, "second")
+    with pytest.raises(AirflowFailException, match="then clear the run from its planning task on"):
+        submit(place, second)
+    with pytest.raises(AirflowFailException, match="given back"):
+        report(place, second)
+    assert len(place.sandbox.platform.requests()) == 1, "nobody was told yet: nothing of it was sent"
+    again = plan(place, "second")
+    assert again["planned"] == 70
+    if still_on:
+        with pytest.raises(AirflowFailException, match="executed 1 request"):
+            submit(place, again)
+        assert len(place.sandbox.platform.requests()) == 2
+        return
+    submit(place, again)
+    settle(place, again)
+    assert report(place, again)["funnel"]["enrolled"] == 70
+    assert place.sent() == list(range(1_001, 1_121))
+
+
 def test_auto_approval_may_be_accepted(place: Place) -> None:
     place.sandbox.switch(auto_approve=True)
     reference = plan(place)

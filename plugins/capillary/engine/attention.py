@@ -84,7 +84,8 @@ def _auto_approved(matter: Matter, _now: datetime) -> Said:
     return Said(
         f"{_whose(matter)}: {counted(matter.requests, 'request')} executed without a human",
         "The platform has approved by itself, and no human has decided a request since.",
-        "Turn the auto-approval flag of Issue_badge off in Member Care > Settings > Request workflows.",
+        "Turn the auto-approval flag of Issue_badge off in Member Care > Settings > Request workflows. The next run "
+        "stops before it sends; then clear it from its planning task on.",
     )
 
 

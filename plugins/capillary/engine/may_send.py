@@ -21,8 +21,9 @@ def assert_none_executed(count: int) -> None:
     if count:
         raise AutoApproved(
             f"the platform executed {counted(count, 'request')} without a human's approval, and no further one was "
-            "sent. Switch auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or set "
-            "on_auto_approved='accept' in the campaign"
+            "sent. Switch auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows): the next run "
+            "stops, too, and sends once it is cleared from its planning task on. Or set on_auto_approved='accept' in "
+            "the campaign"
         )
 
 
@@ -50,7 +51,8 @@ def _assert_decided_by_human(auto_approved: str | None, account: str) -> None:
         raise AutoApproved(
             f"the platform executed the latest decided request of {account} ({on_one_line(auto_approved)}) without a "
             "human's approval, and nothing more is sent. Switch auto-approval off for ISSUE-BADGE (Member Care, "
-            "Settings, Request workflows) and clear the task, or set on_auto_approved='accept' in the campaign"
+            "Settings, Request workflows), then clear the run from its planning task on: it sends one request alone "
+            "and looks at it. Or set on_auto_approved='accept' in the campaign"
         )
 
 

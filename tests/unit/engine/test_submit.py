@@ -24,6 +24,8 @@ from capillary.engine.submit import IN_FLIGHT, NOT_TAKEN_IN_A_ROW, Submitted, su
 from capillary.ledger import history, scans, stops, unknown_keys
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.pace import START_WITHIN_S
+from capillary.ledger.plan_id import open_plan
+from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.schema import badge_occasion, badge_request
 from capillary.ledger.stops import Scope
 from tests.unit.engine.scripted_client import LEASE, NOON, SETTINGS, ScriptedClient, row
@@ -233,8 +235,8 @@ async def test_an_automatic_approval_stops_before_the_second_request(scripted: S
         await submit(scripted)
     assert str(caught.value) == (
         "the platform executed 1 request without a human's approval, and no further one was sent. Switch "
-        "auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows), or set "
-        "on_auto_approved='accept' in the campaign"
+        "auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows): the next run stops, too, and "
+        "sends once it is cleared from its planning task on. Or set on_auto_approved='accept' in the campaign"
     )
     assert scripted.statuses() == ["waiting", "planned", "planned"]
 
@@ -446,6 +448,24 @@ async def test_who_clears_the_task_has_been_told_and_the_run_goes_on_until_the_n
     scripted.now[0] += timedelta(minutes=1)
     assert (await submit(scripted, run)).counts == {Sent.ACCEPTED: 1}
     assert len(scripted.posts) == 2
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_who_clears_the_planning_task_has_been_told_too(scripted: ScriptedClient, times: int) -> None:
+    """What was not sent is given back at a run's end: only planning it again brings anything to send."""
+    decided(scripted, ("approved", False))
+    run = scripted.plan(range(1, 7), "now").badge_run_id
+    with pytest.raises(AutoApproved):
+        await submit(scripted, run)
+    for _ in range(times):
+        with scripted.ledger.write() as tx:
+            discard_unsent(tx, badge_run_ids=[open_plan(tx, scripted.plan_id(run))])
+        scripted.now[0] += timedelta(minutes=1)
+        run = scripted.plan(range(1, 7), "now").badge_run_id
+    scripted.unlisted = [approved("p-1")]
+    with pytest.raises(AutoApproved, match=r"1 request"):
+        await submit(scripted, run)
+    assert len(scripted.posts) == 1
 
 
 async def test_the_word_on_one_run_is_no_word_on_another(scripted: ScriptedClient) -> None:
