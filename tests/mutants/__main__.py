@@ -32,8 +32,10 @@ WORDS: Final = (r'^\s*f?"[^"]*"\s*$', r"_LOG\.", r"_LOG: Final")
 #: Each mutant's tests begin in a process that has run none: what a whole run leaves behind (closed streams of logs,
 #: Airflow's settings) fails tests of the glue whatever the mutant is, and a mutant that lives would count as killed.
 ISOLATION: Final = "forkserver"
-#: A mutant's tests may take so many times as long as they do without it; then it counts as killed, by the time limit.
-TIMES_AS_LONG: Final = 4
+#: A mutant's tests may take so many times as long as they do without it and pytest needs to begin, in seconds; then it
+#: counts as killed, by the time limit.
+TIMES_AS_LONG: Final = 2
+TO_BEGIN_S: Final = 30
 _RESULT: Final = re.compile(r"^\s*(?P<module>[\w.]+)\.(?P<name>x\S+__mutmut_\d+): (?P<status>.+)$", re.MULTILINE)
 _CAUGHT: Final = frozenset({"killed", "timeout", "caught by type check"})
 
@@ -56,11 +58,16 @@ class Part:
 
 
 _LEDGER: Final = ("ledger/request_rows", "ledger/settle")
-_LEDGER_TESTS: Final = ("unit/ledger/test_requests.py", "unit/ledger/test_settle.py")
+_LEDGER_TESTS: Final = tuple(f"unit/ledger/test_{name}.py" for name in ("requests", "settle", "columns", "restored"))
+#: Where the engine has the same rows changed: what answers a POST, what is settled beside an erasure.
+_ENGINE_TESTS: Final = tuple(
+    f"unit/engine/test_{name}.py"
+    for name in ["altered_keys", "doubt", "send", "settle", "settle_after_erasure", "sightings", "submit", "watch"]
+)
 _SUBMISSION: Final = ("engine/send", "engine/submit", "engine/doubt")
 
 PARTS: Final[Mapping[str, Part]] = {
-    "ledger": Part(_LEDGER, _LEDGER_TESTS, chosen="not postgresql"),
+    "ledger": Part(_LEDGER, (*_LEDGER_TESTS, *_ENGINE_TESTS), chosen="not postgresql"),
     "postgresql": Part(_LEDGER, _LEDGER_TESTS, chosen="postgresql", mutants=("*postgresql*",)),
     "replies": Part(
         ("api/classify", "api/response", "api/request_workflow", "engine/outcomes"), ("unit/api", "unit/engine")
@@ -177,6 +184,7 @@ def _copy(part: Part, folder: Path) -> None:
         + 'also_copy = ["sandbox", "dags"]\n'
         + f"process_isolation = '{ISOLATION}'\n"
         + f"timeout_multiplier = {TIMES_AS_LONG}\n"
+        + f"timeout_constant = {TO_BEGIN_S}\n"
         + f"pytest_add_cli_args = {['-p', 'no:cacheprovider', '-k', part.chosen]}\n"
         + f"pytest_add_cli_args_test_selection = {[f'tests/{test}' for test in part.tests]}\n"
     )
