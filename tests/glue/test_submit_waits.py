@@ -225,6 +225,19 @@ def test_nothing_accepted_for_longer_than_any_judging_takes_is_a_failure(
         resumed(operator, end, {"status": "work"}, place)
 
 
+def test_what_the_run_was_told_of_in_the_meantime_counts_as_progress_while_it_waits(
+    place: Place, reference: dict[str, Any]
+) -> None:
+    place.sandbox.platform.faults.clear()
+    place.sandbox.fault("submit", "delay", seconds=0, times=2)
+    place.sandbox.fault("submit", "drop", when="before", times=9)
+    operator = submit(reference)
+    end = replace_since(deferred(operator, place), datetime.now(UTC) - timedelta(hours=3))
+    assert place.statuses()["waiting"] == 2
+    with pytest.raises(TaskDeferred):
+        resumed(operator, end, {"status": "work"}, place)
+
+
 def replace_since(end: TaskDeferred, since: datetime) -> TaskDeferred:
     end.kwargs = {**(end.kwargs or {}), "waiting_since": since.isoformat()}
     return end

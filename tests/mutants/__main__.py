@@ -87,7 +87,7 @@ PARTS: Final[Mapping[str, Part]] = {
         _SUBMISSION,
         ("unit/ledger/test_server.py",),
         chosen="postgresql",
-        mutants=("*__catch_up__*", "*__send_all__*", "*ǁsend__*", "*ǁ_claimed__*"),
+        mutants=("*__catch_up__*", "*__send_all__*", "*__send_batch__*", "*ǁsend__*", "*ǁ_claimed__*"),
     ),
 }
 
