@@ -58,7 +58,7 @@ class Part:
 
 
 _LEDGER: Final = ("ledger/request_rows", "ledger/settle")
-_LEDGER_TESTS: Final = tuple(f"unit/ledger/test_{name}.py" for name in ("requests", "settle", "columns", "restored"))
+_LEDGER_TESTS: Final = tuple(f"unit/ledger/test_{name}.py" for name in ("requests", "settle", "columns", "counts"))
 #: Where the engine has the same rows changed: what answers a POST, what is settled beside an erasure.
 _ENGINE_TESTS: Final = tuple(
     f"unit/engine/test_{name}.py"

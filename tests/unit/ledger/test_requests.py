@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, select, update
@@ -22,7 +23,9 @@ from capillary.ledger.request_rows import (
     discard_unsent,
     give_up,
     keep_alive,
+    note_answer,
     note_doubt,
+    note_held_doubt,
     record_sighting,
     refuse,
     release,
@@ -194,6 +197,41 @@ def test_a_doubt_is_noted(ledger: Ledger, planned: int) -> None:
         assert note_doubt(tx, held, reason="timeout")
     row = request(ledger, planned)
     assert (row.status, row.error) == ("sending", "timeout")
+
+
+NOTES: dict[str, Act] = {
+    "answered_id": lambda tx, held: note_answer(tx, held, "p-9"),
+    "error": lambda tx, held: note_held_doubt(tx, held.request_id, key=held.key, tries=held.tries, reason="no control"),
+}
+
+
+@pytest.mark.parametrize(("column", "noted"), [("answered_id", "p-9"), ("error", "no control")])
+@pytest.mark.parametrize(
+    "other", [{"request_id": 10**6}, {"key": "cb1.spring.0"}, {"tries": 2}], ids=["request", "key", "try"]
+)
+def test_what_is_noted_of_a_send_is_noted_of_that_one_alone(
+    ledger: Ledger, planned: int, column: str, noted: str, other: dict[str, Any]
+) -> None:
+    held = send(ledger, planned)
+    _nothing(ledger, NOTES[column], replace(held, **other))
+    with ledger.write() as tx:
+        assert NOTES[column](tx, held)
+    row = request(ledger, planned)
+    assert (row.status, row.tries, getattr(row, column)) == ("sending", 1, noted)
+
+
+def test_an_answer_to_an_earlier_send_is_not_noted(ledger: Ledger, clock: Clock, planned: int) -> None:
+    held = send(ledger, planned)
+    _nothing(ledger, NOTES["answered_id"], replace(held, claimed_at=held.claimed_at - timedelta(seconds=1)))
+
+
+@pytest.mark.parametrize("status", ["planned", "waiting", "settled"])
+def test_what_keeps_a_doubt_open_is_noted_while_it_is_one(
+    ledger: Ledger, clock: Clock, planned: int, status: str
+) -> None:
+    _bring_to(ledger, planned, status)
+    row = request(ledger, planned)
+    _nothing(ledger, NOTES["error"], Claim(planned, row.request_key, row.tries, claimed_at=clock.now))
 
 
 def test_a_request_is_sent_three_times_and_then_given_up(ledger: Ledger, clock: Clock, planned: int) -> None:
