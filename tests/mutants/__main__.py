@@ -16,6 +16,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -29,9 +30,6 @@ ENOUGH: Final = 0.9
 COPIED: Final = ("tests", "sandbox", "dags", "pyproject.toml")
 #: Lines that are only the words of a message, and log lines.
 WORDS: Final = (r'^\s*f?"[^"]*"\s*$', r"_LOG\.", r"_LOG: Final")
-#: Each mutant's tests begin in a process that has run none: what a whole run leaves behind (closed streams of logs,
-#: Airflow's settings) fails tests of the glue whatever the mutant is, and a mutant that lives would count as killed.
-ISOLATION: Final = "forkserver"
 #: A mutant's tests may take so many times as long as they do without it and pytest needs to begin, in seconds; then it
 #: counts as killed, by the time limit.
 TIMES_AS_LONG: Final = 2
@@ -48,39 +46,41 @@ class Part:
         modules: paths under ``plugins/capillary``, without ``.py``.
         tests: paths under ``tests``.
         chosen: which of the tests, as for ``pytest -k``.
-        mutants: names of the mutants, as shell patterns; default all.
+        mutants: names of the mutants, as shell patterns; default all. Of modules that an earlier part has played, only
+            those that it left alive.
+        with_airflow: the tests run Airflow. What a whole run of them leaves in a process (closed streams of logs,
+            settings) fails some of them there whatever the mutant is, and a mutant that lives would count as killed. So
+            every mutant's tests begin in a process that has run none, which takes some seconds more.
     """
 
     modules: Sequence[str]
     tests: Sequence[str]
-    chosen: str = ""
+    chosen: str = "not postgresql"
     mutants: Sequence[str] = ("*",)
+    with_airflow: bool = False
 
 
 _LEDGER: Final = ("ledger/request_rows", "ledger/settle")
 _LEDGER_TESTS: Final = tuple(f"unit/ledger/test_{name}.py" for name in ("requests", "settle", "columns", "counts"))
-#: Where the engine has the same rows changed: what answers a POST, what is settled beside an erasure.
-_ENGINE_TESTS: Final = tuple(
-    f"unit/engine/test_{name}.py"
-    for name in ["altered_keys", "doubt", "send", "settle", "settle_after_erasure", "sightings", "submit", "watch"]
-)
 _SUBMISSION: Final = ("engine/send", "engine/submit", "engine/doubt")
 
 PARTS: Final[Mapping[str, Part]] = {
-    "ledger": Part(_LEDGER, (*_LEDGER_TESTS, *_ENGINE_TESTS), chosen="not postgresql"),
+    "ledger": Part(_LEDGER, _LEDGER_TESTS),
     "postgresql": Part(_LEDGER, _LEDGER_TESTS, chosen="postgresql", mutants=("*postgresql*",)),
+    # The same rows, as the engine changes them.
+    "rows": Part(_LEDGER, ("unit/engine",)),
     "replies": Part(
         ("api/classify", "api/response", "api/request_workflow", "engine/outcomes"), ("unit/api", "unit/engine")
     ),
-    "submission": Part(
+    "submission": Part(_SUBMISSION, ("unit/engine",)),
+    # Where a sender waits or is stopped, and where a ledger is restored or its clock is set under it.
+    "waits": Part(
         _SUBMISSION,
         (
-            "unit/engine",
-            # Where a ledger is restored or its clock is set under a sender, and where a sender waits.
-            *(f"unit/ledger/test_{name}.py" for name in ("restored", "clocks")),
             *(f"glue/test_{name}.py" for name in ("submit_waits", "stop")),
+            *(f"unit/ledger/test_{name}.py" for name in ("restored", "clocks")),
         ),
-        chosen="not postgresql",
+        with_airflow=True,
     ),
     # A file has no server that could change.
     "server": Part(
@@ -103,9 +103,12 @@ def main() -> int:
         parser.error("mutmut is not installed here: `make mutants` installs it")
     fates: dict[str, Fate] = {}
     for name in [asked.only] if asked.only else PARTS:
+        mutants = [asked.mutants] if asked.mutants else left_by(fates, PARTS[name])
+        if not mutants:
+            continue
         folder = scratch(f"mutants-{name}-")
         try:
-            played = play(PARTS[name], folder, jobs=asked.jobs, mutants=asked.mutants)
+            played = play(PARTS[name], folder, mutants, jobs=asked.jobs)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         _say(_summary(name, played))
@@ -142,13 +145,22 @@ class Fate:
         return self.status in _CAUGHT
 
 
-def play(part: Part, folder: Path, *, jobs: int, mutants: str = "") -> list[Fate]:
-    """Make and play the mutants of a part."""
+def left_by(fates: Mapping[str, Fate], part: Part) -> list[str]:
+    """Return the mutants that a part is to play: all of its patterns, or what earlier parts left of its modules."""
+    modules = {f"capillary.{module.replace('/', '.')}" for module in part.modules}
+    before = [fate for fate in fates.values() if fate.module in modules]
+    if not before:
+        return list(part.mutants)
+    alive = [fate.mutant for fate in before if not fate.is_killed]
+    return [mutant for mutant in alive if any(fnmatchcase(mutant, pattern) for pattern in part.mutants)]
+
+
+def play(part: Part, folder: Path, mutants: Sequence[str], *, jobs: int) -> list[Fate]:
+    """Make the mutants of a part and play those of these names, or patterns of names."""
     _copy(part, folder)
     with tempfile.TemporaryFile() as log:
-        names = [mutants] if mutants else list(part.mutants)
         done = subprocess.run(  # noqa: S603 - our own words
-            [str(MUTMUT), "run", "--max-children", str(jobs), *names], cwd=folder, stdout=log, stderr=log, check=False
+            [str(MUTMUT), "run", "--max-children", str(jobs), *mutants], cwd=folder, stdout=log, stderr=log, check=False
         )
         if done.returncode:
             log.seek(0)
@@ -182,7 +194,7 @@ def _copy(part: Part, folder: Path) -> None:
         + ", ".join(f"'''{pattern}'''" for pattern in WORDS)
         + "]\n"
         + 'also_copy = ["sandbox", "dags"]\n'
-        + f"process_isolation = '{ISOLATION}'\n"
+        + f"process_isolation = '{'forkserver' if part.with_airflow else 'fork'}'\n"
         + f"timeout_multiplier = {TIMES_AS_LONG}\n"
         + f"timeout_constant = {TO_BEGIN_S}\n"
         + f"pytest_add_cli_args = {['-p', 'no:cacheprovider', '-k', part.chosen]}\n"
