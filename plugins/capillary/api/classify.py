@@ -1,7 +1,8 @@
 """What an answer means that is not plainly good: body code first, HTTP status second.
 
 A POST and a read are judged by different tables. A read may be repeated; of a POST only what is certainly not
-taken may, so everything that is not a clear word is in doubt.
+taken may, so everything that is not a clear word is in doubt. The error that a verdict becomes, and the reason in its
+message: `response`. The sentence around it, with what to do: `errors`.
 """
 
 from __future__ import annotations

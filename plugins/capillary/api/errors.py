@@ -71,7 +71,7 @@ class _Known(TypedDict, total=False):
 
 
 class _Answered(CapillaryError):
-    """A call failed; what is not known of the answer is None."""
+    """A call failed; what is not known of the answer is None. The reason in words is made by `response.explain`."""
 
     verdict: ClassVar[str]
     remedy: ClassVar[str]

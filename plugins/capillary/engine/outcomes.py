@@ -1,6 +1,7 @@
 """What a decided request says of every customer. Pure: a reading of one reply, and the fold of several.
 
-What each outcome needs: docs/design.md, I3, and docs/api.md.
+What each outcome needs: docs/design.md, I3, and docs/api.md. Customers of a request that was sent three times and never
+found end as ``unconfirmed``, too: that is `doubt`, and `give_up` of the ledger's `request_rows`.
 """
 
 from __future__ import annotations

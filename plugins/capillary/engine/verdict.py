@@ -1,4 +1,7 @@
-"""Pass or fail of a run, and the sentence that says what to do. Pure: counts and a policy in, words out."""
+"""Pass or fail of a run, and the sentence that says what to do. Pure: counts and a policy in, words out.
+
+How one customer ended is decided in `outcomes`.
+"""
 
 from __future__ import annotations
 
