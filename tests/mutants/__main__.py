@@ -62,13 +62,17 @@ class Part:
 
 _LEDGER: Final = ("ledger/request_rows", "ledger/settle")
 _LEDGER_TESTS: Final = tuple(f"unit/ledger/test_{name}.py" for name in ("requests", "settle", "columns", "counts"))
+_ROWS_TESTS: Final = tuple(
+    f"unit/engine/test_{name}.py"
+    for name in ("altered_keys", "doubt", "send", "settle", "settle_after_erasure", "sightings", "watch")
+)
 _SUBMISSION: Final = ("engine/send", "engine/submit", "engine/doubt")
 
 PARTS: Final[Mapping[str, Part]] = {
     "ledger": Part(_LEDGER, _LEDGER_TESTS),
     "postgresql": Part(_LEDGER, _LEDGER_TESTS, chosen="postgresql", mutants=("*postgresql*",)),
     # The same rows, as the engine changes them.
-    "rows": Part(_LEDGER, ("unit/engine",)),
+    "rows": Part(_LEDGER, _ROWS_TESTS),
     "replies": Part(
         ("api/classify", "api/response", "api/request_workflow", "engine/outcomes"), ("unit/api", "unit/engine")
     ),
