@@ -27,7 +27,7 @@ from capillary.ledger.canary import SETTLED_SINCE, open_canary
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.occasion_now import occasion_now
 from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
-from capillary.ledger.reports import FailureCount, Funnel, failures, funnel
+from capillary.ledger.reports import FailureCount, Funnel, failures, funnel, is_proven
 from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.status import Outcome
 from capillary.lost_xcom import plan_of_context, planning_task_of
@@ -385,7 +385,9 @@ class ReportBadgesOperator(CheckedOperator):
             named = failures(tx, badge_run_id)
             reason = _canary_ahead(tx, badge_run_id) if reference.waits_for_canary else None
             occasion = None if counts.planned else occasion_now(tx, badge_run_id)
-        facts = Facts(counts, waiting_reason=reason, known_through=reference.known_through, occasion=occasion)
+            proven = is_proven(tx, badge_run_id)
+        known = reference.known_through
+        facts = Facts(counts, waiting_reason=reason, known_through=known, occasion=occasion, proven=proven)
         return judge(facts, self.policy or Policy()), counts, named
 
     def _dry(self, reference: PlanReference) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:

@@ -32,7 +32,7 @@ from capillary.errors import CapillaryError, named
 from capillary.hooks import CapillaryHook
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.reports import Funnel, funnel
+from capillary.ledger.reports import funnel, is_proven
 from capillary.ledger.run_wait import RunWait, run_wait
 from capillary.ledger_changes import LEDGER_CHANGES, LONGEST, look_again_at
 from capillary.links import CheckerPageLink
@@ -237,7 +237,8 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
             advanced = asyncio.run(self._advance(ledger, plan, fresh))
             wait = advanced.wait
             with ledger.read() as tx:
-                counts, now = funnel(tx, open_plan(tx, plan)), tx.now
+                opened = open_plan(tx, plan)
+                counts, proven, now = funnel(tx, opened), is_proven(tx, opened), tx.now
         # What this run found, a restored ledger has sent before it was planned here: nobody waits longer than the run.
         deadline = max(wait.first_sent_at or wait.planned_at, wait.planned_at) + timedelta(seconds=self.timeout)
         self.log.info("%s; deadline %s", wait.sentence(), f"{deadline:%Y-%m-%d %H:%M} UTC")
@@ -249,7 +250,8 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
             self._say_where(CapillaryHook(given.capillary_conn_id).get_settings().checker_url)
         only_unsent_left = wait.settled + wait.unsent == wait.requests
         if only_unsent_left or now >= deadline:
-            return self._ended(reference, counts, wait, late=not only_unsent_left)
+            facts = Facts(counts, deadline_passed=not only_unsent_left, waiting_reason=_why(wait), proven=proven)
+            return self._ended(reference, facts)
         return self._trigger(plan, deadline, advanced)
 
     def _say_where(self, checker_url: str) -> None:
@@ -286,22 +288,14 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         with ledger.read() as tx:
             return Advanced(run_wait(tx, open_plan(tx, plan)), held_up=True)
 
-    def _ended(self, reference: PlanReference, counts: Funnel, wait: RunWait, *, late: bool) -> dict[str, object]:
+    def _ended(self, reference: PlanReference, facts: Facts) -> dict[str, object]:
         """Return the end of a run, or raise its verdict."""
-        unsent = (
-            f"{counted(wait.unsent, 'request', 'was', 'were')} never sent; the next run takes them"
-            if wait.unsent
-            else None
-        )
-        reason = "; ".join(each for each in (unsent, wait.said_of_checks) if each) or None
-        verdict = judge(Facts(counts, deadline_passed=late, waiting_reason=reason), self.policy or Policy())
+        verdict = judge(facts, self.policy or Policy())
         if not verdict.passed:
-            raise (AirflowSensorTimeout if late else AirflowFailException)(verdict.sentence)
+            raise (AirflowSensorTimeout if facts.deadline_passed else AirflowFailException)(verdict.sentence)
         (self.log.warning if verdict.warned else self.log.info)("%s", verdict.sentence)
-        return {
-            **reference.to_xcom(),
-            "outcomes": {str(outcome): customers for outcome, customers in counts.outcomes.items() if customers},
-        }
+        ended = {str(outcome): customers for outcome, customers in facts.funnel.outcomes.items() if customers}
+        return {**reference.to_xcom(), "outcomes": ended}
 
     def _trigger(self, plan: PlanId, deadline: datetime, advanced: Advanced) -> BadgeRequestTrigger:
         return BadgeRequestTrigger(
@@ -315,3 +309,11 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
             ended=advanced.ended,
             doubt_due=advanced.wait.doubt_due,
         )
+
+
+def _why(wait: RunWait) -> str | None:
+    """Return what keeps a run's customers open, besides the checker."""
+    unsent = (
+        f"{counted(wait.unsent, 'request', 'was', 'were')} never sent; the next run takes them" if wait.unsent else None
+    )
+    return "; ".join(each for each in (unsent, wait.said_of_checks) if each) or None

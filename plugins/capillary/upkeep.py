@@ -15,7 +15,7 @@ from capillary.arguments import KeepingArguments
 from capillary.checked_operator import CheckedOperator
 from capillary.counted import counted
 from capillary.engine.errors import WrongAccount
-from capillary.engine.upkeep import Kept, keep_account
+from capillary.engine.upkeep import Kept, give_back_unsent, keep_account
 from capillary.errors import CapillaryError, named
 from capillary.hooks import ledger_url_of
 from capillary.ledger.database import Ledger
@@ -75,6 +75,7 @@ class BadgeUpkeepOperator(CheckedOperator):
         self.read_arguments(KeepingArguments)
         settled, failed = 0, []
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
+            self._give_back(ledger)
             with ledger.read() as tx:
                 open_now = open_accounts(tx)
             for _, connections in groupby(open_now, key=lambda each: each.account):
@@ -86,6 +87,14 @@ class BadgeUpkeepOperator(CheckedOperator):
         if failed:
             raise AirflowException("; ".join(failed))
         return settled
+
+    def _give_back(self, ledger: Ledger) -> None:
+        """Give back what dead runs have not sent, wherever their connections lead by now."""
+        with ledger.read() as tx:
+            accounts = sorted({each.account for each in open_accounts(tx)})
+        for account in accounts:
+            if given_back := give_back_unsent(ledger, account):
+                self.log.info("%s: %s of dead runs given back", account, counted(given_back, "unsent customer"))
 
     def _keep_account(self, ledger: Ledger, connections: list[OpenAccount]) -> tuple[list[Kept], list[str]]:
         """Do one account with each of its connections; return what was done, and what kept the others from it."""
@@ -99,12 +108,11 @@ class BadgeUpkeepOperator(CheckedOperator):
                 continue
             done.append(kept)
             self.log.info(
-                "%s by %s: %s settled, %d still in doubt, %s of dead runs given back",
+                "%s by %s: %s settled, %d still in doubt",
                 each.account,
                 each.capillary_conn_id,
                 counted(kept.settled, "request"),
                 kept.still_in_doubt,
-                counted(kept.given_back, "unsent customer"),
             )
         return done, errors
 

@@ -117,6 +117,21 @@ def test_wait_says_who_waits_since_when(place: Place) -> None:
     assert said == "3 requests: 0 waiting for the checker, 0 in doubt, 0 decided, 3 settled"
 
 
+def test_what_a_failed_canary_says_of_the_next_run_is_what_that_run_does(place: Place) -> None:
+    """Of two requests one is approved, which proves the configuration, and one rejected, which fails the run."""
+    place.customers(*range(1_001, 1_121))
+    canary = plan(place, canary=True, customers_per_request=5)
+    submit(place, canary)
+    place.sandbox.reject(place.request_keys()[0], "wrong tier")
+    settle(place, canary)
+    with pytest.raises(
+        AirflowFailException, match="proven all the same: the next run takes the 110 customers left"
+    ) as e:
+        report(place, canary)
+    assert "5 customers rejected" in str(e.value)
+    assert plan(place, "next", canary=True)["planned"] == 110
+
+
 def test_a_run_that_waits_for_a_canary_says_whose_and_since_when(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,6 +79,17 @@ def test_one_account_that_fails_is_named(place: Place) -> None:
         keep(place)
 
 
+def test_what_a_dead_run_never_sent_is_given_back_wherever_its_connection_leads_by_now(place: Place) -> None:
+    """A mistaken address was corrected: nothing but these rows holds the old one, and new runs are refused for it."""
+    PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context())
+    die(place)
+    place.platform(organisation_id="7")
+    calls = place.sandbox.platform.calls.total()
+    assert keep(place) == 0
+    assert place.outcomes() == {}
+    assert place.sandbox.platform.calls.total() == calls
+
+
 def test_a_ledger_that_is_the_codes_is_left_alone(place: Place) -> None:
     assert MigrateLedgerOperator(task_id="migrate_ledger").execute(place.context()) == REVISIONS[-1]
 

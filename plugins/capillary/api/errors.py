@@ -162,7 +162,10 @@ class EverythingRefused(_Post, TerminalError):
     """The platform would refuse every request of this account: sending stops, and the request stays unsent."""
 
     verdict = "was refused, and every other would be"
-    remedy = "Correct the connection, the permissions or the workflow on the platform, then clear submit"
+    remedy = (
+        "Correct the connection, the permissions or the workflow on the platform. Then clear the run from its planning "
+        "task on; if it has sent something, trigger a new run for the others"
+    )
 
 
 class PlatformUnavailable(_Read, TransientError):

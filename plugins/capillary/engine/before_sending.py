@@ -131,9 +131,8 @@ async def _read_to_the_end(sender: Sender) -> None:
             raise HistoryUnread(
                 f"the platform refuses to list its requests before {watched.refused_before} to this user, and there "
                 "may be requests that this ledger does not know, so nothing is sent. Ask the platform's support to "
-                "list these days and clear the task, or say from which day on there can be requests: python -m "
-                "capillary "
-                "ledger import --dags <folder> --since <day>"
+                "list these days and clear the run from its planning task on, or say from which day on there can be "
+                "requests: python -m capillary ledger import --dags <folder> --since <day>"
             )
         read = watched.read
         if watched.missed:  # what this ledger forgot may be hidden, too

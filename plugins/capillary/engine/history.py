@@ -171,8 +171,8 @@ class _Reading:
             raise HistoryUnread(
                 f"the platform refuses to list its requests of {found.unread} to this user, and this ledger, which "
                 "had never seen the account, may have forgotten requests of these days, so nothing is sent. Ask the "
-                "platform's support to list these days and clear the task, or say from which day on there can be "
-                "requests: python -m capillary ledger import --dags <folder> --since <day>"
+                "platform's support to list these days and clear the run from its planning task on, or say from which "
+                "day on there can be requests: python -m capillary ledger import --dags <folder> --since <day>"
             )
         _LOG.info("the first reading of %s is done, from %s on", self.account, found.first_day)
 

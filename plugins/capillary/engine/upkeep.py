@@ -13,6 +13,7 @@ from capillary.engine.history import read_history
 from capillary.engine.send import Sender
 from capillary.engine.settle import SINGLE_READS
 from capillary.engine.wait import settle_decided, take_turn_and_watch
+from capillary.ledger.database import Ledger
 from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.plan_id import PlanId
 from capillary.ledger.request_rows import discard_unsent
@@ -26,14 +27,18 @@ class Kept:
     """What was done for an account.
 
     Attributes:
-        given_back: customers of dead runs whose requests were never sent.
         settled: requests.
         still_in_doubt: requests whose doubt could not be resolved yet.
     """
 
-    given_back: int
     settled: int
     still_in_doubt: int
+
+
+def give_back_unsent(ledger: Ledger, account: str) -> int:
+    """Give back what dead runs of an account have not sent, and return how many customers; it needs no connection."""
+    with ledger.write() as tx:
+        return discard_unsent(tx, badge_run_ids=dead_open_runs(tx, account))
 
 
 async def keep_account(sender: Sender, *, reader: str) -> Kept:
@@ -44,15 +49,10 @@ async def keep_account(sender: Sender, *, reader: str) -> Kept:
     """
     account = sender.client.settings.account
 
-    def give_back() -> int:
-        with sender.ledger.write() as tx:
-            return discard_unsent(tx, badge_run_ids=dead_open_runs(tx, account))
-
     def still_open() -> tuple[PlanId, ...]:
         with sender.ledger.read() as tx:
             return open_runs(tx, account)
 
-    given_back = await sender.runtime.ledger_call(give_back)
     watched = await take_turn_and_watch(sender, reader=reader)
     settled = watched.settled if watched else 0
     tried = watched.read_singly if watched else frozenset[int]()
@@ -70,4 +70,4 @@ async def keep_account(sender: Sender, *, reader: str) -> Kept:
         still_in_doubt = (await resolve_doubt(sender)).still_in_doubt
     except (SubmittingOff, HistoryUnread, ServerChanged) as error:
         _LOG.warning("requests in doubt stay in doubt: %s", error)
-    return Kept(given_back, settled, still_in_doubt)
+    return Kept(settled, still_in_doubt)

@@ -89,6 +89,8 @@ class Facts:
         waiting_reason: one clause without full stop: why nothing was planned, or what holds the open ones up.
         known_through: the other campaigns that have taken the funnel's `known_elsewhere`; empty: not asked for.
         occasion: where the customers of its occasion stand; None: not asked for.
+        proven: whether the ledger holds the plan's configuration as proven, by this run or another one. It is so after
+            one request that a human approved, with somebody enrolled and nobody unconfirmed, however the run ends.
     """
 
     funnel: Funnel
@@ -96,6 +98,7 @@ class Facts:
     waiting_reason: str | None = None
     known_through: str = ""
     occasion: OccasionNow | None = None
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +137,13 @@ def judge(facts: Facts, policy: Policy) -> Verdict:
         elif finding is OnFinding.WARN:
             warnings.append(f"Warning: {sentence}")
     sentences = [*(problems or [_ended_well(funnel)]), *warnings]
-    proven = not problems and _is_proven(funnel)
     if funnel.over_cap or (funnel.canary and problems):
-        sentences.append(_rest(funnel, proven=proven))
+        sentences.append(_rest(facts, passed=not problems))
     return Verdict(
         passed=not problems,
         sentence=" ".join(sentences),
         warned=bool(warnings) and not problems,
-        canary_passed=funnel.canary and proven,
+        canary_passed=funnel.canary and facts.proven and not problems,
     )
 
 
@@ -265,21 +267,16 @@ def _ended_well(funnel: Funnel) -> str:
     return f"All of {counted(funnel.planned, 'customer')} ended: {ended}."
 
 
-def _is_proven(funnel: Funnel) -> bool:
-    """Return whether what this run saw proves its configuration."""
-    return (
-        funnel.outcomes[Outcome.ENROLLED] > 0
-        and not funnel.outcomes[Outcome.UNCONFIRMED]
-        and not funnel.requests_auto_approved
-    )
-
-
-def _rest(funnel: Funnel, *, proven: bool) -> str:
+def _rest(facts: Facts, *, passed: bool) -> str:
     """Say what becomes of those that this run left out."""
+    funnel = facts.funnel
     left = counted(funnel.over_cap, "customer")
     if not funnel.canary:
         return f"{left} left over the cap for the next run."
-    if proven:
+    if facts.proven and passed:
         return f"The canary passed: the next run takes the {left} left."
+    if facts.proven:
+        takes = f"the {left} left" if funnel.over_cap else "everybody who is new"
+        return f"The configuration is proven all the same: the next run takes {takes}."
     behind = f", {left} left behind it" if funnel.over_cap else ""
     return f"The configuration is not proven yet: the next run is a canary again{behind}."

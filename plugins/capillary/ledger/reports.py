@@ -17,7 +17,7 @@ from capillary.ledger.conditions import is_decided, is_open, is_seen
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import PlanUnknown
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.schema import badge_request, badge_result, badge_run, badge_sighting
+from capillary.ledger.schema import badge_request, badge_result, badge_run, badge_sighting, badge_spec
 from capillary.ledger.status import HAS_BADGE, Outcome, RequestStatus
 
 
@@ -180,6 +180,17 @@ def funnel(tx: Transaction, badge_run_id: OpenPlan) -> Funnel:
     if not rows:
         raise PlanUnknown(badge_run_id)
     return _funnel_of(rows[0], rows[0], [row for row in rows if row.outcome is not None])
+
+
+def is_proven(tx: Transaction, badge_run_id: OpenPlan) -> bool:
+    """Return whether the plan's configuration is proven by now: then the next run under it is not a canary."""
+    return bool(
+        tx.conn.execute(
+            select(badge_spec.c.proven_at.is_not(None))
+            .join(badge_run, badge_run.c.spec_id == badge_spec.c.id)
+            .where(badge_run.c.id == badge_run_id)
+        ).scalar_one()
+    )
 
 
 def ended_of(tx: Transaction, runs: Sequence[Row[Any]]) -> Mapping[int, tuple[Funnel, tuple[FailureCount, ...]]]:

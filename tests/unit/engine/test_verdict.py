@@ -95,7 +95,28 @@ def test_a_run_that_found_nobody_new_says_who_does_not_have_the_badge(
         (run(enrolled=2, requests_auto_approved=2), WARNING, True, True, "Warning: 2 requests approved"),
         (run(enrolled=2, requests_auto_approved=2), LENIENT, True, False, "All of 2 customers ended"),
         (run(enrolled=2, canary=True), STRICT, True, False, "All of 2 customers ended"),
-        (run(enrolled=2, canary=True, over_cap=9), STRICT, True, False, "The canary passed: the next run takes the 9"),
+        (
+            replace(run(enrolled=2, canary=True, over_cap=9), proven=True),
+            STRICT,
+            True,
+            False,
+            "The canary passed: the next run takes the 9",
+        ),
+        (
+            replace(run(enrolled=1, failed=1, canary=True, over_cap=9), proven=True),
+            STRICT,
+            False,
+            False,
+            "The configuration is proven all the same: the next run takes the 9 customers left.",
+        ),
+        (
+            replace(run(enrolled=1, unconfirmed=1, canary=True), proven=True),
+            STRICT,
+            False,
+            False,
+            "The configuration is proven all the same: the next run takes everybody who is new.",
+        ),
+        (run(enrolled=2, canary=True, over_cap=9), STRICT, True, False, "not proven yet"),
         (run(already_enrolled=2, canary=True, over_cap=9), STRICT, True, False, "not proven yet"),
         (run(enrolled=2, requests_auto_approved=1, canary=True, over_cap=9), LENIENT, True, False, "not proven yet"),
         (run(enrolled=2, unconfirmed=1, canary=True, over_cap=9), LENIENT, True, False, "not proven yet"),
@@ -115,32 +136,22 @@ def test_verdict(facts: Facts, policy: Policy, passed: bool, warned: bool, says:
 @pytest.mark.parametrize(
     ("facts", "passed"),
     [
-        (run(enrolled=2, canary=True, over_cap=9), True),
-        (run(enrolled=2, canary=True), True),
-        (run(enrolled=2, over_cap=9), False),
+        (replace(run(enrolled=2, canary=True, over_cap=9), proven=True), True),
+        (replace(run(enrolled=2, canary=True), proven=True), True),
+        (replace(run(enrolled=2, over_cap=9), proven=True), False),
         (run(already_enrolled=2, canary=True, over_cap=9), False),
-        (run(enrolled=2, unconfirmed=1, canary=True, over_cap=9), False),
-        (run(enrolled=2, requests_auto_approved=1, canary=True, over_cap=9), False),
-        (run(enrolled=2, rejected=1, canary=True, over_cap=9), True),
         (run(canary=True, over_cap=9, waiting_reason="a canary is open"), False),
+        (replace(run(enrolled=1, failed=1, canary=True), proven=True), True),
     ],
-    ids=[
-        "rest left",
-        "no rest",
-        "no canary",
-        "nobody new",
-        "unconfirmed",
-        "by no human",
-        "some rejected",
-        "planned no",
-    ],
+    ids=["rest left", "no rest", "no canary", "not proven", "planned no", "a failure that is tolerated"],
 )
-def test_a_canary_passed_only_where_it_proved_something(facts: Facts, passed: bool) -> None:
+def test_a_canary_passed_where_its_run_did_and_its_configuration_is_proven(facts: Facts, passed: bool) -> None:
     assert judge(facts, LENIENT).canary_passed is passed
 
 
 def test_a_failed_canary_did_not_pass() -> None:
-    assert not judge(run(enrolled=2, failed=1, canary=True, over_cap=9), STRICT).canary_passed
+    failed = replace(run(enrolled=2, failed=1, canary=True, over_cap=9), proven=True)
+    assert not judge(failed, STRICT).canary_passed
 
 
 @pytest.mark.parametrize(
