@@ -154,7 +154,8 @@ QUESTIONS: Final = {
             *("request_error", "issued_id", "request_key", "platform_request_ids", "dag_id", "run_id"),
             *("first_sent_at", "settled_at", "badge_id", "account"),
         ),
-        nothing="the ledger has no row of this customer: no run has planned them, or they were given back unsent, or erased",
+        nothing="the ledger has no row of this customer: no run has planned them, or they were given back unsent, or "
+        "erased",
         for_people=print_blocks,
     ),
     "runs": Question(
