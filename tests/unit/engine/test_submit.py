@@ -326,6 +326,29 @@ async def test_what_was_approved_by_itself_after_the_reply_stops_before_the_seco
     assert [each.auto_approved for each in scripted.sightings()] == [True]
 
 
+@pytest.mark.parametrize(("after_a_wait", "sent"), [(False, 1), (True, 4)], ids=["a retry", "called back"])
+async def test_a_retry_looks_at_its_first_request_too_and_a_task_that_waited_has_looked(
+    scripted: ScriptedClient, after_a_wait: bool, sent: int
+) -> None:
+    scripted.plan(range(1, 16))
+
+    async def accept(request: IssueBadgeRequest) -> WorkflowRequest:
+        return row("p-1", request.key)
+
+    scripted.answers = [accept, *refused_times(NOT_TAKEN_IN_A_ROW)]
+    begun = scripted.now[0]
+    assert (await submit(scripted, in_flight=1)).waits is not None
+    scripted.posts.clear()
+    scripted.unlisted = [approved(f"p-{scripted.numbered + 1}")]
+    waiting_since = begun if after_a_wait else None
+    if after_a_wait:
+        assert (await submit(scripted, waiting_since=waiting_since)).waits is None
+    else:
+        with pytest.raises(AutoApproved, match="executed 1 request"):
+            await submit(scripted, waiting_since=waiting_since)
+    assert len(scripted.posts) == sent
+
+
 async def test_a_run_that_accepts_automatic_approvals_waits_for_no_look(scripted: ScriptedClient) -> None:
     scripted.plan(range(1, 10))
     scripted.unlisted = [approved("p-1")]
