@@ -19,7 +19,10 @@ from capillary.wiring import open_ledger
 
 
 def dry_run(planning: Planning) -> Finding:
-    """Return the counts of a dry run, or why a run would plan nothing. No call of the platform is made."""
+    """Return the counts of a dry run, or why a run would plan nothing.
+
+    The platform is called where a retry asks for ``unconfirmed`` alone: those customers' badges are read, as in Airflow.
+    """
     task = planning.task
     task.is_dry_run = True
     context = cast("Context", {**planning.context, "params": {**planning.context["params"], "dry_run": True}})
