@@ -21,7 +21,7 @@ from capillary.wiring import open_ledger
 def dry_run(planning: Planning) -> Finding:
     """Return the counts of a dry run, or why a run would plan nothing.
 
-    The platform is called where a retry asks for ``unconfirmed`` alone: those customers' badges are read, as in Airflow.
+    The platform is called only where a retry asks for ``unconfirmed``: those customers' badges are read.
     """
     task = planning.task
     task.is_dry_run = True
