@@ -52,6 +52,8 @@ _SCHEDULES: Final[dict[str, dict[str, Any]]] = {
     "ran_then_missed_three": {"schedule": _daily(2 * HOUR)},
     "ran_and_missed_none": {"schedule": _daily(2 * HOUR)},
     "every_day_from_now": {"schedule": DAY},
+    # The pages read another ledger than this one's, so they say nothing of it.
+    "of_another_ledger": {"schedule": None, "ledger_conn_id": "another_ledger"},
     "catches_up": {"schedule": _daily(2 * HOUR), "dag_args": {"catchup": True, "start_date": NOW - 3 * DAY}},
 }
 DAGS: Final = [

@@ -20,6 +20,7 @@ from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session, joinedload
 
 from capillary.sensors import DEADLINE
+from capillary.ui.reading import LEDGER_CONN_ID
 
 #: Every campaign's DAG has it, and `badge_upkeep`.
 TAG: Final = "badges"
@@ -117,7 +118,7 @@ class RunFacts:
 
 
 def campaign_dags(dag_ids: Collection[str]) -> dict[str, CampaignDag]:
-    """Return the campaigns among these DAGs, by id.
+    """Return the campaigns among these DAGs, by id; those of the ledger that the pages read.
 
     A DAG whose file is gone is none any more. One whose file does not load is stale for Airflow, too, and is shown.
     """
@@ -132,7 +133,7 @@ def campaign_dags(dag_ids: Collection[str]) -> dict[str, CampaignDag]:
         found = {}
         for serialized in SerializedDagModel.get_latest_serialized_dags(dag_ids=list(models), session=session):
             plan = _planning_task(serialized.data or {})
-            if plan is not None:
+            if plan is not None and plan.get("ledger_conn_id") == LEDGER_CONN_ID:
                 found[serialized.dag_id] = _campaign(models[serialized.dag_id], serialized.data or {}, plan)
         return dict(sorted(found.items()))
 
