@@ -73,9 +73,9 @@ class BadgeUpkeepOperator(CheckedOperator):
     def execute(self, context: Context) -> int:  # noqa: ARG002 - Airflow's signature
         """Keep house, and return how many requests were settled."""
         self.read_arguments(KeepingArguments)
-        settled, failed = 0, []
+        settled = 0
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
-            self._give_back(ledger)
+            failed = self._give_back(ledger)
             with ledger.read() as tx:
                 open_now = open_accounts(tx)
             for _, connections in groupby(open_now, key=lambda each: each.account):
@@ -88,13 +88,25 @@ class BadgeUpkeepOperator(CheckedOperator):
             raise AirflowException("; ".join(failed))
         return settled
 
-    def _give_back(self, ledger: Ledger) -> None:
-        """Give back what dead runs have not sent, wherever their connections lead by now."""
+    def _give_back(self, ledger: Ledger) -> list[str]:
+        """Give back what dead runs have not sent, wherever their connections lead; return what kept it from it."""
         with ledger.read() as tx:
             accounts = sorted({each.account for each in open_accounts(tx)})
+        errors = []
         for account in accounts:
-            if given_back := give_back_unsent(ledger, account):
+            try:
+                given_back = give_back_unsent(ledger, account)
+            except CapillaryError as error:
+                errors.append(self._told(account, error))
+                continue
+            if given_back:
                 self.log.info("%s: %s of dead runs given back", account, counted(given_back, "unsent customer"))
+        return errors
+
+    def _told(self, account: str, error: CapillaryError) -> str:
+        said = f"{account}: {named(error)}"
+        self.log.error("%s", said)
+        return said
 
     def _keep_account(self, ledger: Ledger, connections: list[OpenAccount]) -> tuple[list[Kept], list[str]]:
         """Do one account with each of its connections; return what was done, and what kept the others from it."""
@@ -103,8 +115,7 @@ class BadgeUpkeepOperator(CheckedOperator):
             try:
                 kept = asyncio.run(self._keep(ledger, each))
             except CapillaryError as error:
-                errors.append(f"{each.account}: {named(error)}")
-                self.log.error("%s", errors[-1])  # noqa: TRY400 - the sentence says it all
+                errors.append(self._told(each.account, error))
                 continue
             done.append(kept)
             self.log.info(

@@ -90,6 +90,22 @@ def test_what_a_dead_run_never_sent_is_given_back_wherever_its_connection_leads_
     assert place.sandbox.platform.calls.total() == calls
 
 
+def test_what_cannot_be_given_back_is_named_and_keeps_nothing_else_from_being_kept(place: Place) -> None:
+    sent = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context())
+    IssueBadgeOperator(task_id="submit", plan=sent).execute(place.context())
+    place.sandbox.approve_all()
+    place.customers(*range(2_001, 2_011))
+    broken = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context("broken", "extract"))
+    die(place)
+    with place.ledger.write() as tx:
+        tx.conn.execute(delete(badge_enrolment).where(badge_enrolment.c.customer_id == 2_001))
+    with pytest.raises(AirflowException, match="LedgerBroken") as failed:
+        keep(place)
+    assert broken["planned"] == 10
+    assert not isinstance(failed.value, AirflowFailException), "it is tried again"
+    assert place.statuses() == {"settled": 3, "planned": 1}
+
+
 def test_a_ledger_that_is_the_codes_is_left_alone(place: Place) -> None:
     assert MigrateLedgerOperator(task_id="migrate_ledger").execute(place.context()) == REVISIONS[-1]
 
