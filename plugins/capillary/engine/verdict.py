@@ -279,4 +279,6 @@ def _rest(facts: Facts, *, passed: bool) -> str:
         takes = f"the {left} left" if funnel.over_cap else "everybody who is new"
         return f"The configuration is proven all the same: the next run takes {takes}."
     behind = f", {left} left behind it" if funnel.over_cap else ""
+    if funnel.open:
+        return f"The configuration is not proven yet: the next run plans nobody before this canary is decided{behind}."
     return f"The configuration is not proven yet: the next run is a canary again{behind}."
