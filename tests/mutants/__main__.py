@@ -61,7 +61,7 @@ class Part:
 
 
 _LEDGER: Final = ("ledger/request_rows", "ledger/settle")
-_LEDGER_TESTS: Final = tuple(f"unit/ledger/test_{name}.py" for name in ("requests", "settle", "columns", "counts"))
+_LEDGER_TESTS: Final = tuple(f"unit/ledger/test_{name}.py" for name in ("requests", "settle", "counts"))
 _ROWS_TESTS: Final = tuple(
     f"unit/engine/test_{name}.py"
     for name in ("altered_keys", "doubt", "send", "settle", "settle_after_erasure", "sightings", "watch")

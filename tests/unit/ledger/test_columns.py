@@ -211,25 +211,6 @@ def test_an_issued_id_that_does_not_fit_is_left_out_and_the_outcome_stands(ledge
     assert [tuple(each) for each in found] == [("enrolled", None, None)] * 2
 
 
-@pytest.mark.parametrize(
-    ("issued_id", "code", "kept"),
-    [("i" * 1_000, 8001, (None, 8001)), ("i-1", 10**30, ("i-1", None)), ("i-1", 8001, ("i-1", 8001))],
-    ids=["id", "code", "neither"],
-)
-def test_of_an_ending_only_what_does_not_fit_is_left_out(
-    ledger: Ledger, issued_id: str, code: int, kept: tuple[str | None, int | None]
-) -> None:
-    request_id, _ = one_sent(ledger)
-    with ledger.write() as tx:
-        record_sighting(tx, request_id, Seen("p-1", "approved", decided=True))
-        endings = dict.fromkeys(customers_of(ledger, request_id), Ending(Outcome.FAILED, issued_id, code))
-        assert settle(tx, request_id, sightings_read=["p-1"], endings=endings)
-        found = tx.conn.execute(
-            select(badge_enrolment.c.outcome, badge_enrolment.c.issued_id, badge_enrolment.c.error_code)
-        ).all()
-    assert {tuple(each) for each in found} == {("failed", *kept)}
-
-
 @pytest.mark.parametrize("length", [62, 64, 65, 100, 100_000])
 def test_an_unknown_key_of_any_length_stops_submitting_and_no_reading(ledger: Ledger, length: int) -> None:
     """One row with a key of 100 characters stopped every reading of the account on PostgreSQL."""

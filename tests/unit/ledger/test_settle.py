@@ -58,6 +58,22 @@ def test_every_customer_gets_its_own_ending(ledger: Ledger, clock: Clock, sent: 
     ]
 
 
+@pytest.mark.parametrize(
+    ("issued_id", "code", "kept"),
+    [("i" * 1_000, 8001, (None, 8001)), ("i-1", 10**30, ("i-1", None)), ("i-1", 8001, ("i-1", 8001))],
+    ids=["id", "code", "neither"],
+)
+def test_of_an_ending_only_what_its_columns_cannot_hold_is_left_out(
+    ledger: Ledger, sent: int, issued_id: str, code: int, kept: tuple[str | None, int | None]
+) -> None:
+    see(ledger, sent)
+    assert _settle(ledger, sent, dict.fromkeys([1, 2, 3], Ending(Outcome.FAILED, issued_id, code)))
+    with ledger.read() as tx:
+        columns = badge_enrolment.c
+        rows = tx.conn.execute(select(columns.outcome, columns.issued_id, columns.error_code)).all()
+    assert {tuple(row) for row in rows} == {("failed", *kept)}
+
+
 @pytest.mark.parametrize("status", ["planned", "sending", "settled"])
 def test_only_a_waiting_request_is_settled(ledger: Ledger, status: str) -> None:
     request_id = requests_of(ledger, plan(ledger, [1]))[0].id
