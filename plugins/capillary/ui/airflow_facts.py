@@ -133,7 +133,7 @@ def campaign_dags(dag_ids: Collection[str]) -> dict[str, CampaignDag]:
         found = {}
         for serialized in SerializedDagModel.get_latest_serialized_dags(dag_ids=list(models), session=session):
             plan = _planning_task(serialized.data or {})
-            if plan is not None and plan.get("ledger_conn_id") == LEDGER_CONN_ID:
+            if plan is not None and (plan.get("ledger_conn_id") or LEDGER_CONN_ID) == LEDGER_CONN_ID:
                 found[serialized.dag_id] = _campaign(models[serialized.dag_id], serialized.data or {}, plan)
         return dict(sorted(found.items()))
 
