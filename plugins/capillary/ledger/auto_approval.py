@@ -72,11 +72,18 @@ def sent_after(tx: Transaction, request_id: int) -> int:
 
 def newest_of_its_account() -> ScalarSelect[int]:
     """Return, for the request that a statement changes, the number of its account's newest auto-approval."""
-    return (
-        select(func.max(badge_auto_approval.c.id))
-        .join(badge_occasion, badge_occasion.c.account == badge_auto_approval.c.account)
+    account = (
+        select(badge_occasion.c.account)
         .where(badge_occasion.c.id == badge_request.c.occasion_id)
         .correlate(badge_request)
+        .scalar_subquery()
+    )
+    # The end of an index: the maximum of a join reads every row of the account.
+    return (
+        select(badge_auto_approval.c.id)
+        .where(badge_auto_approval.c.account == account)
+        .order_by(badge_auto_approval.c.id.desc())
+        .limit(1)
         .scalar_subquery()
     )
 
