@@ -25,6 +25,7 @@ What Airflow imports:
 - ``checked_operator``: arguments are checked before anything is written
 - ``plan_reference``: what one task hands to the next
 - ``plan_preview``: what a dry run shows
+- ``airflow_run``: what Airflow says of a task's run
 - ``lost_xcom``: a plan whose XCom is gone
 - ``base_operator``: planning
 - ``operators``: plan, issue, report

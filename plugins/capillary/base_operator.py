@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from capillary.airflow_run import airflow_run_of
 from capillary.api.request_workflow import Entity
 from capillary.arguments import CampaignArgument, OccasionArguments, PlanningArguments, SpecArguments
 from capillary.campaign.field_types import entity_of
@@ -27,7 +28,6 @@ from capillary.ledger.plan import Order
 from capillary.ledger.spec import Spec
 from capillary.ledger.status import Outcome
 from capillary.links import CheckerPageLink
-from capillary.lost_xcom import airflow_run_of
 from capillary.plan_preview import PlanPreview
 from capillary.plan_reference import PlanReference
 from capillary.templating.query import TemplateFailures

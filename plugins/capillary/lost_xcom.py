@@ -8,7 +8,6 @@ one run of the one Airflow that planned, and nothing is found where that does no
 from __future__ import annotations
 
 import logging
-from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 from airflow.sdk import XComArg
@@ -16,6 +15,7 @@ from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
 from capillary.airflow_errors import PlanMissing
+from capillary.airflow_run import airflow_run_of
 from capillary.counted import counted
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan import plan_of_run
@@ -40,16 +40,6 @@ def planning_task_of(handed: object) -> str | None:
         return None  # a mapped one makes several plans
     # Submit and wait return the reference that they were given.
     return str(getattr(operator, "planned_by", None) or operator.task_id)
-
-
-def airflow_run_of(context: Context) -> str:
-    """Return what tells this run of this Airflow from every other one: when it began; empty where that is not known.
-
-    It stays the same until the run has ended and is cleared.
-    """
-    dag_run = context.get("dag_run")
-    started = getattr(dag_run, "start_date", None)
-    return "" if started is None else str(started.astimezone(UTC).isoformat(timespec="microseconds"))
 
 
 def _state_of(context: Context, task_id: str) -> str:

@@ -11,6 +11,7 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
 from capillary.airflow_errors import PlanMissing, airflow_failures
+from capillary.airflow_run import clears_of
 from capillary.arguments import InlineArguments, QueryArguments, ReportArguments, SendingArguments
 from capillary.base_operator import RUN_LEASE, PlanningOperator, planning_defaults
 from capillary.checked_operator import CheckedOperator, given_to
@@ -217,7 +218,7 @@ class IssueBadgeOperator(PlanningOperator):
         if (plan := reference.plan_id) is None:
             raise PlanMissing(reference)
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
-            waits = asyncio.run(self._submit(ledger, plan, waiting_since, fresh, clears=_clears(context)))
+            waits = asyncio.run(self._submit(ledger, plan, waiting_since, fresh, clears=clears_of(context)))
         if waits is None:
             return reference.to_xcom()
         self.log.warning("%s", waits.why)
@@ -296,11 +297,6 @@ def _rescheduled_since(context: Context) -> datetime | None:
     if not context.get("task_reschedule_count"):
         return None
     return context["ti"].get_first_reschedule_date(context)
-
-
-def _clears(context: Context) -> int:
-    """Return how often a person has cleared tasks of this run; Airflow's own retries are not among them."""
-    return context["dag_run"].clear_number or 0
 
 
 def _later(waits: Waits, *, most: timedelta) -> datetime:

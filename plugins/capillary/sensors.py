@@ -20,13 +20,14 @@ from airflow.sdk.exceptions import (
 )
 
 from capillary.airflow_errors import airflow_failures
+from capillary.airflow_run import clears_of
 from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
 from capillary.arguments import WaitingArguments
 from capillary.base_operator import RUN_LEASE
 from capillary.checked_operator import CheckedOperator, check
 from capillary.counted import counted
 from capillary.engine.polling import FRESH, MAX_POLL_INTERVAL_S, QUIET_S, Event
-from capillary.engine.verdict import Facts, Policy, judge
+from capillary.engine.verdict import Facts, OnFinding, Policy, judge
 from capillary.engine.wait import Advanced, advance
 from capillary.errors import CapillaryError, named
 from capillary.hooks import CapillaryHook
@@ -234,7 +235,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         if (plan := reference.plan_id) is None or not reference.planned:
             return nothing_to_do(context, reference, "nothing was planned, nothing to wait for")
         with airflow_failures(but=LEDGER_CHANGES), open_ledger(given.ledger_conn_id) as ledger:
-            advanced = asyncio.run(self._advance(ledger, plan, fresh))
+            advanced = asyncio.run(self._advance(ledger, plan, fresh, clears=clears_of(context)))
             wait = advanced.wait
             with ledger.read() as tx:
                 opened = open_plan(tx, plan)
@@ -277,11 +278,19 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
                 self.plan = found.to_xcom()
         return PlanReference.parse(self.plan)
 
-    async def _advance(self, ledger: Ledger, plan: PlanId, fresh: timedelta | None) -> Advanced:
+    async def _advance(self, ledger: Ledger, plan: PlanId, fresh: timedelta | None, *, clears: int) -> Advanced:
         async with open_sender(ledger, self.capillary_conn_id) as sender:
             try:
                 reader = f"run {plan.badge_run_id}, task {uuid.uuid4().hex[:12]}"
-                return await advance(sender, plan, reader=reader, lease=RUN_LEASE, fresh=fresh)
+                return await advance(
+                    sender,
+                    plan,
+                    reader=reader,
+                    lease=RUN_LEASE,
+                    stop_on_auto_approval=(self.policy or Policy()).on_auto_approved == OnFinding.FAIL,
+                    clears=clears,
+                    fresh=fresh,
+                )
             except (PlatformUnavailable, ReplyUnreadable) as error:
                 # An outage shall not use the retries up: the deadline ends the wait, and nothing else.
                 self.log.error("%s The wait goes on.", error)  # noqa: TRY400 - the sentence says it all

@@ -12,9 +12,10 @@ from airflow.sdk import DAG, Context
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from sqlalchemy import func, select, update
 
+from capillary.airflow_run import airflow_run_of
 from capillary.ledger.plan_id import PlanId, is_of_run, new_token
 from capillary.ledger.schema import badge_run
-from capillary.lost_xcom import airflow_run_of, planning_task_of
+from capillary.lost_xcom import planning_task_of
 from capillary.operators import IssueBadgeOperator, PlanBadgesOperator, ReportBadgesOperator
 from capillary.plan_reference import PlanReference
 from capillary.sensors import BadgeRequestSensor
@@ -27,7 +28,7 @@ ELSEWHERE = STARTED + timedelta(microseconds=1)
 
 def context(place: Place, task_id: str, *, run_id: str = "run", started: datetime | None = STARTED) -> Context:
     made = place.context(run_id, task_id)
-    return cast("Context", {**made, "dag_run": SimpleNamespace(start_date=started)})
+    return cast("Context", {**made, "dag_run": SimpleNamespace(start_date=started, clear_number=0)})
 
 
 class Tasks:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from capillary.api.badges import parse_issuals
 from capillary.api.errors import PlatformUnavailable, ReplyUnreadable
+from capillary.engine.errors import AutoApproved
 from capillary.engine.hold import Waits
 from capillary.engine.plan import plan_rows
 from capillary.engine.polling import FRESH, DecisionWait, Event, Reader, ReadInTurn, SubmitWait, poll
@@ -43,6 +44,7 @@ from capillary.ledger.run_wait import run_wait
 from capillary.ledger.server import Server, note_first
 from sandbox.badge_reads import BadgeReads
 from sandbox.documents import parse
+from tests.simulation.processes import CURRENT
 from tests.simulation.shape import DAY, HOUR, Campaigns, RunShape, campaign_of, copy_of
 
 if TYPE_CHECKING:
@@ -152,18 +154,22 @@ class DagRun:
     async def submit(self, plan: PlanId, since: datetime | None = None, *, fresh: timedelta | None = None) -> Submitted:
         """Send what was planned; come back when waiting for more takes long."""
         world = self.world
-        sender = world.sender(self.settings)
+        sender, clears = world.sender(self.settings), self.clears
+        if (process := CURRENT.get()) is not None:
+            process.clears = clears
         try:
             return await submit_run(
                 sender,
                 plan,
                 lease=self.lease,
-                clears=self.clears,
+                clears=clears,
                 in_flight=world.shape.in_flight,
                 waiting_since=since,
                 fresh=fresh,
             )
         except BaseException as error:
+            if isinstance(error, AutoApproved):
+                world.who_decides.refused(plan.badge_run_id, clears)
             if isinstance(error, Stopped) or world.wire.is_stopped(self.shape.occasion):
                 # A stopped run gives back what it had not sent, though it is alive.
                 world.reported.add(plan.badge_run_id)
@@ -179,11 +185,18 @@ class DagRun:
     async def look(self, plan: PlanId, *, fresh: timedelta | None = None) -> Advanced:
         """Bring the run forward, as the sensor does."""
         sender = self.world.sender(self.settings)
-        reader = f"run {plan.badge_run_id}, task {self.world.rng.random()}"
+        reader, clears = f"run {plan.badge_run_id}, task {self.world.rng.random()}", self.clears
+        if (process := CURRENT.get()) is not None:
+            process.clears = clears
         try:
-            return await advance(sender, plan, reader=reader, lease=self.lease, fresh=fresh)
+            looked = await advance(sender, plan, reader=reader, lease=self.lease, clears=clears, fresh=fresh)
         except (PlatformUnavailable, ReplyUnreadable) as error:
             self.world.note(f"the wait goes on: {error}")
+        else:
+            if looked.wait.in_doubt:
+                # Where an auto-approval keeps that back, the task has said so, and to clear it.
+                self.world.who_decides.refused(plan.badge_run_id, clears)
+            return looked
         with self.world.ledger.read() as tx:
             return Advanced(run_wait(tx, open_plan(tx, plan)), held_up=True)
 

@@ -67,6 +67,7 @@ from capillary.ledger import (
 from capillary.ledger import history as ledger_history
 from capillary.ledger import locked_rows as ledger_occasion
 from capillary.ledger import settle as ledger_settle
+from capillary.ledger.auto_approval import told
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.doubts import DueDoubt
 from capillary.ledger.history import Days
@@ -513,6 +514,14 @@ def _never(*_: object, **__: object) -> None:
     """Do nothing."""
 
 
+def _told_without_a_clear(tx: Transaction, badge_run_id: OpenPlan, *, clears: int) -> int:
+    return told(tx, badge_run_id, clears=clears + 2**31)
+
+
+def _platform_decides(shape: Shape) -> bool:
+    return shape.auto_approve or shape.approves_after > 0
+
+
 def _broken(shape: Shape) -> bool:
     return shape.mode is Mode.BROKEN
 
@@ -623,6 +632,18 @@ BUGS: Final[Mapping[str, WorldBug]] = {
         [(submit, "_assert_human", _never), (submit, "assert_human_decides", _never)],
         lambda shape: shape.auto_approve,
         shown_by=75,
+    ),
+    "a-retry-is-a-clear": WorldBug(
+        "after an auto-approval only a person's clear lets a run go on",
+        [(submit, "told", _told_without_a_clear)],
+        _platform_decides,
+        shown_by=88,
+    ),
+    "sent-again-whoever-decides": WorldBug(
+        "after an auto-approval nothing is sent again whose first send did not know of it",
+        [(doubt, "assert_human_decides_again", _never)],
+        _platform_decides,
+        shown_by=328,
     ),
     "no-doubt-wait": WorldBug(
         "absence is judged after doubt_from",

@@ -73,6 +73,7 @@ class PlatformSide:
         badges: badge ids by occasion.
         decided_at: when requests were decided, by platform request id.
         approved_late: platform request ids of what was executed without a human, some time after its reply.
+        decided_by_human: platform request ids of what the checker decided, or some of the nodes that it passes.
         told: issued ids that some reply has listed without error, by request key and customer.
         read_singly: requests that some single read has shown decided, by platform request id.
     """
@@ -107,6 +108,7 @@ class PlatformSide:
         self.disturbed = True
         self.decided_at: dict[str, float] = {}
         self.approved_late = set[str]()
+        self.decided_by_human = set[str]()
         self.told: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
         self.read_singly: set[str] = set()
         self._oddities: dict[str, Oddity | None] = {}
@@ -320,6 +322,7 @@ class PlatformSide:
                 break
             if not self.platform.decide(rows[0], decision, "seen"):
                 raise AssertionError(f"the checker could not decide {platform_request_id}")
+            self.decided_by_human.add(platform_request_id)
         self.decided_at.setdefault(platform_request_id, self._loop.time())
 
     def decide_all(self) -> int:

@@ -44,6 +44,7 @@ class Process:
         frozen_until: it does not move before.
         auto_approved_seen: it was told that the platform executed a request of its run without a human.
         begun: seconds since the beginning.
+        clears: how often its run had been cleared when it began.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Process:
     frozen_until: float = 0.0
     auto_approved_seen: bool = False
     begun: float = 0.0
+    clears: int = 0
     task: asyncio.Task[Any] | None = field(default=None, repr=False)
 
     @property

@@ -180,8 +180,11 @@ async def settle_down(world: World, runs: list[DagRun]) -> None:
         for run in runs:
             if run.badge_run_id is None:
                 await run.start("extract")
-            if run.badge_run_id is not None and _is_unsent(world, run.badge_run_id):
+            if run.badge_run_id is not None and _count(world, run.badge_run_id, "planned"):
                 await run.start("submit")
+                run.clears += 1
+            if run.badge_run_id is not None and _count(world, run.badge_run_id, "sending"):
+                await run.start("wait")
                 run.clears += 1
         world.platform_side.decide_all()
         await tidy(world)
@@ -218,11 +221,11 @@ def _customers(rows: list[object]) -> set[int]:
     return found
 
 
-def _is_unsent(world: World, badge_run_id: int) -> bool:
+def _count(world: World, badge_run_id: int, status: str) -> int:
     found = world.ledger.rows(
-        f"SELECT count(*) FROM badge_request WHERE status = 'planned' AND badge_run_id = {badge_run_id}"  # noqa: S608 - a number
+        f"SELECT count(*) FROM badge_request WHERE status = '{status}' AND badge_run_id = {badge_run_id}"  # noqa: S608 - ours
     )
-    return bool(found[0][0])
+    return int(found[0][0])
 
 
 def _surprise(world: World, context: dict[str, object]) -> None:

@@ -220,6 +220,8 @@ class Wire:
             for earlier in self._by_key[post.key]:
                 self._judge_same_key(earlier, post)
         self._judge_after_late_approval(post)
+        first = next(iter(self._by_key[post.key]), None)
+        self._world.who_decides.judge(post, first, within_s=SEND_WITHIN_S)
         if self._shape.lost_for and self._set_back_at is not None:
             for earlier in self._by_key[post.key]:
                 self._judge_after_loss(earlier, post)

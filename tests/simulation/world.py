@@ -36,6 +36,7 @@ from tests.simulation.platform_side import SECOND_TILL, PlatformSide
 from tests.simulation.processes import CURRENT, Killed, Mishaps, Process, SimulatedLedger
 from tests.simulation.shape import Addresses, Shape, campaign_of, copy_of
 from tests.simulation.virtual_time import VirtualLoop
+from tests.simulation.who_decides import WhoDecides
 from tests.simulation.wire import Wire
 
 BEGINNING: Final = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -113,6 +114,7 @@ class World:
         ledger.serve(clock=self.ledger_now, mishaps=self.mishaps)
         self.platform_side = PlatformSide(shape, self.rng, loop, epoch=BEGINNING.timestamp())
         self.wire = Wire(self, shape)
+        self.who_decides = WhoDecides(self)
         self.books = BooksCheck(self, shape, self.platform_side.platform.books)
         self._numbers = 0
         self.keys_on_platform: list[str] = []
@@ -197,6 +199,7 @@ class World:
         self.processes.remove(process)
         ended = self._end_of(process, task)
         with suppress(Breached):
+            self.who_decides.notice()
             self.books.check()
         return ended
 

@@ -37,7 +37,7 @@ from capillary.engine.may_send import assert_human_decides_again
 from capillary.engine.platform_list import LOOK_BACK, read_every_type
 from capillary.engine.runtime import Runtime
 from capillary.engine.second_look import LOOKS, Looks
-from capillary.engine.send import Sender, Sent
+from capillary.engine.send import Sender, Sending, Sent
 from capillary.engine.sightings import record_rows
 from capillary.engine.unreadable_rows import is_through
 from capillary.engine.watch import cluster_day, note_clocks
@@ -47,7 +47,9 @@ from capillary.ledger.doubts import DueDoubt, due_doubts
 from capillary.ledger.errors import Stopped
 from capillary.ledger.history import history
 from capillary.ledger.pace import START_WITHIN_S
+from capillary.ledger.plan_id import PlanId
 from capillary.ledger.request_rows import ConfirmedAbsence
+from capillary.ledger.runs import is_planned_by
 from capillary.ledger.sends import sends_of
 from capillary.ledger.unknown_keys import unknown_keys
 
@@ -61,13 +63,14 @@ _LOG: Final = logging.getLogger("capillary.doubt")
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What became of the requests in doubt: numbers of requests."""
+    """What became of the requests in doubt: numbers of requests. An auto-approval keeps those back that still are."""
 
     found: int = 0
     sent_again: int = 0
     given_up: int = 0
     still_in_doubt: int = 0
     auto_approved: int = 0
+    kept_back: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +86,17 @@ class _Controls:
     newest_by_sender: Mapping[str, datetime]
 
 
-async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True, told: int = 0) -> Resolved:
+async def resolve_doubt(
+    sender: Sender, *, run: PlanId | None = None, stop_on_auto_approval: bool = True, told: int = 0
+) -> Resolved:
     """Read the whole list once for everything in doubt of the account; send again what is confirmed absent.
 
     Args:
         sender: sends one request.
-        stop_on_auto_approval: send no further one after the platform executed one by itself; the next call goes on. And
-            none whose first send did not know of the account's newest auto-approval, as long as that one stands.
+        run: on whose behalf this is done, if on any run's.
+        stop_on_auto_approval: send no further one after the platform executed one by itself; the next call goes on.
+            False: the run accepts that, and so its own requests are sent again whatever the platform does. Of others
+            none is whose first send did not know of the account's newest auto-approval, as long as that one stands.
         told: number of the newest auto-approval that a person has let pass; 0: of none.
 
     Raises:
@@ -101,28 +108,14 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True, t
     if not doubts:
         return Resolved()
     found, absences = await _absences(ledger, client, runtime, begun, doubts)
-    sent_again = given_up = auto_approved = stopped = 0
+    sent_again = given_up = auto_approved = 0
     looks = Looks(sender, LOOKS if stop_on_auto_approval else 0)
-
-    def claim_again(tx: Transaction, absence: ConfirmedAbsence) -> request_rows.Claim | None:
-        if stop_on_auto_approval:
-            assert_human_decides_again(tx, absence.request_id, client.settings.account, told=told)
-        return request_rows.resend(tx, absence, sender=client.settings.sender, doubt_after=doubt_after(client.settings))
-
-    for number, (absence, resends) in enumerate(absences, start=1):
-        if resends >= request_rows.MAX_RESENDS:
+    resends = _Resends(sender, run, stop_on_auto_approval, told)
+    for number, (absence, resent) in enumerate(absences, start=1):
+        if resent >= request_rows.MAX_RESENDS:
             given_up += await runtime.ledger_call(lambda a=absence: _give_up(ledger, a))  # type: ignore[misc]
             continue
-        try:
-            sending = await sender.send(
-                absence.request_id,
-                lambda tx, a=absence: claim_again(tx, a),  # type: ignore[misc]
-                list_read_at=absence.scan_begun_at,
-            )
-        except (Stopped, AutoApproved) as error:
-            # The doubt may be another campaign's, or older than what keeps it back; the others go on.
-            stopped += 1
-            _LOG.warning("a request in doubt stays in doubt: %s", error)
+        if (sending := await resends.send(absence)) is None:
             continue
         sent_again += sending.sent is not Sent.ELSEWHERE
         auto_approved += sending.auto_approved
@@ -135,14 +128,64 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True, t
             break
     still = len(doubts) - found - sent_again - given_up
     _LOG.info(
-        "doubt: %d found, %d sent again, %d given up, %d left, %d of them stopped",
+        "doubt: %d found, %d sent again, %d given up, %d left, %d of them stopped, %d kept back by an auto-approval",
         found,
         sent_again,
         given_up,
         still,
-        stopped,
+        resends.stopped,
+        resends.kept_back,
     )
-    return Resolved(found, sent_again, given_up, still, auto_approved)
+    return Resolved(found, sent_again, given_up, still, auto_approved, resends.kept_back)
+
+
+@dataclass(slots=True)
+class _Resends:
+    """Sends again what is confirmed absent, and counts what stays in doubt instead.
+
+    Attributes:
+        sender, run, stop_on_auto_approval, told: as `resolve_doubt` takes them.
+        stopped: requests of a campaign or account that a person has stopped.
+        kept_back: requests of before an auto-approval that stands.
+    """
+
+    sender: Sender
+    run: PlanId | None
+    stop_on_auto_approval: bool
+    told: int
+    stopped: int = 0
+    kept_back: int = 0
+
+    async def send(self, absence: ConfirmedAbsence) -> Sending | None:
+        """Send one again; None where it has to stay in doubt. It may be another campaign's, and the others go on."""
+        try:
+            # First without a call slot, of which every try would take one.
+            await self.sender.runtime.ledger_call(lambda: self._look(absence))
+            return await self.sender.send(
+                absence.request_id, lambda tx: self._claim(tx, absence), list_read_at=absence.scan_begun_at
+            )
+        except Stopped as error:
+            self.stopped += 1
+            _LOG.warning("a request in doubt stays in doubt: %s", error)
+        except AutoApproved as error:
+            self.kept_back += 1
+            _LOG.warning("a request in doubt stays in doubt: %s", error)
+        return None
+
+    def _look(self, absence: ConfirmedAbsence) -> None:
+        with self.sender.ledger.read() as tx:
+            self._assert_may(tx, absence)
+
+    def _claim(self, tx: Transaction, absence: ConfirmedAbsence) -> request_rows.Claim | None:
+        self._assert_may(tx, absence)
+        settings = self.sender.client.settings
+        return request_rows.resend(tx, absence, sender=settings.sender, doubt_after=doubt_after(settings))
+
+    def _assert_may(self, tx: Transaction, absence: ConfirmedAbsence) -> None:
+        accepts = None if self.stop_on_auto_approval else self.run
+        if accepts is None or not is_planned_by(tx, absence.request_id, accepts):
+            account = self.sender.client.settings.account
+            assert_human_decides_again(tx, absence.request_id, account, told=self.told)
 
 
 async def _absences(

@@ -236,8 +236,7 @@ async def _send_planned(
             if here.wanted:
                 assert_may_send(tx, sender.client.settings)
                 if terms.stop_on_auto_approval:
-                    account = sender.client.settings.account
-                    assert_human_decides(tx, badge_run_id, account, told=so_far.told)
+                    assert_human_decides(tx, badge_run_id, sender.client.settings.account, told=so_far.told)
             return here
 
     hold = Hold(sender)
@@ -247,7 +246,7 @@ async def _send_planned(
                 await sender.runtime.ledger_call(lambda now=here: _assert_worth_waiting(sender, plan, terms, now))  # type: ignore[misc]
                 return waits
             stop = terms.stop_on_auto_approval
-            so_far.take(await hold.look(here, stop_on_auto_approval=stop, told=so_far.told))
+            so_far.take(await hold.look(here, plan, stop_on_auto_approval=stop, told=so_far.told))
             _assert_human(so_far, terms)
             continue
         sendings = await _send_batch(sender, plan, so_far, terms, here.batch, list_read_at)
@@ -287,10 +286,13 @@ async def _send_batch(
     """Send so many at once. All of them come to their end, whatever one raises: none is cut off in mid-call."""
 
     def claim(tx: Transaction, request_id: int) -> request_rows.Claim | None:
+        opened = open_plan(tx, plan)
+        if terms.stop_on_auto_approval:  # others may have seen one while this send waited for its slot
+            assert_human_decides(tx, opened, sender.client.settings.account, told=so_far.told)
         return request_rows.claim(
             tx,
             request_id,
-            badge_run_id=open_plan(tx, plan),
+            badge_run_id=opened,
             sender=sender.client.settings.sender,
             doubt_after=doubt_after(sender.client.settings),
         )

@@ -8,12 +8,14 @@ from datetime import timedelta
 from typing import Final
 
 from capillary.api.errors import CallRefused, EverythingRefused, PlatformUnavailable, ReplyUnreadable
+from capillary.counted import counted
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import ServerChanged, SubmittingOff
 from capillary.engine.send import Sender, assert_account
 from capillary.engine.settle import SINGLE_READS, settle_by_reading
 from capillary.engine.watch import Watched, watch_in_turn
 from capillary.ledger import scans
+from capillary.ledger.auto_approval import note_told, told
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.request_rows import keep_alive
 from capillary.ledger.run_wait import RunWait, run_wait
@@ -49,7 +51,14 @@ class Advanced:
 
 
 async def advance(
-    sender: Sender, plan: PlanId, *, reader: str, lease: timedelta, fresh: timedelta | None = None
+    sender: Sender,
+    plan: PlanId,
+    *,
+    reader: str,
+    lease: timedelta,
+    stop_on_auto_approval: bool = True,
+    clears: int = 0,
+    fresh: timedelta | None = None,
 ) -> Advanced:
     """Find, resolve and settle what can be, and return what the run still waits for.
 
@@ -62,6 +71,9 @@ async def advance(
         plan: the run's plan.
         reader: who reads, unlike any other reader.
         lease: how long the run counts as alive without a sign of life.
+        stop_on_auto_approval: as `resolve_doubt` takes it.
+        clears: how often a person has cleared Airflow's run up to now. What an auto-approval keeps back is sent again
+            once it was cleared after that was said.
         fresh: how old another's reading may be to serve in place of this one's own, where settling what it has shown
             takes no more single reads than the list has pages; None: the list is read.
 
@@ -88,7 +100,7 @@ async def advance(
     held_up |= (await settle_decided(sender, plan, most=most, tried=tried)).untried > 0
     if (await _look(sender, plan, lease)).doubt_due:
         try:
-            await resolve_doubt(sender)
+            await _resolve(sender, plan, stop_on_auto_approval=stop_on_auto_approval, clears=clears)
         except (
             SubmittingOff,
             ServerChanged,
@@ -99,6 +111,30 @@ async def advance(
         ) as error:
             _LOG.error("requests in doubt stay in doubt: %s", error)
     return Advanced(await _look(sender, plan, lease), held_up)
+
+
+async def _resolve(sender: Sender, plan: PlanId, *, stop_on_auto_approval: bool, clears: int) -> None:
+    def knows() -> int:
+        with sender.ledger.read() as tx:
+            return told(tx, open_plan(tx, plan), clears=clears)
+
+    def note() -> None:
+        with sender.ledger.write() as tx:
+            note_told(tx, open_plan(tx, plan), sender.client.settings.account, clears=clears)
+
+    resolved = await resolve_doubt(
+        sender,
+        run=plan,
+        stop_on_auto_approval=stop_on_auto_approval,
+        told=await sender.runtime.ledger_call(knows),
+    )
+    if resolved.kept_back:
+        await sender.runtime.ledger_call(note)
+        _LOG.error(
+            "%s not sent again, because the platform approves without a human. Switch auto-approval off for "
+            "ISSUE-BADGE (Member Care, Settings, Request workflows), then clear this task: it sends what is missing",
+            counted(resolved.kept_back, "request", "in doubt is", "in doubt are"),
+        )
 
 
 async def take_turn_and_watch(sender: Sender, *, reader: str) -> Watched | None:

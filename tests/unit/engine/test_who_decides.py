@@ -17,6 +17,7 @@ from capillary.engine.second_look import LOOK_AFTER_S
 from capillary.engine.send import Sent
 from capillary.engine.sightings import record_rows
 from capillary.engine.submit import NOT_TAKEN_IN_A_ROW, Submitted, submit_run
+from capillary.engine.wait import advance
 from capillary.ledger import history
 from capillary.ledger.plan_id import open_plan
 from capillary.ledger.request_rows import claim, discard_unsent
@@ -280,8 +281,8 @@ async def test_what_was_sent_again_and_executed_by_itself_counts_too(scripted: S
         assert scripted.statuses() == ["waiting", "sending", "planned"]
     else:
         submitted = await submit(scripted, later.badge_run_id, stop_on_auto_approval=False)
-        assert submitted == Submitted({Sent.ACCEPTED: 1}, 2)
-        assert scripted.statuses() == ["waiting"] * 3
+        assert submitted == Submitted({Sent.ACCEPTED: 1}, 1)
+        assert scripted.statuses() == ["waiting", "sending", "waiting"], "what it accepts is its own"
 
 
 @pytest.mark.parametrize(
@@ -306,9 +307,45 @@ async def test_what_was_first_sent_before_an_auto_approval_is_not_sent_again_aft
     await submit(scripted, run)
     earlier.play(after)
     scripted.now[0] += timedelta(hours=2)
-    resolved = await resolve_doubt(scripted.sender, **options)
+    resolved = await resolve_doubt(scripted.sender, run=scripted.plan_id(run), **options)
     assert (resolved.sent_again, resolved.still_in_doubt) == (sent_again, 1 - sent_again)
     assert len(scripted.posts) == 1 + sent_again
+
+
+async def test_a_wait_sends_again_what_it_kept_back_once_it_was_cleared(
+    scripted: ScriptedClient, earlier: Earlier, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing else might ever send in this account: its runs have sent all that they planned."""
+    earlier.play("send a, a waits")
+    plan = scripted.plan_id(scripted.plan([1], "doubted").badge_run_id)
+    scripted.answers = [InDoubt(reason="no answer")]
+    await submit(scripted, plan.badge_run_id)
+    earlier.play("a by platform")
+    scripted.now[0] += timedelta(hours=2)
+    posts = []
+    for clears in (0, 0, 1):
+        await advance(scripted.sender, plan, reader="a worker", lease=LEASE, clears=clears)
+        posts.append(len(scripted.posts))
+    assert posts == [1, 1, 2]
+    assert "1 request in doubt is not sent again, because the platform approves without a human" in caplog.text
+    assert "then clear this task" in caplog.text
+
+
+@pytest.mark.parametrize(("of", "sent_again"), [("doubted", 1), ("another", 0)])
+async def test_a_run_that_accepts_auto_approvals_sends_its_own_again_and_no_other(
+    scripted: ScriptedClient, earlier: Earlier, of: str, sent_again: int
+) -> None:
+    earlier.play("send a, a waits")
+    runs = {
+        "doubted": scripted.plan([1], "doubted").badge_run_id,
+        "another": scripted.plan([2], "another").badge_run_id,
+    }
+    scripted.answers = [InDoubt(reason="no answer")]
+    await submit(scripted, runs["doubted"])
+    earlier.play("a by platform")
+    scripted.now[0] += timedelta(hours=2)
+    plan = scripted.plan_id(runs[of])
+    assert (await resolve_doubt(scripted.sender, run=plan, stop_on_auto_approval=False)).sent_again == sent_again
 
 
 async def test_what_was_first_sent_knowing_of_it_is_sent_again(scripted: ScriptedClient, earlier: Earlier) -> None:
