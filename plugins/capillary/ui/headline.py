@@ -190,7 +190,7 @@ def _unjudged(view: RunView, *, advised: bool) -> str:
         said, to_do = f"Now {ended_of(funnel)}.", "Clear the task that failed, and those after it: report judges it."
     elif funnel.discarded:
         said = f"Now {counted(funnel.discarded, 'customer', 'is', 'are')} given back unsent."
-        to_do = "Correct what failed, then trigger a new run, which takes them."
+        to_do = "Correct what failed, then trigger a new run with the same occasion and settings, which takes them."
     else:
         return ""
     return said if advised else f"{said} {to_do}"
