@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from capillary.counted import counted
-from capillary.engine.next_run import TAKES, plans_nobody
+from capillary.engine.next_run import TAKES, canary_now, plans_nobody
 from capillary.engine.remedies import Advice, retry_of
 from capillary.ledger.matters import Kind, Matter
 from capillary.ledger.reports import FailureCount
@@ -162,8 +162,8 @@ def _failed(matter: Matter, _now: datetime) -> Said:
     if matter.occasion_shared and retry.customers:
         means += " It also takes the customers of other runs on the occasion; the retry page counts both."
     to_do = retry_to_do(matter.failures, ", on the run's page,", " there")
-    if matter.reason:
-        means += f" The configuration is not proven{plans_nobody(matter.reason)}."
+    if matter.holding:
+        means += f" {canary_now(matter.holding)}."
         to_do = " ".join(filter(None, (matter.remedy, to_do)))
     return Said(
         f"{_whose(matter)}: {counted(matter.customers, 'customer')} without the badge: {', '.join(kinds)}",

@@ -262,7 +262,7 @@ def _failed(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterato
             since=min(plan.planned_at for plan in plans),
             failures=failures,
             occasion_shared=any(plan.badge_run_id in shared for plan in plans),
-            reason=canary.told_to(of) if canary else None,
+            holding=canary.told_to(of) if canary else None,
             remedy=canary.to_do if canary else None,
         )
 

@@ -160,4 +160,4 @@ def standing(shown: MatterShown, state: str, reader: Reader, read_at: datetime |
 
 def _is_held(matter: Matter, dag: CampaignDag) -> bool:
     """Return whether a retry would plan nobody, as an open request holds every run with *Canary* on."""
-    return matter.kind is Kind.FAILED and matter.reason is not None and dag.canary
+    return matter.kind is Kind.FAILED and matter.holding is not None and dag.canary

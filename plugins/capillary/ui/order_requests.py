@@ -42,7 +42,7 @@ def new_requests(dag: CampaignDag, by_attempt: Mapping[int, int], *, is_canary: 
 def most(dag: CampaignDag, customers: int, *, is_canary: bool) -> int:
     """Return how many of so many customers one run of the campaign takes at most."""
     caps = (dag.customer_cap, CANARY_CUSTOMERS if is_canary else None)
-    return min(customers, *(each for each in caps if each is not None))
+    return min([customers, *(each for each in caps if each is not None)])
 
 
 def approvals(dag: CampaignDag, customers: int, *, is_canary: bool) -> str:

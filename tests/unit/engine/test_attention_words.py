@@ -88,7 +88,7 @@ def test_failures_tell_their_codes_and_what_a_retry_would_take() -> None:
     assert said.title == (
         "spring: 19 customers without the badge: 10 failed (816), 5 failed (1039), 3 rejected, 1 other kind"
     )
-    assert said.means.endswith("a retry now would take 6 customers of them.")
+    assert said.means.endswith("a retry takes up to 6 customers of them.")
     shared = said_of(matter(Kind.FAILED, customers=19, failures=failures, occasion_shared=True), NOW)
     assert shared.means == (
         f"{said.means} It also takes the customers of other runs on the occasion; the retry page counts both."
