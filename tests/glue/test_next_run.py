@@ -20,7 +20,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from sqlalchemy import select
 
 from capillary.engine.attention import said_of
-from capillary.engine.next_run import TAKES, TAKES_FEW
+from capillary.engine.next_run import TAKES, canary_now
 from capillary.engine.verdict import Policy
 from capillary.hooks import CapillaryHook
 from capillary.ledger.attention import attention
@@ -196,7 +196,7 @@ class Played:
             now = self.next(canary=True, cap=None)
             assert (now.planned, now.canary) == (0, True)
             assert now.waits_for_canary or not self.next(canary=False).planned
-        if TAKES_FEW in said:
+        if canary_now(None) in said:
             found.append("few")
             now = self.next(canary=True, cap=None)
             assert now.canary
@@ -360,3 +360,25 @@ def test_a_page_says_once_that_another_request_holds_it_no_more(ledger: Ledger) 
     decide(ledger, other, REJECTED)
     assert played.agrees(page(ledger, made, waiting)) == ["few"]
     assert page(ledger, made, small) == ""
+
+
+@pytest.mark.parametrize("canary", [True, False], ids=["Canary on", "Canary off"])
+@pytest.mark.parametrize("end", ENDS)
+def test_what_a_later_run_has_left_is_said_as_the_one_after_it_plans(ledger: Ledger, end: str, *, canary: bool) -> None:
+    """The page of the first run speaks of what the second has left; between them the second has ended somehow."""
+    size, act = ENDS[end]
+    order = replace(CANARY, customers_per_request=size, canary=canary, cap=10)
+    first = plan(ledger, EVERYBODY, replace(order, run_id="first"))
+    for each in requests_of(ledger, first):
+        decide(ledger, int(each.id), REJECTED)
+    sentence = reported(first)
+    second = plan(ledger, EVERYBODY, replace(order, run_id="second"))
+    assert (second.planned, second.over_cap) == (10, 40)
+    act(ledger, [int(each.id) for each in requests_of(ledger, second)])
+    reported(second)
+    played = Played(ledger, order, EVERYBODY, first)
+    said = page(ledger, first, sentence)
+    assert "It left 50; the last run since has left" in said
+    assert "nobody" in played.agrees(said) or played.next().planned
+    for _kind, said in matters(ledger):
+        played.agrees(said)

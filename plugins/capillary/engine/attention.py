@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from capillary.counted import counted
-from capillary.engine.next_run import TAKES, canary_now, plans_nobody
+from capillary.engine.next_run import TAKES, canary_now
 from capillary.engine.remedies import Advice, retry_of
 from capillary.ledger.matters import Kind, Matter
 from capillary.ledger.reports import FailureCount
@@ -206,7 +206,7 @@ def kind_of(failure: FailureCount) -> str:
 def _canary_waits(matter: Matter, _now: datetime) -> Said:
     means = f"The last run planned nobody, and is green only because it waits: {matter.reason}."
     if matter.planned:
-        means = f"The last run was a canary, and has proven nothing{plans_nobody(matter.reason or '')}."
+        means = f"The last run was a canary that has proven nothing. {canary_now(matter.reason)}."
     return Said(
         f"{_whose(matter)}: {counted(matter.customers, 'customer')} left behind a canary",
         means,

@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Row, case, exists, func, select
 
 from capillary.ledger.auto_approval import latest_auto_approved
-from capillary.ledger.canary import OpenCanary, open_canary_of
+from capillary.ledger.canary import OpenCanary, Stand, open_canary_of
 from capillary.ledger.conditions import has_undecided, is_open, is_seen, planned_by
 from capillary.ledger.database import Transaction
 from capillary.ledger.left_over import left_over, specs_unproven
@@ -238,6 +238,7 @@ def _matter(kind: Kind, runs: list[Row[Any]], dag_ids: tuple[str, ...]) -> Matte
         customers=sum(int(getattr(row, f"{kind}_customers")) for row in concerned),
         since=getattr(first, f"{kind}_since"),
         failed_checks=sum(row.failed_checks for row in concerned) if kind is Kind.WAITING else 0,
+        asks_checker=kind is Kind.WAITING,
     )
 
 
@@ -314,4 +315,5 @@ def _canaries(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Itera
             since=run.planned_at,
             reason=run.canary.told_to(of) if run.canary else None,
             remedy=run.canary.to_do if run.canary else None,
+            asks_checker=run.canary is not None and run.canary.stand is Stand.WAITING,
         )

@@ -85,7 +85,8 @@ class Matter:
         by, reason: who stopped, and why; of customers that a canary holds, which one and since when; of a paused DAG,
             what starts once it is on.
         failures: customers without the badge, by outcome and code, the most first.
-        holding: of failures, which open request keeps a run with *Canary* on from planning anybody; None where none does.
+        holding: of failures, which open request keeps a run with *Canary* on from planning anybody; None: none does.
+        asks_checker: what it waits for is with the checker.
         tolerated: of failures, the campaign's policy lets them pass; Airflow knows.
         occasion_shared: other runs have asked for customers on the same occasion: a retry takes what they left, too.
         failed_checks: of the requests, those that did not pass the platform's own checks.
@@ -111,6 +112,7 @@ class Matter:
     reason: str | None = None
     failures: tuple[FailureCount, ...] = ()
     holding: str | None = None
+    asks_checker: bool = False
     tolerated: bool = False
     occasion_shared: bool = False
     failed_checks: int = 0

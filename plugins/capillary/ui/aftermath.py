@@ -174,8 +174,10 @@ def _held(since: Since, left: int, dag_ids: frozenset[str]) -> After:
 
 def _take(now: LeftNow, dag_ids: frozenset[str]) -> str:
     """Return what a run would take of those who are left, and what to do."""
-    if now.waits_for is not None:
-        return f"{canary_now(now.waits_for.told_to(dag_ids))}. {now.waits_for.to_do}"
-    if now.canary and not now.proven:
-        return f"{canary_now(None)}. Find out why nothing is proven, then start one."
-    return f"Take the rest now, or leave it to the schedule if its next run has the same occasion: {TAKES}."
+    if now.proven:
+        return f"Take the rest now, or leave it to the schedule if its next run has the same occasion: {TAKES}."
+    holding = now.waits_for
+    small = f"{canary_now(holding.told_to(dag_ids) if holding else None)}."
+    if not now.canary:  # the last run had Canary off
+        return f"{TAKES[0].upper()}{TAKES[1:]}. {small}"
+    return f"{small} {holding.to_do if holding else 'Find out why nothing is proven, then start one.'}"

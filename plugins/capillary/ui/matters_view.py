@@ -129,7 +129,6 @@ def shown_matter(
     # Its page would refuse the order as long as this stands in the way.
     held_back = (matter.account, None) in stopped or (matter.account, matter.campaign) in stopped
     may_run = dag is not None and dag.live and not dag.broken and not held_back
-    asks_checker = matter.kind in {Kind.WAITING, Kind.CANARY_WAITS} and connection is not None
     return MatterShown(
         matter=matter,
         said=said_of(matter, now, on_page=True),
@@ -140,7 +139,7 @@ def shown_matter(
         since=_SINCE.get(matter.kind, ""),
         read_at=None,
         may_look=False,
-        checker_url=checker_url(connection) if asks_checker and connection else "",
+        checker_url=checker_url(connection) if matter.asks_checker and connection else "",
         may_resume=reader.may_stop_any(connections) if matter.kind is Kind.STOPPED else None,
         may_trigger=dag is not None and may_run and not _is_held(matter, dag) and reader.may_trigger(dag.dag_id),
         worth_retrying=retry_of(matter.failures).may_help,

@@ -252,8 +252,8 @@ def rest(dag: CampaignDag, facts: RunFacts, occasion: str, left: LeftNow) -> Ord
 _STILL: Final = "nobody has taken them since and the query still returns them"
 #: Said of the rest of a run that was told to retry: who is left of those was asked for before.
 _NO_RETRY: Final = (
-    "It retries nobody: whom this run was to retry and left, Retry the failed takes, on the page of the run that they "
-    "failed in."
+    "It retries nobody. Customers that this run was told to retry, and left, are taken by Retry the failed on the page "
+    "of the run in which they failed."
 )
 
 

@@ -155,7 +155,7 @@ def test_a_run_that_found_nobody_new_says_who_does_not_have_the_badge(
             STRICT,
             False,
             False,
-            "is not proven, and this canary is open: until that changes, a run with Canary on plans nobody; 9 customers",
+            "is not proven, and this canary is open: until that changes, a run with Canary on plans nobody; 9",
         ),
         (
             replace(run(rejected=2, canary=True), next_waits_for="another one is open"),
