@@ -208,7 +208,7 @@ def _canary_waits(matter: Matter, _now: datetime) -> Said:
     if matter.planned:
         means = f"The last run was a canary that has proven nothing. {canary_now(matter.reason)}."
     return Said(
-        f"{_whose(matter)}: {counted(matter.customers, 'customer')} left behind a canary",
+        f"{_whose(matter)}: {counted(matter.customers, 'customer')} left, the configuration is not proven",
         means,
         f"{matter.remedy or ''} If the configuration is proven then, {TAKES}.".strip(),
     )
@@ -216,7 +216,7 @@ def _canary_waits(matter: Matter, _now: datetime) -> Said:
 
 def _canary_passed(matter: Matter, _now: datetime) -> Said:
     return Said(
-        f"{_whose(matter)}: {counted(matter.customers, 'customer')} left behind a canary, the configuration is proven",
+        f"{_whose(matter)}: {counted(matter.customers, 'customer')} left, and the configuration is proven",
         f"{TAKES[0].upper()}{TAKES[1:]}.",
         "Start such a run, or leave it to the schedule if its next run has the same occasion.",
     )

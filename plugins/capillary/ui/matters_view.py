@@ -37,7 +37,7 @@ _TAGS: Final[Mapping[Kind, str]] = {
     Kind.UNSETTLED: "Not settled",
     Kind.WAITING: "Checker",
     Kind.FAILED: "No badge",
-    Kind.CANARY_WAITS: "Canary waits",
+    Kind.CANARY_WAITS: "Held back",
     Kind.CANARY_PASSED: "Rest left",
     Kind.PAUSED: "Paused",
 }

@@ -218,10 +218,10 @@ def new_ones(left: LeftNow | None) -> str:
     if left is None or not left.customers:
         known = "none is known now"
     else:
-        known = f"{left.customers:,} are known, left by the last run of the campaign"
+        known = f"up to {left.customers:,} are known, left by the last run of the campaign"
     return (
-        f"Whoever of the query was never asked for comes along, as in every run: {known}. A dry run counts those that "
-        "the query has found since."
+        f"Whoever of the query was never asked for comes along, up to the run's cap: {known}. A dry run counts those "
+        "that the query has found since."
     )
 
 
@@ -237,12 +237,14 @@ def rest(dag: CampaignDag, facts: RunFacts, occasion: str, left: LeftNow) -> Ord
     is_canary = left.is_small(canary=dag.canary)
     all_left = counted(left.customers, "customer")
     taken = most(dag, left.customers, is_canary=is_canary)
-    them = f"the {all_left}" if taken == left.customers else f"up to {taken:,} of the {all_left}"
-    retried = facts.conf.get("retry_outcomes")
+    them = f"the {all_left}" if taken == left.customers and not retried else f"up to {taken:,} of the {all_left}"
+    retry_told = facts.conf.get("retry_outcomes")
+    retried = bool(retry_told) and retry_told != dag.defaults.get("retry_outcomes")
+    of_them = " who were never asked for" if retried else ""
     says = [
-        f"A new run of {dag.dag_id} takes {them} that {whose}, as far as {_STILL}, and whoever is new.",
+        f"A new run of {dag.dag_id} takes {them} that {whose}{of_them}, as far as {_STILL}, and whoever is new.",
         *([A_CANARY] if is_canary else []),
-        *([_NO_RETRY] if retried and retried != dag.defaults.get("retry_outcomes") else []),
+        *([_NO_RETRY] if retried else []),
         "The query is asked again, and the campaign's own cap holds.",
         approvals(dag, left.customers, is_canary=is_canary),
     ]

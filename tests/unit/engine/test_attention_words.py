@@ -101,7 +101,7 @@ def test_failures_tell_their_codes_and_what_a_retry_would_take() -> None:
 
 def test_a_canary_that_holds_a_campaign_says_that_green_means_nothing_else() -> None:
     said = said_of(matter(Kind.CANARY_WAITS, reason="the canary of spring, run r1, is not decided yet"), NOW)
-    assert said.title == "spring: 1,217 customers left behind a canary"
+    assert said.title == "spring: 1,217 customers left, the configuration is not proven"
     assert said.means == (
         "The last run planned nobody, and is green only because it waits: the canary of spring, run r1, is not "
         "decided yet."

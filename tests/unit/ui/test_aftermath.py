@@ -166,7 +166,7 @@ async def test_a_held_run_says_that_its_canary_has_passed(
     decide(ledger, canary)
     shown = await airflow.page("runs", "held")
     said = notice(shown)
-    assert said.startswith("Was held by a canary"), said[:60]
+    assert said.startswith("Was held back"), said[:60]
     assert f"When it ended: {HELD_THEN}" in said
     assert (
         "The configuration is proven since: 20 customers left. Take the rest now, or leave it to the schedule if"
@@ -240,11 +240,11 @@ async def test_a_row_of_badges_says_what_is_so_now(
     ledger: Ledger, airflow: Airflow, canary: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = await asked(airflow, monkeypatch, "badges", {"spring"})
-    assert "Held by a canary" in shown
+    assert "Held back" in shown
     assert "When it ended" not in shown
     decide(ledger, canary)
     shown = await asked(airflow, monkeypatch, "badges", {"spring"})
-    assert "Was held by a canary" in shown
+    assert "Was held back" in shown
     assert f"When it ended: {HELD_THEN}" in shown
     assert "The configuration is proven since: 20 customers left." in shown
 

@@ -316,7 +316,7 @@ def test_a_retry_of_a_dag_that_does_not_tell_its_limits_names_no_number() -> Non
 
 
 def test_whoever_comes_along_with_a_retry_is_in_its_requests() -> None:
-    """Two not accepted of attempt 2 come along, as in every run: they need a request of their own."""
+    """Two not accepted of attempt 2 come along: they need a request of their own."""
     others = Retryable(Outcome.NOT_ACCEPTED, 750, 6, 0, 2, by_attempt={2: 6}, by_itself_by_attempt={2: 2})
     dag = replace(DAG, customers_per_request=500)
     order = retry(dag, RUN, "x", choices((PASSES,), None), (*retryable({1: 7}), others))
@@ -350,6 +350,6 @@ def test_a_new_dry_run_is_told_what_the_old_one_was() -> None:
 def test_a_retry_says_how_many_new_customers_come_along() -> None:
     order = retry(DAG, RUN, "x", choices((PASSES,), None), of_run(PASSES), new_ones(left(1_217)))
     assert order.says[2] == (
-        "Whoever of the query was never asked for comes along, as in every run: 1,217 are known, left by the last "
-        "run of the campaign. A dry run counts those that the query has found since."
+        "Whoever of the query was never asked for comes along, up to the run's cap: up to 1,217 are known, left by the "
+        "last run of the campaign. A dry run counts those that the query has found since."
     )

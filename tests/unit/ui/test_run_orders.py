@@ -33,7 +33,7 @@ async def test_a_retry_says_whose_the_customers_are(ledger: Ledger, airflow: Air
     shown = await airflow.page("confirm/retry")
     assert "2 customers failed, code 500</b>, and <b>4 of other runs</b> on the occasion, who come along:" in shown
     assert "A retry takes those of other runs, too: it cannot be narrowed to this run." in shown
-    assert shown.count("comes along, as in every run: none is known now. A dry run counts those") == 1
+    assert shown.count("comes along, up to the run's cap: none is known now. A dry run counts those") == 1
 
 
 async def test_nothing_is_offered_of_a_campaign_that_is_not_live(ledger: Ledger, airflow: Airflow) -> None:
