@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
@@ -17,7 +18,7 @@ from typing import Any, Final, cast
 import pytest
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from capillary.engine.attention import said_of
 from capillary.engine.next_run import TAKES, canary_now
@@ -33,7 +34,7 @@ from capillary.ledger.plan import Order, Plan
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.reports import failures, funnel
 from capillary.ledger.request_rows import Seen, record_sighting
-from capillary.ledger.schema import badge_request
+from capillary.ledger.schema import badge_request, badge_run
 from capillary.ledger.settle import Ending, settle
 from capillary.ledger.status import Outcome, RequestStatus
 from capillary.operators import ReportBadgesOperator
@@ -92,7 +93,7 @@ def first_of_two(ledger: Ledger, ids: list[int], ending: Ending) -> None:
 
 
 #: How a canary ends → what is done with each of its requests; of one request in one piece unless it says so.
-ENDS: Final[dict[str, tuple[int, Callable[[Ledger, list[int]], None]]]] = {
+ENDS: Final[dict[str, tuple[int, Callable[[Ledger, list[int]], object]]]] = {
     "passed": (10, lambda ledger, ids: decide(ledger, ids[0], ENROLLED)),
     "rejected": (10, lambda ledger, ids: decide(ledger, ids[0], REJECTED)),
     "failed": (10, lambda ledger, ids: decide(ledger, ids[0], FAILED)),
@@ -102,7 +103,7 @@ ENDS: Final[dict[str, tuple[int, Callable[[Ledger, list[int]], None]]]] = {
     "auto-approved": (10, lambda ledger, ids: decide(ledger, ids[0], ENROLLED, auto=True)),
     "undecided": (10, lambda ledger, ids: waits(ledger, ids[0])),
     "decided, not settled": (10, lambda ledger, ids: decide(ledger, ids[0], only_seen=True)),
-    "in doubt": (10, lambda ledger, ids: send(ledger, ids[0]) and None),
+    "in doubt": (10, lambda ledger, ids: send(ledger, ids[0])),
     "never sent": (10, lambda _ledger, _ids: None),
     "one approved, one undecided": (5, lambda ledger, ids: first_of_two(ledger, ids, ENROLLED)),
     "one rejected, one undecided": (5, lambda ledger, ids: first_of_two(ledger, ids, REJECTED)),
@@ -122,7 +123,7 @@ class Circumstance:
 
     changes: dict[str, Any]
     before: Callable[[Ledger], None] = lambda _ledger: None
-    beside: Callable[[Ledger], None] = lambda _ledger: None
+    beside: Callable[[Ledger], object] = lambda _ledger: None
 
 
 def _rejected_before(ledger: Ledger) -> None:
@@ -140,6 +141,17 @@ def _of_the_badge(ledger: Ledger) -> int:
     return int(requests_of(ledger, plan(ledger, range(31, 41), order))[0].id)
 
 
+def _dies(ledger: Ledger) -> None:
+    """Airflow has lost the runs: nobody sends for them any more, and housekeeping has not looked yet."""
+    with ledger.write() as tx:
+        tx.conn.execute(update(badge_run).values(alive_until=tx.now - timedelta(hours=1)))
+
+
+def _dead(ledger: Ledger) -> None:
+    _other(ledger)
+    _dies(ledger)
+
+
 CIRCUMSTANCES: Final = {
     "as it comes": Circumstance({}),
     "a cap above ten": Circumstance({"cap": 20}),
@@ -148,7 +160,8 @@ CIRCUMSTANCES: Final = {
     "a retry": Circumstance({"retry": frozenset({Outcome.REJECTED})}, before=_rejected_before),
     "an occasion a day": Circumstance({"occasion": "2026-11-27"}),
     "another request is undecided": Circumstance({}, beside=lambda ledger: waits(ledger, _other(ledger))),
-    "another request is unsent": Circumstance({}, beside=lambda ledger: _other(ledger) and None),
+    "another request is unsent": Circumstance({}, beside=_other),
+    "another request is a dead run's": Circumstance({}, beside=_dead),
     "another request is decided": Circumstance(
         {}, beside=lambda ledger: decide(ledger, _other(ledger), only_seen=True)
     ),
@@ -306,9 +319,10 @@ def test_what_is_said_of_a_later_run_is_what_it_plans(
             assert ("nobody" in claims) is retried.next(canary=True).waits_for_canary, said
 
 
+@pytest.mark.parametrize("dead", [False, True], ids=["alive", "dead"])
 @pytest.mark.parametrize("circumstance", ["as it comes", "a cap above ten", "an occasion a day"])
 @pytest.mark.parametrize("end", ENDS)
-def test_a_held_run_says_what_a_later_one_plans(ledger: Ledger, end: str, circumstance: str) -> None:
+def test_a_held_run_says_what_a_later_one_plans(ledger: Ledger, end: str, circumstance: str, *, dead: bool) -> None:
     """It planned nobody while the canary was open; then the canary ended somehow."""
     changes = CIRCUMSTANCES[circumstance].changes
     size, act = ENDS[end]
@@ -319,6 +333,8 @@ def test_a_held_run_says_what_a_later_one_plans(ledger: Ledger, end: str, circum
     played = Played(ledger, order, EVERYBODY, held)
     then = reported(held)
     act(ledger, [int(each.id) for each in requests_of(ledger, canary)])
+    if dead:
+        _dies(ledger)
     sentence = reported(held)
     claims = played.agrees(sentence)
     is_held = played.next().waits_for_canary

@@ -249,9 +249,9 @@ def _failed(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterato
             by_run[plan.account, plan.campaign, plan.dag_id, plan.run_id, plan.occasion_id].append(plan)
     shared = _on_shared_occasions(tx, [plan.badge_run_id for plans in by_run.values() for plan in plans])
     held = _Holding(tx)
-    for (account, campaign, dag_id, run_id, _), plans in by_run.items():
+    for (account, campaign, dag_id, run_id, occasion_id), plans in by_run.items():
         failures = sum_of_failures(plan.failures for plan in plans)
-        canary = held.of({(account, campaign, plan.task_id) for plan in plans})
+        canary = held.of({(account, campaign, plan.task_id) for plan in plans}, occasion_id)
         yield Matter(
             kind=Kind.FAILED,
             account=account,
@@ -269,18 +269,19 @@ def _failed(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterato
 
 
 class _Holding:
-    """What keeps a campaign's next run from planning anybody, asked once for each configuration."""
+    """What keeps a campaign's next run from planning anybody, asked only where a request under it is open."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         unproven = select(badge_request.c.spec_id).join(badge_spec, badge_spec.c.id == badge_request.c.spec_id)
         asked = unproven.where(is_open(), badge_spec.c.proven_at.is_(None)).distinct()
-        self._of = {spec_id: open_canary_of(tx, spec_id) for spec_id in tx.conn.execute(asked).scalars()}
+        self._open = frozenset(tx.conn.execute(asked).scalars())
 
-    def of(self, tasks: Collection[tuple[str, str, str]]) -> OpenCanary | None:
-        """Return the open request that a run of these tasks would meet; None where it would meet none."""
-        specs = specs_unproven(self._tx, tasks) if self._of else ()
-        return next((self._of[spec_id] for spec_id in specs if spec_id in self._of), None)
+    def of(self, tasks: Collection[tuple[str, str, str]], occasion_id: int) -> OpenCanary | None:
+        """Return the open request that a run of these tasks would meet on an occasion; None where it would not."""
+        specs = specs_unproven(self._tx, tasks) if self._open else ()
+        met = (open_canary_of(self._tx, each, on=occasion_id) for each in specs if each in self._open)
+        return next(filter(None, met), None)
 
 
 def _on_shared_occasions(tx: Transaction, plans: Collection[int]) -> frozenset[int]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ColumnElement, case, func, or_, select
+from sqlalchemy import ColumnElement, case, func, select
 
 from capillary.ledger.conditions import has_undecided, is_open
 from capillary.ledger.database import Transaction
@@ -117,12 +117,12 @@ def open_canary(tx: Transaction, badge_run_id: OpenPlan) -> OpenCanary | None:
 
     Under a configuration that is proven by now none does, whatever is open.
     """
-    spec_id = tx.conn.execute(
-        select(badge_run.c.spec_id)
+    row = tx.conn.execute(
+        select(badge_run.c.spec_id, badge_run.c.occasion_id)
         .join(badge_spec, badge_spec.c.id == badge_run.c.spec_id)
         .where(badge_run.c.id == badge_run_id, badge_spec.c.proven_at.is_(None))
-    ).scalar_one_or_none()
-    return None if spec_id is None else open_canary_of(tx, spec_id, but=badge_run_id)
+    ).one_or_none()
+    return None if row is None else open_canary_of(tx, row.spec_id, on=row.occasion_id, but=badge_run_id)
 
 
 def next_waits_for(tx: Transaction, badge_run_id: OpenPlan) -> str | None:
@@ -130,23 +130,30 @@ def next_waits_for(tx: Transaction, badge_run_id: OpenPlan) -> str | None:
 
     None where none does. This run's own comes first, as far as it was sent: the rest is about to be given back.
     """
-    sent = or_(badge_request.c.status != RequestStatus.PLANNED, badge_request.c.tries > 0)
-    if own := _earliest(tx, badge_run.c.id == badge_run_id, sent):
+    if own := _earliest(tx, badge_run.c.id == badge_run_id, badge_request.c.status != RequestStatus.PLANNED):
         return f"this canary {own.end}"
     other = open_canary(tx, badge_run_id)
     return None if other is None else other.sentence()
 
 
-def open_canary_of(tx: Transaction, spec_id: int, *, but: int | None = None) -> OpenCanary | None:
-    """Return the earliest run with an open request under a configuration; None where there is none.
+def open_canary_of(
+    tx: Transaction, spec_id: int, *, on: int | None = None, but: int | None = None
+) -> OpenCanary | None:
+    """Return the earliest run with an open request that a later run would meet; None where there is none.
 
     Args:
         tx: the transaction.
         spec_id: of the configuration.
+        on: the occasion of the later run: what dead runs never sent there, it gives back before it plans.
         but: a plan of which no request is meant.
     """
+    tidied = (
+        (badge_request.c.status == RequestStatus.PLANNED)
+        & (badge_run.c.occasion_id == on)
+        & (badge_run.c.alive_until < tx.now)
+    )
     others = [badge_run.c.id != but] if but is not None else []
-    return _earliest(tx, badge_request.c.spec_id == spec_id, *others)
+    return _earliest(tx, badge_request.c.spec_id == spec_id, *([~tidied] if on is not None else []), *others)
 
 
 def _earliest(tx: Transaction, *whose: ColumnElement[bool]) -> OpenCanary | None:

@@ -97,6 +97,7 @@ def left_now(tx: Transaction, plans: Collection[int]) -> LeftNow:
     last = tx.conn.execute(select(badge_run).where(run.id.in_(newest))).all()
     by_run = sum(row.over_cap for row in own)
     later = any(row.id not in plans for row in last)
+    occasions = sorted({row.occasion_id for row in last})
     unproven = specs_unproven(tx, {(row.account, row.campaign, row.task_id) for row in last})
     return LeftNow(
         by_run=by_run,
@@ -105,7 +106,7 @@ def left_now(tx: Transaction, plans: Collection[int]) -> LeftNow:
         later=later,
         canary=any(row.canary for row in last),
         proven=not unproven,
-        waits_for=next(filter(None, (open_canary_of(tx, spec_id) for spec_id in unproven)), None),
+        waits_for=next(filter(None, (open_canary_of(tx, spec, on=on) for spec in unproven for on in occasions)), None),
     )
 
 

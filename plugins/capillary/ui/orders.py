@@ -234,12 +234,12 @@ def rest(dag: CampaignDag, facts: RunFacts, occasion: str, left: LeftNow) -> Ord
     assert_live(dag)
     conf = {"dry_run": False, **day_of(dag, facts, occasion)}
     whose = "a later run of it on this occasion has left" if left.later else "this one left"
+    retry_told = facts.conf.get("retry_outcomes")
+    retried = bool(retry_told) and retry_told != dag.defaults.get("retry_outcomes")
     is_canary = left.is_small(canary=dag.canary)
     all_left = counted(left.customers, "customer")
     taken = most(dag, left.customers, is_canary=is_canary)
     them = f"the {all_left}" if taken == left.customers and not retried else f"up to {taken:,} of the {all_left}"
-    retry_told = facts.conf.get("retry_outcomes")
-    retried = bool(retry_told) and retry_told != dag.defaults.get("retry_outcomes")
     of_them = " who were never asked for" if retried else ""
     says = [
         f"A new run of {dag.dag_id} takes {them} that {whose}{of_them}, as far as {_STILL}, and whoever is new.",
