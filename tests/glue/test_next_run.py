@@ -136,7 +136,7 @@ def _other(ledger: Ledger, order: Order = OTHER) -> int:
 
 
 def _of_the_badge(ledger: Ledger) -> int:
-    """Plan some of those whom the canary left, by another campaign that shares its occasion."""
+    """Plan some of those that the canary left, by another campaign that shares its occasion."""
     order = replace(OTHER, occasion=SHARED)
     return int(requests_of(ledger, plan(ledger, range(31, 41), order))[0].id)
 
