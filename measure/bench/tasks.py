@@ -24,7 +24,7 @@ _NO_LIMIT: Final = Guards(max_requests=None, max_open_requests=None, max_jump=No
 def context(task_id: str, run_id: str = "run") -> Context:
     """Return what Airflow hands to a task."""
     ti = SimpleNamespace(dag_id="bench", run_id=run_id, task_id=task_id, map_index=-1, xcom_push=_pushed)
-    return cast("Context", {"ti": ti, "params": {}})
+    return cast("Context", {"ti": ti, "params": {}, "dag_run": SimpleNamespace(clear_number=0)})
 
 
 def _pushed(*, key: str, value: object) -> None:

@@ -168,7 +168,7 @@ def _try(work: Callable[[], object], sender: Connection) -> None:
 
 def _context(task_id: str) -> Context:
     ti = SimpleNamespace(dag_id="vip", run_id="run", task_id=task_id, map_index=-1, xcom_push=lambda **_: None)
-    return cast("Context", {"ti": ti, "params": {}})
+    return cast("Context", {"ti": ti, "params": {}, "dag_run": SimpleNamespace(clear_number=0)})
 
 
 if __name__ == "__main__":

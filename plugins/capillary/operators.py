@@ -196,11 +196,11 @@ class IssueBadgeOperator(PlanningOperator):
                     self.capillary_conn_id,
                     source,
                 )
-        return self._go_on(reference, waiting_since=_rescheduled_since(context), fresh=None)
+        return self._go_on(reference, context, waiting_since=_rescheduled_since(context), fresh=None)
 
     def execute_complete(
         self,
-        context: Context,  # noqa: ARG002 - Airflow's
+        context: Context,
         event: object = None,
         *,
         reference: Mapping[str, int | bool | str | None],
@@ -209,16 +209,16 @@ class IssueBadgeOperator(PlanningOperator):
         """Go on where the trigger called; `reference` and `waiting_since` are what this task handed to itself."""
         fresh = FRESH if said_by(event) is Event.WORK else None
         since = datetime.fromisoformat(waiting_since)
-        return self._go_on(PlanReference.parse(reference), waiting_since=since, fresh=fresh)
+        return self._go_on(PlanReference.parse(reference), context, waiting_since=since, fresh=fresh)
 
     def _go_on(
-        self, reference: PlanReference, *, waiting_since: datetime | None, fresh: timedelta | None
+        self, reference: PlanReference, context: Context, *, waiting_since: datetime | None, fresh: timedelta | None
     ) -> dict[str, int | bool | str | None]:
         """Submit what is left; return the reference, or leave until there is more to do."""
         if (plan := reference.plan_id) is None:
             raise PlanMissing(reference)
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
-            waits = asyncio.run(self._submit(ledger, plan, waiting_since, fresh))
+            waits = asyncio.run(self._submit(ledger, plan, waiting_since, fresh, clears=_clears(context)))
         if waits is None:
             return reference.to_xcom()
         self.log.warning("%s", waits.why)
@@ -268,7 +268,13 @@ class IssueBadgeOperator(PlanningOperator):
             return self.plan_customers(context, ledger, [list(given.customers)], given)
 
     async def _submit(
-        self, ledger: Ledger, plan: PlanId, waiting_since: datetime | None, fresh: timedelta | None
+        self,
+        ledger: Ledger,
+        plan: PlanId,
+        waiting_since: datetime | None,
+        fresh: timedelta | None,
+        *,
+        clears: int,
     ) -> Waits | None:
         async with open_sender(ledger, self.capillary_conn_id, look=stop_look(ledger, plan)) as sender:
             submitted = await submit_run(
@@ -276,6 +282,7 @@ class IssueBadgeOperator(PlanningOperator):
                 plan,
                 lease=RUN_LEASE,
                 stop_on_auto_approval=OnFinding(self.on_auto_approved) is OnFinding.FAIL,
+                clears=clears,
                 in_flight=self.in_flight,
                 waiting_since=waiting_since,
                 fresh=fresh,
@@ -290,6 +297,11 @@ def _rescheduled_since(context: Context) -> datetime | None:
     if not context.get("task_reschedule_count"):
         return None
     return context["ti"].get_first_reschedule_date(context)
+
+
+def _clears(context: Context) -> int:
+    """Return how often a person has cleared tasks of this run; Airflow's own retries are not among them."""
+    return context["dag_run"].clear_number or 0
 
 
 def _later(waits: Waits, *, most: timedelta) -> datetime:

@@ -92,7 +92,7 @@ def _end_of(job: Job) -> tuple[TaskEnd, Any, str]:
 
 def _context(job: Job) -> Context:
     ti = SimpleNamespace(dag_id="gold", run_id=job.run_id, task_id=job.task, map_index=-1, xcom_push=lambda **_: None)
-    return cast("Context", {"ti": ti, "params": {}})
+    return cast("Context", {"ti": ti, "params": {}, "dag_run": SimpleNamespace(clear_number=0)})
 
 
 def _policy(job: Job) -> Policy:

@@ -93,10 +93,10 @@ class Place:
                 conn.execute(text("INSERT INTO vip VALUES (:id)"), {"id": each})
         engine.dispose()
 
-    def context(self, run_id: str = "run", task_id: str = "task") -> Context:
-        """Return what Airflow hands to a task."""
+    def context(self, run_id: str = "run", task_id: str = "task", *, clears: int = 0) -> Context:
+        """Return what Airflow hands to a task of a run that a person has cleared so often."""
         ti = SimpleNamespace(dag_id="vip", run_id=run_id, task_id=task_id, map_index=-1, xcom_push=self.pushed)
-        return cast("Context", {"ti": ti, "params": {}})
+        return cast("Context", {"ti": ti, "params": {}, "dag_run": SimpleNamespace(clear_number=clears)})
 
     def request_keys(self) -> list[str]:
         """Return the request keys on the platform, oldest first."""

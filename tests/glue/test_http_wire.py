@@ -288,7 +288,9 @@ def run(place: Place, dag: DAG, run_id: str) -> dict[str, Any]:
 
     def context(task_id: str) -> Any:  # noqa: ANN401 - what Airflow hands to a task
         found: Any = place.context(run_id, task_id)
-        dag_run = SimpleNamespace(logical_date=None, run_after=datetime.now(UTC), conf={}, run_type="manual")
+        dag_run = SimpleNamespace(
+            logical_date=None, run_after=datetime.now(UTC), conf={}, run_type="manual", clear_number=0
+        )
         return found | {"params": dag.params.dump(), "dag_run": dag_run, "outlet_events": OutletEventAccessors()}
 
     tasks: dict[str, Any] = dag.task_dict

@@ -24,8 +24,9 @@ def plan(place: Place, run_id: str = "run", **changes: Any) -> dict[str, Any]:  
     return operator.execute(place.context(run_id, "extract"))
 
 
-def submit(place: Place, reference: object) -> dict[str, Any]:
-    return IssueBadgeOperator(task_id="submit", plan=reference).execute(place.context(task_id="submit"))
+def submit(place: Place, reference: object, *, clears: int = 0) -> dict[str, Any]:
+    context = place.context(task_id="submit", clears=clears)
+    return IssueBadgeOperator(task_id="submit", plan=reference).execute(context)
 
 
 def report(place: Place, reference: object, **policy: Any) -> dict[str, Any]:  # noqa: ANN401 - same
@@ -303,15 +304,30 @@ def test_the_run_after_an_auto_approval_sends_once_it_is_cleared_from_its_planni
     assert len(place.sandbox.platform.requests()) == 1, "nobody was told yet: nothing of it was sent"
     again = plan(place, "second")
     assert again["planned"] == 70
+    with pytest.raises(AirflowFailException, match="then clear the run from its planning task on"):
+        submit(place, again)
+    assert len(place.sandbox.platform.requests()) == 1, "a retry is no clear"
     if still_on:
         with pytest.raises(AirflowFailException, match="executed 1 request"):
-            submit(place, again)
+            submit(place, again, clears=1)
         assert len(place.sandbox.platform.requests()) == 2
         return
-    submit(place, again)
+    submit(place, again, clears=1)
     settle(place, again)
     assert report(place, again)["funnel"]["enrolled"] == 70
     assert place.sent() == list(range(1_001, 1_121))
+
+
+def test_a_task_with_customers_of_its_own_sends_nothing_at_airflows_retry_after_an_auto_approval(place: Place) -> None:
+    """Its worker died before Airflow heard that it had failed; it plans again, and sends only once a person clears."""
+    place.sandbox.switch(auto_approve=True)
+    issue = IssueBadgeOperator(
+        task_id="submit", customers=[*range(1_001, 1_051)], **(BADGE | {"customers_per_request": 5})
+    )
+    for clears, requests in ((0, 1), (0, 1), (0, 1), (1, 2), (1, 2)):
+        with pytest.raises(AirflowFailException, match="without a human's approval"):
+            issue.execute(place.context(task_id="submit", clears=clears))
+        assert len(place.sandbox.platform.requests()) == requests
 
 
 def test_auto_approval_may_be_accepted(place: Place) -> None:

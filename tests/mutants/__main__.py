@@ -66,7 +66,7 @@ _ROWS_TESTS: Final = tuple(
     f"unit/engine/test_{name}.py"
     for name in ("altered_keys", "doubt", "send", "settle", "settle_after_erasure", "sightings", "watch")
 )
-_SUBMISSION: Final = ("engine/send", "engine/submit", "engine/doubt")
+_SUBMISSION: Final = ("engine/send", "engine/submit", "engine/doubt", "engine/may_send", "ledger/auto_approval")
 
 PARTS: Final[Mapping[str, Part]] = {
     "ledger": Part(_LEDGER, _LEDGER_TESTS),

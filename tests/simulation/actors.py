@@ -63,12 +63,21 @@ TRIES: Final = {"extract": 4, "submit": 6, "wait": 4, "report": 3}
 
 @dataclass
 class DagRun:
-    """One run of a campaign, as Airflow drives it."""
+    """One run of a campaign, as Airflow drives it; a person clears it whenever its submit or wait has failed.
+
+    Attributes:
+        world: where it runs.
+        number: its own.
+        shape: what it is like.
+        plan: what it has planned last.
+        clears: how often it was cleared.
+    """
 
     world: World
     number: int
     shape: RunShape
     plan: PlanId | None = None
+    clears: int = 0
 
     @property
     def badge_run_id(self) -> int | None:
@@ -149,6 +158,7 @@ class DagRun:
                 sender,
                 plan,
                 lease=self.lease,
+                clears=self.clears,
                 in_flight=world.shape.in_flight,
                 waiting_since=since,
                 fresh=fresh,
@@ -223,6 +233,7 @@ class DagRun:
                 # Cleared while its old try still lives.
                 self.start("submit")
                 await asyncio.sleep(rng.choice((0.0, 0.3, 20.0)))
+                self.clears += 1
             if rng.random() < world.shape.replan:
                 await self.task("extract")
             submitted = await self.task("submit")
@@ -235,6 +246,7 @@ class DagRun:
                     await self.task("report")
                 return
             await asyncio.sleep(rng.choice((600.0, 2 * HOUR)))
+            self.clears += 1
 
     def start(self, name: str) -> asyncio.Task[Ended[object]]:
         """Start one try of a task. It works on the plan that there is now."""

@@ -287,7 +287,7 @@ class _KeylessAlone(lookalikes.Lookalikes):
         super().take(tx, [row for row in rows if row.request_key is None])
 
 
-async def _several_follow(_sender: object, _plan: object, _so_far: object, sendings: list[Sending]) -> bool:
+async def _several_follow(_sender: object, _so_far: object, sendings: list[Sending]) -> bool:
     return any(sending.sent is Sent.ACCEPTED for sending in sendings)
 
 

@@ -182,6 +182,7 @@ async def settle_down(world: World, runs: list[DagRun]) -> None:
                 await run.start("extract")
             if run.badge_run_id is not None and _is_unsent(world, run.badge_run_id):
                 await run.start("submit")
+                run.clears += 1
         world.platform_side.decide_all()
         await tidy(world)
         if world.books.is_quiet():
@@ -202,6 +203,7 @@ async def _last_runs(world: World, runs: list[DagRun]) -> None:
             if world.books.is_quiet():
                 break
             await last.start("submit")
+            last.clears += 1
             world.platform_side.decide_all()
             await last.start("wait")
             await asyncio.sleep(600.0)

@@ -41,7 +41,7 @@ class Looked:
 
 
 async def look_first(
-    sender: Sender, plan: PlanId, *, lease: timedelta, stop_on_auto_approval: bool, fresh: timedelta | None
+    sender: Sender, plan: PlanId, *, lease: timedelta, stop_on_auto_approval: bool, told: int, fresh: timedelta | None
 ) -> Looked:
     """Find what an earlier try left in doubt, and what this ledger forgot; nothing is read where nothing is planned.
 
@@ -50,6 +50,7 @@ async def look_first(
         plan: the run's plan.
         lease: how long the run counts as alive without a sign of life.
         stop_on_auto_approval: as `resolve_doubt` takes it.
+        told: likewise.
         fresh: how old a reading by another reader may be to serve in place of one of this task's own; None: it reads.
 
     Raises:
@@ -78,7 +79,7 @@ async def look_first(
     if read_at is None:
         read_at = await sender.runtime.ledger_call(lambda: _now(sender.ledger))
         await _read_to_the_end(sender)
-    resolved = await resolve_doubt(sender, stop_on_auto_approval=stop_on_auto_approval)
+    resolved = await resolve_doubt(sender, stop_on_auto_approval=stop_on_auto_approval, told=told)
     return Looked(resolved, read_at)
 
 

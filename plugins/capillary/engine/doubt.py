@@ -29,9 +29,11 @@ from capillary.api.request_workflow import WorkflowRequest
 from capillary.api.settings import PlatformSettings
 from capillary.engine.absence import WITHOUT_CONTROL, doubt_after
 from capillary.engine.answered import Named, Whose, look_up
+from capillary.engine.errors import AutoApproved
 from capillary.engine.lean_list import look_behind
 from capillary.engine.list_controls import hidden_ones
 from capillary.engine.lookalikes import Lookalike, Lookalikes
+from capillary.engine.may_send import assert_human_decides_again
 from capillary.engine.platform_list import LOOK_BACK, read_every_type
 from capillary.engine.runtime import Runtime
 from capillary.engine.second_look import LOOKS, Looks
@@ -81,16 +83,18 @@ class _Controls:
     newest_by_sender: Mapping[str, datetime]
 
 
-async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -> Resolved:
+async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True, told: int = 0) -> Resolved:
     """Read the whole list once for everything in doubt of the account; send again what is confirmed absent.
 
     Args:
         sender: sends one request.
-        stop_on_auto_approval: send no further one after the platform executed one by itself; the next call goes on.
+        stop_on_auto_approval: send no further one after the platform executed one by itself; the next call goes on. And
+            none whose first send did not know of the account's newest auto-approval, as long as that one stands.
+        told: number of the newest auto-approval that a person has let pass; 0: of none.
 
     Raises:
-        What a read and `Sender.send` raise, `Stopped` apart: what a person has stopped stays in doubt, and the
-        others go on. A trigger never calls this: it sends.
+        What a read and `Sender.send` raise, `Stopped` apart: what a person has stopped stays in doubt, as does what
+        an auto-approval keeps back, and the others go on. A trigger never calls this: it sends.
     """
     ledger, client, runtime = sender.ledger, sender.client, sender.runtime
     begun, doubts = await runtime.ledger_call(lambda: _doubts(ledger, client.settings.account))
@@ -99,6 +103,12 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
     found, absences = await _absences(ledger, client, runtime, begun, doubts)
     sent_again = given_up = auto_approved = stopped = 0
     looks = Looks(sender, LOOKS if stop_on_auto_approval else 0)
+
+    def claim_again(tx: Transaction, absence: ConfirmedAbsence) -> request_rows.Claim | None:
+        if stop_on_auto_approval:
+            assert_human_decides_again(tx, absence.request_id, client.settings.account, told=told)
+        return request_rows.resend(tx, absence, sender=client.settings.sender, doubt_after=doubt_after(client.settings))
+
     for number, (absence, resends) in enumerate(absences, start=1):
         if resends >= request_rows.MAX_RESENDS:
             given_up += await runtime.ledger_call(lambda a=absence: _give_up(ledger, a))  # type: ignore[misc]
@@ -106,13 +116,11 @@ async def resolve_doubt(sender: Sender, *, stop_on_auto_approval: bool = True) -
         try:
             sending = await sender.send(
                 absence.request_id,
-                lambda tx, a=absence: request_rows.resend(  # type: ignore[misc]
-                    tx, a, sender=client.settings.sender, doubt_after=doubt_after(client.settings)
-                ),
+                lambda tx, a=absence: claim_again(tx, a),  # type: ignore[misc]
                 list_read_at=absence.scan_begun_at,
             )
-        except Stopped as error:
-            # The doubt may be another campaign's, and the caller's own goes on.
+        except (Stopped, AutoApproved) as error:
+            # The doubt may be another campaign's, or older than what keeps it back; the others go on.
             stopped += 1
             _LOG.warning("a request in doubt stays in doubt: %s", error)
             continue

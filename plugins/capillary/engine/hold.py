@@ -72,15 +72,18 @@ class Hold:
             may_end_early=True,
         )
 
-    async def look(self, here: NextBatch, *, stop_on_auto_approval: bool) -> Resolved:
-        """Wait a little, then read the list: find what shows by now, and send again what is confirmed absent."""
+    async def look(self, here: NextBatch, *, stop_on_auto_approval: bool, told: int) -> Resolved:
+        """Wait a little, then read the list: find what shows by now, and send again what is confirmed absent.
+
+        Both arguments are as `resolve_doubt` takes them.
+        """
         self._waited_s()
         pause_s = min(self._pause_s, _left_s(here) + 0.001)
         self._pause_s = min(self._pause_s * _GROWTH, _LONGEST_PAUSE_S)
         await self._sender.runtime.sleep(pause_s)
         self._has_looked = True
         if here.due or _left_s(here) <= pause_s:
-            return await resolve_doubt(self._sender, stop_on_auto_approval=stop_on_auto_approval)
+            return await resolve_doubt(self._sender, stop_on_auto_approval=stop_on_auto_approval, told=told)
         await watch_in_turn(
             self._sender.ledger,
             self._sender.client,

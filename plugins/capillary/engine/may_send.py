@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from capillary.api.outside_text import on_one_line, shell_word
 from capillary.api.settings import PlatformSettings
 from capillary.counted import counted
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind
-from capillary.ledger.auto_approval import auto_approval, latest_auto_approved
+from capillary.ledger.auto_approval import (
+    AutoApproval,
+    own_auto_approvals,
+    sent_after,
+    standing_auto_approval,
+)
 from capillary.ledger.database import Transaction
 from capillary.ledger.history import history
 from capillary.ledger.plan_id import OpenPlan
@@ -27,33 +30,47 @@ def assert_none_executed(count: int) -> None:
         )
 
 
-def assert_human_decides(tx: Transaction, badge_run_id: OpenPlan, account: str, *, told_at: datetime | None) -> None:
-    """Assert that neither a request of the run nor the account's latest decided one was executed by the platform.
+def assert_human_decides(tx: Transaction, badge_run_id: OpenPlan, account: str, *, told: int) -> None:
+    """Assert that the account's newest auto-approval is one after which humans decide, or of which a person knows.
 
     Args:
         tx: the transaction.
         badge_run_id: the run that sends.
         account: its account.
-        told_at: what was seen before, a person was told of.
+        told: number of the newest auto-approval of which a person knew who has cleared the run; 0: of none.
     """
-    found = auto_approval(tx, badge_run_id, account, after=told_at)
-    assert_none_executed(found.own)
-    _assert_decided_by_human(found.latest, account)
+    if (found := standing_auto_approval(tx, account)) is not None and found.number > told:
+        assert_none_executed(own_auto_approvals(tx, badge_run_id, after=told))
+        raise _approved_without_a_human(found, account)
+
+
+def assert_human_decides_again(tx: Transaction, request_id: int, account: str, *, told: int) -> None:
+    """Assert the same of a request that is to be sent again: what was known at its first send keeps it back no more.
+
+    Args:
+        tx: the transaction.
+        request_id: the request.
+        account: its account.
+        told: as for `assert_human_decides`.
+    """
+    found = standing_auto_approval(tx, account)
+    if found is not None and found.number > max(told, sent_after(tx, request_id)):
+        raise _approved_without_a_human(found, account)
 
 
 def assert_account_decides_by_humans(tx: Transaction, account: str) -> None:
-    """Assert of a run to come that the account's latest decided request was not executed by the platform."""
-    _assert_decided_by_human(latest_auto_approved(tx, account, after=None), account)
+    """Assert of a run to come that no auto-approval of the account would keep it from sending."""
+    if (found := standing_auto_approval(tx, account)) is not None:
+        raise _approved_without_a_human(found, account)
 
 
-def _assert_decided_by_human(auto_approved: str | None, account: str) -> None:
-    if auto_approved is not None:
-        raise AutoApproved(
-            f"the platform executed the latest decided request of {account} ({on_one_line(auto_approved)}) without a "
-            "human's approval, and nothing more is sent. Switch auto-approval off for ISSUE-BADGE (Member Care, "
-            "Settings, Request workflows), then clear the run from its planning task on: it sends one request alone "
-            "and looks at it. Or set on_auto_approved='accept' in the campaign"
-        )
+def _approved_without_a_human(found: AutoApproval, account: str) -> AutoApproved:
+    return AutoApproved(
+        f"the platform executed request {on_one_line(found.platform_request_id)} of {account} without a human's "
+        "approval, and no human has decided any that was sent later: nothing more is sent. Switch auto-approval off "
+        "for ISSUE-BADGE (Member Care, Settings, Request workflows), then clear the run from its planning task on: it "
+        "sends one request alone and looks at it. Or set on_auto_approved='accept' in the campaign"
+    )
 
 
 def assert_may_send(tx: Transaction, settings: PlatformSettings) -> None:

@@ -133,12 +133,14 @@ def answers_for(tx: Transaction, row: WorkflowRequest, *, key: str, request_id: 
 def seen_in(row: WorkflowRequest) -> Seen:
     """Return what a reply shows of a request, as the ledger records it."""
     decided = is_decided(row.state)
+    # Nobody but a human rejects, whatever the details show.
+    by_human = decided and (row.human_decided or row.state == RequestState.REJECTED)
     return Seen(
         platform_request_id=row.platform_request_id,
         state=str(row.state),
         decided=decided,
-        # Nobody but a human rejects, whatever the details show.
-        auto_approved=decided and row.state != RequestState.REJECTED and not row.human_decided,
+        auto_approved=decided and not by_human,
+        human_decided=by_human,
         checker_message=row.checker_message,
         maker_id=row.maker_id,
         start_time=row.start_time,

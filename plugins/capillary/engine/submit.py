@@ -36,13 +36,12 @@ from capillary.engine.second_look import LOOKS, Looks
 from capillary.engine.send import Sender, Sending, Sent, assert_account
 from capillary.errors import CapillaryError, TransientError
 from capillary.ledger import request_rows
-from capillary.ledger.auto_approval import note_told, told_at
+from capillary.ledger.auto_approval import note_told, told
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
 from capillary.ledger.plan_id import PlanId, open_plan
-from capillary.ledger.runs import planned_requests
-from capillary.ledger.sightings import is_any_seen
+from capillary.ledger.runs import is_anything_planned
 from capillary.ledger.stops import assert_plan_not_stopped, assert_run_not_stopped
 
 #: Requests of one task that are under way at once.
@@ -79,6 +78,7 @@ class _Terms:
 
     lease: timedelta
     stop_on_auto_approval: bool
+    clears: int
     in_flight: int
     waiting_since: datetime | None
 
@@ -91,7 +91,7 @@ class _SoFar:
         counts: by end of a send.
         auto_approved: of what was sent, executed at once by the platform.
         resolved: requests in doubt that are in doubt no more.
-        told_at: auto-approvals that were seen before, a person was told of when the run was last ended by them.
+        told: number of the newest auto-approval of which a person knew who has cleared the run; 0: of none.
         looks: looks at what was accepted.
     """
 
@@ -99,7 +99,7 @@ class _SoFar:
     counts: Counter[Sent] = field(default_factory=Counter)
     auto_approved: int = 0
     resolved: int = 0
-    told_at: datetime | None = None
+    told: int = 0
 
     @property
     def got_on(self) -> bool:
@@ -118,6 +118,7 @@ async def submit_run(
     *,
     lease: timedelta,
     stop_on_auto_approval: bool = True,
+    clears: int = 0,
     in_flight: int = IN_FLIGHT,
     waiting_since: datetime | None = None,
     fresh: timedelta | None = None,
@@ -131,8 +132,10 @@ async def submit_run(
         sender: sends one request.
         plan: the run's plan.
         lease: how long the run counts as alive without a sign of life.
-        stop_on_auto_approval: end before the next request when the platform executed one of this run by itself, or the
-            account's latest decided one, unless the run has failed for that before: then a person has cleared it.
+        stop_on_auto_approval: end before the next request when the platform executed one of the account by itself and
+            no human has decided one since that was sent later, unless the run has failed for that before and a person
+            has cleared it since.
+        clears: how often a person has cleared Airflow's run up to now.
         in_flight: most requests under way at once, and most in doubt before sending stops.
         waiting_since: when the task began to wait, by the ledger's clock, if it is called again after a wait.
         fresh: how old a reading of the list by another reader may be to serve in place of this task's own first one;
@@ -150,7 +153,7 @@ async def submit_run(
     """
     account = sender.client.settings.account
     await sender.runtime.ledger_call(lambda: assert_account(sender.ledger, plan, account))
-    terms = _Terms(lease, stop_on_auto_approval, in_flight, waiting_since)
+    terms = _Terms(lease, stop_on_auto_approval, clears, in_flight, waiting_since)
     so_far = await sender.runtime.ledger_call(lambda: _begin(sender, plan, terms))
     try:
         waits = await _send_all(sender, plan, so_far, terms, fresh)
@@ -158,7 +161,7 @@ async def submit_run(
         await sender.runtime.ledger_call(lambda: _give_back(sender.ledger, plan))
         raise
     except AutoApproved:
-        await sender.runtime.ledger_call(lambda: _note_told(sender.ledger, plan))
+        await sender.runtime.ledger_call(lambda: _note_told(sender, plan, terms))
         raise
     except TooMuchDoubt:
         raise
@@ -170,12 +173,10 @@ async def submit_run(
 
 
 def _begin(sender: Sender, plan: PlanId, terms: _Terms) -> _SoFar:
-    """Return where the task stands. One that comes back after a wait has looked at what was accepted before it."""
+    """Return where the task stands. It looks at what it has accepted, whatever was looked at before a wait."""
     with sender.ledger.read() as tx:
-        opened = open_plan(tx, plan)
-        has_looked = terms.waiting_since is not None and is_any_seen(tx, opened)
-        looks = LOOKS if terms.stop_on_auto_approval and not has_looked else 0
-        return _SoFar(Looks(sender, looks), told_at=told_at(tx, opened))
+        knows = told(tx, open_plan(tx, plan), clears=terms.clears)
+    return _SoFar(Looks(sender, LOOKS if terms.stop_on_auto_approval else 0), told=knows)
 
 
 async def _send_all(
@@ -185,8 +186,9 @@ async def _send_all(
     begun_again = 0
     while True:
         try:
+            stop = terms.stop_on_auto_approval
             looked = await look_first(
-                sender, plan, lease=terms.lease, stop_on_auto_approval=terms.stop_on_auto_approval, fresh=fresh
+                sender, plan, lease=terms.lease, stop_on_auto_approval=stop, told=so_far.told, fresh=fresh
             )
             so_far.take(looked.resolved)
             _assert_human(so_far, terms)
@@ -235,7 +237,7 @@ async def _send_planned(
                 assert_may_send(tx, sender.client.settings)
                 if terms.stop_on_auto_approval:
                     account = sender.client.settings.account
-                    assert_human_decides(tx, badge_run_id, account, told_at=so_far.told_at)
+                    assert_human_decides(tx, badge_run_id, account, told=so_far.told)
             return here
 
     hold = Hold(sender)
@@ -244,7 +246,8 @@ async def _send_planned(
             if (waits := hold.leaves(here)) is not None:
                 await sender.runtime.ledger_call(lambda now=here: _assert_worth_waiting(sender, plan, terms, now))  # type: ignore[misc]
                 return waits
-            so_far.take(await hold.look(here, stop_on_auto_approval=terms.stop_on_auto_approval))
+            stop = terms.stop_on_auto_approval
+            so_far.take(await hold.look(here, stop_on_auto_approval=stop, told=so_far.told))
             _assert_human(so_far, terms)
             continue
         sendings = await _send_batch(sender, plan, so_far, terms, here.batch, list_read_at)
@@ -254,21 +257,24 @@ async def _send_planned(
             raise refusals[-1]
         accepted = any(sending.sent is Sent.ACCEPTED for sending in sendings)
         hold.sent(accepted=accepted)
-        if await _others_may_follow(sender, plan, so_far, sendings):
+        if await _others_may_follow(sender, so_far, sendings):
             width = terms.in_flight
         await so_far.looks.in_passing()
     return None
 
 
-async def _others_may_follow(sender: Sender, plan: PlanId, so_far: _SoFar, sendings: list[Sending]) -> bool:
-    """Return whether several may be under way now: one was accepted, and read once more where that tells anything."""
+async def _others_may_follow(sender: Sender, so_far: _SoFar, sendings: list[Sending]) -> bool:
+    """Return whether several may be under way now: one was accepted, and read once more where that tells anything.
+
+    It does as long as this or any other run of the account has something to send.
+    """
     accepted = [each.platform_request_id for each in sendings if each.sent is Sent.ACCEPTED]
     if not accepted:
         return False
 
     def anything_left() -> bool:
         with sender.ledger.read() as tx:
-            return bool(planned_requests(tx, open_plan(tx, plan), 1))
+            return is_anything_planned(tx, sender.client.settings.account)
 
     if so_far.looks.left and await sender.runtime.ledger_call(anything_left):
         await so_far.looks.at_first(accepted[0] or "")
@@ -354,9 +360,9 @@ def _assert_human(so_far: _SoFar, terms: _Terms) -> None:
         assert_none_executed(so_far.auto_approved)
 
 
-def _note_told(ledger: Ledger, plan: PlanId) -> None:
-    with ledger.write() as tx:
-        note_told(tx, open_plan(tx, plan))
+def _note_told(sender: Sender, plan: PlanId, terms: _Terms) -> None:
+    with sender.ledger.write() as tx:
+        note_told(tx, open_plan(tx, plan), sender.client.settings.account, clears=terms.clears)
 
 
 def _stop(refusals: list[NotTaken], in_a_row: int) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, case, exists, func, select
 
-from capillary.ledger.auto_approval import latest_auto_approved
+from capillary.ledger.auto_approval import standing_auto_approval
 from capillary.ledger.canary import OpenCanary, Stand, open_canary_of
 from capillary.ledger.conditions import has_undecided, is_open, is_seen, planned_by
 from capillary.ledger.database import Transaction
@@ -112,8 +112,8 @@ def _auto_approved(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> 
         .group_by(badge_run.c.account)
     )
     for account, requests, since in tx.conn.execute(unattended).all():
-        # A human's decision after it shows that the flag is off again.
-        if latest_auto_approved(tx, account, after=None) is not None:
+        # A human's decision of what was sent after it shows that the flag is off again.
+        if standing_auto_approval(tx, account) is not None:
             yield Matter(
                 kind=Kind.AUTO_APPROVED,
                 account=account,

@@ -15,7 +15,6 @@ from typing import Final
 from sqlalchemy import Row, delete, exists, func, insert, or_, select
 
 from capillary.counted import counted
-from capillary.ledger.auto_approval import told_at
 from capillary.ledger.bounds import checked
 from capillary.ledger.candidates import Retry, is_new, known_elsewhere, may_be_planned, planning, unclear
 from capillary.ledger.conditions import is_open
@@ -259,12 +258,13 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
             badge_run.c.task_id == order.task_id,
         )
     ).one_or_none()
-    told = None
+    told: dict[str, int | None] = {}
     if earlier is not None:
         if _anything_sent(tx, earlier.id):
             keep_alive(tx, earlier.id, lease=order.lease)
             return _kept(tx, earlier)
-        told = told_at(tx, earlier.id)  # who clears the planning task has been told, as who clears submit
+        # Who clears the planning task has been told, as who clears submit.
+        told = {"auto_approval_told": earlier.auto_approval_told, "clears_when_told": earlier.clears_when_told}
         _forget(tx, earlier.id)
     discard_unsent(tx, badge_run_ids=dead_runs(tx, occasion_id))
 
@@ -325,7 +325,7 @@ def _plan(tx: Transaction, order: Order, staged: Staging, *, with_copy: bool) ->
             note=order.note,
             planned_at=tx.now,
             alive_until=tx.now + order.lease,
-            auto_approval_told_at=told,
+            **told,
         )
         .returning(badge_run.c.id)
     ).scalar_one()

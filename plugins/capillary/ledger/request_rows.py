@@ -24,6 +24,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
 from capillary.counted import counted
+from capillary.ledger.auto_approval import newest_of_its_account, note_auto_approval
 from capillary.ledger.bounds import checked, code_kept, cut
 from capillary.ledger.conditions import is_seen
 from capillary.ledger.counts import count_outcomes
@@ -71,6 +72,8 @@ class Seen:
         failed_checks: the platform's own checks that it says failed, empty for none; None where it shows none.
         created_at: when the platform made it, where its id tells.
         approved: whether the state says that the wrapped call was executed, and judged good.
+        human_decided: the details show a human's decision, or it was rejected. Where neither this nor `auto_approved`
+            is true of a decided one, the reply does not tell.
     """
 
     platform_request_id: str
@@ -84,6 +87,7 @@ class Seen:
     failed_checks: str | None = None
     created_at: datetime | None = None
     approved: bool = False
+    human_decided: bool = False
 
 
 #: What helps a person to find a request: kept as it was shown last, whatever the state.
@@ -268,6 +272,8 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
     locked = update(badge_request).where(badge_request.c.id == request_id).values(status=badge_request.c.status)
     if not _moved(tx.conn, locked):
         raise RequestGone(request_id)
+    if seen.auto_approved:
+        note_auto_approval(tx, request_id, seen.platform_request_id)
     facts = {fact: getattr(seen, fact) for fact in FACTS if getattr(seen, fact) is not None}
     values = {
         **facts,
@@ -275,6 +281,7 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
         "request_id": request_id,
         "state": seen.state,
         "auto_approved": seen.auto_approved,
+        "human_decided": seen.human_decided,
         "checker_message": seen.checker_message,
         "seen_at": tx.now,
         "terminal_seen_at": tx.now if seen.decided else None,
@@ -307,6 +314,7 @@ def record_sighting(tx: Transaction, request_id: int, seen: Seen) -> bool:
                 state=seen.state,
                 # Once seen without a human's decision, it stays so: a poorer row must not prove a spec.
                 auto_approved=badge_sighting.c.auto_approved | seen.auto_approved,
+                human_decided=badge_sighting.c.human_decided | seen.human_decided,
                 checker_message=func.coalesce(seen.checker_message, badge_sighting.c.checker_message),
                 terminal_seen_at=func.coalesce(badge_sighting.c.terminal_seen_at, tx.now),
             )
@@ -438,6 +446,8 @@ def _claimed(
             doubt_from=tx.now + doubt_after,
             answered_id=None,
             error=None,
+            # Of one that is sent again it stays that of its first send, which may be the one that a human decides.
+            after_auto_approval=badge_request.c.after_auto_approval if resends else newest_of_its_account(),
         )
         .returning(badge_request.c.request_key, badge_request.c.tries)
     )

@@ -13,7 +13,7 @@ from capillary.ledger.errors import LedgerMissing, LedgerRefused, SchemaBehind, 
 from capillary.ledger.opening import place_of
 
 #: Every revision of `migrations/versions`, oldest first. The code needs the last one.
-REVISIONS: Final = ("0001f", "0002")
+REVISIONS: Final = ("0001f", "0002", "0003")
 #: Revisions of before the first release. Nothing migrates from them.
 RETIRED: Final = frozenset({"0001", "0001b", "0001c", "0001d", "0001e"})
 #: Its own table, so that the ledger may share a database with Airflow.

@@ -71,6 +71,17 @@ def planned_requests(tx: Transaction, badge_run_id: OpenPlan, count: int) -> lis
     return list(rows.scalars())
 
 
+def is_anything_planned(tx: Transaction, account: str) -> bool:
+    """Return whether any run of the account has something to send."""
+    found = (
+        select(badge_request.c.id)
+        .join(badge_occasion, badge_occasion.c.id == badge_request.c.occasion_id)
+        .where(badge_request.c.status == RequestStatus.PLANNED, badge_occasion.c.account == account)
+        .limit(1)
+    )
+    return tx.conn.execute(found).first() is not None
+
+
 def _runs(tx: Transaction, account: str, *, dead: bool) -> tuple[PlanId, ...]:
     statement = (
         select(badge_run.c.id, badge_run.c.token)

@@ -128,7 +128,8 @@ badge_run = Table(
     Column("note", Text),
     Column("planned_at", UtcDateTime, nullable=False),
     Column("alive_until", UtcDateTime, nullable=False, comment="renewed by the run's tasks and trigger"),
-    Column("auto_approval_told_at", UtcDateTime, comment="when its submit last failed because of an auto-approval"),
+    Column("auto_approval_told", BigInteger, comment="newest row of badge_auto_approval when its submit failed for it"),
+    Column("clears_when_told", Integer, comment="how often Airflow's run had been cleared then"),
     # Two Airflows that share a ledger may have a DAG and a run of one name each.
     UniqueConstraint("account", "dag_id", "run_id", "task_id", name="uq_badge_run_account_dag_id_run_id_task_id"),
     Index("ix_badge_run_occasion_id", "occasion_id"),
@@ -154,6 +155,11 @@ badge_request = Table(
     Column("last_sent_at", UtcDateTime),
     Column("doubt_from", UtcDateTime, comment="absence may be judged by a scan begun after this"),
     Column("answered_id", _text(64), comment="platform request id in the reply to the last POST, trusted or not"),
+    Column(
+        "after_auto_approval",
+        BigInteger,
+        comment="the account's newest row of badge_auto_approval when it was first sent; NULL: there was none",
+    ),
     Column("error_code", Integer),
     Column("error", Text),
     Column("settled_at", UtcDateTime),
@@ -169,6 +175,12 @@ badge_request = Table(
     ),
     Index("ix_badge_request_spec_id", "spec_id"),
     Index("ix_badge_request_occasion_id_first_sent_at", "occasion_id", "first_sent_at"),
+    Index(
+        "ix_badge_request_after_auto_approval",
+        "after_auto_approval",
+        sqlite_where=text("after_auto_approval IS NOT NULL"),
+        postgresql_where=text("after_auto_approval IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,  # an id that was deleted must never come back: a late sender names it
 )
 
@@ -179,6 +191,13 @@ badge_sighting = Table(
     Column("request_id", _Id, ForeignKey("badge_request.id"), nullable=False),
     Column("state", _text(64), nullable=False, comment="the platform's word"),
     Column("auto_approved", Boolean, nullable=False, comment="decided, and no human's decision in the details"),
+    Column(
+        "human_decided",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="decided, and the details show a human's decision, or it was rejected",
+    ),
     Column("checker_message", Text),
     Column("maker_id", _text(20), comment="userId: the platform's number of the user who made it"),
     Column("start_time", _text(32), comment="as the platform shows it, in the cluster's time zone"),
@@ -187,6 +206,18 @@ badge_sighting = Table(
     Column("seen_at", UtcDateTime, nullable=False),
     Column("terminal_seen_at", UtcDateTime),
     Index("ix_badge_sighting_request_id", "request_id"),
+)
+
+# Counted and not dated: which of two things came first does not hang on a clock that may be set.
+badge_auto_approval = Table(
+    "badge_auto_approval",
+    metadata,
+    Column("id", _Id, primary_key=True, comment="in the order in which they were seen"),
+    Column("account", _text(255), nullable=False),
+    Column("platform_request_id", _text(64), nullable=False, unique=True),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Index("ix_badge_auto_approval_account_id", "account", "id"),
+    sqlite_autoincrement=True,  # requests and runs name the newest one that they know of
 )
 
 badge_enrolment = Table(

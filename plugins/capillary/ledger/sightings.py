@@ -54,6 +54,7 @@ def known_sightings(tx: Transaction, platform_request_ids: Iterable[str]) -> Map
             columns.request_id,
             columns.state,
             columns.auto_approved,
+            columns.human_decided,
             columns.checker_message,
             columns.terminal_seen_at,
             columns.maker_id,
@@ -80,6 +81,7 @@ def says_nothing_new(seen: Seen, request_id: int, known: Row[Any] | None) -> boo
     return (
         known.terminal_seen_at is not None
         and (known.auto_approved or not seen.auto_approved)
+        and (known.human_decided or not seen.human_decided)
         and seen.checker_message in (None, known.checker_message)
     )
 
@@ -139,17 +141,6 @@ def decided_beside(tx: Transaction, platform_request_ids: Collection[str]) -> tu
         .order_by(badge_request.c.id)
     )
     return tuple(rows.scalars())
-
-
-def is_any_seen(tx: Transaction, badge_run_id: OpenPlan) -> bool:
-    """Return whether any request of the run was seen on the platform."""
-    of_run = (
-        select(badge_sighting.c.request_id)
-        .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
-        .where(badge_request.c.badge_run_id == badge_run_id)
-        .limit(1)
-    )
-    return tx.conn.execute(of_run).first() is not None
 
 
 def last_seen_at(tx: Transaction, badge_run_id: OpenPlan) -> datetime | None:

@@ -14,7 +14,6 @@ from sqlalchemy import update
 from capillary.api.errors import InDoubt, NotTaken, PlatformUnavailable, RequestRefused, Unauthorized
 from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
 from capillary.engine.before_sending import LIST_READINGS
-from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind, ListCutShort, WrongAccount
 from capillary.engine.hold import IN_TASK_S, Waits
 from capillary.engine.second_look import LOOK_AFTER_S
@@ -24,8 +23,6 @@ from capillary.engine.submit import IN_FLIGHT, NOT_TAKEN_IN_A_ROW, Submitted, su
 from capillary.ledger import history, scans, stops, unknown_keys
 from capillary.ledger.errors import PlanUnknown, Stopped
 from capillary.ledger.pace import START_WITHIN_S
-from capillary.ledger.plan_id import open_plan
-from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.schema import badge_occasion, badge_request
 from capillary.ledger.stops import Scope
 from tests.unit.engine.scripted_client import LEASE, NOON, SETTINGS, ScriptedClient, row
@@ -326,40 +323,11 @@ async def test_what_was_approved_by_itself_after_the_reply_stops_before_the_seco
     assert [each.auto_approved for each in scripted.sightings()] == [True]
 
 
-@pytest.mark.parametrize(("after_a_wait", "sent"), [(False, 1), (True, 4)], ids=["a retry", "called back"])
-async def test_a_retry_looks_at_its_first_request_too_and_a_task_that_waited_has_looked(
-    scripted: ScriptedClient, after_a_wait: bool, sent: int
-) -> None:
-    scripted.plan(range(1, 16))
-
-    async def accept(request: IssueBadgeRequest) -> WorkflowRequest:
-        return row("p-1", request.key)
-
-    scripted.answers = [accept, *refused_times(NOT_TAKEN_IN_A_ROW)]
-    begun = scripted.now[0]
-    assert (await submit(scripted, in_flight=1)).waits is not None
-    scripted.posts.clear()
-    scripted.unlisted = [approved(f"p-{scripted.numbered + 1}")]
-    waiting_since = begun if after_a_wait else None
-    if after_a_wait:
-        assert (await submit(scripted, waiting_since=waiting_since)).waits is None
-    else:
-        with pytest.raises(AutoApproved, match="executed 1 request"):
-            await submit(scripted, waiting_since=waiting_since)
-    assert len(scripted.posts) == sent
-
-
 async def test_a_run_that_accepts_automatic_approvals_waits_for_no_look(scripted: ScriptedClient) -> None:
     scripted.plan(range(1, 10))
     scripted.unlisted = [approved("p-1")]
     assert await submit(scripted, stop_on_auto_approval=False) == Submitted({Sent.ACCEPTED: 3}, 0)
     assert (scripted.second, [event for event in scripted.events if event.startswith("read")]) == (0.0, [])
-
-
-async def test_the_only_request_of_a_run_is_not_waited_for(scripted: ScriptedClient) -> None:
-    scripted.plan([1])
-    await submit(scripted)
-    assert scripted.second == 0.0
 
 
 @pytest.mark.parametrize("silence", ["refused", "away", "unknown"])
@@ -409,133 +377,6 @@ async def test_an_automatic_approval_that_anybody_has_seen_meanwhile_stops_the_n
     with pytest.raises(AutoApproved):
         await submit(scripted, in_flight=1)
     assert len(scripted.posts) == 2
-
-
-def decided(scripted: ScriptedClient, *states: tuple[str, bool], minutes_apart: int = 1) -> None:
-    """Have requests of another run decided one after the other, each by a human or not."""
-    plan = scripted.plan(range(500, 500 + len(states)), "earlier", size=1, campaign="another")
-    keys = [each.request_key for each in scripted.requests() if each.badge_run_id == plan.badge_run_id]
-    for number, (state, human) in enumerate(states):
-        with scripted.ledger.write() as tx:
-            name = f"p-earlier-{number}"
-            rows = [row(name, keys[number], state, human=human)]
-            record_rows(tx, SETTINGS.account, SETTINGS.sender, rows)
-        scripted.now[0] += timedelta(minutes=minutes_apart)
-
-
-@pytest.mark.parametrize(
-    ("states", "stops"),
-    [
-        ([("approved", False)], True),
-        ([("approved", True), ("approved", False)], True),
-        ([("approved", False), ("approved", True)], False),
-        ([("approved", False), ("rejected", False)], False),
-        ([("approved", False), ("AdminTask", False)], True),
-        ([("approved", True)], False),
-        ([("AdminTask", False)], False),
-    ],
-)
-async def test_the_accounts_latest_decided_request_tells_whether_a_human_decides(
-    scripted: ScriptedClient, states: list[tuple[str, bool]], stops: bool
-) -> None:
-    decided(scripted, *states)
-    run = scripted.plan([1], "now").badge_run_id
-    if not stops:
-        assert (await submit(scripted, run)).counts == {Sent.ACCEPTED: 1}
-        return
-    with pytest.raises(AutoApproved) as caught:
-        await submit(scripted, run)
-    assert str(caught.value).startswith("the platform executed the latest decided request of platform.example/100 (p-")
-    assert scripted.posts == []
-
-
-async def test_of_several_that_were_seen_decided_at_once_the_one_without_a_human_counts(
-    scripted: ScriptedClient,
-) -> None:
-    decided(scripted, ("approved", False), ("approved", True), minutes_apart=0)
-    with pytest.raises(AutoApproved):
-        await submit(scripted, scripted.plan([1], "now").badge_run_id)
-
-
-async def test_who_clears_the_task_has_been_told_and_the_run_goes_on_until_the_next_one(
-    scripted: ScriptedClient,
-) -> None:
-    decided(scripted, ("approved", False))
-    run = scripted.plan(range(1, 7), "now").badge_run_id
-    with pytest.raises(AutoApproved):
-        await submit(scripted, run)
-    scripted.unlisted = [approved("p-1")]
-    scripted.now[0] += timedelta(minutes=1)
-    with pytest.raises(AutoApproved, match=r"1 request"):
-        await submit(scripted, run)
-    scripted.now[0] += timedelta(minutes=1)
-    assert (await submit(scripted, run)).counts == {Sent.ACCEPTED: 1}
-    assert len(scripted.posts) == 2
-
-
-@pytest.mark.parametrize("times", [1, 2])
-async def test_who_clears_the_planning_task_has_been_told_too(scripted: ScriptedClient, times: int) -> None:
-    """What was not sent is given back at a run's end: only planning it again brings anything to send."""
-    decided(scripted, ("approved", False))
-    run = scripted.plan(range(1, 7), "now").badge_run_id
-    with pytest.raises(AutoApproved):
-        await submit(scripted, run)
-    for _ in range(times):
-        with scripted.ledger.write() as tx:
-            discard_unsent(tx, badge_run_ids=[open_plan(tx, scripted.plan_id(run))])
-        scripted.now[0] += timedelta(minutes=1)
-        run = scripted.plan(range(1, 7), "now").badge_run_id
-    scripted.unlisted = [approved("p-1")]
-    with pytest.raises(AutoApproved, match=r"1 request"):
-        await submit(scripted, run)
-    assert len(scripted.posts) == 1
-
-
-async def test_the_word_on_one_run_is_no_word_on_another(scripted: ScriptedClient) -> None:
-    decided(scripted, ("approved", False))
-    run, other = scripted.plan([1], "now").badge_run_id, scripted.plan([2], "other").badge_run_id
-    for each in (run, other):
-        with pytest.raises(AutoApproved):
-            await submit(scripted, each)
-
-
-async def test_another_accounts_approvals_are_not_ours(scripted: ScriptedClient) -> None:
-    decided(scripted, ("approved", False))
-    scripted.settings = replace(SETTINGS, base_url="https://elsewhere.example", organisation_id="200")
-    with scripted.ledger.write() as tx:
-        history.take_as_read(tx, scripted.settings.account, scripted.settings.sender, since=NOON.date())
-    assert (await submit(scripted, scripted.plan([1], "now").badge_run_id)).counts == {Sent.ACCEPTED: 1}
-
-
-@pytest.mark.parametrize("stop", [True, False])
-async def test_what_was_sent_again_is_looked_at_before_the_next_is_sent_again(
-    scripted: ScriptedClient, stop: bool
-) -> None:
-    scripted.plan(range(1, 10))
-    scripted.answers = [InDoubt(reason="no answer")] * 3
-    await submit(scripted)
-    scripted.now[0] += timedelta(hours=2)
-    scripted.unlisted = [approved("p-4")]
-    resolved = await resolve_doubt(scripted.sender, stop_on_auto_approval=stop)
-    assert (resolved.sent_again, resolved.auto_approved) == ((1, 1) if stop else (3, 0))
-
-
-@pytest.mark.parametrize("stop", [True, False])
-async def test_what_was_sent_again_and_executed_by_itself_counts_too(scripted: ScriptedClient, stop: bool) -> None:
-    scripted.plan(range(1, 7))
-    scripted.answers = [InDoubt(reason="no answer")] * 2
-    await submit(scripted)
-    scripted.now[0] += timedelta(hours=2)
-    later = scripted.plan([100], "later")
-    scripted.answers = [row(f"p-again-{number}", None, "approved") for number in (1, 2)]
-    if stop:
-        with pytest.raises(AutoApproved, match=r"executed 1 request"):
-            await submit(scripted, later.badge_run_id)
-        assert scripted.statuses() == ["waiting", "sending", "planned"]
-    else:
-        submitted = await submit(scripted, later.badge_run_id, stop_on_auto_approval=False)
-        assert submitted == Submitted({Sent.ACCEPTED: 1}, 2)
-        assert scripted.statuses() == ["waiting"] * 3
 
 
 # The platform's list ----------------------------------------------------------------------------------------

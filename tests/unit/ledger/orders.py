@@ -175,7 +175,8 @@ def see(ledger: Ledger, request_id: int, name: str = "p-1", *, decided: bool = T
     """Record a sighting; return whether it is new."""
     state = "approved" if decided else "AdminTask"
     with ledger.write() as tx:
-        return record_sighting(tx, request_id, Seen(name, state, decided=decided, auto_approved=auto))
+        seen = Seen(name, state, decided=decided, auto_approved=auto, human_decided=decided and not auto)
+        return record_sighting(tx, request_id, seen)
 
 
 def settle_as(ledger: Ledger, request_id: int, outcome: Outcome, *, auto: bool = False) -> None:

@@ -423,6 +423,8 @@ WRITERS: Final[Mapping[str, Callable[..., None] | str]] = {
     "badge_request.error": test_what_a_reply_says_is_cut,
     "badge_request.answered_id": test_what_a_reply_says_is_cut,
     "badge_sighting.platform_request_id": test_a_sightings_words_are_cut_and_its_id_is_refused,
+    "badge_auto_approval.account": "an occasion's, as it was kept",
+    "badge_auto_approval.platform_request_id": "a sighting's, which is refused before",
     "badge_sighting.state": test_a_sightings_words_are_cut_and_its_id_is_refused,
     "badge_sighting.checker_message": test_a_sightings_words_are_cut_and_its_id_is_refused,
     **{f"badge_sighting.{fact}": test_what_helps_to_find_a_request_is_cut for fact in FACTS},

@@ -91,7 +91,7 @@ def fill(ledger: Ledger, clock: Clock) -> None:
     """Write into every table: requests of every status, outcomes, given back ones, an account's readings, a stop."""
     settled = plan(ledger, range(1, 8), run("settled"), invalid=2)
     for each, outcome in zip(requests_of(ledger, settled), Outcome, strict=False):
-        settle_as(ledger, each.id, outcome)
+        settle_as(ledger, each.id, outcome, auto=outcome is Outcome.ENROLLED)
     doubt, waiting, *_ = requests_of(ledger, plan(ledger, range(11, 20), run("open")))
     send(ledger, doubt.id)
     send(ledger, waiting.id)

@@ -97,7 +97,7 @@ def stops_in(url: URL) -> list[str]:
 def test_an_empty_ledger_is_not_filled_and_its_tables_are_named(source_url: URL, target_url: URL) -> None:
     """After a cut it would be there for anybody to use, without the stop."""
     migrated(target_url)
-    with pytest.raises(CopyRefused, match=r"has tables of a ledger, without rows \(badge_customer_status, ") as caught:
+    with pytest.raises(CopyRefused, match=r"has tables of a ledger, without rows \(badge_auto_approval, ") as caught:
         copied(source_url, target_url)
     assert stops_in(source_url) == ["fire"], "the old one goes on"
     (statement,) = re.findall(r"as their owner: (DROP TABLE .* CASCADE)\.", str(caught.value))
@@ -135,7 +135,7 @@ def test_tables_in_several_schemas_are_found_before_anything_is_written(source_u
 def test_a_ledger_further_on_in_the_search_path_is_found(source_url: URL, target_url: URL) -> None:
     do(target_url, "CREATE SCHEMA old", "CREATE SCHEMA new")
     migrated(at_schema(target_url, "old"))
-    with pytest.raises(CopyRefused, match=r"DROP TABLE old\.badge_enrolment"):
+    with pytest.raises(CopyRefused, match=r"DROP TABLE old\.badge_auto_approval"):
         copied(source_url, at_schema(target_url, "new,old"))
     assert mark_of(source_url) is None
 

@@ -14,6 +14,7 @@ from capillary.ledger.check import faults
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import alembic_config, alone, upgrade
 from capillary.ledger.pace import SLOT_GRACE_S, START_WITHIN_S, block, is_blocked, slot_spacing_s, take_slot
+from capillary.ledger.revision import REVISIONS
 from capillary.ledger.schema import UtcDateTime, badge_pace
 from tests.unit.ledger.conftest import Clock
 
@@ -130,7 +131,7 @@ def test_counts_begin_where_the_ledger_had_none(empty_url: URL) -> None:
             moment = datetime(2026, 11, 23, 12, tzinfo=UTC)
             old = table("badge_pace", column("account"), column("next_slot_at", UtcDateTime))
             conn.execute(insert(old), {"account": ACCOUNT, "next_slot_at": moment})
-        assert upgrade(ledger.engine) == ("0001f", "0002")
+        assert upgrade(ledger.engine) == ("0001f", REVISIONS[-1])
     with Ledger(empty_url) as ledger:
         with ledger.read() as tx:
             row = tx.conn.execute(select(badge_pace)).one()
