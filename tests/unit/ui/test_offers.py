@@ -12,6 +12,7 @@ import pytest
 from capillary.ledger.database import Ledger
 from capillary.ledger.settle import Ending
 from capillary.ledger.status import Outcome
+from capillary.ui import run_view
 from capillary.ui.airflow_facts import REPORT, CampaignDag
 from tests.unit.ledger.orders import customers_of, plan, requests_of, run, see, send
 from tests.unit.ledger.test_attention import end
@@ -139,3 +140,25 @@ async def test_a_retry_beside_a_waiting_canary_says_what_it_waits_for_and_hides_
     assert "Have the checker decide it." in shown
     assert "secret run" not in shown
     assert "secret run" in await asked(airflow, monkeypatch, "badges", {"spring", "autumn"})
+
+
+async def test_the_checkers_page_is_led_to_only_while_the_request_is_there(
+    ledger: Ledger, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that its run has not sent, or that is decided already, is not the checker's to decide."""
+    airflow.dag, airflow.told = CAREFUL, {REPORT: PASSED | {"waits_for_canary": True, "canary": True}}
+    monkeypatch.setattr(run_view, "checker_url", lambda _conn: "https://checker.example/queue")
+    (canary,) = requests_of(ledger, plan(ledger, EVERYBODY, replace(CANARY, run_id="canary")))
+    plan(ledger, EVERYBODY, CANARY)
+
+    async def shown() -> list[bool]:
+        badges = await asked(airflow, monkeypatch, "badges", {"spring"})
+        own = await airflow.page("runs", "held")
+        return ["Have the checker decide it" in badges, "Have the checker decide it" in own, "checker.example" in own]
+
+    assert await shown() == [False, False, False]
+    send(ledger, canary.id)
+    see(ledger, canary.id, "p-1", decided=False)
+    assert await shown() == [True, True, True]
+    see(ledger, canary.id, "p-1")
+    assert await shown() == [False, False, False]
