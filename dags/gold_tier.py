@@ -4,7 +4,7 @@ An Airflow DAG that runs each morning at 06:00 UTC. `gold_tier.sql` finds the go
 badge; whoever was enrolled by an earlier run is left out, so a run has work only when somebody reached the tier.
 
 **Before it ends** a human approves each request in the platform's request list; until then `wait` is deferred. The
-first run under a new configuration takes ten customers (the canary), and the next one the rest.
+first run under a new configuration takes ten customers (the canary); once that has passed, a later run takes the rest.
 
 **If a task fails**, read the error in its log: it says what to fix. Then clear the task, which goes on from where
 the ledger stands; nothing is sent twice. A guard that refused in `extract_eligible_customers` needs you to look at

@@ -44,7 +44,7 @@ EXIT_CODES = (
     "loaded or triggered; 3 a component did not start; 130 interrupted"
 )
 #: What to do where a canary of an earlier run keeps everybody back.
-AFTER_CANARY = "Have it decided on the checker's page, which `make up` shows, then `make run` again."
+AFTER_CANARY = "The checker decides on the page that `make up` shows. Once nothing waits there, `make run` again."
 CHECKERS = ("automatic", "manual")
 #: Columns where stdout is not a terminal: tables of a log need no wrapping.
 LOG_COLUMNS = 120

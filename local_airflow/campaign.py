@@ -119,7 +119,7 @@ class CampaignRun:
         report = self._run_once(conf)
         if report and report.canary_passed and report.left_over:
             self._console.print(
-                f"\nthe canary came through: a second run takes the {report.left_over:,} that are left",
+                f"\nthe canary came through and left {report.left_over:,}: a second run follows",
                 style="bold",
             )
             report = self._run_once(conf)

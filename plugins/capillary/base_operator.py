@@ -152,7 +152,7 @@ class PlanningOperator(TemplateFailures, CheckedOperator):
         if plan.canary and plan.planned:
             self.log.info("canary: the configuration is not proven yet, so this run takes few customers")
         if plan.waits_for_canary:
-            self.log.info("nothing planned: the canary of an earlier run is not decided yet")
+            self.log.info("nothing planned: the configuration is not proven yet, and a request under it is not settled")
         return reference, preview
 
     def spec_of(self, settings: PlatformSettings) -> Spec:

@@ -18,16 +18,17 @@ from capillary.checked_operator import CheckedOperator, given_to
 from capillary.connections.warehouse import database_engine_of
 from capillary.counted import counted
 from capillary.engine.hold import Waits
+from capillary.engine.next_run import why_nobody
 from capillary.engine.polling import FRESH, QUIET_S, Event
 from capillary.engine.remedies import advice, meaning_of
 from capillary.engine.submit import IN_FLIGHT, stop_look, submit_run
 from capillary.engine.verdict import Facts, OnFinding, Policy, Verdict, judge
 from capillary.engine.warehouse import read_rows
 from capillary.hooks import source_past_the_form
-from capillary.ledger.canary import SETTLED_SINCE, open_canary
-from capillary.ledger.database import Ledger, Transaction
+from capillary.ledger.canary import next_waits_for, open_canary
+from capillary.ledger.database import Ledger
 from capillary.ledger.occasion_now import occasion_now
-from capillary.ledger.plan_id import OpenPlan, PlanId, open_plan
+from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.reports import FailureCount, Funnel, failures, funnel, is_proven
 from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.status import Outcome
@@ -391,11 +392,16 @@ class ReportBadgesOperator(CheckedOperator):
             discard_unsent(tx, badge_run_ids=[badge_run_id])
             counts = funnel(tx, badge_run_id)
             named = failures(tx, badge_run_id)
-            reason = _canary_ahead(tx, badge_run_id) if reference.waits_for_canary else None
-            occasion = None if counts.planned else occasion_now(tx, badge_run_id)
             proven = is_proven(tx, badge_run_id)
-        known = reference.known_through
-        facts = Facts(counts, waiting_reason=reason, known_through=known, occasion=occasion, proven=proven)
+            held = why_nobody(open_canary(tx, badge_run_id), proven=proven) if reference.waits_for_canary else None
+            facts = Facts(
+                counts,
+                waiting_reason=held,
+                known_through=reference.known_through,
+                occasion=None if counts.planned else occasion_now(tx, badge_run_id),
+                proven=proven,
+                next_waits_for=next_waits_for(tx, badge_run_id),
+            )
         return judge(facts, self.policy or Policy()), counts, named
 
     def _dry(self, reference: PlanReference) -> tuple[Verdict, Funnel, tuple[FailureCount, ...]]:
@@ -420,11 +426,6 @@ class ReportBadgesOperator(CheckedOperator):
             requests_auto_approved=0,
         )
         return Verdict(passed=True, sentence=sentence), counts, ()
-
-
-def _canary_ahead(tx: Transaction, badge_run_id: OpenPlan) -> str:
-    canary = open_canary(tx, badge_run_id)
-    return SETTLED_SINCE if canary is None else canary.sentence()
 
 
 def _report(

@@ -31,6 +31,7 @@ from capillary.engine.verdict import Facts, OnFinding, Policy, judge
 from capillary.engine.wait import Advanced, advance
 from capillary.errors import CapillaryError, named
 from capillary.hooks import CapillaryHook
+from capillary.ledger.canary import next_waits_for
 from capillary.ledger.database import Ledger
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.reports import funnel, is_proven
@@ -240,6 +241,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
             with ledger.read() as tx:
                 opened = open_plan(tx, plan)
                 counts, proven, now = funnel(tx, opened), is_proven(tx, opened), tx.now
+                holding = next_waits_for(tx, opened)
         # What this run found, a restored ledger has sent before it was planned here: nobody waits longer than the run.
         deadline = max(wait.first_sent_at or wait.planned_at, wait.planned_at) + timedelta(seconds=self.timeout)
         self.log.info("%s; deadline %s", wait.sentence(), f"{deadline:%Y-%m-%d %H:%M} UTC")
@@ -251,7 +253,13 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
             self._say_where(CapillaryHook(given.capillary_conn_id).get_settings().checker_url)
         only_unsent_left = wait.settled + wait.unsent == wait.requests
         if only_unsent_left or now >= deadline:
-            facts = Facts(counts, deadline_passed=not only_unsent_left, waiting_reason=_why(wait), proven=proven)
+            facts = Facts(
+                counts,
+                deadline_passed=not only_unsent_left,
+                waiting_reason=_why(wait),
+                proven=proven,
+                next_waits_for=holding,
+            )
             return self._ended(reference, facts)
         return self._trigger(plan, deadline, advanced)
 
@@ -323,6 +331,8 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
 def _why(wait: RunWait) -> str | None:
     """Return what keeps a run's customers open, besides the checker."""
     unsent = (
-        f"{counted(wait.unsent, 'request', 'was', 'were')} never sent; the next run takes them" if wait.unsent else None
+        f"{counted(wait.unsent, 'request', 'was', 'were')} never sent; report gives their customers back"
+        if wait.unsent
+        else None
     )
     return "; ".join(each for each in (unsent, wait.said_of_checks) if each) or None

@@ -101,7 +101,7 @@ def it_waits_and_the_checker_approves(airflow: RunningAirflow, ada: Screen) -> N
     assert ada.faults() == []
     ada.decide(airflow.checker, "Approve", "Fine.")
     ada.press("Look now")
-    ada.says("Passed", "The canary passed: the next run takes the 1,217 customers left", "“Fine.”")
+    ada.says("Passed", "The canary passed, 1,217 customers left: a run with the same occasion and settings", "“Fine.”")
     picture_says = ada.main.locator("svg.funnel").get_attribute("aria-label")
     assert picture_says is not None
     assert picture_says.startswith("1,319 rows of the query = 10 planned + 1,217 left for a later run + 92 duplicates.")

@@ -152,7 +152,16 @@ VERDICTS: Final = {
     "canary open": Facts(funnel_of(eligible=5), waiting_reason="the canary is open"),
     "left over": Facts(funnel_of(eligible=5, over_cap=5)),
     "ended well": Facts(funnel_of(eligible=5, planned=5, enrolled=5)),
-    "canary passed": Facts(funnel_of(eligible=9, planned=5, enrolled=5, canary=True, over_cap=4)),
+    "canary passed": Facts(funnel_of(eligible=9, planned=5, enrolled=5, canary=True, over_cap=4), proven=True),
+    "canary proven": Facts(funnel_of(eligible=9, planned=5, rejected=5, canary=True, over_cap=4), proven=True),
+    "canary decided": Facts(
+        funnel_of(eligible=9, planned=5, open=5, requests_open=1, canary=True, over_cap=4),
+        next_waits_for="this canary is decided and not settled yet",
+    ),
+    "canary undecided": Facts(
+        funnel_of(eligible=9, planned=5, open=5, requests_open=1, canary=True, over_cap=4),
+        next_waits_for="this canary is not decided yet",
+    ),
     "canary not proven": Facts(funnel_of(eligible=9, planned=5, already_enrolled=5, canary=True, over_cap=4)),
     "over the cap": Facts(funnel_of(eligible=9, planned=5, enrolled=5, over_cap=4)),
     "late": Facts(funnel_of(eligible=5, planned=5, open=5, requests_open=1), deadline_passed=True),
@@ -176,7 +185,7 @@ def test_every_verdict_has_its_row(name: str) -> None:
     strict, warned = judge(VERDICTS[name], Policy()), judge(VERDICTS[name], Policy(tolerated_failures=5))
     for verdict in (strict, warned):
         assert [pattern.pattern for pattern in patterns if pattern.match(verdict.sentence)], verdict.sentence
-    later = {"canary passed", "canary not proven", "over the cap"}
+    later = {name for name in VERDICTS if name.startswith("canary ")} - {"canary open"} | {"over the cap"}
     if name in later:
         assert len([pattern for pattern in patterns if pattern.search(strict.sentence)]) > 1
 

@@ -126,7 +126,7 @@ def test_what_a_failed_canary_says_of_the_next_run_is_what_that_run_does(place: 
     place.sandbox.reject(place.request_keys()[0], "wrong tier")
     settle(place, canary)
     with pytest.raises(
-        AirflowFailException, match="proven all the same: the next run takes the 110 customers left"
+        AirflowFailException, match="proven all the same: a run under it is not a canary; 110 customers left"
     ) as e:
         report(place, canary)
     assert "5 customers rejected" in str(e.value)
@@ -142,14 +142,19 @@ def test_a_run_that_waits_for_a_canary_says_whose_and_since_when(
     assert (canary["planned"], behind["planned"]) == (10, 0)
     capsys.readouterr()
     said = report(place, behind)
-    assert said["sentence"] == ("Nothing was planned: the canary of vip, run run, not sent yet, is not decided yet.")
+    assert said["sentence"].startswith(
+        "Nothing was planned: the canary of vip, run run, not sent yet, is not decided yet: look at its run"
+    )
     assert re.search(r"\[warning *\] Nothing was planned: the canary of vip", capsys.readouterr().out), "it is green"
     submit(place, canary)
     said = report(place, behind)
     assert (said["verdict"], said["waits_for_canary"], said["canary_passed"]) == ("pass", True, False)
-    assert re.search(r"run run, sent \d{4}-\d\d-\d\d \d\d:\d\d UTC, is not decided yet\.$", said["sentence"])
+    assert re.search(
+        r"run run, sent \d{4}-\d\d-\d\d \d\d:\d\d UTC, is not decided yet: have the checker decide it\.$",
+        said["sentence"],
+    )
     settle(place, canary)
-    assert report(place, behind)["sentence"].endswith("it is now, and the next run goes on.")
+    assert "the configuration is proven now, and a run with the same" in report(place, behind)["sentence"]
     said = report(place, canary)
     assert (said["waits_for_canary"], said["canary_passed"]) == (False, True)
 

@@ -208,7 +208,7 @@ def test_nothing_planned_is_skipped(place: Place) -> None:
 
 def test_requests_that_were_never_sent_are_not_waited_for(place: Place) -> None:
     plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context())
-    with pytest.raises(AirflowFailException, match="3 requests were never sent; the next run takes them"):
+    with pytest.raises(AirflowFailException, match="3 requests were never sent; report gives their customers back"):
         sensor(plan).execute(place.context())
 
 

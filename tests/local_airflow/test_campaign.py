@@ -79,7 +79,7 @@ def test_after_a_canary_the_rest_is_run(console: Console, home: Home) -> None:
     airflow = PlayedAirflow(runs=[first, quick(report(), run_id="manual__2")])
     assert campaign_in(airflow, console, home).run({})
     assert len(airflow.triggered) == 2
-    assert "a second run takes the 1,217 that are left" in console.export_text()
+    assert "left 1,217: a second run follows" in console.export_text()
 
 
 def test_the_campaign_is_unpaused_for_its_run_alone(console: Console, home: Home) -> None:

@@ -49,5 +49,5 @@ def dry_run(planning: Planning) -> Finding:
 
 def _why(reference: PlanReference) -> str:
     if reference.waits_for_canary:
-        return "; the canary before is not decided yet"
+        return "; a request under the configuration is not settled yet"
     return "; held small by the canary" if reference.canary and reference.planned else ""

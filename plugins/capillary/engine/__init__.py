@@ -71,6 +71,7 @@ Waiting and housekeeping:
 What people are told:
 
 - ``verdict``: pass or fail of a run, in words
+- ``next_run``: what is said of a later run
 - ``remedies``: what a person does about failures, by outcome and code
 - ``attention``: what a matter that needs a person means, and the one thing to do
 """

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from capillary.counted import counted
+from capillary.engine.next_run import TAKES, canary_now
 from capillary.engine.remedies import Advice, retry_of
 from capillary.ledger.matters import Kind, Matter
 from capillary.ledger.reports import FailureCount
@@ -155,15 +156,19 @@ def _failed(matter: Matter, _now: datetime) -> Said:
     kinds = list(map(kind_of, matter.failures))
     if len(kinds) > _KINDS_NAMED:
         kinds = [*kinds[:_KINDS_NAMED], counted(len(kinds) - _KINDS_NAMED, "other kind")]
-    means = f"The run has ended; a retry now would take {counted(retry.customers, 'customer')} of them."
+    means = f"The run has ended; a retry takes up to {counted(retry.customers, 'customer')} of them."
     if not retry.customers:
         means = "The run has ended; a retry takes none of them unless you choose them."
     if matter.occasion_shared and retry.customers:
         means += " It also takes the customers of other runs on the occasion; the retry page counts both."
+    to_do = retry_to_do(matter.failures, ", on the run's page,", " there")
+    if matter.holding:
+        means += f" {canary_now(matter.holding)}."
+        to_do = " ".join(filter(None, (matter.remedy, to_do)))
     return Said(
         f"{_whose(matter)}: {counted(matter.customers, 'customer')} without the badge: {', '.join(kinds)}",
         means,
-        retry_to_do(matter.failures, ", on the run's page,", " there"),
+        to_do,
     )
 
 
@@ -199,18 +204,21 @@ def kind_of(failure: FailureCount) -> str:
 
 
 def _canary_waits(matter: Matter, _now: datetime) -> Said:
+    means = f"The last run planned nobody, and is green only because it waits: {matter.reason}."
+    if matter.planned:
+        means = f"The last run was a canary that has proven nothing. {canary_now(matter.reason)}."
     return Said(
-        f"{_whose(matter)}: {counted(matter.customers, 'customer')} left behind a canary",
-        f"The last run planned nobody, and is green only because it waits: {matter.reason}.",
-        "Have the checker decide the canary; the next run goes on.",
+        f"{_whose(matter)}: {counted(matter.customers, 'customer')} left, the configuration is not proven",
+        means,
+        f"{matter.remedy or ''} If the configuration is proven then, {TAKES}.".strip(),
     )
 
 
 def _canary_passed(matter: Matter, _now: datetime) -> Said:
     return Said(
-        f"{_whose(matter)}: the canary has passed, {counted(matter.customers, 'customer')} left",
-        "The configuration is proven, and the next run takes them.",
-        "Take the rest now, or let the next scheduled run do it.",
+        f"{_whose(matter)}: {counted(matter.customers, 'customer')} left, and the configuration is proven",
+        f"{TAKES[0].upper()}{TAKES[1:]}.",
+        "Start such a run, or leave it to the schedule if its next run has the same occasion.",
     )
 
 
@@ -263,7 +271,10 @@ def _paused(matter: Matter, _now: datetime) -> Said:
 
 #: What to do where a page has a button for it.
 _BY_BUTTON: Final[Mapping[Kind, str]] = MappingProxyType(
-    {Kind.STOPPED: "Resume when the reason is gone. That takes the right to edit the platform's connection."}
+    {
+        Kind.STOPPED: "Resume when the reason is gone. That takes the right to edit the platform's connection.",
+        Kind.CANARY_PASSED: "Take the rest now, or leave it to the schedule if its next run has the same occasion.",
+    }
 )
 _WORDS: Final[Mapping[Kind, Callable[[Matter, datetime], Said]]] = MappingProxyType(
     {

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, PlainValidato
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from capillary.counted import counted
+from capillary.engine.next_run import TAKES, canary_now
 from capillary.ledger.occasion_now import OccasionNow
 from capillary.ledger.reports import Funnel
 from capillary.ledger.status import Outcome
@@ -91,6 +92,8 @@ class Facts:
         occasion: where the customers of its occasion stand; None: not asked for.
         proven: whether the ledger holds the plan's configuration as proven, by this run or another one. It is so after
             one request that a human approved, with somebody enrolled and nobody unconfirmed, however the run ends.
+        next_waits_for: one clause without full stop: which request keeps a run with *Canary* on from planning anybody
+            while the configuration is not proven, of this run or another one; None where none does.
     """
 
     funnel: Funnel
@@ -99,6 +102,7 @@ class Facts:
     known_through: str = ""
     occasion: OccasionNow | None = None
     proven: bool = False
+    next_waits_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class Verdict:
         passed: whether the run succeeds.
         sentence: what happened, and what to do.
         warned: it passed by a policy of `warn`, or with tolerated failures.
-        canary_passed: it was a canary that planned somebody, and the next run takes the rest.
+        canary_passed: it was a canary that planned somebody, and its configuration is proven.
     """
 
     passed: bool
@@ -152,7 +156,7 @@ def _nothing_planned(facts: Facts) -> str:
     if facts.waiting_reason:
         return f"Nothing was planned: {facts.waiting_reason}."
     if funnel.over_cap:
-        return f"Nothing was planned; {counted(funnel.over_cap, 'customer')} left for the next run."
+        return f"Nothing was planned; {counted(funnel.over_cap, 'customer')} left: {TAKES}."
     if funnel.eligible == 0:
         return "Nothing left to do: the query returned nobody."
     if facts.occasion == OccasionNow():
@@ -202,8 +206,8 @@ def _unfinished(facts: Facts) -> list[str]:
             )
     if funnel.discarded:
         problems.append(
-            f"{counted(funnel.discarded, 'customer')} never sent and given back: fix what stopped submit. The next run "
-            "takes them."
+            f"{counted(funnel.discarded, 'customer')} never sent and given back: fix what stopped submit. A run with "
+            "the same occasion and settings can take them."
         )
     return problems
 
@@ -272,13 +276,11 @@ def _rest(facts: Facts, *, passed: bool) -> str:
     funnel = facts.funnel
     left = counted(funnel.over_cap, "customer")
     if not funnel.canary:
-        return f"{left} left over the cap for the next run."
-    if facts.proven and passed:
-        return f"The canary passed: the next run takes the {left} left."
+        return f"{left} left over the cap: {TAKES}."
     if facts.proven:
-        takes = f"the {left} left" if funnel.over_cap else "everybody who is new"
-        return f"The configuration is proven all the same: the next run takes {takes}."
-    behind = f", {left} left behind it" if funnel.over_cap else ""
-    if funnel.open:
-        return f"The configuration is not proven yet: the next run plans nobody before this canary is decided{behind}."
-    return f"The configuration is not proven yet: the next run is a canary again{behind}."
+        if passed:
+            return f"The canary passed, {left} left: {TAKES}."
+        rest = f"; {left} left: {TAKES}" if funnel.over_cap else ""
+        return f"The configuration is proven all the same: a run under it is not a canary{rest}."
+    behind = f"; {left} left behind it" if funnel.over_cap else ""
+    return f"{canary_now(facts.next_waits_for)}{behind}."

@@ -32,7 +32,7 @@ Planning:
 - ``staging``: rows of the query, in a file of the task's own
 - ``candidates``: which customers an occasion may take
 - ``guards``: when a plan is refused
-- ``canary``: which canary a run waits for
+- ``canary``: which open request holds a run
 - ``occasion_mark``: how an occasion stood when a dry run counted, and what has changed since
 - ``preview``: what a dry run shows: the guards, the run before, a masked sample
 - ``plan``: customers become requests, in one transaction

@@ -14,10 +14,10 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Row, case, exists, func, select
 
 from capillary.ledger.auto_approval import standing_auto_approval
-from capillary.ledger.canary import UNNAMED
+from capillary.ledger.canary import OpenCanary, Stand, open_canary_of
 from capillary.ledger.conditions import has_undecided, is_open, is_seen, planned_by
 from capillary.ledger.database import Transaction
-from capillary.ledger.left_over import left_over
+from capillary.ledger.left_over import left_over, specs_unproven
 from capillary.ledger.matters import FAR, Kind, Matter, by_urgency
 from capillary.ledger.outstanding import Outstanding, outstanding
 from capillary.ledger.reports import sum_of_failures
@@ -27,6 +27,7 @@ from capillary.ledger.schema import (
     badge_run,
     badge_scan,
     badge_sighting,
+    badge_spec,
     badge_unknown_key,
 )
 from capillary.ledger.status import RequestStatus
@@ -237,6 +238,7 @@ def _matter(kind: Kind, runs: list[Row[Any]], dag_ids: tuple[str, ...]) -> Matte
         customers=sum(int(getattr(row, f"{kind}_customers")) for row in concerned),
         since=getattr(first, f"{kind}_since"),
         failed_checks=sum(row.failed_checks for row in concerned) if kind is Kind.WAITING else 0,
+        asks_checker=kind is Kind.WAITING,
     )
 
 
@@ -246,8 +248,10 @@ def _failed(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterato
         if of is None or plan.dag_id in of:
             by_run[plan.account, plan.campaign, plan.dag_id, plan.run_id, plan.occasion_id].append(plan)
     shared = _on_shared_occasions(tx, [plan.badge_run_id for plans in by_run.values() for plan in plans])
-    for (account, campaign, dag_id, run_id, _), plans in by_run.items():
+    held = _Holding(tx)
+    for (account, campaign, dag_id, run_id, occasion_id), plans in by_run.items():
         failures = sum_of_failures(plan.failures for plan in plans)
+        canary = held.of({(account, campaign, plan.task_id) for plan in plans}, occasion_id)
         yield Matter(
             kind=Kind.FAILED,
             account=account,
@@ -259,7 +263,25 @@ def _failed(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterato
             since=min(plan.planned_at for plan in plans),
             failures=failures,
             occasion_shared=any(plan.badge_run_id in shared for plan in plans),
+            holding=canary.told_to(of) if canary else None,
+            remedy=canary.to_do if canary else None,
         )
+
+
+class _Holding:
+    """What keeps a campaign's next run from planning anybody, asked only where a request under it is open."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        unproven = select(badge_request.c.spec_id).join(badge_spec, badge_spec.c.id == badge_request.c.spec_id)
+        asked = unproven.where(is_open(), badge_spec.c.proven_at.is_(None)).distinct()
+        self._open = frozenset(tx.conn.execute(asked).scalars())
+
+    def of(self, tasks: Collection[tuple[str, str, str]], occasion_id: int) -> OpenCanary | None:
+        """Return the open request that a run of these tasks would meet on an occasion; None where it would not."""
+        specs = specs_unproven(self._tx, tasks) if self._open else ()
+        met = (open_canary_of(self._tx, each, on=occasion_id) for each in specs if each in self._open)
+        return next(filter(None, met), None)
 
 
 def _on_shared_occasions(tx: Transaction, plans: Collection[int]) -> frozenset[int]:
@@ -289,7 +311,10 @@ def _canaries(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Itera
             dag_ids=dags.get((run.account, run.campaign), ()),
             dag_id=named.dag_id if named else run.dag_id,
             run_id=named.run_id if named else run.run_id,
+            planned=run.planned,
             customers=run.customers,
             since=run.planned_at,
-            reason=named.sentence() if named else UNNAMED if run.canary else None,
+            reason=run.canary.told_to(of) if run.canary else None,
+            remedy=run.canary.to_do if run.canary else None,
+            asks_checker=run.canary is not None and run.canary.stand is Stand.WAITING,
         )

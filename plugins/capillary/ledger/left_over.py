@@ -22,8 +22,9 @@ class LeftOver:
     Attributes:
         account, campaign, dag_id, run_id: of that run.
         planned_at: when it planned.
-        customers: those that the next run takes.
-        canary: what the campaign waits for; None once the canary has passed.
+        planned: those that it planned; 0 where it was held.
+        customers: those that it left; how many a later run takes, its cap and its occasion decide.
+        canary: what the campaign waits for; None once the configuration is proven.
     """
 
     account: str
@@ -31,6 +32,7 @@ class LeftOver:
     dag_id: str
     run_id: str
     planned_at: datetime
+    planned: int
     customers: int
     canary: OpenCanary | None
 
@@ -45,8 +47,9 @@ class LeftNow:
             itself, or a later one.
         later: whether that is a later one.
         canary: whether the last run was held small, as its configuration was not proven.
-        proven: whether that configuration is proven now.
-        waits_for: the canary under it that is not decided yet; None where there is none, or it is proven.
+        proven: whether the configuration that the campaign has planned under last, on any occasion, is proven now.
+        waits_for: the earliest open request under it: a run with *Canary* on would plan nobody; None where there is
+            none, or it is proven.
     """
 
     by_run: int
@@ -58,13 +61,25 @@ class LeftNow:
 
     @property
     def canary_passed(self) -> bool:
-        """Whether a canary held them back, and has passed since."""
+        """Whether a canary held them back, and the configuration is proven now."""
         return self.canary and self.proven
 
-    @property
-    def may_be_taken(self) -> bool:
-        """Whether a new run would take any of them; while a canary is not decided, none, or a few more."""
-        return self.customers > 0 and (self.proven or not self.canary)
+    def holding(self, *, canary: bool) -> OpenCanary | None:
+        """Return what keeps a run from planning anybody.
+
+        Args:
+            canary: whether that run has *Canary* on.
+        """
+        return self.waits_for if canary else None
+
+    def is_small(self, *, canary: bool) -> bool:
+        """Return whether a run would be held small, see `holding`."""
+        return canary and not self.proven
+
+    def may_be_taken(self, *, canary: bool) -> bool:
+        """Return whether a run would take what is left, see `holding`; one more canary would not."""
+        again = self.canary and self.is_small(canary=canary)
+        return self.customers > 0 and self.holding(canary=canary) is None and not again
 
 
 def left_now(tx: Transaction, plans: Collection[int]) -> LeftNow:
@@ -79,23 +94,39 @@ def left_now(tx: Transaction, plans: Collection[int]) -> LeftNow:
     own = tx.conn.execute(select(*scope, run.over_cap).where(run.id.in_(plans))).all()
     scopes = {tuple(row[:3]) for row in own}
     newest = select(func.max(run.id)).where(tuple_(*scope).in_(scopes)).group_by(*scope)
-    last = tx.conn.execute(
-        select(badge_run, badge_spec.c.proven_at)
-        .join(badge_spec, badge_spec.c.id == run.spec_id)
-        .where(run.id.in_(newest))
-    ).all()
+    last = tx.conn.execute(select(badge_run).where(run.id.in_(newest))).all()
     by_run = sum(row.over_cap for row in own)
     later = any(row.id not in plans for row in last)
-    held = [open_canary_of(tx, row.spec_id) for row in last if row.canary and row.proven_at is None]
+    occasions = sorted({row.occasion_id for row in last})
+    unproven = specs_unproven(tx, {(row.account, row.campaign, row.task_id) for row in last})
     return LeftNow(
         by_run=by_run,
         # What a later run took and gave back unsent is left again.
         customers=sum(row.over_cap + row.discarded for row in last) if later else by_run,
         later=later,
         canary=any(row.canary for row in last),
-        proven=all(row.proven_at is not None for row in last),
-        waits_for=next(filter(None, held), None),
+        proven=not unproven,
+        waits_for=next(filter(None, (open_canary_of(tx, spec, on=on) for spec in unproven for on in occasions)), None),
     )
+
+
+def specs_unproven(tx: Transaction, of: Collection[tuple[str, str, str]]) -> tuple[int, ...]:
+    """Return the configurations under which these have planned last, as far as they are not proven.
+
+    Args:
+        tx: the transaction.
+        of: account, campaign and planning task of each; a campaign that has changed plans under its newest one.
+    """
+    run = badge_run.c
+    scope = (run.account, run.campaign, run.task_id)
+    newest = select(func.max(run.id)).where(tuple_(*scope).in_(of)).group_by(*scope)
+    found = tx.conn.execute(
+        select(badge_spec.c.id)
+        .join(badge_run, run.spec_id == badge_spec.c.id)
+        .where(run.id.in_(newest), badge_spec.c.proven_at.is_(None))
+        .order_by(run.id.desc())
+    )
+    return tuple(dict.fromkeys(found.scalars()))
 
 
 def latest_runs() -> Select[tuple[int]]:
@@ -106,8 +137,8 @@ def latest_runs() -> Select[tuple[int]]:
 def left_over(tx: Transaction) -> tuple[LeftOver, ...]:
     """Return the campaigns that a canary holds, and those whose canary has passed, by account and campaign.
 
-    The first are green by their canary alone: their last run planned nobody. A canary that is still waiting itself is
-    neither: its own requests wait for the checker, and that is said of them.
+    The first wait for another run's request: they planned nobody, or a canary of theirs has proven nothing. A canary
+    that is still waiting itself is neither: its own requests wait for the checker, and that is said of them.
     """
     own = exists().where(badge_request.c.badge_run_id == badge_run.c.id, is_open())
     rows = tx.conn.execute(
@@ -121,7 +152,6 @@ def left_over(tx: Transaction) -> tuple[LeftOver, ...]:
         canary = open_canary(tx, OpenPlan(row.id)) if row.proven_at is None else None
         # Neither proven nor open: the next run is a canary again, and nothing is to be waited for.
         if canary is not None or row.proven_at is not None:
-            found.append(
-                LeftOver(row.account, row.campaign, row.dag_id, row.run_id, row.planned_at, row.over_cap, canary)
-            )
+            whose = (row.account, row.campaign, row.dag_id, row.run_id, row.planned_at)
+            found.append(LeftOver(*whose, row.planned, row.over_cap, canary))
     return tuple(found)

@@ -36,9 +36,9 @@ class Kind(StrEnum):
     KEEPING_LATE = "keeping_late"  #: housekeeping has not run for two hours; Airflow knows
     LIST_UNREAD = "list_unread"  #: requests are open, and nobody has read the list for two hours
     UNSETTLED = "unsettled"  #: decided requests that nobody has settled for two hours
-    CANARY_WAITS = "canary_waits"  #: a run is green only because a canary is not decided yet
+    CANARY_WAITS = "canary_waits"  #: a run has left customers, and an open request keeps the next one from planning
     WAITING = "waiting"  #: requests that wait for the checker
-    CANARY_PASSED = "canary_passed"  #: the canary has passed, and the customers behind it are left
+    CANARY_PASSED = "canary_passed"  #: the configuration is proven, and the customers behind a canary are left
     PAUSED = "paused"  #: a live campaign's DAG is paused; Airflow knows
 
 
@@ -81,9 +81,12 @@ class Matter:
         requests, customers: how many; 0 where it is not about any.
         since: since when; None where nobody knows.
         until: when it ends by itself: the deadline of the earliest, or when the list is trusted again.
-        by, reason: who stopped, and why; of a waiting canary, which one and since when; of a paused DAG, what starts
-            once it is on.
+        planned: customers that the run planned, of one that has left some.
+        by, reason: who stopped, and why; of customers that a canary holds, which one and since when; of a paused DAG,
+            what starts once it is on.
         failures: customers without the badge, by outcome and code, the most first.
+        holding: of failures, which open request keeps a run with *Canary* on from planning anybody; None: none does.
+        asks_checker: what it waits for is with the checker.
         tolerated: of failures, the campaign's policy lets them pass; Airflow knows.
         occasion_shared: other runs have asked for customers on the same occasion: a retry takes what they left, too.
         failed_checks: of the requests, those that did not pass the platform's own checks.
@@ -102,11 +105,14 @@ class Matter:
     connection: str | None = None
     requests: int = 0
     customers: int = 0
+    planned: int = 0
     since: datetime | None = None
     until: datetime | None = None
     by: str | None = None
     reason: str | None = None
     failures: tuple[FailureCount, ...] = ()
+    holding: str | None = None
+    asks_checker: bool = False
     tolerated: bool = False
     occasion_shared: bool = False
     failed_checks: int = 0

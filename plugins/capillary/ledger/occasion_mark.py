@@ -91,12 +91,12 @@ def mark(tx: Transaction, occasion_id: int, *, spec: str, canary: bool, retry: C
 
 def since_mark(tx: Transaction, then: Mark) -> SinceMark:
     """Return what has changed on the occasion since a plan was counted there."""
-    proven_at, waits_for = _canary_now(tx, then) if then.canary else (None, None)
     occasion_id = tx.conn.execute(
         select(badge_occasion.c.id).where(
             badge_occasion.c.account == then.account, badge_occasion.c.occasion == then.occasion
         )
     ).scalar_one_or_none()
+    proven_at, waits_for = _canary_now(tx, then, occasion_id) if then.canary else (None, None)
     if occasion_id is None:
         return SinceMark(given_back=then.held, proven_at=proven_at, waits_for=waits_for)
     run = badge_run.c
@@ -146,7 +146,7 @@ def _ended(tx: Transaction, occasion_id: int, then: Mark) -> int:
     return int(found)
 
 
-def _canary_now(tx: Transaction, then: Mark) -> tuple[datetime | None, OpenCanary | None]:
+def _canary_now(tx: Transaction, then: Mark, occasion_id: int | None) -> tuple[datetime | None, OpenCanary | None]:
     row = tx.conn.execute(
         select(badge_spec.c.id, badge_spec.c.proven_at).where(
             badge_spec.c.account == then.account, badge_spec.c.fingerprint == then.spec
@@ -154,4 +154,4 @@ def _canary_now(tx: Transaction, then: Mark) -> tuple[datetime | None, OpenCanar
     ).one_or_none()
     if row is None or row.proven_at is not None:
         return (None if row is None else row.proven_at), None
-    return None, open_canary_of(tx, row.id)
+    return None, open_canary_of(tx, row.id, on=occasion_id)

@@ -31,7 +31,7 @@ class Outstanding:
 
     Attributes:
         badge_run_id: of the ledger.
-        account, campaign, dag_id, run_id: whose it is.
+        account, campaign, dag_id, run_id, task_id: whose it is.
         planned_at: when it planned.
         occasion_id: of the ledger; what it planned for.
         failures: customers without the badge, by outcome and code, the most first; never empty.
@@ -42,6 +42,7 @@ class Outstanding:
     campaign: str
     dag_id: str
     run_id: str
+    task_id: str
     planned_at: datetime
     occasion_id: int
     failures: tuple[FailureCount, ...]
@@ -70,6 +71,7 @@ def outstanding(
             rows[badge_run_id].campaign,
             rows[badge_run_id].dag_id,
             rows[badge_run_id].run_id,
+            rows[badge_run_id].task_id,
             rows[badge_run_id].planned_at,
             rows[badge_run_id].occasion_id,
             most_first(

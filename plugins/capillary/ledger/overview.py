@@ -15,7 +15,7 @@ from capillary.ledger.canary import OpenCanary, open_canary
 from capillary.ledger.conditions import has_undecided, is_open, planned_by
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
-from capillary.ledger.reports import FailureCount, Funnel, ended_of, sum_of, sum_of_failures
+from capillary.ledger.reports import FailureCount, Funnel, ended_of, is_proven, sum_of, sum_of_failures
 from capillary.ledger.scans import DISTRUST
 from capillary.ledger.schema import badge_occasion, badge_pace, badge_request, badge_result, badge_run, badge_scan
 from capillary.ledger.status import HAS_BADGE, RequestStatus
@@ -31,8 +31,9 @@ class CampaignLine:
         took: the last one that planned anybody: `last`, an earlier one where that found nobody, or None.
         holders: customers who hold the badge by all runs of the campaign on the occasion of `took`, or else of `last`.
         failures: of `last`, by outcome and code.
-        canary: what that run waited for, if it planned nobody behind a canary that is not decided yet; its green says
+        canary: what that run waits for, if it planned nobody behind a request that is open still; its green says
             nothing else.
+        proven: whether the configuration of `last` is proven now.
         requests_unsent, requests_in_doubt, requests_undecided, requests_decided: of all its runs, those not settled.
         customers_undecided: of the undecided ones.
         undecided_since: when the first of them was sent; None while none is undecided.
@@ -44,6 +45,7 @@ class CampaignLine:
     holders: int
     failures: tuple[FailureCount, ...]
     canary: OpenCanary | None
+    proven: bool
     requests_unsent: int
     requests_in_doubt: int
     requests_undecided: int
@@ -222,6 +224,7 @@ def _line(
         ),
         failures=sum_of_failures(ended[each.id][1] for each in of_last),
         canary=open_canary(tx, OpenPlan(behind.id)) if behind else None,
+        proven=is_proven(tx, OpenPlan((behind or run).id)),
         requests_unsent=still_open.unsent if still_open else 0,
         requests_in_doubt=still_open.in_doubt if still_open else 0,
         requests_undecided=still_open.undecided if still_open else 0,

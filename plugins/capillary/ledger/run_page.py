@@ -121,7 +121,7 @@ class PlanView:
         planned: when, by what task, on what occasion, under what connection, with what note, and the funnel.
         wait: what it still waits for.
         failures: customers without the badge, by outcome and code, the most first.
-        canary: what it waited for, if it planned nobody behind a canary that is not decided yet.
+        canary: what it waits for, if it planned nobody behind a request that is open still.
         alive_until: its unsent requests are given back after this.
     """
 

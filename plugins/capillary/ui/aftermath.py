@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from capillary.counted import counted
 from capillary.engine.attention import kind_of, retry_to_do
-from capillary.ledger.canary import UNNAMED, OpenCanary
+from capillary.engine.next_run import NOT_PROVEN, TAKES, canary_now
+from capillary.ledger.canary import OpenCanary, speaks_of_canary
 from capillary.ledger.left_over import LeftNow
 from capillary.ledger.reports import FailureCount, Funnel
 from capillary.ledger.status import Outcome
@@ -131,38 +132,52 @@ def _rest(since: Since, report: Mapping[str, Any], dag_ids: frozenset[str]) -> A
     """Return what became of those that it left for a later run: behind a canary, over the cap, or given back."""
     now, mine = since.left_now, since.left_now.by_run + since.funnel.discarded
     if not mine:
-        return NOTHING
+        return _configuration(since, report, dag_ids)
     if now.later and not now.customers:
         said = f"The last run since has left nobody; this one had left {mine:,}."
         return After(said, aged=True, done=True)
     if now.later:
-        said = f"It left {mine:,}; the last run since has left {counted(now.customers, 'customer')}. {_take(now)}"
-        return After(said, aged=True)
+        said = f"It left {mine:,}; the last run since has left {counted(now.customers, 'customer')}."
+        return After(f"{said} {_take(now, dag_ids)}", aged=True)
     if since.is_held:
         return _held(since, mine, dag_ids)
     if now.canary_passed and report.get("canary_passed") is not True:
-        said = f"The configuration is proven since: {counted(mine, 'customer')} left. {_take(now)}"
-        return After(said, aged=True)
-    return NOTHING
+        said = f"The configuration is proven since: {counted(mine, 'customer')} left."
+        return After(f"{said} {_take(now, dag_ids)}", aged=True)
+    return _configuration(since, report, dag_ids)
+
+
+def _configuration(since: Since, report: Mapping[str, Any], dag_ids: frozenset[str]) -> After:
+    """Return how the configuration stands, where the report speaks of it and it does not stand so any more."""
+    sentence = str(report.get("sentence", ""))
+    if since.is_held or NOT_PROVEN not in sentence:
+        return NOTHING
+    if since.left_now.proven:
+        return After("The configuration is proven since.", aged=True, done=True)
+    holding = since.left_now.waits_for
+    if since.funnel.requests_open or (holding is not None) == speaks_of_canary(sentence):
+        return NOTHING
+    return After(f"{canary_now(holding.told_to(dag_ids) if holding else None)}.", aged=True)
 
 
 def _held(since: Since, left: int, dag_ids: frozenset[str]) -> After:
-    """Return what became of the canary that a run was held by, where no later run has planned."""
+    """Return what became of the request that a run was held by, where no later run has planned."""
     if since.canary is not None:
-        which = since.canary.sentence() if since.canary.dag_id in dag_ids else UNNAMED
-        return After(f"It is held still: {which}. Have the checker decide it; a run after that takes the {left:,}.")
+        said = f"It is held still: {since.canary.told_to(dag_ids)}. {since.canary.to_do}"
+        return After(f"{said} {counted(left, 'customer')} left: if the configuration is proven then, {TAKES}.")
     if since.left_now.proven:
-        return After(
-            f"The canary has passed since: {counted(left, 'customer')} left. {_take(since.left_now)}", aged=True
-        )
-    return After(
-        "That canary is decided since, and the configuration is not proven: the next run is a canary again. Trigger "
-        "it, or let the next scheduled run do it.",
-        aged=True,
-    )
+        said = f"The configuration is proven since: {counted(left, 'customer')} left."
+        return After(f"{said} {_take(since.left_now, dag_ids)}", aged=True)
+    said = "What held it is not open any more, and has proven nothing."
+    return After(f"{said} {_take(since.left_now, dag_ids)}", aged=True)
 
 
-def _take(now: LeftNow) -> str:
-    if now.may_be_taken:
-        return "Take the rest now, or let the next scheduled run do it."
-    return "A canary holds them back: have the checker decide it."
+def _take(now: LeftNow, dag_ids: frozenset[str]) -> str:
+    """Return what a run would take of those who are left, and what to do."""
+    if now.proven:
+        return f"Take the rest now, or leave it to the schedule if its next run has the same occasion: {TAKES}."
+    holding = now.waits_for
+    small = f"{canary_now(holding.told_to(dag_ids) if holding else None)}."
+    if not now.canary:  # the last run had Canary off
+        return f"{TAKES[0].upper()}{TAKES[1:]}. {small}"
+    return f"{small} {holding.to_do if holding else 'Find out why nothing is proven, then start one.'}"

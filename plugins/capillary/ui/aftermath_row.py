@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from capillary.counted import counted
+from capillary.engine.next_run import NOT_PROVEN
+from capillary.ledger.canary import speaks_of_canary
 from capillary.ledger.matters import Kind, Matter
 from capillary.ledger.outstanding import RECENT
 from capillary.ledger.overview import CampaignLine
@@ -25,9 +27,11 @@ def after_row(line: CampaignLine, matters: Iterable[Matter], report: Mapping[str
     own = [each for each in matters if (each.account, each.campaign) == (line.last.account, line.last.campaign)]
     funnel = line.last.funnel
     if funnel.canary and not funnel.planned and funnel.over_cap:
-        return _held(line, own)
-    said = [ended_since(funnel, report), _left(line, own, now)]
-    aged = any(said)
+        return _held(line)
+    sentence = str(report.get("sentence", ""))
+    proven = "The configuration is proven since." if line.proven and NOT_PROVEN in sentence else ""
+    said = [ended_since(funnel, report), proven, _left(line, own, now)]
+    aged = any(said) or speaks_of_canary(sentence)  # a request of another run may be settled by now
     return After(" ".join(filter(None, said)), aged=aged) if aged else NOTHING
 
 
@@ -43,13 +47,11 @@ def _left(line: CampaignLine, own: Iterable[Matter], now: datetime) -> str:
     return f"Of these {without:,} without the badge {left:,} {'is' if left == 1 else 'are'} left now."
 
 
-def _held(line: CampaignLine, own: Iterable[Matter]) -> After:
+def _held(line: CampaignLine) -> After:
     if line.canary is not None:
         return NOTHING
-    passed = next((each for each in own if each.kind is Kind.CANARY_PASSED), None)
-    if passed is not None:
-        return After(
-            f"The canary has passed since: {counted(passed.customers, 'customer')} left.", True, held_over=True
-        )
-    said = "That canary is decided since, and the configuration is not proven: the next run is a canary again."
+    if line.proven:
+        said = f"The configuration is proven since: {counted(line.last.funnel.over_cap, 'customer')} left."
+    else:
+        said = "What held it is not open any more, and has proven nothing."
     return After(said, aged=True, held_over=True)

@@ -82,6 +82,11 @@ class CampaignDag:
     catchup: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def canary(self) -> bool:
+        """Whether a run whose form says nothing else has *Canary* on."""
+        return self.defaults.get("canary") is not False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:

@@ -1,4 +1,4 @@
-"""Which canary held a run that planned nobody, and whether it is decided: where its page leads."""
+"""Which request held a run that planned nobody, and whether it is decided: where its page leads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from capillary.ledger.canary import named_canary
+from capillary.ledger.canary import Stand, named_canary
 from capillary.ledger.run_page import RunView
 from capillary.ui.run_parts import PartShown
 
@@ -17,7 +17,7 @@ class CanaryShown:
 
     Attributes:
         run: dag_id and run_id of it; None where nobody has named it, or the reader may not see it.
-        checker_url: the checker's page while it is not decided; empty once it is, and where its connection names none.
+        checker_url: the checker's page while it waits there; empty elsewhere, and where its connection names none.
     """
 
     run: tuple[str, str] | None
@@ -41,5 +41,6 @@ def shown_canary(
     sentence = (report or {}).get("sentence")
     named = named_canary(sentence) if isinstance(sentence, str) else None
     run = (waiting.dag_id, waiting.run_id) if waiting else named
-    url = next((part.checker_url for part in parts if part.checker_url), "") if waiting else ""
+    asks = waiting is not None and waiting.stand is Stand.WAITING
+    url = next((part.checker_url for part in parts if part.checker_url), "") if asks else ""
     return CanaryShown(run if run and run[0] in dag_ids else None, url)

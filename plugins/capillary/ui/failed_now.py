@@ -45,7 +45,8 @@ def as_of_now(
     said = f"Sending was stopped: {found['stops'].removesuffix('.')}."
     if made_good:
         return replace(failed, said=said, now=passed)
-    takes = f"; it takes the {counted(given_back, 'customer')} given back unsent" if given_back else ""
+    unsent = f"the {counted(given_back, 'customer')} given back unsent"
+    takes = f"; with the same occasion and settings it takes {unsent}" if given_back else ""
     if holding := [str(stop) for stop in _in_force(scopes, dag_id, stops)]:
         still = f"Stopped now: {'; '.join(holding)}. Resume on the page Badges, then trigger a new run{takes}."
         return replace(failed, said="Sending was stopped.", now=still)

@@ -70,7 +70,7 @@ _WARNED: Final = "Warning: "
 #: Nothing else is known.
 _NOTHING: Final = Beside()
 _FAILED: Final = "Failed"
-_HELD: Final = "Held by a canary"
+_HELD: Final = "Held back"
 _DELETED: Final = "Deleted in Airflow"
 _ENDED: Final = "Ended"
 #: Of these runs nothing was kept that could be of then.
@@ -135,7 +135,7 @@ def _as_of_now(said: Headline, failed: FailedTask | None, after: After) -> Headl
     sentence = f"When it ended: {said.sentence}" if after.aged and said.word not in _NOT_TOLD else said.sentence
     now = " ".join(filter(None, (said.now, failed.now if failed else "", after.sentence)))
     if said.word == _HELD and after.held_over:
-        return Headline(Tone.CALM if after.done else Tone.WARN, "Was held by a canary", sentence, now)
+        return Headline(Tone.CALM if after.done else Tone.WARN, "Was held back", sentence, now)
     return replace(said, sentence=sentence, now=now)
 
 
@@ -190,7 +190,7 @@ def _unjudged(view: RunView, *, advised: bool) -> str:
         said, to_do = f"Now {ended_of(funnel)}.", "Clear the task that failed, and those after it: report judges it."
     elif funnel.discarded:
         said = f"Now {counted(funnel.discarded, 'customer', 'is', 'are')} given back unsent."
-        to_do = "Correct what failed, then trigger a new run, which takes them."
+        to_do = "Correct what failed, then trigger a new run with the same occasion and settings, which takes them."
     else:
         return ""
     return said if advised else f"{said} {to_do}"

@@ -37,8 +37,8 @@ _TAGS: Final[Mapping[Kind, str]] = {
     Kind.UNSETTLED: "Not settled",
     Kind.WAITING: "Checker",
     Kind.FAILED: "No badge",
-    Kind.CANARY_WAITS: "Canary waits",
-    Kind.CANARY_PASSED: "Canary passed",
+    Kind.CANARY_WAITS: "Held back",
+    Kind.CANARY_PASSED: "Rest left",
     Kind.PAUSED: "Paused",
 }
 
@@ -129,7 +129,6 @@ def shown_matter(
     # Its page would refuse the order as long as this stands in the way.
     held_back = (matter.account, None) in stopped or (matter.account, matter.campaign) in stopped
     may_run = dag is not None and dag.live and not dag.broken and not held_back
-    asks_checker = matter.kind in {Kind.WAITING, Kind.CANARY_WAITS} and connection is not None
     return MatterShown(
         matter=matter,
         said=said_of(matter, now, on_page=True),
@@ -140,17 +139,24 @@ def shown_matter(
         since=_SINCE.get(matter.kind, ""),
         read_at=None,
         may_look=False,
-        checker_url=checker_url(connection) if asks_checker and connection else "",
+        checker_url=checker_url(connection) if matter.asks_checker and connection else "",
         may_resume=reader.may_stop_any(connections) if matter.kind is Kind.STOPPED else None,
-        may_trigger=dag is not None and may_run and reader.may_trigger(dag.dag_id),
+        may_trigger=dag is not None and may_run and not _is_held(matter, dag) and reader.may_trigger(dag.dag_id),
         worth_retrying=retry_of(matter.failures).may_help,
     )
 
 
 def standing(shown: MatterShown, state: str, reader: Reader, read_at: datetime | None) -> MatterShown:
     """Return a matter with what the state of its run in Airflow adds."""
+    if shown.matter.kind is Kind.CANARY_PASSED and state not in {"success", "failed"}:
+        return replace(shown, may_trigger=False)  # the next page would refuse: the run is not over
     if shown.matter.kind is not Kind.WAITING:
         return shown
     dag_id = shown.matter.dag_id
     may_look = state == "running" and dag_id is not None and reader.may_clear(dag_id)
     return replace(shown, read_at=read_at, may_look=may_look)
+
+
+def _is_held(matter: Matter, dag: CampaignDag) -> bool:
+    """Return whether a retry would plan nobody, as an open request holds every run with *Canary* on."""
+    return matter.kind is Kind.FAILED and matter.holding is not None and dag.canary

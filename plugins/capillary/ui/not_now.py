@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from capillary.ledger.canary import without_foreign_name
-from capillary.ledger.left_over import LeftNow
-from capillary.ledger.plan import CANARY_CUSTOMERS
+from capillary.engine.next_run import canary_now
+from capillary.ledger.canary import OpenCanary
 from capillary.ui.orders import Action
 from capillary.ui.run_view import RunShown
 
@@ -41,8 +40,9 @@ _AGAIN: Final = "Its numbers do not hold any more: make a new dry run."
 
 
 def _no_retry(shown: RunShown, dag_ids: Collection[str]) -> str:
-    if shown.left and shown.left_now is not None and shown.left_now.waits_for:
-        return f"{_held_by(shown.left_now, dag_ids)} A run now would plan nobody."
+    left = shown.left_now
+    if shown.left and left is not None and (holding := left.holding(canary=_canary(shown))):
+        return _held_by(holding, dag_ids)
     if shown.has_failures:
         return "Nobody of this run is left to be retried: everybody without the badge was asked for again since."
     return "Nobody of this run is left to be retried: nobody has ended without the badge."
@@ -56,19 +56,20 @@ def _no_rest(shown: RunShown, dag_ids: Collection[str]) -> str:
         return _NOT_OVER
     if not left.customers:
         return "The last run of the campaign on this occasion has left nobody."
-    if not left.may_be_taken:
-        return _held_by(left, dag_ids)
+    if holding := left.holding(canary=_canary(shown)):
+        return _held_by(holding, dag_ids)
+    if not left.may_be_taken(canary=_canary(shown)):
+        return f"{canary_now(None)}. It would not take the rest. Find out why nothing is proven, then trigger one."
     return "This run has not passed, or you may not read its report. Its page says what to do first."
 
 
-def _held_by(left: LeftNow, dag_ids: Collection[str]) -> str:
-    """Return which canary holds a run back, or what the next run is where none waits any more."""
-    if left.waits_for is None:
-        return (
-            "A canary holds them back that has not passed: the next run is a canary again, and takes at most "
-            f"{CANARY_CUSTOMERS} customers."
-        )
-    return f"A canary holds them back: {without_foreign_name(left.waits_for.sentence(), dag_ids)}."
+def _canary(shown: RunShown) -> bool:
+    """Return whether the order's run would have *Canary* on."""
+    return shown.dag is None or shown.dag.canary
+
+
+def _held_by(holding: OpenCanary, dag_ids: Collection[str]) -> str:
+    return f"{canary_now(holding.told_to(dag_ids))}. {holding.to_do}"
 
 
 def _no_look(shown: RunShown) -> str:

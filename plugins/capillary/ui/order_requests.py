@@ -13,8 +13,8 @@ from capillary.ledger.retryable import Retryable
 from capillary.ui.airflow_facts import CampaignDag
 
 #: Said of a run under a configuration that is not proven.
-CANARY_AGAIN: Final = (
-    f"It is a canary again, since the configuration is not proven: it takes at most {CANARY_CUSTOMERS} customers."
+A_CANARY: Final = (
+    f"It is a canary, since the configuration is not proven: it takes at most {CANARY_CUSTOMERS} customers."
 )
 
 
@@ -39,11 +39,17 @@ def new_requests(dag: CampaignDag, by_attempt: Mapping[int, int], *, is_canary: 
     return f"They get up to {said}, and the checker has to decide each of them."
 
 
-def approvals(dag: CampaignDag, customers: int) -> str:
+def most(dag: CampaignDag, customers: int, *, is_canary: bool) -> int:
+    """Return how many of so many customers one run of the campaign takes at most."""
+    caps = (dag.customer_cap, CANARY_CUSTOMERS if is_canary else None)
+    return min([customers, *(each for each in caps if each is not None)])
+
+
+def approvals(dag: CampaignDag, customers: int, *, is_canary: bool) -> str:
     """Say in how many requests so many customers come to the checker."""
     if dag.customers_per_request is None:
         return "The checker has to decide its requests."
-    taken = customers if dag.customer_cap is None else min(customers, dag.customer_cap)
+    taken = most(dag, customers, is_canary=is_canary)
     capped = f" of at most {counted(taken, 'customer')}" if taken < customers else ""
     requests = -(-taken // dag.customers_per_request)
     return (

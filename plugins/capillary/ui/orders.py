@@ -21,7 +21,7 @@ from capillary.ledger.retryable import Retryable
 from capillary.ledger.status import RETRYABLE, Outcome
 from capillary.ui.airflow_facts import WAIT, CampaignDag, RunFacts
 from capillary.ui.order_day import OrderImpossible, day_of
-from capillary.ui.order_requests import CANARY_AGAIN, approvals, new_requests, together
+from capillary.ui.order_requests import A_CANARY, approvals, most, new_requests, together
 
 _NO_SUCH_CODE: Final = f"The trigger form takes no code below 1 or above {MAX_INTEGER:,}"
 
@@ -191,11 +191,11 @@ def retry(
         taken = [each for each in taken if each.error_code in codes]
     beside = [each for each in taken if (each.outcome, each.error_code) not in chosen]
     customers = counted(sum(each.customers for each in taken), "customer")
-    is_canary = left is not None and left.canary and not left.proven and dag.defaults.get("canary") is not False
+    is_canary = left is not None and left.is_small(canary=dag.canary)
     requests = new_requests(dag, together(taken, on_occasion, left), is_canary=is_canary)
     says = [
         f"Plans up to {customers} again, in a new run of {dag.dag_id}{_whose(taken)}.",
-        *([CANARY_AGAIN] if is_canary else []),
+        *([A_CANARY] if is_canary else []),
         "It takes those whose last attempt ended so, as far as the query still returns them.",
         *([new] if new else []),
         f"{requests} Customers who already hold the badge are left out.",
@@ -218,10 +218,10 @@ def new_ones(left: LeftNow | None) -> str:
     if left is None or not left.customers:
         known = "none is known now"
     else:
-        known = f"{left.customers:,} are known, left by the last run of the campaign"
+        known = f"up to {left.customers:,} are known, left by the last run of the campaign"
     return (
-        f"Whoever of the query was never asked for comes along, as in every run: {known}. A dry run counts those that "
-        "the query has found since."
+        f"Whoever of the query was never asked for comes along, up to the run's cap: {known}. A dry run counts those "
+        "that the query has found since."
     )
 
 
@@ -234,16 +234,29 @@ def rest(dag: CampaignDag, facts: RunFacts, occasion: str, left: LeftNow) -> Ord
     assert_live(dag)
     conf = {"dry_run": False, **day_of(dag, facts, occasion)}
     whose = "a later run of it on this occasion has left" if left.later else "this one left"
-    takes = (
-        f"A new run of {dag.dag_id} takes the {counted(left.customers, 'customer')} that {whose}, as far as the query "
-        "still returns them, and whoever is new."
-    )
+    retry_told = facts.conf.get("retry_outcomes")
+    retried = bool(retry_told) and retry_told != dag.defaults.get("retry_outcomes")
+    is_canary = left.is_small(canary=dag.canary)
+    all_left = counted(left.customers, "customer")
+    taken = most(dag, left.customers, is_canary=is_canary)
+    them = f"the {all_left}" if taken == left.customers and not retried else f"up to {taken:,} of the {all_left}"
+    of_them = " who were never asked for" if retried else ""
     says = [
-        takes,
+        f"A new run of {dag.dag_id} takes {them} that {whose}{of_them}, as far as {_STILL}, and whoever is new.",
+        *([A_CANARY] if is_canary else []),
+        *([_NO_RETRY] if retried else []),
         "The query is asked again, and the campaign's own cap holds.",
-        approvals(dag, left.customers),
+        approvals(dag, left.customers, is_canary=is_canary),
     ]
     return _run_order(dag, conf, button="Take them now", says=says)
+
+
+_STILL: Final = "nobody has taken them since and the query still returns them"
+#: Said of the rest of a run that was told to retry: who is left of those was asked for before.
+_NO_RETRY: Final = (
+    "It retries nobody. Customers that this run was told to retry, and left, are taken by Retry the failed on the page "
+    "of the run in which they failed."
+)
 
 
 def carry_out(
@@ -282,7 +295,8 @@ def carry_out(
         says.insert(
             1,
             f"It is a canary: {planned:,} of {counted(canary_of, 'customer')}. The other {canary_of - planned:,} are "
-            "left for the next run, once a human has approved it and somebody was enrolled.",
+            "left for later runs on the occasion, which are held small, too, until a request is approved by a human, "
+            "with somebody enrolled and nobody unconfirmed.",
         )
     if "occasion_day" in conf:
         says.insert(1, f"It plans for the dry run's occasion, that of {conf['occasion_day']}.")

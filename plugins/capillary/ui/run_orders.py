@@ -64,9 +64,11 @@ def actions_on(
     if _may_look(facts, known.view, wait) and reader.may_clear(dag.dag_id):
         found.append(Action.LOOK_NOW)
     if dag.live and reader.may_trigger(dag.dag_id):
-        found += [Action.RETRY] if known.left and not (known.left_now and known.left_now.waits_for) else []
+        held = known.left_now is not None and known.left_now.holding(canary=dag.canary) is not None
+        found += [Action.RETRY] if known.left and not held else []
         passed = facts.is_over and report is not None and report.passed
-        found += [Action.REST] if facts.is_over and _may_take_rest(known.left_now, passed=passed) else []
+        rest = facts.is_over and _may_take_rest(known.left_now, dag, passed=passed)
+        found += [Action.REST] if rest else []
         if passed and report and report.dry_run and report.planned:
             found.append(Action.DRY_RUN if changed else Action.CARRY_OUT)
     return tuple(found)
@@ -107,6 +109,8 @@ def _may_look(facts: RunFacts, view: RunView | None, wait: str | None) -> bool:
     return (undecided and wait in _SLEEPS) or wait == TaskInstanceState.UP_FOR_RETRY
 
 
-def _may_take_rest(left: LeftNow | None, *, passed: bool) -> bool:
-    """Return whether a run now would take what this one left: also behind a canary that has passed since."""
-    return left is not None and left.by_run > 0 and left.may_be_taken and (passed or left.canary_passed)
+def _may_take_rest(left: LeftNow | None, dag: CampaignDag, *, passed: bool) -> bool:
+    """Return whether a run now would take what this one left: also behind a canary, once it is proven."""
+    if left is None or not left.by_run or not left.may_be_taken(canary=dag.canary):
+        return False
+    return passed or left.canary_passed

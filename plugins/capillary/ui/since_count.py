@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from capillary.counted import counted
-from capillary.ledger.canary import without_foreign_name
 from capillary.ledger.occasion_mark import Mark, SinceMark
 from capillary.plan_preview import PREVIEW
 
@@ -64,11 +63,11 @@ def changed_since(since: SinceMark, *, planned: int, left: int, dag_ids: Collect
         yield f"{counted(since.ended, 'customer')} ended without the badge since, and may be planned again."
     if since.proven_at is not None and left:
         yield (
-            f"Its configuration is proven since {since.proven_at:%Y-%m-%d %H:%M} UTC: a run now is not a canary, and "
-            f"does not stop at {planned:,} of {counted(planned + left, 'customer')}."
+            f"Its configuration is proven since {since.proven_at:%Y-%m-%d %H:%M} UTC: a run now is not a canary, "
+            f"and may take more than {planned:,} of {counted(planned + left, 'customer')}."
         )
     if since.waits_for is not None:
-        said = without_foreign_name(since.waits_for.sentence(), dag_ids)
+        said = since.waits_for.told_to(dag_ids)
         yield f"{said[:1].upper()}{said[1:]}: a run now plans nobody."
 
 

@@ -88,7 +88,7 @@ def test_failures_tell_their_codes_and_what_a_retry_would_take() -> None:
     assert said.title == (
         "spring: 19 customers without the badge: 10 failed (816), 5 failed (1039), 3 rejected, 1 other kind"
     )
-    assert said.means.endswith("a retry now would take 6 customers of them.")
+    assert said.means.endswith("a retry takes up to 6 customers of them.")
     shared = said_of(matter(Kind.FAILED, customers=19, failures=failures, occasion_shared=True), NOW)
     assert shared.means == (
         f"{said.means} It also takes the customers of other runs on the occasion; the retry page counts both."
@@ -101,7 +101,7 @@ def test_failures_tell_their_codes_and_what_a_retry_would_take() -> None:
 
 def test_a_canary_that_holds_a_campaign_says_that_green_means_nothing_else() -> None:
     said = said_of(matter(Kind.CANARY_WAITS, reason="the canary of spring, run r1, is not decided yet"), NOW)
-    assert said.title == "spring: 1,217 customers left behind a canary"
+    assert said.title == "spring: 1,217 customers left, the configuration is not proven"
     assert said.means == (
         "The last run planned nobody, and is green only because it waits: the canary of spring, run r1, is not "
         "decided yet."

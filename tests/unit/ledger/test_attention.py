@@ -91,6 +91,7 @@ def test_requests_that_wait_for_the_checker_are_added_up_by_campaign(ledger: Led
             requests=3,
             customers=6,
             since=sent_at,
+            asks_checker=True,
         ),
         Matter(
             kind=Kind.WAITING,
@@ -103,6 +104,7 @@ def test_requests_that_wait_for_the_checker_are_added_up_by_campaign(ledger: Led
             requests=1,
             customers=1,
             since=clock.now,
+            asks_checker=True,
         ),
     ]
 

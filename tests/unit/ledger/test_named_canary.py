@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from capillary.ledger.canary import SETTLED_SINCE, UNNAMED, OpenCanary, named_canary
+from capillary.ledger.canary import UNNAMED, OpenCanary, Stand, named_canary, speaks_of_canary, without_foreign_name
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("canary", [True, False], ids=["canary", "no canary"])
+@pytest.mark.parametrize("stand", Stand)
 @pytest.mark.parametrize("sent_at", [NOON, None], ids=["sent", "not sent"])
 @pytest.mark.parametrize(
     ("dag_id", "run_id"),
@@ -20,11 +22,20 @@ NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
         ("spring", "is not decided yet, sent 2026"),
     ],
 )
-def test_the_canary_that_is_named_is_read_back(dag_id: str, run_id: str, sent_at: datetime | None) -> None:
-    sentence = f"Nothing was planned: {OpenCanary(dag_id, run_id, sent_at).sentence()}."
+def test_the_canary_that_is_named_is_read_back(
+    dag_id: str, run_id: str, sent_at: datetime | None, stand: Stand, *, canary: bool
+) -> None:
+    held = OpenCanary(dag_id, run_id, sent_at, canary, stand)
+    sentence = f"Nothing was planned: {held.sentence()}."
     assert named_canary(sentence) == (dag_id, run_id)
+    assert held.told_to({dag_id}) == held.told_to(None) == held.sentence()
+    hidden = without_foreign_name(sentence, ())
+    assert hidden == f"Nothing was planned: {held.told_to(())}."
+    assert named_canary(hidden) is None
+    assert speaks_of_canary(sentence)
+    assert speaks_of_canary(hidden)
 
 
-@pytest.mark.parametrize("sentence", ["", "All of 10 customers ended.", UNNAMED, SETTLED_SINCE])
+@pytest.mark.parametrize("sentence", ["", "All of 10 customers ended.", UNNAMED])
 def test_where_none_is_named_there_is_none(sentence: str) -> None:
     assert named_canary(sentence) is None

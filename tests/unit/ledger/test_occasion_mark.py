@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from capillary.ledger.canary import OpenCanary
+from capillary.ledger.canary import OpenCanary, Stand
 from capillary.ledger.dag_plans import have_planned, last_plan_of
 from capillary.ledger.database import Ledger
 from capillary.ledger.occasion_mark import Mark, SinceMark, since_mark
@@ -109,7 +109,7 @@ def test_a_canary_that_waits_or_has_passed_since_is_a_change(ledger: Ledger) -> 
     assert since(ledger, mark) == SinceMark(), "nothing waits under its configuration"
     (canary,) = requests_of(ledger, plan(ledger, [1], run("canary", occasion="Winter", **CANARY)))
     send(ledger, canary.id)
-    waits_for = OpenCanary("spring", "canary", request(ledger, canary.id).first_sent_at)
+    waits_for = OpenCanary("spring", "canary", request(ledger, canary.id).first_sent_at, stand=Stand.SENDING)
     assert since(ledger, mark) == SinceMark(waits_for=waits_for)
     assert plan(ledger, range(1, 31), run("dry", **CANARY), dry_run=True).planned == 0
     plain = counted(ledger, run("dry", **TEN))

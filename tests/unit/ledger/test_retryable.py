@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from capillary.ledger.canary import OpenCanary
+from capillary.ledger.canary import OpenCanary, Stand
 from capillary.ledger.database import Ledger
 from capillary.ledger.left_over import LeftNow, left_now
 from capillary.ledger.request_rows import refuse
@@ -95,14 +95,16 @@ def test_who_was_refused_is_taken_by_every_run_until_the_third_time(ledger: Ledg
 @pytest.mark.parametrize("cap", [2, 8])
 def test_what_is_left_is_what_the_last_run_of_the_campaign_left(ledger: Ledger, cap: int) -> None:
     first = plan(ledger, range(1, 11), run("first", cap=2))
-    assert left(ledger, first.badge_run_id) == LeftNow(8, 8, later=False, canary=False, proven=False)
+    unsent = OpenCanary("spring", "first", None, canary=False, stand=Stand.UNSENT)
+    assert left(ledger, first.badge_run_id) == LeftNow(8, 8, later=False, canary=False, proven=False, waits_for=unsent)
     plan(ledger, [50], run("winter", occasion="Winter"))
     plan(ledger, range(1, 13), run("autumn", campaign="autumn", dag_id="autumn", shared_occasion=True, cap=1))
     assert left(ledger, first.badge_run_id).later is False, "another occasion, and another campaign"
     plan(ledger, range(1, 10), run("second", cap=cap, shared_occasion=True))
     now = left(ledger, first.badge_run_id)
     assert (now.by_run, now.later) == (8, True)
-    assert now.may_be_taken is (cap == 2)
+    assert now.may_be_taken(canary=False) is (cap == 2)
+    assert not now.may_be_taken(canary=True), "the first run's request is open"
 
 
 def test_what_a_held_run_left_may_be_taken_once_the_canary_has_passed(ledger: Ledger) -> None:
@@ -111,14 +113,15 @@ def test_what_a_held_run_left_may_be_taken_once_the_canary_has_passed(ledger: Le
     send(ledger, request.id)
     held = plan(ledger, range(1, 31), run("held", canary=True, **TEN))
     assert (held.planned, held.waits_for_canary) == (0, True)
-    waits_for = OpenCanary("spring", "canary", row_of(ledger, request.id).first_sent_at)
+    waits_for = OpenCanary("spring", "canary", row_of(ledger, request.id).first_sent_at, stand=Stand.SENDING)
     assert left(ledger, held.badge_run_id) == LeftNow(
         20, 20, later=False, canary=True, proven=False, waits_for=waits_for
     )
-    assert not left(ledger, held.badge_run_id).may_be_taken
+    assert not left(ledger, held.badge_run_id).may_be_taken(canary=True)
+    assert left(ledger, held.badge_run_id).may_be_taken(canary=False)
     see(ledger, request.id, "p-1")
     end_of = dict.fromkeys(customers_of(ledger, request.id), Ending(Outcome.ENROLLED))
     with ledger.write() as tx:
         assert settle(tx, request.id, sightings_read=["p-1"], endings=end_of)
     now = left(ledger, held.badge_run_id)
-    assert (now.may_be_taken, now.canary_passed, now.customers) == (True, True, 20)
+    assert (now.may_be_taken(canary=True), now.canary_passed, now.customers) == (True, True, 20)

@@ -41,7 +41,10 @@ DAG: Final = CampaignDag(
     next_run_at=None,
     occasion="Spring 2026",
     connection="capillary",
+    defaults={"canary": False},
 )
+#: The same campaign with *Canary* on.
+CAREFUL: Final = replace(DAG, defaults={"canary": True})
 MONTHLY: Final = replace(DAG, fields=DAG.fields | {"occasion_day"}, occasion="Spring {month}")
 FACTS: Final = RunFacts(
     dag_id="spring",

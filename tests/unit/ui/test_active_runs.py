@@ -18,7 +18,7 @@ from tests.unit.ui.run_pages import DAG, FACTS, PASSED, TEN, Airflow, ended
 
 REST = "/capillary/confirm/rest/spring/first"
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
-FORM: dict[str, object] = {"dry_run": False, "customer_cap": None, "retry_outcomes": [], "canary": True}
+FORM: dict[str, object] = {"dry_run": False, "customer_cap": None, "retry_outcomes": [], "canary": False}
 
 
 def active(run_id: str, conf: dict[str, Any] | None = None, state: str = "queued") -> RunFacts:

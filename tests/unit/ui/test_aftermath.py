@@ -18,7 +18,7 @@ from capillary.ui import run_known, run_view
 from capillary.ui.airflow_facts import REPORT
 from tests.unit.ledger.orders import customers_of, plan, requests_of, run, see, send
 from tests.unit.ledger.test_attention import end
-from tests.unit.ui.run_pages import FACTS, PASSED, TEN, Airflow, asked, ended
+from tests.unit.ui.run_pages import CAREFUL, FACTS, PASSED, TEN, Airflow, asked, ended
 from tests.unit.ui.test_since_then import retried
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -127,8 +127,10 @@ async def test_a_run_without_a_report_is_told_by_the_ledger(ledger: Ledger, airf
 @pytest.fixture
 def canary(ledger: Ledger, airflow: Airflow) -> int:
     """A canary that waits for its checker, and a run that it holds; return the canary's request."""
+    airflow.dag = CAREFUL
     (request,) = requests_of(ledger, plan(ledger, range(1, 31), run("canary", canary=True, **TEN)))
     send(ledger, request.id)
+    see(ledger, request.id, "p-1", decided=False)
     plan(ledger, range(1, 31), run("held", canary=True, **TEN))
     airflow.told = {REPORT: HELD}
     return int(request.id)
@@ -150,8 +152,9 @@ async def test_a_held_run_leads_to_the_canary_and_to_the_checker_while_it_waits(
     assert HELD_THEN in notice(shown)
     assert "When it ended" not in shown
     assert "It is held still: the canary of spring, run canary, sent " in notice(shown)
-    assert "Have the checker decide it; a run after that takes the 20." in notice(shown)
-    assert 'href="/capillary/runs/spring/canary">The canary’s run</a>' in shown
+    assert "20 customers left: if the configuration is proven then, a run with the same occasion" in notice(shown)
+    assert "Take the rest now…" not in shown
+    assert 'href="/capillary/runs/spring/canary">The run that held it</a>' in shown
     assert 'href="https://checker.example/queue"' in shown
     assert "sent <time datetime=" in shown.split("It is held still")[1], "in the user's zone"
 
@@ -163,10 +166,13 @@ async def test_a_held_run_says_that_its_canary_has_passed(
     decide(ledger, canary)
     shown = await airflow.page("runs", "held")
     said = notice(shown)
-    assert said.startswith("Was held by a canary"), said[:60]
+    assert said.startswith("Was held back"), said[:60]
     assert f"When it ended: {HELD_THEN}" in said
-    assert "The canary has passed since: 20 customers left. Take the rest now, or let the next scheduled" in said
-    assert 'href="/capillary/runs/spring/canary">The canary’s run</a>' in shown
+    assert (
+        "The configuration is proven since: 20 customers left. Take the rest now, or leave it to the schedule if"
+        in said
+    )
+    assert 'href="/capillary/runs/spring/canary">The run that held it</a>' in shown
     assert "checker.example" not in shown, "nothing waits there"
     assert "Take the rest now…" in shown
     plan(ledger, range(1, 31), run("rest", canary=True, **TEN))
@@ -180,7 +186,10 @@ async def test_a_held_run_says_that_its_canary_has_proven_nothing(
 ) -> None:
     decide(ledger, canary, Ending(Outcome.FAILED, error_code=500))
     said = notice(await airflow.page("runs", "held"))
-    assert "That canary is decided since, and the configuration is not proven: the next run is a canary again." in said
+    assert (
+        "What held it is not open any more, and has proven nothing. The configuration is not proven: with Canary on"
+        in said
+    )
     assert "Take the rest now" not in said
 
 
@@ -201,7 +210,7 @@ async def test_a_canary_that_the_reader_may_not_see_is_neither_named_nor_led_to(
     shown = await airflow.page("runs", "held")
     assert "zephyr" not in shown
     assert "It is held still: the canary of another DAG of this account is not decided yet." in notice(shown)
-    assert "The canary’s run" not in shown
+    assert "The run that held it" not in shown
 
 
 async def test_what_a_run_left_over_its_cap_is_told_as_of_now(ledger: Ledger, airflow: Airflow) -> None:
@@ -211,7 +220,7 @@ async def test_what_a_run_left_over_its_cap_is_told_as_of_now(ledger: Ledger, ai
     plan(ledger, range(1, 11), run("second", cap=5, customers_per_request=10))
     said = notice(await airflow.page("runs"))
     assert "When it ended: All ended. 8 customers left over the cap for the next run." in said
-    assert "It left 8; the last run since has left 3 customers. Take the rest now" in said
+    assert "It left 8; the last run since has left 3 customers. A run with the same occasion and settings takes" in said
 
 
 async def test_a_canary_whose_configuration_was_proven_later_says_so(ledger: Ledger, airflow: Airflow) -> None:
@@ -231,13 +240,13 @@ async def test_a_row_of_badges_says_what_is_so_now(
     ledger: Ledger, airflow: Airflow, canary: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = await asked(airflow, monkeypatch, "badges", {"spring"})
-    assert "Held by a canary" in shown
+    assert "Held back" in shown
     assert "When it ended" not in shown
     decide(ledger, canary)
     shown = await asked(airflow, monkeypatch, "badges", {"spring"})
-    assert "Was held by a canary" in shown
+    assert "Was held back" in shown
     assert f"When it ended: {HELD_THEN}" in shown
-    assert "The canary has passed since: 20 customers left." in shown
+    assert "The configuration is proven since: 20 customers left." in shown
 
 
 async def test_a_row_counts_what_is_left_as_its_matter_does(

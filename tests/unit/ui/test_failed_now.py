@@ -70,9 +70,13 @@ def test_two_stops_of_then_and_one_of_now(ledger: Ledger) -> None:
 def test_those_given_back_are_promised_only_where_some_were(ledger: Ledger) -> None:
     order_stop(ledger, Scope(SPEC.account), by="ann", reason="a")
     said = told(ledger)
-    assert now_of(ledger, said, given_back=5).now.endswith("a new run; it takes the 5 customers given back unsent.")
+    assert now_of(ledger, said, given_back=5).now.endswith(
+        "with the same occasion and settings it takes the 5 customers given back unsent."
+    )
     resume(ledger, Scope(SPEC.account), by="bob")
-    assert now_of(ledger, said, given_back=1).now.endswith("a new run; it takes the 1 customer given back unsent.")
+    assert now_of(ledger, said, given_back=1).now.endswith(
+        "with the same occasion and settings it takes the 1 customer given back unsent."
+    )
     assert "given back" not in now_of(ledger, said).now
     good = now_of(ledger, said, made_good=True)
     assert good.now == "A later run has passed since: nothing is left to do for this one."
@@ -136,10 +140,13 @@ async def test_a_run_whose_customers_were_given_back_says_how_many_until_a_later
     order_stop(ledger, scope, by="ann", reason="a")
     airflow.facts = replace(FACTS, state="failed", ended_at=NOON)
     airflow.failed = FailedTask("submit", said=told(ledger))
-    sentence = "3 customers never sent and given back: fix what stopped submit. The next run takes them."
+    sentence = "3 customers never sent and given back: fix what stopped submit."
     airflow.told = {REPORT: {"verdict": "fail", "sentence": sentence}}
     resume(ledger, scope, by="bob")
-    assert "Trigger a new run; it takes the 3 customers given back unsent." in await airflow.page("runs")
+    assert (
+        "Trigger a new run; with the same occasion and settings it takes the 3 customers given back unsent."
+        in await airflow.page("runs")
+    )
     plan(ledger, range(1, 4), run("second"))
     shown = await airflow.page("runs")
     assert f"When it ended: {sentence}" in shown

@@ -50,12 +50,12 @@ def view(**counts: int) -> RunView:
     [
         ({"verdict": "pass", "sentence": "All of 10 customers ended."}, "good", "Passed"),
         ({"verdict": "pass", "sentence": "All ended. Warning: 1 failed."}, "warn", "Passed with a warning"),
-        ({"verdict": "pass", "sentence": "s", "waits_for_canary": True}, "warn", "Held by a canary"),
+        ({"verdict": "pass", "sentence": "s", "waits_for_canary": True}, "warn", "Held back"),
         ({"verdict": "pass", "sentence": "s", "dry_run": True}, "calm", "Dry run"),
         ({"verdict": "fail", "sentence": "s", "waits_for_canary": True}, "bad", "Failed"),
         ({"sentence": "of another version"}, "bad", "Failed"),
     ],
-    ids=["passed", "warned", "held by a canary", "dry", "failed", "without a verdict"],
+    ids=["passed", "warned", "held back", "dry", "failed", "without a verdict"],
 )
 def test_a_run_that_is_over_is_what_its_report_says(report: dict[str, Any], tone: str, word: str) -> None:
     said = headline(facts("success"), None, report)
@@ -164,17 +164,17 @@ def test_a_run_that_waits_says_that_it_looks() -> None:
         (
             {"verdict": "pass", "sentence": "s.", "waits_for_canary": True},
             After("Still so.", aged=False),
-            ("warn", "Held by a canary", "s.", "Still so."),
+            ("warn", "Held back", "s.", "Still so."),
         ),
         (
             {"verdict": "pass", "sentence": "s.", "waits_for_canary": True},
             After("Passed.", aged=True, held_over=True),
-            ("warn", "Was held by a canary", "When it ended: s.", "Passed."),
+            ("warn", "Was held back", "When it ended: s.", "Passed."),
         ),
         (
             {"verdict": "pass", "sentence": "s.", "waits_for_canary": True},
             After("Taken.", aged=True, held_over=True, done=True),
-            ("calm", "Was held by a canary", "When it ended: s.", "Taken."),
+            ("calm", "Was held back", "When it ended: s.", "Taken."),
         ),
         (
             None,

@@ -196,13 +196,13 @@ def test_a_run_of_several_occasions_is_not_ordered_for_one_of_them() -> None:
 
 def test_the_rest_is_what_is_left_now() -> None:
     assert rest(DAG, RUN, "badge:a1", left(500)).says[0] == (
-        "A new run of gold_tier takes the 500 customers that this one left, as far as the query still returns them, "
-        "and whoever is new."
+        "A new run of gold_tier takes the 500 customers that this one left, as far as nobody has taken them since and "
+        "the query still returns them, and whoever is new."
     )
     later = LeftNow(by_run=500, customers=200, later=True, canary=False, proven=True)
     assert rest(DAG, RUN, "badge:a1", later).says[0] == (
         "A new run of gold_tier takes the 200 customers that a later run of it on this occasion has left, as far as "
-        "the query still returns them, and whoever is new."
+        "nobody has taken them since and the query still returns them, and whoever is new."
     )
 
 
@@ -276,8 +276,8 @@ def test_the_rest_says_how_many_requests_it_makes_and_a_canary_of_how_many_it_is
     assert rest(DAG, RUN, "badge:a1", left(1_217)).says[-1] == "The checker has to decide its requests."
     says = carry_out(DAG, RUN, "badge:a1", planned=10, requests=1, canary_of=1_227).says
     assert says[1] == (
-        "It is a canary: 10 of 1,227 customers. The other 1,217 are left for the next run, once a human has approved "
-        "it and somebody was enrolled."
+        "It is a canary: 10 of 1,227 customers. The other 1,217 are left for later runs on the occasion, which are "
+        "held small, too, until a request is approved by a human, with somebody enrolled and nobody unconfirmed."
     )
     assert not any("canary" in each for each in carry_out(DAG, RUN, "", planned=10, requests=1, canary_of=10).says)
 
@@ -316,7 +316,7 @@ def test_a_retry_of_a_dag_that_does_not_tell_its_limits_names_no_number() -> Non
 
 
 def test_whoever_comes_along_with_a_retry_is_in_its_requests() -> None:
-    """Two not accepted of attempt 2 come along, as in every run: they need a request of their own."""
+    """Two not accepted of attempt 2 come along: they need a request of their own."""
     others = Retryable(Outcome.NOT_ACCEPTED, 750, 6, 0, 2, by_attempt={2: 6}, by_itself_by_attempt={2: 2})
     dag = replace(DAG, customers_per_request=500)
     order = retry(dag, RUN, "x", choices((PASSES,), None), (*retryable({1: 7}), others))
@@ -332,7 +332,7 @@ def test_a_retry_under_a_configuration_that_is_not_proven_says_that_it_is_a_cana
     dag = replace(DAG, customers_per_request=3, defaults=defaults)
     behind = LeftNow(by_run=20, customers=20, later=False, canary=True, proven=proven)
     order = retry(dag, RUN, "x", choices((PASSES,), None), retryable({1: 7}), left=behind)
-    said = "It is a canary again, since the configuration is not proven: it takes at most 10 customers."
+    said = "It is a canary, since the configuration is not proven: it takes at most 10 customers."
     assert (said in order.says) is is_canary
     requests = "4 new requests" if is_canary else "10 new requests"
     assert any(each.startswith(f"They get up to {requests}, ") for each in order.says)
@@ -350,6 +350,6 @@ def test_a_new_dry_run_is_told_what_the_old_one_was() -> None:
 def test_a_retry_says_how_many_new_customers_come_along() -> None:
     order = retry(DAG, RUN, "x", choices((PASSES,), None), of_run(PASSES), new_ones(left(1_217)))
     assert order.says[2] == (
-        "Whoever of the query was never asked for comes along, as in every run: 1,217 are known, left by the last "
-        "run of the campaign. A dry run counts those that the query has found since."
+        "Whoever of the query was never asked for comes along, up to the run's cap: up to 1,217 are known, left by the "
+        "last run of the campaign. A dry run counts those that the query has found since."
     )

@@ -21,7 +21,7 @@ from capillary.ui.failed_runs import Failures
 from capillary.ui.matters_view import shown_matter
 from capillary.ui.since_count import UNKNOWN
 from tests.unit.ledger.orders import ORDER, customers_of, plan, requests_of, run, see, send
-from tests.unit.ui.run_pages import DAG, DRY, FACTS, MONTHLY, PASSED, TEN, Ada, Airflow, dry_run, ended
+from tests.unit.ui.run_pages import CAREFUL, DAG, DRY, FACTS, MONTHLY, PASSED, TEN, Ada, Airflow, dry_run, ended
 
 
 async def test_a_retry_says_whose_the_customers_are(ledger: Ledger, airflow: Airflow) -> None:
@@ -33,7 +33,7 @@ async def test_a_retry_says_whose_the_customers_are(ledger: Ledger, airflow: Air
     shown = await airflow.page("confirm/retry")
     assert "2 customers failed, code 500</b>, and <b>4 of other runs</b> on the occasion, who come along:" in shown
     assert "A retry takes those of other runs, too: it cannot be narrowed to this run." in shown
-    assert shown.count("comes along, as in every run: none is known now. A dry run counts those") == 1
+    assert shown.count("comes along, up to the run's cap: none is known now. A dry run counts those") == 1
 
 
 async def test_nothing_is_offered_of_a_campaign_that_is_not_live(ledger: Ledger, airflow: Airflow) -> None:
@@ -91,7 +91,7 @@ async def test_the_rest_is_offered_by_what_is_left_now(ledger: Ledger, airflow: 
     airflow.told = {REPORT: PASSED | {"left_over": 8}}
     assert "takes the 8 customers that this one left" in await airflow.page("confirm/rest")
     plan(ledger, range(1, 11), run("second", cap=5))
-    later = "takes the 3 customers that a later run of it on this occasion has left, as far as the query still"
+    later = "takes the 3 customers that a later run of it on this occasion has left, as far as nobody has taken them"
     assert later in await airflow.page("confirm/rest")
     plan(ledger, range(1, 11), run("third"))
     assert "The last run of the campaign on this occasion has left nobody" in await airflow.page("confirm/rest")
@@ -113,6 +113,7 @@ def test_badges_offers_an_order_where_a_run_of_the_campaign_submits(dag: Campaig
 
 
 async def test_what_a_held_run_left_is_offered_once_the_canary_has_passed(ledger: Ledger, airflow: Airflow) -> None:
+    airflow.dag = CAREFUL
     (canary,) = requests_of(ledger, plan(ledger, range(1, 31), run("canary", canary=True, **TEN)))
     send(ledger, canary.id)
     plan(ledger, range(1, 31), run("held", canary=True, **TEN))
