@@ -27,7 +27,7 @@ from capillary.base_operator import RUN_LEASE
 from capillary.checked_operator import CheckedOperator, check
 from capillary.counted import counted
 from capillary.engine.polling import FRESH, MAX_POLL_INTERVAL_S, QUIET_S, Event
-from capillary.engine.verdict import Facts, OnFinding, Policy, judge
+from capillary.engine.verdict import Facts, Policy, judge
 from capillary.engine.wait import Advanced, advance
 from capillary.errors import CapillaryError, named
 from capillary.hooks import CapillaryHook
@@ -295,7 +295,6 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
                     plan,
                     reader=reader,
                     lease=RUN_LEASE,
-                    stop_on_auto_approval=(self.policy or Policy()).on_auto_approved == OnFinding.FAIL,
                     clears=clears,
                     fresh=fresh,
                 )

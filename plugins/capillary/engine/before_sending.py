@@ -79,7 +79,7 @@ async def look_first(
     if read_at is None:
         read_at = await sender.runtime.ledger_call(lambda: _now(sender.ledger))
         await _read_to_the_end(sender)
-    resolved = await resolve_doubt(sender, run=plan, stop_on_auto_approval=stop_on_auto_approval, told=told)
+    resolved = await resolve_doubt(sender, stop_on_auto_approval=stop_on_auto_approval, told=told, more_follow=True)
     return Looked(resolved, read_at)
 
 

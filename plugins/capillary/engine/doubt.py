@@ -47,9 +47,7 @@ from capillary.ledger.doubts import DueDoubt, due_doubts
 from capillary.ledger.errors import Stopped
 from capillary.ledger.history import history
 from capillary.ledger.pace import START_WITHIN_S
-from capillary.ledger.plan_id import PlanId
 from capillary.ledger.request_rows import ConfirmedAbsence
-from capillary.ledger.runs import is_planned_by
 from capillary.ledger.sends import sends_of
 from capillary.ledger.unknown_keys import unknown_keys
 
@@ -87,17 +85,16 @@ class _Controls:
 
 
 async def resolve_doubt(
-    sender: Sender, *, run: PlanId | None = None, stop_on_auto_approval: bool = True, told: int = 0
+    sender: Sender, *, stop_on_auto_approval: bool = True, told: int = 0, more_follow: bool = False
 ) -> Resolved:
     """Read the whole list once for everything in doubt of the account; send again what is confirmed absent.
 
     Args:
         sender: sends one request.
-        run: on whose behalf this is done, if on any run's.
         stop_on_auto_approval: send no further one after the platform executed one by itself; the next call goes on.
-            False: the run accepts that, and so its own requests are sent again whatever the platform does. Of others
-            none is whose first send did not know of the account's newest auto-approval, as long as that one stands.
-        told: number of the newest auto-approval that a person has let pass; 0: of none.
+        told: number of the newest auto-approval that a person has let pass; 0: of none. What was first sent before the
+            one that stands is not sent again, unless its own run accepts auto-approvals.
+        more_follow: the caller sends more afterwards: the last one that is sent again is looked at, too.
 
     Raises:
         What a read and `Sender.send` raise, `Stopped` apart: what a person has stopped stays in doubt, as does what
@@ -110,7 +107,7 @@ async def resolve_doubt(
     found, absences = await _absences(ledger, client, runtime, begun, doubts)
     sent_again = given_up = auto_approved = 0
     looks = Looks(sender, LOOKS if stop_on_auto_approval else 0)
-    resends = _Resends(sender, run, stop_on_auto_approval, told)
+    resends = _Resends(sender, told)
     for number, (absence, resent) in enumerate(absences, start=1):
         if resent >= request_rows.MAX_RESENDS:
             given_up += await runtime.ledger_call(lambda a=absence: _give_up(ledger, a))  # type: ignore[misc]
@@ -119,7 +116,7 @@ async def resolve_doubt(
             continue
         sent_again += sending.sent is not Sent.ELSEWHERE
         auto_approved += sending.auto_approved
-        is_last = number == len(absences)
+        is_last = number == len(absences) and not more_follow
         if sending.platform_request_id is not None and looks.left and not is_last:
             seen = await looks.at_first(sending.platform_request_id)
             auto_approved += seen is not None and seen.auto_approved and not sending.auto_approved
@@ -144,14 +141,12 @@ class _Resends:
     """Sends again what is confirmed absent, and counts what stays in doubt instead.
 
     Attributes:
-        sender, run, stop_on_auto_approval, told: as `resolve_doubt` takes them.
+        sender, told: as `resolve_doubt` takes them.
         stopped: requests of a campaign or account that a person has stopped.
         kept_back: requests of before an auto-approval that stands.
     """
 
     sender: Sender
-    run: PlanId | None
-    stop_on_auto_approval: bool
     told: int
     stopped: int = 0
     kept_back: int = 0
@@ -182,10 +177,7 @@ class _Resends:
         return request_rows.resend(tx, absence, sender=settings.sender, doubt_after=doubt_after(settings))
 
     def _assert_may(self, tx: Transaction, absence: ConfirmedAbsence) -> None:
-        accepts = None if self.stop_on_auto_approval else self.run
-        if accepts is None or not is_planned_by(tx, absence.request_id, accepts):
-            account = self.sender.client.settings.account
-            assert_human_decides_again(tx, absence.request_id, account, told=self.told)
+        assert_human_decides_again(tx, absence.request_id, self.sender.client.settings.account, told=self.told)
 
 
 async def _absences(

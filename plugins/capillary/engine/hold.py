@@ -15,7 +15,6 @@ from capillary.engine.doubt import Resolved, resolve_doubt
 from capillary.engine.next_batch import NextBatch
 from capillary.engine.send import Sender
 from capillary.engine.watch import watch_in_turn
-from capillary.ledger.plan_id import PlanId
 
 #: Longest wait within the task, seconds, since something was accepted last.
 IN_TASK_S: Final = 60.0
@@ -73,7 +72,7 @@ class Hold:
             may_end_early=True,
         )
 
-    async def look(self, here: NextBatch, run: PlanId, *, stop_on_auto_approval: bool, told: int) -> Resolved:
+    async def look(self, here: NextBatch, *, stop_on_auto_approval: bool, told: int) -> Resolved:
         """Wait a little, then read the list: find what shows by now, and send again what is confirmed absent.
 
         The other arguments are as `resolve_doubt` takes them.
@@ -84,7 +83,9 @@ class Hold:
         await self._sender.runtime.sleep(pause_s)
         self._has_looked = True
         if here.due or _left_s(here) <= pause_s:
-            return await resolve_doubt(self._sender, run=run, stop_on_auto_approval=stop_on_auto_approval, told=told)
+            return await resolve_doubt(
+                self._sender, stop_on_auto_approval=stop_on_auto_approval, told=told, more_follow=True
+            )
         await watch_in_turn(
             self._sender.ledger,
             self._sender.client,

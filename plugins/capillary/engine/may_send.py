@@ -8,6 +8,7 @@ from capillary.counted import counted
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind
 from capillary.ledger.auto_approval import (
     AutoApproval,
+    is_accepted,
     own_auto_approvals,
     sent_after,
     standing_auto_approval,
@@ -31,21 +32,25 @@ def assert_none_executed(count: int) -> None:
 
 
 def assert_human_decides(tx: Transaction, badge_run_id: OpenPlan, account: str, *, told: int) -> None:
-    """Assert that the account's newest auto-approval is one after which humans decide, or of which a person knows.
+    """Assert that humans decide in the account, or that a person knows of what else was sent there before.
 
     Args:
         tx: the transaction.
         badge_run_id: the run that sends.
         account: its account.
-        told: number of the newest auto-approval of which a person knew who has cleared the run; 0: of none.
+        told: number of the newest auto-approval of which a person knew who has cleared the run; 0: of none. What was
+            sent before that one was seen, and is seen auto-approved only now, is nothing new.
     """
-    if (found := standing_auto_approval(tx, account)) is not None and found.number > told:
-        assert_none_executed(own_auto_approvals(tx, badge_run_id, after=told))
+    found = standing_auto_approval(tx, account)
+    if found is not None and found.sent_after >= told:
+        assert_none_executed(own_auto_approvals(tx, badge_run_id, sent_after=told))
         raise _approved_without_a_human(found, account)
 
 
 def assert_human_decides_again(tx: Transaction, request_id: int, account: str, *, told: int) -> None:
-    """Assert the same of a request that is to be sent again: what was known at its first send keeps it back no more.
+    """Assert the same of a request that is to be sent again, unless its run accepts auto-approvals.
+
+    What was known at its first send keeps it back no more.
 
     Args:
         tx: the transaction.
@@ -54,8 +59,9 @@ def assert_human_decides_again(tx: Transaction, request_id: int, account: str, *
         told: as for `assert_human_decides`.
     """
     found = standing_auto_approval(tx, account)
-    if found is not None and found.number > max(told, sent_after(tx, request_id)):
-        raise _approved_without_a_human(found, account)
+    if found is None or found.sent_after < max(told, sent_after(tx, request_id)) or is_accepted(tx, request_id):
+        return
+    raise _approved_without_a_human(found, account)
 
 
 def assert_account_decides_by_humans(tx: Transaction, account: str) -> None:

@@ -128,8 +128,8 @@ class Sender:
 
     async def _accepted(self, held: Claim, taken: WorkflowRequest) -> Sending:
         seen, settings = seen_in(taken), self.client.settings
-        if seen.decided and taken.state != RequestState.REJECTED:
-            # No human decides while a call is under way.
+        if seen.decided and taken.state != RequestState.REJECTED and not held.is_again:
+            # No human decides while a call is under way, unless it names the request of an earlier send.
             seen = replace(seen, auto_approved=True, human_decided=False)
         known = await self.runtime.ledger_call(
             lambda: self._in_transaction(lambda tx: record_accepted(tx, settings.account, settings.sender, held, seen))

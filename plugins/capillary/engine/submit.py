@@ -36,7 +36,7 @@ from capillary.engine.second_look import LOOKS, Looks
 from capillary.engine.send import Sender, Sending, Sent, assert_account
 from capillary.errors import CapillaryError, TransientError
 from capillary.ledger import request_rows
-from capillary.ledger.auto_approval import note_told, told
+from capillary.ledger.auto_approval import note_policy, note_told, told
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.errors import Stopped
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
@@ -174,8 +174,10 @@ async def submit_run(
 
 def _begin(sender: Sender, plan: PlanId, terms: _Terms) -> _SoFar:
     """Return where the task stands. It looks at what it has accepted, whatever was looked at before a wait."""
-    with sender.ledger.read() as tx:
-        knows = told(tx, open_plan(tx, plan), clears=terms.clears)
+    with sender.ledger.write() as tx:
+        opened = open_plan(tx, plan)
+        note_policy(tx, opened, accepts=not terms.stop_on_auto_approval)
+        knows = told(tx, opened, clears=terms.clears)
     return _SoFar(Looks(sender, LOOKS if terms.stop_on_auto_approval else 0), told=knows)
 
 
@@ -246,7 +248,7 @@ async def _send_planned(
                 await sender.runtime.ledger_call(lambda now=here: _assert_worth_waiting(sender, plan, terms, now))  # type: ignore[misc]
                 return waits
             stop = terms.stop_on_auto_approval
-            so_far.take(await hold.look(here, plan, stop_on_auto_approval=stop, told=so_far.told))
+            so_far.take(await hold.look(here, stop_on_auto_approval=stop, told=so_far.told))
             _assert_human(so_far, terms)
             continue
         sendings = await _send_batch(sender, plan, so_far, terms, here.batch, list_read_at)

@@ -56,7 +56,6 @@ async def advance(
     *,
     reader: str,
     lease: timedelta,
-    stop_on_auto_approval: bool = True,
     clears: int = 0,
     fresh: timedelta | None = None,
 ) -> Advanced:
@@ -71,7 +70,6 @@ async def advance(
         plan: the run's plan.
         reader: who reads, unlike any other reader.
         lease: how long the run counts as alive without a sign of life.
-        stop_on_auto_approval: as `resolve_doubt` takes it.
         clears: how often a person has cleared Airflow's run up to now. What an auto-approval keeps back is sent again
             once it was cleared after that was said.
         fresh: how old another's reading may be to serve in place of this one's own, where settling what it has shown
@@ -100,7 +98,7 @@ async def advance(
     held_up |= (await settle_decided(sender, plan, most=most, tried=tried)).untried > 0
     if (await _look(sender, plan, lease)).doubt_due:
         try:
-            await _resolve(sender, plan, stop_on_auto_approval=stop_on_auto_approval, clears=clears)
+            await _resolve(sender, plan, clears=clears)
         except (
             SubmittingOff,
             ServerChanged,
@@ -113,7 +111,7 @@ async def advance(
     return Advanced(await _look(sender, plan, lease), held_up)
 
 
-async def _resolve(sender: Sender, plan: PlanId, *, stop_on_auto_approval: bool, clears: int) -> None:
+async def _resolve(sender: Sender, plan: PlanId, *, clears: int) -> None:
     def knows() -> int:
         with sender.ledger.read() as tx:
             return told(tx, open_plan(tx, plan), clears=clears)
@@ -124,8 +122,6 @@ async def _resolve(sender: Sender, plan: PlanId, *, stop_on_auto_approval: bool,
 
     resolved = await resolve_doubt(
         sender,
-        run=plan,
-        stop_on_auto_approval=stop_on_auto_approval,
         told=await sender.runtime.ledger_call(knows),
     )
     if resolved.kept_back:

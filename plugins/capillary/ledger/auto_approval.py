@@ -1,14 +1,14 @@
 """What the ledger has seen of requests that the platform executed without a human, in numbers and not by clocks.
 
 Each auto-approval that is seen gets the next number (`badge_auto_approval`). A request names the newest one of its
-account that was known when it was first sent, so a human's decision of a request that was sent later tells that humans
-decide again, however the clocks were set in between. A decision of an older request tells nothing of that.
+account that was known when it was first sent: so of two requests the one with the higher number was sent later, however
+the clocks were set in between. Only what was sent later tells what the platform does now: a human's decision of an
+older request tells nothing, and an auto-approval of an older one, which is seen late, tells nothing new.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Exists, ScalarSelect, exists, func, select, update
 
@@ -25,39 +25,39 @@ class AutoApproval:
     Attributes:
         number: the later it was seen, the higher.
         platform_request_id: the outer ``requestId``.
-        seen_at: when it was first seen so, by the ledger's clock.
+        sent_after: number of the newest one that was known when it was sent; 0: none was.
     """
 
     number: int
     platform_request_id: str
-    seen_at: datetime
+    sent_after: int
 
 
 def standing_auto_approval(tx: Transaction, account: str) -> AutoApproval | None:
-    """Return the account's newest auto-approval, unless a human has decided a request that was sent after it was seen.
+    """Return the account's auto-approval of what was sent last, unless a human has decided what was sent later.
 
     None: there is none, or humans decide again.
     """
     columns = badge_auto_approval.c
-    newest = tx.conn.execute(
-        select(columns.id, columns.platform_request_id, columns.seen_at)
+    latest = tx.conn.execute(
+        select(columns.id, columns.platform_request_id, columns.sent_after)
         .where(columns.account == account)
-        .order_by(columns.id.desc())
+        .order_by(columns.sent_after.desc(), columns.id.desc())
         .limit(1)
     ).one_or_none()
-    if newest is None or tx.conn.execute(select(_is_decided_by_a_human_after(newest.id))).scalar_one():
+    if latest is None or tx.conn.execute(select(_is_decided_by_a_human_after(account, latest.sent_after))).scalar_one():
         return None
-    return AutoApproval(newest.id, newest.platform_request_id, newest.seen_at)
+    return AutoApproval(latest.id, latest.platform_request_id, latest.sent_after)
 
 
-def own_auto_approvals(tx: Transaction, badge_run_id: OpenPlan, *, after: int) -> int:
-    """Return how many requests of the run were seen auto-approved under higher numbers than this one."""
+def own_auto_approvals(tx: Transaction, badge_run_id: OpenPlan, *, sent_after: int) -> int:
+    """Return how many requests of the run were auto-approved, of those that were sent when this number was known."""
     found: int = tx.conn.execute(
         select(func.count(badge_request.c.id.distinct()))
         .select_from(badge_auto_approval)
         .join(badge_sighting, badge_sighting.c.platform_request_id == badge_auto_approval.c.platform_request_id)
         .join(badge_request, badge_request.c.id == badge_sighting.c.request_id)
-        .where(badge_auto_approval.c.id > after, badge_request.c.badge_run_id == badge_run_id)
+        .where(badge_auto_approval.c.sent_after >= sent_after, badge_request.c.badge_run_id == badge_run_id)
     ).scalar_one()
     return found
 
@@ -78,25 +78,42 @@ def newest_of_its_account() -> ScalarSelect[int]:
         .correlate(badge_request)
         .scalar_subquery()
     )
-    # The end of an index: the maximum of a join reads every row of the account.
-    return (
-        select(badge_auto_approval.c.id)
-        .where(badge_auto_approval.c.account == account)
-        .order_by(badge_auto_approval.c.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
+    return _newest_of(account)
 
 
 def note_auto_approval(tx: Transaction, request_id: int, platform_request_id: str) -> None:
-    """Number an auto-approval that was seen; one that has its number keeps it."""
-    account = tx.conn.execute(
-        select(badge_occasion.c.account)
-        .join(badge_request, badge_request.c.occasion_id == badge_occasion.c.id)
+    """Number an auto-approval that was seen; one that has its number keeps it.
+
+    Of a request that was sent again, or that this ledger has not sent, nobody knows which send it was, or when: it
+    counts as sent just now.
+    """
+    columns = badge_request.c
+    row = tx.conn.execute(
+        select(badge_occasion.c.account, columns.tries, columns.resends, columns.after_auto_approval)
+        .join(badge_request, columns.occasion_id == badge_occasion.c.id)
+        .where(columns.id == request_id)
+    ).one()
+    is_sent_once = row.tries > 0 and row.resends == 0
+    after = row.after_auto_approval if is_sent_once else tx.conn.execute(select(_newest_of(row.account))).scalar_one()
+    values = {"account": row.account, "platform_request_id": platform_request_id, "sent_after": after or 0}
+    insert_unless_there(tx, badge_auto_approval, {**values, "seen_at": tx.now})
+
+
+def note_policy(tx: Transaction, badge_run_id: OpenPlan, *, accepts: bool) -> None:
+    """Write down whether a run accepts auto-approvals: what it left in doubt others may send again."""
+    run = badge_run.c
+    differs = update(badge_run).where(run.id == badge_run_id, run.accepts_auto_approval != accepts)
+    tx.conn.execute(differs.values(accepts_auto_approval=accepts))
+
+
+def is_accepted(tx: Transaction, request_id: int) -> bool:
+    """Return whether the run that planned a request accepts auto-approvals."""
+    accepts: bool | None = tx.conn.execute(
+        select(badge_run.c.accepts_auto_approval)
+        .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
         .where(badge_request.c.id == request_id)
-    ).scalar_one()
-    values = {"account": account, "platform_request_id": platform_request_id, "seen_at": tx.now}
-    insert_unless_there(tx, badge_auto_approval, values)
+    ).scalar_one_or_none()
+    return bool(accepts)
 
 
 def told(tx: Transaction, badge_run_id: OpenPlan, *, clears: int) -> int:
@@ -116,19 +133,30 @@ def told(tx: Transaction, badge_run_id: OpenPlan, *, clears: int) -> int:
 
 def note_told(tx: Transaction, badge_run_id: OpenPlan, account: str, *, clears: int) -> None:
     """Write down that auto-approvals of the account have ended the run's submitting, and how often it was cleared."""
-    newest = (
-        select(func.max(badge_auto_approval.c.id)).where(badge_auto_approval.c.account == account).scalar_subquery()
-    )
+    newest = func.coalesce(_newest_of(account), 0)
     tx.conn.execute(
         update(badge_run)
         .where(badge_run.c.id == badge_run_id)
-        .values(auto_approval_told=func.coalesce(newest, 0), clears_when_told=clears)
+        .values(auto_approval_told=newest, clears_when_told=clears)
     )
 
 
-def _is_decided_by_a_human_after(number: int) -> Exists:
+def _newest_of(account: str | ScalarSelect[str]) -> ScalarSelect[int]:
+    # The end of an index: the maximum of a join would read every row of the account.
+    return (
+        select(badge_auto_approval.c.id)
+        .where(badge_auto_approval.c.account == account)
+        .order_by(badge_auto_approval.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+def _is_decided_by_a_human_after(account: str, number: int) -> Exists:
+    request, sighting = badge_request.c, badge_sighting.c
     return (
         exists()
-        .where(badge_request.c.after_auto_approval == number, badge_sighting.c.request_id == badge_request.c.id)
-        .where(badge_sighting.c.human_decided, ~badge_sighting.c.auto_approved)
+        .where(request.after_auto_approval > number, sighting.request_id == request.id)
+        .where(badge_occasion.c.id == request.occasion_id, badge_occasion.c.account == account)
+        .where(sighting.human_decided, ~sighting.auto_approved)
     )

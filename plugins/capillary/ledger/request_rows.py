@@ -49,12 +49,14 @@ class Claim:
         key: the request key.
         tries: the claim's number; every later change by this sender names it, with the key and the moment.
         claimed_at: the ledger's clock at the claim.
+        is_again: after confirmed absence: an earlier send may be alive all the same.
     """
 
     request_id: int
     key: str
     tries: int
     claimed_at: datetime
+    is_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,7 +456,7 @@ def _claimed(
     row = tx.conn.execute(statement).one_or_none()
     if row is None:
         return None
-    return Claim(request_id, row.request_key, row.tries, claimed_at=tx.now)
+    return Claim(request_id, row.request_key, row.tries, claimed_at=tx.now, is_again=resends > 0)
 
 
 def _held(held: Claim) -> tuple[ColumnElement[bool], ...]:

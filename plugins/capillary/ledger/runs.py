@@ -71,16 +71,6 @@ def planned_requests(tx: Transaction, badge_run_id: OpenPlan, count: int) -> lis
     return list(rows.scalars())
 
 
-def is_planned_by(tx: Transaction, request_id: int, plan: PlanId) -> bool:
-    """Return whether a request is one of a plan's."""
-    found = tx.conn.execute(
-        select(badge_run.c.id)
-        .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
-        .where(badge_request.c.id == request_id, badge_run.c.id == plan.badge_run_id, badge_run.c.token == plan.token)
-    )
-    return found.first() is not None
-
-
 def is_anything_planned(tx: Transaction, account: str) -> bool:
     """Return whether any run of the account has something to send."""
     found = (

@@ -128,6 +128,13 @@ badge_run = Table(
     Column("note", Text),
     Column("planned_at", UtcDateTime, nullable=False),
     Column("alive_until", UtcDateTime, nullable=False, comment="renewed by the run's tasks and trigger"),
+    Column(
+        "accepts_auto_approval",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="its submit goes on after auto-approvals",
+    ),
     Column("auto_approval_told", BigInteger, comment="newest row of badge_auto_approval when its submit failed for it"),
     Column("clears_when_told", Integer, comment="how often Airflow's run had been cleared then"),
     # Two Airflows that share a ledger may have a DAG and a run of one name each.
@@ -215,8 +222,10 @@ badge_auto_approval = Table(
     Column("id", _Id, primary_key=True, comment="in the order in which they were seen"),
     Column("account", _text(255), nullable=False),
     Column("platform_request_id", _text(64), nullable=False, unique=True),
+    Column("sent_after", BigInteger, nullable=False, comment="newest row that was known when it was sent; 0: none was"),
     Column("seen_at", UtcDateTime, nullable=False),
     Index("ix_badge_auto_approval_account_id", "account", "id"),
+    Index("ix_badge_auto_approval_account_sent_after", "account", "sent_after", "id"),
     sqlite_autoincrement=True,  # requests and runs name the newest one that they know of
 )
 

@@ -13,7 +13,7 @@ from capillary.ledger.conditions import is_decided
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.request_rows import FACTS, Seen
-from capillary.ledger.schema import badge_occasion, badge_request, badge_sighting
+from capillary.ledger.schema import badge_auto_approval, badge_occasion, badge_request, badge_sighting
 from capillary.ledger.status import RequestStatus
 
 
@@ -62,8 +62,10 @@ def known_sightings(tx: Transaction, platform_request_ids: Iterable[str]) -> Map
             columns.end_time,
             columns.failed_checks,
             badge_request.c.status,
+            badge_auto_approval.c.id.label("number"),
         )
         .join(badge_request, badge_request.c.id == columns.request_id)
+        .outerjoin(badge_auto_approval, badge_auto_approval.c.platform_request_id == columns.platform_request_id)
         .where(columns.platform_request_id.in_(list(platform_request_ids)))
     )
     return {row.platform_request_id: row for row in rows}
@@ -80,7 +82,8 @@ def says_nothing_new(seen: Seen, request_id: int, known: Row[Any] | None) -> boo
         return known.terminal_seen_at is not None or known.status != RequestStatus.SETTLED
     return (
         known.terminal_seen_at is not None
-        and (known.auto_approved or not seen.auto_approved)
+        # Where an older version has recorded it, it has no number yet.
+        and (known.number is not None or not seen.auto_approved)
         and (known.human_decided or not seen.human_decided)
         and seen.checker_message in (None, known.checker_message)
     )

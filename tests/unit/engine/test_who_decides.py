@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from capillary.api.errors import InDoubt
 from capillary.api.request_workflow import IssueBadgeRequest, WorkflowRequest
@@ -17,10 +18,12 @@ from capillary.engine.second_look import LOOK_AFTER_S
 from capillary.engine.send import Sent
 from capillary.engine.sightings import record_rows
 from capillary.engine.submit import NOT_TAKEN_IN_A_ROW, Submitted, submit_run
+from capillary.engine.upkeep import keep_account
 from capillary.engine.wait import advance
 from capillary.ledger import history
 from capillary.ledger.plan_id import open_plan
 from capillary.ledger.request_rows import claim, discard_unsent
+from capillary.ledger.schema import badge_auto_approval
 from tests.unit.engine.scripted_client import LEASE, NOON, SETTINGS, ScriptedClient, row
 from tests.unit.engine.test_submit import refused_times
 
@@ -238,16 +241,64 @@ async def test_the_word_on_one_run_is_no_word_on_another(scripted: ScriptedClien
     assert scripted.posts == []
 
 
-async def test_the_word_on_an_earlier_one_is_no_word_on_what_was_seen_since(
+@pytest.mark.parametrize("apart", CLOCKS.values(), ids=CLOCKS)
+@pytest.mark.parametrize(
+    ("before", "after", "lets_out"),
+    [
+        ("send a, send b, a by platform", "b by platform", True),
+        ("send a, send b, send c, a by platform", "b by platform, c by platform", True),
+        ("send a, a by platform, send b", "b by platform", False),
+        ("send a, a by platform", "send b, b by platform", False),
+        ("send a, send b, a by platform", "send c, c by platform, b by platform", False),
+    ],
+)
+async def test_a_cleared_run_passes_what_was_sent_before_and_is_seen_late(
+    scripted: ScriptedClient, earlier: Earlier, before: str, after: str, lets_out: bool, apart: timedelta
+) -> None:
+    """Once the flag is off, what it had let through may show one after the other; that is nothing new."""
+    earlier.play(before, apart=apart)
+    scripted.now[0] = NOON + timedelta(days=30)
+    run = scripted.plan([1], "now").badge_run_id
+    with pytest.raises(AutoApproved):
+        await submit(scripted, run)
+    scripted.posts.clear()
+    earlier.play(after)
+    if not lets_out:
+        with pytest.raises(AutoApproved):
+            await submit(scripted, run, clears=1)
+        assert scripted.posts == []
+        return
+    assert (await submit(scripted, run, clears=1)).counts == {Sent.ACCEPTED: 1}
+
+
+async def test_a_request_that_was_sent_again_counts_as_sent_last(scripted: ScriptedClient, earlier: Earlier) -> None:
+    """By its first send it would be old news, and the flag is on."""
+    earlier.play("send a, a waits")
+    run = scripted.plan(range(1, 10), "now").badge_run_id
+    scripted.answers = [InDoubt(reason="no answer")]
+    await submit(scripted, run, in_flight=1)
+    earlier.play("a by platform")
+    scripted.now[0] += timedelta(hours=2)
+    with pytest.raises(AutoApproved):
+        await submit(scripted, run)
+    sent = len(scripted.posts)
+    scripted.unlisted = [approved(f"p-{scripted.numbered + 1}")]
+    with pytest.raises(AutoApproved):
+        await submit(scripted, run, clears=1)
+    assert len(scripted.posts) == sent + 1, "it goes alone, and is looked at though it is the last of its kind"
+    with pytest.raises(AutoApproved):
+        await submit(scripted, run, clears=1)
+    assert len(scripted.posts) == sent + 1
+
+
+async def test_an_approval_that_an_older_version_recorded_gets_its_number(
     scripted: ScriptedClient, earlier: Earlier
 ) -> None:
-    earlier.play("send a, send b, a by platform")
-    run = scripted.plan([1], "now").badge_run_id
-    with pytest.raises(AutoApproved, match="request p-a of"):
-        await submit(scripted, run)
-    earlier.play("b by platform")
-    with pytest.raises(AutoApproved, match="request p-b of"):
-        await submit(scripted, run, clears=1)
+    """A worker that was not yet restarted writes the sighting and knows of no numbers."""
+    earlier.play("send a, a by platform")
+    scripted.write(delete(badge_auto_approval))
+    with pytest.raises(AutoApproved):
+        await submit(scripted, scripted.plan([1], "now").badge_run_id)
     assert scripted.posts == []
 
 
@@ -282,7 +333,7 @@ async def test_what_was_sent_again_and_executed_by_itself_counts_too(scripted: S
     else:
         submitted = await submit(scripted, later.badge_run_id, stop_on_auto_approval=False)
         assert submitted == Submitted({Sent.ACCEPTED: 1}, 2)
-        assert scripted.statuses() == ["waiting", "sending", "waiting"], "what it accepts is its own"
+        assert scripted.statuses() == ["waiting", "sending", "waiting"], "whose run does not accept it waits"
 
 
 @pytest.mark.parametrize(
@@ -291,11 +342,12 @@ async def test_what_was_sent_again_and_executed_by_itself_counts_too(scripted: S
         ("send a, a waits", "", {}, 1),
         ("send a, a waits", "a by human", {}, 1),
         ("send a, a waits", "a by platform", {}, 0),
-        ("send a, a waits", "a by platform", {"stop_on_auto_approval": False}, 1),
+        ("send a, a waits", "a by platform", {"stop_on_auto_approval": False}, 0),
         ("send a, a waits", "a by platform", {"told": 1}, 1),
         ("send a, a waits", "a by platform, send b, b by human", {}, 1),
         ("send a, a waits, send b, b waits", "a by platform, b by human", {}, 0),
-        ("send a, a waits, send b, b waits", "a by platform, b by platform", {"told": 1}, 0),
+        ("send a, a waits, send b, b waits", "a by platform, b by platform", {"told": 1}, 1),
+        ("send a, a waits", "a by platform, send b, b by platform", {"told": 1}, 0),
     ],
 )
 async def test_what_was_first_sent_before_an_auto_approval_is_not_sent_again_after_it(
@@ -307,7 +359,7 @@ async def test_what_was_first_sent_before_an_auto_approval_is_not_sent_again_aft
     await submit(scripted, run)
     earlier.play(after)
     scripted.now[0] += timedelta(hours=2)
-    resolved = await resolve_doubt(scripted.sender, run=scripted.plan_id(run), **options)
+    resolved = await resolve_doubt(scripted.sender, **options)
     assert (resolved.sent_again, resolved.still_in_doubt) == (sent_again, 1 - sent_again)
     assert len(scripted.posts) == 1 + sent_again
 
@@ -331,21 +383,26 @@ async def test_a_wait_sends_again_what_it_kept_back_once_it_was_cleared(
     assert "then clear this task" in caplog.text
 
 
-@pytest.mark.parametrize(("of", "sent_again"), [("doubted", 1), ("another", 0)])
-async def test_a_run_that_accepts_auto_approvals_sends_its_own_again_and_no_other(
-    scripted: ScriptedClient, earlier: Earlier, of: str, sent_again: int
+@pytest.mark.parametrize("by", ["resolve", "accepting", "wait", "upkeep"])
+@pytest.mark.parametrize(("accepts", "sent_again"), [(True, 1), (False, 0)])
+async def test_the_policy_of_a_requests_own_run_counts_whoever_sends_it_again(
+    scripted: ScriptedClient, earlier: Earlier, by: str, accepts: bool, sent_again: int
 ) -> None:
     earlier.play("send a, a waits")
-    runs = {
-        "doubted": scripted.plan([1], "doubted").badge_run_id,
-        "another": scripted.plan([2], "another").badge_run_id,
-    }
+    plan = scripted.plan_id(scripted.plan([1], "doubted").badge_run_id)
     scripted.answers = [InDoubt(reason="no answer")]
-    await submit(scripted, runs["doubted"])
+    await submit(scripted, plan.badge_run_id, stop_on_auto_approval=not accepts)
     earlier.play("a by platform")
     scripted.now[0] += timedelta(hours=2)
-    plan = scripted.plan_id(runs[of])
-    assert (await resolve_doubt(scripted.sender, run=plan, stop_on_auto_approval=False)).sent_again == sent_again
+    if by == "resolve":
+        await resolve_doubt(scripted.sender)
+    elif by == "accepting":
+        await resolve_doubt(scripted.sender, stop_on_auto_approval=False)
+    elif by == "wait":
+        await advance(scripted.sender, plan, reader="a worker", lease=LEASE)
+    else:
+        await keep_account(scripted.sender, reader="upkeep")
+    assert len(scripted.posts) == 1 + sent_again
 
 
 async def test_what_was_first_sent_knowing_of_it_is_sent_again(scripted: ScriptedClient, earlier: Earlier) -> None:

@@ -16,22 +16,32 @@ def upgrade() -> None:
     """Number what was seen; an account in which a human decided a request since then may send as before."""
     _add()
     op.execute(
-        "INSERT INTO badge_auto_approval (account, platform_request_id, seen_at) "
-        "SELECT o.account, s.platform_request_id, s.terminal_seen_at FROM badge_sighting AS s "
+        "INSERT INTO badge_auto_approval (account, platform_request_id, sent_after, seen_at) "
+        "SELECT o.account, s.platform_request_id, 0, s.terminal_seen_at FROM badge_sighting AS s "
         "JOIN badge_request AS r ON r.id = s.request_id JOIN badge_occasion AS o ON o.id = r.occasion_id "
         "WHERE s.auto_approved AND s.terminal_seen_at IS NOT NULL ORDER BY s.terminal_seen_at, s.platform_request_id"
     )
     op.execute("UPDATE badge_sighting SET human_decided = NOT auto_approved WHERE terminal_seen_at IS NOT NULL")
-    op.execute(
-        "UPDATE badge_request SET after_auto_approval = (SELECT a.id FROM badge_auto_approval AS a "
-        "JOIN badge_occasion AS o ON o.account = a.account WHERE o.id = badge_request.occasion_id "
-        "ORDER BY a.id DESC LIMIT 1) "
-        "WHERE EXISTS (SELECT 1 FROM badge_sighting AS s WHERE s.request_id = badge_request.id AND s.human_decided "
-        "AND s.terminal_seen_at > (SELECT max(a.seen_at) FROM badge_auto_approval AS a "
-        "JOIN badge_occasion AS o ON o.account = a.account WHERE o.id = badge_request.occasion_id))"
-    )
+    _name_the_newest()
     # Who was told is told once more: when that was, by the clock, says nothing in numbers.
     op.drop_column("badge_run", "auto_approval_told_at")
+
+
+def _name_the_newest() -> None:
+    """Have requests name the newest auto-approval of their account that were sent, or decided by a human, after it."""
+    seen = sa.table("badge_auto_approval", *map(sa.column, ("id", "account", "seen_at")))
+    conn = op.get_bind()
+    newest = sa.select(seen.c.account, sa.func.max(seen.c.id), sa.func.max(seen.c.seen_at)).group_by(seen.c.account)
+    for account, number, seen_at in conn.execute(newest).all():
+        conn.execute(
+            sa.text(
+                "UPDATE badge_request SET after_auto_approval = :number "
+                "WHERE occasion_id IN (SELECT id FROM badge_occasion WHERE account = :account) "
+                "AND (first_sent_at > :seen_at OR id IN (SELECT s.request_id FROM badge_sighting AS s "
+                "WHERE s.human_decided AND s.terminal_seen_at > :seen_at))"
+            ),
+            {"account": account, "number": number, "seen_at": seen_at},
+        )
 
 
 def _add() -> None:
@@ -40,12 +50,20 @@ def _add() -> None:
         sa.Column("id", _id(), nullable=False, comment="in the order in which they were seen"),
         sa.Column("account", _text(255), nullable=False),
         sa.Column("platform_request_id", _text(64), nullable=False),
+        sa.Column(
+            "sent_after",
+            sa.BigInteger(),
+            nullable=False,
+            comment="newest row that was known when it was sent; 0: none was",
+        ),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_badge_auto_approval")),
         sa.UniqueConstraint("platform_request_id", name=op.f("uq_badge_auto_approval_platform_request_id")),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_badge_auto_approval_account_id", "badge_auto_approval", ["account", "id"])
+    columns = ["account", "sent_after", "id"]
+    op.create_index("ix_badge_auto_approval_account_sent_after", "badge_auto_approval", columns)
     op.add_column(
         "badge_sighting",
         sa.Column(
@@ -70,6 +88,16 @@ def _add() -> None:
         ["after_auto_approval"],
         sqlite_where=sa.text("after_auto_approval IS NOT NULL"),
         postgresql_where=sa.text("after_auto_approval IS NOT NULL"),
+    )
+    op.add_column(
+        "badge_run",
+        sa.Column(
+            "accepts_auto_approval",
+            sa.Boolean(),
+            nullable=False,
+            server_default=sa.text("false"),
+            comment="its submit goes on after auto-approvals",
+        ),
     )
     told = "newest row of badge_auto_approval when its submit failed for it"
     op.add_column("badge_run", sa.Column("auto_approval_told", sa.BigInteger(), comment=told))
