@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sqlalchemy import delete, func, inspect, select, update
+from sqlalchemy.exc import OperationalError
 
-from capillary.ledger.database import Ledger
+from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.revision import REVISIONS
 from capillary.ledger.runs import open_accounts
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run, badge_sighting
@@ -103,6 +104,30 @@ def test_what_a_dead_run_never_sent_is_given_back_though_its_connection_now(
     assert keep(place) == 0, "and so at every hour"
     place.platform(organisation_id="7")
     assert PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context("next"))["planned"] == 120
+
+
+def test_a_try_that_reads_nothing_since_its_commit_was_not_answered_is_made_up_for_by_the_next_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The turn to read the list is taken and its reader not told: the next try comes after a minute, not after five."""
+    plan = PlanBadgesOperator(task_id="extract", sql=SQL, **BADGE).execute(place.context())
+    IssueBadgeOperator(task_id="submit", plan=plan).execute(place.context())
+    place.sandbox.approve_all()
+    really, unanswered = Ledger.write, [True]
+
+    @contextmanager
+    def write(ledger: Ledger) -> Iterator[Transaction]:
+        with really(ledger) as tx:
+            yield tx
+        if unanswered:
+            unanswered.clear()
+            raise OperationalError("COMMIT", None, sqlite3.OperationalError("disk I/O error"))
+
+    monkeypatch.setattr(Ledger, "write", write)
+    with pytest.raises(AirflowException, match="LedgerUnavailable"):
+        keep(place)
+    assert keep(place) == 3
+    assert place.outcomes() == {"enrolled": 120}
 
 
 def test_what_was_given_back_is_said_of_each_run_without_a_customer(
