@@ -193,7 +193,7 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("parameters", {"badge_id": "x"}, ["'badge_id' is bound by the campaign itself"]),
         ("parameters", ["4711"], ["not list", "Give a dict of values"]),
         ("parameters", {"min-spend": 3}, ["'min-spend' cannot be named in SQL"]),
-        ("customers_per_request", 0, ["greater than or equal to 1, not 0", "Give 1 to 10000"]),
+        ("customers_per_request", 0, ["greater than or equal to 1, not 0", "Give 1 to 10,000"]),
         ("customers_per_request", 10_001, ["less than or equal to 10000, not 10001"]),
         ("customers_per_request", "500", ["should be a valid integer, not the text '500' in quotes"]),
         ("customer_cap", 0, ["greater than or equal to 1", "None for all"]),
