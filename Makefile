@@ -66,7 +66,10 @@ chaos: $(VENV)/installed-dev ## Play SEEDS=1000 seeded worlds of faults against 
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)
 	@$(if $(CRASHES),$(BIN)/python -m tests.crashes $(CRASHES),true)
 
-cluster: $(VENV)/installed-dev $(VENV)/cluster/installed ## Bring docker-compose.yml up as processes, as root on Linux, and kill some: CLUSTER="long --kills 50"
+# What the machine lacks is said before minutes of installing; a machine without Python is told so by the install.
+cluster: ## Bring docker-compose.yml up as processes, as root on Linux, and kill some: CLUSTER="long --kills 50"
+	@if command -v '$(PYTHON)' > /dev/null; then '$(PYTHON)' -m tests.cluster.needed; fi
+	@$(MAKE) $(VENV)/installed-dev $(VENV)/cluster/installed
 	@$(BIN)/python -m tests.cluster $(CLUSTER)
 
 mutants: $(VENV)/installed-dev ## Change transitions, submission and reply parsing a little, see what fails: MUTANTS="--only ledger"

@@ -3,8 +3,9 @@
 A campaign's own tasks wait for its requests and settle them. What they left behind (a failed `submit`, a run
 that was marked failed, a worker that died) is found here: requests that the checker has decided are settled,
 requests in doubt are looked for and, when their absence is confirmed, sent again under the same key, and
-customers whose requests were never sent are given back to the next run. The ledger's schema is migrated first; a
-ledger that is missing is never made: `migrate_ledger` fails, and says what to do.
+customers whose requests were never sent are given back to the next run (the log names each such run, and how many
+customers). The ledger's schema is migrated first; a ledger that is missing is never made: `migrate_ledger` fails, and
+says what to do.
 
 You may clear it, trigger it by hand and pause it at any time. While it is paused, nothing is lost, and what has no
 living run waits. If `keep_house` fails, the error in its log names the account and what to do.

@@ -9,7 +9,7 @@ from airflow.sdk import Asset
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, PlainValidator
 
 from capillary.campaign.field_types import (
-    MOST_DAYS,
+    SPAN,
     BadgeId,
     CampaignName,
     Cap,
@@ -201,7 +201,7 @@ class WaitingArguments(Arguments):
     policy: SoundPolicy | None = Field(description="Policy(…), or None for the default one")
     timeout: Seconds
     poll_interval_s: PollInterval
-    settle_every: Span = Field(description=f"a timedelta above 0, of at most {MOST_DAYS} days")
+    settle_every: Span = Field(description=SPAN)
     deferrable: Flag
     capillary_conn_id: ConnId
     ledger_conn_id: ConnId

@@ -13,9 +13,10 @@ from airflow.sdk.exceptions import AirflowException
 from capillary.airflow_errors import airflow_failures
 from capillary.arguments import KeepingArguments
 from capillary.checked_operator import CheckedOperator
+from capillary.connections.errors import ConnectionMissing
 from capillary.counted import counted
 from capillary.engine.errors import WrongAccount
-from capillary.engine.upkeep import Kept, give_back_unsent, keep_account
+from capillary.engine.upkeep import Kept, give_back_unread, keep_account, say_unsent
 from capillary.errors import CapillaryError, named
 from capillary.hooks import ledger_url_of
 from capillary.ledger.database import Ledger
@@ -56,7 +57,8 @@ class BadgeUpkeepOperator(CheckedOperator):
 
     Every account is tried with every connection whose runs left something open: a request in doubt is judged by the
     credential user that sent it. The task fails, with retries, if an account could not be done; a connection that
-    cannot be used is only logged where another one of the account did all there was to do.
+    cannot be used is only logged where another one of the account did all there was to do, or where the ledger holds
+    nothing of the account but what dead runs have never sent (`capillary.engine.upkeep`).
 
     Args:
         ledger_conn_id: Airflow connection of the ledger. The accounts' are those of their runs.
@@ -73,59 +75,49 @@ class BadgeUpkeepOperator(CheckedOperator):
     def execute(self, context: Context) -> int:  # noqa: ARG002 - Airflow's signature
         """Keep house, and return how many requests were settled."""
         self.read_arguments(KeepingArguments)
-        settled = 0
+        settled, failed = 0, list[str]()
         with airflow_failures(), open_ledger(self.ledger_conn_id) as ledger:
-            failed = self._give_back(ledger)
             with ledger.read() as tx:
                 open_now = open_accounts(tx)
-            for _, connections in groupby(open_now, key=lambda each: each.account):
-                kept, errors = self._keep_account(ledger, list(connections))
-                settled += sum(each.settled for each in kept)
-                # What the last connection could not end waits for one that failed.
-                if errors and (not kept or kept[-1].still_in_doubt):
-                    failed.extend(errors)
+            for account, connections in groupby(open_now, key=lambda each: each.account):
+                done, wrong = self._keep_account(ledger, account, list(connections))
+                settled += done
+                failed += wrong
         if failed:
             raise AirflowException("; ".join(failed))
         return settled
 
-    def _give_back(self, ledger: Ledger) -> list[str]:
-        """Give back what dead runs have not sent, wherever their connections lead; return what kept it from it."""
-        with ledger.read() as tx:
-            accounts = sorted({each.account for each in open_accounts(tx)})
-        errors = []
-        for account in accounts:
-            try:
-                given_back = give_back_unsent(ledger, account)
-            except CapillaryError as error:
-                errors.append(self._told(account, error))
-                continue
-            if given_back:
-                self.log.info("%s: %s of dead runs given back", account, counted(given_back, "unsent customer"))
-        return errors
-
-    def _told(self, account: str, error: CapillaryError) -> str:
-        said = f"{account}: {named(error)}"
-        self.log.error("%s", said)
-        return said
-
-    def _keep_account(self, ledger: Ledger, connections: list[OpenAccount]) -> tuple[list[Kept], list[str]]:
-        """Do one account with each of its connections; return what was done, and what kept the others from it."""
-        done, errors = [], []
+    def _keep_account(self, ledger: Ledger, account: str, connections: list[OpenAccount]) -> tuple[int, list[str]]:
+        """Do one account with each of its connections; return how many requests were settled, and what failed."""
+        kept, errors = list[Kept](), dict[str, CapillaryError]()
         for each in connections:
             try:
-                kept = asyncio.run(self._keep(ledger, each))
+                done = asyncio.run(self._keep(ledger, each))
             except CapillaryError as error:
-                errors.append(self._told(each.account, error))
+                errors[each.capillary_conn_id] = error
                 continue
-            done.append(kept)
+            kept.append(done)
             self.log.info(
                 "%s by %s: %s settled, %d still in doubt",
-                each.account,
+                account,
                 each.capillary_conn_id,
-                counted(kept.settled, "request"),
-                kept.still_in_doubt,
+                counted(done.settled, "request"),
+                done.still_in_doubt,
             )
-        return done, errors
+        broken: Sequence[CapillaryError] = kept[-1].broken if kept else ()
+        if not kept:
+            gone = all(_leads_elsewhere(error, conn_id) for conn_id, error in errors.items())
+            unread = give_back_unread(ledger, account) if gone else None
+            if unread is None:
+                say_unsent(ledger, account)
+            else:
+                broken, errors = unread, {}
+        said = [f"{account}: {named(error)}" for error in errors.values()]
+        for each_said in said:
+            self.log.error("%s", each_said)
+        # What the last connection could not end waits for one that failed.
+        failed = said if not kept or kept[-1].still_in_doubt else []
+        return sum(each.settled for each in kept), [*failed, *(f"{account}: {named(error)}" for error in broken)]
 
     async def _keep(self, ledger: Ledger, each: OpenAccount) -> Kept:
         async with open_sender(ledger, each.capillary_conn_id) as sender:
@@ -137,3 +129,8 @@ class BadgeUpkeepOperator(CheckedOperator):
                     f"write {each.account.rpartition('/')[0]!r} into its field Account address"
                 )
             return await keep_account(sender, reader=f"upkeep {uuid.uuid4().hex[:12]}")
+
+
+def _leads_elsewhere(error: CapillaryError, conn_id: str) -> bool:
+    """Return whether a connection is known to lead to another account, or is gone; a broken one may be repaired."""
+    return isinstance(error, WrongAccount) or (isinstance(error, ConnectionMissing) and error.conn_id == conn_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -13,10 +12,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from rich.console import Console
 
+from tests.cluster import needed
 from tests.cluster.cluster import running_cluster
 from tests.cluster.engine import ClusterFailed
 from tests.cluster.images import ImageMissing, build, images
@@ -32,18 +31,6 @@ from tests.cluster.upkeep import upkeep
 from tests.fire.campaigns import write_upkeep
 from tests.fire.storm import Order
 
-#: A PID, mount and network namespace for all of it: with this program's death the kernel ends everything.
-_NAMESPACES: Final = ("unshare", "--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc")
-#: What a container is made of, tried once before anything is built.
-_TRIED: Final = """
-mount -t tmpfs run /run
-mkdir /run/upper /run/work /run/root
-mount -t overlay overlay -o lowerdir=/,upperdir=/run/upper,workdir=/run/work /run/root
-ip link add tried type bridge
-ip link add v0 type veth peer name v1
-ip netns add tried
-"""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build what stands for the image, then go on in namespaces of its own."""
@@ -51,9 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(given)
     if asked.inside is not None:
         return inside(asked)
-    if (missing := _missing()) is not None:
-        sys.stderr.write(f"make cluster: {missing}\n")
-        return 2
+    if (refused := needed.main()) != 0:
+        return refused
     # Whoever ends this shall leave no container behind.
     signal.signal(signal.SIGTERM, _end)
     folder = Path(tempfile.mkdtemp(prefix="cluster-"))
@@ -61,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _prepare(folder, asked.form)
         again = [sys.executable, "-m", "tests.cluster", *given, "--inside", str(folder)]
-        with subprocess.Popen([*_NAMESPACES, *again]) as process:  # noqa: S603 - ourselves
+        with subprocess.Popen([*needed.NAMESPACES, *again]) as process:  # noqa: S603 - ourselves
             try:
                 return process.wait()
             finally:
@@ -74,23 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(f"kept: {folder}\n")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _missing() -> str | None:
-    """Return what this machine lacks for the containers, in a sentence with what to do; None where it has all."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        return "Linux and root are needed, for the containers' namespaces: sudo make cluster"
-    try:
-        done = subprocess.run([*_NAMESPACES, "/bin/sh", "-euc", _TRIED], capture_output=True, text=True, check=False)  # noqa: S603 - our own words
-    except FileNotFoundError as error:
-        return f"there is no program {error.filename}: bash .ci/debian, or install Debian's package util-linux"
-    if done.returncode == 0:
-        return None
-    said = (done.stderr.strip().splitlines() or [f"code {done.returncode}"])[-1]
-    return (
-        f"this machine does not let root make namespaces, overlays and bridges ({said}): run it on a machine of its "
-        "own, or in a container with --privileged"
-    )
 
 
 def _parser() -> argparse.ArgumentParser:

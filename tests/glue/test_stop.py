@@ -8,10 +8,10 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -26,6 +26,7 @@ from capillary.engine.send import Sender, Sending
 from capillary.ledger import stops
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import ValueUnfit
+from capillary.ledger.migrate import create
 from capillary.ledger.revision import REVISIONS
 from capillary.ledger.schema import badge_request, badge_run, badge_scan, badge_stop
 from capillary.ledger.stops import Scope
@@ -573,3 +574,96 @@ def test_a_machine_whose_user_has_no_name_asks_for_one(place: Place, said: Said)
         == "stop: this machine's user has no name; say who you are with --by; nothing was stopped by this command\n"
     )
     assert main(["stop", "--reason", "night", "--by", "ann"]) == 0
+
+
+# Another ledger than the usual one ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other_ledger(place: Place, tmp_path: Path) -> Iterator[Ledger]:
+    """An empty ledger behind connection `badge_ledger_test`; connection `capillary_test` leads to another account."""
+    url = f"sqlite:///{tmp_path}/other.db"
+    with Ledger(url, new=True) as empty:
+        create(empty.engine)
+    place.connect("badge_ledger_test", conn_type="sqlite", host=f"{tmp_path}/other.db")
+    place.connect("capillary_test", **place.sandbox_connection(organisation_id="200"))
+    with Ledger(url) as ledger:
+        yield ledger
+
+
+def on_test(place: Place) -> dict[str, Any]:
+    return plan(place, capillary_conn_id="capillary_test", ledger_conn_id="badge_ledger_test", preflight=False)
+
+
+def stopped_in(ledger: Ledger) -> set[Scope]:
+    with ledger.read() as tx:
+        return {each.scope for each in stops.in_force(tx)}
+
+
+OTHER: Final = ["--conn-id", "badge_ledger_test"]
+
+
+@pytest.mark.parametrize("word", [[], ["--all"]])
+def test_a_ledger_without_a_run_does_not_stop_the_account_of_the_usual_one(
+    place: Place, other_ledger: Ledger, said: Said, word: list[str]
+) -> None:
+    assert main(["stop", *OTHER, *word, "--reason", "night"]) == 1
+    out, err = said()
+    assert out == ""
+    assert err == (
+        "stop: the ledger of connection 'badge_ledger_test' knows no account yet, and nothing tells which connection "
+        "of the platform goes with it. Name it: --capillary-conn-id ID --even-unknown; nothing was stopped by this "
+        "command\n"
+    )
+    assert stopped_in(other_ledger) == set()
+    named = ["--capillary-conn-id", "capillary_test", "--even-unknown"]
+    assert main(["stop", *OTHER, *named, "--reason", "night"]) == 0
+    with pytest.raises(AirflowFailException, match="sending is stopped"):
+        on_test(place)
+
+
+def test_a_ledger_with_runs_stops_what_they_were_planned_by_and_not_the_account_of_the_usual_one(
+    place: Place, other_ledger: Ledger, said: Said
+) -> None:
+    on_test(place)
+    here = urlsplit(place.sandbox.url).netloc
+    place.connect("capillary_test", **place.sandbox_connection(organisation_id="201"))
+    assert main(["stop", *OTHER, "--reason", "night"]) == 0
+    assert stopped_in(other_ledger) == {Scope(f"{here}/200"), Scope(f"{here}/201")}, "of then, and of now"
+    assert stopped_in(place.ledger) == set()
+    said()
+    assert main(["resume", *OTHER, "--all"]) == 0
+    place.monkeypatch.delenv("AIRFLOW_CONN_CAPILLARY_TEST")
+    assert main(["stop", *OTHER, "--reason", "night"]) == 0
+    out = said()[0]
+    assert "NOT stopped, unless it is named above: the account of connection 'capillary_test'. There is no" in out
+    assert "'capillary'" not in out
+
+
+def test_a_campaign_of_another_ledger_is_of_the_account_of_its_runs(
+    place: Place, other_ledger: Ledger, said: Said
+) -> None:
+    named = [*OTHER, "--campaign", "vip"]
+    assert main(["stop", *named, "--reason", "night", "--even-unknown"]) == 1
+    assert "the runs in the ledger of connection 'badge_ledger_test' name 0 connections of the platform" in said()[1]
+    on_test(place)
+    assert main(["stop", *named, "--reason", "night"]) == 0
+    assert stopped_in(other_ledger) == {Scope(f"{urlsplit(place.sandbox.url).netloc}/200", "vip")}
+    assert main(["resume", *named]) == 0
+    assert stopped_in(other_ledger) == set()
+
+
+def test_the_usual_ledger_without_a_run_stops_the_account_of_connection_capillary(place: Place, said: Said) -> None:
+    assert main(["stop", "--reason", "night"]) == 0
+    assert stopped_in(place.ledger) == {Scope(account(place))}
+
+
+def test_the_platforms_connection_in_place_of_the_ledgers_is_refused_by_name(place: Place, said: Said) -> None:
+    assert main(["stop", "--conn-id", "capillary", "--reason", "night"]) == 1
+    err = said()[1]
+    assert (
+        "Connection 'capillary' is of type 'capillary': it leads to the platform, and the ledger cannot live there"
+        in err
+    )
+    assert "--capillary-conn-id" in err
+    assert err.endswith("; nothing was stopped by this command\n")

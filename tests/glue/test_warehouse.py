@@ -6,15 +6,17 @@ import json
 import sys
 import types
 from collections.abc import Generator, Iterator
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
+from unittest.mock import ANY
 
 import pytest
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import Connection
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 
 from capillary.connections import warehouse
 from capillary.connections.errors import ConnectionInvalid, ConnectionUnusable
@@ -261,3 +263,196 @@ def test_a_type_whose_provider_is_missing_says_so(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": kind, "host": "h"}))
         with pytest.raises(ConnectionUnusable, match=f"'{kind}' has no hook .* Install the Airflow provider"):
             database_engine_of("warehouse")
+
+
+# What each driver is given -----------------------------------------------------------------------------------
+
+#: Extras that another driver, or the hook outside of an engine, would take.
+STRANGE: Final = {
+    "autocommit": True,
+    "cursor": "dictcursor",
+    "cursor_factory": "psycopg.rows.dict_row",
+    "cursorclass": "dictcursor",
+    "row_factory": "dict_row",
+}
+
+
+#: What libpq makes of the fields of the connections here.
+ADDRESS: Final = {"host": "h", "user": "u", "password": "p", "dbname": "s", "port": 5439}
+
+
+class Given(Exception):
+    """What a driver was given, in place of a connection."""
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        super().__init__()
+        self.arguments = arguments
+
+
+def refuse_and_tell(*_: object, **arguments: object) -> None:
+    raise Given(arguments)
+
+
+def given_by(engine: Engine) -> dict[str, Any]:
+    """Return what the driver is given by an engine, or by the hook that it has for its creator."""
+
+    def do_connect(_dialect: object, _record: object, _args: object, arguments: dict[str, Any]) -> None:
+        raise Given(arguments)
+
+    event.listen(engine, "do_connect", do_connect)  # passed over where there is a creator
+    try:
+        with pytest.raises(Given) as told:
+            engine.raw_connection()
+    finally:
+        engine.dispose()
+    return told.value.arguments
+
+
+def engine_by(monkeypatch: pytest.MonkeyPatch, kind: str, hook: type[DbApiHook] | None, **extra: object) -> Engine:
+    """Return the engine of a connection of this type, whose hook may be a stand-in for a provider's."""
+    facts = {"conn_type": kind, "host": "h", "login": "u", "password": "p", "schema": "s", "port": 5439}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({**facts, "extra": {**STRANGE, **extra}}))
+    if kind in warehouse._SQL_HOOKS:
+        name, hook_name = warehouse._SQL_HOOKS[kind]
+        module = types.ModuleType(name)
+        setattr(module, hook_name, hook)
+        monkeypatch.setitem(sys.modules, name, module)
+    elif hook is not None:
+        monkeypatch.setattr(Connection, "get_hook", lambda self: hook(self.conn_id))
+    return database_engine_of("warehouse")
+
+
+class Redshift(DbApiHook):
+    """As `RedshiftSQLHook` of the amazon provider 9.39.0, but for AWS."""
+
+    conn_name_attr = "redshift_conn_id"
+    conn_type = "redshift"
+
+    @cached_property
+    def conn(self) -> Any:  # noqa: ANN401 - the provider has it so
+        return self.get_connection(self.get_conn_id())
+
+    def get_uri(self) -> str:
+        login, password = (self.conn.login, self.conn.password)
+        if self.conn.extra_dejson.get("iam", False):
+            login, password = f"IAM:{login}", f"token of {self.conn.extra_dejson['cluster_identifier']}"
+        return URL.create(
+            "postgresql", login, password, self.conn.host, self.conn.port, self.conn.schema
+        ).render_as_string(hide_password=False)
+
+    def get_sqlalchemy_engine(self, engine_kwargs: Any = None) -> Engine:  # noqa: ANN401 - the provider has it so
+        address = make_url(self.get_uri()).set(drivername="postgresql+psycopg")
+        return create_engine(address, connect_args=self.conn.extra_dejson, **(engine_kwargs or {}))
+
+
+class Snowflake(DbApiHook):
+    """As `SnowflakeHook` of its provider 6.20.0 makes an engine, on a dialect that is here."""
+
+    conn_name_attr = "snowflake_conn_id"
+    conn_type = "snowflake"
+
+    def get_sqlalchemy_engine(self, engine_kwargs: Any = None) -> Engine:  # noqa: ANN401 - the provider has it so
+        extra = self.get_connection(self.get_conn_id()).extra_dejson
+        return create_engine("postgresql+psycopg://h", connect_args=extra, **(engine_kwargs or {}))
+
+
+class Databricks(DbApiHook):
+    """As `DatabricksSqlHook` of its provider 7.23.0 hands its extra over."""
+
+    conn_name_attr = "databricks_conn_id"
+    conn_type = "databricks"
+
+    @cached_property
+    def databricks_conn(self) -> Any:  # noqa: ANN401 - the provider has it so
+        return self.get_connection(self.get_conn_id())
+
+    def get_uri(self) -> str:
+        return "sqlite://"
+
+    def get_conn(self) -> Any:  # noqa: ANN401 - the provider has it so
+        raise Given({"http_headers": [], **self.databricks_conn.extra_dejson})
+
+
+class Other(DbApiHook):
+    """Any other provider's, which reads the connection that common-sql keeps."""
+
+    conn_name_attr = "other_conn_id"
+    conn_type = "other"
+
+    def get_uri(self) -> str:
+        return "sqlite://"
+
+    def get_conn(self) -> Any:  # noqa: ANN401 - the provider has it so
+        raise Given(self.connection.extra_dejson)
+
+
+def test_psycopg_is_given_libpqs_parameters_of_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PostgresHook, "_create_connection", lambda _, arguments: refuse_and_tell(**arguments))
+    given = given_by(engine_by(monkeypatch, "postgres", None, sslmode="require", prepare_threshold=None))
+    assert given == ADDRESS | {"sslmode": "require", "prepare_threshold": None}
+
+
+def test_sqlite_is_given_its_own_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "w.db"
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.begin() as conn:
+        conn.execute(text("CREATE TABLE member AS SELECT 7 AS customer_id"))
+    engine.dispose()
+    for own in ({}, {"mode": "ro"}, {"timeout": "9"}):
+        facts = {"conn_type": "sqlite", "host": str(file), "extra": {**STRANGE, **own}}
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(facts))
+        engine = database_engine_of("warehouse")
+        assert customers(engine) == [7]
+        assert STRANGE.keys().isdisjoint(engine.url.query)
+        assert {name: value for name, value in engine.url.query.items() if name != "uri"} == own
+        engine.dispose()
+
+
+def test_trinos_client_is_given_what_its_hook_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trino.dbapi.connect", refuse_and_tell)
+    given = given_by(engine_by(monkeypatch, "trino", None, protocol="https", roles={"hive": "admin"}))
+    assert (given["http_scheme"], given["roles"]) == ("https", {"hive": "admin"})
+    assert STRANGE.keys().isdisjoint(given)
+
+
+def test_a_provider_with_an_engine_of_its_own_is_not_shown_what_is_not_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = given_by(engine_by(monkeypatch, "snowflake", Snowflake, session_parameters={"QUERY_TAG": "badges"}))
+    assert given["session_parameters"] == {"QUERY_TAG": "badges"}
+    assert STRANGE.keys().isdisjoint(given)
+
+
+@pytest.mark.parametrize("hook", [Databricks, Other])
+def test_a_hook_that_connects_by_itself_is_not_shown_what_is_not_for_it(
+    monkeypatch: pytest.MonkeyPatch, hook: type[DbApiHook]
+) -> None:
+    given = given_by(engine_by(monkeypatch, hook.conn_type, hook, http_path="/sql/1"))
+    assert given["http_path"] == "/sql/1"
+    assert STRANGE.keys().isdisjoint(given)
+
+
+def test_redshifts_psycopg_is_given_libpqs_parameters_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_by(monkeypatch, "redshift", Redshift, sslmode="verify-full", connect_timeout=9)
+    assert engine.dialect.driver == "psycopg"
+    own = {"context": ANY}  # SQLAlchemy's
+    assert given_by(engine) == ADDRESS | {"sslmode": "verify-full", "connect_timeout": 9} | own
+
+
+def test_redshifts_token_is_fetched_and_what_names_it_is_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = {"iam": True, "cluster_identifier": "shop", "region": "eu-west-1"}
+    given = given_by(engine_by(monkeypatch, "redshift", Redshift, **token))
+    assert (given["user"], given["password"]) == ("IAM:u", "token of shop")
+    assert token.keys().isdisjoint(given)
+    serverless = {"is_serverless": True, "serverless_work_group": "w", "serverless_token_duration_seconds": 900}
+    assert serverless.keys().isdisjoint(given_by(engine_by(monkeypatch, "redshift", Redshift, **serverless)))
+
+
+@pytest.mark.parametrize("name", ["ssl", "timeout", "db_user", "credentials_provider", "sqlalchemy_query", "ssl_mode"])
+def test_what_redshift_connector_takes_and_psycopg_does_not_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with pytest.raises(ConnectionInvalid, match=f"Connection 'warehouse', field '{name}': .* with psycopg"):
+        engine_by(monkeypatch, "redshift", Redshift, **{name: "secret-word"})
+
+
+def test_every_extra_that_is_not_for_an_engine_was_tried() -> None:
+    assert STRANGE.keys() == warehouse.NOT_FOR_THE_ENGINE

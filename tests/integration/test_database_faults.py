@@ -33,7 +33,7 @@ from capillary.engine.plan import plan_rows
 from capillary.engine.runtime import Runtime
 from capillary.engine.send import Sender
 from capillary.engine.submit import submit_run
-from capillary.engine.upkeep import give_back_unsent, keep_account
+from capillary.engine.upkeep import keep_account
 from capillary.engine.wait import advance
 from capillary.engine.watch import cluster_day
 from capillary.ledger import history
@@ -255,9 +255,8 @@ class Campaign:
             elif task is Task.WAIT:
                 await advance(sender, self.plan, reader="task", lease=LEASE)
             else:
-                settings = self.sandboxed.settings
-                await sender.runtime.ledger_call(lambda: give_back_unsent(sender.ledger, settings.account))
-                await keep_account(sender, reader="upkeep")
+                kept = await keep_account(sender, reader="upkeep")
+                assert kept.broken == ()
 
     def _hasty(self, sender: Sender) -> Sender:
         """A sleep within the task moves the ledger's clock on, and takes no time."""

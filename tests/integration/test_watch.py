@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from capillary.api.client import Client
 from capillary.api.request_workflow import WorkflowRequest
@@ -16,6 +19,7 @@ from capillary.engine.sightings import record_rows
 from capillary.engine.submit import submit_run
 from capillary.engine.watch import watch, watch_in_turn
 from capillary.ledger import scans
+from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_sighting
 from sandbox.faults import FaultKind, Route
 from tests.laboratory.engine_on_sandbox import LEASE, EngineOnSandbox
@@ -76,6 +80,52 @@ async def test_a_turn_is_given_back_when_reading_fails(
             with pytest.raises(ZeroDivisionError):
                 await watch_in_turn(*look, reader="me", older_than=timedelta(0), settle=False)
         assert await watch_in_turn(*look, reader="you", older_than=timedelta(0), settle=False) is not None
+
+
+@pytest.mark.parametrize("is_committed", [True, False], ids=["its commit stands", "its commit was lost"])
+async def test_a_turn_whose_reader_was_not_told_of_it_keeps_nobody_from_reading(
+    sandboxed: EngineOnSandbox, monkeypatch: pytest.MonkeyPatch, is_committed: bool
+) -> None:
+    await submitted(sandboxed)
+    really = Ledger.write
+    replies = [False]
+
+    @contextmanager
+    def write(ledger: Ledger) -> Iterator[Transaction]:
+        told = replies.pop() if replies else True
+        with really(ledger) as tx:
+            yield tx
+            if not told and not is_committed:
+                raise OperationalError("COMMIT", None, Exception("the server went away"))
+        if not told:
+            raise OperationalError("COMMIT", None, Exception("the server went away"))
+
+    async with sandboxed.sender() as sender:
+        look = (sender.ledger, sender.client, sender.runtime)
+        monkeypatch.setattr(Ledger, "write", write)
+        with pytest.raises(OperationalError):
+            await watch_in_turn(*look, reader="upkeep 1", older_than=timedelta(0), settle=False)
+        assert replies == []
+        assert await watch_in_turn(*look, reader="upkeep 2", older_than=timedelta(0), settle=False) is not None
+
+
+async def test_a_turn_of_another_reader_is_not_given_back_by_one_that_lost_a_commit(
+    sandboxed: EngineOnSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await submitted(sandboxed)
+    with sandboxed.ledger.write() as tx:
+        assert scans.lease(tx, sandboxed.settings.account, by="another", older_than=timedelta(0))
+
+    def gone(*_: object, **__: object) -> bool:
+        raise OperationalError("UPDATE", None, Exception("the server went away"))
+
+    async with sandboxed.sender() as sender:
+        look = (sender.ledger, sender.client, sender.runtime)
+        with monkeypatch.context() as patch:
+            patch.setattr(scans, "lease", gone)
+            with pytest.raises(OperationalError):
+                await watch_in_turn(*look, reader="me", older_than=timedelta(0), settle=False)
+        assert await watch_in_turn(*look, reader="me", older_than=timedelta(0), settle=False) is None
 
 
 async def test_a_list_that_hides_requests_is_distrusted_and_they_are_read_singly(sandboxed: EngineOnSandbox) -> None:

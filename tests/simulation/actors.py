@@ -29,7 +29,7 @@ from capillary.engine.polling import FRESH, DecisionWait, Event, Reader, ReadInT
 from capillary.engine.runtime import Runtime
 from capillary.engine.second_attempt import has_badge
 from capillary.engine.submit import Submitted, submit_run
-from capillary.engine.upkeep import Kept, give_back_unsent, keep_account
+from capillary.engine.upkeep import Kept, keep_account
 from capillary.engine.wait import Advanced, advance
 from capillary.errors import TerminalError
 from capillary.ledger import migrate
@@ -337,8 +337,10 @@ async def tidy(world: World) -> None:
 
 async def _keep(world: World, settings: PlatformSettings) -> Kept:
     sender = world.sender(settings)
-    await sender.runtime.ledger_call(lambda: give_back_unsent(sender.ledger, settings.account))
-    return await keep_account(sender, reader=f"upkeep {world.rng.random()}")
+    kept = await keep_account(sender, reader=f"upkeep {world.rng.random()}")
+    for each in kept.broken:
+        raise each
+    return kept
 
 
 async def operate(world: World) -> None:

@@ -14,7 +14,7 @@ from airflow.task.priority_strategy import validate_and_load_priority_weight_str
 from jinja2 import Environment
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, PlainValidator, ValidationError
 
-from capillary.campaign.field_types import MOST, Count, Flag, Seconds, Span, Words, kept
+from capillary.campaign.field_types import MOST, MOST_DAYS, SPAN, Count, Flag, Seconds, Span, Words, kept
 from capillary.campaign.occasion import zone_of
 from capillary.wrong_fields import UNSAID, FieldValueError, meant, shown, wrong_fields
 
@@ -157,6 +157,7 @@ def _checked_filters(given: Mapping[str, object] | None) -> Mapping[str, object]
     return given
 
 
+_DELAY: Final = f"a timedelta or seconds, 0 to {MOST_DAYS} days"
 _MOMENT: Final = "a datetime (without zone: in `timezone`) or None"
 _CALLED: Final = "a function or notifier for Airflow to call, or a list of them"
 _Moment: TypeAlias = Annotated[InstanceOf[datetime], AfterValidator(_checked_moment)]
@@ -172,10 +173,10 @@ class _Defaults(BaseModel):
 
     owner: Words | None = Field(default=None, description="who answers for the campaign")
     pool: Words = Field(default="default_pool", description="the name of an Airflow pool")
-    retry_delay: Seconds = Field(default=None, description="a timedelta or seconds")
-    max_retry_delay: Seconds = Field(default=None, description="a timedelta or seconds, or None")
-    max_active_tis_per_dag: Count | None = Field(default=None, description="1 or more, or None")
-    max_active_tis_per_dagrun: Count | None = Field(default=None, description="1 or more, or None")
+    retry_delay: Seconds = Field(default=None, description=_DELAY)
+    max_retry_delay: Seconds = Field(default=None, description=f"{_DELAY}, or None")
+    max_active_tis_per_dag: Count | None = Field(default=None, description=f"1 to {MOST:,}, or None")
+    max_active_tis_per_dagrun: Count | None = Field(default=None, description=f"1 to {MOST:,}, or None")
     executor_config: Mapping[str, object] | None = Field(default=None, description="a dict, or None")
     weight_rule: Annotated[object, AfterValidator(_checked_rule)] = Field(
         default="downstream", description="downstream, upstream, absolute or a strategy that Airflow knows"
@@ -198,12 +199,14 @@ class _DagArguments(BaseModel):
     tags: Annotated[Collection[str], PlainValidator(_checked_tags)] = Field(
         default=(), description="a list of words of 1 to 100 characters"
     )
-    max_active_runs: Count = Field(default=16, description="1 or more; a run waits for its human, perhaps for days")
-    max_active_tasks: Count = Field(default=16, description="1 or more")
-    max_consecutive_failed_dag_runs: Annotated[int, Field(ge=0, le=MOST)] = Field(
-        default=0, description="0 or more; 0 for no limit"
+    max_active_runs: Count = Field(
+        default=16, description=f"1 to {MOST:,}; a run waits for its human, perhaps for days"
     )
-    dagrun_timeout: Span | None = Field(default=None, description="a timedelta above the deadline, or None")
+    max_active_tasks: Count = Field(default=16, description=f"1 to {MOST:,}")
+    max_consecutive_failed_dag_runs: Annotated[int, Field(ge=0, le=MOST)] = Field(
+        default=0, description=f"0 to {MOST:,}; 0 for no limit"
+    )
+    dagrun_timeout: Span | None = Field(default=None, description=f"{SPAN} and above the deadline, or None")
     catchup: Flag = Field(default=False, description="True or False")
     on_failure_callback: _Callbacks = Field(default=None, description=_CALLED)
     on_success_callback: _Callbacks = Field(default=None, description=_CALLED)

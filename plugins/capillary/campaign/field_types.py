@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainVa
 
 from capillary.api.request_workflow import Entity, normalise_owner_type
 from capillary.campaign.occasion import OCCASION_LIMIT, Occasion, Token, own_name, zone_of
+from capillary.counted import counted
 from capillary.engine.remedies import NO_CODE, code_word, may_be_named
 from capillary.engine.verdict import Policy
 from capillary.ledger.bounds import unstorable
@@ -181,27 +182,29 @@ def _seconds(value: object) -> object:
 
 
 Flag: TypeAlias = Annotated[bool, Field(description="True or False")]
-Count: TypeAlias = Annotated[int, Field(ge=1, le=MOST, description=f"a whole number from 1 to {MOST}")]
-Cap: TypeAlias = Annotated[Count | None, Field(description="1 or more customers, or None for all")]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=MOST, description=f"a whole number from 1 to {MOST:,}")]
+Cap: TypeAlias = Annotated[Count | None, Field(description=f"1 to {counted(MOST, 'customer')}, or None for all")]
 PerRequest: TypeAlias = Annotated[
     int,
     Field(
         ge=1,
         le=MOST_PER_REQUEST,
-        description=f"1 to {MOST_PER_REQUEST} customers; one request is one approval by a human",
+        description=f"1 to {counted(MOST_PER_REQUEST, 'customer')}; one request is one approval by a human",
     ),
 ]
 InFlight: TypeAlias = Annotated[
     int, Field(ge=1, le=MOST_IN_FLIGHT, description=f"1 to {MOST_IN_FLIGHT} requests under way at once")
 ]
 PollInterval: TypeAlias = Annotated[
-    float, Field(ge=10, le=3600, allow_inf_nan=False, description="10 to 3600 seconds between the first polls")
+    float, Field(ge=10, le=3600, allow_inf_nan=False, description="10 to 3,600 seconds between the first polls")
 ]
 Span: TypeAlias = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=MOST_DAYS))]
+#: What a Span is; its field goes on with what it is for.
+SPAN: Final = f"a timedelta above 0, of at most {MOST_DAYS} days"
 #: As Airflow's sensors take it: a timedelta or seconds; None for Airflow's default. In seconds.
 Seconds: TypeAlias = Annotated[
     Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_seconds), AfterValidator(_within_a_year)] | None,
-    Field(description=f"a timedelta, or seconds, of at most {MOST_DAYS} days"),
+    Field(description=f"a timedelta, or seconds, of 0 to {MOST_DAYS} days"),
 ]
 BadgeId: TypeAlias = Annotated[
     str, Field(pattern="^[0-9a-f]{24}$", description="24 digits 0 to 9 and a to f, as on the badge's own page")

@@ -22,6 +22,7 @@ from pydantic import (
 from capillary.campaign.dag_arguments import HANDED_ON, DagArgs, in_zone
 from capillary.campaign.errors import CampaignInvalid
 from capillary.campaign.field_types import (
+    SPAN,
     BadgeId,
     Cap,
     ConnId,
@@ -111,10 +112,10 @@ class BadgeCampaign(BaseModel):
     policy: SoundPolicy = Policy()
     canary: Flag = Field(default=True, description="True or False; False takes all customers under an unproven spec")
     preflight: Flag = Field(default=True, description="True or False; False plans without a look at the badge")
-    deadline: Span = Field(default=timedelta(days=7), description="a timedelta for the human's decision")
+    deadline: Span = Field(default=timedelta(days=7), description=f"{SPAN}, for the human's decision")
     poll_interval_s: PollInterval = 60
     settle_every: Span = Field(
-        default=timedelta(minutes=15), description="a timedelta between settling what is decided while the rest waits"
+        default=timedelta(minutes=15), description=f"{SPAN}, between settling what is decided while the rest waits"
     )
     deferrable: Flag = Field(
         default=True, description="True or False; False wakes a worker at every poll, where there is no triggerer"

@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import URL
 
 from capillary.api.account import account_named
+from capillary.counted import counted
 from capillary.errors import CapillaryError, TerminalError
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.opening import DATABASE_ERRORS, broke_off
@@ -22,6 +23,7 @@ from capillary.ledger.stops import (
     Scope,
     Stop,
     await_claims,
+    connections_of,
     end_of,
     in_force,
     known,
@@ -33,7 +35,8 @@ from capillary.ledger.stops import (
 
 #: The first words of these commands.
 COMMANDS: Final = ("stop", "resume", "stopped")
-#: The platform's connection, where none is named.
+#: The ledger's connection, where none is named, and the platform's that goes with it.
+LEDGER_CONN_ID: Final = "badge_ledger"
 PLATFORM_CONN_ID: Final = "capillary"
 #: How the message of a failed `stop` ends.
 NOTHING_STOPPED: Final = "nothing was stopped by this command"
@@ -95,7 +98,8 @@ def _add_scope(parser: argparse.ArgumentParser) -> None:
     account.add_argument(
         "--capillary-conn-id",
         type=line_of(250),
-        help=f"or the account of this platform's connection (with --campaign: {PLATFORM_CONN_ID})",
+        help="or the account of this platform's connection "
+        f"(with --campaign: {PLATFORM_CONN_ID}, or the one by which another ledger's runs were planned)",
     )
     account.add_argument("--all", action="store_true", help="or every account; stop's default where nothing is named")
     parser.add_argument("--campaign", type=line_of(200), help="one campaign; default: all of the account")
@@ -103,7 +107,9 @@ def _add_scope(parser: argparse.ArgumentParser) -> None:
 
 def _add_ledger(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help="SQLAlchemy URL of the ledger; default: that of --conn-id")
-    parser.add_argument("--conn-id", default="badge_ledger", help="Airflow connection (default: %(default)s)")
+    parser.add_argument(
+        "--conn-id", default=LEDGER_CONN_ID, help="Airflow connection of the ledger (default: %(default)s)"
+    )
 
 
 def line_of(longest: int) -> Callable[[str], str]:
@@ -132,12 +138,12 @@ class _Named:
     Attributes:
         scopes: what to stop.
         others: accounts that the ledger knows and that stay unstopped, each with its campaigns.
-        with_connection: the account of connection `PLATFORM_CONN_ID` is meant, too.
+        conn_ids: the platform's connections whose accounts are meant, too.
     """
 
     scopes: tuple[Scope, ...]
     others: Mapping[str, tuple[str, ...]]
-    with_connection: bool = False
+    conn_ids: tuple[str, ...] = ()
 
 
 def _named(ledger: Ledger, arguments: argparse.Namespace) -> _Named:
@@ -149,8 +155,14 @@ def _named(ledger: Ledger, arguments: argparse.Namespace) -> _Named:
         scopes = tuple(Scope(each, campaign) for each in campaigns if _has(campaigns, each, campaign) or even_unknown)
         if campaign and not scopes:
             raise StopRefused(f"the ledger knows no campaign {campaign!r}. {_known(campaigns)}")
-        return _Named(scopes, {}, with_connection=not campaign)
-    scope = Scope(_account(arguments, campaigns), campaign)
+        conn_ids = () if campaign else _platform_conn_ids(ledger, arguments)
+        if not scopes and not conn_ids:
+            raise StopRefused(
+                f"the ledger of connection {arguments.conn_id!r} knows no account yet, and nothing tells which "
+                "connection of the platform goes with it. Name it: --capillary-conn-id ID --even-unknown"
+            )
+        return _Named(scopes, {}, conn_ids)
+    scope = Scope(_account(ledger, arguments, campaigns), campaign)
     if not even_unknown and not _has(campaigns, scope.account, campaign):
         unknown = str(scope) if scope.account in campaigns else f"account {scope.account}"
         raise StopRefused(
@@ -181,11 +193,26 @@ def _campaigns(ledger: Ledger) -> tuple[Mapping[str, tuple[str, ...]], bool]:
             return noted(tx), False
 
 
-def _account(arguments: argparse.Namespace, accounts: Iterable[str]) -> str:
+def _platform_conn_ids(ledger: Ledger, arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Return the platform's connections that go with the ledger: of another one than usual, those of its runs.
+
+    A stop is written into one ledger and holds there alone. Connection `PLATFORM_CONN_ID` mostly leads to an account of
+    the usual ledger: stopped in another one, it would be told as stopped and send on.
+    """
+    if arguments.url or arguments.conn_id == LEDGER_CONN_ID:
+        return (PLATFORM_CONN_ID,)
+    try:
+        with ledger.read() as tx:
+            return tuple(sorted({conn_id for each in known(tx) for conn_id in connections_of(tx, each)}))
+    except DATABASE_ERRORS:  # the ledger is of another version, or a right is missing: no reason not to stop
+        return ()
+
+
+def _account(ledger: Ledger, arguments: argparse.Namespace, accounts: Iterable[str]) -> str:
     """Return the account that is named, as the ledger writes it."""
     if not arguments.account:
         try:
-            return _account_of(arguments.capillary_conn_id or PLATFORM_CONN_ID)
+            return _account_of(arguments.capillary_conn_id or _only_conn_id(ledger, arguments))
         except StopRefused as error:
             raise StopRefused(f"{error} Or give --account or --all. {_known(accounts)}") from None
     try:
@@ -194,6 +221,17 @@ def _account(arguments: argparse.Namespace, accounts: Iterable[str]) -> str:
         raise StopRefused(f"{arguments.account!r} names no account: {error}. {_known(accounts)}") from None
     # The ledger keeps the case of an organisation's id; a person need not.
     return next((each for each in accounts if each.casefold() == account.casefold()), account)
+
+
+def _only_conn_id(ledger: Ledger, arguments: argparse.Namespace) -> str:
+    conn_ids = _platform_conn_ids(ledger, arguments)
+    if len(conn_ids) != 1:
+        raise StopRefused(
+            f"the runs in the ledger of connection {arguments.conn_id!r} name "
+            f"{counted(len(conn_ids), 'connection')} of "
+            "the platform. Name the one that is meant: --capillary-conn-id ID."
+        )
+    return conn_ids[0]
 
 
 def _account_of(conn_id: str) -> str:
@@ -222,16 +260,17 @@ def _stop(ledger: Ledger, arguments: argparse.Namespace, by: str) -> tuple[str, 
     named = _named(ledger, arguments)
     stops, undone = _order(ledger, named.scopes, by, arguments.reason)
     notes = [f"NOT stopped: {_told(named.others)}"] if named.others else []
-    if named.with_connection:
-        # After the others: Airflow may take long to answer, or not answer at all.
+    # After the others: Airflow may take long to answer, or not answer at all.
+    for conn_id in named.conn_ids:
         try:
-            scope = Scope(_account_of(PLATFORM_CONN_ID))
+            scope = Scope(_account_of(conn_id))
         except StopRefused as error:
-            notes.append(f"NOT stopped, unless it is named above: the account of connection 'capillary'. {error}")
+            notes.append(f"NOT stopped, unless it is named above: the account of connection {conn_id!r}. {error}")
         else:
-            if scope not in named.scopes:
+            if scope not in {*named.scopes, *(stop.scope for stop in stops)}:
                 ordered, failures = _order(ledger, [scope], by, arguments.reason)
                 stops, undone = stops + ordered, undone + failures
+    if _is_everything(arguments) and not arguments.campaign:
         notes.append(
             "NOT stopped: accounts that run here for the first time from now on; stop these beforehand with "
             "--capillary-conn-id and --even-unknown"
@@ -310,7 +349,7 @@ def _to_resume(ledger: Ledger, arguments: argparse.Namespace) -> list[Scope]:
         )
     if Scope(arguments.account or "", campaign) in stopped:  # as it was written when it was stopped
         return [Scope(arguments.account, campaign)]
-    return [Scope(_account(arguments, [scope.account for scope in stopped]), campaign)]
+    return [Scope(_account(ledger, arguments, [scope.account for scope in stopped]), campaign)]
 
 
 def _resume(ledger: Ledger, scopes: list[Scope], by: str) -> tuple[str, bool]:

@@ -49,6 +49,11 @@ def ledger_address(connection: Connection, extras: Mapping[str, object]) -> URL:
         return _of_sqlite(connection, extras, where)
     if connection.conn_type in {"postgres", "postgresql"}:
         return _of_postgresql(connection, extras)
+    if connection.conn_type == "capillary":
+        raise LedgerRefused(
+            f"{where} is of type 'capillary': it leads to the platform, and the ledger cannot live there. Name a "
+            "connection of type postgres or sqlite here; commands take the platform's as --capillary-conn-id"
+        )
     raise LedgerRefused(
         f"{where} is of type {connection.conn_type!r}, and the ledger cannot live there: it needs keys that are "
         "enforced and rows that lock. Make it postgres, or sqlite on one machine"

@@ -3,6 +3,10 @@
 Most providers make an engine of an address alone, and leave out what the connection's extra says: TLS, the schema,
 time limits. Their engine takes its connections from the hook itself (`creator`). Providers that make their engine in
 a method of their own hand the extras over there.
+
+No driver is given an argument that is not its own. `NOT_FOR_THE_ENGINE` is taken out of the extra for every hook,
+however it reads its connection. Redshift's hook connects with redshift_connector and makes its engine with psycopg,
+which takes other arguments: of its extra, psycopg gets what it knows.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from capillary.connections.sqlite_file import assert_file
 from capillary.engine.errors import LoginRefused, QueryInterrupted
 from capillary.engine.query_errors import CONN_ID_OPTION, is_login_refused
 from capillary.errors import CapillaryError
+from capillary.ledger.libpq import parameters
 
 #: Extras that change what rows are, or take the transaction away in which the look is read-only and streams.
 NOT_FOR_THE_ENGINE: Final = frozenset({"autocommit", "cursor", "cursor_factory", "cursorclass", "row_factory"})
@@ -34,6 +39,19 @@ _SQL_HOOKS: Final[Mapping[str, tuple[str, str]]] = {
     "databricks": ("airflow.providers.databricks.hooks.databricks_sql", "DatabricksSqlHook"),
     "google_cloud_platform": ("airflow.providers.google.cloud.hooks.bigquery", "BigQueryHook"),
 }
+#: What Redshift's hook reads in order to fetch a token, and nobody takes to connect.
+_FOR_REDSHIFTS_TOKEN: Final = frozenset(
+    {
+        "iam",
+        "cluster_identifier",
+        "region",
+        "is_serverless",
+        "serverless_work_group",
+        "serverless_token_duration_seconds",
+    }
+)
+#: What psycopg takes to connect beside libpq's parameters, and what changes neither rows nor the transaction.
+_PSYCOPGS_OWN: Final = frozenset({"prepare_threshold"})
 #: SQLite's own parameters of an address (https://www.sqlite.org/uri.html); SQLAlchemy drops them from a plain one.
 _SQLITE_URI: Final = frozenset({"cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs"})
 #: What a hook or a driver says of fields that make no connection; all else may pass.
@@ -118,13 +136,16 @@ def _found_again(conn_id: str, make: Callable[[], _T]) -> _T:
 
 
 def _engine_of(hook: DbApiHook, extras: Mapping[str, object]) -> Engine:
+    kept = _for_the_engine(hook, extras)
+    _give_extras(hook, kept)
     if hook.conn_type == "sqlite":
         return _sqlite_engine(hook)
     if hook.conn_type == "gcpbigquery":
         return _bigquery_engine(hook)
+    if hook.conn_type == "redshift":
+        return _redshift_engine(hook, kept)
     if type(hook).get_sqlalchemy_engine is not DbApiHook.get_sqlalchemy_engine:
         return hook.get_sqlalchemy_engine()
-    hook.connection.extra = dumps(_for_the_engine(hook, extras))
 
     def connect() -> object:
         return _connected(hook, engine)
@@ -135,6 +156,19 @@ def _engine_of(hook: DbApiHook, extras: Mapping[str, object]) -> Engine:
     else:
         engine = hook.get_sqlalchemy_engine({"creator": connect})
     return engine
+
+
+def _give_extras(hook: DbApiHook, extras: Mapping[str, object]) -> None:
+    """Have the hook find these extras in its connection: some keep one of their own, some read it each time."""
+    read: Callable[[str], Connection] = hook.get_connection
+
+    def get_connection(conn_id: str) -> Connection:
+        connection = read(conn_id)
+        if conn_id == hook.get_conn_id():
+            connection.extra = dumps(extras) if extras else None  # an empty one becomes a part of SQLite's address
+        return connection
+
+    hook.get_connection = get_connection
 
 
 def _for_the_engine(hook: DbApiHook, extras: Mapping[str, object]) -> dict[str, object]:
@@ -196,3 +230,24 @@ def _bigquery_engine(hook: Any) -> Engine:  # noqa: ANN401 - the provider is not
     client = hook.get_client(location=hook.location)
     address = URL.create("bigquery", host=client.project, query={"user_supplied_client": "true"})
     return create_engine(address, connect_args={"client": client})
+
+
+def _redshift_engine(hook: DbApiHook, extras: Mapping[str, object]) -> Engine:
+    """Return an engine of psycopg at the hook's address, whose login may be a token that was fetched just now.
+
+    Raises:
+        ConnectionInvalid: the extra holds what redshift_connector takes and psycopg does not. Left out in silence, it
+            might have been what keeps the connection safe, such as `ssl`.
+    """
+    address = make_url(hook.get_uri()).set(drivername="postgresql+psycopg")
+    taken = {name: value for name, value in extras.items() if name not in _FOR_REDSHIFTS_TOKEN}
+    engine = create_engine(address, connect_args=taken)
+    for name in taken:
+        if name not in parameters() and name not in _PSYCOPGS_OWN:
+            raise ConnectionInvalid(
+                conn_id=hook.get_conn_id(),
+                field=name,
+                problem="the engine connects to Redshift with psycopg, which does not take it from the extra",
+                remedy="Write it as libpq's parameter, such as sslmode or connect_timeout, or leave it out",
+            )
+    return engine

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from random import Random
@@ -35,6 +36,7 @@ from capillary.ledger import scans
 from capillary.ledger.conditions import LATE_TWIN
 from capillary.ledger.database import Ledger, Transaction
 from capillary.ledger.history import history
+from capillary.ledger.opening import DATABASE_ERRORS
 from capillary.ledger.sends import first_watched, last_sent, sent_between
 from capillary.ledger.sightings import decided_beside, undecided_sightings
 
@@ -81,6 +83,9 @@ async def watch_in_turn(
         reader: who reads, unlike any other reader; at most 200 characters.
         older_than: how long ago the last reading must have begun.
         settle: whether to settle what the rows decide; a trigger leaves that to a worker.
+
+    Raises:
+        What `watch` raises, and what the ledger's database raises: the turn is given back then, if that answers.
     """
     account = client.settings.account
 
@@ -92,8 +97,15 @@ async def watch_in_turn(
         with ledger.write() as tx:
             scans.finish(tx, account, by=reader)
 
-    if not await runtime.ledger_call(take_turn):
-        return None
+    try:
+        if not await runtime.ledger_call(take_turn):
+            return None
+    except DATABASE_ERRORS:
+        # The commit may stand though its reply was lost. A turn that its reader does not know of would keep everybody
+        # from reading until its lease is over, the next try of this very task among them.
+        with suppress(*DATABASE_ERRORS):
+            await runtime.ledger_call(give_back)
+        raise
     try:
         return await watch(ledger, client, runtime, settle=settle, settle_singly=settle, reader=reader)
     finally:

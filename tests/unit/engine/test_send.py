@@ -243,6 +243,22 @@ async def test_an_answer_that_is_decided_already_was_decided_by_nobody(
     assert (seen.platform_request_id, seen.state, seen.auto_approved) == ("p-9", state, told)
 
 
+@pytest.mark.parametrize(
+    ("state", "human", "told"),
+    [("approved", True, False), ("failed", True, False), ("approved", False, True), ("AdminTask", False, False)],
+)
+async def test_an_answer_to_a_second_send_may_name_what_a_human_has_decided(
+    scripted: ScriptedClient, state: str, human: bool, told: bool
+) -> None:
+    """A platform that knows its keys answers with the request of the first send."""
+    scripted.plan([1])
+    scripted.answers = [InDoubt(reason="no answer"), row("p-first", None, state, human=human)]
+    await send(scripted)
+    assert await send_again(scripted) == Sending(Sent.ACCEPTED, auto_approved=told)
+    (seen,) = scripted.sightings()
+    assert (seen.auto_approved, seen.human_decided) == (told, human)
+
+
 @pytest.mark.parametrize(("state", "told"), [("approved", True), ("AdminTask", False)])
 async def test_what_an_unclear_answer_names_is_read_once_and_an_automatic_approval_shows_there(
     scripted: ScriptedClient, state: str, told: bool

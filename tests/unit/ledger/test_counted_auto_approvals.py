@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from capillary.ledger.auto_approval import note_auto_approval, standing_auto_app
 from capillary.ledger.database import Ledger
 from capillary.ledger.migrate import alembic_config, alone, upgrade
 from capillary.ledger.plan_id import OpenPlan
+from capillary.ledger.request_rows import Seen, record_sighting
 from capillary.ledger.revision import REVISIONS
 from capillary.ledger.schema import badge_auto_approval, badge_sighting
 
@@ -22,8 +24,11 @@ MINE, OTHER = "platform.example/100", "platform.example/200"
 History = list[tuple[str, int | None, bool]]
 
 
-def fill(url: URL, requests: History) -> None:
-    """Make a ledger of the revision before, with these requests, each of a run that was told of an auto-approval."""
+def fill(url: URL, requests: History, *, sent: Sequence[int] = ()) -> None:
+    """Make a ledger of the revision before, with these requests, each of a run that was told of an auto-approval.
+
+    `sent` are the minutes in which they were first sent, where that matters.
+    """
     with Ledger(url, new=True) as ledger, alone(ledger.engine) as conn:
         config = alembic_config()
         config.attributes["connection"] = conn
@@ -54,7 +59,9 @@ def fill(url: URL, requests: History) -> None:
                 auto_approval_told_at=NOON,
                 **counts | run | of,
             )
-            request = {"ordinal": 0, "attempt": 1, "customers": 1, "status": "waiting", "tries": 1}
+            request: dict[str, object] = {"ordinal": 0, "attempt": 1, "customers": 1, "status": "waiting", "tries": 1}
+            if sent:
+                request["first_sent_at"] = NOON + timedelta(minutes=sent[number - 1])
             add("badge_request", request_key=name, badge_run_id=number, **request | of)
             state = "AdminTask" if minute is None else "approved"
             sighting = {"platform_request_id": f"p-{name}", "state": state, "auto_approved": auto, "seen_at": NOON}
@@ -97,8 +104,20 @@ def test_an_account_may_send_after_the_migration_where_it_might_before(
             assert told(tx, OpenPlan(number), clears=1) == 0, "who was told is told once more"
 
 
+@pytest.mark.parametrize(("sent", "standing"), [(4, True), (5, True), (6, False)], ids=["before", "then", "after"])
+def test_a_human_who_decides_after_the_migration_what_was_sent_before_it_counts_by_when_that_was(
+    empty_url: URL, sent: int, standing: bool
+) -> None:
+    fill(empty_url, [(MINE, 5, True), (MINE, None, False)], sent=(0, sent))
+    with Ledger(empty_url, new=True) as ledger:
+        upgrade(ledger.engine)
+    with Ledger(empty_url) as ledger, ledger.write() as tx:
+        record_sighting(tx, 2, Seen("p-2", "approved", decided=True, human_decided=True))
+        assert (standing_auto_approval(tx, MINE) is not None) == standing
+
+
 def test_what_is_seen_after_the_migration_is_numbered_after_what_was_seen_before(empty_url: URL) -> None:
-    fill(empty_url, [(MINE, 1, True), (MINE, 2, False), (MINE, None, False)])
+    fill(empty_url, [(MINE, 1, True), (MINE, 2, False), (MINE, None, False)], sent=(0, 0, 3))
     with Ledger(empty_url, new=True) as ledger:
         upgrade(ledger.engine)
     with Ledger(empty_url) as ledger, ledger.write() as tx:
