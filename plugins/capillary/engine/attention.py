@@ -84,9 +84,9 @@ def _unknown_key(matter: Matter, _now: datetime) -> Said:
 def _auto_approved(matter: Matter, _now: datetime) -> Said:
     return Said(
         f"{_whose(matter)}: {counted(matter.requests, 'request')} executed without a human",
-        "The platform has approved by itself, and no human has decided a request since.",
+        "The platform has approved by itself, and no human has decided a request that was sent since.",
         "Turn the auto-approval flag of Issue_badge off in Member Care > Settings > Request workflows. The next run "
-        "stops before it sends; then clear it from its planning task on.",
+        "stops before it sends, unless its campaign accepts this; then clear it from its planning task on.",
     )
 
 
