@@ -588,7 +588,7 @@ BUGS: Final[Mapping[str, WorldBug]] = {
         "only the run that planned a request sends it",
         [
             (request_rows, "claim", _claim_for_others),
-            *((each, "planned_requests", _planned_by_anybody) for each in (next_batch, before_sending, submit)),
+            *((each, "planned_requests", _planned_by_anybody) for each in (next_batch, before_sending)),
         ],
         shown_by=1,
     ),

@@ -533,15 +533,19 @@ async def test_every_end_of_a_second_send_counts_as_sent(scripted: ScriptedClien
     assert scripted.statuses() == ["sending", "waiting"]
 
 
-@pytest.mark.parametrize(("stop", "sent"), [(True, 1), (False, 3)])
+@pytest.mark.parametrize(
+    ("stop", "accepted", "sent", "kept_back"),
+    [(True, False, 1, 0), (True, True, 1, 0), (False, True, 3, 0), (False, False, 1, 2)],
+)
 async def test_the_first_automatic_approval_stops_sending_again(
-    scripted: ScriptedClient, stop: bool, sent: int
+    scripted: ScriptedClient, stop: bool, accepted: bool, sent: int, kept_back: int
 ) -> None:
     await leave_in_doubt(scripted, 3)
+    scripted.write(update(badge_run).values(accepts_auto_approval=accepted))
     scripted.answers = [row(f"p-{number}", None, "approved") for number in range(3)]
     options = {} if stop else {"stop_on_auto_approval": False}  # to stop is the default
     resolved = await resolve(scripted, after=timedelta(hours=3), **options)
-    assert resolved == Resolved(sent_again=sent, still_in_doubt=3 - sent, auto_approved=sent)
+    assert resolved == Resolved(sent_again=sent, still_in_doubt=3 - sent, auto_approved=sent, kept_back=kept_back)
 
 
 async def test_the_doubts_of_another_account_are_not_ours(scripted: ScriptedClient) -> None:
