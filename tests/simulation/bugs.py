@@ -677,7 +677,7 @@ BUGS: Final[Mapping[str, WorldBug]] = {
         "after a clock was set nothing is judged absent for one lag",
         [(scans, "note_clocks", _never)],
         lambda shape: shape.clock_set_by > 0,
-        shown_by=1145,
+        shown_by=1185,
     ),
     "auto-approval-only-in-the-reply": WorldBug(
         "the first accepted request is read once more before others follow",
