@@ -921,6 +921,6 @@ BUGS: Final[Mapping[str, WorldBug]] = {
         "an enrolment that has ended was one",
         [(actors, "has_badge", _only_live_ones_count)],
         lambda shape: shape.short_badge,
-        shown_by=1367,
+        shown_by=2167,
     ),
 }
