@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,13 @@ LIMIT_S: Final = 120.0
 #: What axe calls a fault that keeps somebody out.
 SERIOUS: Final = frozenset({"serious", "critical"})
 HEIGHT: Final = 900
+#: A window that holds a whole page, and how much of a window lies below the part of it that scrolls.
+_HIGH: Final = 3_000
+_BEYOND_THE_PAGE: Final = """main => {
+  for (let each = main.getRootNode().host ?? main; each; each = each.parentElement)
+    if (/auto|scroll/.test(getComputedStyle(each).overflowY)) return innerHeight - each.getBoundingClientRect().bottom
+  return 0
+}"""
 Theme = Literal["light", "dark"]
 
 
@@ -90,13 +98,34 @@ class Screen:
         """Return whether the page is wider than its window: only tables may scroll, and inside their frames."""
         return bool(self.main.evaluate("main => main.scrollWidth > main.clientWidth + 1"))
 
-    def shoot(self, file: Path | None, *, width: int = 1280, height: int = HEIGHT) -> None:
-        """Take a picture of the window; None: of none."""
+    def outgrows(self) -> bool:
+        """Return whether Airflow's own document is higher than its window: only the panel inside may scroll."""
+        return bool(self.page.evaluate("document.documentElement.scrollHeight > globalThis.innerHeight"))
+
+    def shoot(
+        self, file: Path | None, *, to_end_of: str = "", width: int = 1280, height: int = HEIGHT, least: int = 720
+    ) -> None:
+        """Take a picture of the window; None: of none.
+
+        Args:
+            file: where it goes.
+            to_end_of: how the last box of the picture begins: the window ends below it. Empty: the window is `height`.
+            width: of the window.
+            height: the same.
+            least: the height that Airflow's navigation needs.
+        """
         if file is None:
             return
         before = self.page.viewport_size
-        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.mouse.move(width - 2, 2)  # it points at nothing
+        self.page.set_viewport_size({"width": width, "height": _HIGH if to_end_of else height})
         self.page.wait_for_timeout(400)
+        if to_end_of:
+            box = self.main.locator(".card").filter(has_text=re.compile(rf"^\s*{re.escape(to_end_of)}"))
+            bottom = float(box.first.evaluate("each => each.getBoundingClientRect().bottom"))
+            beyond = float(self.main.evaluate(_BEYOND_THE_PAGE))
+            self.page.set_viewport_size({"width": width, "height": max(least, round(bottom + beyond) + 12)})
+            self.page.wait_for_timeout(400)
         self.page.screenshot(path=file, animations="disabled")
         if before is not None:
             self.page.set_viewport_size(before)

@@ -71,7 +71,7 @@ def a_dry_run_by_the_form(ada: Screen) -> None:
     ada.says("Dry run: 10 customers in 1 request would be planned", "What a live run would do", "Approvals, at most")
     ada.says("1,227", "masked")
     assert ada.faults() == []
-    ada.shoot(picture("dry-run"))
+    ada.shoot(picture("dry-run"), to_end_of="What a live run would do", width=1440)
 
 
 def it_is_carried_out(airflow: RunningAirflow, ada: Screen) -> None:
@@ -93,7 +93,7 @@ def it_is_carried_out(airflow: RunningAirflow, ada: Screen) -> None:
 def it_waits_and_the_checker_approves(airflow: RunningAirflow, ada: Screen) -> None:
     ada.says("Waits for the checker", "10 customers in 1 request wait for the checker", "The first ten, by hand.")
     assert ada.faults() == []
-    ada.shoot(picture("run-waiting"))
+    ada.shoot(picture("run-waiting"), to_end_of="Requests", width=1440)
     link = ada.main.get_by_role("link", name="Checker").first
     assert link.get_attribute("href") == airflow.checker
     ada.press("Look now")
@@ -125,7 +125,7 @@ def what_the_checker_said_stands_on_the_run(ada: Screen) -> None:
     ada.says("the customer was not found", "correct the customer in the warehouse or on the platform first")
     assert ada.main.locator("b", has_text="store").count() == 0, "a checker's words are words"
     assert ada.faults() == []
-    ada.shoot(picture("run-failed"), height=1200)
+    ada.shoot(picture("run-failed"), to_end_of="Requests", width=1440)
     with ada.page.expect_download() as downloading:
         ada.main.get_by_role("link", name="All as CSV").click()
     lines = downloading.value.path().read_text().splitlines()
@@ -135,7 +135,7 @@ def what_the_checker_said_stands_on_the_run(ada: Screen) -> None:
     ada.says("gold_tier", "customers without the badge: 200 rejected")
     ada.says_not("badge_upkeep")
     assert ada.faults() == []
-    ada.shoot(picture("badges"))
+    ada.shoot(picture("badges"), to_end_of="127.0.0.1")
 
 
 def the_rejected_are_retried(airflow: RunningAirflow, ada: Screen) -> None:
@@ -182,7 +182,7 @@ def a_customer_is_looked_up(ada: Screen) -> None:
     ada.page.wait_for_url("**/plugin/badges/customer")
     ada.says(f"Customer {customer}", "2 attempts", f"“{WORDS}”", "rejected", "“Approved.”", "issued as")
     assert ada.faults() == []
-    ada.shoot(picture("customer"))
+    ada.shoot(picture("customer"), to_end_of="gold_tier")
     ada.main.get_by_label("Customer id").fill("12x")
     ada.press("Look up")
     ada.says("“12x” is not a customer id")
@@ -193,6 +193,8 @@ def a_customer_is_looked_up(ada: Screen) -> None:
 
 def sending_is_stopped_and_resumed(airflow: RunningAirflow, ada: Screen) -> None:
     ada.open("/plugin/badges")
+    ada.says("Request list trusted")
+    assert not ada.outgrows(), "a second scrollbar beside the panel's own"
     ada.press("Stop sending")
     ada.says("No process sends another request")
     assert ada.faults() == []
@@ -220,7 +222,7 @@ def it_turns_dark_without_a_reload(ada: Screen) -> None:
     assert ada.page.evaluate("globalThis.sameDocument") is True
     ada.page.keyboard.press("Escape")
     assert ada.faults() == []
-    ada.shoot(picture("badges-dark"))
+    ada.shoot(picture("badges-dark"), to_end_of="127.0.0.1")
 
 
 def a_viewer_sees_and_orders_nothing(airflow: RunningAirflow, browser: Browser) -> None:
@@ -250,6 +252,7 @@ def it_fits_a_small_window_and_a_phone(airflow: RunningAirflow, browser: Browser
             for path in ("/plugin/badges", "/plugin/badges/customer#7"):
                 ada.open(path)
                 assert not ada.overflows(), (path, width)
+                assert not ada.outgrows(), (path, width)
             ada.page.goto(f"{airflow.url}/dags/gold_tier/runs/{_runs(ada, 'gold_tier')[1]}/plugin/badges_run")
             if width < 768:  # Airflow's own header leaves a tab no room there
                 ada.page.wait_for_url(f"{airflow.url}/capillary/runs/**")

@@ -41,7 +41,7 @@ OTHER: Final = "an.other.platform.example/9000000042"
 #: Page, what stands behind its #, and what it says where it is drawn.
 PAGES: Final = {
     "two-accounts": ("runs/spring/accounts", "", f"Where the customers went: Spring 2026 on {OTHER}"),
-    "two-accounts-wait": ("runs/spring/wait", "", "1 request is not sent yet."),
+    "two-accounts-wait": ("runs/spring/wait", "", "1 request with 2 customers is not sent yet."),
     "deleted": ("runs/spring/deleted", "", "A run of this id was deleted in Airflow"),
     "mapped": ("runs/spring/mapped", "", "The sum of what 12 tasks have planned"),
     "long-lists": ("runs/spring/long", "", "24 requests, here 1 to 5 of them"),

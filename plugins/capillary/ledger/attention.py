@@ -151,9 +151,9 @@ def _lists(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterator
         .subquery("sent")
     )
     rows = tx.conn.execute(
-        select(badge_scan.c.account, badge_scan.c.read_at, badge_scan.c.distrusted_at, sent).outerjoin(
-            sent, sent.c.account == badge_scan.c.account
-        )
+        select(
+            badge_scan.c.account, badge_scan.c.read_at, badge_scan.c.whole_at, badge_scan.c.distrusted_at, sent
+        ).outerjoin(sent, sent.c.account == badge_scan.c.account)
     ).all()
     for row in rows:
         of_account = {"account": row[0], "dag_ids": dags.get((row[0], WHOLE_ACCOUNT), ())}
@@ -161,7 +161,7 @@ def _lists(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterator
             yield Matter(
                 kind=Kind.DISTRUSTED, since=row.distrusted_at, until=row.distrusted_at + DISTRUST, **of_account
             )
-        last = max((moment for moment in (row.read_at, row.since) if moment is not None), default=tx.now)
+        last = max((moment for moment in (row.read_at, row.whole_at, row.since) if moment is not None), default=tx.now)
         if row.requests and last < tx.now - LONG_UNKEPT:
             yield Matter(
                 kind=Kind.LIST_UNREAD, since=last, requests=row.requests, customers=int(row.customers), **of_account

@@ -16,7 +16,7 @@ from capillary.ledger.conditions import has_undecided, is_open, planned_by
 from capillary.ledger.database import Transaction
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.reports import FailureCount, Funnel, ended_of, is_proven, sum_of, sum_of_failures
-from capillary.ledger.scans import DISTRUST
+from capillary.ledger.scans import DISTRUST, last_reading
 from capillary.ledger.schema import badge_occasion, badge_pace, badge_request, badge_result, badge_run, badge_scan
 from capillary.ledger.status import HAS_BADGE, RequestStatus
 from capillary.ledger.stops import Stop, in_force
@@ -63,7 +63,7 @@ class AccountLine:
         account: the organisation at an address.
         dag_ids: every DAG that has planned for it, of those that were asked for.
         connections: Airflow's connections that its runs have named, the last used first.
-        read_at: when the platform's list was last read, or began to be; None before the first time.
+        read_at: when the platform's list was last read, or began to be (`last_reading`); None before the first time.
         whole_at: when the last reading began that came to its end; None before the first one.
         whole_pages: how many calls that took.
         trusted: whether the list may show that something is missing.
@@ -252,7 +252,7 @@ def _account(
         account=account,
         dag_ids=tuple(sorted({row.dag_id for row in used})),
         connections=tuple(dict.fromkeys(row.capillary_conn_id for row in used)),
-        read_at=read.read_at if read else None,
+        read_at=last_reading(read.read_at, read.whole_at) if read else None,
         whole_at=read.whole_at if read else None,
         whole_pages=read.whole_pages if read else None,
         trusted=distrusted is None or distrusted <= tx.now - DISTRUST,

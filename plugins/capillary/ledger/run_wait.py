@@ -34,6 +34,7 @@ class RunWait:
             not pass its own check.
         undecided_customers: of the undecided requests.
         undecided_since: when the first of them was sent; None while none is undecided.
+        unsent_customers: of those not sent.
     """
 
     requests: int
@@ -48,6 +49,7 @@ class RunWait:
     failed_checks: int
     undecided_customers: int
     undecided_since: datetime | None
+    unsent_customers: int
 
     @property
     def is_over(self) -> bool:
@@ -116,6 +118,7 @@ def _question() -> Select[Any]:
             _count_if(waiting & failing).label("failed_checks"),
             func.coalesce(func.sum(case((waiting & undecided, badge_request.c.customers))), 0),
             func.min(case((waiting & undecided, badge_request.c.first_sent_at))),
+            func.coalesce(func.sum(case((status == RequestStatus.PLANNED, badge_request.c.customers))), 0),
         )
         .select_from(badge_run.outerjoin(badge_request, badge_request.c.badge_run_id == badge_run.c.id))
         .where(badge_run.c.id == bindparam("badge_run_id"))

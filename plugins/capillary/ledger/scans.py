@@ -27,7 +27,7 @@ class ScanState:
     """What the account's row says.
 
     Attributes:
-        read_at: when the list was last read, or began to be.
+        read_at: when the list was last read, or began to be (`last_reading`).
         trusted: whether the list may prove that something is not there: it missed nothing for `DISTRUST`.
         clock_jumped_at: when the ledger's clock or the platform's was last found to have jumped, by the ledger's.
     """
@@ -207,17 +207,27 @@ def are_not_ours(tx: Transaction, account: str, keys: Iterable[str]) -> set[str]
     return {key for key in asked if kept[key] in said}
 
 
+def last_reading(turn_at: datetime | None, whole_at: datetime | None) -> datetime | None:
+    """Return when the list was last read, or began to be; None: never.
+
+    Args:
+        turn_at: when the last turn began (`lease`). `submit` reads without one, so that this may lie before `whole_at`.
+        whole_at: when the last reading began that came to its end, in a turn or without one.
+    """
+    return max((moment for moment in (turn_at, whole_at) if moment is not None), default=None)
+
+
 def state(tx: Transaction, account: str) -> ScanState:
     """Return what is known of the account's list."""
     row = tx.conn.execute(
-        select(badge_scan.c.read_at, badge_scan.c.distrusted_at, badge_scan.c.clock_jumped_at).where(
-            badge_scan.c.account == account
-        )
+        select(
+            badge_scan.c.read_at, badge_scan.c.whole_at, badge_scan.c.distrusted_at, badge_scan.c.clock_jumped_at
+        ).where(badge_scan.c.account == account)
     ).one_or_none()
     if row is None:
         return ScanState(None, trusted=True)
     trusted = row.distrusted_at is None or row.distrusted_at <= tx.now - DISTRUST
-    return ScanState(row.read_at, trusted, row.clock_jumped_at)
+    return ScanState(last_reading(row.read_at, row.whole_at), trusted, row.clock_jumped_at)
 
 
 def ensure(tx: Transaction, account: str) -> None:

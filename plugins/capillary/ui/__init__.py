@@ -43,6 +43,7 @@ that gathers, and a template that shows.
 - ``canary_shown``: which canary held a run, and where its page leads
 - ``headline``: a run in one sentence
 - ``state_words``: where a request or an attempt stands, in words
+- ``platforms_clock``: a time as the platform shows it, with its offset where that is known
 - ``since_words``: what became since of customers without the badge, in words
 - ``funnel_picture``: the funnel as a picture whose steps add up
 

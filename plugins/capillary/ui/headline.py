@@ -79,6 +79,8 @@ _WAITS: Final = "Waits for the checker"
 _IN_DOUBT: Final = "In doubt"
 _SUBMITTING: Final = "Submitting"
 _SETTLING: Final = "Settling"
+#: Said of requests whose answer nobody has yet.
+_DOUBTFUL: Final = "being sent, or in doubt: sent without a clear answer."
 _RUNNING: Final = "Running"
 #: What a person has to know first, of parts of a run that stand differently.
 _FIRST: Final = (_WAITS, _IN_DOUBT, _SUBMITTING, _SETTLING, _RUNNING)
@@ -215,6 +217,9 @@ def _under_way(view: RunView) -> Headline:
 def _stands(waits: Sequence[RunWait]) -> Headline:
     undecided = sum(each.undecided for each in waits)
     decided = sum(each.decided for each in waits)
+    in_doubt = sum(each.in_doubt for each in waits)
+    unsent = sum(each.unsent for each in waits)
+    of_unsent = sum(each.unsent_customers for each in waits)
     if undecided:
         customers = sum(each.undecided_customers for each in waits)
         verb = "waits" if customers == 1 else "wait"
@@ -222,17 +227,24 @@ def _stands(waits: Sequence[RunWait]) -> Headline:
             f"{counted(customers, 'customer')} in {counted(undecided, 'request')} {verb} for the checker. Nobody is "
             "enrolled before a human has decided on the platform."
         )
+        if unsent:
+            more = counted(unsent, "more request")
+            verb = "is" if unsent == 1 else "are"
+            sentence += f" {more} with {counted(of_unsent, 'customer')} {verb} not sent yet."
+        if in_doubt:
+            sentence += f" {counted(in_doubt, 'more request', 'is', 'are')} {_DOUBTFUL}"
         if decided:
             verb = counted(decided, "more request", "is", "are")
             sentence += f" {verb} decided; their customers are open until the list is read next."
         return Headline(Tone.WAIT, _WAITS, sentence)
-    in_doubt = sum(each.in_doubt for each in waits)
-    unsent = sum(each.unsent for each in waits)
     if in_doubt and not unsent:
-        sentence = f"{counted(in_doubt, 'request', 'is', 'are')} being sent, or in doubt: sent without a clear answer."
-        return Headline(Tone.WARN, _IN_DOUBT, sentence)
-    if unsent or in_doubt:
-        return Headline(Tone.CALM, _SUBMITTING, f"{counted(unsent, 'request', 'is', 'are')} not sent yet.")
+        return Headline(Tone.WARN, _IN_DOUBT, f"{counted(in_doubt, 'request', 'is', 'are')} {_DOUBTFUL}")
+    if unsent:
+        verb = "is" if unsent == 1 else "are"
+        sentence = f"{counted(unsent, 'request')} with {counted(of_unsent, 'customer')} {verb} not sent yet."
+        if in_doubt:
+            sentence += f" {counted(in_doubt, 'more request', 'is', 'are')} {_DOUBTFUL}"
+        return Headline(Tone.CALM, _SUBMITTING, sentence)
     if decided:
         sentence = f"{counted(decided, 'request', 'is', 'are')} decided and not settled yet."
         return Headline(Tone.CALM, _SETTLING, sentence)

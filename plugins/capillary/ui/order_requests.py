@@ -30,13 +30,12 @@ def new_requests(dag: CampaignDag, by_attempt: Mapping[int, int], *, is_canary: 
     """Say how many requests so many customers come to: a request holds customers of one attempt alone."""
     size, attempts = dag.customers_per_request, len(by_attempt)
     if size is None or not attempts:
-        return "They get new requests, which the checker has to decide."
+        return "The checker gets new requests to decide."
     requests = sum(-(-customers // size) for customers in by_attempt.values())
     cap = min([each for each in (dag.customer_cap, CANARY_CUSTOMERS if is_canary else None) if each is not None] or [0])
     if cap:  # the first request of an attempt needs one customer, and each further one a full request before it
         requests = min(requests, cap if cap < attempts else attempts + (cap - attempts) // size)
-    said = counted(requests, "new request")
-    return f"They get up to {said}, and the checker has to decide each of them."
+    return f"The checker gets at most {counted(requests, 'new request')} to decide."
 
 
 def most(dag: CampaignDag, customers: int, *, is_canary: bool) -> int:
@@ -52,7 +51,8 @@ def approvals(dag: CampaignDag, customers: int, *, is_canary: bool) -> str:
     taken = most(dag, customers, is_canary=is_canary)
     capped = f" of at most {counted(taken, 'customer')}" if taken < customers else ""
     requests = -(-taken // dag.customers_per_request)
+    each = "it" if requests == 1 else "each of them"
     return (
         f"That makes {counted(requests, 'request')}{capped}, as far as the query returns the same customers. The "
-        "checker has to decide each of them."
+        f"checker has to decide {each}."
     )

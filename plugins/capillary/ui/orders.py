@@ -216,12 +216,12 @@ def retry(
 def new_ones(left: LeftNow | None) -> str:
     """Say how many customers a run takes who were never asked for: of new rows of the query only a dry run knows."""
     if left is None or not left.customers:
-        known = "none is known now"
+        known = "The ledger knows of none now."
     else:
-        known = f"up to {left.customers:,} are known, left by the last run of the campaign"
+        known = f"The ledger knows of up to {left.customers:,}, left by the last run of the campaign."
     return (
-        f"Whoever of the query was never asked for comes along, up to the run's cap: {known}. A dry run counts those "
-        "that the query has found since."
+        "A retry also takes customers of the query who were never asked for on this occasion, up to the run's cap. "
+        f"{known} A dry run also counts those who are new in the query."
     )
 
 

@@ -190,8 +190,8 @@ def _submits(action: Action, dag: CampaignDag, facts: RunFacts, shown: RunShown,
 _REFUSED: Final = "Not now"
 #: Why a page may have no box ticked: it is a question, and no refusal.
 _NOT_BY_ITSELF: Final = (
-    "Tick it above, and press Choose these. What needs something else first is never ticked by itself: beside each box "
-    "stands what."
+    "Tick a box above, then press Choose these. A failure that needs something done first is not ticked for you: the "
+    "text at its box says what."
 )
 
 

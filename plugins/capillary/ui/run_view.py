@@ -11,6 +11,7 @@ from typing import Any, Final
 from airflow.utils.state import DagRunState
 
 from capillary.api.request_workflow import RequestState
+from capillary.api.settings import PlatformSettings
 from capillary.counted import counted
 from capillary.engine.remedies import retry_of
 from capillary.errors import CapillaryError
@@ -50,6 +51,7 @@ from capillary.ui.hindrances import Hindrances, platform_of
 from capillary.ui.orders import Action
 from capillary.ui.other_dags import for_reader, told_to
 from capillary.ui.plan_view import PlanShown, occasion_of, shown_plan
+from capillary.ui.platforms_clock import by_platforms_clock
 from capillary.ui.queued_run import why_not_started
 from capillary.ui.reading import LedgerReader
 from capillary.ui.report_view import ReportShown, shown_report
@@ -96,6 +98,7 @@ class RunShown:
         canary: which canary held it; None where none did.
         first_reading: calls, at least, of the account's first reading, which the next run that sends does first; 0:
             it is done, or nobody here knows.
+        platform: what the connection of its DAG says; None where the API server has it not.
     """
 
     dag_id: str
@@ -126,6 +129,7 @@ class RunShown:
     read_at: datetime | None
     canary: CanaryShown | None
     first_reading: int
+    platform: PlatformSettings | None
 
     @property
     def exists(self) -> bool:
@@ -199,6 +203,11 @@ class RunShown:
         return tuple(
             (name, value) for name, value in conf.items() if name != "note" and value not in (None, "", [], ())
         )
+
+    def on_platform(self, plan: int, shown: str) -> str:
+        """Return a time that the platform shows of a request of this plan, in words that name its zone."""
+        known = self.platform if self.platform and self.platform.account == self.part_of[plan].account else None
+        return by_platforms_clock(shown, known.cluster_timezone if known else "")
 
     @property
     def no_requests(self) -> str:
@@ -298,6 +307,7 @@ def shown_run(
         read_at=known.now.read_at if _waits(facts, view) else None,
         canary=None if dry else shown_canary(view, told, reader.dag_ids, parts),
         first_reading=known.now.first_reading,
+        platform=platform,
     )
 
 

@@ -179,6 +179,11 @@ def test_a_list_that_nobody_reads_while_requests_are_open_is_told(ledger: Ledger
     (unread,) = matters(ledger, Kind.LIST_UNREAD)
     assert (unread.requests, unread.customers, unread.since) == (1, 3, sent_at)
     assert (unread.account, unread.campaign, unread.dag_ids) == (ACCOUNT, None, ("spring",))
+    with ledger.write() as tx:
+        scans.note_whole(tx, ACCOUNT, sender="ann", begun_at=clock.now, pages=1)
+    assert matters(ledger, Kind.LIST_UNREAD) == [], "submit has read it, without a turn"
+    clock.advance(hours=3)
+    assert len(matters(ledger, Kind.LIST_UNREAD)) == 1
     read_now(ledger)
     assert matters(ledger, Kind.LIST_UNREAD) == []
 

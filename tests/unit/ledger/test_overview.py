@@ -105,6 +105,27 @@ def test_a_campaign_that_a_canary_holds_names_it(ledger: Ledger) -> None:
     assert (line.canary.dag_id, line.canary.run_id) == ("spring", "canary")
 
 
+def test_a_list_was_last_read_when_submit_has_read_it_without_a_turn(ledger: Ledger, clock: Clock) -> None:
+    """`wait` and `badge_upkeep` take a turn, which the row tells by itself; `submit` only tells of a whole reading."""
+    plan(ledger, [1])
+    with ledger.write() as tx:
+        assert scans.lease(tx, ACCOUNT, by="wait", older_than=timedelta(0))
+        scans.finish(tx, ACCOUNT, by="wait")
+    turn_at = clock.now
+    assert of_accounts(ledger)[0].read_at == turn_at
+    clock.advance(minutes=4)
+    with ledger.write() as tx:
+        scans.note_whole(tx, ACCOUNT, sender="ann", begun_at=clock.now, pages=1)
+    (line,) = of_accounts(ledger)
+    assert line.read_at == line.whole_at == clock.now
+    with ledger.read() as tx:
+        assert scans.state(tx, ACCOUNT).read_at == clock.now
+    clock.advance(minutes=4)
+    with ledger.write() as tx:
+        assert scans.lease(tx, ACCOUNT, by="wait", older_than=timedelta(minutes=5)), "it is no turn of theirs"
+    assert of_accounts(ledger)[0].read_at == clock.now, "a reading that has begun"
+
+
 def test_an_account_shows_pace_readings_trust_and_stop(ledger: Ledger, clock: Clock) -> None:
     plan(ledger, [1], run("first", capillary_conn_id="older"))
     plan(ledger, [2], run("second", dag_id="spring_again", capillary_conn_id="newer"))

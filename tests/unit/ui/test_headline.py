@@ -28,7 +28,7 @@ def facts(state: str) -> RunFacts:
 
 
 def view(**counts: int) -> RunView:
-    names = ("unsent", "in_doubt", "undecided", "decided", "settled", "undecided_customers")
+    names = ("unsent", "in_doubt", "undecided", "decided", "settled", "undecided_customers", "unsent_customers")
     given = dict.fromkeys(names, 0) | counts
     wait = RunWait(
         requests=sum(given[name] for name in names[:5]),
@@ -72,11 +72,16 @@ def test_a_run_that_is_over_is_what_its_report_says(report: dict[str, Any], tone
         ),
         ({"undecided": 1, "undecided_customers": 1}, "Waits for the checker", "1 customer in 1 request waits"),
         ({"in_doubt": 1}, "In doubt", "1 request is being sent, or in doubt"),
-        ({"unsent": 3, "in_doubt": 1}, "Submitting", "3 requests are not sent yet."),
+        (
+            {"unsent": 3, "unsent_customers": 250, "in_doubt": 1},
+            "Submitting",
+            "3 requests with 250 customers are not sent yet. 1 more request is being sent, or in doubt",
+        ),
+        ({"unsent": 1, "unsent_customers": 1}, "Submitting", "1 request with 1 customer is not sent yet."),
         ({"decided": 1, "settled": 4}, "Settling", "1 request is decided and not settled yet."),
         ({"settled": 4}, "Running", "Every request is settled"),
     ],
-    ids=["waits", "one waits", "in doubt", "submitting", "settling", "settled"],
+    ids=["waits", "one waits", "in doubt", "submitting", "one unsent", "settling", "settled"],
 )
 def test_a_run_that_is_under_way_is_what_the_ledger_says(counts: dict[str, int], word: str, said: str) -> None:
     found = headline(facts("running"), view(**counts), {"verdict": "pass", "sentence": "of an earlier try"})
@@ -107,6 +112,20 @@ def test_what_is_decided_beside_what_waits_is_said_too() -> None:
     assert said.word == "Waits for the checker"
     assert said.sentence.startswith("500 customers in 1 request wait for the checker.")
     assert said.sentence.endswith("2 more requests are decided; their customers are open until the list is read next.")
+
+
+def test_what_is_not_sent_beside_what_waits_is_said_too() -> None:
+    """A killed `submit` leaves requests unsent until its retry, while the checker has the first ones already."""
+    waits = {"undecided": 1, "undecided_customers": 100}
+    said = headline(facts("running"), view(**waits, unsent=4, unsent_customers=400), None)
+    assert said.word == "Waits for the checker"
+    assert said.sentence.startswith("100 customers in 1 request wait for the checker.")
+    assert said.sentence.endswith("on the platform. 4 more requests with 400 customers are not sent yet.")
+    said = headline(facts("running"), view(**waits, unsent=1, unsent_customers=1, in_doubt=2), None)
+    assert said.sentence.endswith(
+        " 1 more request with 1 customer is not sent yet. 2 more requests are being sent, or in doubt: sent without a "
+        "clear answer."
+    )
 
 
 def test_a_queued_run_says_the_one_reason_that_is_known() -> None:

@@ -273,6 +273,7 @@ def test_the_rest_says_how_many_requests_it_makes_and_a_canary_of_how_many_it_is
         .says[-1]
         .startswith("That makes 2 requests of at most 300 customers, as far as")
     )
+    assert rest(dag, RUN, "badge:a1", left(10)).says[-1].endswith("The checker has to decide it.")
     assert rest(DAG, RUN, "badge:a1", left(1_217)).says[-1] == "The checker has to decide its requests."
     says = carry_out(DAG, RUN, "badge:a1", planned=10, requests=1, canary_of=1_227).says
     assert says[1] == (
@@ -305,14 +306,13 @@ def test_a_retry_says_how_many_requests_it_makes(
     dag = replace(DAG, customers_per_request=size, customer_cap=cap)
     order = retry(dag, RUN, "x", choices((PASSES,), None), retryable(by_attempt), left=left(left_over))
     assert order.says[-1] == (
-        f"They get up to {requests}, and the checker has to decide each of them. Customers who already hold the badge "
-        "are left out."
+        f"The checker gets at most {requests} to decide. Customers who already hold the badge are left out."
     )
 
 
 def test_a_retry_of_a_dag_that_does_not_tell_its_limits_names_no_number() -> None:
     order = retry(DAG, RUN, "x", choices((PASSES,), None), retryable({1: 7}))
-    assert order.says[-1].startswith("They get new requests, which the checker has to decide. Customers who")
+    assert order.says[-1].startswith("The checker gets new requests to decide. Customers who")
 
 
 def test_whoever_comes_along_with_a_retry_is_in_its_requests() -> None:
@@ -320,7 +320,7 @@ def test_whoever_comes_along_with_a_retry_is_in_its_requests() -> None:
     others = Retryable(Outcome.NOT_ACCEPTED, 750, 6, 0, 2, by_attempt={2: 6}, by_itself_by_attempt={2: 2})
     dag = replace(DAG, customers_per_request=500)
     order = retry(dag, RUN, "x", choices((PASSES,), None), (*retryable({1: 7}), others))
-    assert any(each.startswith("They get up to 2 new requests, ") for each in order.says)
+    assert any(each.startswith("The checker gets at most 2 new requests to decide.") for each in order.says)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_a_retry_under_a_configuration_that_is_not_proven_says_that_it_is_a_cana
     said = "It is a canary, since the configuration is not proven: it takes at most 10 customers."
     assert (said in order.says) is is_canary
     requests = "4 new requests" if is_canary else "10 new requests"
-    assert any(each.startswith(f"They get up to {requests}, ") for each in order.says)
+    assert any(each.startswith(f"The checker gets at most {requests} to decide.") for each in order.says)
 
 
 def test_a_new_dry_run_is_told_what_the_old_one_was() -> None:
@@ -350,6 +350,7 @@ def test_a_new_dry_run_is_told_what_the_old_one_was() -> None:
 def test_a_retry_says_how_many_new_customers_come_along() -> None:
     order = retry(DAG, RUN, "x", choices((PASSES,), None), of_run(PASSES), new_ones(left(1_217)))
     assert order.says[2] == (
-        "Whoever of the query was never asked for comes along, up to the run's cap: up to 1,217 are known, left by the "
-        "last run of the campaign. A dry run counts those that the query has found since."
+        "A retry also takes customers of the query who were never asked for on this occasion, up to the run's cap. The "
+        "ledger knows of up to 1,217, left by the last run of the campaign. A dry run also counts those who are new in "
+        "the query."
     )

@@ -33,7 +33,7 @@ async def test_a_retry_says_whose_the_customers_are(ledger: Ledger, airflow: Air
     shown = await airflow.page("confirm/retry")
     assert "2 customers failed, code 500</b>, and <b>4 of other runs</b> on the occasion, who come along:" in shown
     assert "A retry takes those of other runs, too: it cannot be narrowed to this run." in shown
-    assert shown.count("comes along, up to the run's cap: none is known now. A dry run counts those") == 1
+    assert shown.count("never asked for on this occasion, up to the run's cap. The ledger knows of none now.") == 1
 
 
 async def test_nothing_is_offered_of_a_campaign_that_is_not_live(ledger: Ledger, airflow: Airflow) -> None:
@@ -68,7 +68,7 @@ async def test_a_page_without_a_ticked_box_asks_and_does_not_refuse(ledger: Ledg
     shown = await airflow.page("confirm/retry")
     assert '<h1 tabindex="-1">Retry the failed</h1>' in shown
     assert "Not now" not in shown
-    assert "Choose at least one kind of failure. Tick it above, and press Choose these." in shown
+    assert "Choose at least one kind of failure. Tick a box above, then press Choose these. A failure" in shown
     assert "“Not <b>these</b>.”" in shown, "unescaped by the test: the page itself escapes it"
 
 

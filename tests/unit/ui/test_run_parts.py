@@ -82,7 +82,7 @@ async def test_each_account_says_what_it_waits_for(ledger: Ledger, airflow: Airf
     shown = await airflow.page("runs")
     assert "Waits for the checker</span>" in shown
     assert f"{HERE}: 4 customers in 1 request wait for the checker." in shown
-    assert f"{THERE}: 1 request is not sent yet." in shown
+    assert f"{THERE}: 1 request with 2 customers is not sent yet." in shown
 
 
 async def test_the_sum_of_mapped_tasks_names_them(ledger: Ledger, airflow: Airflow) -> None:

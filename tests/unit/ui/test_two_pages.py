@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from capillary.api.settings import PlatformSettings
 from capillary.ledger.database import Ledger
 from capillary.ledger.request_rows import Seen, record_sighting
 from capillary.ledger.settle import Ending
 from capillary.ledger.status import Outcome
-from tests.unit.ledger.orders import plan, requests_of, run, send
+from tests.unit.ledger.orders import SPEC, plan, requests_of, run, send
 from tests.unit.ledger.test_attention import end
 from tests.unit.ui.run_pages import TEN, Airflow, asked
 
@@ -56,7 +57,15 @@ async def test_a_run_says_when_it_saw_the_decision_and_when_the_platform_says_it
     assert not re.search(r'<th scope="col">Decided</th>|data-name="Decided"', shown)
     (cell,) = re.findall(r'<td data-name="Seen decided">(.*?)</td>', shown)
     assert "<time" in cell
-    assert "ended 2026-11-27 06:52:53 by the platform’s clock" in cell
+    assert "ended 2026-11-27 06:52:53 by the platform’s clock, in the cluster’s time zone<" in cell
+    here = PlatformSettings("https://platform.example", "100458", "till", "secret", cluster_timezone="Asia/Kolkata")
+    assert here.account != SPEC.account
+    airflow.platform = here
+    assert "by the platform’s clock, in the cluster’s time zone<" in await airflow.page("runs"), "of another account"
+    account = SPEC.account.partition("/")
+    airflow.platform = replace(here, base_url=f"https://{account[0]}", organisation_id=account[2])
+    assert airflow.platform.account == SPEC.account
+    assert "ended 2026-11-27 06:52:53 +05:30 by the platform’s clock<" in await airflow.page("runs")
 
 
 async def test_a_row_promises_no_run_of_a_file_that_does_not_load(
