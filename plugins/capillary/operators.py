@@ -295,7 +295,7 @@ class IssueBadgeOperator(PlanningOperator):
         with ledger.read() as tx:
             unsent = given_back(tx, [open_plan(tx, plan)])
         if unsent is not None:
-            were = counted(unsent.customers, "customer of this plan was", "customers of this plan were")
+            were = counted(unsent.customers, "customer", "of this plan was", "of this plan were")
             self.log.warning("%s given back unsent, and this task sends nothing to them. %s", were, to_do(unsent))
         return submitted.waits
 

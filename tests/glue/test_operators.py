@@ -298,7 +298,9 @@ def test_a_submit_that_is_cleared_after_its_run_gave_all_back_says_what_to_clear
     capsys.readouterr()
     submit(place, reference, clears=1)
     said = capsys.readouterr().out
-    refused = "Switch auto-approval of ISSUE-BADGE off in Member Care > Settings > Request workflows, then clear extract "
+    refused = (
+        "Switch auto-approval of ISSUE-BADGE off in Member Care > Settings > Request workflows, then clear extract "
+    )
     assert "nothing was left to send" in said
     assert "70 customers of this plan were given back unsent, and this task sends nothing to them. " + refused in said
     given_back = "70 customers never sent and given back: submit is refused, because .* with Downstream.$"

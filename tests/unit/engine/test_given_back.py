@@ -17,8 +17,10 @@ from capillary.ledger.given_back import GivenBack
         (
             False,
             True,
-            f"{SWITCH_OFF}, then start a new run with the same occasion and settings. If that one stops, too, clear "
-            "extract and other with Downstream there.",
+            (
+                f"{SWITCH_OFF}, then start a new run with the same occasion and settings. If that one stops, too, "
+                "clear extract and other with Downstream there."
+            ),
         ),
     ],
     ids=["nothing sent", "a part sent", "nothing sent and refused", "a part sent and refused"],
