@@ -323,7 +323,7 @@ def test_the_run_after_an_auto_approval_sends_once_it_is_cleared_from_its_planni
 ) -> None:
     place.sandbox.switch(auto_approve=True)
     first = plan(place, "first")
-    with pytest.raises(AirflowFailException, match="then start a new run; if that one stops, too, clear its"):
+    with pytest.raises(AirflowFailException, match="then start a new run for those left; if it stops, too"):
         submit(place, first)
     with pytest.raises(AirflowFailException):
         report(place, first)

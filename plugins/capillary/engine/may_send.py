@@ -26,7 +26,7 @@ def assert_none_executed(count: int) -> None:
     if count:
         raise AutoApproved(
             f"the platform executed {counted(count, 'request')} without a human's approval, and no further one was "
-            f"sent. {SWITCH_OFF}, then start a new run; if that one stops, too, clear its planning task "
+            f"sent. {SWITCH_OFF}, then start a new run for those left; if it stops, too, clear its planning task "
             f"with Downstream. {IF_INTENDED}"
         )
 

@@ -221,12 +221,12 @@ def _unfinished(facts: Facts, refused: GivenBack | None) -> list[str]:
             )
     if funnel.discarded and refused is not None:
         problems.append(
-            f"{counted(funnel.discarded, 'customer')} {GIVEN_BACK} submit is refused, because the "
+            f"{counted(funnel.discarded, 'customer')} never sent and given back: submit is refused, because the "
             f"platform has executed a request of this account without a human's approval. {to_do(refused)}"
         )
     elif funnel.discarded:
         problems.append(
-            f"{counted(funnel.discarded, 'customer')} {GIVEN_BACK} fix what stopped submit. A run with "
+            f"{counted(funnel.discarded, 'customer')} never sent and given back: fix what stopped submit. A run with "
             "the same occasion and settings can take them."
         )
     return problems

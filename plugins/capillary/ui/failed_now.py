@@ -54,7 +54,7 @@ def as_of_now(
     if found is None:
         said = for_a_page(failed.said)
         if made_good:
-            return replace(failed, said=said, now=passed)
+            return replace(failed, said=_happened(said), now=passed)
         if given_back is None:
             return replace(failed, said=said)
         return replace(failed, said=_happened(said), now=_to_do(failed, given_back))
@@ -67,9 +67,11 @@ def as_of_now(
         unsent = f"the {counted(given_back.customers, 'customer')} given back unsent"
         takes = f"; with the same occasion and settings it takes {unsent}"
     if holding := [str(stop) for stop in _in_force(scopes, dag_id, stops)]:
-        still = f"Stopped now: {'; '.join(holding)}. Resume on the page Badges, then trigger a new run{takes}."
+        still = f"Stopped now: {'; '.join(holding)}. Resume on the page Badges"
+        still += f". {to_do(given_back)}" if given_back and given_back.refused else f", then trigger a new run{takes}."
         return replace(failed, said="Sending was stopped.", now=still)
-    ended = f"{_ended(scopes, stops)} Trigger a new run{takes}." if scopes else ""
+    then = to_do(given_back) if given_back and given_back.refused else f"Trigger a new run{takes}."
+    ended = f"{_ended(scopes, stops)} {then}" if scopes else ""
     return replace(failed, said=said, now=ended)
 
 

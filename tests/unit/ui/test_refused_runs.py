@@ -13,12 +13,14 @@ from capillary.engine.may_send import assert_account_decides_by_humans, assert_n
 from capillary.engine.verdict import Facts, Policy, judge
 from capillary.errors import named
 from capillary.ledger.database import Ledger
+from capillary.ledger.errors import Stopped
 from capillary.ledger.given_back import given_back
 from capillary.ledger.plan import Plan
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.reports import funnel
 from capillary.ledger.request_rows import discard_unsent
 from capillary.ledger.status import Outcome
+from capillary.ledger.stops import Scope, assert_not_stopped, order_stop, resume
 from capillary.ui.airflow_facts import REPORT
 from capillary.ui.failed_tasks import FailedTask
 from tests.unit.ledger.orders import SPEC, plan, requests_of, run, settle_as
@@ -127,3 +129,21 @@ async def test_any_other_end_of_submit_names_what_is_to_be_cleared(
     assert shown.count("with Downstream") == 1, "in the row the verdict says it"
     airflow.told = {}
     assert to_do in await airflow.page("runs", "held")
+
+
+async def test_after_a_stop_a_new_run_is_not_promised_what_an_auto_approval_refuses(
+    ledger: Ledger, airflow: Airflow
+) -> None:
+    auto_approve(ledger, plan(ledger, [1], run("other", dag_id="autumn", campaign="autumn", occasion="autumn")))
+    held = plan(ledger, range(11, 14), run("held"))
+    order_stop(ledger, Scope(SPEC.account), by="ann", reason="a")
+    with ledger.read() as tx, pytest.raises(Stopped) as stopped:
+        assert_not_stopped(tx, SPEC.account, "spring")
+    report_on(ledger, held)
+    airflow.facts = replace(FACTS, state="failed", ended_at=NOON)
+    airflow.failed = FailedTask("submit", said=named(stopped.value))
+    assert f"Resume on the page Badges. {CLEAR}" in await airflow.page("runs", "held")
+    resume(ledger, Scope(SPEC.account), by="bob")
+    shown = await airflow.page("runs", "held")
+    assert CLEAR in shown
+    assert "Trigger a new run" not in shown
