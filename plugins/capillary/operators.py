@@ -17,6 +17,7 @@ from capillary.base_operator import RUN_LEASE, PlanningOperator, planning_defaul
 from capillary.checked_operator import CheckedOperator, given_to
 from capillary.connections.warehouse import database_engine_of
 from capillary.counted import counted
+from capillary.engine.given_back import to_do
 from capillary.engine.hold import Waits
 from capillary.engine.next_run import why_nobody
 from capillary.engine.polling import FRESH, QUIET_S, Event
@@ -27,6 +28,7 @@ from capillary.engine.warehouse import read_rows
 from capillary.hooks import source_past_the_form
 from capillary.ledger.canary import next_waits_for, open_canary
 from capillary.ledger.database import Ledger
+from capillary.ledger.given_back import given_back
 from capillary.ledger.occasion_now import occasion_now
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.reports import FailureCount, Funnel, failures, funnel, is_proven
@@ -290,6 +292,11 @@ class IssueBadgeOperator(PlanningOperator):
             )
         said = ", ".join(f"{count} {sent}" for sent, count in submitted.counts.items()) or "nothing was left to send"
         self.log.info("requests: %s", said)
+        with ledger.read() as tx:
+            unsent = given_back(tx, [open_plan(tx, plan)])
+        if unsent is not None:
+            were = counted(unsent.customers, "customer", "of this plan was", "of this plan were")
+            self.log.warning("%s given back unsent, and this task sends nothing to them. %s", were, to_do(unsent))
         return submitted.waits
 
 
@@ -401,6 +408,7 @@ class ReportBadgesOperator(CheckedOperator):
                 occasion=None if counts.planned else occasion_now(tx, badge_run_id),
                 proven=proven,
                 next_waits_for=next_waits_for(tx, badge_run_id),
+                given_back=given_back(tx, [badge_run_id]),
             )
         return judge(facts, self.policy or Policy()), counts, named
 

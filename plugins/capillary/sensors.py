@@ -33,6 +33,7 @@ from capillary.errors import CapillaryError, named
 from capillary.hooks import CapillaryHook
 from capillary.ledger.canary import next_waits_for
 from capillary.ledger.database import Ledger
+from capillary.ledger.given_back import given_back
 from capillary.ledger.plan_id import PlanId, open_plan
 from capillary.ledger.reports import funnel, is_proven
 from capillary.ledger.run_wait import RunWait, run_wait
@@ -241,7 +242,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
             with ledger.read() as tx:
                 opened = open_plan(tx, plan)
                 counts, proven, now = funnel(tx, opened), is_proven(tx, opened), tx.now
-                holding = next_waits_for(tx, opened)
+                holding, unsent = next_waits_for(tx, opened), given_back(tx, [opened])
         # What this run found, a restored ledger has sent before it was planned here: nobody waits longer than the run.
         deadline = max(wait.first_sent_at or wait.planned_at, wait.planned_at) + timedelta(seconds=self.timeout)
         self.log.info("%s; deadline %s", wait.sentence(), f"{deadline:%Y-%m-%d %H:%M} UTC")
@@ -259,6 +260,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
                 waiting_reason=_why(wait),
                 proven=proven,
                 next_waits_for=holding,
+                given_back=unsent,
             )
             return self._ended(reference, facts)
         return self._trigger(plan, deadline, advanced)

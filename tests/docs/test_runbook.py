@@ -25,6 +25,7 @@ from capillary.engine.submit import NOT_TAKEN_IN_A_ROW
 from capillary.engine.verdict import Facts, OnFinding, Policy, judge
 from capillary.errors import CapillaryError, TerminalError, TransientError
 from capillary.ledger.database import BUSY_TIMEOUT_S, Ledger
+from capillary.ledger.given_back import GivenBack
 from capillary.ledger.guards import Guards
 from capillary.ledger.status import Outcome, RequestStatus
 from tests.docs.markdown import ROOT, Section, code_of, sections
@@ -167,6 +168,10 @@ VERDICTS: Final = {
     "late": Facts(funnel_of(eligible=5, planned=5, open=5, requests_open=1), deadline_passed=True),
     "open": Facts(funnel_of(eligible=5, planned=5, open=5, requests_open=1)),
     "given back": Facts(funnel_of(eligible=5, planned=5, discarded=5)),
+    "given back, a part open": Facts(funnel_of(eligible=5, planned=5, discarded=4, open=1, requests_open=1)),
+    "given back and refused": Facts(
+        funnel_of(eligible=5, planned=5, discarded=5), given_back=GivenBack(5, True, ("extract",), True)
+    ),
     "auto-approved": Facts(funnel_of(eligible=5, planned=5, enrolled=5, requests_auto_approved=1)),
     "unconfirmed": Facts(funnel_of(eligible=5, planned=5, unconfirmed=5)),
     "failed": Facts(funnel_of(eligible=5, planned=5, failed=5)),

@@ -56,7 +56,7 @@ def test_the_platforms_own_approval_refuses_live_runs_unless_the_campaign_accept
     (folder / "wet.py").write_text(campaign("wet"))
     code, lines, _ = check(folder)
     assert code == 1
-    assert [line for line in lines if "without a human's approval, and nothing more is sent" in line]
+    assert [line for line in lines if "without a human's approval, and no human has decided any" in line]
     (folder / "wet.py").write_text(campaign("wet", policy="Policy(on_auto_approved='accept')"))
     assert check(folder)[0] == 0
 

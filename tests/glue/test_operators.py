@@ -285,26 +285,58 @@ def test_auto_approval_stops_before_the_second_request(place: Place) -> None:
     assert place.statuses() == {"waiting": 1}
 
 
+def test_a_submit_that_is_cleared_after_its_run_gave_all_back_says_what_to_clear(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.sandbox.switch(auto_approve=True)
+    for run_id in ("first", "second"):
+        reference = plan(place, run_id)
+        with pytest.raises(AirflowFailException, match=r"without a human's approval"):
+            submit(place, reference)
+        with pytest.raises(AirflowFailException, match="given back"):
+            report(place, reference)
+    capsys.readouterr()
+    submit(place, reference, clears=1)
+    said = capsys.readouterr().out
+    refused = (
+        "Switch auto-approval of ISSUE-BADGE off in Member Care > Settings > Request workflows, then clear extract "
+    )
+    assert "nothing was left to send" in said
+    assert "70 customers of this plan were given back unsent, and this task sends nothing to them. " + refused in said
+    given_back = "70 customers never sent and given back: submit is refused, because .* with Downstream.$"
+    with pytest.raises(AirflowFailException, match=given_back):
+        BadgeRequestSensor(task_id="wait", plan=reference).execute(place.context(task_id="wait"))
+    with pytest.raises(AirflowFailException, match=given_back):
+        report(place, reference)
+    place.sandbox.switch(auto_approve=False)
+    again = plan(place, "second")
+    submit(place, again, clears=2)
+    settle(place, again)
+    assert report(place, again)["funnel"]["enrolled"] == 70, "clearing the planning task is what helps"
+    submit(place, again, clears=3)
+    assert "given back" not in capsys.readouterr().out.rpartition("requests: ")[2]
+
+
 @pytest.mark.parametrize("still_on", [False, True])
 def test_the_run_after_an_auto_approval_sends_once_it_is_cleared_from_its_planning_task_on(
     place: Place, still_on: bool
 ) -> None:
     place.sandbox.switch(auto_approve=True)
     first = plan(place, "first")
-    with pytest.raises(AirflowFailException, match="the next run stops, too, and sends once it is cleared"):
+    with pytest.raises(AirflowFailException, match="then start a new run for those left; if it stops, too"):
         submit(place, first)
     with pytest.raises(AirflowFailException):
         report(place, first)
     place.sandbox.switch(auto_approve=still_on)
     second = plan(place, "second")
-    with pytest.raises(AirflowFailException, match="then clear the run from its planning task on"):
+    with pytest.raises(AirflowFailException, match="then clear the run's planning task with Downstream"):
         submit(place, second)
     with pytest.raises(AirflowFailException, match="given back"):
         report(place, second)
     assert len(place.sandbox.platform.requests()) == 1, "nobody was told yet: nothing of it was sent"
     again = plan(place, "second")
     assert again["planned"] == 70
-    with pytest.raises(AirflowFailException, match="then clear the run from its planning task on"):
+    with pytest.raises(AirflowFailException, match="then clear the run's planning task with Downstream"):
         submit(place, again)
     assert len(place.sandbox.platform.requests()) == 1, "a retry is no clear"
     if still_on:

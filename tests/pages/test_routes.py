@@ -371,6 +371,8 @@ def test_a_stop_is_in_the_ledger_and_in_airflows_audit_log(server: ApiServer) ->
     said = ask(server, "ada", "GET", resume).text
     assert "The stop that olga in Airflow ordered ends" in said
     assert "Its reason: The list is wrong." in said
+    assert "so does a submit that somebody clears" not in said
+    assert "A run that has given back what it had not sent sends no more of it when its submit is cleared" in said
     assert ask(server, "olga", "POST", "/resume/capillary", json=ACCOUNT).json()["detail"].startswith("resumed")
     said = ask(server, "ada", "GET", resume).text
     assert "or somebody has resumed it since" in said

@@ -72,6 +72,7 @@ What people are told:
 
 - ``verdict``: pass or fail of a run, in words
 - ``next_run``: what is said of a later run
+- ``given_back``: what to do about customers that a run gave back, and about auto-approval
 - ``remedies``: what a person does about failures, by outcome and code
 - ``attention``: what a matter that needs a person means, and the one thing to do
 """

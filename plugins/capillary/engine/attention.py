@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from capillary.counted import counted
+from capillary.engine.given_back import SWITCH_OFF
 from capillary.engine.next_run import TAKES, canary_now
 from capillary.engine.remedies import Advice, retry_of
 from capillary.ledger.matters import Kind, Matter
@@ -85,8 +86,8 @@ def _auto_approved(matter: Matter, _now: datetime) -> Said:
     return Said(
         f"{_whose(matter)}: {counted(matter.requests, 'request')} executed without a human",
         "The platform has approved by itself, and no human has decided a request that was sent since.",
-        "Turn the auto-approval flag of Issue_badge off in Member Care > Settings > Request workflows. The next run "
-        "stops before it sends, unless its campaign accepts this; then clear it from its planning task on.",
+        f"{SWITCH_OFF}. The next run stops before it sends, unless its campaign accepts this; then clear its "
+        "planning task with Downstream.",
     )
 
 

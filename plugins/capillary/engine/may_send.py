@@ -6,6 +6,7 @@ from capillary.api.outside_text import on_one_line, shell_word
 from capillary.api.settings import PlatformSettings
 from capillary.counted import counted
 from capillary.engine.errors import AutoApproved, HistoryOpen, LedgerBehind
+from capillary.engine.given_back import IF_INTENDED, SWITCH_OFF
 from capillary.ledger.auto_approval import (
     AutoApproval,
     is_accepted,
@@ -25,9 +26,8 @@ def assert_none_executed(count: int) -> None:
     if count:
         raise AutoApproved(
             f"the platform executed {counted(count, 'request')} without a human's approval, and no further one was "
-            "sent. Switch auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows): the next run "
-            "stops, too, and sends once it is cleared from its planning task on. Or set on_auto_approved='accept' in "
-            "the campaign"
+            f"sent. {SWITCH_OFF}, then start a new run for those left; if it stops, too, clear its planning task "
+            f"with Downstream. {IF_INTENDED}"
         )
 
 
@@ -73,9 +73,9 @@ def assert_account_decides_by_humans(tx: Transaction, account: str) -> None:
 def _approved_without_a_human(found: AutoApproval, account: str) -> AutoApproved:
     return AutoApproved(
         f"the platform executed request {on_one_line(found.platform_request_id)} of {account} without a human's "
-        "approval, and no human has decided any that was sent later: nothing more is sent. Switch auto-approval off "
-        "for ISSUE-BADGE (Member Care, Settings, Request workflows), then clear the run from its planning task on: it "
-        "sends one request alone and looks at it. Or set on_auto_approved='accept' in the campaign"
+        "approval, and no human has decided any that was sent later: nothing more is sent. "
+        f"{SWITCH_OFF}, then clear the run's planning task with Downstream: it sends one request alone "
+        f"and looks at it. {IF_INTENDED}"
     )
 
 

@@ -14,7 +14,9 @@ from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, PlainValidato
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from capillary.counted import counted
+from capillary.engine.given_back import IF_INTENDED, SWITCH_OFF, to_do
 from capillary.engine.next_run import TAKES, canary_now
+from capillary.ledger.given_back import GivenBack
 from capillary.ledger.occasion_now import OccasionNow
 from capillary.ledger.reports import Funnel
 from capillary.ledger.status import Outcome
@@ -22,6 +24,8 @@ from capillary.wrong_fields import explained, fields_of, shown
 
 #: Behind it a sentence names campaigns, to its end.
 KNOWN_THROUGH: Final = " known through other campaigns of the badge: "
+#: What is said of customers whom nothing was sent for.
+GIVEN_BACK: Final = "never sent and given back:"
 
 
 class OnFinding(StrEnum):
@@ -94,6 +98,7 @@ class Facts:
             one request that a human approved, with somebody enrolled and nobody unconfirmed, however the run ends.
         next_waits_for: one clause without full stop: which request keeps a run with *Canary* on from planning anybody
             while the configuration is not proven, of this run or another one; None where none does.
+        given_back: how the funnel's `discarded` may be sent after all; None: not asked for.
     """
 
     funnel: Funnel
@@ -103,6 +108,7 @@ class Facts:
     occasion: OccasionNow | None = None
     proven: bool = False
     next_waits_for: str | None = None
+    given_back: GivenBack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +139,10 @@ def judge(facts: Facts, policy: Policy) -> Verdict:
         )
     if funnel.planned == 0:
         return Verdict(passed=True, sentence=_nothing_planned(facts))
-    problems = _unfinished(facts)
+    refused = _refused(facts, policy)
+    problems = _unfinished(facts, refused)
     warnings: list[str] = []
-    for finding, sentence in _doubtful_endings(funnel, policy):
+    for finding, sentence in _doubtful_endings(funnel, policy, remedy_told=refused is not None):
         if finding is OnFinding.FAIL:
             problems.append(sentence)
         elif finding is OnFinding.WARN:
@@ -188,7 +195,13 @@ def _without_badge(occasion: OccasionNow | None) -> str:
     return " and ".join([*([", ".join(stands[:-1])] if stands[1:] else []), *stands[-1:]])
 
 
-def _unfinished(facts: Facts) -> list[str]:
+def _refused(facts: Facts, policy: Policy) -> GivenBack | None:
+    """Return what was given back under an auto-approval that keeps the next run from sending it; None elsewhere."""
+    found = facts.given_back
+    return found if found and found.refused and policy.on_auto_approved is OnFinding.FAIL else None
+
+
+def _unfinished(facts: Facts, refused: GivenBack | None) -> list[str]:
     funnel = facts.funnel
     problems: list[str] = []
     if funnel.open:
@@ -199,12 +212,19 @@ def _unfinished(facts: Facts) -> list[str]:
                 f"The deadline has passed with {still}{held}: have the checker decide, then clear wait; "
                 "nothing is lost, and nothing is sent again."
             )
+        elif funnel.discarded:  # the task that failed has nothing left to send
+            problems.append(f"Not finished, {still}{held}: badge_upkeep settles what is decided.")
         else:
             problems.append(
                 f"Not finished, {still}{held}: clear the task that failed; it continues from here. Until then "
                 "badge_upkeep settles what is decided."
             )
-    if funnel.discarded:
+    if funnel.discarded and refused is not None:
+        problems.append(
+            f"{counted(funnel.discarded, 'customer')} never sent and given back: submit is refused, because the "
+            f"platform has executed a request of this account without a human's approval. {to_do(refused)}"
+        )
+    elif funnel.discarded:
         problems.append(
             f"{counted(funnel.discarded, 'customer')} never sent and given back: fix what stopped submit. A run with "
             "the same occasion and settings can take them."
@@ -212,8 +232,14 @@ def _unfinished(facts: Facts) -> list[str]:
     return problems
 
 
-def _doubtful_endings(funnel: Funnel, policy: Policy) -> list[tuple[OnFinding, str]]:
-    """Return what may be a fault, each with what the policy makes of it."""
+def _doubtful_endings(funnel: Funnel, policy: Policy, *, remedy_told: bool) -> list[tuple[OnFinding, str]]:
+    """Return what may be a fault, each with what the policy makes of it.
+
+    Args:
+        funnel: where the run's customers went.
+        policy: of the campaign.
+        remedy_told: what to do about auto-approval is said already.
+    """
     endings: list[tuple[OnFinding, str]] = []
     kinds = [each for each in (Outcome.FAILED, Outcome.NOT_ACCEPTED) if funnel.outcomes[each]]
     failures = sum(funnel.outcomes[each] for each in kinds)
@@ -224,9 +250,8 @@ def _doubtful_endings(funnel: Funnel, policy: Policy) -> list[tuple[OnFinding, s
             (
                 policy.on_auto_approved,
                 (
-                    f"{counted(funnel.requests_auto_approved, 'request')} approved without a human: turn the "
-                    "auto-approval flag of Issue_badge off in Member Care > Settings > Request workflows, "
-                    "or set on_auto_approved."
+                    f"{counted(funnel.requests_auto_approved, 'request')} approved without a human"
+                    f"{'' if remedy_told else f'. {SWITCH_OFF}. {IF_INTENDED}'}."
                 ),
             )
         )

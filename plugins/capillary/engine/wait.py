@@ -11,6 +11,7 @@ from capillary.api.errors import CallRefused, EverythingRefused, PlatformUnavail
 from capillary.counted import counted
 from capillary.engine.doubt import resolve_doubt
 from capillary.engine.errors import ServerChanged, SubmittingOff
+from capillary.engine.given_back import SWITCH_OFF
 from capillary.engine.send import Sender, assert_account
 from capillary.engine.settle import SINGLE_READS, settle_by_reading
 from capillary.engine.watch import Watched, watch_in_turn
@@ -127,9 +128,10 @@ async def _resolve(sender: Sender, plan: PlanId, *, clears: int) -> None:
     if resolved.kept_back:
         await sender.runtime.ledger_call(note)
         _LOG.error(
-            "%s not sent again, because the platform approves without a human. Switch auto-approval off for "
-            "ISSUE-BADGE (Member Care, Settings, Request workflows), then clear this task: it sends what is missing",
+            "%s not sent again, because the platform approves without a human. %s, then clear this task: it sends what "
+            "is missing",
             counted(resolved.kept_back, "request", "in doubt is", "in doubt are"),
+            SWITCH_OFF,
         )
 
 

@@ -56,6 +56,7 @@ What holds an account back:
 - ``stops``: the emergency stop
 - ``stop_ends``: which stops are in force now, and who released the others
 - ``auto_approval``: what the platform executed without a human
+- ``given_back``: what a run planned and gave back unsent
 - ``pace``: the account's call budget
 - ``scans``: who reads the platform's list, and whether it is trusted
 - ``history``: an account's first reading

@@ -50,6 +50,18 @@ def standing_auto_approval(tx: Transaction, account: str) -> AutoApproval | None
     return AutoApproval(latest.id, latest.platform_request_id, latest.sent_after)
 
 
+def sent_by_run(tx: Transaction, found: AutoApproval) -> tuple[str, str] | None:
+    """Return dag_id and run_id of the run that has sent an auto-approved request; None where nobody knows any more."""
+    row = tx.conn.execute(
+        select(badge_run.c.dag_id, badge_run.c.run_id)
+        .join(badge_request, badge_request.c.badge_run_id == badge_run.c.id)
+        .join(badge_sighting, badge_sighting.c.request_id == badge_request.c.id)
+        .where(badge_sighting.c.platform_request_id == found.platform_request_id)
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else (row.dag_id, row.run_id)
+
+
 def own_auto_approvals(tx: Transaction, badge_run_id: OpenPlan, *, sent_after: int) -> int:
     """Return how many requests of the run were auto-approved, of those that were sent when this number was known."""
     found: int = tx.conn.execute(

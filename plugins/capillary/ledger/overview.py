@@ -11,9 +11,11 @@ from typing import Any
 from sqlalchemy import Row, Select, case, func, select, tuple_
 
 from capillary.ledger.answers import PlannedRun, planned_run
+from capillary.ledger.auto_approval import sent_by_run, standing_auto_approval
 from capillary.ledger.canary import OpenCanary, open_canary
 from capillary.ledger.conditions import has_undecided, is_open, planned_by
 from capillary.ledger.database import Transaction
+from capillary.ledger.given_back import GivenBack, given_back
 from capillary.ledger.plan_id import OpenPlan
 from capillary.ledger.reports import FailureCount, Funnel, ended_of, is_proven, sum_of, sum_of_failures
 from capillary.ledger.scans import DISTRUST, last_reading
@@ -38,6 +40,7 @@ class CampaignLine:
         customers_undecided: of the undecided ones.
         undecided_since: when the first of them was sent; None while none is undecided.
         stops: what keeps it from sending: its own stop and its account's.
+        given_back: what `last` has given back unsent; None where nothing.
     """
 
     last: PlannedRun
@@ -53,6 +56,7 @@ class CampaignLine:
     customers_undecided: int
     undecided_since: datetime | None
     stops: tuple[Stop, ...]
+    given_back: GivenBack | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,9 @@ class AccountLine:
         calls: call slots taken on that day.
         pauses: pauses that the platform asked for on that day.
         stop: of the whole account; None while it is not stopped.
+        is_refused: an auto-approval keeps every run from sending that does not accept it.
+        refused_by: dag_id and run_id of the run that has sent what was auto-approved; None where it is of another DAG
+            than was asked for, or nothing is refused.
     """
 
     account: str
@@ -92,6 +99,8 @@ class AccountLine:
     calls: int
     pauses: int
     stop: Stop | None
+    is_refused: bool
+    refused_by: tuple[str, str] | None
 
 
 def campaigns(tx: Transaction, of: Collection[str] | None = None) -> tuple[CampaignLine, ...]:
@@ -234,6 +243,7 @@ def _line(
         stops=tuple(
             stop for stop in stops if stop.scope.account == run.account and stop.scope.campaign in ("", run.campaign)
         ),
+        given_back=given_back(tx, [each.id for each in of_last]),
     )
 
 
@@ -246,6 +256,8 @@ def _account(
     paced: Row[Any] | None,
     stop: Stop | None,
 ) -> AccountLine:
+    refusal = standing_auto_approval(tx, account)
+    sent_by = sent_by_run(tx, refusal) if refusal is not None else None
     blocked = paced.blocked_until if paced else None
     distrusted = read.distrusted_at if read else None
     return AccountLine(
@@ -264,4 +276,6 @@ def _account(
         calls=paced.calls if paced else 0,
         pauses=paced.pauses if paced else 0,
         stop=stop,
+        is_refused=refusal is not None,
+        refused_by=sent_by if sent_by is not None and sent_by[0] in {row.dag_id for row in used} else None,
     )

@@ -39,6 +39,7 @@ from capillary.ui.airflow_facts import (
     states_of,
 )
 from capillary.ui.errors import RowUnreadable
+from capillary.ui.failed_now import beside_report
 from capillary.ui.failed_runs import Failures
 from capillary.ui.failed_tasks import FailedTask
 from capillary.ui.funnel_picture import Step, bar, counts_of
@@ -153,7 +154,7 @@ def shown_badges(ledger: LedgerReader, reader: Reader) -> BadgesShown:
     visible = [*with_deadlines(visible, deadlines(waiting))]
     names = {line.last.campaign for line in looked.lines}
     runs = last_runs(sorted({*dags, *(line.last.dag_id for line in looked.lines)}))
-    given_back = {(line.last.dag_id, line.last.run_id): line.last.funnel.discarded for line in looked.lines}
+    given_back = {(line.last.dag_id, line.last.run_id): line.given_back for line in looked.lines}
     failures = failed_runs.failures_of(dags, runs.values(), reader, names, looked.stops, given_back)
     told = {(each.dag_id, each.run_id) for each in visible if each.dag_id and each.run_id}
     visible += failed_runs.matters_of(failures, reader, names, told=told)
@@ -257,7 +258,7 @@ def _campaign(
     counts = counts_of(line.last.funnel) if line else {}
     took = counts_of(line.took.funnel) if line and line.took else {}
     report = reports.get((last.dag_id, last.run_id)) if last else None
-    failed = failures.tasks.get((last.dag_id, last.run_id)) if last else None
+    failed = beside_report(failures.tasks.get((last.dag_id, last.run_id)) if last else None, report)
     return CampaignShown(
         name=line.last.campaign if line else dag_id,
         dag_id=dag_id,

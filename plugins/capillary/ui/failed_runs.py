@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.utils.state import DagRunState
 
+from capillary.ledger.given_back import GivenBack
 from capillary.ledger.matters import Kind, Matter
 from capillary.ledger.stop_ends import StopEnd
 from capillary.ledger.stops import Scope
@@ -39,7 +40,7 @@ def failures_of(
     reader: Reader,
     campaigns: Collection[str],
     stops: Mapping[Scope, StopEnd],
-    given_back: Mapping[tuple[str, str], int],
+    given_back: Mapping[tuple[str, str], GivenBack | None],
 ) -> Failures:
     """Return the failures of campaigns.
 
@@ -49,7 +50,7 @@ def failures_of(
         reader: who looks.
         campaigns: whose names the reader may have.
         stops: what became of every stop.
-        given_back: customers that a campaign's last plan has given back, by DAG id and run id.
+        given_back: what a campaign's last run has given back unsent, by DAG id and run id.
     """
     found = {dag_id: standing_failure(runs, live=dags[dag_id].live) for dag_id, runs in recent_runs(dags).items()}
     standing = {dag_id: run for dag_id, run in found.items() if run is not None}
@@ -60,7 +61,7 @@ def failures_of(
     told = {run: told_to(task, run[0], dag_ids=reader.dag_ids, campaigns=campaigns) for run, task in tasks.items()}
     return Failures(
         standing,
-        {run: as_of_now(task, run[0], stops, given_back=given_back.get(run, 0)) for run, task in told.items()},
+        {run: as_of_now(task, run[0], stops, given_back=given_back.get(run)) for run, task in told.items()},
     )
 
 
@@ -80,6 +81,8 @@ def matters_of(
     verdicts = returned([run for run in untold if reader.may_read_xcoms(run[0])], REPORT)
     for run in untold:
         task = failures.tasks.get(run)
+        remedy = task.now if task else ""
+        verdict = _sentence(verdicts.get(run), reader, campaigns)
         yield Matter(
             kind=Kind.RUN_FAILED,
             campaign=run[0],
@@ -87,9 +90,9 @@ def matters_of(
             dag_id=run[0],
             run_id=run[1],
             since=runs[run].ended_at,
-            reason=(task.said if task else "") or _sentence(verdicts.get(run), reader, campaigns),
+            reason=(task.said if task else "") or (verdict.replace(f" {remedy}", "") if remedy else verdict),
             task=task.task_id if task else None,
-            remedy=(task.now if task else "") or None,
+            remedy=remedy or None,
         )
 
 

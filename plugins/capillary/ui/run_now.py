@@ -12,6 +12,7 @@ from airflow.utils.state import TaskInstanceState
 from capillary.api.settings import PlatformSettings
 from capillary.engine.first_reading import first_reading_calls
 from capillary.ledger.database import Transaction
+from capillary.ledger.given_back import GivenBack, given_back
 from capillary.ledger.left_over import left_now
 from capillary.ledger.reports import FailureCount
 from capillary.ledger.run_page import RunView
@@ -42,6 +43,7 @@ class RunNow:
         became: what became of the run's customers.
         stops: what became of every stop.
         read_at: when the list of its account was last read; None where it is of several, or never was.
+        given_back: what the run has given back unsent; None where nothing.
         first_reading: calls, at least, of the account's first reading, which the next run that sends does first; 0:
             it is done, or nobody here knows.
     """
@@ -49,6 +51,7 @@ class RunNow:
     became: Became = field(default_factory=lambda: Became(left={}, since={}, left_now={}))
     stops: Mapping[Scope, StopEnd] = field(default_factory=dict)
     read_at: datetime | None = None
+    given_back: GivenBack | None = None
     first_reading: int = 0
 
     def with_failures(
@@ -75,6 +78,7 @@ def run_now(tx: Transaction, view: RunView | None, platform: PlatformSettings | 
     left = {name: left_now(tx, {plan.badge_run_id for plan in plans}) for name, plans in by_part(view).items()}
     return replace(
         now,
+        given_back=given_back(tx, {plan.badge_run_id for plan in view.plans}),
         became=replace(now.became, left_now=left),
         read_at=state(tx, accounts.pop()).read_at if len(accounts) == 1 else None,
     )

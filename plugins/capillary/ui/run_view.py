@@ -42,7 +42,7 @@ from capillary.ui.airflow_facts import (
     task_state,
 )
 from capillary.ui.canary_shown import CanaryShown, shown_canary
-from capillary.ui.failed_now import as_of_now
+from capillary.ui.failed_now import as_of_now, beside_report
 from capillary.ui.failed_runs import made_good
 from capillary.ui.failed_tasks import FailedTask, failed_tasks
 from capillary.ui.funnel_picture import FunnelPicture, picture
@@ -285,7 +285,7 @@ def shown_run(
         counted_at=mark.counted_at if mark else None,
         changed=changed,
         failed_task=failed,
-        headline=headline(facts, view, told, failed, beside),
+        headline=headline(facts, view, told, beside_report(failed, told), beside),
         picture=picture(counts, dry_run=True) if counts else None,
         parts=parts,
         left=known.left,
@@ -328,7 +328,7 @@ def _failed_task(reader: Reader, facts: RunFacts | None, dag: CampaignDag | None
         return None
     told = told_to(failed, facts.dag_id, dag_ids=reader.dag_ids, campaigns=known.campaigns)
     taken = known.left_now is not None and known.left_now.later
-    given_back = known.view.funnel.discarded if known.view and not taken else 0
+    given_back = None if taken else known.now.given_back
     live = dag is None or dag.live
     good = known.view is None and made_good(recent_runs({facts.dag_id}).get(facts.dag_id, []), facts, live=live)
     return as_of_now(told, facts.dag_id, known.now.stops, given_back=given_back, made_good=good)

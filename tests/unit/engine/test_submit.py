@@ -232,8 +232,9 @@ async def test_an_automatic_approval_stops_before_the_second_request(scripted: S
         await submit(scripted)
     assert str(caught.value) == (
         "the platform executed 1 request without a human's approval, and no further one was sent. Switch "
-        "auto-approval off for ISSUE-BADGE (Member Care, Settings, Request workflows): the next run stops, too, and "
-        "sends once it is cleared from its planning task on. Or set on_auto_approved='accept' in the campaign"
+        "auto-approval of ISSUE-BADGE off in Member Care > Settings > Request workflows, then start a new run for "
+        "those left; if it stops, too, clear its planning task with Downstream. If auto-approval is intended, set "
+        "policy=Policy(on_auto_approved=OnFinding.ACCEPT) and canary=False in the campaign's file"
     )
     assert scripted.statuses() == ["waiting", "planned", "planned"]
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from capillary.engine.verdict import Facts, OnFinding, Policy, Verdict, judge
+from capillary.ledger.given_back import GivenBack
 from capillary.ledger.occasion_now import OccasionNow
 from capillary.wrong_fields import FieldsInvalid
 from tests.funnels import funnel_of, sound_funnel_of
@@ -97,7 +98,13 @@ def test_a_run_that_found_nobody_new_says_who_does_not_have_the_badge(
         (run(enrolled=2, unconfirmed=1), STRICT, False, False, "1 customer unconfirmed: look"),
         (run(enrolled=2, unconfirmed=1), WARNING, True, True, "Warning: 1 customer unconfirmed"),
         (run(enrolled=2, unconfirmed=1), LENIENT, True, False, "2 enrolled, 1 unconfirmed."),
-        (run(enrolled=2, requests_auto_approved=1), STRICT, False, False, "1 request approved without a human: turn"),
+        (
+            run(enrolled=2, requests_auto_approved=1),
+            STRICT,
+            False,
+            False,
+            "1 request approved without a human. Switch auto-approval of ISSUE-BADGE off in",
+        ),
         (run(enrolled=2, requests_auto_approved=2), WARNING, True, True, "Warning: 2 requests approved"),
         (run(enrolled=2, requests_auto_approved=2), LENIENT, True, False, "All of 2 customers ended"),
         (run(enrolled=2, canary=True), STRICT, True, False, "All of 2 customers ended"),
@@ -293,3 +300,32 @@ def test_a_policy_takes_a_word_and_its_text(name: str) -> None:
         given: Any = {name: wrong}
         with pytest.raises(FieldsInvalid, match=rf"Policy\(…\), {name}: it is .*: 'fail', 'warn' or 'accept'"):
             Policy(**given)
+
+
+WHOLE = GivenBack(customers=9, is_whole=True, planned_by=("extract_eligible_customers",), refused=True)
+PART = replace(WHOLE, is_whole=False)
+OFF = "Switch auto-approval of ISSUE-BADGE off in Member Care > Settings > Request workflows"
+REFUSED = (
+    "9 customers never sent and given back: submit is refused, because the platform has executed a request of this "
+    "account without a human's approval."
+)
+
+
+def test_a_run_that_is_refused_for_anothers_auto_approval_names_the_task_to_clear() -> None:
+    refused = judge(replace(run(discarded=9), given_back=WHOLE), STRICT)
+    assert refused.sentence == f"{REFUSED} {OFF}, then clear extract_eligible_customers with Downstream."
+    otherwise = "9 customers never sent and given back: fix what stopped submit. A run with the same occasion and"
+    allowed = replace(WHOLE, refused=False)
+    assert judge(replace(run(discarded=9), given_back=allowed), STRICT).sentence.startswith(otherwise)
+    assert judge(replace(run(discarded=9), given_back=WHOLE), LENIENT).sentence.startswith(otherwise)
+
+
+def test_the_run_of_an_auto_approved_request_is_told_once_what_to_do_and_not_to_clear_what_has_nothing_to_send() -> (
+    None
+):
+    counts = run(open=5, requests_open=1, requests_auto_approved=1, discarded=9)
+    assert judge(replace(counts, given_back=PART), STRICT).sentence == (
+        "Not finished, 5 customers in 1 request still open: badge_upkeep settles what is decided. "
+        f"{REFUSED} {OFF}, then start a new run with the same occasion and settings. If that one stops, too, clear "
+        "extract_eligible_customers with Downstream there. 1 request approved without a human."
+    )

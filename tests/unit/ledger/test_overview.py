@@ -156,6 +156,8 @@ def test_an_account_shows_pace_readings_trust_and_stop(ledger: Ledger, clock: Cl
         calls=1,
         pauses=1,
         stop=whole,
+        is_refused=False,
+        refused_by=None,
     )
     assert (read.account, read.dag_ids, read.trusted, read.distrusted_at, read.stop) == (
         *("read.example/2", (), False, begun),
@@ -187,3 +189,13 @@ def test_of_a_campaign_that_two_dags_plan_each_has_a_line_of_its_own(ledger: Led
     assert (mine.last.run_id, mine.last.funnel.planned, mine.requests_in_doubt) == ("run_of_mine", 1, 1)
     assert (account.account, account.dag_ids, account.connections) == (ACCOUNT, ("mine",), ("till_a",))
     assert len(of_accounts(ledger)) == 2
+
+
+def test_an_account_that_an_auto_approval_refuses_names_its_run_to_whoever_asked_for_that_dag(ledger: Ledger) -> None:
+    theirs = plan(ledger, [1], run("theirs", dag_id="theirs"))
+    plan(ledger, [2], run("mine", dag_id="mine"))
+    settle_as(ledger, requests_of(ledger, theirs)[0].id, Outcome.ENROLLED, auto=True)
+    with ledger.read() as tx:
+        found = {dag_id: accounts(tx, {dag_id})[0] for dag_id in ("mine", "theirs")}
+    assert [each.is_refused for each in found.values()] == [True, True]
+    assert [each.refused_by for each in found.values()] == [None, ("theirs", "theirs")]

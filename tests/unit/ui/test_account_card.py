@@ -11,7 +11,8 @@ from sqlalchemy import update
 from capillary.ledger import pace
 from capillary.ledger.database import Ledger
 from capillary.ledger.schema import badge_pace
-from tests.unit.ledger.orders import SPEC, plan
+from capillary.ledger.status import Outcome
+from tests.unit.ledger.orders import SPEC, plan, requests_of, run, settle_as
 from tests.unit.ui.run_pages import Airflow, asked
 
 
@@ -38,3 +39,22 @@ async def test_an_account_says_when_it_may_be_called_and_whether_it_was_told_to_
     shown = await card()
     assert "at once; none was made since" in shown
     assert "not now; the last pause ended" in shown
+
+
+async def test_an_account_whose_submits_are_refused_is_not_called_sending(
+    ledger: Ledger, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def card() -> str:
+        return (await asked(airflow, monkeypatch, "badges", {"spring"})).partition('class="foot"')[2]
+
+    first, second = requests_of(ledger, plan(ledger, range(1, 5)))
+    assert "</svg>sending</span>" in await card()
+    settle_as(ledger, first.id, Outcome.ENROLLED, auto=True)
+    shown = await card()
+    assert re.search(r'<span class="tag bad">.*?</svg>refused: auto-approval</span>', shown, re.DOTALL)
+    assert "</svg>sending</span>" not in shown
+    assert 'href="/badges/runs/spring/first"' in shown or "/runs/spring/first" in shown
+    settle_as(ledger, second.id, Outcome.ENROLLED)
+    third = requests_of(ledger, plan(ledger, [9], run("later")))[0]
+    settle_as(ledger, third.id, Outcome.ENROLLED)
+    assert "</svg>sending</span>" in await card()

@@ -11,6 +11,7 @@ from sqlalchemy import delete, update
 from capillary.errors import named
 from capillary.ledger.database import Ledger
 from capillary.ledger.errors import Stopped
+from capillary.ledger.given_back import GivenBack
 from capillary.ledger.schema import badge_enrolment, badge_request, badge_run
 from capillary.ledger.stop_ends import stop_ends
 from capillary.ledger.stops import Scope, assert_not_stopped, order_stop, resume
@@ -21,6 +22,7 @@ from tests.unit.ledger.orders import SPEC, plan, run
 from tests.unit.ui.run_pages import FACTS, Airflow, asked
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
+GIVEN_BACK = GivenBack(customers=5, is_whole=True, planned_by=("extract",), refused=False)
 ODD = "it's a and b --account x"
 
 
@@ -70,11 +72,11 @@ def test_two_stops_of_then_and_one_of_now(ledger: Ledger) -> None:
 def test_those_given_back_are_promised_only_where_some_were(ledger: Ledger) -> None:
     order_stop(ledger, Scope(SPEC.account), by="ann", reason="a")
     said = told(ledger)
-    assert now_of(ledger, said, given_back=5).now.endswith(
+    assert now_of(ledger, said, given_back=GIVEN_BACK).now.endswith(
         "with the same occasion and settings it takes the 5 customers given back unsent."
     )
     resume(ledger, Scope(SPEC.account), by="bob")
-    assert now_of(ledger, said, given_back=1).now.endswith(
+    assert now_of(ledger, said, given_back=replace(GIVEN_BACK, customers=1)).now.endswith(
         "with the same occasion and settings it takes the 1 customer given back unsent."
     )
     assert "given back" not in now_of(ledger, said).now
