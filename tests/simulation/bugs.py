@@ -601,7 +601,7 @@ BUGS: Final[Mapping[str, WorldBug]] = {
     "refuse-although-doubtful": WorldBug(
         *_of("refuse-although-doubtful"),
         lambda shape: shape.fault > 0.2,
-        shown_by=95,
+        shown_by=84,
     ),
     "switch-ignored": WorldBug(
         "the switch is asked before every POST",
@@ -613,7 +613,7 @@ BUGS: Final[Mapping[str, WorldBug]] = {
         "a claim looks at the stop",
         [(request_rows, "assert_may_claim", _never)],
         lambda shape: bool(shape.stops),
-        shown_by=38,
+        shown_by=53,
     ),
     "account-stop-alone": WorldBug(
         "a campaign may be stopped by itself",
@@ -643,12 +643,12 @@ BUGS: Final[Mapping[str, WorldBug]] = {
         "after an auto-approval nothing is sent again whose first send did not know of it",
         [(doubt, "assert_human_decides_again", _never)],
         _platform_decides,
-        shown_by=328,
+        shown_by=84,
     ),
     "no-doubt-wait": WorldBug(
         "absence is judged after doubt_from",
         [(submit, "doubt_after", _no_wait), (doubt, "doubt_after", _no_wait)],
-        shown_by=55,
+        shown_by=52,
     ),
     "blind-to-lag": WorldBug(
         "doubt lasts for the list's lag, too",
@@ -761,7 +761,7 @@ BUGS: Final[Mapping[str, WorldBug]] = {
         "another user judges absence beside a control of the same sender alone",
         [(doubt, "_may_judge", _anybody_judges)],
         lambda shape: shape.own_rows_only,
-        shown_by=213,
+        shown_by=333,
     ),
     "key-reused": WorldBug(
         "other content, other key", [(cut, "request_key", _key_of_size), (send, "content_hash", _hash_of_size)]
@@ -774,7 +774,7 @@ BUGS: Final[Mapping[str, WorldBug]] = {
     "strangers-session": WorldBug(
         "a plan sees its own rows, whatever session a pooler gives it",
         [(candidates, "_copy_to_sqlite", _copy_in_a_strangers_session)],
-        shown_by=1,
+        shown_by=0,
     ),
     "retry-without-a-look": WorldBug(
         "who is unconfirmed is retried only after a look at the badge",
@@ -787,7 +787,7 @@ BUGS: Final[Mapping[str, WorldBug]] = {
     "sent-ones-discarded": WorldBug(
         "what was sent is never given back",
         [(each, "discard_unsent", _discard_what_is_sent) for each in (plan, upkeep, actors)],
-        shown_by=22,
+        shown_by=84,
     ),
     "scheme-in-the-account": WorldBug(
         "http and https lead to one account",
@@ -817,16 +817,16 @@ BUGS: Final[Mapping[str, WorldBug]] = {
         shown_by=2672,
     ),
     "counts-of-before-kept": WorldBug(
-        "settling again counts again", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken, shown_by=702
+        "settling again counts again", [(ledger_settle, "count_outcomes", _kept_from_before)], _broken, shown_by=476
     ),
     "counts-added-up": WorldBug(
         "settling again counts in place of what was counted",
         [(ledger_settle, "count_outcomes", _added_to_before)],
         _broken,
-        shown_by=56,
+        shown_by=16,
     ),
     "refusal-uncounted": WorldBug(
-        "a refused request is counted", [(request_rows, "refuse", _refusal_uncounted)], shown_by=50
+        "a refused request is counted", [(request_rows, "refuse", _refusal_uncounted)], shown_by=36
     ),
     "giving-up-uncounted": WorldBug(
         "a request that is given up is counted", [(request_rows, "give_up", _give_up_uncounted)], shown_by=1
@@ -877,7 +877,7 @@ BUGS: Final[Mapping[str, WorldBug]] = {
         "what a program writes for none is not an issued id",
         [(badges, "issued_id", text_of)],
         lambda shape: shape.lean_rows > 0,
-        shown_by=111,
+        shown_by=311,
     ),
     "approved-means-enrolled": WorldBug(
         "a state proves nothing", [(settle, "read_outcomes", _approved_means_enrolled)]
@@ -885,13 +885,13 @@ BUGS: Final[Mapping[str, WorldBug]] = {
     "missing-means-enrolled": WorldBug(
         "who is not listed is unconfirmed",
         [(outcomes, "_NOT_LISTED", Ending(Outcome.ENROLLED))],
-        shown_by=8,
+        shown_by=38,
     ),
     "unknown-state-decided": WorldBug(
         "unknown states are waiting",
         [(request_workflow, "DECIDED", request_workflow.DECIDED | {"ZoneTask"})],
         lambda shape: shape.extra_node,
-        shown_by=4,
+        shown_by=42,
     ),
     "double-pace": WorldBug(
         "one call budget",
@@ -915,7 +915,7 @@ BUGS: Final[Mapping[str, WorldBug]] = {
         "no enrolment must be said",
         [(actors, "parse_issuals", _any_reply_says_it)],
         lambda shape: shape.no_answers > 0,
-        shown_by=157,
+        shown_by=37,
     ),
     "ended-is-none": WorldBug(
         "an enrolment that has ended was one",

@@ -239,7 +239,7 @@ def test_a_request_is_sent_three_times_and_then_given_up(ledger: Ledger, clock: 
     key = send(ledger, planned).key
     for tries in (2, 3):
         held = _resend(ledger, clock, planned)
-        assert held == Claim(planned, key, tries, claimed_at=clock.now)
+        assert held == Claim(planned, key, tries, claimed_at=clock.now, is_again=True)
     before = snapshot(ledger)
     assert _resend(ledger, clock, planned) is None
     assert snapshot(ledger) == before
