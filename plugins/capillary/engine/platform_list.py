@@ -259,9 +259,11 @@ async def read_every_type(client: Client, *, since: date, today: date, on_page: 
         await on_page(rows)
 
     days = await read_days(client, since=since, today=today, request_type=None, on_page=on_shown)
-    of_type = await total_since(client, since=max(since, days.since), today=today, request_type=REQUEST_TYPE)
-    if of_type is None or of_type <= len(shown):
+    counted_by = await _page_since(client, since=max(since, days.since), today=today, request_type=REQUEST_TYPE)
+    of_type = None if counted_by is None else counted_by.total_elements
+    if counted_by is None or of_type is None or of_type <= len(shown):
         return days
+    await on_page(counted_by.rows)  # another node may show them in an older state now
     _LOG.info("the list has %s of %s, and %d of every type", counted(of_type, "request"), REQUEST_TYPE, len(shown))
     typed = await read_days(client, since=since, today=today, request_type=REQUEST_TYPE, on_page=on_page)
     later = days if days.since >= typed.since else typed
@@ -294,17 +296,20 @@ async def total_since(client: Client, *, since: date, today: date, request_type:
     Raises:
         PlatformUnavailable: nor are today's.
     """
+    page = await _page_since(client, since=since, today=today, request_type=request_type)
+    return None if page is None else page.total_elements
+
+
+async def _page_since(client: Client, *, since: date, today: date, request_type: str | None) -> Page | None:
     for _ in range(2):
         try:
-            page = await first_page(client, since=since, request_type=request_type)
+            return await first_page(client, since=since, request_type=request_type)
         except CallRefused as error:
             _LOG.info("the list is read only in parts, because the platform refuses it as a whole: %s", error.reason)
             return None
         except _NO_ANSWER as error:
             await _assert_newest_days_come(client, today, request_type)
             _LOG.warning("the platform does not answer when asked for the whole list: %s", error)
-        else:
-            return page.total_elements
     return None
 
 
