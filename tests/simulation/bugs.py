@@ -601,7 +601,7 @@ BUGS: Final[Mapping[str, WorldBug]] = {
     "refuse-although-doubtful": WorldBug(
         *_of("refuse-although-doubtful"),
         lambda shape: shape.fault > 0.2,
-        shown_by=95,
+        shown_by=90,
     ),
     "switch-ignored": WorldBug(
         "the switch is asked before every POST",
@@ -643,7 +643,7 @@ BUGS: Final[Mapping[str, WorldBug]] = {
         "after an auto-approval nothing is sent again whose first send did not know of it",
         [(doubt, "assert_human_decides_again", _never)],
         _platform_decides,
-        shown_by=328,
+        shown_by=340,
     ),
     "no-doubt-wait": WorldBug(
         "absence is judged after doubt_from",
@@ -787,7 +787,7 @@ BUGS: Final[Mapping[str, WorldBug]] = {
     "sent-ones-discarded": WorldBug(
         "what was sent is never given back",
         [(each, "discard_unsent", _discard_what_is_sent) for each in (plan, upkeep, actors)],
-        shown_by=22,
+        shown_by=113,
     ),
     "scheme-in-the-account": WorldBug(
         "http and https lead to one account",
