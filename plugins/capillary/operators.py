@@ -292,12 +292,14 @@ class IssueBadgeOperator(PlanningOperator):
             )
         said = ", ".join(f"{count} {sent}" for sent, count in submitted.counts.items()) or "nothing was left to send"
         self.log.info("requests: %s", said)
+        if submitted.counts or submitted.waits is not None:
+            return submitted.waits  # a plan that was given back has nothing to send and waits for nothing
         with ledger.read() as tx:
             unsent = given_back(tx, [open_plan(tx, plan)])
         if unsent is not None:
             were = counted(unsent.customers, "customer", "of this plan was", "of this plan were")
             self.log.warning("%s given back unsent, and this task sends nothing to them. %s", were, to_do(unsent))
-        return submitted.waits
+        return None
 
 
 def _rescheduled_since(context: Context) -> datetime | None:

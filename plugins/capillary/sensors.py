@@ -292,14 +292,7 @@ class BadgeRequestSensor(CheckedOperator, BaseSensorOperator):
         async with open_sender(ledger, self.capillary_conn_id) as sender:
             try:
                 reader = f"run {plan.badge_run_id}, task {uuid.uuid4().hex[:12]}"
-                return await advance(
-                    sender,
-                    plan,
-                    reader=reader,
-                    lease=RUN_LEASE,
-                    clears=clears,
-                    fresh=fresh,
-                )
+                return await advance(sender, plan, reader=reader, lease=RUN_LEASE, clears=clears, fresh=fresh)
             except (PlatformUnavailable, ReplyUnreadable) as error:
                 # An outage shall not use the retries up: the deadline ends the wait, and nothing else.
                 self.log.error("%s The wait goes on.", error)  # noqa: TRY400 - the sentence says it all

@@ -129,7 +129,12 @@ def test_what_is_out_of_bounds_is_refused_with_both_bounds(
 )
 def test_the_bounds_themselves_are_taken(make: Callable[..., object], name: str, values: list[object]) -> None:
     for value in values:
-        make(**{name: value})
+        made = make(**{name: value})
+        if isinstance(made, BadgeCampaign) and name not in BadgeCampaign.model_fields:
+            given = made.dag_args[name] if name in made.dag_args else made.dag_args["default_args"][name]
+        else:
+            given = getattr(made, name)
+        assert given == value
 
 
 def bounds_of(annotation: object, *metadata: object) -> Iterator[str]:

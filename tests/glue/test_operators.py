@@ -296,12 +296,13 @@ def test_a_submit_that_is_cleared_after_its_run_gave_all_back_says_what_to_clear
         with pytest.raises(AirflowFailException, match="given back"):
             report(place, reference)
     capsys.readouterr()
+    sent = len(place.sandbox.platform.requests())
     submit(place, reference, clears=1)
     said = capsys.readouterr().out
     refused = (
         "Switch auto-approval of ISSUE-BADGE off in Member Care > Settings > Request workflows, then clear extract "
     )
-    assert "nothing was left to send" in said
+    assert len(place.sandbox.platform.requests()) == sent, "nothing was left to send"
     assert "70 customers of this plan were given back unsent, and this task sends nothing to them. " + refused in said
     given_back = "70 customers never sent and given back: submit is refused, because .* with Downstream.$"
     with pytest.raises(AirflowFailException, match=given_back):

@@ -61,7 +61,10 @@ _LOG: Final = logging.getLogger("capillary.doubt")
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What became of the requests in doubt: numbers of requests. An auto-approval keeps those back that still are."""
+    """What became of the requests in doubt: numbers of requests.
+
+    `kept_back` are those of `still_in_doubt` that an auto-approval keeps from being sent again.
+    """
 
     found: int = 0
     sent_again: int = 0

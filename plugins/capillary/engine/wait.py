@@ -121,10 +121,7 @@ async def _resolve(sender: Sender, plan: PlanId, *, clears: int) -> None:
         with sender.ledger.write() as tx:
             note_told(tx, open_plan(tx, plan), sender.client.settings.account, clears=clears)
 
-    resolved = await resolve_doubt(
-        sender,
-        told=await sender.runtime.ledger_call(knows),
-    )
+    resolved = await resolve_doubt(sender, told=await sender.runtime.ledger_call(knows))
     if resolved.kept_back:
         await sender.runtime.ledger_call(note)
         _LOG.error(

@@ -21,7 +21,7 @@ from capillary.ledger.left_over import left_over, specs_unproven
 from capillary.ledger.matters import FAR, Kind, Matter, by_urgency
 from capillary.ledger.outstanding import Outstanding, outstanding
 from capillary.ledger.reports import sum_of_failures
-from capillary.ledger.scans import DISTRUST
+from capillary.ledger.scans import DISTRUST, last_reading
 from capillary.ledger.schema import (
     badge_request,
     badge_run,
@@ -161,7 +161,8 @@ def _lists(tx: Transaction, dags: _Dags, of: Collection[str] | None) -> Iterator
             yield Matter(
                 kind=Kind.DISTRUSTED, since=row.distrusted_at, until=row.distrusted_at + DISTRUST, **of_account
             )
-        last = max((moment for moment in (row.read_at, row.whole_at, row.since) if moment is not None), default=tx.now)
+        read_at = last_reading(row.read_at, row.whole_at)
+        last = max((moment for moment in (read_at, row.since) if moment is not None), default=tx.now)
         if row.requests and last < tx.now - LONG_UNKEPT:
             yield Matter(
                 kind=Kind.LIST_UNREAD, since=last, requests=row.requests, customers=int(row.customers), **of_account
